@@ -15,10 +15,14 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticUndefined
 
 from tasuki.drivers.sqs import aws
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.kinds import DriverKind, LengthOptions
 from tasuki.fields.types import Config, DurabilityLevel
 from tasuki.kinds.entries import consumer, env, function, queue, security, store, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.env import EnvMemoryConfig
+from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
+from tasuki.kinds.entries.lifecycle import BackoffConfig, LifecycleConfig
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
@@ -40,6 +44,16 @@ _NAMED = {
     **dict.fromkeys((SecretStr, Source), "str"),
 }
 """Types that are written otherwise than by their names."""
+_BASES = (
+    BackoffConfig,
+    DriverConfig,
+    EnvMemoryConfig,
+    LengthOptions,
+    LifecycleConfig,
+    LuaLibraryConfig,
+    PythonCodeConfig,
+)
+"""Models that others extend; so do their TypedDicts."""
 _FILLED = {ConsumerConfig: ("queue", "func", "funcs"), WorkerConfig: ("queues",)}
 """Fields that the decorator of consumers and ``worker_pool`` fill."""
 _SPECIAL = {
@@ -66,10 +80,10 @@ ENTRIES_IMPORTS = """from typing import TYPE_CHECKING, Any, Literal, Required, T
 from tasuki.app.typed.drivers import (
     AnyConsumerOptions,
     AnyQueueOptions,
+    BackoffFields,
     ConsumerOptions,
     LifecycleFields,
     QueueOptions,
-    RestartFields,
 )
 from tasuki.units import Duration, Size
 
@@ -122,16 +136,21 @@ def _entries(done: dict[type[BaseModel], str]) -> Iterator[str]:
 
 
 def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterator[str]:
-    """The TypedDicts of the models within a model, then its own; each once."""
+    """The TypedDicts of the models that a model extends and holds, then its own; each once."""
     if model in done:
         return
     done[model] = name_of(model)
+    base = _base_of(model)
+    if base is not None:
+        yield from _classes(base, done)
     for inner in _models_in(tuple(get_type_hints(model, include_extras=True).values())):
         yield from _classes(inner, done)
-    fields = fields_of(model)
+    fields = _own_fields(model)
+    if not fields:
+        return
     filled = {name: fields.pop(name) for name in _FILLED.get(model, ())}
     if not filled:
-        yield _class(name_of(model), fields)
+        yield _class(name_of(model), fields, base=name_of(base) if base is not None else "TypedDict")
         return
     name = model.__name__.removesuffix("Config")
     yield _class(f"{name}Fields", fields)
@@ -152,8 +171,22 @@ def fields_of(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+def _base_of(model: type[BaseModel]) -> type[BaseModel] | None:
+    return next((each for each in model.__mro__[1:] if each in _BASES), None)
+
+
+def _own_fields(model: type[BaseModel]) -> dict[str, str]:
+    """The fields that the TypedDict of the model's base does not have."""
+    base = _base_of(model)
+    known = fields_of(base) if base is not None else {}
+    return {name: text for name, text in fields_of(model).items() if name not in known}
+
+
 def name_of(model: type[BaseModel]) -> str:
-    """The name of a model's TypedDict."""
+    """The name of a model's TypedDict: its base's where the model adds no field."""
+    base = _base_of(model)
+    if base is not None and not _own_fields(model):
+        return name_of(base)
     return model.__name__.removesuffix("Config").removesuffix("Options") + "Fields"
 
 

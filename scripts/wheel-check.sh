@@ -25,7 +25,7 @@ use() { # FOLDER: from a folder of its own, so that nothing of the source tree i
         bin/python -c 'import tasuki.testing.mutants, tasuki.testing.proxy'  # what an author of a driver needs
         bin/tasuki --help > /dev/null
         bin/python -m tasuki --help > /dev/null
-        bin/tasuki init project > /dev/null
+        bin/tasuki init project --lua > /dev/null
         cd project
         ../bin/tasuki check
         ../bin/tasuki test

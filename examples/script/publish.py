@@ -4,7 +4,7 @@ import sys
 
 from tasuki import App
 
-app = App()  # SQLite, in .tasuki below the current folder
+app = App()  # SQLite, in .tasuki beside the nearest pyproject.toml above this file, else beside the file
 numbers = app.queue("numbers", int)
 
 for text in sys.argv[1:]:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from tasuki import App
 
-app = App()  # SQLite, in .tasuki below the current folder
+app = App()  # SQLite, in .tasuki beside the nearest pyproject.toml above this file, else beside the file
 sent: list[str] = []
 
 

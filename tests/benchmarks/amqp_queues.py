@@ -63,7 +63,7 @@ async def _measure(broker: RabbitMQ, queues: int, kind: QueueType) -> tuple[floa
                 await asyncio.sleep(0.05)
         took = time.perf_counter() - began
         cpu = (_cpu_seconds(broker.process.pid) - before, time.process_time() - own)
-        channels = sum(len(link.connection._channels) for link in session.links._links)
+        channels = sum(len(place.link.connection._channels) for place in session.links._places)
         for number in range(queues):
             await app.queue(f"{kind}-{number}").publish(number)
         try:

@@ -23,7 +23,6 @@ from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.connecting.link import Word
 from tasuki.drivers.redis.connecting.nodes import Nodes
 from tasuki.drivers.redis.driver import RedisDriver
-from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
 from tests.support.settings import parsed
@@ -151,10 +150,10 @@ def _timed(driver: RedisDriver) -> Iterator[dict[str, list[float]]]:
     run, turns = scripts.run, itertools.count()
 
     async def run_timed(
-        nodes: Nodes, where: Place, script: scripts.Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
+        nodes: Nodes, slot: int, script: scripts.Script, keys: Sequence[bytes], arguments: Sequence[Word]
     ) -> Any:
         before = await _cpu(driver)
-        answer = await run(nodes, where, script, arguments, more_keys)
+        answer = await run(nodes, slot, script, keys, arguments)
         spent[_NAMES[script.hash.encode()]].append(await _cpu(driver) - before)
         turn = next(turns)
         if turn % _EVERY == 0:

@@ -29,23 +29,6 @@ def project(tmp_path: Path) -> Path:
     return write_project(tmp_path, ECHO)
 
 
-def test_a_new_project_is_good_passes_its_tests_and_runs(tmp_path: Path) -> None:
-    made = run("init", "shop", folder=tmp_path)
-    assert made.returncode == 0, made.stderr
-    shop = tmp_path / "shop"
-    assert (shop / ".gitignore").exists()
-    assert len((shop / "README.md").read_text().splitlines()) <= 10
-    assert run_json("check", folder=shop) == []
-    results = run_json("test", folder=shop)
-    assert [set(result) for result in results] == [{"id", "suite", "status", "error", "seconds"}] * len(results)
-    assert {result["status"] for result in results} == {"passed"}
-    assert run("publish", "tasks", '{"name": "Ada"}', folder=shop).returncode == 0
-    ran = run("run", "--until-empty", folder=shop)
-    assert ran.returncode == 0, ran.stderr
-    assert "Hello, Ada!" in ran.stderr
-    assert run("init", "shop", folder=tmp_path).returncode == 1
-
-
 def test_until_empty_waits_for_delayed_messages(project: Path) -> None:
     run_json("publish", "tasks", '"later"', "--delay", "1s", folder=project)
     assert run("run", "--until-empty", folder=project).returncode == 0

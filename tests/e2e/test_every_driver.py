@@ -77,6 +77,17 @@ async def test_code_that_publishes_with_priority(driver: str, tmp_path: Path) ->
         assert queue.decode(first[0]) == 9
 
 
+def test_doctor_finds_each_broker_well(driver: str, tmp_path: Path) -> None:
+    write(tmp_path, {"_index.yaml": PRIORITIES, "send.lua": "return function() end"})
+    changes = [*overrides(driver, "app:driver", tmp_path), *renamed("app:tasks")]
+    document = run_json("doctor", *(f"--override={change}" for change in changes), folder=tmp_path)
+    found = [each for each in document if each["what"] == "app:driver"]
+    assert any(each["detail"].endswith(" answers") for each in found)
+    clocks = [each["detail"] for each in found if each["detail"].startswith("clock: ")]
+    shown = "within 1s of this machine" if driver in {"redis", "postgres"} else "the broker shows none"
+    assert clocks == ([] if driver == "sqlite" else [f"clock: {shown}"])
+
+
 @pytest.mark.parametrize("name", ["amqp", "nats"])
 async def test_a_priority_that_nobody_foresaw_is_refused_with_the_line_to_add(name: str, tmp_path: Path) -> None:
     if name not in [str(getattr(driver, "values", [driver])[0]) for driver in DRIVERS]:

@@ -120,7 +120,7 @@ def policy(data: bytes) -> None:
             assert outcome(condition.holds, asked) == outcome(ref_condition, asked, *parts), parts
         if policy.expression is not None:
             assert outcome(policy.expression.node, asked) == outcome(policies.ask, one["tree"], asked), one["text"]
-        assert policy.evaluate(asked) == policies.says(one, asked), one
+        assert policy.judge(asked).ruling == policies.says(one, asked), one
     assert Scope(built).evaluate(asked) == policies.together(made, asked)
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
 from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
@@ -15,6 +16,7 @@ from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
+from tasuki.registry.finding.home import home_of
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals
 
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 class App(Declaring):
     """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
 
-    ``App()`` keeps its queues in SQLite (``.tasuki/queue.db`` in the current folder); ``App("memory://")``, or the URL
-    of a broker, swaps that. ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
+    ``App()`` keeps its queues in SQLite: in ``.tasuki/queue.db`` beside the file that makes the App, or beside the
+    nearest ``pyproject.toml`` above it. ``App("memory://")``, or the URL of a broker, swaps that.
+    ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
     """
 
     assembly: Assembly | None = None
@@ -63,12 +66,13 @@ class App(Declaring):
         Args:
             url: of the driver for queues that name none (see :func:`tasuki.app.declare.driver_of_url`).
             namespace: of the entries declared in code.
-            root: where relative paths start; default the current folder.
+            root: where relative paths start; default the folder of the file that makes the App, or the nearest one
+                above it with a ``pyproject.toml``; of code without a file the current folder.
             overrides: ``namespace:entry:field=value``, as ``-o`` on the command line.
             environ: where placeholders look; default the process environment.
             clock: default the machine's.
         """
-        self.root = Path.cwd() if root is None else Path(root)
+        self.root = home_of(caller().file) if root is None else Path(root)
         self.overrides = list(overrides)
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
@@ -157,7 +161,7 @@ class App(Declaring):
         for service in assembly.services.values():
             service.reads_only = self._reads_only
         self.supervisor = Supervisor(clock=self.clock)
-        for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
+        for spec in assembly.specs().values():
             self.supervisor.add(spec)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:

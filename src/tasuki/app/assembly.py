@@ -23,6 +23,7 @@ from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import Config
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
@@ -42,7 +43,7 @@ from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.lifecycle import LifecycleConfig
+from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.worker import WorkerConfig
@@ -93,7 +94,7 @@ class Assembly(ProjectHost):
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
-        for id in _in_order_of_need(project):
+        for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
                 self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before)
@@ -112,7 +113,7 @@ class Assembly(ProjectHost):
             queue.observe(self.observers)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
-            service.accepted = getattr(self.project.configs[id], "durability", None)
+            service.accepted = self._accepted(id)
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.
@@ -186,9 +187,14 @@ class Assembly(ProjectHost):
         """The most that the queue or its driver demands."""
         config = self.project.configs[id]
         assert isinstance(config, QueueConfig)
-        of_driver: Durability | None = getattr(self.project.configs[config.driver], "durability", None)
-        levels = [level for level in (wanted_durability(config), of_driver) if level is not None]
+        levels = [level for level in (wanted_durability(config), self._accepted(config.driver)) if level is not None]
         return max(levels, key=DURABILITIES.index, default=None)
+
+    def _accepted(self, driver: str) -> Durability | None:
+        """The durability that a driver's entry states."""
+        config = self.project.configs[driver]
+        assert isinstance(config, DriverConfig)
+        return config.durability
 
     def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
         queue = self.queues[config.queue]
@@ -228,26 +234,30 @@ class Assembly(ProjectHost):
     def _role(self, function: str) -> str:
         return self._roles.get(function, ("func", ""))[0]
 
-    def driver_specs(self) -> list[ServiceSpec]:
-        """The drivers as services; all of them start, as publishing to a queue needs its driver."""
-        return [self._driver_spec(id) for id in self.drivers]
+    def specs(self) -> dict[str, ServiceSpec]:
+        """The drivers and consumers as services, each after those that it depends on.
 
-    def consumer_specs(self) -> list[ServiceSpec]:
-        """The consumers as services, each after the drivers and consumers that it depends on."""
-        return [self._consumer_spec(id) for id in self.consumers]
+        All drivers start, as publishing to a queue needs its driver.
+        """
+        services: dict[str, DriverService | Consumer] = {**self.services, **self.consumers}
+        return {id: self._spec(id, service) for id, service in services.items()}
 
-    def _driver_spec(self, id: str) -> ServiceSpec:
-        spec = _spec(id, self.services[id], self._services_behind(id), self._lifecycle(id), auto_start=True)
-        queues = sum(queue.driver is self.drivers[id] for queue in self.queues.values())
-        return replace(spec, start_timeout=spec.start_timeout + queues * _DECLARATION)
-
-    def _consumer_spec(self, id: str) -> ServiceSpec:
-        lifecycle = self._lifecycle(id)
-        return _spec(id, self.consumers[id], self._services_behind(id), lifecycle, auto_start=lifecycle.auto_start)
-
-    def _lifecycle(self, id: str) -> LifecycleConfig:
-        lifecycle = getattr(self.project.configs[id], "lifecycle", None)
-        return lifecycle if isinstance(lifecycle, LifecycleConfig) else LifecycleConfig()
+    def _spec(self, id: str, service: DriverService | Consumer) -> ServiceSpec:
+        config = self.project.configs[id]
+        assert isinstance(config, DriverConfig | ConsumerConfig)
+        lifecycle, driver = config.lifecycle, self.drivers.get(id)
+        queues = sum(queue.driver is driver for queue in self.queues.values())
+        return ServiceSpec(
+            id=id,
+            service=service,
+            depends_on=self._services_behind(id),
+            auto_start=driver is not None or lifecycle.auto_start,
+            start_timeout=lifecycle.start_timeout + queues * _DECLARATION,
+            stop_timeout=lifecycle.stop_timeout,
+            stable_threshold=lifecycle.stable_threshold,
+            restart=RestartPolicy(lifecycle.restart.backoff(), lifecycle.restart.max_attempts),
+            startup=lifecycle.startup,
+        )
 
     def _services_behind(self, id: str) -> list[str]:
         """The services that an entry depends on, directly or through entries that are no services."""
@@ -290,32 +300,10 @@ class Assembly(ProjectHost):
         await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
 
 
-def _in_order_of_need(project: Project) -> list[str]:
-    """Entry ids, each after those that it refers to (the check has refused circles)."""
-    ordered: dict[str, None] = {}
-
-    def visit(id: str) -> None:
-        if id not in ordered:
-            for needed in project.edges.get(id, ()):
-                visit(needed)
-            ordered[id] = None
-
-    for id in project.configs:
-        visit(id)
-    return list(ordered)
-
-
-def _spec(
-    id: str, service: DriverService | Consumer, depends_on: list[str], lifecycle: LifecycleConfig, *, auto_start: bool
-) -> ServiceSpec:
-    return ServiceSpec(
-        id=id,
-        service=service,
-        depends_on=depends_on,
-        auto_start=auto_start,
-        start_timeout=lifecycle.start_timeout,
-        stop_timeout=lifecycle.stop_timeout,
-        stable_threshold=lifecycle.stable_threshold,
-        restart=RestartPolicy(lifecycle.restart.backoff(), lifecycle.restart.max_attempts),
-        startup=lifecycle.startup,
-    )
+def _stage(config: Config) -> int:
+    """When an object is made: drivers first, then queues, functions and stores, and last the consumers."""
+    if isinstance(config, DriverConfig):
+        return 0
+    if isinstance(config, QueueConfig):
+        return 1
+    return 3 if isinstance(config, ConsumerConfig) else 2

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from tasuki.app.declare import name_of
+from tasuki.app.guesses import OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.messaging import Messaging
 from tasuki.errors import TasukiError
@@ -18,23 +19,20 @@ if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
     from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
+    from tasuki.app.typed.options import Named
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Declaring(Messaging):
+class Declaring(Guessed, Messaging):
     """The half of an App that declares entries."""
 
-    @overload
-    def queue(self, name: str, body: None = None, **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
-    @overload
-    def queue(self, name: str, body: type[T], **fields: Unpack[e.QueueFields]) -> QueueHandle[T]: ...
-    @overload
-    def queue(self, name: str, body: UnionType | type[Any], **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
+    guesses = OF_APP
+
     def queue(
-        self, name: str, body: type[Any] | UnionType | None = None, **fields: Unpack[e.QueueFields]
-    ) -> QueueHandle[Any]:
+        self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]
+    ) -> QueueHandle[Named]:
         """Declare a queue, or get the one that YAML or an earlier call declared.
 
         Args:
@@ -111,9 +109,7 @@ class Declaring(Messaging):
         return self._source.declared.add(name, "queue.worker", {"queues": [*map(id_of, queues)], **fields}).id
 
     @overload
-    def entry(
-        self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.MemoryDriverFields]
-    ) -> str: ...
+    def entry(self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.DriverFields]) -> str: ...
     @overload
     def entry(
         self, name: str, kind: Literal["queue.driver.sqlite"], /, **fields: Unpack[d.SQLiteDriverFields]
@@ -146,7 +142,7 @@ class Declaring(Messaging):
         self, name: str, kind: Literal["function.python"], /, **fields: Unpack[e.PythonFunctionFields]
     ) -> str: ...
     @overload
-    def entry(self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.MiddlewareFields]) -> str: ...
+    def entry(self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.PythonCodeFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["library.lua"], /, **fields: Unpack[e.LuaLibraryFields]) -> str: ...
     @overload
@@ -156,7 +152,7 @@ class Declaring(Messaging):
     @overload
     def entry(self, name: str, kind: Literal["env.storage.memory"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...
     @overload
-    def entry(self, name: str, kind: Literal["env.storage.os"], /, **fields: Unpack[e.EnvOsFields]) -> str: ...
+    def entry(self, name: str, kind: Literal["env.storage.os"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["env.storage.static"], /, **fields: Unpack[e.EnvStaticFields]) -> str: ...
     @overload

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from tasuki.app.guesses import OF_QUEUE, Guessed, answer_guesses
 from tasuki.contracts.driver import Depth
 from tasuki.message import Message
 from tasuki.queues.queue import Envelope
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     from tasuki.app.declaring import Declaring
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
-    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
 
 T = TypeVar("T")
-R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class QueueHandle(Generic[T]):
+class QueueHandle(Guessed, Generic[T]):
     """Publish bodies of type T to a queue, inspect it, and declare its consumers."""
+
+    guesses = OF_QUEUE
 
     def __init__(self, app: Declaring, id: str) -> None:
         self._app = app
@@ -56,6 +58,7 @@ class QueueHandle(Generic[T]):
 
         def declare(function: F) -> F:
             self._app.declare_consumer(self.id, function, name, fields)
+            answer_guesses(function)
             return function
 
         return declare if function is None else declare(function)
@@ -94,32 +97,14 @@ class QueueHandle(Generic[T]):
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
         return await self._app.live_queue(self.id).publish_many(items, **options)
 
-    @overload
     async def request(
         self,
         body: T,
         headers: Headers = None,
         *,
-        returns: type[R],
+        returns: type[Named] | UnionType | None = None,
         **options: Unpack[RequestOptions],
-    ) -> R: ...
-    @overload
-    async def request(
-        self,
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any: ...
-    async def request(
-        self,
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: type[Any] | UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any:
+    ) -> Named:
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
         return await self._app.request(self.id, body, headers, returns=returns, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
 from tasuki.errors import LifecycleError
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
     from tasuki.app.sync import SyncApp
-    from tasuki.app.typed.options import Headers, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Messaging:
@@ -45,35 +44,15 @@ class Messaging:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
         return await self.live_queue(queue).publish(body, headers, **options)
 
-    @overload
     async def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
         headers: Headers = None,
         *,
-        returns: type[R],
+        returns: type[Named] | UnionType | None = None,
         **options: Unpack[RequestOptions],
-    ) -> R: ...
-    @overload
-    async def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any: ...
-    async def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: type[Any] | UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any:
+    ) -> Named:
         """Publish to a queue by id or handle, and wait for what its handler returns.
 
         Args:
@@ -95,9 +74,10 @@ class Messaging:
         live, target = self._live(), self.live_queue(queue)
         timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else live.queue_of_replies(self._source.declared.id_of(id_of(reply_to)))
-        return await live.requests.ask(
+        result: Named = await live.requests.ask(
             target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
         )
+        return result
 
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""

@@ -8,23 +8,24 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasuki.app.handle import QueueHandle, id_of
 from tasuki.errors import LifecycleError
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.handle import QueueHandle
-    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
@@ -63,35 +64,15 @@ class SyncApp:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
         return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
 
-    @overload
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
         headers: Headers = None,
         *,
-        returns: type[R],
+        returns: type[Named] | UnionType | None = None,
         **options: Unpack[RequestOptions],
-    ) -> R: ...
-    @overload
-    def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any: ...
-    def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: type[Any] | UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any:
+    ) -> Named:
         """See :meth:`tasuki.App.request`."""
         return self.run(self._app.request(queue, body, headers, returns=returns, **options))
 
@@ -99,29 +80,18 @@ class SyncApp:
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """See :meth:`tasuki.queues.queue.Queue.publish_many`; ``connection`` as for ``publish``."""
-
-        async def publish() -> list[PublishResult]:
-            return await self._app.live_queue(queue).publish_many(items, **options)
-
-        return self._publish(publish(), options.get("connection"))
+        publishing = QueueHandle[T](self._app, id_of(queue)).publish_many(items, **options)
+        return self._publish(publishing, options.get("connection"))
 
     def _publish(self, work: Coroutine[Any, Any, T], connection: object) -> T:
         if connection is None:
             return self.run(work)
-        try:
-            self._open_loop()
-        except BaseException:
-            work.close()
-            raise
+        self._open_for(work)
         return _at_once(work)
 
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
-
-        async def info() -> dict[str, Any]:
-            return await self._app.live_queue(queue).info()
-
-        return self.run(info())
+        return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
 
     def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""
@@ -129,11 +99,7 @@ class SyncApp:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's loop, with the app open, and wait for its result."""
-        try:
-            home = self._open_loop()
-        except BaseException:
-            work.close()
-            raise
+        home = self._open_for(work)
         if isinstance(home, LoopThread):
             return home.run(work)
         return asyncio.run_coroutine_threadsafe(work, home).result()
@@ -149,20 +115,22 @@ class SyncApp:
             if thread.failure is None:
                 thread.run(self._app.close())
         finally:
-            thread.stop()
-            thread.join()
+            _end(thread)
+
+    def _open_for(self, work: Coroutine[Any, Any, Any]) -> LoopThread | asyncio.AbstractEventLoop:
+        try:
+            return self._open_loop()
+        except BaseException:
+            work.close()
+            raise
 
     def _open_loop(self) -> LoopThread | asyncio.AbstractEventLoop:
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not None:
+        with suppress(RuntimeError):  # there is none
+            asyncio.get_running_loop()
             raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
         with self._lock:
             if self._thread is not None and self._thread.failure is not None:
-                self._thread.stop()
-                self._thread.join()
+                _end(self._thread)
                 self._forget()
             if self._thread is None:
                 if self._app.loop is not None:
@@ -174,14 +142,8 @@ class SyncApp:
     def _open(self) -> LoopThread:
         """Open the app on a loop in a thread."""
         thread = LoopThread("tasuki sync", _failed)
-        is_open = False
-        try:
+        with OnFailure(lambda: _end(thread)):
             thread.run(self._app.open())
-            is_open = True
-        finally:
-            if not is_open:
-                thread.stop()
-                thread.join()
         return thread
 
     def _forget(self) -> None:
@@ -189,6 +151,11 @@ class SyncApp:
             atexit.unregister(self.close)
         _inherited.append((self._thread, self._app.forget()))
         self._thread = None
+
+
+def _end(thread: LoopThread) -> None:
+    thread.stop()
+    thread.join()
 
 
 def _failed(problem: str, is_begun: bool) -> LifecycleError:

@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str] | None) -> int:
     words = sys.argv[1:] if args is None else list(args)
-    if words[:1] != ["run"]:
+    if words[:1] not in (["run"], ["dev"]):
         return _command(words)
     from tasuki.cli.worker.starting import EarlySignals, StoppedError
 

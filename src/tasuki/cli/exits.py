@@ -28,13 +28,11 @@ LATE = 5
 INTERRUPTED = 130
 TERMINATED = 143
 
-_CODES: tuple[tuple[type[TasukiError], int], ...] = (
-    (ProjectError, CONFIG),
-    (ConfigError, CONFIG),
-    (BrokerUnavailableError, UNREACHABLE),
-    (BrokerTimeoutError, UNREACHABLE),
-    (StopTimeoutError, LATE),
-)
+_CODES: dict[tuple[type[TasukiError], ...], int] = {
+    (ProjectError, ConfigError): CONFIG,
+    (BrokerUnavailableError, BrokerTimeoutError): UNREACHABLE,
+    (StopTimeoutError,): LATE,
+}
 
 
 class CommandError(TasukiError):
@@ -51,8 +49,8 @@ def exit_code_of(error: BaseException) -> int:
     while cause is not None:
         if isinstance(cause, CommandError):
             return cause.code
-        for type_, code in _CODES:
-            if isinstance(cause, type_):
+        for types, code in _CODES.items():
+            if isinstance(cause, types):
                 return code
         cause = cause.__cause__
     return ERROR
@@ -65,24 +63,15 @@ def show_error(error: TasukiError) -> None:
 
     import click
 
+    from tasuki.cli.output import count, has_colour
     from tasuki.observe.plain import escape_lines
     from tasuki.observe.redact import redact
 
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         click.echo(escape_lines(redact("".join(traceback.format_exception(error)))), err=True, nl=False)
-    told = escape_lines(redact(str(error)))
+    colour = has_colour(sys.stderr)
+    text, word = escape_lines(redact(str(error))), click.style("error", fg="red", bold=True)
     if isinstance(error, ProjectError):
-        count = len(error.errors)
-        text = f"{told}\n{style('error', fg='red')}: {count} problem{'' if count == 1 else 's'}"
+        click.echo(f"{text}\n{word}: {count(len(error.errors), 'problem')}", err=True, color=colour)
     else:
-        text = f"{style('error', fg='red')}: {told}"
-    click.echo(text, err=True)
-
-
-def style(text: str, *, fg: str) -> str:
-    """Coloured if stderr is a terminal and NO_COLOR is not set."""
-    import click
-
-    from tasuki.cli.output import has_colour
-
-    return click.style(text, fg=fg, bold=True) if has_colour(sys.stderr) else text
+        click.echo(f"{word}: {text}", err=True, color=colour)

@@ -18,9 +18,12 @@ SECTIONS = {
         "policy": "Explain what policies allow, and why.",
         "drivers": "Compare what the drivers can do.",
         "schema": "Print the JSON Schema of project files, for editors.",
+        "doctor": "Examine installation, project and brokers.",
+        "deploy": "Print files for systemd, Compose or Kubernetes.",
     },
     "work": {
         "run": "Run the consumers of a project until stopped.",
+        "dev": "Run a project, and follow changes of its source.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
         "test": "Run the tests of a project.",
@@ -95,7 +98,9 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
+    epilog="The project: TARGET or -p, else TASUKI_PROJECT, else app of [tool.tasuki] in the nearest pyproject.toml, "
+    "else the only project of the current folder.\n\n"
+    "Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
     "5 stopped late with messages released, 130/143 signals.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from tasuki.cli.exits import ERROR
@@ -29,7 +30,7 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
         KeyboardInterrupt: the user pressed Ctrl-C, and the work did not handle that itself.
     """
     before = set(threading.enumerate())
-    descriptors = Descriptors(_leave_deaf) if fast else None
+    descriptors = Descriptors(partial(leave, ERROR)) if fast else None
     loop = new_event_loop() if fast else asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     if descriptors is not None:
@@ -84,11 +85,6 @@ def _await_threads(before: set[threading.Thread]) -> list[str]:
     for thread in new:
         thread.join(max(ends_at - time.monotonic(), 0.0))
     return [thread.name for thread in new if thread.is_alive()]
-
-
-def _leave_deaf() -> None:
-    """End the process from another thread: its loop would not hear of anything any more."""
-    leave(ERROR)
 
 
 def leave_if_stuck(code: int) -> None:

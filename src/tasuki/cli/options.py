@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
+from tasuki.cli.output import print_json
 from tasuki.cli.project import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Level = Literal["debug", "info", "warning", "error"]
-LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "text", "json")
+_TARGET = "The project: a folder, a YAML or Python file, or package.module:app."
 
 
 def json_option(function: F) -> F:
@@ -22,14 +23,34 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
 
 
+def printing(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--json``: the command returns a document, which ``show`` prints for people."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*args: Any, as_json: bool, **named: Any) -> None:
+            document = function(*args, **named)
+            (print_json if as_json else show)(document)
+
+        return json_option(command)
+
+    return decorate
+
+
+def _choice(name: str, values: Sequence[str], default: str, text: str) -> Callable[[F], F]:
+    return click.option(name, type=click.Choice(values), default=default, show_default=True, help=text)
+
+
 def log_options(default: Level = "warning") -> Callable[[F], Callable[..., Any]]:
     """``--log-level`` and ``--log-format``: the logs are set up before the command runs."""
 
     def decorate(function: F) -> Callable[..., Any]:
-        @click.option("--log-level", type=click.Choice(LEVELS), default=default, show_default=True, help="What to log.")
+        @click.option(
+            "--log-level", type=click.Choice(get_args(Level)), default=default, show_default=True, help="What to log."
+        )
         @click.option(
             "--log-format",
-            type=click.Choice(FORMATS),
+            type=click.Choice(["auto", "text", "json"]),
             default="auto",
             show_default=True,
             help="How to log, to stderr; auto: text on a terminal, else JSON.",
@@ -59,21 +80,8 @@ def project_options(
     """The project as ``-p``, also as first argument, ``-o``, and the log options: the command gets a ``target``."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def command(
-            *args: Any, project: str | None, overrides: tuple[str, ...], given: str | None = None, **named: Any
-        ) -> Any:
-            if project is not None and given is not None:
-                raise click.UsageError("the project is given twice: as TARGET and with -p")
-            return function(*args, target=Target(project or given or ".", overrides), **named)
-
-        def named(function: Callable[..., Any]) -> Callable[..., Any]:
-            what = "The project: a folder, a YAML file, or package.module:app."
-            option = click.option("-p", "--project", metavar="TARGET", help=what, hidden=is_argument)
-            function = option(function)
-            return click.argument("given", metavar="[TARGET]", required=False)(function) if is_argument else function
-
-        override = click.option(
+        @click.option("-p", "--project", metavar="TARGET", help=_TARGET, hidden=is_argument)
+        @click.option(
             "-o",
             "--override",
             "overrides",
@@ -81,6 +89,15 @@ def project_options(
             metavar="NS:ENTRY:FIELD=VALUE",
             help="Replace one value of the project; may be repeated.",
         )
-        return named(override(log_options(log_level)(command)))
+        @log_options(log_level)
+        @functools.wraps(function)
+        def command(
+            *args: Any, project: str | None, overrides: tuple[str, ...], given: str | None = None, **named: Any
+        ) -> Any:
+            if project and given:
+                raise click.UsageError("the project is given twice: as TARGET and with -p")
+            return function(*args, target=Target(project or given, overrides), **named)
+
+        return click.argument("given", metavar="[TARGET]", required=False)(command) if is_argument else command
 
     return decorate

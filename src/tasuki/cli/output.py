@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -16,6 +17,8 @@ from tasuki.observe.plain import cut, escape, escape_json, escape_lines
 from tasuki.units import format_duration
 
 UNKNOWN = "-"
+_LEAST = 20
+"""Columns that a text, or the last column of a table, has at least."""
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -29,6 +32,10 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:  # closed
         return False
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def print_json(value: Any) -> None:
@@ -54,12 +61,19 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns that are as wide as they must be; numbers to the right; the last one is cut at the terminal's width."""
+    """Columns that are as wide as they must be; numbers to the right; the last one is cut at the terminal's width.
+
+    On a terminal that has no room for the last one, each row becomes lines of names and values.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    if is_terminal(sys.stdout) and sum(widths[:-1]) + 2 * len(widths[:-1]) + _LEAST > _columns():
+        for row in cells:
+            print_pairs(dict(zip(headings, row, strict=True)))
+            click.echo()
+        return
     is_number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(headings))]
-    heading = _line(headings, widths, is_number)
-    click.echo(click.style(heading, bold=True) if has_colour(sys.stdout) else heading)
+    click.echo(click.style(_line(headings, widths, is_number), bold=True), color=has_colour(sys.stdout))
     for row in cells:
         click.echo(_line(row, widths, is_number))
 
@@ -75,9 +89,18 @@ def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]
     ]
     line = "  ".join(parts).rstrip()
     if is_terminal(sys.stdout):
-        width = shutil.get_terminal_size().columns
-        line = line if len(line) <= width else line[: width - 1] + "…"
+        line = line if len(line) <= _columns() else line[: _columns() - 1] + "…"
     return line
+
+
+def print_wrapped(word: str, text: str, *, indent: int) -> None:
+    """A word, styled or not, and beside it a text that wraps on a terminal."""
+    lines = escape_lines(text).splitlines()
+    if is_terminal(sys.stdout):
+        width = max(_columns() - indent, _LEAST)
+        lines = [part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
+    pad = " " * (indent - len(click.unstyle(word)))
+    click.echo(word + pad + ("\n" + " " * indent).join(lines), color=has_colour(sys.stdout))
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
@@ -96,7 +119,12 @@ def age(seconds: float | None) -> str | None:
 
 def count(number: int, noun: str) -> str:
     """``1 message``, ``3 messages``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """``messages``, ``entries``, ``processes``."""
+    return noun[:-1] + "ies" if noun.endswith("ry") else noun + ("es" if noun.endswith("s") else "s")
 
 
 def preview(body: Any) -> str:

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import click
 
 from tasuki.cli.output import has_colour, is_terminal
 
-Advance = Callable[[int], None]
-"""Takes how far it is now, not how much further."""
+
+class Advance(Protocol):
+    """Takes how far it is now, not how much further; and where its end is, if that moves."""
+
+    def __call__(self, done: int, length: int = ..., /) -> None:
+        """Show it."""
 
 
 @contextmanager
 def bar(length: int, label: str) -> Iterator[Advance]:
     """A bar that ends at ``length``."""
-    with growing_bar(length, label) as advance:
-        yield lambda done: advance(done, length)
-
-
-@contextmanager
-def growing_bar(length: int, label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar whose end may move: takes how far it is now, and where its end is."""
     if not is_terminal(sys.stderr):
-        yield lambda done, length: None
+        yield lambda done, length=length: None
         return
     with click.progressbar(length=max(length, 1), label=label, file=sys.stderr, color=has_colour(sys.stderr)) as shown:
 
-        def advance(done: int, length: int) -> None:
+        def advance(done: int, length: int = length) -> None:
             shown.length = max(length, done, 1)
             shown.update(done - shown.pos)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CONFIG, CommandError
-from tasuki.errors import ConfigError, ProjectError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.errors import ConfigError, ProjectError, TasukiError, UnsupportedError
+from tasuki.registry.finding.finding import Found, find_project
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -20,42 +21,42 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
-    """What the user calls the project: a folder, a YAML file or ``package.module:app``; and the overrides for it."""
+    """What the user calls the project (None: the one that is found), and the overrides for it."""
 
-    name: str
+    given: str | None = None
     overrides: tuple[str, ...] = ()
 
-    @property
-    def is_code(self) -> bool:
-        """Whether it is an app in a Python module."""
-        return ":" in self.name and not Path(self.name).exists()
+    @cached_property
+    def found(self) -> Found:
+        """See :func:`tasuki.registry.finding.find_project`. Raises ConfigError."""
+        return find_project(self.given)
 
     @property
-    def folder(self) -> Path:
-        """The folder that its files are in; for an app in code the current one."""
-        path = Path(self.name)
-        return Path.cwd() if self.is_code else path if path.is_dir() else path.parent
+    def words(self) -> list[str]:
+        """How another command line of this process names the same project."""
+        return [] if self.given is None else ["--", self.given]
 
     def load(self) -> App:
         """The app. Raises CommandError (configuration) when it cannot be imported; the check comes later."""
         from tasuki.app import App
 
-        _extend_path(self.folder)
+        name, by = self.found.target, f" (of {self.found.source})" if self.found.source else ""
+        _extend_path(self.found.folder)
         try:
-            return App.load(self.name, overrides=self.overrides)
+            return App.load(name, overrides=self.overrides)
         except (ProjectError, ConfigError):
             raise
         except TasukiError as error:
-            raise CommandError(str(error), code=CONFIG) from error
+            raise CommandError(f"{error}{by}", code=CONFIG) from error
         except (Exception, SystemExit) as error:
-            raise CommandError(f"cannot load {self.name!r}: {place_of(error)}", code=CONFIG) from error
+            raise CommandError(f"cannot load {name!r}{by}: {place_of(error)}", code=CONFIG) from error
 
 
 def _extend_path(folder: Path) -> None:
     """Make the user's modules importable, after all others: none of them hides one of the standard library."""
-    for path in dict.fromkeys((os.getcwd(), str(folder.resolve()))):
+    for path in dict.fromkeys((str(folder.resolve()), os.getcwd())):
         if path not in sys.path:
             sys.path.append(path)
 
@@ -108,17 +109,6 @@ def find_queue(project: Project, name: str) -> str:
             f"no other can reach it; {durable_hint()}"
         )
     return id
-
-
-@contextmanager
-def looking_at(id: str) -> Iterator[None]:
-    """Add the remedy to the error about a queue that the broker does not have. Raises CommandError."""
-    try:
-        yield
-    except QueueNotFoundError as error:
-        raise CommandError(
-            f"queue {id!r} does not exist at its broker: a worker makes it when it starts, or the first publish"
-        ) from error
 
 
 def is_shared(kind: DriverKind) -> bool:

@@ -25,7 +25,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
-from tasuki.observe.log import delivery_logger
+from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import tell
 from tasuki.units import format_duration
 
@@ -72,30 +72,17 @@ class Run:
         self.lease = lease_of(queue)
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
-        self.executor = self._make_executor(layers)
+        self.executor = Executor(consumer, self, layers)
         self.pool = self._make_pool()
-        self.settler = self._make_settler()
+        self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle
         self.answer = self.settler.answer
         self.ack = self.settler.ack
-        self.fetcher = self._make_fetcher()
+        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
-
-    def _make_executor(self, layers: Sequence[ConsumeMiddleware]) -> Executor:
-        return Executor(
-            handler=self.consumer.handler,
-            queue=self.queue,
-            holder=self,
-            layers=layers,
-            observers=self.consumer.observers,
-            metrics=self.metrics,
-            clock=self.consumer.clock,
-            auto_ack=self.options.auto_ack,
-            handler_timeout=self.options.handler_timeout,
-        )
 
     def _make_pool(self) -> Pool:
         share = self.consumer.share
@@ -106,28 +93,6 @@ class Run:
             self._on_empty,
             None if self.options.auto_ack else self.suspects,
             monotonic=self.consumer.clock.monotonic,
-        )
-
-    def _make_settler(self) -> Settler:
-        return Settler(
-            consumer=self.id,
-            queue=self.queue,
-            dead_letters=self.consumer.dead_letters,
-            metrics=self.metrics,
-            clock=self.consumer.clock,
-            on_settled=self._observed(self._on_settled),
-            on_kept=self._on_kept,
-        )
-
-    def _make_fetcher(self) -> Fetcher:
-        return Fetcher(
-            consumer=self.id,
-            queue=self.queue,
-            window=self.window,
-            buffered=self.pool.buffer.__len__,
-            accept=self._accept,
-            on_failure=self.consumer.keeper.check,
-            clock=self.consumer.clock,
         )
 
     def start(self) -> None:
@@ -242,7 +207,7 @@ class Run:
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        return delivery_logger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
+        return DeliveryLogger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
 
     @property
     def unsettled(self) -> int:

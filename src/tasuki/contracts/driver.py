@@ -158,6 +158,10 @@ class Driver(ABC):
         """
         return None
 
+    async def time(self) -> float | None:
+        """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``."""
+        return None
+
     @abstractmethod
     async def open(self) -> None:
         """Connect. Idempotent; after a close it opens again, with the messages it had.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
+from tasuki.contracts.results import Results, answer
 from tasuki.contracts.values import Ack, Capabilities, Move, Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError, StaleReceiptError
-
-Results = Sequence[DriverError | None]
 
 
 class _Driver(Protocol):
@@ -19,14 +18,6 @@ class _Driver(Protocol):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results: ...
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]: ...
-
-
-def told(results: Results) -> Results:
-    """The results of a batch of moves as the contract wants them; raises where all share their fate."""
-    first = next(iter(results), None)
-    if first is not None and all(type(result) is type(first) for result in results):
-        raise first
-    return results if any(results) else ()
 
 
 def stale(receipt: Receipt, *, driver: str, queue: str) -> StaleReceiptError:
@@ -56,7 +47,7 @@ async def publish_then_ack(driver: _Driver, queue: str, batch: Sequence[Move]) -
     for index, move in enumerate(batch):
         if results[index] is None and move.receipt in untaken:
             results[index] = stale(move.receipt, driver=driver.name, queue=queue)
-    return told(results)
+    return answer(results)
 
 
 async def _publish(driver: _Driver, queue: str, messages: Sequence[Outgoing]) -> list[DriverError | None]:

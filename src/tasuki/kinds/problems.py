@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -128,20 +128,13 @@ def _without_placeholders(text: str, value: object) -> str:
 def _unknown(path: KeyPath, name: str, value: object, model: type[Config], what: str) -> tuple[str, str]:
     """A secret may be a key too: a colon without a space behind it, or an item that has lost its name."""
     extra = _ENTRY_FIELDS if what == "field" and len(path) == 1 else ()
-    known = [*_fields_around(path, model), *extra]
     holder = _model_in(_annotation(path[:-1], model))
+    known = [*(holder.model_fields if holder else ()), *extra]
     near = (holder.other_names if holder else {}).get(str(path[-1])) or did_you_mean(str(path[-1]), known)
     hint = near or (f"known are: {', '.join(known)}" if known else "there are none")
     if _is_secret(path[:-1], model) and (value is None or len(path) > 1):
         return f"unknown {what} in {name.rpartition('.')[0] or 'the entry'}", hint
     return f"unknown {what} {redact(name)!r}", hint
-
-
-def _fields_around(path: KeyPath, model: type[Config]) -> Iterable[str]:
-    """The fields that there are where the path ends."""
-    holder = _annotation(path[:-1], model)
-    inner = _model_in(holder)
-    return inner.model_fields if inner else ()
 
 
 def _annotation(path: KeyPath, model: type[Config]) -> Any:

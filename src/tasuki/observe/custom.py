@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, NamedTuple
 
@@ -34,23 +35,19 @@ class Sample(NamedTuple):
     value: float | Histogram
 
 
+@dataclass(slots=True)
 class _Metric:
-    __slots__ = ("label_names", "series", "type")
-
-    def __init__(self, type: _Type, label_names: tuple[str, ...]) -> None:  # noqa: A002 - Prometheus's word
-        self.type = type
-        self.label_names = label_names
-        self.series: _Series = {}
+    type: _Type
+    label_names: tuple[str, ...]
+    series: _Series = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class _FunctionMetrics:
     """The metrics of one function, by name."""
 
-    __slots__ = ("_metrics", "_series_count")
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, _Metric] = {}
-        self._series_count = 0
+    _metrics: dict[str, _Metric] = field(default_factory=dict)
+    _series_count: int = 0
 
     def find(self, kind: _Type, name: str, labels: _Labels) -> tuple[_Series, tuple[str, ...]] | None:
         """The metric's series and the key of the label set, or None if they do not fit or exceed the bounds."""

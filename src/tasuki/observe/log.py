@@ -122,7 +122,10 @@ class TextFormatter(logging.Formatter):
 
 
 class DeliveryLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds fields to each record; they are computed only when a record is really written."""
+    """Adds ``fields()`` to each record: queue, message_id, attempt, consumer and trace, as far as known.
+
+    They are computed only when a record is really written.
+    """
 
     def __init__(self, logger: logging.Logger, fields: Callable[[], Fields]) -> None:
         super().__init__(logger)
@@ -132,11 +135,6 @@ class DeliveryLogger(logging.LoggerAdapter[logging.Logger]):
         """Join the fields with the ``extra`` of the caller, which wins."""
         kwargs["extra"] = {**self._fields(), **(kwargs.get("extra") or {})}
         return msg, kwargs
-
-
-def delivery_logger(logger: logging.Logger, fields: Callable[[], Fields]) -> DeliveryLogger:
-    """A logger whose records carry ``fields()``: queue, message_id, attempt, consumer and trace, as far as known."""
-    return DeliveryLogger(logger, fields)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds."""
@@ -30,66 +31,43 @@ class Histogram:
         return sum(self.counts)
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class QueueMetrics:
     """Counts of the publishing side of one queue, since the process started."""
 
-    __slots__ = ("driver", "late_replies", "published", "queue", "rejected", "unknown")
-
-    def __init__(self, *, queue: str, driver: str) -> None:
-        self.queue = queue
-        self.driver = driver
-        self.published = 0
-        self.rejected = 0
-        self.unknown = 0
-        self.late_replies = 0
-        """Replies to requests here that came after their requests had timed out."""
+    queue: str
+    driver: str
+    published: int = 0
+    rejected: int = 0
+    unknown: int = 0
+    late_replies: int = 0
+    """Replies to requests here that came after their requests had timed out."""
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class ConsumerMetrics:
     """Counts of the deliveries of one consumer, since the process started."""
 
-    __slots__ = (
-        "acked",
-        "consumer",
-        "dead_lettered",
-        "delivered",
-        "driver",
-        "dropped",
-        "failed",
-        "handler_seconds",
-        "lease_lost",
-        "nacked",
-        "queue",
-        "redelivered",
-        "released",
-        "replied",
-        "requesters_gone",
-        "result_errors",
-        "stale",
-        "timed_out",
-    )
-
-    def __init__(self, *, consumer: str, queue: str, driver: str) -> None:
-        self.consumer = consumer
-        self.queue = queue
-        self.driver = driver
-        self.handler_seconds = Histogram()
-        self.delivered = 0
-        self.redelivered = 0
-        self.acked = 0
-        self.nacked = 0
-        self.released = 0
-        self.replied = 0
-        self.requesters_gone = 0
-        self.result_errors = 0
-        self.dead_lettered = 0
-        self.dropped = 0
-        self.failed = 0
-        self.timed_out = 0
-        self.stale = 0
-        self.lease_lost = 0
+    consumer: str
+    queue: str
+    driver: str
+    handler_seconds: Histogram = field(default_factory=Histogram)
+    delivered: int = 0
+    redelivered: int = 0
+    acked: int = 0
+    nacked: int = 0
+    released: int = 0
+    replied: int = 0
+    requesters_gone: int = 0
+    result_errors: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    stale: int = 0
+    lease_lost: int = 0
 
     def as_dict(self) -> dict[str, int | float | str]:
-        """All counters by name, with the histogram as ``handler_count`` and ``handler_seconds``."""
-        counters = {name: getattr(self, name) for name in self.__slots__ if name != "handler_seconds"}
+        """All counters by name, sorted, with the histogram as ``handler_count`` and ``handler_seconds``."""
+        counters = {name: getattr(self, name) for name in sorted(self.__slots__) if name != "handler_seconds"}
         return {**counters, "handler_count": self.handler_seconds.count, "handler_seconds": self.handler_seconds.sum}

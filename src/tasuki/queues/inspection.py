@@ -35,14 +35,12 @@ class Inspection:
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""
-        self._require("queue.info.queue", "see")
-        with self._telling():
+        with self._permitted("queue.info.queue", "see"):
             return await self.driver.depth(self.spec.name)
 
     async def occupancy(self) -> Occupancy:
         """Whether the queue has messages; cheaper than ``depth`` where there are many."""
-        self._require("queue.info.queue", "see")
-        with self._telling():
+        with self._permitted("queue.info.queue", "see"):
             return await self.driver.occupancy(self.spec.name)
 
     async def info(self) -> dict[str, Any]:
@@ -66,26 +64,22 @@ class Inspection:
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
-        self._require("queue.admin.peek", "look into")
-        with self._telling():
+        with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.peek(self.spec.name, limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
-        self._require("queue.admin.purge", "purge")
-        with self._telling():
+        with self._permitted("queue.admin.purge", "purge"):
             return await self.driver.purge(self.spec.name)
 
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds; returns how many."""
-        self._require("queue.admin.remove", "remove messages from")
-        with self._telling():
+        with self._permitted("queue.admin.remove", "remove messages from"):
             return await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:
         """Delete the queue with all its messages; a process that still declares it makes it again."""
-        self._require("queue.admin.delete", "delete")
-        with self._telling():
+        with self._permitted("queue.admin.delete", "delete"):
             await self.driver.delete(self.spec.name)
 
     def decode(self, message: Message, type_: Any = Any) -> Any:
@@ -93,13 +87,11 @@ class Inspection:
         codec = self._builder.named_codec(message.headers) or self.codec
         return make_decoder(codec, type_)(message.body)
 
-    def _require(self, action: str, verb: str) -> None:
+    @contextmanager
+    def _permitted(self, action: str, verb: str) -> Iterator[None]:
+        """Check the permission; replace the error of a driver that is not open, or has not declared its queues."""
         if self.guard is not None:
             self.guard.require(action, self.id, f"not allowed to {verb} queue: {self.id}")
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Replace the error of a driver that is not open, or has not declared its queues, by the reason."""
         try:
             yield
         except (BrokerUnavailableError, QueueNotFoundError) as error:

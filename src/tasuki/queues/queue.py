@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
 
-_PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
-
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
 
@@ -66,7 +64,8 @@ class Queue(Inspection):
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
-        self._made_at_once = _made_at_once(policy, body)
+        is_encoded_only = policy.message_ttl is None and policy.compression is None
+        self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard = None
@@ -292,13 +291,6 @@ class Queue(Inspection):
         else:
             self.metrics.unknown += 1
         return error
-
-
-def _made_at_once(policy: QueuePolicy, body: BodyType | None) -> frozenset[type]:
-    """The types of bodies that need no more than encoding."""
-    if policy.message_ttl is not None or policy.compression is not None:
-        return frozenset()
-    return _PLAIN if body is None else frozenset(type_ for type_ in _PLAIN if type_ is body.type_)
 
 
 def _builder_for(queue: str, body: BodyType | None, **parts: Any) -> MessageBuilder:

@@ -66,7 +66,12 @@ def value_at(data: object, path: KeyPath) -> Any:
     return data
 
 
-def with_value(data: Mapping[str, Any], path: KeyPath, value: object) -> Mapping[str, Any]:
-    """A copy of the data with another value at the path, all of whose mappings exist."""
-    step, rest = str(path[0]), path[1:]
-    return {**data, step: with_value(data[step], rest, value) if rest else value}
+def with_value(holder: Any, path: KeyPath, value: Any) -> Any:
+    """A copy of the holder with the value at the path; None takes a field away; missing mappings are made."""
+    step, rest = path[0], path[1:]
+    if isinstance(holder, list):
+        index = int(step)
+        return [*holder[:index], with_value(holder[index], rest, value) if rest else value, *holder[index + 1 :]]
+    fields = dict(holder or {})
+    fields[step] = with_value(fields.get(step), rest, value) if rest else value
+    return {key: item for key, item in fields.items() if key != step or item is not None}

@@ -61,7 +61,7 @@ def load(
     if not target.exists():
         problem, hint = "there is no such file or folder", _hint_for_python(target.with_suffix(".py"))
         errors.append(ConfigError(problem, position=Position(str(target)), hint=hint))
-    paths = _yaml_files(source_root) if target.is_dir() else [target] if target.exists() else []
+    paths = yaml_files(source_root) if target.is_dir() else [target] if target.exists() else []
     nameless: list[Position] = []
     entries = [entry for path in paths for entry in _read_file(path, source_root, errors, nameless)]
     entries += declared
@@ -163,7 +163,8 @@ def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
     return root
 
 
-def _yaml_files(root: Path) -> Iterator[Path]:
+def yaml_files(root: Path) -> Iterator[Path]:
+    """The YAML files below a folder, in the order of reading; hidden folders are skipped."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS)
         yield from (Path(folder, name) for name in sorted(files) if name.endswith((".yaml", ".yml")))

@@ -36,10 +36,6 @@ class Policy:
     conditions: tuple[Condition, ...] = ()
     expression: Expression | None = None
 
-    def evaluate(self, request: Request) -> Ruling:
-        """The policy's ruling."""
-        return self.judge(request).ruling
-
     def judge(self, request: Request) -> Finding:
         """The ruling and its reason; the policy abstains where a comparison cannot be made."""
         if not _speaks_of(self.actions, request.action):

@@ -9,7 +9,7 @@ from tasuki.security.policy import Finding, Policy, Ruling
 
 
 class Scope:
-    """Any deny denies; else one allow allows; else nothing is said. One policy an id, in the order of adding."""
+    """Any deny denies; else one allow allows; else nothing is said. One policy an id, the last one given."""
 
     __slots__ = ("_policies",)
 
@@ -20,18 +20,6 @@ class Scope:
     def policies(self) -> tuple[Policy, ...]:
         """What it is made of."""
         return tuple(self._policies.values())
-
-    def contains(self, id: str) -> bool:
-        """Whether a policy of this id is in it."""
-        return id in self._policies
-
-    def with_(self, policy: Policy) -> Scope:
-        """A scope with one policy more; one of the same id is replaced."""
-        return Scope((*self._policies.values(), policy))
-
-    def without(self, id: str) -> Scope:
-        """A scope without the policy of this id."""
-        return Scope(policy for policy in self._policies.values() if policy.id != id)
 
     def evaluate(self, request: Request) -> Ruling:
         """What its policies say together."""

@@ -2,7 +2,7 @@
 
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
-from tasuki.supervisor.state import Change, State, Status
+from tasuki.supervisor.state import State, Status
 from tasuki.supervisor.supervisor import Supervisor
 
-__all__ = ["Change", "RestartPolicy", "ServiceSpec", "State", "Status", "Supervisor"]
+__all__ = ["RestartPolicy", "ServiceSpec", "State", "Status", "Supervisor"]

@@ -17,7 +17,7 @@ from tasuki.clock import Clock
 from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError, StopTimeoutError, TasukiError
 from tasuki.supervisor.restart import Restarts
 from tasuki.supervisor.spec import ServiceSpec
-from tasuki.supervisor.state import Change, State, Status, may_follow
+from tasuki.supervisor.state import State, Status, may_follow
 from tasuki.supervisor.step import StepTimeoutError, retrieve, run_step
 from tasuki.units import format_duration
 
@@ -28,9 +28,9 @@ _log = logging.getLogger("tasuki.supervisor")
 
 
 class Controller:
-    """Runs the life of one service and reports every change of state to ``notify``, which must not raise."""
+    """Runs the life of one service and calls ``notify`` at every change of state, which must not raise."""
 
-    def __init__(self, spec: ServiceSpec, *, clock: Clock, notify: Callable[[Change], None]) -> None:
+    def __init__(self, spec: ServiceSpec, *, clock: Clock, notify: Callable[[], None]) -> None:
         self.spec = spec
         self.status = Status(since=clock.monotonic())
         self._clock = clock
@@ -155,7 +155,7 @@ class Controller:
             final = LifecycleError(f"service {id!r} cannot start: {text}", service=id)
         final.__cause__ = error
         self.status = replace(self.status, error=final, has_given_up=True)
-        self._notify(Change(id, State.FAILED, self.status))
+        self._notify()
 
     async def _stop(self) -> None:
         if self._life is not None:
@@ -209,7 +209,7 @@ class Controller:
             failures = old.failures if state is State.STARTING or state is State.RUNNING else 0
         self.status = Status(state, self._clock.monotonic(), failures, error)
         _log.debug("service %r: %s, was %s", self.spec.id, state, old.state)
-        self._notify(Change(self.spec.id, old.state, self.status))
+        self._notify()
 
 
 def _text(error: BaseException) -> str:

@@ -54,12 +54,3 @@ class Status:
     """Why it failed, or why it stopped late."""
     has_given_up: bool = False
     """Whether it failed and will not be started again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of a service from a state to the next."""
-
-    id: str
-    old: State
-    status: Status

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from tasuki.clock import Clock, SystemClock
 from tasuki.errors import LifecycleError
 from tasuki.supervisor import order
-from tasuki.supervisor.changes import Changes, Listener
+from tasuki.supervisor.changes import Changes
 from tasuki.supervisor.controller import Controller
 from tasuki.supervisor.shutdown import Shutdown, join_errors
 from tasuki.supervisor.spec import ServiceSpec
 from tasuki.supervisor.startup import find_given_up, find_unsettled
-from tasuki.supervisor.state import UP, Change, State, Status
+from tasuki.supervisor.state import UP, State, Status
 
 _log = logging.getLogger("tasuki.supervisor")
 
@@ -92,14 +92,13 @@ class Supervisor:
         if self._stop_task is not None:
             _raise_joined(await asyncio.shield(self._stop_task))
 
-    async def wait(self, ids: Iterable[str] | None = None) -> None:
-        """Return when the services (None: all that were started) have ended, by themselves or stopped.
+    async def wait(self) -> None:
+        """Return when all services that were started have ended, by themselves or stopped.
 
         Raises:
             LifecycleError: a required one has given up; RestartLimitError if it failed too often.
         """
-        chosen = None if ids is None else list(ids)
-        while not self._have_ended(chosen):
+        while not self._have_ended():
             await self._changes.next()
 
     def states(self) -> dict[str, Status]:
@@ -110,10 +109,6 @@ class Supervisor:
     def stop_timeout(self) -> float:
         """The longest ``stop_timeout`` of a service, in seconds; for any thread."""
         return max((controller.spec.stop_timeout for controller in list(self._controllers.values())), default=0.0)
-
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every change of state, on the loop, without delay; returns how to end that."""
-        return self._changes.subscribe(listener)
 
     async def until(self, condition: Callable[[Mapping[str, State]], bool]) -> None:
         """Return when the condition on the states, by id, holds; states that pass within one step may go unseen."""
@@ -224,9 +219,9 @@ class Supervisor:
         for id in ready:
             self._controllers[id].launch()
 
-    def _on_change(self, change: Change) -> None:
+    def _on_change(self) -> None:
         self._launch_ready()
-        self._changes.publish(change)
+        self._changes.wake()
 
     def _is_started(self, graph: order.Graph, stops: int) -> bool:
         self._refuse_after_stop(stops)
@@ -234,14 +229,13 @@ class Supervisor:
         self._raise_given_up(statuses)
         return not find_unsettled(graph, statuses, self._optional())
 
-    def _have_ended(self, ids: Iterable[str] | None) -> bool:
+    def _have_ended(self) -> bool:
         if self._replacements:
             return False
-        if ids is None:
-            ids = [
-                id for id, status in self.states().items() if status.state is not State.UNKNOWN or self._is_wanted(id)
-            ]
-        statuses = self._current(ids)
+        started = [
+            id for id, status in self.states().items() if status.state is not State.UNKNOWN or self._is_wanted(id)
+        ]
+        statuses = self._current(started)
         self._raise_given_up(statuses)
         return all(id not in self._pending and self._controllers[id].is_idle for id in statuses)
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
+from tasuki.system.stopping import flush_output
+
 count = 0
 """How many forks lie between the first process and this one; a handler in which it has grown goes on in a child."""
 
@@ -92,9 +94,5 @@ def leave_child(error: BaseException | None) -> NoReturn:
     elif error is not None:
         traceback.print_exception(error)
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass
+    flush_output()
     os._exit(code & 0xFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn
 
@@ -21,16 +22,16 @@ class Meaning(Enum):
     """The same signal again, or a third one."""
 
 
+@dataclass(eq=False, slots=True)
 class StopSignals:
     """The signals to stop that a process has received, and what each of them means."""
 
-    def __init__(self) -> None:
-        self.first: int | None = None
-        """Number of the signal that asked to drain."""
-        self.first_at = 0.0
-        """When it came (monotonic)."""
-        self.second: int | None = None
-        """Number of the signal that asked to cancel what still ran."""
+    first: int | None = None
+    """Number of the signal that asked to drain."""
+    first_at: float = 0.0
+    """When it came (monotonic)."""
+    second: int | None = None
+    """Number of the signal that asked to cancel what still ran."""
 
     def hear(self, number: int, now: float) -> Meaning:
         """Decide what this signal means; ``now`` is a monotonic time in seconds."""
@@ -56,9 +57,14 @@ def leave(code: int) -> NoReturn:
     """End the process without waiting for threads, after flushing output and logs."""
     for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
         handler.flush()
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Flush the standard streams, as far as there are any and they can be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):
             pass
-    os._exit(code)

@@ -92,7 +92,7 @@ async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_
     async with driver_at(broker.port, QueueSpec(queue), frame_size=4096) as driver:
         large: dict[str, Any] = {"x": "a" * 4096}
         await driver.publish(queue, messages("before"))
-        connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
+        connection = driver._inner._guard.current.publishing.publisher._link.connection  # type: ignore[attr-defined]
         batch = [*messages("a"), Outgoing("b", b"", large), Outgoing("c", b"", large, delay=0.1), *messages("d")]
         results = await driver.publish(queue, batch)
         assert [type(result) for result in results] == [

@@ -265,7 +265,7 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
         for _ in range(5):
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
-        connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
+        connection = driver._inner._guard.current.publishing.publisher._link.connection  # type: ignore[attr-defined]
         assert connection is None  # given up, with all data written to it
         with pytest.raises(DriverError):
             await driver.depth(queue)
@@ -304,12 +304,12 @@ def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
     """How much each part of a driver remembers."""
     inner: Any = driver._inner
     session = inner._guard.current
-    publishing, publisher = session.publishing, session._publisher
+    publishing, publisher = session.publishing, session.publishing.publisher
     connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
-    parts = [driver, inner, session, session.consumer_count, publishing, publisher, publisher._delaying, *connections]
+    parts = [driver, inner, inner._known, session, session.consumer_count, publishing, publisher, publisher._delaying]
     return {
         f"{name} {index} {type(part).__name__}.{key}": len(value)
-        for index, part in enumerate(parts)
+        for index, part in enumerate([*parts, *connections])
         for key, value in vars(part).items()
         if isinstance(value, dict | set | list) and key != "_due"  # which is bounded
     }

@@ -142,7 +142,7 @@ async def leader(nodes: Sequence[NATSNode], of: str = "stream") -> NATSNode:
 
 
 async def connected_to(nodes: Sequence[NATSNode], driver: NATSDriver) -> NATSNode:
-    connection = await present(driver._session._guard.current).get()
+    connection = await present(driver._guard.current).get()
     return next(node for node in nodes if connection.server.endswith(f":{node.port}"))
 
 
@@ -191,11 +191,11 @@ async def test_consuming_goes_on_as_soon_as_there_is_another_leader(nodes: Seque
         await until(lambda: len(done) > 50)
         lost = await leader(nodes, of)
         is_ours = await connected_to(nodes, driver) is lost
-        before = await present(driver._session._guard.current).get()
+        before = await present(driver._guard.current).get()
         await asyncio.to_thread(lost.kill)
         async with asyncio.timeout(LONG / 2):
             await consuming
-        assert is_ours or await present(driver._session._guard.current).get() is before
+        assert is_ours or await present(driver._guard.current).get() is before
         await started(lost)
         await deleted(nodes, driver)
 
@@ -238,16 +238,16 @@ async def acked_late(nodes: Sequence[NATSNode], owner: NATSDriver) -> bool:
         await agreed(lambda: owner.publish(QUEUE, messages("first")))
         await settled(driver, await take(driver, 1))
         await agreed(lambda: owner.publish(QUEUE, messages("a", "b", "c")))
-        found = driver._session._queues.found(QUEUE)
+        found = driver._queues.found(QUEUE)
         assert found is not None
-        unknown = found._holding._unknown
+        unknown = found.holding._unknown
 
         async def look(*given: Any) -> set[str]:
             told = await unknown(*given)
             looked.set()
             return told
 
-        found._holding._unknown = look
+        found.holding._unknown = look
         for node in others:
             node.freeze()
         try:

@@ -51,7 +51,7 @@ async def test_messages_that_a_standing_stream_does_not_take_yet_go_out_again(si
     """A server of a cluster may not know yet where the leader of a stream is that was just made, and says 503."""
     driver = await site.driver(is_direct=True)
     await declared(driver)
-    connection = await present(driver._session._guard.current).get()
+    connection = await present(driver._guard.current).get()
     exchange, sent = connection.exchange, Counter[str]()
 
     async def untaken(requests: Sequence[tuple[str, bytes]], **options: Any) -> Exchange:
@@ -140,7 +140,7 @@ async def test_a_silent_connection_is_replaced_however_long_a_request_may_take(s
     """Its requests waited their whole timeout: for a connection that answers nothing that is a wait for nothing."""
     driver = await site.driver(timeout=300.0)
     await declared(driver)
-    before = await present(driver._session._guard.current).get()
+    before = await present(driver._guard.current).get()
     receiving = asyncio.create_task(driver.receive(QUEUE, 1, 300.0))
     site.proxy.hush()
     async with asyncio.timeout(60.0):
@@ -150,7 +150,7 @@ async def test_a_silent_connection_is_replaced_however_long_a_request_may_take(s
         with pytest.raises(DriverError):
             await receiving
         await driver.publish(QUEUE, messages("after"))
-    assert await present(driver._session._guard.current).get() is not before
+    assert await present(driver._guard.current).get() is not before
     assert "after" in await drained(driver)
 
 
@@ -233,7 +233,7 @@ async def test_a_connection_that_breaks_within_a_large_batch_leaves_its_outcome_
     """Whenever it breaks: data written before may be stored."""
     driver = await site.driver(is_direct=True)
     await declared(driver)
-    connection = await present(driver._session._guard.current).get()
+    connection = await present(driver._guard.current).get()
     client = connection._client
     assert client is not None
     written = client.written

@@ -40,7 +40,7 @@ async def opened(site: Site, *specs: QueueSpec) -> NATSDriver:
 
 
 async def streams(driver: NATSDriver) -> set[str]:
-    link = driver._session._guard.current
+    link = driver._guard.current
     assert link is not None
     (answer,) = await ask(await link.get(), "", [("STREAM.NAMES", {})])
     return set(answer["streams"] or ())
@@ -48,7 +48,7 @@ async def streams(driver: NATSDriver) -> set[str]:
 
 async def noted(driver: NATSDriver) -> Collection[str]:
     """The subjects of the book, but for the one that stays: the record of the layout."""
-    link = driver._session._guard.current
+    link = driver._guard.current
     assert link is not None
     (info,) = await ask(await link.get(), "", [("STREAM.INFO.tasuki+=book", {"subjects_filter": ">"})])
     return (info["state"].get("subjects") or {}).keys() - {"tasuki.b.v"}
@@ -85,16 +85,15 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     """The first thousand by name were looked at, and no other was ever removed."""
     monkeypatch.setattr(temporary, "_MOST", 10)
     driver = await opened(site, QUEUE)
-    session = driver._session
-    assert session._guard.current is not None
-    connection = await session._guard.current.get()
+    assert driver._guard.current is not None
+    connection = await driver._guard.current.get()
     living = [f"reply.0{number}" for number in range(50)]
-    await session._temporary.keep(connection, living)
+    await driver._temporary.keep(connection, living)
     async with asyncio.timeout(PATIENCE):
         while "tasuki+reply~1" in await streams(driver):
             await asyncio.sleep(KEPT / temporary.ROUNDS)
-            await session._temporary.keep(connection, living)
-            await session._temporary.beat(connection, [])
+            await driver._temporary.keep(connection, living)
+            await driver._temporary.beat(connection, [])
     assert {queue.replace(".", "~") for queue in living} <= {subject.split(".")[-1] for subject in await noted(driver)}
 
 
@@ -103,10 +102,10 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
     requester, responder = await opened(site), await opened(site)
 
     def known() -> list[int]:
-        queues = responder._session._queues
+        queues = responder._queues
         kept: tuple[Sized, ...] = (
-            queues.declared,
-            queues._inspected,
+            responder._known._values,
+            responder._known._inspected,
             queues._open,
             queues._left,
             queues._by_stream,
@@ -154,12 +153,11 @@ async def test_one_that_is_deleted_leaves_no_note(site: Site) -> None:
 async def test_an_outage_is_no_reason_to_sweep(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that is old at one check and new at the next one belongs to a living process."""
     driver = await opened(site, QUEUE, OURS)
-    session = driver._session
     monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, whenever it is checked
-    assert session._guard.current is not None
-    connection = await session._guard.current.get()
-    await session._temporary.beat(connection, [])
-    assert len(session._temporary._suspects) == 2
-    await session._temporary.keep(connection, [OURS.name])
-    await session._temporary.beat(connection, [])
+    assert driver._guard.current is not None
+    connection = await driver._guard.current.get()
+    await driver._temporary.beat(connection, [])
+    assert len(driver._temporary._suspects) == 2
+    await driver._temporary.keep(connection, [OURS.name])
+    await driver._temporary.beat(connection, [])
     assert await streams(driver) == {"tasuki+=book", "tasuki+reply~2"}

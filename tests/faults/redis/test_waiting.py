@@ -97,13 +97,13 @@ async def test_one_message_wakes_one_process(broker: Redis, monkeypatch: pytest.
 
 async def test_one_script_checks_many_idle_queues(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts_run: Counter[scripts.Script] = Counter()
-    run = scripts._run
+    run = scripts.run
 
     async def counted(nodes: Any, slot: int, script: scripts.Script, *rest: Any) -> Any:
         scripts_run[script] += 1
         return await run(nodes, slot, script, *rest)
 
-    monkeypatch.setattr(scripts, "_run", counted)
+    monkeypatch.setattr(scripts, "run", counted)
     queues = [f"q{number}" for number in range(100)]
     async with driver_at(broker.port, claim_interval=0.01) as driver:
         for queue in queues:

@@ -99,7 +99,7 @@ async def test_who_waits_for_an_open_that_fails_tries_itself(make_app: MakeApp, 
 
 async def test_a_project_that_is_not_good_opens_nothing(make_app: MakeApp) -> None:
     app = make_app()
-    app.queue("tasks", leese="30s")  # type: ignore[call-overload]  # the mistake
+    app.queue("tasks", leese="30s")  # type: ignore[call-arg]  # the mistake
     with pytest.raises(ProjectError, match="leese"):
         await app.open()
     assert not app.is_open

@@ -126,7 +126,7 @@ def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.Monke
 
 
 def test_a_project_that_is_not_good(app: App) -> None:
-    app.queue("bad", leese=5)  # type: ignore[call-overload]  # the mistake
+    app.queue("bad", leese=5)  # type: ignore[call-arg]  # the mistake
     with pytest.raises(ProjectError):
         app.sync.publish("tasks", 1)
 

@@ -15,6 +15,7 @@ import pytest
 
 from tasuki import App, Context, Envelope
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError, InvalidEntryError, ProjectError
+from tasuki.handlers.body import make_decoder
 from tasuki.handlers.signature import body_of
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder, type_name
 from tasuki.queues.messages.message_builder import MessageBuilder
@@ -130,23 +131,46 @@ async def test_without_a_type_nothing_is_checked_and_nothing_is_paid(make_app: M
         await plain.publish({"anything": 1})
 
 
-@pytest.mark.parametrize(("type_", "made_at_once"), [(None, {1, "a"}), (int, {1}), (Mail, set())])
-async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
-    make_app: Make, monkeypatch: pytest.MonkeyPatch, type_: Any, made_at_once: set[object]
+_BODIES: list[Any] = [1, "a", Mail("ada"), {1: "b"}, [2]]
+
+
+@pytest.mark.parametrize(
+    ("type_", "codec", "made_at_once"),
+    [
+        (None, "json", [1, "a", {1: "b"}, [2]]),
+        (int, "json", [1]),
+        (Mail, "json", [Mail("ada")]),
+        (dict, "json", [{1: "b"}]),
+        (dict[str, Any], "json", [{1: "b"}]),  # its key is a text in JSON
+        (dict[str, Any], "msgpack", []),
+        (dict[Any, Any], "msgpack", [{1: "b"}]),
+        (dict[str, str], "json", []),
+        (list[Any], "json", [[2]]),
+        (list[int], "json", []),
+        (Mail | int, "json", []),
+    ],
+)
+async def test_bodies_that_need_no_check_are_made_without_a_call_for_each(
+    make_app: Make, monkeypatch: pytest.MonkeyPatch, type_: Any, codec: Any, made_at_once: list[object]
 ) -> None:
-    composed: list[object] = []
+    built: list[object] = []
     build_item = MessageBuilder.build_item
 
     def noted(builder: MessageBuilder, item: object) -> Any:
-        composed.append(item)
+        built.append(item)
         return build_item(builder, item)
 
     monkeypatch.setattr(MessageBuilder, "build_item", noted)
     app = make_app()
-    queue = app.queue("tasks", type_)
+    queue = app.queue("tasks", type_, codec=codec)
     async with app:
-        await queue.publish_many([1, "a", Mail("ada")])
-    assert {1, "a"} - set(composed[:-1]) == made_at_once
+        results = await queue.publish_many(_BODIES)
+        assert [body for body in _BODIES if body not in built] == made_at_once
+        confirmed = [body for body, result in zip(_BODIES, results, strict=True) if isinstance(result, Confirmed)]
+        assert [body for body in confirmed if body in made_at_once] == made_at_once
+        live = app.live_queue(queue)
+        read = [make_decoder(live.codec, Any if type_ is None else type_)(m.body) for m in await live.peek(10)]
+    assert len(read) == len(confirmed)
 
 
 async def test_an_object_of_the_class_itself_is_not_read_again(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,9 @@ def test_the_project_is_named_with_p_on_every_command(tasuki: CommandLine) -> No
     assert (twice.returncode, "given twice" in twice.stderr) == (2, True)
 
 
-def test_a_folder_without_a_project(tasuki: CommandLine, project: Path) -> None:
+def test_a_project_without_entries(tasuki: CommandLine, project: Path) -> None:
     (project / "empty").mkdir()
+    (project / "empty" / "_index.yaml").write_text("version: '1.0'\nnamespace: app\nentries: []\n")
     checked = tasuki("check", "empty")
     assert (checked.returncode, checked.stdout) == (0, "ok: 0 entries, 0 queues, 0 consumers\n")
     assert "warning: nothing will be handled: there are no entries" in checked.stderr
@@ -159,7 +160,7 @@ def test_a_code_app_with_a_bad_url(tasuki: CommandLine, project: Path) -> None:
 
 
 def test_a_new_project(tasuki: CommandLine, project: Path) -> None:
-    assert tasuki("init", "shop").returncode == 0
+    assert tasuki("init", "shop", "--lua").returncode == 0
     tasuki.folder = project / "shop"
     assert tasuki("check").returncode == 0
     assert len((project / "shop" / "README.md").read_text().splitlines()) <= 10

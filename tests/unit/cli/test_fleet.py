@@ -14,9 +14,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
-from tasuki.cli.project import Target
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
-from tasuki.contracts.recycling import Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -159,8 +157,17 @@ async def test_a_stop_between_two_starts(tmp_path: Path) -> None:
 
 
 def test_a_child_is_told_what_its_parent_was() -> None:
-    target = Target("shop", ("app:x:y=1",))
-    arguments = child_arguments(target, 7, log_level="debug", log_format="text", reloads=True, until_empty=True)
+    options = {
+        "--lifeline": 7,
+        "--log-level": "debug",
+        "--log-format": "text",
+        "--reload": True,
+        "--until-empty": True,
+        "--health-file": None,
+        "--except": (),
+        "--override": ("app:x:y=1",),
+    }
+    arguments = child_arguments(["--", "shop"], options)
     assert arguments[arguments.index("run") :] == [
         "run",
         "--lifeline=7",
@@ -172,14 +179,6 @@ def test_a_child_is_told_what_its_parent_was() -> None:
         "--",
         "shop",
     ]
-
-
-def test_a_child_has_the_limits_of_its_parent() -> None:
-    limits = Limits(messages=5, memory=2**20, age=1.5)
-    arguments = child_arguments(
-        Target("shop", ()), 7, log_level="info", log_format="text", reloads=False, until_empty=False, limits=limits
-    )
-    assert arguments[-5:-2] == ["--max-messages=5", "--max-memory=1048576", "--max-age=1.5s"]
 
 
 @pytest.fixture

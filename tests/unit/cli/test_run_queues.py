@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
+from tasuki.cli.commands.work import run
 from tasuki.cli.project import Target
 from tasuki.cli.worker.choosing import selection_of
-from tasuki.cli.worker.fleet import child_arguments
 from tasuki.cli.worker.running import summary
-from tasuki.kinds.selection import Selection
 from tests.support.cli_project import lines_of, notes
 from tests.unit.cli.conftest import CommandLine
+from tests.unit.cli.test_main import FakeFleet
 
 SECOND = """\
   - {name: more, kind: queue.queue, driver: driver}
@@ -82,12 +82,12 @@ def test_the_summary_shows_the_choice(two: CommandLine, project: Path) -> None:
     assert "app:tasks" not in text
 
 
-def test_a_child_consumes_what_its_parent_was_told() -> None:
-    selection = Selection(("app:a", "app:b"), ("app:c",), 4)
-    arguments = child_arguments(
-        Target("."), 7, log_level="info", log_format="text", reloads=False, until_empty=False, selection=selection
-    )
-    assert arguments[-6:] == ["--queues=app:a", "--queues=app:b", "--except=app:c", "--concurrency=4", "--", "."]
+def test_a_child_consumes_what_its_parent_was_told(two: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "Fleet", FakeFleet)
+    done = two("run", "--processes", "2", "--queues", "tasks,more", "--except", "more", "--concurrency", "4")
+    assert done.returncode == 5
+    chosen = ["--queues=tasks,more", "--except=more", "--concurrency=4"]
+    assert [word for word in FakeFleet.command if word.startswith(("--queues", "--exc", "--conc"))] == chosen
 
 
 def test_check_counts_shared_workers_and_graph_draws_them(two: CommandLine) -> None:

@@ -122,7 +122,7 @@ def test_bars(capsys: pytest.CaptureFixture[str]) -> None:
         advance(5)
         advance(10)
     assert "working" in capsys.readouterr().err
-    with progress.growing_bar(1, "handling") as show:
+    with bar(1, "handling") as show:
         show(1, 4)
         show(6, 4)
     assert "100%" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
+from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
@@ -258,6 +259,12 @@ async def make_bench(
         clock=clock,
     )
     return Bench(consumer, queue, dead, handler, host)
+
+
+def guard_of(context: Context) -> Guard | None:
+    """The rights of a handler or called function."""
+    assert isinstance(context.reach, HostReach)
+    return context.reach.guard
 
 
 class Gate:

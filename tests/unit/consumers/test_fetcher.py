@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,15 +28,9 @@ class Rig:
         self.buffered = 0
         self.accepted: list[tuple[list[str], float]] = []
         self.errors: list[Exception] = []
-        self.fetcher = Fetcher(
-            consumer="app:consumer",
-            queue=self.queue,
-            window=self.window,
-            buffered=lambda: self.buffered,
-            accept=self.accept,
-            on_failure=lambda: None,
-            clock=clock_of_loop(),
-        )
+        keeper = SimpleNamespace(check=lambda: None)
+        consumer: Any = SimpleNamespace(id="app:consumer", queue=self.queue, keeper=keeper, clock=clock_of_loop())
+        self.fetcher = Fetcher(consumer, window=self.window, buffered=lambda: self.buffered, accept=self.accept)
 
     def accept(self, received: list[Received], asked_at: float) -> None:
         self.window.held += len(received)

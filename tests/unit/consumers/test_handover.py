@@ -65,12 +65,15 @@ class Rig:
         self.dead = make_queue(self.dead_on, "dead", **dead_options)
         self.metrics = ConsumerMetrics(consumer="c", queue="q", driver="d")
         self.settled: list[Settlement] = []
-        self.settler = Settler(
-            consumer="app:consumer",
+        consumer: Any = SimpleNamespace(
+            id="app:consumer",
             queue=self.queue,
             dead_letters=self.dead,
             metrics=self.metrics,
             clock=clock_of_loop(),
+        )
+        self.settler = Settler(
+            consumer,
             on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: None,
         )

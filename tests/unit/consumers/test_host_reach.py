@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.reach.host_reach import call_context, guard_of
+from tasuki.consumers.reach.host_reach import call_context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
-from tests.unit.consumers.parts import FakeHost
+from tests.unit.consumers.parts import FakeHost, guard_of
 
 pytestmark = pytest.mark.anyio
 

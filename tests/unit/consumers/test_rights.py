@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.reach.guarded import GuardedStore, guarded
-from tasuki.consumers.reach.host_reach import call_context, guard_of
+from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import PolicyDeniedError
 from tasuki.handlers.store import MemoryStore
@@ -17,7 +17,7 @@ from tasuki.queues.result import Rejected
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.scope import Scope
-from tests.unit.consumers.parts import FakeHost, make_bench
+from tests.unit.consumers.parts import FakeHost, guard_of, make_bench
 from tests.unit.security.test_policy import policy
 
 pytestmark = pytest.mark.anyio

@@ -36,12 +36,15 @@ class Rig:
         self.kept: list[int] = []
         self.errors: list[Exception] = []
         self.publish_errors: list[Exception] = []
-        self.settler = Settler(
-            consumer="app:consumer",
+        consumer: Any = SimpleNamespace(
+            id="app:consumer",
             queue=self.queue,
             dead_letters=self.dead,
             metrics=self.metrics,
             clock=clock_of_loop(),
+        )
+        self.settler = Settler(
+            consumer,
             on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: self.kept.append(change),
         )

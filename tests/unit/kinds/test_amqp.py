@@ -40,7 +40,7 @@ def test_every_field_reaches_the_driver(project: Make) -> None:
     )
     checked = project(text)
     driver = build_driver(checked, "app:r", SystemClock())
-    settings = instance(instance(driver, AMQPDriver)._inner, Broker)._settings
+    settings = instance(instance(driver, AMQPDriver)._inner, Broker)._endpoint
     root = checked.registry.root
     assert (settings.hosts, settings.vhost, settings.user) == ([("host", 1), ("other", 5671)], "v", "me")
     assert (settings.password, settings.mechanism, settings.name) == (SECRET, "EXTERNAL", "n")
@@ -65,7 +65,7 @@ def test_a_broker_that_is_back_is_tried_again_by_the_rule_of_all_drivers(project
 
     async def ready(connection: Connection) -> None: ...
 
-    backoff = reconnecting(instance(instance(driver, AMQPDriver)._inner, Broker)._settings, ready).attempts.backoff
+    backoff = reconnecting(instance(instance(driver, AMQPDriver)._inner, Broker)._endpoint, ready).attempts.backoff
     assert backoff == replace(UNTIL_BACK, initial_delay=1.0)
     assert all(0.5 <= backoff.delay(failures) <= 2.0 for failures in range(1, 1000))
 

@@ -83,8 +83,7 @@ def test_what_a_project_knows(seed: Path) -> None:
     assert project.edges["app.queue:task_consumer"] == ("app.queue:tasks", "app.queue:task_handler")
     assert project.kinds["app.queue:tasks"].name == "queue.queue"
     assert project.driver_of("app.queue:tasks").short_name == "memory"
-    assert project.get("app.queue:tasks", ConsumerConfig) is None
-    assert project.get("nobody", QueueConfig) is None
+    assert list(project.of(ConsumerConfig)) == ["app.queue:task_consumer"]
     for id in ("app.queue:task_handler", "nobody"):
         with pytest.raises(KeyError):
             project.driver_of(id)

@@ -31,7 +31,7 @@ def test_the_driver_gets_the_fields(project: Make) -> None:
     checked, driver = built(
         project, "addrs: 'one:1, two:2', username: me, password: '${env:WORD}', db: 3", environ={"WORD": SECRET}
     )
-    settings = driver._session._settings
+    settings = driver._session._addresses
     assert settings.servers == (Server("one", 1), Server("two", 2))
     assert (settings.login.username, settings.login.password, settings.login.db) == ("me", SECRET, 3)
     for thing in (settings, checked.configs["app:r"], driver.__dict__):
@@ -40,7 +40,7 @@ def test_the_driver_gets_the_fields(project: Make) -> None:
 
 def test_a_url_is_a_secret_too(project: Make) -> None:
     checked, driver = built(project, "url: '${env:URL}'", environ={"URL": f"rediss://me:{SECRET}@host:7/1"})
-    settings = driver._session._settings
+    settings = driver._session._addresses
     assert (settings.servers, settings.login.password) == ((Server("host", 7),), SECRET)
     assert settings.login.tls is not None
     assert SECRET not in repr(checked.configs["app:r"])
@@ -49,7 +49,7 @@ def test_a_url_is_a_secret_too(project: Make) -> None:
 
 def test_without_fields_it_is_the_server_of_this_machine(project: Make) -> None:
     _, driver = built(project, "meta: {}")
-    assert driver._session._settings.servers == (Server("localhost", 6379),)
+    assert driver._session._addresses.servers == (Server("localhost", 6379),)
     assert driver.durability == "process"
 
 

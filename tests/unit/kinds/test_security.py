@@ -58,9 +58,9 @@ def test_policies_as_wippy_writes_them(project: Make) -> None:
         "app:editors": ["app:flexible"],
     }
     me = Actor("me", {"role": "admin"})
-    assert rights.policies["app:admin_policy"].evaluate(Request(me, "x", "y")) == "allow"
-    assert rights.policies["app:owner"].evaluate(Request(me, "read", "document:1", {"owner": "me"})) == "allow"
-    assert rights.policies["app:flexible"].evaluate(Request(me, "read", "file:1", {"public": True})) == "allow"
+    assert rights.policies["app:admin_policy"].judge(Request(me, "x", "y")).ruling == "allow"
+    assert rights.policies["app:owner"].judge(Request(me, "read", "document:1", {"owner": "me"})).ruling == "allow"
+    assert rights.policies["app:flexible"].judge(Request(me, "read", "file:1", {"public": True})).ruling == "allow"
     assert (rights.application, rights.strict) == (None, False)
 
 

@@ -29,15 +29,14 @@ def worker(fields: str, name: str = "w") -> str:
 
 def test_its_fields(project: Make) -> None:
     text = worker("queues: [a, 'app:b'], concurrency: 8, order: weighted, weights: {a: 3, 'app:b': 2}")
-    config = project(OTHERS + text).get("app:w", WorkerConfig)
+    config = project(OTHERS + text).configs["app:w"]
     assert config == WorkerConfig(
         queues=["app:a", "app:b"], concurrency=8, order="weighted", weights={"app:a": 3, "app:b": 2}
     )
 
 
 def test_the_defaults(project: Make) -> None:
-    config = project(OTHERS + worker("queues: [a], concurrency: 2")).get("app:w", WorkerConfig)
-    assert config is not None
+    config = project(OTHERS + worker("queues: [a], concurrency: 2")).of(WorkerConfig)["app:w"]
     assert (config.order, config.weights) == ("fair", {})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.observe.log import JsonFormatter, LogHandler, TextFormatter, configure, delivery_logger
+from tasuki.observe.log import DeliveryLogger, JsonFormatter, LogHandler, TextFormatter, configure
 
 
 class Terminal(io.StringIO):
@@ -213,7 +213,7 @@ class TestDeliveryLogger:
             asked.append(True)
             return {"queue": "q", "attempt": 1}
 
-        logger = delivery_logger(logging.getLogger("app.delivery"), fields)
+        logger = DeliveryLogger(logging.getLogger("app.delivery"), fields)
         with caplog.at_level(logging.INFO):
             logger.debug("not written")
             assert not asked

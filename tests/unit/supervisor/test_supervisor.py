@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.errors import LifecycleError, QueueConflictError, RestartLimitError, StopTimeoutError
-from tasuki.supervisor import Change, RestartPolicy, State, Supervisor, order
+from tasuki.supervisor import RestartPolicy, State, Supervisor, order
 from tests.unit.supervisor.conftest import HANG
 from tests.unit.supervisor.world import AWAY, MakeSpec, World
 
@@ -265,16 +265,6 @@ class TestRunning:
         assert world.state("b") == "exited"
         await world.supervisor.stop()
 
-    async def test_wait_for_some(self, world: World) -> None:
-        world.add("a")
-        world.add("b")
-        await world.supervisor.start()
-        world.services["a"].end.set()
-        await world.supervisor.wait(["a"])
-        with pytest.raises(LifecycleError, match="no service"):
-            await world.supervisor.wait(["x"])
-        await world.supervisor.stop()
-
     async def test_wait_ends_when_all_is_stopped(self, world: World) -> None:
         world.add("a")
         await world.supervisor.start()
@@ -303,16 +293,6 @@ class TestRunning:
         await world.supervisor.start(["migrate"])
         assert world.log.count("start migrate") == 2
         await world.supervisor.stop()
-
-    async def test_listeners_see_every_change(self, world: World) -> None:
-        seen: list[Change] = []
-        leave = world.supervisor.subscribe(seen.append)
-        world.add("a").starts = [AWAY]
-        await world.supervisor.start()
-        leave()
-        await world.supervisor.stop()
-        assert [change.status.state.value for change in seen] == ["starting", "failed", "starting", "running"]
-        assert (seen[1].id, seen[1].old, seen[1].status.error) == ("a", State.STARTING, AWAY)
 
     async def test_the_machine_clock_is_the_default(self) -> None:
         assert Supervisor().states() == {}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from tasuki.errors import BrokerUnavailableError
-from tasuki.supervisor import Change, ServiceSpec, State
+from tasuki.supervisor import ServiceSpec, State
 from tasuki.supervisor.controller import Controller
 
 AWAY = BrokerUnavailableError("broker is away")
@@ -22,8 +22,8 @@ class Watched:
         self.loop = asyncio.get_running_loop()
         self.controller = Controller(spec, clock=self.loop.clock, notify=self.note)  # type: ignore[attr-defined]
 
-    def note(self, change: Change) -> None:
-        self.seen.append((self.loop.time(), change.status.state))
+    def note(self) -> None:
+        self.seen.append((self.loop.time(), self.controller.status.state))
 
     @property
     def states(self) -> list[str]:

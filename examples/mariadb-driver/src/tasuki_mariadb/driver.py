@@ -22,7 +22,8 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.guard import Guard, not_declared, not_open
+from tasuki.drivers.toolkit.guard import Guard, not_open
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
@@ -65,9 +66,7 @@ class MariaDbDriver(Driver):
         self._settings = settings
         self._connector = Connector(settings)
         self._clock = clock or SystemClock()
-        self._specs: dict[str, QueueSpec] = {}
-        self._inspected: dict[str, QueueSpec] = {}
-        self._consumers: dict[str, int] = {}
+        self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Session] = Guard(name)
 
     @property
@@ -81,10 +80,10 @@ class MariaDbDriver(Driver):
         current = self._guard.current
         if current is not None and current.is_usable:
             return
-        session = Session(self.name, self._settings, self._connector, self._consumers)
+        session = Session(self.name, self._settings, self._connector, self._known)
         is_open = False
         try:
-            await session.open(self._specs)
+            await session.open()
             is_open = True
         finally:
             if not is_open:
@@ -100,21 +99,19 @@ class MariaDbDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes."""
-        self._specs[spec.name] = spec
-        self._inspected.pop(spec.name, None)
+        self._known.declare(spec.name, spec)
         session = self._guard.current
         if session is not None:
             await session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here; the database keeps it, without the consumers of this process."""
-        known = self._specs.pop(queue, None) or self._inspected.pop(queue, None)
-        had_consumers = self._consumers.pop(queue, 0)
+        forgotten = self._known.forget(queue)
         session = self._guard.current
-        if known is None or session is None or not session.is_usable:
+        if forgotten is None or session is None or not session.is_usable:
             return
         session.stop_waiting(queue)
-        if had_consumers:
+        if forgotten.consumers:
             with suppress(DriverError):  # the number goes with this process
                 await session.attach(queue)
 
@@ -135,8 +132,7 @@ class MariaDbDriver(Driver):
             dedup_window=found.dedup_window,
             temporary=bool(found.temporary),
         )
-        if spec.name not in self._specs:
-            self._inspected[spec.name] = spec
+        self._known.inspect(spec.name, spec)
         return spec
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
@@ -157,7 +153,7 @@ class MariaDbDriver(Driver):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; those taken for a cancelled caller are released."""
-        session = self._session(queue)
+        session, spec = self._session(queue), self._known.get(queue)
         if limit <= 0:
             return []
         ends_at = self._clock.monotonic() + wait
@@ -166,11 +162,11 @@ class MariaDbDriver(Driver):
             waiter = waiting.add()  # before it asks, so that it misses no wake-up
             taken: list[Received] = []
             try:
-                taken = await session.claim(queue, limit)
+                taken = await session.claim(spec, limit)
                 left = ends_at - self._clock.monotonic()
                 if taken or left <= 0 or not session.is_usable:
                     return taken if session.is_usable else []  # a close has given it back
-                if not await waiting.wait(waiter, left) or not session.is_usable or not self._is_known(queue):
+                if not await waiting.wait(waiter, left) or not session.is_usable or queue not in self._known:
                     return []
             finally:
                 if waiting.leave(waiter) or len(taken) == limit:
@@ -196,7 +192,7 @@ class MariaDbDriver(Driver):
         async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
             self._session(to)
             outcomes = await session.run(queue, lambda store: store.move(queue, to, moves))
-            session.forget(queue, [move.receipt for move, out in zip(moves, outcomes, strict=True) if out != FULL])
+            session.held.forget(queue, [move.receipt for move, out in zip(moves, outcomes, strict=True) if out != FULL])
             session.wake(to)
             session.wake(queue)  # the next of a key is in front
             return outcomes
@@ -220,7 +216,7 @@ class MariaDbDriver(Driver):
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the database, where it lasts as long as a connection of this process."""
         session = self._session(queue)
-        self._consumers[queue] = consumers
+        self._known.attach(queue, consumers)
         await session.attach(queue)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
@@ -250,25 +246,22 @@ class MariaDbDriver(Driver):
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""
         session = self._session(queue)
-        await asyncio.shield(session.spawn(session.delete(queue)))
-        for known in (self._specs, self._inspected, self._consumers):
-            known.pop(queue, None)
+        with self._known.forgetting(queue):
+            await asyncio.shield(session.spawn(session.delete(queue)))
+        session.held.forget_queue(queue)
         session.stop_waiting(queue)
-
-    def _is_known(self, queue: str) -> bool:
-        return queue in self._specs or queue in self._inspected
 
     def _session(self, queue: str) -> Session:
         """For a queue that is known here."""
         session = self._usable(queue)
-        if not self._is_known(queue):
-            raise not_declared(self.name, queue)
+        self._known.get(queue)
         return session
 
     def _holding(self, queue: str) -> Session:
         """For what ends or keeps deliveries, also of a queue that was undeclared since."""
         session = self._usable(queue)
-        return session if session.held.get(queue) else self._session(queue)
+        session.held.get(queue, self._known)
+        return session
 
     def _usable(self, queue: str) -> Session:
         session = self._guard.get(queue)

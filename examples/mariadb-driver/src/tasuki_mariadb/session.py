@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import Ack, QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.drivers.toolkit.held import HeldReceipts
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
@@ -35,11 +37,11 @@ class Session:
     """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
 
     def __init__(
-        self, name: str, settings: MariaDbSettings, connector: Connector, consumers: Mapping[str, int]
+        self, name: str, settings: MariaDbSettings, connector: Connector, known: KnownQueues[QueueSpec]
     ) -> None:
         self._name = name
         self._settings = settings
-        self._consumers = consumers
+        self._known = known
         self._alone: set[str] = set()
         self._connector = connector
         self._pool = Pool(connector, name, settings.pool_size, settings.timeout)
@@ -52,7 +54,7 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
         self.waiting: defaultdict[str, WaitList[bool]] = defaultdict(WaitList)
-        self.held: defaultdict[str, set[Receipt]] = defaultdict(set)
+        self.held: HeldReceipts[QueueSpec] = HeldReceipts()
         self.flush_at_commit = 1
         self._poller: asyncio.Task[None] | None = None
 
@@ -61,12 +63,12 @@ class Session:
         """Whether it is open, with its loop alive."""
         return self._closing is None and not self.loop.is_closed()
 
-    async def open(self, specs: Mapping[str, QueueSpec]) -> None:
+    async def open(self) -> None:
         """Connect, and declare the queues."""
         await self._pool.transact(self._learn)
-        for spec in list(specs.values()):
+        for spec in self._known.declared():
             await self.declare(spec)
-        for queue in list(self._consumers):
+        for queue in list(self._known.consumers):
             await self.attach(queue)
         self._poller = self.loop.create_task(self._poll_on(), name=f"tasuki polls of {self._name}")
 
@@ -95,7 +97,7 @@ class Session:
         async def attach(link: Link) -> None:
             store = self._store(link)
             await self._be_present(link, store)
-            await store.attach(queue, self._holder, self._consumers.get(queue, 0))
+            await store.attach(queue, self._holder, self._known.consumers.get(queue, 0))
 
         await asyncio.shield(self.spawn(self._polling.transact(attach, queue=queue)))
 
@@ -125,23 +127,22 @@ class Session:
         if not task.cancelled():
             task.exception()  # every caller that waits has it
 
-    async def claim(self, queue: str, limit: int) -> list[Received]:
+    async def claim(self, spec: QueueSpec, limit: int) -> list[Received]:
         """Take messages; those for a cancelled caller are released."""
-        task = self.spawn(self._claim(queue, limit))
+        task = self.spawn(self._claim(spec, limit))
         is_taken = False
         try:
             taken = await asyncio.shield(task)
             is_taken = True
         finally:
             if not is_taken:
-                task.add_done_callback(lambda task: self._release(queue, task))
+                task.add_done_callback(lambda task: self._release(spec.name, task))
         return taken
 
-    async def _claim(self, queue: str, limit: int) -> list[Received]:
-        token = secrets.randbits(63)
+    async def _claim(self, spec: QueueSpec, limit: int) -> list[Received]:
+        token, queue = secrets.randbits(63), spec.name
         taken = await self._transact(self._pool, queue, lambda store: store.claim(queue, limit, token))
-        if taken:
-            self.held[queue].update(delivery.receipt for delivery in taken)
+        self.held.hold(queue, spec, [delivery.receipt for delivery in taken])
         return taken
 
     def _release(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
@@ -151,16 +152,10 @@ class Session:
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
         stale = await self._transact(self._pool, queue, lambda store: store.settle(queue, batch))
-        self.forget(queue, (item.receipt for item in batch))
+        self.held.forget(queue, (item.receipt for item in batch))
         if queue in self._alone or not all(isinstance(item, Ack) for item in batch):
             self.wake(queue)  # a message came back, or another one of its key is in front
         return stale
-
-    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
-        """They are held no more."""
-        self.held[queue].difference_update(receipts)
-        if not self.held[queue]:
-            del self.held[queue]
 
     def wake(self, queue: str) -> None:
         """Let a receive that waits here ask again."""
@@ -175,7 +170,7 @@ class Session:
         while True:
             began_at = self.loop.time()
             try:
-                if any(self.waiting.values()) or self._consumers:
+                if any(self.waiting.values()) or self._known.consumers:
                     for queue in await self._polling.transact(self._poll):
                         self.wake(queue)
                 if began_at - self._swept_at > SWEEP_INTERVAL:
@@ -200,12 +195,12 @@ class Session:
         """Hold the lock by which other processes see that this one lives, and note its consumers once more."""
         # The server may not have noticed yet that the connection before is gone: then the next poll gets the lock.
         if (
-            self._consumers
+            self._known.consumers
             and link is not self._present
             and (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]
         ):
             self._present = link
-            for queue, consumers in list(self._consumers.items()):
+            for queue, consumers in list(self._known.consumers.items()):
                 with suppress(QueueNotFoundError):  # its receives hear of that
                     await store.attach(queue, self._holder, consumers)
 
@@ -230,7 +225,7 @@ class Session:
             await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
         with suppress(DriverError, TimeoutError):  # else the leases return them
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                for queue, receipts in list(self.held.items()):
+                for queue, _, receipts in self.held.all():
                     with suppress(QueueNotFoundError):
                         await self._transact(self._pool, queue, lambda store: store.let_go(queue, receipts))  # noqa: B023
         await self._leases.close()

@@ -81,20 +81,29 @@ class DriverService:
         with suppress(QueueNotFoundError):  # each later call for the queue raises it again
             await self.driver.inspect(queue.spec)
 
-    def _compare(self, given: Durability) -> None:
-        """Warn if the broker's configuration gives less than one machine can, unless the entry accepts a level."""
-        name = self.driver.name
+    def better_durability(self) -> Durability | None:
+        """What the broker could give, if its configuration gives less than one machine can; None: nothing better.
+
+        Also None if the entry accepts a level.
+        """
         best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=DURABILITIES.index)
-        if is_less(given, best) and self.accepted is None:
+        return best if self.accepted is None and is_less(self.driver.durability, best) else None
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a durability that could be better."""
+        return f"change the settings, or write 'durability: {self.driver.durability}' at the driver if that is enough"
+
+    def _compare(self, given: Durability) -> None:
+        if (best := self.better_durability()) is not None:
             _log.warning(
-                "driver %s: the broker's settings give confirmed messages durability %r; it could give %r%s; "
-                "change the settings, or write 'durability: %s' at the driver if that is enough",
-                name,
+                "driver %s: the broker's settings give confirmed messages durability %r; it could give %r%s; %s",
+                self.driver.name,
                 given,
                 best,
                 self._levels,
-                given,
-                extra={"driver": name},
+                self.remedy,
+                extra={"driver": self.driver.name},
             )
 
     def _compare_queue(self, queue: Queue, given: Durability) -> None:

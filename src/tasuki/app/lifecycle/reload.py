@@ -14,7 +14,6 @@ from tasuki.errors import LifecycleError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes, compare
-from tasuki.supervisor.spec import ServiceSpec
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -92,8 +91,7 @@ async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
     """Replace changed services as one step, add and start new ones; then, past the point of return, remove old ones."""
     supervisor = app.supervisor
     before, after = {**old.drivers, **old.consumers}, {**new.drivers, **new.consumers}
-    specs = _specs(new)
-    old_specs = _specs(old)
+    specs, old_specs = new.specs(), old.specs()
     added = [id for id in after if id not in before]
     changed = [id for id in after if id in before and before[id] is not after[id]]
     kept = [id for id in after if id in before and before[id] is after[id]]
@@ -112,10 +110,6 @@ async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
         await _try_to(supervisor.remove(*added))
         raise
     await _try_to(supervisor.remove(*(id for id in before if id not in after)))
-
-
-def _specs(assembly: Assembly) -> dict[str, ServiceSpec]:
-    return {spec.id: spec for spec in (*assembly.driver_specs(), *assembly.consumer_specs())}
 
 
 async def _try_to(step: Coroutine[Any, Any, None]) -> None:

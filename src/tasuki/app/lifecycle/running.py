@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasuki.app.health.blocked import LoopWatch
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle import drain
 from tasuki.errors import TasukiError
 from tasuki.supervisor.state import State
 from tasuki.system.forks import signals_on_loop
@@ -36,16 +36,18 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
     heard_at_once = StopSignals()
     watch = LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else (), stops=heard_at_once,
                       limit=lambda: app.supervisor.stop_timeout + _SPARE)  # fmt: skip
-    with _signals(app, heard_at_once) if signals else _no_signals(), ExitStack() as watching:
+    with _signals(app, heard_at_once) if signals else nullcontext(), ExitStack() as watching:
         try:
-            if app.stop_signals.first is not None or await _first(stop, app.start()):
+            if app.stop_signals.first is not None or await _first_of(app.start(), stop.wait()):
                 return
-            ended = _wait_empty(app) if until_empty else app.supervisor.wait()
             _log.info("running; stop with Ctrl-C")
             for warning in _warnings(app):
                 _log.warning("%s", warning)
             watching.enter_context(watch.watching())
-            await _first(stop, ended)
+            works: list[Coroutine[Any, Any, object]] = [app.supervisor.wait(), stop.wait()]
+            if until_empty:
+                works.append(drain.until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
+            await _first_of(*works)
         finally:
             app.stop_requested = None
             try:
@@ -78,47 +80,24 @@ def _what_is_missing(project: Project) -> str:
     return "there is no consumer; declare a queue.consumer" if project.configs else ""
 
 
-async def _wait_empty(app: App) -> None:
-    """Return when the consumed queues are empty, or nothing runs any more; raise when a service has given up."""
-    emptied = asyncio.ensure_future(until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
-    ended = asyncio.ensure_future(app.supervisor.wait())
-    try:
-        await asyncio.wait([emptied, ended], return_when=asyncio.FIRST_COMPLETED)
-        for task in (emptied, ended):
-            if task.done():
-                task.result()
-    finally:
-        for task in (emptied, ended):
-            task.cancel()
-        await asyncio.gather(emptied, ended, return_exceptions=True)
-
-
 def _has_started(app: App, consumer: str) -> bool:
     status = app.supervisor.states().get(consumer)
     return status is not None and status.state is not State.UNKNOWN
 
 
-async def _first(stop: asyncio.Event, work: Awaitable[None]) -> bool:
-    """Wait for the work or the stop, whichever comes first; True if it was the stop, then the work is cancelled."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.create_task(stop.wait())
+async def _first_of(*works: Coroutine[Any, Any, object]) -> int:
+    """Wait until one has ended, and cancel the others; returns the index of the first that has, or raises its error."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return False
-        return True
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return next(index for index, task in enumerate(tasks) if task.done())
     finally:
-        for task in (working, stopping):
+        for task in tasks:
             task.cancel()
-        await asyncio.wait([working, stopping])
-        if not working.cancelled():
-            working.exception()
-
-
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    yield
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager

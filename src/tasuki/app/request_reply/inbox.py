@@ -117,18 +117,15 @@ class Inbox:
                 if batch:
                     await driver.settle(name, [self._deliver(received) for received in batch])
                 failures = 0
-            except QueueNotFoundError:  # the broker lost the queue in a restart
+            except Exception as error:
                 failures += 1
+                if isinstance(error, DriverError):
+                    _log.debug("reply queue %s: %s", self.queue.id, error)
+                else:  # a driver's defect must not leave pending requests without a receiver
+                    _log.exception("reply queue %s: the driver failed", self.queue.id)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
-                await self._declare_again()
-            except DriverError as error:
-                failures += 1
-                _log.debug("reply queue %s: %s", self.queue.id, error)
-                await asyncio.sleep(UNTIL_BACK.delay(failures))
-            except Exception:  # a driver's defect must not leave pending requests without a receiver
-                failures += 1
-                _log.exception("reply queue %s: the driver failed", self.queue.id)
-                await asyncio.sleep(UNTIL_BACK.delay(failures))
+                if isinstance(error, QueueNotFoundError):  # the broker lost the queue in a restart
+                    await self._declare_again()
 
     async def _declare(self) -> None:
         """Declare the queue and register as its consumer, so that the broker does not expire it as unused."""

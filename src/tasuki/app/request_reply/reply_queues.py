@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
 from tasuki.consumers.settling.replies import RequesterGoneError
@@ -97,17 +98,15 @@ class ForeignReplyQueues:
             del self._known[key]
 
 
+@dataclass(eq=False, slots=True)
 class _Foreign:
     """One reply queue; ``users`` is the number of publishes to it now."""
 
-    __slots__ = ("_changing", "is_gone", "queues", "users")
-
-    def __init__(self) -> None:
-        self.is_gone = False
-        self.queues: dict[str, Queue] = {}
-        """By the id of the requests' queue, whose codec and keys the replies use."""
-        self.users = 0
-        self._changing = asyncio.Lock()
+    is_gone: bool = False
+    queues: dict[str, Queue] = field(default_factory=dict)
+    """By the id of the requests' queue, whose codec and keys the replies use."""
+    users: int = 0
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def queue_for(self, id: str, request: Queue, clock: Clock) -> Queue:
         """The reply queue with the codec and keys of the requests' queue; the first call inspects it at the broker."""

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+from tasuki.app.guesses import OF_TASK, Guessed
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.queue import Envelope
@@ -31,12 +32,14 @@ T = TypeVar("T")
 _OF_ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
-class Sender(Generic[P, T]):
+class Sender(Guessed, Generic[P, T]):
     """Sends calls of one task as messages; ``with_options`` gives one that sends with other options.
 
     Each method raises, before anything is sent:
         BodyTypeError: an argument is missing, unknown or of another type; the text names it, and the call.
     """
+
+    guesses = OF_TASK
 
     def __init__(self, task: _Declared, options: TaskOptions) -> None:
         self._task = task

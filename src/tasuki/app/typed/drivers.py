@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from tasuki.fields.types import DurabilityLevel
 
 
-class RestartFields(TypedDict, total=False):
+class BackoffFields(TypedDict, total=False):
     initial_delay: Duration
     max_delay: Duration
     backoff_factor: float
     jitter: float
+
+
+class RestartFields(BackoffFields, total=False):
     max_attempts: int
 
 
@@ -32,7 +35,7 @@ class LifecycleFields(TypedDict, total=False):
     restart: RestartFields
 
 
-class MemoryDriverFields(TypedDict, total=False):
+class DriverFields(TypedDict, total=False):
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
 
@@ -41,9 +44,7 @@ class LengthFields(TypedDict, total=False):
     max_length: int | None
 
 
-class SQLiteDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class SQLiteDriverFields(DriverFields, total=False):
     path: str
     synchronous: Literal["full", "normal"]
     busy_timeout: Duration
@@ -61,9 +62,7 @@ class TlsFields(TypedDict, total=False):
     insecure_skip_verify: bool
 
 
-class AMQPDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class AMQPDriverFields(DriverFields, total=False):
     url: str
     vhost: str | None
     connection_name: str | None
@@ -106,9 +105,7 @@ class AMQPConsumerFields(TypedDict, total=False):
     consumer_tag: str | None
 
 
-class RedisDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class RedisDriverFields(DriverFields, total=False):
     url: str | None
     addrs: str | list[str] | None
     username: str | None
@@ -126,16 +123,13 @@ class RedisDriverFields(TypedDict, total=False):
     read_timeout: Duration
 
 
-class RedisQueueFields(TypedDict, total=False):
-    max_length: int | None
+class RedisQueueFields(LengthFields, total=False):
     wait_replicas: int | None
     wait_fsync: bool | None
     expires: Duration | None
 
 
-class SQSDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class SQSDriverFields(DriverFields, total=False):
     config: str | None
     endpoint: str | None
     message_retention_period: Duration
@@ -147,8 +141,7 @@ class SQSDriverFields(TypedDict, total=False):
     request_timeout: Duration
 
 
-class SQSQueueFields(TypedDict, total=False):
-    max_length: int | None
+class SQSQueueFields(LengthFields, total=False):
     message_retention_period: Duration | None
     default_delay_seconds: Duration | None
     default_visibility_timeout: Duration | None
@@ -159,9 +152,7 @@ class SQSConsumerFields(TypedDict, total=False):
     visibility_timeout: Duration | None
 
 
-class PostgresDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class PostgresDriverFields(DriverFields, total=False):
     url: str
     listen_url: str | None
     schema: str
@@ -173,14 +164,11 @@ class PostgresDriverFields(TypedDict, total=False):
     tls: TlsFields | None
 
 
-class PostgresQueueFields(TypedDict, total=False):
-    max_length: int | None
+class PostgresQueueFields(LengthFields, total=False):
     synchronous_commit: Literal["off", "local", "remote_write", "on", "remote_apply"] | None
 
 
-class NATSDriverFields(TypedDict, total=False):
-    durability: DurabilityLevel | None
-    lifecycle: LifecycleFields
+class NATSDriverFields(DriverFields, total=False):
     servers: str | list[str] | None
     stream_prefix: str
     user: str | None

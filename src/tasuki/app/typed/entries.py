@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 from tasuki.app.typed.drivers import (
     AnyConsumerOptions,
     AnyQueueOptions,
+    BackoffFields,
     ConsumerOptions,
     LifecycleFields,
     QueueOptions,
-    RestartFields,
 )
 from tasuki.units import Duration, Size
 
@@ -33,11 +33,7 @@ class DeadLetterFields(TypedDict, total=False):
     max_attempts: int
 
 
-class RetryFields(TypedDict, total=False):
-    initial_delay: Duration
-    max_delay: Duration
-    backoff_factor: float
-    jitter: float
+class RetryFields(BackoffFields, total=False):
     never: list[str]
     on: list[str]
 
@@ -75,11 +71,7 @@ class QueueFields(TypedDict, total=False):
     signing: SigningFields | None
 
 
-class TaskRetryFields(TypedDict, total=False):
-    initial_delay: Duration
-    max_delay: Duration
-    backoff_factor: float
-    jitter: float
+class TaskRetryFields(BackoffFields, total=False):
     never: list[str]
     on: list[str]
     max_attempts: int | None
@@ -103,15 +95,7 @@ class IdentityFields(TypedDict, total=False):
     policies: list[str]
 
 
-class ConsumerLifecycleFields(TypedDict, total=False):
-    auto_start: bool
-    start_timeout: Duration
-    stop_timeout: Duration
-    stable_threshold: Duration
-    depends_on: list[str]
-    requires: list[str]
-    startup: Literal["required", "optional"]
-    restart: RestartFields
+class ConsumerLifecycleFields(LifecycleFields, total=False):
     security: IdentityFields | None
 
 
@@ -142,6 +126,12 @@ class WorkerEntryFields(WorkerFields, total=False):
     queues: Required[list[str]]
 
 
+class LuaLibraryFields(TypedDict, total=False):
+    source: Required[str]
+    modules: list[str]
+    imports: dict[str, str]
+
+
 class LuaLimitsFields(TypedDict, total=False):
     memory: Size
     time: Duration
@@ -155,14 +145,17 @@ class PoolFields(TypedDict, total=False):
     max_age: Duration | None
 
 
-class LuaFunctionFields(TypedDict, total=False):
-    source: Required[str]
-    modules: list[str]
-    imports: dict[str, str]
+class LuaFunctionFields(LuaLibraryFields, total=False):
     method: str | None
     limits: LuaLimitsFields
     isolation: Literal["shared", "process"]
     pool: PoolFields | None
+
+
+class PythonCodeFields(TypedDict, total=False):
+    source: str | None
+    method: str | None
+    target: str | None
 
 
 class PythonLimitsFields(TypedDict, total=False):
@@ -170,25 +163,10 @@ class PythonLimitsFields(TypedDict, total=False):
     time: Duration | None
 
 
-class PythonFunctionFields(TypedDict, total=False):
-    source: str | None
-    method: str | None
-    target: str | None
+class PythonFunctionFields(PythonCodeFields, total=False):
     isolation: Literal["shared", "process"]
     limits: PythonLimitsFields | None
     pool: PoolFields | None
-
-
-class LuaLibraryFields(TypedDict, total=False):
-    source: Required[str]
-    modules: list[str]
-    imports: dict[str, str]
-
-
-class MiddlewareFields(TypedDict, total=False):
-    source: str | None
-    method: str | None
-    target: str | None
 
 
 class MemoryStoreFields(TypedDict, total=False):
@@ -210,22 +188,15 @@ class EnvMemoryFields(TypedDict, total=False):
     lifecycle: LifecycleFields
 
 
-class EnvOsFields(TypedDict, total=False):
-    lifecycle: LifecycleFields
-
-
-class EnvStaticFields(TypedDict, total=False):
-    lifecycle: LifecycleFields
+class EnvStaticFields(EnvMemoryFields, total=False):
     values: Required[dict[str, str]]
 
 
-class EnvRouterFields(TypedDict, total=False):
-    lifecycle: LifecycleFields
+class EnvRouterFields(EnvMemoryFields, total=False):
     storages: Required[list[str]]
 
 
-class EnvFileFields(TypedDict, total=False):
-    lifecycle: LifecycleFields
+class EnvFileFields(EnvMemoryFields, total=False):
     file_path: Required[str]
     auto_create: bool
     file_mode: str

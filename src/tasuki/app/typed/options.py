@@ -10,7 +10,12 @@ from tasuki.message import HeaderValue
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from tasuki.app.handle import QueueHandle
+
+    Named = TypeVar("Named", default=Any)
+    """The type that an argument names; Any where it names none, or a union."""
 
 Headers = Mapping[str, HeaderValue] | None
 

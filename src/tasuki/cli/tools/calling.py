@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.kinds.check.project import Project
 
-_log = logging.getLogger("tasuki.cli")
+_SIGNALS = ((Retry, "requests another attempt"), (Reject, "rejects the call"), (Snooze, "postpones the call"))
 
 
 def functions(project: Project) -> list[str]:
@@ -42,11 +41,8 @@ async def call(app: App, function: str, args: Sequence[Any] = ()) -> Any:
         raise CommandError(f"{function} failed: {error.traceback or error}") from error
     except TasukiError:
         raise
-    except Retry as signal:
-        raise CommandError(f"{function} requests another attempt: {signal.reason or 'no reason given'}") from signal
-    except Reject as signal:
-        raise CommandError(f"{function} rejects the call: {signal.reason or 'no reason given'}") from signal
-    except Snooze as signal:
-        raise CommandError(f"{function} postpones the call: {signal.reason or 'no reason given'}") from signal
+    except (Retry, Reject, Snooze) as signal:
+        verdict = next(text for kind, text in _SIGNALS if isinstance(signal, kind))
+        raise CommandError(f"{function} {verdict}: {signal.reason or 'no reason given'}") from signal
     except Exception as error:
         raise CommandError(f"{function} raised {place_of(error)}") from error

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 
-from tasuki.cli import loop
-from tasuki.cli.asking import confirm
-from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import count, print_json
-from tasuki.cli.project import Target, find_queue, looking_at
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.output import count, is_terminal
+from tasuki.cli.project import Target
+from tasuki.cli.tools.queues import on_queue
+from tasuki.queues.queue import Queue
 
 Ask = Callable[[str], None]
 """Asks the user a question; raises CommandError unless the answer is yes."""
@@ -32,26 +34,20 @@ def removing(
         report: the text printed without ``--json``; ``{queue}`` is the id, ``{messages}`` as in "2 messages".
     """
 
+    def show(document: dict[str, Any]) -> None:
+        click.echo(report.format(queue=document["queue"], messages=count(document[done], "message")))
+
     def decorate(remove: Callable[..., Awaitable[int]]) -> click.Command:
         @click.command(name, help=remove.__doc__)
         @click.argument("queue")
         @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-        @json_option
+        @printing(show)
         @project_options()
-        def command(target: Target, queue: str, *, yes: bool, as_json: bool, **given: Any) -> None:
-            app = target.load()
-            id = find_queue(app.check(), queue)
+        def command(target: Target, queue: str, *, yes: bool, **given: Any) -> dict[str, Any]:
+            async def work(live: Queue) -> dict[str, Any]:
+                return {"queue": live.id, done: await remove(live, _agree if yes else _confirm, **given)}
 
-            async def work() -> int:
-                async with app.reading():
-                    with looking_at(id):
-                        return await remove(app.live_queue(id), _agree if yes else confirm, **given)
-
-            removed = loop.run(work())
-            if as_json:
-                print_json({"queue": id, done: removed})
-            else:
-                click.echo(report.format(queue=id, messages=count(removed, "message")))
+            return on_queue(target, queue, work)
 
         command.params[1:1] = arguments
         return command
@@ -61,3 +57,14 @@ def removing(
 
 def _agree(question: str) -> None:
     """``--yes`` is the answer to every question."""
+
+
+def _confirm(question: str) -> None:
+    try:
+        is_wanted = click.confirm(question, err=True)
+    except click.Abort:
+        if is_terminal(sys.stdin):
+            raise
+        is_wanted = False  # the input ended without an answer
+    if not is_wanted:
+        raise CommandError("nothing was removed; answer y, or give --yes")

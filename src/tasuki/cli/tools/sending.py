@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from tasuki.cli.exits import CommandError
+from tasuki.cli.exits import ERROR, OK, CommandError, exit_code_of
 from tasuki.cli.progress import bar
 from tasuki.errors import BrokerUnavailableError, TasukiError
 from tasuki.queues.queue import Queue
@@ -20,6 +20,7 @@ from tasuki.queues.result import Confirmed, PublishResult, Rejected
 
 BATCH = 1000
 BATCH_BYTES = 8 * 2**20
+OUTCOMES = ("confirmed", "rejected", "unknown")
 MAX_PROBLEMS = 1000
 """Most problems that are kept; all are counted."""
 
@@ -40,9 +41,14 @@ class Report:
     """The broker went away: the lines from ``next_line`` on were not sent."""
     next_line: int | None = None
 
+    @property
+    def exit_code(self) -> int:
+        """Of the command."""
+        return exit_code_of(self.stopped_by) if self.stopped_by else ERROR if self.problems else OK
+
     def as_dict(self) -> dict[str, Any]:
         """Its parts for JSON."""
-        counts = {name: getattr(self, name) for name in ("confirmed", "rejected", "unknown", "durability")}
+        counts = {name: getattr(self, name) for name in (*OUTCOMES, "durability")}
         return {**counts, "problems": self.problems, "not_sent_from_line": self.next_line}
 
     def add(self, line: int, result: PublishResult) -> None:
@@ -55,10 +61,7 @@ class Report:
 
     def fail(self, line: int, status: str, error: str, id: str = "") -> None:
         """Count a line that was not confirmed."""
-        if status == "rejected":
-            self.rejected += 1
-        else:
-            self.unknown += 1
+        setattr(self, status, getattr(self, status) + 1)
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append({"line": line, "id": id or None, "status": status, "error": error})
 

@@ -8,25 +8,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
-from tasuki.cli.project import Target
 from tasuki.cli.worker.fleet_health import file_of, gather
-from tasuki.cli.worker.recycling import as_arguments
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
-
-if TYPE_CHECKING:
-    from tasuki.contracts.recycling import Limits
-    from tasuki.kinds.selection import Selection
 
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
@@ -71,26 +63,20 @@ class Fleet:
             **{number: partial(self._end, number) for number in (signal.SIGTERM, signal.SIGINT)},
             **{number: partial(self._forward, number) for number in (signal.SIGHUP, signal.SIGQUIT)},
         }
+        gathering = None
         try:
             with signals_on_loop(handlers):
                 if self._signals.first is not None:  # while this process started
                     return OK
-                async with self._health():
-                    codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
-        finally:
-            os.close(self._grip)
-            os.close(self._lifeline)
-        return max(codes)
-
-    @asynccontextmanager
-    async def _health(self) -> AsyncIterator[None]:
-        """Write the health file within the block, if there is to be one."""
-        gathering = asyncio.create_task(gather(self._health_file, self._count)) if self._health_file else None
-        try:
-            yield
+                if self._health_file is not None:
+                    gathering = asyncio.create_task(gather(self._health_file, self._count))
+                codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
         finally:
             if gathering is not None:
                 gathering.cancel()
+            os.close(self._grip)
+            os.close(self._lifeline)
+        return max(codes)
 
     def _end(self, number: int) -> None:
         if self._signals.hear(number, time.monotonic()) is not Meaning.NOTHING:
@@ -145,31 +131,16 @@ class Fleet:
         return code if code >= 0 else 128 - code
 
 
-def child_arguments(
-    target: Target,
-    lifeline: int,
-    *,
-    log_level: str,
-    log_format: str,
-    reloads: bool,
-    until_empty: bool,
-    selection: Selection | None = None,
-    limits: Limits | None = None,
-    health_file: Path | None = None,
-) -> list[str]:
-    """The command line of a child: the same project, one process."""
-    arguments = [*tasuki(), "run", f"--lifeline={lifeline}", f"--log-level={log_level}", f"--log-format={log_format}"]
-    arguments += ["--reload"] if reloads else []
-    arguments += ["--until-empty"] if until_empty else []
-    if selection is not None:
-        arguments += [f"--queues={queue}" for queue in selection.queues]
-        arguments += [f"--except={queue}" for queue in selection.excluded]
-        arguments += [f"--concurrency={selection.concurrency}"] if selection.concurrency else []
-    if limits is not None:
-        arguments += as_arguments(limits)
-    arguments += [f"--health-file={health_file}"] if health_file else []
-    arguments += [f"--override={override}" for override in target.overrides]
-    return [*arguments, "--", target.name]
+def child_arguments(target: list[str], options: Mapping[str, object]) -> list[str]:
+    """The command line of a child, from its options by their names: the same project, one process."""
+    words = [*tasuki(), "run"]
+    for name, value in options.items():
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is True:
+                words.append(name)
+            elif each is not None and each is not False:
+                words.append(f"{name}={each}")
+    return [*words, *target]
 
 
 def drain_with_parent(lifeline: int) -> None:

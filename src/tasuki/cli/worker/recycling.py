@@ -9,36 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli.exits import OK, RECYCLED
+from tasuki.contracts.recycling import Limits
+from tasuki.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.contracts.recycling import Limits
+
+_PARSERS: dict[str, Callable[[str], float]] = {"max_memory": parse_size, "max_age": parse_duration}
 
 
-def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    from tasuki.units import parse_size
-
-    found: int | None = _read(parse_size, value)
-    return found
-
-
-def _duration(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    from tasuki.units import parse_duration
-
-    found: float | None = _read(parse_duration, value)
-    return found
-
-
-def _read(parse: Callable[[str], Any], value: str | None) -> Any:
-    if value is None:
-        return None
-    try:
-        found = parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if not found:
-        raise click.BadParameter(f"{value!r} must be more than 0")
-    return found
+def _checked(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The text, if it can be read and is more than 0: child processes get it as it is."""
+    if value is not None:
+        try:
+            found = _PARSERS[str(parameter.name)](value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        if not found:
+            raise click.BadParameter(f"{value!r} must be more than 0")
+    return value
 
 
 def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,29 +36,20 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--max-messages", type=click.IntRange(1), help="End in order after this many messages; for each process."
     )
-    @click.option("--max-memory", callback=_size, metavar="SIZE", help="End in order when it holds so much: 512MiB.")
+    @click.option("--max-memory", callback=_checked, metavar="SIZE", help="End in order when it holds so much: 512MiB.")
     @click.option(
         "--max-age",
-        callback=_duration,
+        callback=_checked,
         metavar="TIME",
         help="End in order when it has run so long: 6h. With --processes another process follows in each case.",
     )
     @functools.wraps(function)
-    def command(
-        *args: Any, max_messages: int | None, max_memory: int | None, max_age: float | None, **named: Any
-    ) -> Any:
-        from tasuki.contracts.recycling import Limits
-
-        return function(*args, limits=Limits(max_messages, max_memory, max_age), **named)
+    def command(*args: Any, max_messages: int | None, max_memory: str | None, max_age: str | None, **named: Any) -> Any:
+        memory = None if max_memory is None else parse_size(max_memory)
+        age = None if max_age is None else parse_duration(max_age)
+        return function(*args, limits=Limits(max_messages, memory, age), **named)
 
     return command
-
-
-def as_arguments(limits: Limits) -> list[str]:
-    """The options for the command line of another process."""
-    age = None if limits.age is None else f"{limits.age}s"
-    given = {"messages": limits.messages, "memory": limits.memory, "age": age}
-    return [f"--max-{name}={value}" for name, value in given.items() if value is not None]
 
 
 class Recycling:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
-from tasuki.cli.progress import growing_bar
+from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, durable_hint, is_shared
 from tasuki.errors import DriverError
+from tasuki.fields.kinds import DriverKind
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -28,17 +30,33 @@ def refuse_memory(project: Project) -> None:
             )
 
 
+def drivers_of(project: Project) -> list[str]:
+    """A line on each driver that has queues, with the file that it keeps them in."""
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    drivers = dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values())
+    files = {id: file_of(project, id) for id in drivers}
+    return [f"{id} ({project.kinds[id].name})" + (f" in {files[id]}" if files[id] else "") for id in drivers]
+
+
+def file_of(project: Project, driver: str) -> str | None:
+    """The file that a driver keeps its queues in; None: it keeps them elsewhere."""
+    kind = project.kinds[driver]
+    assert isinstance(kind, DriverKind)
+    place = kind.place(project.configs[driver], project.registry.root) if kind.place else None
+    return place if isinstance(place, str) and os.path.isabs(place) else None
+
+
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
     from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
-    from tasuki.kinds.entries.queue import QueueConfig
     from tasuki.kinds.entries.worker import WorkerConfig
 
-    lines = [f"tasuki {__version__}: {target.name}" + (f", {processes} processes" if processes > 1 else "")]
-    drivers = dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values())
-    lines += [f"  driver    {id} ({project.kinds[id].name})" for id in drivers]
+    name = target.given or target.found.target
+    lines = [f"tasuki {__version__}: {name}" + (f", {processes} processes" if processes > 1 else "")]
+    lines += [f"  driver    {line}" for line in drivers_of(project)]
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
     shared = shared_workers(project.configs)
     for id, config in consumers:
@@ -56,7 +74,7 @@ def summary(target: Target, project: Project, processes: int) -> str:
 
 async def follow_emptying(app: App, pause: float = 0.2) -> None:
     """Show how many messages were handled, and how many are left, until cancelled."""
-    with growing_bar(1, "handling") as show:
+    with bar(1, "handling") as show:
         while True:
             await asyncio.sleep(pause)
             if app.assembly is None:

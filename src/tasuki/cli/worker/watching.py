@@ -40,19 +40,15 @@ class Watcher:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._folder = target.folder.resolve()
-        self._imported = {path: _state(path) for path in _modules()}
+        self._folder = target.found.folder.resolve()
+        self._imported = {path: _state(path) for path in self._modules()}
         self.wants_restart = False
         """A change needs a new process, and this one drains for it."""
 
     async def hang_up(self, app: App) -> None:
         """Take the new code: an app in Python, and one whose modules have changed, in a new process."""
-        modules = _modules()
-        stale = sorted(name for path, name in modules.items() if _state(path) != self._imported.get(path))
-        if self._target.is_code or stale:
-            await self._replace(app, stale)
-        else:
-            await reload(app)
+        stale = {name for path, name in self._modules().items() if _state(path) != self._imported.get(path)}
+        await self._follow(app, stale, replaces=self._target.found.is_code or bool(stale))
 
     async def run(self, app: App) -> None:
         """Watch until cancelled."""
@@ -67,30 +63,32 @@ class Watcher:
                 now = later
             changed = {path for path in seen.keys() | now.keys() if seen.get(path) != now.get(path)}
             seen = now
-            await self._follow(app, changed)
+            stale = {name for path, name in self._modules().items() if path in changed}
+            await self._follow(app, stale, replaces=bool(stale))
 
     async def _later(self) -> Seen:
         await asyncio.sleep(PAUSE / 3)
         return await asyncio.to_thread(self.look)
 
+    def _modules(self) -> dict[str, str]:
+        """The user's: of the project, or in the current folder."""
+        return _modules((f"{self._folder}{os.sep}", os.getcwd() + os.sep))
+
     def look(self) -> Seen:
         """All source files under the project's folder, and the modules of the user that are imported."""
-        paths = {*_source_files(self._folder), *_modules()}
+        paths = {*_source_files(self._folder), *self._modules()}
         return {path: state for path in paths if (state := _state(path))}
 
-    async def _follow(self, app: App, changed: set[str]) -> None:
-        modules = _modules()
-        if stale := sorted({modules[path] for path in changed if path in modules}):
-            await self._replace(app, stale)
-        else:
+    async def _follow(self, app: App, stale: set[str], *, replaces: bool) -> None:
+        """Reload here, or drain this process for a new one, if that could start."""
+        if not replaces:
             await reload(app)
-
-    async def _replace(self, app: App, stale: list[str]) -> None:
-        """Drain this process for a new one, if that could start."""
-        if problem := await asyncio.to_thread(self._check, stale):
+            return
+        names = sorted(stale)
+        if problem := await asyncio.to_thread(self._check, names):
             _log.error("change refused, the old version goes on: %s", "; ".join(problem.splitlines()))
             return
-        what = f"{', '.join(stale)} changed" if stale else "reload"
+        what = f"{', '.join(names)} changed" if names else "reload"
         _log.info("%s: restarting; running handlers finish, then a new process takes the new code", what)
         self.wants_restart = True
         app.drain()
@@ -99,7 +97,7 @@ class Watcher:
         """What a new process would say of the project and these modules; empty if it is well."""
         options = [f"--import={module}" for module in modules]
         options += [f"--override={override}" for override in self._target.overrides]
-        arguments = [*tasuki(), "check", *options, "--", self._target.name]
+        arguments = [*tasuki(), "check", *options, *self._target.words]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         return done.stderr.strip() if done.returncode else ""
 
@@ -121,27 +119,22 @@ def restart() -> None:
 
 def _source_files(folder: Path) -> Iterator[str]:
     for path, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and name not in _SKIPPED
-            and not os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
-        ]
-        for name in names:
-            if name.endswith(_SUFFIXES):
-                yield os.path.join(path, name)
+        folders[:] = [name for name in folders if not _is_skipped(path, name)]
+        yield from (os.path.join(path, name) for name in names if name.endswith(_SUFFIXES))
 
 
-def _modules() -> dict[str, str]:
-    """File → name of the imported modules that are the user's: under the current folder, and not installed."""
-    here = os.getcwd() + os.sep
+def _is_skipped(path: str, name: str) -> bool:
+    return name.startswith(".") or name in _SKIPPED or os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
+
+
+def _modules(folders: tuple[str, ...]) -> dict[str, str]:
+    """File → name of the imported modules that are the user's: in one of the folders, and not installed."""
     found = {}
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         if not path or name.startswith(_HANDLER_MODULE) or "site-packages" in path:
             continue
-        if path.startswith(here) and not path.startswith((sys.prefix, sys.base_prefix)):
+        if path.startswith(folders) and not path.startswith((sys.prefix, sys.base_prefix)):
             found[path] = name
     return found
 

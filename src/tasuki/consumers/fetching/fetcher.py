@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
-from tasuki.clock import Clock
 from tasuki.consumers.fetching.keeper import lease_of
 from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Received
 from tasuki.errors import DriverError
-from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -26,27 +28,23 @@ _GROUPS = 16
 class Fetcher:
     """``accept`` gets each batch, with the time just before its request, from which its lease counts.
 
-    ``on_failure`` is called after each failed receive: the connection that holds earlier messages may be lost too.
+    The keeper checks the session after each failed receive: the connection that holds earlier messages may be lost too.
     """
 
     def __init__(
         self,
+        consumer: Definition,
         *,
-        consumer: str,
-        queue: Queue,
         window: Window,
         buffered: Callable[[], int],
         accept: Callable[[list[Received], float], None],
-        on_failure: Callable[[], None],
-        clock: Clock,
     ) -> None:
         self._consumer = consumer
-        self._queue = queue
+        self._queue = consumer.queue
         self._window = window
         self._buffered = buffered
         self._accept = accept
-        self._on_failure = on_failure
-        self._clock = clock
+        self._clock = consumer.clock
         self._room: asyncio.Future[None] | None = None
         self._stopped = False
         self.failure: DriverError | None = None
@@ -61,7 +59,7 @@ class Fetcher:
         # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
         wait = WAIT if lease is None else min(WAIT, lease / 2)
-        half, phase = wait / 2, crc32(self._consumer.encode()) % _GROUPS / _GROUPS
+        half, phase = wait / 2, crc32(self._consumer.id.encode()) % _GROUPS / _GROUPS
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
@@ -97,11 +95,11 @@ class Fetcher:
 
     async def _back_off(self, error: DriverError) -> None:
         self.failures, self.failure = self.failures + 1, error
-        self._on_failure()
+        self._consumer.keeper.check()
         delay = UNTIL_BACK.delay(self.failures)
         level = logging.WARNING if is_told(self.failures) else logging.DEBUG
         _log.log(level, "cannot receive, retrying in %.1f s: %s", delay, error, extra=self._extra())
         await asyncio.sleep(delay)
 
     def _extra(self) -> dict[str, object]:
-        return {"consumer": self._consumer, "queue": self._queue.id}
+        return {"consumer": self._consumer.id, "queue": self._queue.id}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 
+
+@dataclass(eq=False, slots=True)
 class Window:
     """``prefetch`` bounds the held deliveries: buffered, running, and not yet settled at the broker.
 
@@ -10,12 +13,9 @@ class Window:
     unavailable dead-letter queue does not stop the other messages at once.
     """
 
-    __slots__ = ("held", "kept", "prefetch")
-
-    def __init__(self, prefetch: int) -> None:
-        self.prefetch = prefetch
-        self.held = 0
-        self.kept = 0
+    prefetch: int
+    held: int = 0
+    kept: int = 0
 
     def wanted(self, buffered: int) -> int:
         """How many messages to request; 0: wait.

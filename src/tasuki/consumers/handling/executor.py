@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
 from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
@@ -26,7 +25,6 @@ from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import failure
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
-from tasuki.contracts.observer import Observer
 from tasuki.errors import (
     MAX_ERROR_CHARS,
     CodecError,
@@ -37,9 +35,10 @@ from tasuki.errors import (
     text_of,
 )
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, REPLY_TO, HeaderValue, is_request
-from tasuki.observe.metrics import ConsumerMetrics
-from tasuki.queues.queue import Queue
 from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -50,30 +49,18 @@ _START_PAUSE = 0.5
 class Executor:
     """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
 
-    def __init__(
-        self,
-        *,
-        handler: Handler,
-        queue: Queue,
-        holder: Holder,
-        layers: Sequence[ConsumeMiddleware] = (),
-        observers: Sequence[Observer] = (),
-        metrics: ConsumerMetrics,
-        clock: Clock,
-        auto_ack: bool,
-        handler_timeout: float | None,
-    ) -> None:
-        self._queue = queue
+    def __init__(self, consumer: Definition, holder: Holder, layers: Sequence[ConsumeMiddleware]) -> None:
+        self._queue = queue = consumer.queue
         self._holder = holder
         self._layers = layers
-        self._observers = observers
-        self._metrics = metrics
-        self._clock = clock
-        self._monotonic = clock.monotonic
-        self._auto_ack = auto_ack
-        self._handler_timeout = handler_timeout
+        self._observers = consumer.observers
+        self._metrics = consumer.metrics
+        self._clock = consumer.clock
+        self._monotonic = consumer.clock.monotonic
+        self._auto_ack = consumer.options.auto_ack
+        self._handler_timeout = consumer.options.handler_timeout
         self._verify = None if queue.signer is None else queue.signer.verify
-        self.use(handler)
+        self.use(consumer.handler)
 
     def use(self, handler: Handler) -> None:
         """Handle later deliveries with this handler; running ones keep theirs."""

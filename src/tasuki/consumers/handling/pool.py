@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.outcome import Cause
@@ -19,22 +20,20 @@ _TURN = 0.005
 """Seconds after which the workers let the loop go round, once the handler that runs has ended."""
 
 
+@dataclass(eq=False, slots=True)
 class Worker:
     """One of the pool's long-lived tasks, and what it is doing."""
 
-    __slots__ = ("cause", "delivery", "ended", "limit", "started", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.delivery: Delivery | None = None
-        self.started = 0.0
-        """Monotonic time at which the running handler started."""
-        self.ended = 0.0
-        """Monotonic time at which the last handler ended, or its message was turned away."""
-        self.limit: float | None = None
-        """Seconds that the running handler may take; None: as long as it likes."""
-        self.cause: Cause | None = None
-        """Why the running handler was cancelled, if it was."""
+    task: asyncio.Task[None] | None = None
+    delivery: Delivery | None = None
+    started: float = 0.0
+    """Monotonic time at which the running handler started."""
+    ended: float = 0.0
+    """Monotonic time at which the last handler ended, or its message was turned away."""
+    limit: float | None = None
+    """Seconds that the running handler may take; None: as long as it likes."""
+    cause: Cause | None = None
+    """Why the running handler was cancelled, if it was."""
 
     def interrupt(self, cause: Cause) -> bool:
         """Cancel the running handler, once for a cause; a stop also after a timeout that the handler ignored."""

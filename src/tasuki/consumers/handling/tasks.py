@@ -12,7 +12,7 @@ from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
-from tasuki.observe.log import delivery_logger
+from tasuki.observe.log import DeliveryLogger
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery, Holder
@@ -77,7 +77,7 @@ class TaskHolder:
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        return delivery_logger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
+        return DeliveryLogger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
 
     async def _give_up(self, delivery: Delivery, verdict: Verdict) -> None:
         """Call ``on_give_up`` with the arguments and the error; its own errors are logged."""

@@ -156,11 +156,6 @@ def call_context(host: Host, function: str, caller: Context | None = None, guard
     return Context(CalledFacts(caller, function), caller, reach)
 
 
-def guard_of(context: Context) -> Guard | None:
-    """The rights of a handler or called function; None: all."""
-    return context.reach.guard if isinstance(context.reach, HostReach) else None
-
-
 @dataclass(slots=True)
 class CallSite:
     """Where a called function runs."""

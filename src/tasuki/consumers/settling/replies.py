@@ -53,7 +53,7 @@ def failure(verdict: Verdict) -> Answer:
 class Replies:
     """Publishes the answers of one consumer."""
 
-    def __init__(self, *, queue: Queue, metrics: ConsumerMetrics) -> None:
+    def __init__(self, queue: Queue, metrics: ConsumerMetrics) -> None:
         self._queue = queue
         self._metrics = metrics
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.replies import Replies, failure
@@ -29,9 +28,10 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
-from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.dead_letter import dead_letter
-from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -47,24 +47,20 @@ class Settler:
 
     def __init__(
         self,
+        consumer: Definition,
         *,
-        consumer: str,
-        queue: Queue,
-        dead_letters: Queue | None,
-        metrics: ConsumerMetrics,
-        clock: Clock,
         on_settled: Callable[[list[Settlement], Collection[Receipt]], None],
         on_kept: Callable[[Delivery, int], None],
     ) -> None:
-        self._consumer = consumer
-        self._queue = queue
+        self._consumer = consumer.id
+        self._queue = queue = consumer.queue
         self._driver: Driver = queue.driver
-        self._dead_letters = dead_letters
-        self._metrics = metrics
-        self._clock = clock
+        self._dead_letters = consumer.dead_letters
+        self._metrics = consumer.metrics
+        self._clock = consumer.clock
         self._on_settled = on_settled
         self._on_kept = on_kept
-        self._replies = Replies(queue=queue, metrics=metrics)
+        self._replies = Replies(queue, consumer.metrics)
         self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()

@@ -18,22 +18,23 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
-from tasuki.drivers.amqp.endpoint import Endpoint
+from tasuki.drivers.amqp.endpoint import endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.links import Links
 from tasuki.drivers.amqp.publishing.publisher import Publisher
+from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.consumer_timeout import limited
 from tasuki.drivers.amqp.session import Session
+from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.amqp.topology import counting, declaring, removing
 from tasuki.drivers.amqp.topology.marks import Marks
-from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, is_quorum, lanes
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.errors import (
-    DriverError,
-    QueueNotFoundError,
-)
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.results import Results, answer, published_again
+from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.on_failure import OnFailure
 
 
@@ -43,50 +44,49 @@ class Broker(Driver):
     capabilities = CAPABILITIES
     tells_options = False
 
-    def __init__(
-        self, name: str, settings: Endpoint, *, defaults: Defaults, prefetch: int, message_ttl: float | None
-    ) -> None:
+    def __init__(self, name: str, settings: AMQPSettings) -> None:
         super().__init__(name)
-        self._settings = settings
-        self._defaults = defaults
-        self._prefetch = prefetch
+        self._endpoint = endpoint(name, settings)
+        self._defaults = Defaults(settings.default_queue_ttl, settings.default_queue_expiry)
+        self._prefetch = settings.prefetch_count
+        message_ttl = settings.default_message_ttl
         self._expiration = str(max(round(message_ttl * 1000), 1)).encode() if message_ttl else None
-        self._errors = Errors(name, settings.shown)
-        self._specs: dict[str, QueueSpec] = {}
-        self._lanes: dict[str, list[Lane]] = {}
-        self._attached: dict[str, int] = {}
-        self._inspected: set[str] = set()
-        """Known queues that are never made here."""
+        self._errors = Errors(name, self._endpoint.shown)
+        self._known: KnownQueues[KnownQueue] = KnownQueues(name)
         self._guard: Guard[Session] = Guard(name)
 
     @property
     def durability(self) -> Durability:
         """``power`` with quorum queues; the least of its queues otherwise."""
-        lasting = (name for name, spec in self._specs.items() if not spec.temporary)
+        lasting = (spec.name for spec, _ in self._known.all() if not spec.temporary)
         return min(map(self.durability_of, lasting), key=DURABILITIES.index, default="power")
 
     def durability_of(self, queue: str) -> Durability:
         """``power`` for a quorum queue, ``broker`` for a classic one, ``process`` if that is not durable."""
-        if not all(lane.durable for lane in self._lanes.get(queue, ())):
+        known = self._known.find(queue)
+        if known is None:
+            return "power"
+        if not all(lane.durable for lane in known.lanes):
             return "process"
-        return "power" if queue not in self._specs or is_quorum(self._specs[queue]) else "broker"
+        return "power" if is_quorum(known.spec) else "broker"
 
     @property
     def patience(self) -> float | None:
         """The broker ends a connection that it has not heard of for two to three heartbeats."""
-        return 2.0 * self._settings.heartbeat or None
+        return 2.0 * self._endpoint.heartbeat or None
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
         if self._guard.current is not None:
             return
-        links = Links(self._settings, self._prepare, self._prepare_more)
-        session = Session(links, Publisher(self._settings), self._errors, self._expiration)
+        links = Links(self._endpoint, self._prepare, self._prepare_more)
+        publishing = Publishing(Publisher(self._endpoint), self._errors, self._expiration)
+        session = Session(links, publishing, self._errors)
         self._guard.opened(session)
         async with OnFailure(self.close):
             with self._errors.translating():
                 await session.link.get()
-                await _all(self._stand(session, self._specs[queue]) for queue in self._attached)
+                await _all(self._register(session, self._known.get(queue).spec) for queue in self._known.consumers)
 
     async def close(self) -> None:
         """Return unused messages to the broker, and end all connections."""
@@ -97,43 +97,34 @@ class Broker(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
-        declaring.check_spec(spec, self._specs, self._errors)
+        declaring.check_spec(spec, self._known, self._errors)
+        before = self._known.find(spec.name)
         found = limited(lanes(spec, self._defaults), spec)
-        others = list(self._lanes.get(spec.name, ()))  # they may hold messages
+        others = list(before.lanes) if before is not None else []  # they may hold messages
         session = self._guard.current
-        if session is not None:
-            with self._errors.translating(spec.name), session.marks.remembered():
-                connection = await session.link.get()
-                if spec.name not in self._inspected:  # else they are known
-                    others += await declaring.left_over(connection, session.marks, spec, self._defaults)
-                found = declaring.together(found, others)
-                await declaring.declare(connection, self._errors, session.marks, spec, found)
-        else:
+        if session is None:
+            self._known.declare(spec.name, KnownQueue(spec, declaring.together(found, others)))
+            return
+        with self._errors.translating(spec.name), session.marks.remembered():
+            connection = await session.link.get()
+            if before is None or self._known.is_declared(spec.name):  # else they are known
+                others += await declaring.left_over(connection, session.marks, spec, self._defaults)
             found = declaring.together(found, others)
-        self._know(spec, found)
-        self._inspected.discard(spec.name)
-
-    def _know(self, spec: QueueSpec, found: list[Lane]) -> None:
-        self._specs[spec.name], self._lanes[spec.name] = spec, found
-        session = self._guard.current
-        if session is not None:
-            session.known(spec, found)
+            await declaring.declare(connection, self._errors, session.marks, spec, found)
+        self._known.declare(spec.name, KnownQueue(spec, found))
+        session.known(spec, found)
 
     async def undeclare(self, queue: str) -> None:
         """Forget it; its channels here end when its open deliveries are settled."""
-        spec = self._specs.pop(queue, None)
-        self._lanes.pop(queue, None)
-        self._attached.pop(queue, None)
-        self._inspected.discard(queue)
-        session = self._guard.current
-        if spec is not None and session is not None:
+        forgotten, session = self._known.forget(queue), self._guard.current
+        if forgotten is not None and session is not None:
             await session.leave(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Look for its queues; the broker shows no arguments to a client, so the given options are the answer."""
+        """Check that it exists; the broker shows no arguments to a client, so the given options are the answer."""
         queue = spec.name
         session = self._guard.get(queue)
-        declared = self._specs.get(queue) if queue not in self._inspected else None
+        declared = self._known.get(queue).spec if self._known.is_declared(queue) else None
         with self._errors.translating(queue), session.marks.remembered():
             connection = await session.link.get()
             there = await declaring.existing(connection, lanes(declared or spec, self._defaults))
@@ -142,14 +133,13 @@ class Broker(Driver):
         if not there:
             raise self._errors.make(QueueNotFoundError, queue, "the broker does not have it; declare it first")
         if declared is None:
-            self._inspected.add(queue)
-            self._know(spec, there)
+            self._known.inspect(queue, KnownQueue(spec, there))
+            session.known(spec, there)
         return declared or spec
 
     def _is_made_again(self, queue: str) -> bool:
         """Whether a queue that is gone from the broker is declared again: a lasting one that this process declared."""
-        spec = self._specs.get(queue)
-        return spec is not None and not spec.temporary and queue not in self._inspected
+        return self._known.is_declared(queue) and not self._known.get(queue).spec.temporary
 
     async def _make_again(self, session: Session, queue: str) -> bool:
         """Declare a queue again that was deleted at the broker, unless this process has forgotten it."""
@@ -157,7 +147,7 @@ class Broker(Driver):
             return False
         with self._errors.translating(queue):
             connection = await session.link.get()
-            await declaring.declare(connection, self._errors, session.marks, self._specs[queue], self._lanes[queue])
+            await declaring.declare(connection, self._errors, session.marks, *self._known.get(queue))
         return True
 
     async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
@@ -165,10 +155,9 @@ class Broker(Driver):
         session = self._guard.current
         if session is None:
             raise ClosedError(0, "closed")
-        specs = [spec for queue, spec in self._specs.items() if queue not in self._inspected]
         is_reconnect = session.was_prepared
-        marks = session.marks
-        await _all(self._declare_again(connection, marks, spec, is_reconnect=is_reconnect) for spec in specs)
+        names = [spec.name for spec, _ in self._known.declared()]
+        await _all(self._declare_again(connection, session.marks, name, is_reconnect=is_reconnect) for name in names)
         await self._prepare_more(connection, consumed)
         session.was_prepared = True
 
@@ -178,89 +167,85 @@ class Broker(Driver):
         if session is None:
             raise ClosedError(0, "closed")
         await session.take_back(connection)
-        attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
         await _all(
-            session.consumer_count.set(connection, self._specs[queue], self._attached[queue]) for queue in attached
+            session.consumer_count.set(connection, known.spec, consumers)
+            for queue, consumers in self._known.consumers.items()
+            if queue in consumed and (known := self._known.find(queue)) is not None
         )
 
-    async def _declare_again(
-        self, connection: Connection, marks: Marks, spec: QueueSpec, *, is_reconnect: bool
-    ) -> None:
-        found = self._lanes.get(spec.name)
-        if found is None:  # undeclared meanwhile
+    async def _declare_again(self, connection: Connection, marks: Marks, queue: str, *, is_reconnect: bool) -> None:
+        known = self._known.find(queue)
+        if known is None:  # undeclared meanwhile
             return
         if not is_reconnect:
-            await declaring.declare(connection, self._errors, marks, spec, found)
-        elif not spec.temporary or spec.name in self._attached:  # another process's queue may be gone
-            has_nodes = len(self._settings.hosts) > 1
-            await declaring.declare_again(connection, self._errors, marks, spec, found, has_nodes=has_nodes)
+            await declaring.declare(connection, self._errors, marks, *known)
+        elif not known.spec.temporary or queue in self._known.consumers:  # another process's queue may be gone
+            has_nodes = len(self._endpoint.hosts) > 1
+            await declaring.declare_again(connection, self._errors, marks, *known, has_nodes=has_nodes)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
-        session, spec = self._check(queue)
+        session, (spec, _) = self._check(queue)
         check_bounds(batch, driver=self.name, queue=queue)
         results = await session.publishing.publish(spec, batch)
-        lost = [index for index, error in enumerate(results) if isinstance(error, QueueNotFoundError)]
-        if not lost or not self._is_made_again(queue):
-            return results
-        with suppress(DriverError):  # else it is certain all the same that the broker has not stored them
+
+        async def publish(lost: Sequence[Outgoing]) -> Results:
             await self._make_again(session, queue)
-            again = await session.publishing.publish(spec, [batch[index] for index in lost])
-            merged = list(results)
-            for place, index in enumerate(lost):
-                merged[index] = again[place] if again else None
-            return merged if any(merged) else ()
-        return results
+            return await session.publishing.publish(spec, lost)
+
+        if any(results) and self._is_made_again(queue):
+            with suppress(DriverError):  # else it is certain all the same that the broker has not stored them
+                results = await published_again(batch, results, _is_lost, publish)
+        return answer(results)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """From the inbox; waits for the broker's push."""
-        session, spec = self._check(queue)
+        session, known = self._check(queue)
         if limit <= 0:
             return []
         deadline = asyncio.get_running_loop().time() + wait
         with self._errors.translating(queue):
             try:
-                return await self._receive(session, spec, limit, deadline)
+                return await self._receive(session, known, limit, deadline)
             except ClosedError as error:
                 if error.code != NOT_FOUND or not await self._make_again(session, queue):
                     raise
-            return await self._receive(session, spec, limit, deadline)
+            return await self._receive(session, known, limit, deadline)
 
-    async def _receive(self, session: Session, spec: QueueSpec, limit: int, deadline: float) -> list[Received]:
+    async def _receive(self, session: Session, known: KnownQueue, limit: int, deadline: float) -> list[Received]:
         loop = asyncio.get_running_loop()
-        subscription = await session.subscription(
-            spec, self._lanes.get(spec.name, ()), self._prefetch, max(deadline - loop.time(), 0.0)
-        )
-        if spec.name not in self._specs:  # undeclared meanwhile, when there was nothing yet to be left
-            await session.leave(spec.name)
+        queue = known.spec.name
+        subscription = await session.subscription(*known, self._prefetch, max(deadline - loop.time(), 0.0))
+        if queue not in self._known:  # undeclared meanwhile, when there was nothing yet to be left
+            await session.leave(queue)
             raise ClosedError(NOT_FOUND, "it was undeclared")
         return [] if subscription is None else await subscription.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""
-        session, spec = self._check(queue)
-        subscription = session.subscriptions.get(queue)
-        if not batch or subscription is None or subscription.ended is not None:
+        session, _ = self._check(queue)
+        subscription = session.live(queue)
+        if not batch or subscription is None:
             return list(batch)
-        return await session.settling.start(spec, subscription, batch)
+        return await session.settling.start(subscription, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
-        session, spec = self._check_held(queue)
+        session = self._holding(queue)
         if not batch:
             return ()
-        subscription = session.subscriptions.get(queue)
-        if subscription is None or subscription.ended is not None:
+        subscription = session.live(queue)
+        if subscription is None:
             with self._errors.translating():
                 await session.link.get()
             return [settlement.receipt for settlement in batch]
-        stale = await session.settling.settle(spec, subscription, batch)
+        stale = await session.settling.settle(subscription, batch)
         await session.settled(queue)
         return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        """Deliveries are bound to the connection and need no renewal; tells which are no longer held."""
-        session, _ = self._check_held(queue)
+        """Deliveries are bound to the connection and need no renewal; returns the ones no longer held."""
+        session = self._holding(queue)
         if not batch:
             return ()
         subscription = session.subscriptions.get(queue)
@@ -274,66 +259,56 @@ class Broker(Driver):
 
     async def depth(self, queue: str) -> Depth:
         """What the broker counts as ready, and what this process holds and has put off; not what others have."""
-        session, _ = self._check(queue)
-        found = self._lanes[queue]
+        session, (_, found) = self._check(queue)
         with self._errors.translating(queue):
             connection = await session.link.get()
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
             consumers = await session.consumer_count.count(connection, queue)
-            subscription = session.subscriptions.get(queue)
-            if subscription is not None and subscription.ended is None:
+            if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
         waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
 
     async def attach(self, queue: str, consumers: int) -> None:
-        """Stand for so many consumers; again after each reconnect."""
-        session, spec = self._check(queue)
-        self._attached[queue] = consumers
+        """Register this many consumers at the broker, and again after every reconnect."""
+        session, (spec, _) = self._check(queue)
+        self._known.attach(queue, consumers)
         with self._errors.translating(queue):
-            await self._stand(session, spec)
+            await self._register(session, spec)
 
-    async def _stand(self, session: Session, spec: QueueSpec) -> None:
-        await session.consumer_count.set(await session.connection(spec), spec, self._attached[spec.name])
+    async def _register(self, session: Session, spec: QueueSpec) -> None:
+        connection = await session.connection(spec)
+        await session.consumer_count.set(connection, spec, self._known.consumers.get(spec.name, 0))
 
     async def purge(self, queue: str) -> int:
         """Remove ready and delayed messages, of other processes too; messages pushed to those count as held."""
-        session, _ = self._check(queue)
+        session, (_, found) = self._check(queue)
         with self._errors.translating(queue):
-            return await removing.purge(session, queue, self._lanes[queue])
+            return await removing.purge(session, queue, found)
 
     async def delete(self, queue: str) -> None:
         """Remove its queues at the broker, also of the options it was declared with here, and its delayed messages."""
-        session, spec = self._check(queue)
-        found = self._lanes[queue]
-        del self._specs[queue], self._lanes[queue]  # first: a new connection declares these
+        session, (spec, found) = self._check(queue)
         # Replies are rarely delayed, and a requester's queue must be cheap to delete.
         is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
-
-        def undo() -> None:
-            self._specs.setdefault(queue, spec)
-            self._lanes.setdefault(queue, found)
-
-        with OnFailure(undo), self._errors.translating(queue):
+        with self._known.forgetting(queue), self._errors.translating(queue):  # first: a new connection declares them
             await removing.delete(session, queue, found, is_swept=is_swept)
-        self._attached.pop(queue, None)
-        self._inspected.discard(queue)
         session.forget(queue)
 
-    def _check_held(self, queue: str) -> tuple[Session, QueueSpec]:
-        """The same for an undeclared queue with open deliveries."""
+    def _holding(self, queue: str) -> Session:
+        """For verbs that end or keep deliveries: also of an undeclared queue, as long as some are open."""
         session = self._guard.get(queue)
-        if queue not in self._specs and (left := session.left.get(queue)) is not None:
-            return session, left
-        return self._check(queue)
+        if queue not in session.left:
+            self._known.get(queue)
+        return session
 
-    def _check(self, queue: str) -> tuple[Session, QueueSpec]:
-        session = self._guard.get(queue)
-        spec = self._specs.get(queue)
-        if spec is None:
-            raise not_declared(self.name, queue)
-        return session, spec
+    def _check(self, queue: str) -> tuple[Session, KnownQueue]:
+        return self._guard.get(queue), self._known.get(queue)
+
+
+def _is_lost(error: DriverError | None) -> bool:
+    return isinstance(error, QueueNotFoundError)
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

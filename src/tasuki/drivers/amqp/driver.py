@@ -23,15 +23,5 @@ class AMQPDriver(Threaded):
 
     def __init__(self, name: str, settings: AMQPSettings, clock: Clock | None = None) -> None:
         from tasuki.drivers.amqp.broker import Broker
-        from tasuki.drivers.amqp.endpoint import endpoint
-        from tasuki.drivers.amqp.topology.queue_arguments import Defaults
 
-        defaults = Defaults(queue_ttl=settings.default_queue_ttl, queue_expiry=settings.default_queue_expiry)
-        broker = Broker(
-            name,
-            endpoint(name, settings),
-            defaults=defaults,
-            prefetch=settings.prefetch_count,
-            message_ttl=settings.default_message_ttl,
-        )
-        super().__init__(broker)
+        super().__init__(Broker(name, settings))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.toolkit.address import hosts_of, parts_of
-from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.fields.tls import TlsConfig
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
@@ -40,10 +38,6 @@ class Endpoint:
         """The address for messages and logs."""
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         return f"{'amqps' if self.tls else 'amqp'}://{hosts}/{'' if self.vhost == '/' else quote(self.vhost, safe='')}"
-
-    def context(self) -> ssl.SSLContext | None:
-        """For TLS; reads the certificates."""
-        return tls_context(self.tls)
 
     def server_name(self, host: str) -> str | None:
         """The name that a host's certificate must have."""

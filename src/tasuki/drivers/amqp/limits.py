@@ -1,5 +1,7 @@
 """Limits of the driver; importable without pamqp."""
 
+from tasuki.drivers.toolkit.bounds import MAX_PRIORITY
+
 MAX_MESSAGE_BYTES = 16 * 2**20
 """RabbitMQ 4's own default; a larger message would cost the whole channel."""
 LARGEST_BODY = 2**29
@@ -28,11 +30,9 @@ LONGEST_DELAY = 78 * 86400.0
 CONSUMER_TIMEOUT = 7 * 24 * 3600.0
 """Seconds that a message may be held, by default: far above the time of handlers and buffers. The broker notices a dead
 process by its heartbeats, not by this timeout."""
-HIGHEST = 9
-"""The highest priority."""
 MOST_PARTITIONS = 64
 """Most lanes over which the keys of a queue are spread."""
-_PRIORITIES = [f"p{priority}" for priority in range(1, HIGHEST + 1)]
+_PRIORITIES = [f"p{priority}" for priority in range(1, MAX_PRIORITY + 1)]
 _PARTITIONS = [f"k{number}" for number in range(MOST_PARTITIONS)]
 _PARTS = dict.fromkeys(["returned", "consumers", "active", *_PRIORITIES, *_PARTITIONS])
 """What follows the name of a queue, and a dot, in the names of its parts at the broker."""

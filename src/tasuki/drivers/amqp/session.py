@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.delays.delay_removal import DelayRemoval
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.links import Links
-from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher
+from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel
 from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
 from tasuki.drivers.amqp.receiving.inbox import Delivery
@@ -45,24 +45,23 @@ def idle_after(queues: int) -> float:
 class Session:
     """The connections, and what runs on them."""
 
-    def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
+    def __init__(self, links: Links, publishing: Publishing, errors: Errors) -> None:
         self.links = links
         """To consume."""
         self.consumer_count = ConsumerCount(self._background)
         self.marks = Marks()
-        self.publishing = Publishing(publisher, errors, expiration)
-        self.settling = Settling(self.publishing, errors)
-        self.delay_removal = DelayRemoval()
+        self.publishing = publishing
+        self.settling = Settling(publishing, errors)
+        self.sweeping = asyncio.Lock()
+        """Held while delayed messages are removed."""
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
         self.subscriptions: dict[str, Subscription] = {}
         self.active_turns: dict[str, ActiveTurn] = {}
-        self.left: dict[str, QueueSpec] = {}
+        self.left: set[str] = set()
         """Undeclared queues with open deliveries."""
-        self._publisher = publisher
-        self._specs: dict[str, QueueSpec] = {}
         self._starting: dict[str, asyncio.Lock] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks = Tasks()
         self._unjust: set[str] = set()
         """Records of starts that must not count, to be deleted when there is a connection."""
@@ -72,6 +71,11 @@ class Session:
     def link(self) -> Reconnecting[Connection]:
         """To declare and to ask."""
         return self.links.main
+
+    def live(self, queue: str) -> Subscription | None:
+        """The subscription of a queue whose channel has not ended; None: there is none."""
+        subscription = self.subscriptions.get(queue)
+        return subscription if subscription is not None and subscription.ended is None else None
 
     async def connection(self, spec: QueueSpec, wait: float = 0.0) -> Connection:
         """The connection that consumes a queue. Raises ClosedError, or what made the last attempt fail."""
@@ -91,28 +95,28 @@ class Session:
             if found is not None and found.notice is not None:
                 notice, found.notice = found.notice, None
                 raise notice
-            if found is not None and found.ended is None:
-                return found
+            if (live := self.live(queue)) is not None:
+                return live
             connection = await self.connection(spec, wait)
             fresh = Subscription(
+                spec,
                 lanes,
-                is_keyed=spec.ordering == "key",
                 most=most,
                 idle=lambda: idle_after(len(self.subscriptions)),
                 on_idle=lambda: self._background(self._hand_back(queue)),
-                on_lost=lambda lost: self._lost(spec, fresh, lost),
+                on_lost=lambda lost: self._lost(fresh, lost),
             )
             await fresh.start(connection)
-            self.subscriptions[queue], self._specs[queue] = fresh, spec
+            self.subscriptions[queue] = fresh
             return fresh
 
-    def _lost(self, spec: QueueSpec, subscription: Subscription, lost: Sequence[Delivery]) -> None:
+    def _lost(self, subscription: Subscription, lost: Sequence[Delivery]) -> None:
         """The broker has taken deliveries back though this process lives: their handlers have not killed it."""
         connection = subscription.connection
         if connection.is_alive:
-            self._background(self.settling.take_back(spec, subscription, lost))
+            self._background(self.settling.take_back(subscription, lost))
         elif connection.was_kept and not self._is_ending:
-            self._unjust |= starts_of(spec, lost)
+            self._unjust |= starts_of(subscription, lost)
 
     async def take_back(self, connection: Connection) -> None:
         """Unrecord the starts of messages lost with a connection, before they are looked up. Raises ClosedError."""
@@ -122,15 +126,15 @@ class Session:
 
     def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """A queue was declared or inspected, perhaps with other lanes."""
-        self.left.pop(spec.name, None)
+        self.left.discard(spec.name)
         if (subscription := self.subscriptions.get(spec.name)) is not None:
-            subscription.reshape(lanes, is_keyed=spec.ordering == "key")
+            subscription.reshape(spec, lanes)
 
     async def leave(self, queue: str) -> None:
         """Free what a queue uses here, but for its open deliveries: they end when they are settled."""
-        subscription = self.subscriptions.get(queue)
-        if subscription is not None and subscription.ended is None:
-            self.left[queue] = self._specs[queue]
+        subscription = self.live(queue)
+        if subscription is not None:
+            self.left.add(queue)
             subscription.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
             await self._hand_back(queue)
         else:
@@ -157,8 +161,9 @@ class Session:
 
     def forget(self, queue: str) -> None:
         """Nothing of it is used here any more."""
-        for known in (self.subscriptions, self.left, self._specs, self._starting, self._turns):
-            known.pop(queue, None)
+        self.subscriptions.pop(queue, None)
+        self._starting.pop(queue, None)
+        self.left.discard(queue)
         self.links.forget(queue)
 
     def _active_turn(self, queue: str) -> ActiveTurn:
@@ -168,7 +173,7 @@ class Session:
 
         async def publish(name: str) -> bool:
             with suppress(ClosedError, LateError, BlockedError):
-                return await self.publishing.send_plainly([Parcel(name, b"", envelope.EMPTY, b"")]) == ["stored"]
+                return await self.publishing.publisher.publish([Parcel(name, b"", envelope.EMPTY, b"")]) == ["stored"]
             return False
 
         return self.active_turns.setdefault(queue, ActiveTurn(queue, publish, lost))
@@ -184,33 +189,31 @@ class Session:
             await self._end()
         finally:  # also where the end is cancelled: the broker must not take us for a consumer that lives
             self.links.abort()
-            self._publisher.abort()
+            self.publishing.publisher.abort()
 
     async def _end(self) -> None:
         if self.link.connection is not None:
-            try:
+            with suppress(TimeoutError):  # the broker takes it back by itself then, and counts it as handed out
                 async with asyncio.timeout(_PARTING):
                     for subscription in self.subscriptions.values():
                         subscription.wake()
                     await asyncio.gather(*map(self._hand_back, list(self.subscriptions)))
-            except TimeoutError:
-                pass  # the broker takes it back by itself then, and counts it as handed out
         self._tasks.cancel()
         await self._tasks.wait()
         await self.links.close()  # with all channels, and held messages return
-        await self._publisher.close()
+        await self.publishing.publisher.close()
 
     async def _hand_back(self, queue: str) -> None:
         """Consume a queue no longer, and let others have what lies here."""
+        # If it fails, it lies here still, and is checked again; or the channel is gone, and the broker has it.
         async with self.turn(queue):
-            await self._hand_back_in_turn(queue)
+            with suppress(ClosedError, LateError, BlockedError):
+                await self._hand_back_in_turn(queue)
 
     async def _hand_back_in_turn(self, queue: str) -> None:
-        subscription = self.subscriptions.get(queue)
-        if subscription is None or subscription.ended is not None:
-            return
-        try:
-            await self.settling.hand_back(self._specs[queue], subscription)
+        subscription = self.live(queue)
+        if subscription is not None:
+            await self.settling.hand_back(subscription)
             if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
                 self.subscriptions.pop(queue, None)  # the next receive begins again
                 await subscription.close()
@@ -218,8 +221,6 @@ class Session:
                     await self.active_turns[queue].give_up()
             else:
                 subscription.stay()
-        except (ClosedError, LateError, BlockedError):
-            pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.start(work, "work of the RabbitMQ driver")

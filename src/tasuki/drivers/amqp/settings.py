@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.backoff import UNTIL_BACK
+from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT, SMALLEST_FRAME, whole_of
 from tasuki.drivers.toolkit.address import hosts_of, parts_of, servers_in
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
 from tasuki.fields.tls import TlsConfig, check_agreement
@@ -29,7 +30,6 @@ from tasuki.fields.types import (
 )
 
 _MOST_SECONDS = 65_535
-_SMALLEST_FRAME = 4096
 
 
 def _url(value: SecretStr) -> SecretStr:
@@ -50,8 +50,8 @@ def _heartbeat(value: float) -> float:
 
 
 def _frame_size(value: int) -> int:
-    if value and value < _SMALLEST_FRAME:
-        raise ValueError(f"at least {_SMALLEST_FRAME} bytes, or 0 for the broker's")
+    if value and value < SMALLEST_FRAME:
+        raise ValueError(f"at least {SMALLEST_FRAME} bytes, or 0 for the broker's")
     return value
 
 
@@ -153,15 +153,11 @@ class AMQPQueueOptions(Config):
     @staticmethod
     def whole_of(queue_name: str) -> str | None:
         """The queue of whose parts at the broker one has this name; None if it cannot be a part."""
-        from tasuki.drivers.amqp.limits import whole_of
-
         return whole_of(queue_name)
 
     @staticmethod
     def longest_hold(options: Mapping[str, Any]) -> float:
         """Seconds that a consumer may hold a message of a queue with these options."""
-        from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
-
         return float(options.get("consumer_timeout") or CONSUMER_TIMEOUT)
 
     @model_validator(mode="after")

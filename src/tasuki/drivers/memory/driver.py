@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from itertools import count, islice
+from math import inf
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -21,13 +22,14 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.contracts.moving import stale, told
+from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import answer, full
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.results import answer, full, stored_in_order
 from tasuki.errors import DriverError
 from tasuki.message import Message
 
@@ -58,13 +60,13 @@ class MemoryDriver(Driver):
         super().__init__(name)
         self._clock = clock or SystemClock()
         self._queues: dict[str, MemoryQueue] = {}
-        self._undeclared: set[str] = set()
+        self._known: KnownQueues[MemoryQueue] = KnownQueues(name)
         self._numbers = count(1)
-        self._guard: Guard[dict[str, MemoryQueue]] = Guard(name)
+        self._guard: Guard[KnownQueues[MemoryQueue]] = Guard(name)
 
     async def open(self) -> None:
         """Start to serve, with the messages of before."""
-        self._guard.opened(self._queues)
+        self._guard.opened(self._known)
 
     async def close(self) -> None:
         """Release held messages and wake waiting receivers; stored messages stay."""
@@ -79,44 +81,28 @@ class MemoryDriver(Driver):
             self._queues[spec.name].declare(spec)
         else:
             self._queues[spec.name] = MemoryQueue(spec)
-        self._undeclared.discard(spec.name)
+        self._known.declare(spec.name, self._queues[spec.name])
 
     async def undeclare(self, queue: str) -> None:
         """Forget that it is declared; its messages stay, for the next declaration or inspection."""
-        if queue in self._queues:
-            self._undeclared.add(queue)
-            self._queues[queue].waiters.wake_all(False)
+        if (forgotten := self._known.forget(queue)) is not None:
+            forgotten.value.waiters.wake_all(False)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know it as it stands."""
-        self._undeclared.discard(spec.name)
+        if spec.name in self._queues:
+            self._known.inspect(spec.name, self._queues[spec.name])
         return self._queue(spec.name).spec
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room; see the contract."""
         target, now = self._queue(queue), self._clock.monotonic()
         check_bounds(batch, driver=self.name, queue=queue)
-        if target.spec.dedup_window is not None:
-            return self._publish_once(target, batch, now)
-        rejected = self._reject(target, batch)
-        if rejected:
-            batch = batch[: len(batch) - len(rejected)]
-        self._store(target, batch, now)
-        return answer([*[None] * len(batch), *rejected]) if rejected else ()
-
-    def _publish_once(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Sequence[DriverError | None]:
-        """The same without duplicates: those are confirmed, and take no room."""
-        most = target.spec.max_length
-        room = len(batch) if most is None else max(most - target.total, 0)
-        stored: list[Outgoing] = []
-        taken = len(batch)
-        for index, message in target.unknown(batch, now):
-            if len(stored) == room:
-                taken = index
-                break
-            stored.append(message)
+        stored, taken = target.choose(batch, now)
         self._store(target, stored, now)
-        return answer([*[None] * taken, *self._full(target, len(batch) - taken)])
+        if taken == len(batch):
+            return ()
+        return stored_in_order(len(batch), taken, {}, self._full(target))
 
     def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
         numbers, append = self._numbers, target.plain.fresh.append
@@ -133,16 +119,8 @@ class MemoryDriver(Driver):
         if batch and target.waiters:
             target.waiters.wake(True)
 
-    def _reject(self, target: MemoryQueue, batch: Sequence[Outgoing]) -> list[DriverError]:
-        most = target.spec.max_length
-        if most is None or target.total + len(batch) <= most:
-            return []
-        room = max(most - target.total, 0)
-        return self._full(target, len(batch) - room)
-
-    def _full(self, target: MemoryQueue, number: int) -> list[DriverError]:
-        """An error for each message that found no room."""
-        return [full(target.spec.name, target.spec.max_length, driver=self.name) for _ in range(number)]
+    def _full(self, target: MemoryQueue) -> DriverError:
+        return full(target.spec.name, target.spec.max_length, driver=self.name)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take ready messages without suspending; else wait for one."""
@@ -156,40 +134,21 @@ class MemoryDriver(Driver):
 
     async def _wait(self, source: MemoryQueue, limit: int, wait: float) -> list[Received]:
         loop = asyncio.get_running_loop()
+        ends_at = loop.time() + wait
         taken: list[Received] = []
-        expired: asyncio.Future[bool | None] = loop.create_future()
-        end = loop.call_later(wait, _wake, expired)
         try:
-            while not taken and not expired.done() and await self._woken(source, loop, expired):
+            while not taken and (left := ends_at - loop.time()) > 0:
+                due = source.delayed[0][0] - self._clock.monotonic() if source.delayed else inf
+                news = await source.waiters.wait(source.waiters.add(), min(left, due), lambda _: None)
+                if news is False or self._guard.current is None:
+                    break
                 source.surface(self._clock.monotonic())
                 taken = source.take(limit, self._numbers)
         finally:
-            end.cancel()
             # Also when cancelled: the wake-up that was meant for this receiver goes to the next one.
             if source.waiters and source.can_give():
                 source.waiters.wake(True)
         return taken
-
-    async def _woken(
-        self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool | None]
-    ) -> bool:
-        """Wait for a message, a due delay, the end of the wait or a close; False: the driver was closed."""
-        waiter = source.waiters.add()
-
-        def relay(_: asyncio.Future[bool | None]) -> None:
-            _wake(waiter.done)
-
-        expired.add_done_callback(relay)
-        due = None
-        if source.delayed:
-            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter.done)
-        try:
-            return bool(await waiter.done) and self._guard.current is not None
-        finally:
-            source.waiters.leave(waiter)
-            expired.remove_done_callback(relay)
-            if due is not None:
-                due.cancel()
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; nothing can fail for lack of room, because a held message keeps its place."""
@@ -228,7 +187,7 @@ class MemoryDriver(Driver):
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack, without suspending in between."""
         source = self._held(queue)
-        return told([await self._move(source, move) for move in batch])
+        return answer([await self._move(source, move) for move in batch])
 
     async def _move(self, source: MemoryQueue, move: Move) -> DriverError | None:
         name = source.spec.name
@@ -237,7 +196,7 @@ class MemoryDriver(Driver):
         try:
             target = self._queue(move.to)
             if not target.fits(move.messages, self._clock.monotonic()):
-                return self._full(target, 1)[0]
+                return self._full(target)
             await self.publish(move.to, move.messages)
         except DriverError as error:
             return error
@@ -286,20 +245,14 @@ class MemoryDriver(Driver):
     async def delete(self, queue: str) -> None:
         """Remove it; its waiting receives return nothing."""
         deleted = self._queue(queue)
+        self._known.forget(queue)
         del self._queues[queue]
         deleted.waiters.wake_all(False)
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""
-        return self._guard.get(name)[name] if name in self._undeclared else self._queue(name)
+        known = self._guard.get(name)
+        return self._queues.get(name) or known.get(name)
 
     def _queue(self, name: str) -> MemoryQueue:
-        queue = self._guard.get(name).get(name)
-        if queue is None or name in self._undeclared:
-            raise not_declared(self.name, name)
-        return queue
-
-
-def _wake(waiter: asyncio.Future[bool | None]) -> None:
-    if not waiter.done():
-        waiter.set_result(True)
+        return self._guard.get(name).get(name)

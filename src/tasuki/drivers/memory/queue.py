@@ -172,21 +172,31 @@ class MemoryQueue:
             needed += sum(self.known.get(id, -inf) <= since for id in once)
         return self.total + needed <= self.spec.max_length
 
-    def unknown(self, batch: Sequence[Outgoing], now: float) -> Iterator[tuple[int, Outgoing]]:
-        """The messages that are no duplicates, with their numbers in the batch; each is known from then on."""
-        known, since = self.known, now - (self.spec.dedup_window or 0.0)
+    def choose(self, batch: Sequence[Outgoing], now: float) -> tuple[Sequence[Outgoing], int]:
+        """The messages of a batch to store, and how many from its start are taken care of: later ones find no room.
+
+        Duplicates take no room; the others are known from now on.
+        """
+        most = self.spec.max_length
+        room = len(batch) if most is None else max(most - self.total, 0)
+        if self.spec.dedup_window is None:
+            return (batch, len(batch)) if room >= len(batch) else (batch[:room], room)
+        known, since = self.known, now - self.spec.dedup_window
         for _ in range(_FORGOTTEN + 2 * len(batch)):
             if not known or next(iter(known.values())) > since:
                 break
             known.popitem(last=False)
+        chosen: list[Outgoing] = []
         for index, message in enumerate(batch):
-            if not message.deduplicate:
-                yield index, message
-            elif known.get(message.id, -inf) <= since:
-                yield index, message
-                # Only when the next one is asked for: not for one that found no room.
+            if message.deduplicate and known.get(message.id, -inf) > since:
+                continue
+            if len(chosen) == room:
+                return chosen, index
+            chosen.append(message)
+            if message.deduplicate:
                 known[message.id] = now
                 known.move_to_end(message.id)
+        return chosen, len(batch)
 
     def _line_up(self, waiting: Iterable[Slot]) -> None:
         """Let the queue hold these, in order, beside the held messages."""

@@ -8,11 +8,11 @@ place in line   the stream's order; returned messages are delivered before all n
 priority        a lane for each level, asked from the highest down; only where the queue was declared for it
 order per key   a fixed number of partitions, each a lane with at most one delivery at a time; strict, also past nacks
 delay           a nack with delay is the server's own; a first delay is delivered once and put off until its time
-attempt         1 plus the failures that the book notes: nacks, and starts that were recorded and ended with nothing
-suspect         delivered more often than the book knows of: the last delivery ended without a settlement
+attempt         1 plus the failures in the records: nacks, and starts that were recorded and ended with nothing
+suspect         delivered more often than the records tell: the last delivery ended without a settlement
 lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second connection in a thread of its own
 stale           decided here: the server takes an ack of any delivery, even of one that ended long ago. A settlement
-                after the lease asks the book whether another process has the message; an ack whose delivery the
+                after the lease reads in the records whether another process has the message; an ack whose delivery the
                 server has forgotten is carried out at the stream
 options         stand in the stream; the server tells all processes when they change
 depth           total, delayed and consumers exact; messages returned by other processes count as in flight until

@@ -45,6 +45,9 @@ _TYPES: dict[int, type[DriverError]] = {
     _SUBJECTS_OVERLAP: QueueConflictError,
     _MESSAGE_TOO_LARGE: MessageTooLargeError,
     _REPLICAS: QueueConflictError,
+    _STORE_FAILED: BrokerUnavailableError,
+    **dict.fromkeys(_NO_ROOM, QueueFullError),
+    **dict.fromkeys(_BUSY, ThrottledError),
 }
 
 
@@ -53,13 +56,7 @@ def refusal(error: Any, *, driver: str, queue: str) -> DriverError:
     fields = error if isinstance(error, dict) else {}
     code, status = int(fields.get("err_code", 0)), int(fields.get("code", 0))
     text = str(fields.get("description", "unknown reason"))
-    type_ = _TYPES.get(code)
-    if type_ is None and (text in _FULL or code in _NO_ROOM):
-        type_ = QueueFullError
-    if type_ is None and code in _BUSY:
-        type_ = ThrottledError
-    if type_ is None and code == _STORE_FAILED:
-        type_ = BrokerUnavailableError
+    type_ = QueueFullError if text in _FULL else _TYPES.get(code)
     if type_ is None:
         type_ = BrokerUnavailableError if status >= 500 else QueueConflictError
     return type_(f"queue {queue!r}: NATS refuses: {text} ({code})", driver=driver, queue=queue, outcome="rejected")
@@ -73,6 +70,11 @@ def is_stream_missing(error: Any) -> bool:
 def is_message_missing(error: Any) -> bool:
     """Whether a JetStream answer says that the stream has no such message."""
     return isinstance(error, dict) and error.get("err_code") == _MESSAGE_NOT_FOUND
+
+
+def is_stream_or_message_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the stream has no such message, or is not there."""
+    return is_stream_missing(error) or is_message_missing(error)
 
 
 def is_wrong_sequence(error: Any) -> bool:

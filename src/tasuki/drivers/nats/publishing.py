@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.nats.envelope import pack
@@ -33,22 +34,15 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 Results = list[DriverError | None]
 
 
-class _Sent:
-    """What went out: the places of the messages in their batch, and the answers."""
-
-    def __init__(self, indexes: list[int], exchange: Exchange) -> None:
-        self.indexes = indexes
-        self.exchange = exchange
-
-    def stored(self) -> dict[int, int]:
-        """Places of the messages that are in the stream now and were not before, and their numbers there."""
-        found: dict[int, int] = {}
-        for index, answer in zip(self.indexes, self.exchange.answers, strict=True):
-            if isinstance(answer, bytes) and b'"error"' not in answer:
-                fields = json.loads(answer)
-                if not fields.get("duplicate"):
-                    found[index] = int(fields["seq"])
-        return found
+def _stored(indexes: Sequence[int], exchange: Exchange) -> dict[int, int]:
+    """Places of the messages that are in the stream now and were not before, and their numbers there."""
+    found: dict[int, int] = {}
+    for index, answer in zip(indexes, exchange.answers, strict=True):
+        if isinstance(answer, bytes) and b'"error"' not in answer:
+            fields = json.loads(answer)
+            if not fields.get("duplicate"):
+                found[index] = int(fields["seq"])
+    return found
 
 
 class Publishing:
@@ -69,10 +63,8 @@ class Publishing:
         self._most = most
         self._subjects: dict[str, str] = {}
 
-    async def publish(
-        self, connection: Connection, batch: Sequence[Outgoing], now: float
-    ) -> Sequence[DriverError | None]:
-        """Send what can be sent; one result a message, or none if all are confirmed."""
+    async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Results:
+        """Send what can be sent; one result a message."""
         check_bounds(batch, driver=self._driver, queue=self._name)
         results: Results = [None] * len(batch)
         known = await self._known(connection, batch)
@@ -96,7 +88,7 @@ class Publishing:
                 part = slice(start, start + await self._room(connection, len(sent) - start))
                 has_headers = self._queue.ids is not None
                 exchange = await self._exchange(connection, requests[part], headers[part] if has_headers else ())
-                await self._after(connection, batch, now, _Sent(sent[part], exchange), results)
+                await self._after(connection, batch, now, sent[part], exchange, results)
             except DriverError as problem:
                 if not start:
                     raise
@@ -108,7 +100,7 @@ class Publishing:
                 for index in sent[start:]:
                     results[index] = ended
                 break
-        return results if any(results) else ()
+        return results
 
     async def _exchange(
         self, connection: Connection, requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes]
@@ -156,14 +148,19 @@ class Publishing:
         return await ids.known(connection, [message.id for message in batch if message.deduplicate])
 
     async def _after(
-        self, connection: Connection, batch: Sequence[Outgoing], now: float, sent: _Sent, results: Results
+        self,
+        connection: Connection,
+        batch: Sequence[Outgoing],
+        now: float,
+        sent: list[int],
+        exchange: Exchange,
+        results: Results,
     ) -> None:
-        """Read the answers, and do what follows from them."""
-        exchange = sent.exchange
-        for index, answer in zip(sent.indexes, exchange.answers, strict=True):
+        """Read the answers to the messages at these places of the batch, and do what follows from them."""
+        for index, answer in zip(sent, exchange.answers, strict=True):
             if not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
-        stored = sent.stored() if self._needs_numbers(batch) else {}
+        stored = _stored(sent, exchange) if self._needs_numbers(batch) else {}
         delayed = [(number, now + batch[index].delay) for index, number in stored.items() if batch[index].delay > 0]
         if delayed:
             await self._note_delays(connection, delayed)
@@ -181,10 +178,8 @@ class Publishing:
     async def _remember(self, connection: Connection, ids: list[str]) -> None:
         """The messages are stored already, whatever becomes of this."""
         if ids and self._queue.ids is not None:
-            try:
+            with suppress(DriverError):
                 await self._queue.ids.remember(connection, ids)
-            except DriverError:
-                pass
 
     def _packed(self, message: Outgoing, now: float, max_payload: int) -> bytes | DriverError:
         """The message on the wire, or why it cannot go."""
@@ -236,13 +231,10 @@ class Publishing:
         return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome=problem.outcome)
 
     async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
-        """Only for those who look; the time itself is in the message."""
-        try:
-            await self._queue.book.write(
-                connection, [(Note(number, due, is_publishers=True), "") for number, due in delayed]
-            )
-        except DriverError:
-            pass
+        """For ``depth`` and ``peek`` only; the time itself is in the message."""
+        notes = [(Note(number, due, is_publishers=True), "") for number, due in delayed]
+        with suppress(DriverError):
+            await self._queue.records.write(connection, notes)
 
     async def _keep_order(self, connection: Connection, results: Results, stored: dict[int, int]) -> None:
         """Where room was made after a message was rejected for it, take back the later ones that found it."""

@@ -36,7 +36,8 @@ from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.toolkit.guard import Guard, not_declared, not_open
+from tasuki.drivers.toolkit.guard import Guard, not_open
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
@@ -104,9 +105,7 @@ class PostgresDriver(Driver):
         self._listen_url = revealed(settings.listen_url) or self._url
         self._schema = settings.schema_
         self._clock = clock or SystemClock()
-        self._specs: dict[str, QueueSpec] = {}
-        self._inspected: dict[str, QueueSpec] = {}
-        self._consumers: dict[str, int] = {}
+        self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._commits: dict[str, str] = {}
         """What the last publish to a queue waited for: another process may have declared that."""
         self._guard: Guard[Session] = Guard(name)
@@ -121,7 +120,7 @@ class PostgresDriver(Driver):
 
     def durability_of(self, queue: str) -> Durability:
         """As the driver's, but for a queue with a ``synchronous_commit`` of its own."""
-        known = self._known(queue)
+        known = self._known.find(queue)
         commit = self._commits.get(queue) or (known and known.options.get("synchronous_commit"))
         learned = self._connectors[0].level.with_commit(commit) if commit and self._connectors else None
         return learned or self.durability
@@ -133,7 +132,7 @@ class PostgresDriver(Driver):
             return
         if self._connectors is None:
             self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
-        session = Session(self.name, self._settings, *self._connectors, self._specs, self._consumers)
+        session = Session(self.name, self._settings, *self._connectors, self._known)
         async with OnFailure(session.close):
             await session.open()
         self._guard.opened(session)
@@ -156,10 +155,14 @@ class PostgresDriver(Driver):
             await session.close()
         self._guard.closed(session)
 
+    async def time(self) -> float | None:
+        """The clock of the server."""
+        rows = await self._usable_session("").fetch("", "SELECT extract(epoch FROM clock_timestamp())::float8")
+        return float(rows[0][0])
+
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
-        self._specs[spec.name] = spec
-        self._inspected.pop(spec.name, None)
+        self._known.declare(spec.name, spec)
         self._commits.pop(spec.name, None)
         session = self._guard.current
         if session is not None:
@@ -167,13 +170,12 @@ class PostgresDriver(Driver):
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here; the database keeps it, without the consumers of this process."""
-        known = self._specs.pop(queue, None) or self._inspected.pop(queue, None)
+        forgotten = self._known.forget(queue)
         self._commits.pop(queue, None)
         session = self._guard.current
-        if known is None or session is None or not session.is_usable:
-            self._consumers.pop(queue, None)
+        if forgotten is None or session is None or not session.is_usable:
             return
-        if self._consumers.pop(queue, 0):
+        if forgotten.consumers:
             with suppress(DriverError):  # the number goes with the signs of life of this process
                 await session.attach(queue, 0)
         session.forget_queue(queue)
@@ -181,8 +183,7 @@ class PostgresDriver(Driver):
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue of the database; neither the tables nor the queue are made."""
         found = await self._usable_session(spec.name).inspect(spec)
-        if spec.name not in self._specs:
-            self._inspected[spec.name] = found
+        self._known.inspect(spec.name, found)
         return found
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
@@ -219,25 +220,24 @@ class PostgresDriver(Driver):
         session = self._open_session(queue)
         if limit <= 0:
             return []
-        receiving = Receiving(session, queue, limit, lambda: self._known(queue) is not None)
-        return await receiving.receive(wait, self._clock)
+        return await Receiving(session, queue, limit, self._known).receive(wait, self._clock)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count the deliveries as failures until they are settled; committed when this returns."""
-        session = self._holding_session(queue)
+        session, _ = self._holding_session(queue)
         return await self._missing_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
-        session, spec = self._holding_session(queue), self._known(queue)
+        session, spec = self._holding_session(queue)
         if not batch:
             return ()
-        settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
+        settling = settle(session, queue, batch, is_by_key=spec.ordering == "key")
         return await session.tasks.run(settling)
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
-        session, spec = self._holding_session(queue), self._known(queue)
+        session, spec = self._holding_session(queue)
 
         async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
             self._open_session(to)
@@ -246,9 +246,9 @@ class PostgresDriver(Driver):
             session.learn(settings)
             self._commits[to] = commit
             ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
-            session.forget(queue, ended)
+            session.held.forget(queue, ended)
             session.stored(to)
-            if spec is not None and spec.ordering == "key":
+            if spec.ordering == "key":
                 session.stored(queue)
             return work.outcomes(answers)
 
@@ -256,7 +256,7 @@ class PostgresDriver(Driver):
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""
-        session = self._holding_session(queue)
+        session, _ = self._holding_session(queue)
         is_ours = asyncio.get_running_loop() is session.loop
         ask = session.ask if is_ours else session.fetch_aside
         return await self._missing_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
@@ -285,7 +285,7 @@ class PostgresDriver(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the database, where it lasts for as long as this process gives signs of life."""
-        self._consumers[queue] = consumers
+        self._known.attach(queue, consumers)
         await self._open_session(queue).attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
@@ -307,31 +307,25 @@ class PostgresDriver(Driver):
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""
         session = self._open_session(queue)
-        spec = self._specs.pop(queue, None)  # first, so that nothing here makes it again
-        with OnFailure(lambda: spec and self._specs.setdefault(queue, spec)):
+        with self._known.forgetting(queue):
             while (await session.ask(queue, CLEAR, queue, PURGED))[0][0]:
                 pass  # in several transactions; held messages are few
             number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
-        self._inspected.pop(queue, None)
-        self._consumers.pop(queue, None)
         self._commits.pop(queue, None)
+        session.held.forget_queue(queue)
         session.forget_queue(queue)
         await session.ask(queue, "SELECT {}.delete_rest($1)", number)
-
-    def _known(self, queue: str) -> QueueSpec | None:
-        return self._specs.get(queue) or self._inspected.get(queue)
 
     def _open_session(self, queue: str) -> Session:
         """For a queue that is known here."""
         session = self._usable_session(queue)
-        if self._known(queue) is None:
-            raise not_declared(self.name, queue)
+        self._known.get(queue)
         return session
 
-    def _holding_session(self, queue: str) -> Session:
+    def _holding_session(self, queue: str) -> tuple[Session, QueueSpec]:
         """For what ends or keeps deliveries, also of a queue that was undeclared since."""
         session = self._usable_session(queue)
-        return session if session.holds(queue) else self._open_session(queue)
+        return session, session.held.get(queue, self._known)
 
     def _usable_session(self, queue: str) -> Session:
         session = self._guard.get(queue)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import QueueSpec, Receipt
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.connecting.pool import NotConnectedError, Pool
@@ -23,6 +22,8 @@ from tasuki.drivers.postgres.schema.schema import check, migrate
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
+from tasuki.drivers.toolkit.held import HeldReceipts
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
@@ -59,8 +60,7 @@ class Session:
         settings: PostgresSettings,
         connector: Connector,
         listening: Connector,
-        specs: Mapping[str, QueueSpec],
-        consumers: Mapping[str, int],
+        known: KnownQueues[QueueSpec],
     ) -> None:
         self._name = name
         self._where = shown(settings.url.get_secret_value())
@@ -68,8 +68,7 @@ class Session:
         self._settings = settings
         self._connector = connector
         self._listening = listening
-        self._specs = specs
-        self._consumers = consumers
+        self._known = known
         self.holder = secrets.randbits(63)
         self.loop = asyncio.get_running_loop()
         self.tasks = Tasks()
@@ -80,8 +79,8 @@ class Session:
         self._listener: Listener | None = None
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
-        self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
-        self._healing = Healing(specs, self._migrate, self._declare, self.tasks.start)
+        self.held: HeldReceipts[QueueSpec] = HeldReceipts()
+        self._healing = Healing(known, self._migrate, self._declare, self.tasks.start)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -105,18 +104,18 @@ class Session:
 
         try:
             await self._pool.use(look)
-            if self._specs and not is_current:
+            if self._known.declared() and not is_current:
                 await self._migrate()
         except Exception as problem:
             raise self._translated(problem, "") from problem
-        for spec in list(self._specs.values()):
+        for spec in self._known.declared():
             await self.declare(spec)
         channels = {
             f"tasuki:{self.holder:x}": self.waiting.wake,
             f"tasuki:{self.schema}": self.waiting.stir,
         }
         self._listener = Listener(self._listening.open, channels, self._beat, self.waiting.refresh)
-        for queue, consumers in self._consumers.items():
+        for queue, consumers in list(self._known.consumers.items()):
             await self.attach(queue, consumers)
 
     async def _migrate(self) -> None:
@@ -219,25 +218,8 @@ class Session:
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
-    def hold(self, queue: str, receipts: Iterable[Receipt]) -> None:
-        """Note deliveries, so that a close releases them."""
-        self._held[queue].update(receipts)
-
-    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
-        """They are held no more."""
-        held = self._held[queue]
-        held.difference_update(receipts)
-        if not held:
-            del self._held[queue]
-
-    def holds(self, queue: str) -> bool:
-        """Whether deliveries of the queue are open."""
-        return bool(self._held.get(queue))
-
     def forget_queue(self, queue: str) -> None:
-        """The queue is not declared any more; its open deliveries can still be settled, and a close releases them."""
-        if not self._held.get(queue):
-            self._held.pop(queue, None)
+        """The queue is not known any more; its open deliveries can still be settled, and a close releases them."""
         self._temporary_names.discard(queue)
         self.waiting.forget(queue)
 
@@ -277,7 +259,7 @@ class Session:
             await self._listener.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                for queue, receipts in list(self._held.items()):
+                for queue, _, receipts in self.held.all():
                     held = sorted(receipts)
                     for start in range(0, len(held), AT_ONCE):
                         columns = rows.letting_go(held[start : start + AT_ONCE])
@@ -298,11 +280,10 @@ class Session:
         settings, is_known = (await ask(f"SELECT {VALUES}, {{}}.beat($1, $2)", self.holder, pid))[0]
         self.learn(settings)
         if not is_known:
-            for queue, consumers in list(self._consumers.items()):
+            for queue, consumers in list(self._known.consumers.items()):
                 with suppress(QueueNotFoundError):  # its receives raise that
                     await self.attach(queue, consumers)
-        here = [queue for queue, consumers in self._consumers.items() if consumers]
-        await self._temporary.beat(ask, self._temporary_names.intersection(here))
+        await self._temporary.beat(ask, self._temporary_names.intersection(self._known.consumers))
 
     def learn(self, values: str) -> None:
         """What the commit of an answered statement survives."""

@@ -31,12 +31,13 @@ from tasuki.drivers.redis.batches import (
     shown,
 )
 from tasuki.drivers.redis.connecting.addresses import addresses
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
-from tasuki.drivers.redis.places import Places
-from tasuki.drivers.redis.receiving.receiving import Receiver
+from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
 from tasuki.drivers.toolkit.results import answer, full
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
@@ -49,7 +50,7 @@ PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
 
 
-_inherited: list[tuple[Session, Receiver]] = []
+_inherited: list[Session] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
 
@@ -93,23 +94,10 @@ class RedisDriver(Driver):
             raise UnsupportedError(
                 f"driver {name!r}: a file of tls cannot be used: {problem}", driver=name
             ) from problem
-        self._new_receiver = partial(
-            Receiver, clock or SystemClock(), settings.claim_interval, self.capabilities.max_batch
-        )
-        self._new_session = partial(
-            Session,
-            name,
-            found,
-            places=Places(name, settings.prefix),
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
-        self._begin()
-
-    def _begin(self) -> None:
-        self._receiver = self._new_receiver()
-        receiver = self._receiver
-        self._session = receiver.session = self._new_session(say_goodbye=receiver.put_back, check=receiver.check)
+        self._prefix = settings.prefix
+        known: KnownQueues[Place] = KnownQueues(name)
+        self._new_session = partial(Session, name, found, settings, known, clock or SystemClock())
+        self._session = self._new_session()
 
     @property
     def durability(self) -> Durability:
@@ -126,30 +114,38 @@ class RedisDriver(Driver):
         A forked child starts from the beginning, with the queues that its parent had declared.
         """
         if self._session.is_inherited:
-            _inherited.append((self._session, self._receiver))
-            self._begin()
+            _inherited.append(self._session)
+            self._session.known.consumers.clear()
+            self._session = self._new_session()
         await self._session.open()
 
     async def close(self) -> None:
         """Release held messages, and close the connections."""
         await self._session.close()
 
+    async def time(self) -> float | None:
+        """The clock of the server; of the one that has the first slot of a cluster."""
+        try:
+            seconds, micros = await self._session.nodes("").call(0, "TIME")
+        except (LinkLostError, ReplyError):
+            return None
+        return int(seconds) + int(micros) / 1e6
+
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist at the server; its options hold for all processes, the last declaration wins."""
-        await self._session.queues.declare(spec)
+        await self._session.queues.declare(place(self._prefix, spec))
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process."""
-        self._session.queues.undeclare(queue, is_held=self._receiver.holds(queue))
+        self._session.queues.undeclare(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know the queue as it is at the server, with the options that are in force there."""
-        return await self._session.queues.inspect(spec)
+        return await self._session.queues.inspect(place(self._prefix, spec))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys."""
         await self._session.queues.delete(queue)
-        self._receiver.forget_queue(queue)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room: in one script, unless they are large together."""
@@ -181,24 +177,22 @@ class RedisDriver(Driver):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
-        return await self._receiver.receive(queue, limit, wait)
+        return await self._session.receiver.receive(queue, min(limit, self.capabilities.max_batch), wait)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Note at the server that handlers begin, which counts until the settlement."""
-        if not batch:
-            return []
-        numbers = await self._session.ask_about(queue, scripts.START, *readable(batch))
-        return [batch[number - 1] for number in numbers]
+        return await self._stale(queue, batch, scripts.START)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries."""
         if not batch:
             return []
-        parts = settled_together(self._session.place_of_deliveries(queue).spec, batch)
+        session = self._session
+        where = session.place_of_deliveries(queue)
         stale: list[Receipt] = []
-        for work in [Settling(part, driver=self.name, queue=queue) for part in parts]:
-            stale += work.stale(await self._session.ask_about(queue, scripts.SETTLE, *work.words))
-            self._receiver.forget(queue, work.receipts)
+        for work in [Settling(part, driver=self.name, queue=queue) for part in settled_together(where.spec, batch)]:
+            stale += work.stale(await session.finish(where, scripts.SETTLE, *work.words))
+            session.held.forget(queue, work.receipts)
         return stale
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -220,12 +214,11 @@ class RedisDriver(Driver):
             ended = [
                 move.receipt for move, outcome in zip(moves, outcomes, strict=True) if outcome not in {FULL, NOT_TRIED}
             ]
-            self._receiver.forget(queue, ended)
-            left = [place for place, outcome in enumerate(outcomes) if outcome == NOT_TRIED]
-            for place, outcome in zip(
-                left, await self._publish_then_ack(queue, [moves[place] for place in left]), strict=True
-            ):
-                outcomes[place] = outcome
+            session.held.forget(queue, ended)
+            left = [index for index, outcome in enumerate(outcomes) if outcome == NOT_TRIED]
+            later = await self._publish_then_ack(queue, [moves[index] for index in left])
+            for index, outcome in zip(left, later, strict=True):
+                outcomes[index] = outcome
             return outcomes
 
         return await move_together(self.name, queue, batch, refuse=refuse, run=run, most=MOST)
@@ -235,22 +228,28 @@ class RedisDriver(Driver):
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
         """Not where the queues are at different servers of a cluster, or a publish waits for the disk or replicas."""
-        source, target = self._session.places.find(queue), self._session.places.find(to)
+        source, target = self._session.known.find(queue), self._session.known.find(to)
         if source is None or target is None or keeping.demand(target.spec):
             return False
         return not self._session.is_cluster or source.slot == target.slot
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; in any thread with a loop, which gets a connection of its own."""
-        if not batch:
-            return []
         if not 0 <= lease < inf:
             problem = f"a lease of {lease} seconds: give 0 or more, and a finite number"
             raise UnsupportedError(problem, driver=self.name, queue=queue)
-        numbers = await self._session.ask_about(queue, scripts.EXTEND, microseconds(lease), *readable(batch))
-        stale = [batch[number - 1] for number in numbers]
-        self._receiver.forget(queue, stale)
+        stale = await self._stale(queue, batch, scripts.EXTEND, microseconds(lease))
+        self._session.held.forget(queue, stale)
         return stale
+
+    async def _stale(
+        self, queue: str, batch: Sequence[Receipt], script: scripts.Script, *words: Word
+    ) -> Sequence[Receipt]:
+        """Which of these deliveries a script found ended."""
+        if not batch:
+            return []
+        where = self._session.place_of_deliveries(queue)
+        return [batch[number - 1] for number in await self._session.finish(where, script, *words, *readable(batch))]
 
     async def depth(self, queue: str) -> Depth:
         """Count the messages, exactly."""

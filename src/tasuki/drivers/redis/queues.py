@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
-from tasuki.drivers.redis.places import Places
-from tasuki.drivers.redis.scripts import Place, Script
+from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.connecting.link import Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
+    from tasuki.drivers.redis.session import Session
 
 BELIEVED = 15.0
 """Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
@@ -30,41 +28,20 @@ KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
 
-class Asking(Protocol):
-    """What the queues use of their session; see :class:`tasuki.drivers.redis.session.Session`."""
-
-    name: str
-    owner: str
-    places: Places
-
-    @property
-    def is_open(self) -> bool: ...  # noqa: D102
-    def check_open(self, queue: str) -> None: ...  # noqa: D102
-    def place(self, queue: str) -> Place: ...  # noqa: D102
-    def nodes(self, queue: str) -> Nodes: ...  # noqa: D102
-    async def run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any: ...  # noqa: D102
-    async def run_for_each(  # noqa: D102
-        self, nodes: Nodes, script: Script, shared: Sequence[Word], asked: Sequence[tuple[Place, Sequence[Word]]]
-    ) -> list[Any]: ...
-    async def check_fsync(self, nodes: Nodes, where: Place) -> None: ...  # noqa: D102
-    def hear_no_more(self, where: Place) -> None: ...  # noqa: D102
-
-
 class Queues:
     """Of one session."""
 
-    def __init__(self, session: Asking) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._consumers: dict[str, int] = {}
-        self._paces: dict[str, float] = {}
-        self._due: dict[str, float] = {}
+        self._signs: dict[str, tuple[float, float]] = {}
+        """Of each queue with consumers the seconds between two signs of life, and when the next one is due."""
 
-    async def declare(self, spec: QueueSpec) -> None:
+    async def declare(self, where: Place) -> None:
         """Note the queue, and make it exist if open."""
         session = self._session
-        where = session.places.declare(spec)
+        session.known.declare(where.name, where)
         if session.is_open:
-            await self.make(session.nodes(spec.name), where)
+            await self.make(session.nodes(where.name), where)
 
     async def make(self, nodes: Nodes, where: Place) -> None:
         """Make a queue exist at the server with its options."""
@@ -85,72 +62,67 @@ class Queues:
 
     async def restore(self, nodes: Nodes) -> None:
         """Declare the earlier queues again, and register their consumers."""
-        for where in self._session.places.declared():
+        for where in self._session.known.declared():
             await self.make(nodes, where)
         await self.attach_all(nodes)
 
-    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+    async def inspect(self, where: Place) -> QueueSpec:
         """Know a queue as it is at the server. Raises QueueNotFoundError."""
         session = self._session
-        session.check_open(spec.name)
-        where = session.places.inspected(spec)
-        *options, version, min_version = await session.run(session.nodes(spec.name), where, scripts.INSPECT)
-        self._check(Layout(int(version), int(min_version)), spec.name)
-        found = in_force(spec, options)
-        session.places.know(replace(where, spec=found))
+        *options, version, min_version = await session.finish(where, scripts.INSPECT)
+        self._check(Layout(int(version), int(min_version)), where.name)
+        found = in_force(where.spec, options)
+        session.known.inspect(where.name, replace(where, spec=found))
         return found
 
     def _check(self, found: Layout, queue: str) -> None:
         is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self._session.name)
 
-    def undeclare(self, queue: str, *, is_held: bool) -> None:
+    def undeclare(self, queue: str) -> None:
         """Forget a queue; its open deliveries can still be settled and extended."""
-        where = self._session.places.forget(queue, is_held=is_held)
-        self._forget(queue)
-        if where is not None:
-            self._session.hear_no_more(where)
+        self._signs.pop(queue, None)
+        forgotten = self._session.known.forget(queue)
+        if forgotten is not None:
+            self._session.hear_no_more(forgotten.value)
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys, and forget it."""
         session = self._session
         where = session.place(queue)
-        session.places.forget(queue, is_held=False)  # first, so that no other call here makes it again
-        with OnFailure(lambda: session.places.know(where)):
-            await session.run(session.nodes(queue), where, scripts.DELETE)
-        self._forget(queue)
+        with session.known.forgetting(queue):
+            await session.finish(where, scripts.DELETE)
+        self._signs.pop(queue, None)
+        session.held.forget_queue(queue)
         session.hear_no_more(where)
-
-    def _forget(self, queue: str) -> None:
-        for known in (self._consumers, self._paces, self._due):
-            known.pop(queue, None)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers there are here."""
         session = self._session
-        if session.is_open:
-            session.place(queue)
-        self._consumers[queue] = consumers  # also while it is closed: the next open says it
-        await self._attach(session.nodes(queue), {queue: consumers})
+        session.known.attach(queue, consumers)  # also while it is closed: the next open says it
+        where = session.place(queue)
+        await self._attach(session.nodes(queue), {where.name: consumers})
 
     @property
     def pace(self) -> float:
         """Seconds between two signs of life of this process, for the queue with the most processes."""
-        return max(self._paces.values(), default=0.0)
+        return max((pace for pace, _ in self._signs.values()), default=0.0)
 
     async def attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
         """Say it of all queues, or that there are none any more."""
-        ours = {queue: 0 if none else consumers for queue, consumers in self._consumers.items() if consumers}
-        await self._attach(nodes, ours)
+        counts = self._session.known.consumers
+        await self._attach(nodes, dict.fromkeys(counts, 0) if none else {**counts})
 
     async def give_signs(self, nodes: Nodes) -> None:
         """Say it again of each queue for which it is time."""
         now = asyncio.get_running_loop().time()
-        due = {queue: consumers for queue, consumers in self._consumers.items() if now >= self._due.get(queue, now)}
-        await self._attach(nodes, {queue: consumers for queue, consumers in due.items() if consumers})
+        counts = self._session.known.consumers
+        await self._attach(
+            nodes, {queue: count for queue, count in counts.items() if now >= self._signs.get(queue, (0.0, now))[1]}
+        )
 
     async def _attach(self, nodes: Nodes, counts: Mapping[str, int]) -> None:
         session = self._session
-        places = [where for queue in counts if (where := session.places.find(queue)) is not None]
+        places = [where for queue in counts if (where := session.known.find(queue)) is not None]
         shared = (session.owner, microseconds(BELIEVED))
         asked = [(where, (counts[where.name],)) for where in places]
         now = asyncio.get_running_loop().time()
@@ -160,8 +132,8 @@ class Queues:
             if isinstance(believed, DriverError):
                 problem = believed
                 continue
-            pace = self._paces[where.name] = believed / 1_000_000 / SIGNS
+            pace = believed / 1_000_000 / SIGNS
             # A little less: the session looks in steps, and a step late would be a step lost.
-            self._due[where.name] = now + 0.9 * pace
+            self._signs[where.name] = pace, now + 0.9 * pace
         if problem is not None:
             raise problem

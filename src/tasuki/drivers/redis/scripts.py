@@ -78,6 +78,7 @@ class Script:
 
 _WATCH = ("wake", "watch")
 _SWEEP = ("lines", "history", "sweep")
+_SWEPT = (*_WATCH, *_SWEEP, "swept")
 
 DECLARE = Script("maxmemory", "declare")
 CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
@@ -90,10 +91,10 @@ SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
 MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")
-DEPTH = Script(*_WATCH, *_SWEEP, "depth")
-PEEK = Script(*_WATCH, *_SWEEP, "held", "peek")
-PURGE = Script(*_WATCH, *_SWEEP, "held", "take_out", "purge")
-REMOVE = Script(*_WATCH, *_SWEEP, "held", "take_out", "remove")
+DEPTH = Script(*_SWEPT, "depth")
+PEEK = Script(*_SWEPT, "held", "peek")
+PURGE = Script(*_SWEPT, "held", "take_out", "purge")
+REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
 ATTACH = Script.joined("many", one=Script("attach"))
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
@@ -106,8 +107,6 @@ class Place:
     spec: QueueSpec
     keys: tuple[bytes, ...]
     slot: int
-    is_inspected: bool = False
-    """Never made or changed by this driver."""
 
     @property
     def name(self) -> str:
@@ -148,7 +147,7 @@ async def run_for_each(
         keys = [key for index in part for key in script.keys_of(asked[index][0])]
         words = [word for index in part for word in asked[index][1]]
         try:
-            found: Sequence[Any] = await _run(nodes, asked[part[0]][0].slot, script, keys, (*shared, *words))
+            found: Sequence[Any] = await run(nodes, asked[part[0]][0].slot, script, keys, (*shared, *words))
         except (LinkLostError, ReplyError) as problem:
             found = [problem] * len(part)
         return found
@@ -162,17 +161,8 @@ async def run_for_each(
     return [answers[index] for index in range(len(asked))]
 
 
-async def run(
-    nodes: Nodes, where: Place, script: Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
-) -> Any:
-    """Run a script, and load it where the server does not know it: that it said so means that it did nothing.
-
-    ``more_keys``: of other queues, in the same slot or at the only server.
-    """
-    return await _run(nodes, where.slot, script, (*where.keys, *more_keys), arguments)
-
-
-async def _run(nodes: Nodes, slot: int, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Any:
+async def run(nodes: Nodes, slot: int, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Any:
+    """Run a script, and load it where the server does not know it: that it said so means that it did nothing."""
     for _ in range(_TRIES):
         try:
             return await nodes.call(slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)

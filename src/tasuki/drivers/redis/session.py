@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
+from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.held import HeldReceipts
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.system.on_failure import OnFailure
 from tasuki.system.tasks import Tasks
@@ -37,38 +41,37 @@ GOODBYE = 3.0
 
 
 class Session:
-    """One at a time is open; ``say_goodbye`` runs before the connections are closed, and may be cut short.
-
-    ``check``: see :class:`Waiters`.
-    """
+    """Open in one process at a time: a forked child makes one of its own, with the queues that are ``known``."""
 
     def __init__(
         self,
         name: str,
-        settings: Addresses,
-        *,
-        places: Places,
-        connect_timeout: float,
-        read_timeout: float,
-        say_goodbye: Callable[[], Awaitable[None]],
-        check: Callable[[list[str]], None],
+        found: Addresses,
+        settings: RedisSettings,
+        known: KnownQueues[Place],
+        clock: Clock,
     ) -> None:
         from tasuki.drivers.redis.connecting.nodes import Nodes  # needs the client, which may not be installed
 
         self.name = name
         self.owner = ""
         """Of this session alone: begins its receipts, and stands for its consumers."""
-        self.waiters = Waiters(self._pass_on, check)
-        self.is_cluster = settings.is_cluster
-        self._settings = settings
-        self._read_timeout = read_timeout
-        self._say_goodbye = say_goodbye
+        self.known = known
+        self.held: HeldReceipts[Place] = HeldReceipts()
+        self.receiver = Receiver(self, clock, settings.claim_interval)
+        self.waiters = Waiters(self._pass_on, self.receiver.check)
+        self.is_cluster = found.is_cluster
+        self._addresses = found
+        self._read_timeout = settings.read_timeout
         self._probe = Probe(name)
         self._level: Durability = "process"
         self._new_nodes: Callable[[], Nodes] = partial(
-            Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout, on_link=self._probe.ask
+            Nodes,
+            found,
+            connect_timeout=settings.connect_timeout,
+            timeout=settings.read_timeout,
+            on_link=self._probe.ask,
         )
-        self.places = places
         self.queues = Queues(self)
         self._home: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
@@ -100,28 +103,24 @@ class Session:
                 await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client too
+
         connections = Connections(self._new_nodes)
         nodes = connections.home
         self.owner = secrets.token_urlsafe(6)
+        self.held = HeldReceipts()
         with OnFailure(connections.close):
             await self._prepare(nodes)
         self._connections = connections
         self._guard.opened(connections)
         self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)
-        self._failovers = self._watch(connections)
+        self._failovers = FailoverWatch(self._addresses, nodes.connect_sentinel, connections.leave)
         self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
 
-    def _watch(self, connections: Connections) -> FailoverWatch:
-        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client too
-
-        return FailoverWatch(self._settings, connections.home.connect_sentinel, connections.leave)
-
     async def _prepare(self, nodes: Nodes) -> None:
-        try:
+        with self._translating():
             async for link in nodes.masters():
                 self._probe.check(link.server)
-        except (LinkLostError, ReplyError) as problem:
-            raise self._translated(problem, "") from problem
         await self.queues.restore(nodes)
 
     async def close(self) -> None:
@@ -143,7 +142,7 @@ class Session:
                 self._cut_off()
 
     async def _take_leave(self) -> None:
-        await self._say_goodbye()
+        await self.receiver.put_back()
         nodes = self.nodes("")
         await self.queues.attach_all(nodes, none=True)
         await nodes.drain()
@@ -162,7 +161,7 @@ class Session:
         if self._connections is None:
             return self._level
         nodes = self._connections.home
-        where = self.places.find(queue) if queue else None
+        where = self.known.find(queue) if queue else None
         slot = where.slot if where else None
         level = self._probe.level(link.server for link in nodes.serving(slot))
         if level is not None and slot is None:
@@ -173,12 +172,12 @@ class Session:
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
         self._guard.get(queue)
-        return self.places.get(queue)
+        return self.known.get(queue)
 
     def place_of_deliveries(self, queue: str) -> Place:
         """Where open deliveries are settled: also if the queue was undeclared. Raises the same errors."""
         self._guard.get(queue)
-        return self.places.open_deliveries(queue)
+        return self.held.get(queue, self.known)
 
     async def _beat(self, nodes: Nodes) -> None:
         """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
@@ -208,10 +207,8 @@ class Session:
     async def listen(self, where: Place) -> None:
         """Have the server wake the receivers of a queue."""
         assert self._listener is not None
-        try:
+        with self._translating(where.name):
             await self._listener.listen(where)
-        except (LinkLostError, ReplyError) as problem:
-            raise self._translated(problem, where.name) from problem
 
     def hear_no_more(self, where: Place) -> None:
         """End the subscription to a queue, and the receives that wait for it."""
@@ -222,12 +219,12 @@ class Session:
     async def resign(self) -> None:
         """Wait no longer for any queue: other processes are woken, not this one."""
         for queue in self._listener.queues if self._listener is not None else ():
-            where = self.places.find(queue)
+            where = self.known.find(queue)
             if where is not None:
                 await self.finish(where, scripts.RESIGN, self.owner)
 
     def _pass_on(self, queue: str) -> None:
-        where = self.places.find(queue)
+        where = self.known.find(queue)
         if where is not None and self.is_open:
             self._resign(where)
 
@@ -240,13 +237,7 @@ class Session:
 
     async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
         """A script's answer. Raises DriverError."""
-        where = self.place(queue)
-        return await self.run(self.nodes(queue), where, script, *arguments)
-
-    async def ask_about(self, queue: str, script: Script, *arguments: Word) -> Any:
-        """The same about open deliveries, also of an undeclared queue."""
-        where = self.place_of_deliveries(queue)
-        return await self.run(self.nodes(queue), where, script, *arguments)
+        return await self.finish(self.place(queue), script, *arguments)
 
     async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
         """The same, also while a close waits for running work."""
@@ -272,19 +263,20 @@ class Session:
     ) -> Any:
         """A script's answer. A declared queue that is gone at the server (flushed, lost with its disk) is made again.
 
-        Not by publishing to a temporary one: it went with its consumer.
+        Not by publishing to a temporary one: it went with its consumer. ``more_keys``: of other queues, in the same
+        slot or at the only server.
         """
+        keys = (*where.keys, *more_keys)
         try:
             try:
-                return await scripts.run(nodes, where, script, arguments, more_keys)
+                return await scripts.run(nodes, where.slot, script, keys, arguments)
             except ReplyError as refusal:
                 is_consumers = where.spec.temporary and script in {scripts.PUBLISH, scripts.MOVE}
-                if refusal.code != "UNDECLARED" or where.is_inspected or is_consumers:
+                is_ours = self.known.is_declared(where.name) and script is not scripts.INSPECT
+                if refusal.code != "UNDECLARED" or is_consumers or not is_ours:
                     raise
-            if self.is_open:
-                self.place(where.name)  # else it was deleted
             await self.queues.make(nodes, where)
-            return await scripts.run(nodes, where, script, arguments, more_keys)
+            return await scripts.run(nodes, where.slot, script, keys, arguments)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 
@@ -293,10 +285,10 @@ class Session:
         where = self.place(queue)
         is_waiting = bool(keeping.demand(where.spec))
         nodes = self.nodes(queue, slow=is_waiting)
-        try:
-            link = await nodes.link(where.slot) if is_waiting else None
-        except (LinkLostError, ReplyError) as problem:
-            raise self._translated(problem, queue) from problem
+        link = None
+        if is_waiting:
+            with self._translating(queue):
+                link = await nodes.link(where.slot)
         answer = await self.run(nodes, where, scripts.PUBLISH, *words)
         if not isinstance(answer, list):
             return int(answer)
@@ -306,26 +298,24 @@ class Session:
 
     async def _wait(self, nodes: Nodes, where: Place, link: Link | None, fsync: int, replicas: int) -> None:
         """Wait on the connection of the script: the server counts the writes of each connection."""
-        try:
-            now = await nodes.link(where.slot)
-            if link is not None and now is not link:
-                raise LinkLostError("the connection was lost after the messages were stored")
-            answer = await now.call(*keeping.command(fsync, replicas, self._read_timeout))
-        except ReplyError as refusal:
-            raise self._translated(LinkLostError(f"the messages are stored, but {refusal}"), where.name) from refusal
-        except LinkLostError as problem:
-            raise self._translated(problem, where.name) from problem
+        with self._translating(where.name):
+            try:
+                now = await nodes.link(where.slot)
+                if link is not None and now is not link:
+                    raise LinkLostError("the connection was lost after the messages were stored")
+                answer = await now.call(*keeping.command(fsync, replicas, self._read_timeout))
+            except ReplyError as refusal:
+                raise LinkLostError(f"the messages are stored, but {refusal}") from refusal
         keeping.check(answer, fsync, replicas, driver=self.name, queue=where.name)
 
     async def check_fsync(self, nodes: Nodes, where: Place) -> None:
         """Raise UnsupportedError where the server cannot say when a message is on its disk."""
-        try:
-            await nodes.call(where.slot, "WAITAOF", 1, 0, 1)
-        except ReplyError as refusal:
-            problem = f"queue {where.name!r}: wait_fsync needs Redis 7.2 or newer with appendonly yes ({refusal})"
-            raise UnsupportedError(problem, driver=self.name, queue=where.name) from refusal
-        except LinkLostError as lost:
-            raise self._translated(lost, where.name) from lost
+        with self._translating(where.name):
+            try:
+                await nodes.call(where.slot, "WAITAOF", 1, 0, 1)
+            except ReplyError as refusal:
+                problem = f"queue {where.name!r}: wait_fsync needs Redis 7.2 or newer with appendonly yes ({refusal})"
+                raise UnsupportedError(problem, driver=self.name, queue=where.name) from refusal
 
     def nodes(self, queue: str, *, slow: bool = False) -> Nodes:
         """The connections of the running loop; also while a close waits for running work."""
@@ -333,9 +323,12 @@ class Session:
             raise self._guard.refusal(queue)
         return self._connections.here(slow=slow)
 
-    def check_open(self, queue: str) -> None:
-        """Raise BrokerUnavailableError when not open."""
-        self._guard.get(queue)
+    @contextmanager
+    def _translating(self, queue: str = "") -> Iterator[None]:
+        try:
+            yield
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, queue) from problem
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:
-        return translated(problem, driver=self.name, queue=queue, place=str(self._settings))
+        return translated(problem, driver=self.name, queue=queue, place=str(self._addresses))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,23 +22,25 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.contracts.moving import stale, told
+from tasuki.contracts.moving import stale
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
+from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.drivers.sqlite.store.peeking import Walk
+from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Extent, Search
-from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
-from tasuki.drivers.sqlite.thread.moving import Moving, Outcome, Step
-from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
+from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
+from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, Receive, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import full, stored_in_order
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.results import answer, full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
+    QueueNotFoundError,
     UnsupportedError,
 )
 from tasuki.message import Message
@@ -83,38 +85,32 @@ class SQLiteDriver(Driver):
     def __init__(self, name: str, settings: SQLiteSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
         self._path = os.path.abspath(settings.path)
-        self._synchronous = settings.synchronous
-        self._busy_timeout = settings.busy_timeout
+        self._settings = settings
         self._clock = clock or SystemClock()
-        self._declared = Declared()
+        self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
 
     @property
     def durability(self) -> Durability:
         """``power`` with ``synchronous = full``, else ``broker``."""
-        return "power" if self._synchronous == "full" else "broker"
+        return "power" if self._settings.synchronous == "full" else "broker"
 
     async def open(self) -> None:
-        """Open or create the file, and declare the earlier queues again."""
+        """Open the file, and declare the earlier queues again; the first declared queue creates the file."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
         if self._guard.current is not None:
             return
         forks.close_inherited()
-        writer = Writer(
-            self.name,
-            self._path,
-            synchronous=self._synchronous,
-            busy_timeout=self._busy_timeout,
-            clock=self._clock,
-            declared=self._declared,
-        )
+        database = Database(self.name, self._path, self._settings, self._clock, self._known)
+        writer = Writer(self.name, database, self._clock, self._known)
         forks.watch(writer)
         writer.start()
         self._guard.opened(writer)
         async with OnFailure(self.close):
-            await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
+            if self._known.declared() or self._has_file():
+                await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
 
     async def close(self) -> None:
         """Release held messages, merge the log into the file, and close it."""
@@ -125,21 +121,27 @@ class SQLiteDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the file; its options hold for all processes, the last declaration wins."""
-        self._declared.declare(spec)
+        self._known.declare(spec.name, spec)
         if self._guard.current is not None:
             await self._ask(Call("", lambda store, _: store.queues.declare(spec)))
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue; a waiting receive ends, and open deliveries can still be settled."""
-        self._declared.forget(queue)
+        self._known.forget(queue)
         if self._guard.current is not None:
             await self._ask(Call("", lambda store, _: store.queues.leave(queue)))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Read the queue's options from the file; no later verb makes the queue."""
+        """Read the queue's options from the file; no later verb makes the queue. Never creates the file."""
+        if not self._has_file():
+            problem = f"driver {self.name!r}: queue {spec.name!r} is in no database file: {self._path!r} does not exist"
+            raise QueueNotFoundError(problem, driver=self.name, queue=spec.name)
         found: QueueSpec = await self._ask(Call("", lambda store, _: store.queues.inspect(spec)))
-        self._declared.inspect(found)
+        self._known.inspect(found.name, found)
         return found
+
+    def _has_file(self) -> bool:
+        return os.path.exists(self._path)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""
@@ -156,7 +158,7 @@ class SQLiteDriver(Driver):
         return encoded(batch, driver=self.name, queue=queue, now=self._clock.time(), most=most)
 
     def _full(self, queue: str) -> QueueFullError:
-        spec = self._declared.specs.get(queue)
+        spec = self._known.find(queue)
         return full(queue, spec.max_length if spec else None, driver=self.name)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
@@ -172,17 +174,11 @@ class SQLiteDriver(Driver):
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record that the handlers of deliveries begin; committed when this returns."""
-        if not batch:
-            return ()
-        stale: list[Receipt] = await self._ask(Start(queue, batch))
-        return stale
+        return await self._stale(Store.start, queue, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
-        if not batch:
-            return ()
-        stale: list[Receipt] = await self._ask(Settle(queue, batch))
-        return stale
+        return await self._stale(Store.settle, queue, batch)
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction."""
@@ -201,10 +197,10 @@ class SQLiteDriver(Driver):
                 results[index] = next(iter(work.refused.values()))
             else:
                 steps[index] = Step(move.receipt, move.to, work)
-        outcomes = await self._ask(Moving(queue, [*steps.values()])) if steps else ()
+        outcomes = await self._ask(moving(queue, [*steps.values()])) if steps else ()
         for index, outcome in zip(steps, outcomes, strict=True):
             results[index] = self._outcome(queue, batch[index], outcome)
-        return told(results)
+        return answer(results)
 
     def _outcome(self, queue: str, move: Move, outcome: Outcome) -> DriverError | None:
         if outcome == "stale":
@@ -213,9 +209,13 @@ class SQLiteDriver(Driver):
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; safe in any thread with a loop."""
+        return await self._stale(partial(Store.extend, lease=lease), queue, batch)
+
+    async def _stale(self, work: Callable[[Store, int, Any], list[Receipt]], queue: str, batch: Any) -> list[Receipt]:
+        """Do something with deliveries; returns the stale receipts."""
         if not batch:
-            return ()
-        stale: list[Receipt] = await self._ask(Extend(queue, batch, lease))
+            return []
+        stale: list[Receipt] = await self._ask(DeliveryCall(queue, lambda store, number: work(store, number, batch)))
         return stale
 
     async def depth(self, queue: str) -> Depth:
@@ -233,8 +233,7 @@ class SQLiteDriver(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the file; after a reconnect it is noted again."""
-        if queue in self._declared.specs:
-            self._declared.consumers[queue] = consumers
+        self._known.attach(queue, consumers)
         self._check(queue)
         await self._ask(Call(queue, lambda store, number: store.queues.attach(number, consumers)))
 
@@ -243,7 +242,7 @@ class SQLiteDriver(Driver):
         self._check(queue)
         walk = Walk(after, limit)
         while not walk.is_over:
-            await self._ask(Call(queue, lambda store, number: store.peek(number, walk)))
+            await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
         return walk.found
 
     async def purge(self, queue: str) -> int:
@@ -267,22 +266,14 @@ class SQLiteDriver(Driver):
     async def delete(self, queue: str) -> None:
         """Empty it in several transactions, then remove it; a process that still declares it makes it again."""
         self._check(queue)
-        specs, spec = self._declared.specs, self._declared.specs[queue]
-
-        def delete(store: Store, _: int) -> None:
-            store.queues.delete(queue)
-            specs.pop(queue, None)
-
         while await self._ask(Call("", lambda store, _: store.purging.shrink(queue))):
             pass
-        with OnFailure(lambda: specs.setdefault(queue, spec)):
-            await self._ask(Call("", delete))
-        self._declared.forget(queue)
+        with self._known.forgetting(queue):
+            await self._ask(Call("", lambda store, _: store.queues.delete(queue)))
 
     async def _ask(self, request: Request) -> Any:
         return await self._guard.get(request.queue).submit(request)
 
     def _check(self, queue: str) -> None:
         self._guard.get(queue)
-        if queue not in self._declared.specs:
-            raise not_declared(self.name, queue)
+        self._known.get(queue)

@@ -92,9 +92,8 @@ class Declaring:
     async def find_suspects(self, spec: QueueSpec, url: str) -> str | None:
         """The address of a queue's suspects; None: no process has made it yet, or this one may not see it."""
         try:
-            name = suspects_name(url)
-            return str((await self._clients.call("get_queue_url", spec.name, QueueName=name))["QueueUrl"])
-        except (QueueNotFoundError, AccessDeniedError):
+            return await self._url_of(spec, suspects_name(url))
+        except AccessDeniedError:
             return None
 
     async def create_suspects(self, spec: QueueSpec, url: str) -> str:
@@ -127,7 +126,9 @@ class Declaring:
                 raise
 
     async def _url(self, spec: QueueSpec, *, is_fifo: bool) -> str | None:
-        name = broker_name(spec.name, is_fifo=is_fifo)
+        return await self._url_of(spec, broker_name(spec.name, is_fifo=is_fifo))
+
+    async def _url_of(self, spec: QueueSpec, name: str) -> str | None:
         try:
             return str((await self._clients.call("get_queue_url", spec.name, QueueName=name))["QueueUrl"])
         except QueueNotFoundError:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 from tasuki.clock import Clock
@@ -85,7 +84,9 @@ class Session:
             old.spec, old.largest, old.kept_for = spec, found.largest, found.kept_for
             self.sources[spec.name] = old
             return
-        self.sources[spec.name] = _source(spec, found)
+        self.sources[spec.name] = Source(
+            spec, found.url, is_fifo=found.is_fifo, largest=found.largest, kept_for=found.kept_for
+        )
 
     def polling(self, source: Source) -> Polling:
         """Who receives from a queue."""
@@ -95,25 +96,16 @@ class Session:
                 self._driver,
                 source,
                 self._clients,
+                self._declaring,
+                self.settling,
                 self._clock,
                 checks_digests=self._checks_digests,
-                find_suspects=lambda: self._declaring.find_suspects(source.spec, source.url),
-                hand_back=partial(self.settling.hand_back, source),
-                postpone=partial(self.settling.postpone, source),
             )
         return polling
 
     def suspects(self, source: Source) -> Suspects:
         """Starts the suspects of a queue."""
-        return Suspects(
-            self._driver,
-            source,
-            self.polling(source),
-            self._declaring,
-            self._clients,
-            self.publishing,
-            self._clock,
-        )
+        return Suspects(source, self.polling(source), self._declaring, self.settling, self.publishing, self._clock)
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end, also when the caller is cancelled."""
@@ -137,9 +129,7 @@ class Session:
             return
         if not source.is_idle:
             self.undeclared[queue] = source
-        polling = self._pollings.pop(source, None)
-        if polling is not None:
-            await polling.close(_CLOSE_TIMEOUT)
+        await self._end_polling(source)
 
     async def delete(self, source: Source) -> None:
         """Remove the queue, and the one of its suspects, which another process may have made."""
@@ -148,6 +138,9 @@ class Session:
         if suspects_url is not None:
             await self._clients.call("delete_queue", source.spec.name, QueueUrl=suspects_url)
         self.sources.pop(source.spec.name, None)
+        await self._end_polling(source)
+
+    async def _end_polling(self, source: Source) -> None:
         polling = self._pollings.pop(source, None)
         if polling is not None:
             await polling.close(_CLOSE_TIMEOUT)
@@ -170,7 +163,3 @@ class Session:
         held = source.take_all()
         if held:
             await self.settling.let_go(source, held)
-
-
-def _source(spec: QueueSpec, found: Found) -> Source:
-    return Source(spec, found.url, is_fifo=found.is_fifo, largest=found.largest, kept_for=found.kept_for)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
@@ -46,6 +46,17 @@ def _retention(value: float) -> float:
     return value
 
 
+C = TypeVar("C", "SQSSettings", "SQSQueueOptions")
+
+
+def _messages_outlive_the_delay(config: C) -> C:
+    """Else SQS would delete each message before it is due."""
+    kept, delay = config.message_retention_period, config.default_delay_seconds
+    if kept is not None and delay is not None and delay >= kept:
+        raise at_field("default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period")
+    return config
+
+
 class SQSSettings(Config):
     """Queues at Amazon SQS, or at a server that speaks its protocol: durable, nothing to run, paid by request."""
 
@@ -68,14 +79,7 @@ class SQSSettings(Config):
     request_timeout: PositiveDuration = 10.0
     """Time within which SQS must answer; the wait of a long poll comes on top."""
 
-    @model_validator(mode="after")
-    def _check_delay(self) -> Self:
-        """SQS would delete each message before it is due."""
-        if self.default_delay_seconds >= self.message_retention_period:
-            raise at_field(
-                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
-            )
-        return self
+    _check_delay = model_validator(mode="after")(_messages_outlive_the_delay)
 
 
 class SQSQueueOptions(LengthOptions):
@@ -90,14 +94,7 @@ class SQSQueueOptions(LengthOptions):
     default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
     """How long a message that another program receives is hidden; Tasuki passes the lease with each receive."""
 
-    @model_validator(mode="after")
-    def _messages_outlive_the_delay(self) -> Self:
-        kept, delay = self.message_retention_period, self.default_delay_seconds
-        if kept is not None and delay is not None and delay >= kept:
-            raise at_field(
-                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
-            )
-        return self
+    _check_delay = model_validator(mode="after")(_messages_outlive_the_delay)
 
 
 class SQSConsumerOptions(Config):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from tasuki.contracts.driver import Move
-from tasuki.contracts.moving import by_target, stale, told
+from tasuki.contracts.moving import by_target, stale
+from tasuki.contracts.results import Results, answer
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.results import Results, full
+from tasuki.drivers.toolkit.results import full
 from tasuki.errors import DriverError
 
 STALE, FULL = 1, 2
@@ -55,7 +56,7 @@ async def move_together(
                 outcomes = [error] * len(part)
             for index, outcome in zip(part, outcomes, strict=True):
                 results[index] = _error(outcome, batch[index], driver=driver, queue=queue)
-    return told(results)
+    return answer(results)
 
 
 def _refusal(driver: str, move: Move, refuse: Callable[[Move], DriverError | None]) -> DriverError | None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.results import Results, answer
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
-Results = Sequence[DriverError | None]
-"""One result a message: None where it is confirmed, else its error."""
+__all__ = ["Results", "answer", "failed", "full", "published_again", "stored_in_order"]
 
 
-def answer(results: Results) -> Results:
-    """The results; none if all messages are confirmed.
-
-    Raises DriverError when all messages share their fate: errors of one type with one outcome.
-    """
-    if not any(results):
-        return ()
-    first = results[0]
-    if first is not None and all(_is_same(each, first) for each in results):
-        raise first
-    return results
+async def published_again(
+    batch: Sequence[Outgoing],
+    results: Results,
+    is_lost: Callable[[DriverError | None], bool],
+    publish: Callable[[Sequence[Outgoing]], Awaitable[Results]],
+) -> Results:
+    """The results of a batch after ``publish`` was given the messages whose results are ``is_lost``, if there are."""
+    lost = [index for index, result in enumerate(results) if is_lost(result)]
+    if not lost:
+        return results
+    again = await publish([batch[index] for index in lost])
+    changed = dict(zip(lost, again or [None] * len(lost), strict=True))
+    return [changed.get(index, result) for index, result in enumerate(results)]
 
 
 def stored_in_order(count: int, stored: int, refused: Mapping[int, DriverError], failed: DriverError) -> Results:
@@ -39,10 +42,6 @@ def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
         else f"its max_length of {max_length} messages"
     )
     return QueueFullError(f"queue {queue!r} holds {bound}", driver=driver, queue=queue)
-
-
-def _is_same(error: DriverError | None, first: DriverError) -> bool:
-    return error is not None and type(error) is type(first) and error.outcome == first.outcome
 
 
 def failed(id: str, body: bytes, headers: dict[str, HeaderValue], error: str, at: float) -> Message:

@@ -80,6 +80,7 @@ class PythonHost:
     def __init__(self, id: str) -> None:
         self._id = id
         self.takes_body: bool | None = None
+        """Whether the function has a parameter for the body; None: no child is ready yet."""
 
     def cost(self, variables: Variables) -> float:
         """The time of trusted code is not counted."""
@@ -87,7 +88,6 @@ class PythonHost:
 
     def charge(self, variables: Variables, seconds: float) -> None:
         """The same."""
-        """Whether the function has a parameter for the body; None: no child is ready yet."""
 
     def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
         """The value of a method of the context, or a coroutine of it."""
@@ -96,7 +96,7 @@ class PythonHost:
             raise ProtocolError(f"a question for {operation[:50]!r}")
         return found(context, *args)
 
-    def fields(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> Failure:
         """What the child makes the same error of."""
         return exact_failure_of(error)
 
@@ -112,10 +112,4 @@ class PythonHost:
 
     def died(self, death: Death) -> HandlerError:
         """The error names the function, and why it has no process any more."""
-        if death.late:
-            cause = "was killed, because another message in it did not end when it was cancelled"
-        elif death.problem:
-            cause = f"was killed: it sent {death.problem}"
-        else:
-            cause = death.how + (" (from outside, or for lack of memory)" if death.how.endswith("SIGKILL") else "")
-        return HandlerError(f"{self._id}: its process {cause}", kind="Internal", retryable=True)
+        return HandlerError(f"{self._id}: its process {death.cause()}", kind="Internal", retryable=True)

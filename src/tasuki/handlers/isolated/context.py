@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tasuki.contracts.context import CallOptions
@@ -65,15 +66,11 @@ class _AskedFacts:
 class _AskedSettling:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-
-    def ack(self) -> None:
-        self._ask("ack")
+        self.ack = partial(ask, "ack")
+        self.reject = partial(ask, "reject")
 
     def nack(self, delay: Duration | None = None) -> None:
         self._ask("nack", plain_duration(delay))
-
-    def reject(self, reason: str = "") -> None:
-        self._ask("reject", reason)
 
     def snooze(self, after: Duration) -> None:
         self._ask("snooze", plain_duration(after))
@@ -85,11 +82,12 @@ class _AskedReach:
     def __init__(self, ask: Ask, wait_for: Ask, *, has_permissions: bool) -> None:
         self._ask = ask
         self._wait_for = wait_for
-        self._has_permissions = has_permissions
-
-    @property
-    def permissions(self) -> Permissions | None:
-        return _Permissions(self._ask) if self._has_permissions else None
+        self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
+        self.info = partial(wait_for, "info")
+        self.check_call = partial(ask, "check_call")
+        self.env = partial(ask, "env")
+        self.set_env = partial(ask, "set_env")
+        self.env_all = partial(ask, "env_all")
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
@@ -102,27 +100,9 @@ class _AskedReach:
     ) -> Any:
         return await self._wait_for("call", function, args, options)
 
-    def check_call(self, function: str) -> None:
-        self._ask("check_call", function)
-
-    async def info(self, queue: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = await self._wait_for("info", queue)
-        return found
-
     def resource(self, id: str) -> Any:
         self._ask("resource", id)
         return _Resource(id, self._ask)
-
-    def env(self, name: str) -> str | None:
-        found: str | None = self._ask("env", name)
-        return found
-
-    def set_env(self, name: str, value: str) -> None:
-        self._ask("set_env", name, value)
-
-    def env_all(self) -> Mapping[str, str]:
-        found: Mapping[str, str] = self._ask("env_all")
-        return found
 
 
 class _Resource:

@@ -9,19 +9,7 @@ import msgspec
 
 from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry, Snooze
-from tasuki.errors import (
-    DriverError,
-    HandlerError,
-    HandlerNotFoundError,
-    InvalidBodyError,
-    LuaError,
-    LuaLimitError,
-    LuaSyntaxError,
-    PolicyDeniedError,
-    ResultError,
-    ReturnedTextError,
-    class_names,
-)
+from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
 from tasuki.units import plain_duration
 
@@ -30,12 +18,10 @@ _MOST = 16_000
 _KINDS: dict[str, type[HandlerError]] = {
     kind.__name__: kind
     for kind in (
-        *(HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError),
-        *(ResultError, ReturnedTextError),
+        *(HandlerError, errors.HandlerNotFoundError, errors.InvalidBodyError, errors.LuaError, errors.LuaSyntaxError),
+        *(errors.ResultError, errors.ReturnedTextError),
     )
 }
-
-
 _BUILTIN: tuple[type[Exception], ...] = (
     *(AttributeError, IndexError, KeyError, LookupError, NotImplementedError, OSError, RuntimeError),
     *(TimeoutError, TypeError, ValueError),
@@ -73,12 +59,13 @@ class Failure(msgspec.Struct, array_like=True):
 
     def error(self) -> Exception:
         """The exception that it was."""
+        after = self.extra if isinstance(self.extra, int | float | str) else None
         if self.type == "Retry":
-            return Retry(self.message, after=self.extra if isinstance(self.extra, int | float | str) else None)
+            return Retry(self.message, after=after)
         if self.type == "Reject":
             return Reject(self.message)
         if self.type == "Snooze":
-            return Snooze(self.extra if isinstance(self.extra, int | float | str) else "", self.message)
+            return Snooze("" if after is None else after, self.message)
         if self.type == "LuaLimitError":
             return LuaLimitError(self.message, limit=str(self.extra), traceback=self.traceback)
         if self.type in _EXACT:
@@ -97,12 +84,11 @@ class Failure(msgspec.Struct, array_like=True):
 
 def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
-    if isinstance(error, Retry):
-        return Failure("Retry", plain_text(error.reason), extra=plain_duration(error.after))
     if isinstance(error, Reject):
         return Failure("Reject", plain_text(error.text))
-    if isinstance(error, Snooze):
-        return Failure("Snooze", plain_text(error.reason), extra=plain_duration(error.after))
+    for signal in (Retry, Snooze):
+        if isinstance(error, signal):
+            return Failure(signal.__name__, plain_text(error.reason), extra=plain_duration(error.after))
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.handlers.process.failure import Failure
 
 Late = Literal["", "time", "cancel"]
 
@@ -27,6 +28,14 @@ class Death:
     was_waiting: bool
     beside: int
 
+    def cause(self) -> str:
+        """The end of a sentence that begins with the process."""
+        if self.late:
+            return "was killed, because another message in it did not end when it was cancelled"
+        if self.problem:
+            return f"was killed: it sent {self.problem}"
+        return self.how + (" (from outside, or for lack of memory)" if self.how.endswith("SIGKILL") else "")
+
 
 class Host(Protocol):
     """What a kind of handler does for its children."""
@@ -39,8 +48,8 @@ class Host(Protocol):
             Exception: it failed; the child gets the error.
         """
 
-    def fields(self, error: Exception) -> Any:
-        """The plain data for an error of an operation."""
+    def failure(self, error: Exception) -> Failure:
+        """The fields of an error of an operation, for the child."""
 
     def cost(self, variables: Variables) -> float:
         """Seconds of processor time that a call, known by its context variables, has cost outside its child so far."""

@@ -118,11 +118,10 @@ class Questions:
             except HandlerError as unfit:
                 error = unfit
         try:
-            payload = encode((False, self._host.fields(error), cost))
-        except (
-            HandlerError
-        ):  # its text or its details are no plain data; without an answer the child would wait for ever
-            payload = encode((False, self._host.fields(bare(error)), cost))
+            payload = encode((False, self._host.failure(error), cost))
+        except HandlerError:
+            # Its text or its details are no plain data; without an answer the child would wait for ever.
+            payload = encode((False, self._host.failure(bare(error)), cost))
         self._channel.send(ANSWER, ticket, payload)
 
     def forget(self, ticket: int) -> None:

@@ -167,18 +167,7 @@ class Server:
                 self._channel.send(FORGET, ticket)
         if is_done:
             return value
-        raise self._site_error(value)
-
-    @staticmethod
-    def _site_error(fields: Any) -> Exception:
-        if isinstance(fields, dict):
-            return HandlerError(
-                fields["message"],
-                kind=fields.get("kind", ""),
-                retryable=fields.get("retryable"),
-                details=fields.get("details"),
-            )
-        return Failure(*fields).error()
+        raise Failure(*value).error()
 
     def _answer(self, ticket: int, payload: bytes) -> None:
         future = self._asked.pop(ticket, None)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.publishing import shown_file
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
@@ -54,7 +53,7 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
         return
     line, what = problem
     if source.file is not None:
-        yield InvalidEntryError(what, position=Position(_shown(source.file), line), entry=entry.id)
+        yield InvalidEntryError(what, position=Position(shown_file(source.file), line), entry=entry.id)
     else:
         name = source.text.strip()
         if isinstance(source.text, Substituted):
@@ -65,7 +64,7 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
 
 def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigError]:
     assert source.file is not None  # the model has seen to that
-    file = _shown(source.file)
+    file = shown_file(source.file)
     try:
         with warnings.catch_warnings(action="ignore"):  # the code's own, about escapes and the like
             module = ast.parse(source.text, file)
@@ -106,8 +105,3 @@ def _gives_any_name(node: ast.AST) -> bool:
         case ast.ImportFrom(names=[ast.alias(name="*")]) | ast.Global():
             return True
     return False
-
-
-def _shown(file: Path) -> str:
-    here = Path.cwd()
-    return os.path.relpath(file, here) if file.is_relative_to(here) else str(file)

@@ -66,15 +66,10 @@ class Project:
         """All configurations of this model, by id, in the order of declaration."""
         return {id: config for id, config in self.configs.items() if isinstance(config, model)}
 
-    def get(self, id: str, model: type[C]) -> C | None:
-        """The configuration of an entry; None if there is no such entry, or if it is of another model."""
-        config = self.configs.get(id)
-        return config if isinstance(config, model) else None
-
     def driver_of(self, queue: str) -> DriverKind:
         """The kind of the driver that carries a queue. Raises KeyError if the id is no queue."""
-        config = self.get(queue, QueueConfig)
-        kind = self.kinds[config.driver] if config else None
+        config = self.configs.get(queue)
+        kind = self.kinds[config.driver] if isinstance(config, QueueConfig) else None
         if not isinstance(kind, DriverKind):
             raise KeyError(queue)
         return kind
@@ -284,8 +279,7 @@ class _Checker:
             *called_in_two_ways(self.configs),
         )
         for id, path, problem, hint in findings:
-            place = self.registry.entries[id].position(path)
-            self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+            self.errors.append(self.registry.entries[id].error(problem, path, hint))
 
     def _check_bodies(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):

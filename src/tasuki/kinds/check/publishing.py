@@ -44,7 +44,7 @@ def longest_delays(registry: Registry, configs: Mapping[str, Config]) -> dict[st
 
 
 def _label(use: Use, file: str) -> str:
-    return f"publish(…, {use.option}=…) at {_shown(file)}:{use.line}"
+    return f"publish(…, {use.option}=…) at {shown_file(file)}:{use.line}"
 
 
 def _uses(registry: Registry, configs: Mapping[str, Config]) -> Iterator[tuple[Entry, str, list[Use]]]:
@@ -84,6 +84,6 @@ def _file_of(module: str) -> str | None:
     return None
 
 
-def _shown(file: str) -> str:
-    here = os.getcwd() + os.sep
-    return file.removeprefix(here)
+def shown_file(file: Path | str) -> str:
+    """A file from the current folder on, if it is there."""
+    return str(file).removeprefix(os.getcwd() + os.sep)

@@ -20,7 +20,7 @@ class Rights:
 
     def __init__(self, project: Project) -> None:
         configs = {id: config for id, config in project.configs.items() if isinstance(config, AnyPolicyConfig)}
-        self.policies: Mapping[str, Policy] = {id: config.as_policy(id) for id, config in configs.items()}
+        self.policies: Mapping[str, Policy] = {id: config.policy.as_policy(id) for id, config in configs.items()}
         members: dict[str, list[Policy]] = {}
         for id, config in configs.items():
             for group in config.groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -89,14 +89,10 @@ class _Definition(Config):
     effect: Literal["allow", "deny"]
     """Whether it is allowed or denied; one deny outweighs all that allow."""
 
-    def parts(self, id: str) -> dict[str, Any]:
-        """The arguments for a policy of this id that all policies have."""
-        return {
-            "id": id,
-            "actions": tuple(map(parse_pattern, self.actions)),
-            "resources": tuple(map(parse_pattern, self.resources)),
-            "effect": self.effect,
-        }
+    def as_policy(self, id: str) -> Policy:
+        """The policy of this id."""
+        actions, resources = (tuple(map(parse_pattern, patterns)) for patterns in (self.actions, self.resources))
+        return Policy(id, actions, resources, self.effect)
 
 
 class PolicyDefinition(_Definition):
@@ -105,12 +101,20 @@ class PolicyDefinition(_Definition):
     conditions: list[ConditionConfig] = Field(default_factory=list)
     """All of them must hold."""
 
+    def as_policy(self, id: str) -> Policy:
+        """The policy of this id."""
+        return replace(super().as_policy(id), conditions=tuple(condition.build() for condition in self.conditions))
+
 
 class ExpressionDefinition(_Definition):
     """An effect under an expression."""
 
     expression: Annotated[Text, AfterValidator(_expression)]
     """The condition, such as actor.meta.role == "admin" || meta.owner == actor.id."""
+
+    def as_policy(self, id: str) -> Policy:
+        """The policy of this id."""
+        return replace(super().as_policy(id), expression=parse_expression(self.expression))
 
 
 class AnyPolicyConfig(Config):
@@ -119,9 +123,8 @@ class AnyPolicyConfig(Config):
     groups: list[Id] = Field(default_factory=list)
     """The groups that it belongs to; they exist by being named here."""
 
-    @abstractmethod
-    def as_policy(self, id: str) -> Policy:
-        """The policy itself."""
+    policy: _Definition
+    """The effect and its scope."""
 
 
 class PolicyConfig(AnyPolicyConfig):
@@ -130,21 +133,12 @@ class PolicyConfig(AnyPolicyConfig):
     policy: PolicyDefinition
     """The effect and its scope."""
 
-    def as_policy(self, id: str) -> Policy:
-        """The policy itself."""
-        conditions = tuple(condition.build() for condition in self.policy.conditions)
-        return Policy(**self.policy.parts(id), conditions=conditions)
-
 
 class ExpressionPolicyConfig(AnyPolicyConfig):
     """A policy with an expression."""
 
     policy: ExpressionDefinition
     """The effect and its scope."""
-
-    def as_policy(self, id: str) -> Policy:
-        """The policy itself."""
-        return Policy(**self.policy.parts(id), expression=parse_expression(self.policy.expression))
 
 
 class SecurityConfig(Config):

@@ -11,8 +11,8 @@ from tasuki.contracts.codec import Codec
 from tasuki.errors import BodyTypeError, CodecError, HandlerError, InvalidBodyError, Position
 from tasuki.handlers.body import check_type, make_decoder
 from tasuki.message import HeaderValue
-from tasuki.queues.messages.codec import BYTES
-from tasuki.queues.messages.message_builder import MessageBuilder
+from tasuki.queues.messages.codec import BYTES, JSON
+from tasuki.queues.messages.message_builder import Envelope, MessageBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,18 @@ def type_name(type_: Any) -> str:
     return type_.__qualname__ if isinstance(type_, type) and not typing.get_args(type_) else str(type_)
 
 
+def unchecked_class(type_: Any, codec: Codec) -> type | None:
+    """The class whose objects, written by this codec, are read as the type without a check; None: there is none.
+
+    An object of exactly a declared class passes. So does a ``dict[str, Any]``: JSON makes every key a text.
+    """
+    if isinstance(type_, type) and not typing.get_args(type_):
+        return type_
+    origin, arguments = typing.get_origin(type_), typing.get_args(type_)
+    is_free = arguments in ((Any,), (Any, Any)) or (arguments == (str, Any) and codec.name == JSON)
+    return origin if is_free and origin in (dict, list) else None
+
+
 def problem_of_type(type_: Any) -> str:
     """Why no body can be of a type; empty if bodies can."""
     try:
@@ -43,17 +55,19 @@ def problem_of_type(type_: Any) -> str:
 class TypedMessageBuilder(MessageBuilder):
     """Refuses bodies that a consumer of the declared type could not read.
 
-    An object of exactly that class passes. Any other body is read again from its bytes, as the consumer will.
+    Any other body than one of ``unchecked_class`` is read again from its bytes, as the consumer will.
     """
 
     def __init__(self, queue: str, body: BodyType, **parts: Any) -> None:
         super().__init__(queue, **parts)
         self._body = body
+        self._unchecked = unchecked_class(body.type_, self._codec)
+        self.encoded_alone = frozenset({self._unchecked} if self._unchecked else ()) - {bytes, bytearray, Envelope}
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
 
     def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
         encoded = super()._encode(body, headers, codec)
-        if type(body) is not self._body.type_:
+        if type(body) is not self._unchecked or codec is not self._codec:
             self._check(body, encoded, self.named_codec(headers) or codec)
         return encoded
 

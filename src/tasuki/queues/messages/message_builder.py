@@ -22,6 +22,7 @@ from tasuki.units import Duration, format_duration, parse_duration
 T = TypeVar("T")
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)
+_PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
 class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +54,8 @@ class MessageBuilder:
         self._codecs = codecs
         self._policy = policy
         self._clock = clock
+        self.encoded_alone = _PLAIN
+        """The classes of bodies of which a message needs no more than their encoding, if it has no options."""
 
     def build(
         self,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
-from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.entry import Entry, KeyPath, with_value
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.yaml.document import MAX_DEPTH, read_document
 from tasuki.scalars import read_scalar
@@ -81,7 +81,7 @@ def _replaced(entry: Entry, steps: tuple[str, ...], value: Any, position: Positi
     fields = {**entry.data, "meta": entry.meta}
     path = _key_path(fields, steps)
     positions = {known: place for known, place in entry.positions.items() if known[: len(path)] != path}
-    data = _set(fields, path, value)
+    data = with_value(fields, path, value)
     meta = data.pop("meta", None) or {}
     if not isinstance(meta, Mapping):
         raise ValueError("meta is a mapping")
@@ -103,14 +103,3 @@ def _key_path(holder: Any, steps: tuple[str, ...]) -> KeyPath:
         else:
             raise ValueError(f"{step!r} would be a field of a value that has no fields")
     return tuple(path)
-
-
-def _set(holder: Any, path: KeyPath, value: Any) -> Any:
-    """A copy of the holder with the value at the path; None takes a field away; missing mappings are made."""
-    step, rest = path[0], path[1:]
-    if isinstance(holder, list):
-        index = int(step)
-        return [*holder[:index], _set(holder[index], rest, value) if rest else value, *holder[index + 1 :]]
-    fields = dict(holder or {})
-    fields[step] = _set(fields.get(step), rest, value) if rest else value
-    return {key: item for key, item in fields.items() if key != step or item is not None}

@@ -134,7 +134,18 @@ class Rig:
     async def start(self) -> None:
         """Open the driver and declare the queue."""
         await self.driver.open()
-        await self.driver.declare(self.spec())
+        await self.declare()
+
+    async def declare(self, **options: Any) -> QueueSpec:
+        """Declare the queue of the case, or another one by its ``name``, with these options; returns them."""
+        spec = self.spec(**options)
+        await self.driver.declare(spec)
+        return spec
+
+    async def reopen(self, driver: Driver | None = None) -> None:
+        """Close a driver, and open it again."""
+        await (driver or self.driver).close()
+        await (driver or self.driver).open()
 
     async def stranger(self) -> Driver:
         """One more open driver on the same broker, as another process would have, that has declared nothing."""
@@ -191,13 +202,8 @@ class Rig:
         return [message.id for message in batch]
 
     async def results(self, *batch: Outgoing, queue: str | None = None) -> list[DriverError | None]:
-        """Publish, and give one result a message, whichever way the driver reports it."""
-        try:
-            results = list(await self.driver.publish(queue or self.queue, batch))
-        except DriverError as error:
-            return [error] * len(batch)
-        assert len(results) in {0, len(batch)}, f"{len(results)} results for {len(batch)} messages"
-        return results or [None] * len(batch)
+        """Publish, and give one result a message."""
+        return await each_result(self.driver.publish(queue or self.queue, batch), len(batch))
 
     async def take(self, number: int = 1, *, driver: Driver | None = None, queue: str | None = None) -> list[Received]:
         """Receive until there are ``number`` messages; they must come within the suite's patience."""
@@ -262,6 +268,33 @@ Case = Callable[[Any, Rig], Awaitable[None]]
 def ids(messages: Iterable[Received]) -> list[str]:
     """The ids, in the order given."""
     return [message.id for message in messages]
+
+
+async def each_result(answer: Awaitable[Sequence[DriverError | None]], number: int) -> list[DriverError | None]:
+    """One result for each item of a batch, whichever way the driver reports it."""
+    try:
+        results = list(await answer)
+    except DriverError as error:
+        return [error] * number
+    assert len(results) in {0, number}, f"{len(results)} results for {number} items"
+    return results or [None] * number
+
+
+async def ended(task: asyncio.Task[Any]) -> Any:
+    """The result of a task, or its error."""
+    return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+async def turn(times: int) -> None:
+    """Let the event loop go round."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> Any:
+    """Cancel a task; its result, if it has one all the same, else its error."""
+    task.cancel()
+    return await ended(task)
 
 
 def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:

@@ -26,6 +26,7 @@ def channel_and_sent() -> tuple[Channel, list[Any]]:
         is_writable=True,
         settings=SimpleNamespace(request_timeout=30.0),
         send=lambda number, *methods: sent.extend(methods),
+        unanswered=lambda: None,
         forget=lambda channel: sent.append("forgotten"),
     )
     return Channel(connection, 1), sent

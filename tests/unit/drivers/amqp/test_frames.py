@@ -140,12 +140,6 @@ def test_properties_go_through_pamqp_and_back() -> None:
     assert again == ours
 
 
-def test_fields_are_left_out_by_name_and_by_prefix() -> None:
-    table = b"".join(tables.encode_field(key, 1) for key in (b"a", b"x-death", b"b", b"c"))
-    left = tables.without(table, {b"b"}, b"x-")
-    assert [key for key, *_ in tables.fields(left)] == [b"a", b"c"]
-
-
 @pytest.mark.parametrize(
     ("head", "problem"),
     [

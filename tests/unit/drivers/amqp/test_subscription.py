@@ -13,7 +13,7 @@ from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.protocol import envelope, frames
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, lanes
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, lanes
 
 pytestmark = pytest.mark.anyio
 
@@ -63,9 +63,14 @@ class Broker:
         self.on_delivery(deliver, envelope.encode(message), message.body)
 
 
-def subscription_of(found: list[Lane], *, is_keyed: bool = False) -> Subscription:
+def subscription_of(spec: QueueSpec) -> Subscription:
     return Subscription(
-        found, is_keyed=is_keyed, most=0, idle=lambda: 3600.0, on_idle=lambda: None, on_lost=lambda deliveries: None
+        spec,
+        lanes(spec, Defaults()),
+        most=0,
+        idle=lambda: 3600.0,
+        on_idle=lambda: None,
+        on_lost=lambda deliveries: None,
     )
 
 
@@ -74,7 +79,7 @@ async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended
     broker = Broker()
     spec = QueueSpec("work", ordering="key")
     found = lanes(spec, Defaults())
-    subscription = subscription_of(found, is_keyed=True)
+    subscription = subscription_of(spec)
     await subscription.start(broker.connection)
     assert await subscription.receive(1, 0) == []
 
@@ -94,7 +99,7 @@ async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended
 async def test_consumers_do_not_begin_while_they_end() -> None:
     """A receive that came while consumers began asks for more when they stand: after an end that was waiting."""
     broker = Broker()
-    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    subscription = subscription_of(QueueSpec("work"))
     await subscription.start(broker.connection)
     broker.answers.clear()
     receiving = [asyncio.create_task(subscription.receive(1, 3600))]
@@ -118,7 +123,7 @@ async def test_a_receive_that_asks_while_the_channel_ends_gets_the_reason() -> N
     """The end comes between the answer to its question and its wait: no consumer will ever begin for it."""
     broker = Broker()
     spec = QueueSpec("work", priorities=True)
-    subscription = subscription_of(lanes(spec, Defaults()))
+    subscription = subscription_of(spec)
     await subscription.start(broker.connection)
     assert await subscription.receive(1, 0) == []
     broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
@@ -134,12 +139,12 @@ async def test_a_receive_that_asks_while_the_channel_ends_gets_the_reason() -> N
 
 async def test_a_delivery_of_a_channel_that_has_ended_is_the_brokers() -> None:
     broker = Broker()
-    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    subscription = subscription_of(QueueSpec("work"))
     await subscription.start(broker.connection)
     assert await subscription.receive(1, 0) == []
     broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
     (held,) = await subscription.receive(1, 0)
-    delivery = subscription.take(held.receipt)
+    delivery = subscription.held.take(held.receipt)
     assert delivery is not None
     await subscription.close()
     subscription.put_back(delivery)

@@ -28,7 +28,7 @@ def test_two_queues_never_share_a_stream(one: str, other: str) -> None:
 )
 def test_no_queue_gets_into_the_way_of_what_the_driver_keeps(name: str) -> None:
     names = Names("tasuki")
-    assert names.stream(name) not in {names.book, names.ids_stream("a")}
+    assert names.stream(name) not in {names.records_stream, names.ids_stream("a")}
     assert names.subject(name, "m").count(".") == 3
     assert not names.subject(name, "m").startswith(("tasuki.b.", "tasuki.i."))
 

@@ -94,7 +94,7 @@ def test_no_other_private_name_is_used() -> None:
     folder = Path(inspect.getfile(Client)).parents[1]
     used: set[str] = set()
     for source in (path.read_text() for path in folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(source)) if re.search(r"^(import|from) nats", source, re.MULTILINE) else ():
+        for node in ast.walk(ast.parse(source)) if re.search(r"^\s*(import|from) nats\.", source, re.MULTILINE) else ():
             if isinstance(node, ast.Attribute):
                 used.add(node.attr)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

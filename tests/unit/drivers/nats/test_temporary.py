@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -21,7 +21,7 @@ class Recording(Temporary):
     """Notes what it would do; the first sign fails if ``fails``."""
 
     def __init__(self, *, fails: bool) -> None:
-        super().__init__(Names("tasuki"), cast(Any, None))
+        super().__init__(Names("tasuki"))
         self.done: list[str] = []
         self._fails = fails
 
@@ -52,6 +52,6 @@ async def test_between_two_looks_of_another_there_is_a_sign() -> None:
     temporary = Recording(fails=False)
     await temporary.beat(NO_CONNECTION, ["q"])
     temporary._kept_at -= KEPT / ROUNDS / 2
-    temporary._looked_at -= KEPT / ROUNDS / 2
+    temporary._checked_at -= KEPT / ROUNDS / 2
     await temporary.beat(NO_CONNECTION, ["q"])
     assert temporary.done == ["keep", "look", "keep"]

@@ -11,8 +11,8 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.errors import LinkLostError
-from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.queues import Queues
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 pytestmark = pytest.mark.anyio
@@ -54,11 +54,11 @@ class Session:
     is_open = True
 
     def __init__(self) -> None:
-        self.places = Places("test", "test")
+        self.known: KnownQueues[scripts.Place] = KnownQueues("test")
         self.signs: list[list[str]] = []
 
     def place(self, queue: str) -> scripts.Place:
-        return self.places.get(queue)
+        return self.known.get(queue)
 
     def nodes(self, queue: str) -> None: ...
 
@@ -73,8 +73,8 @@ class Session:
 async def test_a_sign_of_life_that_a_server_did_not_take_is_given_again_alone() -> None:
     session: Any = Session()
     queues = Queues(session)
-    for name in "abc":
-        session.places.declare(QueueSpec(name))
+    for where in (A, B, C):
+        session.known.declare(where.name, where)
     with pytest.raises(BrokerUnavailableError):
         await queues.attach("a", 1)
     for name in "bc":

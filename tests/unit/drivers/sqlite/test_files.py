@@ -33,6 +33,24 @@ async def test_durability_is_what_the_setting_gives(path: Path) -> None:
         parsed(SQLiteSettings, path=path, synchronous="off")
 
 
+async def test_the_first_declared_queue_makes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "queue.db"
+    driver = SQLiteDriver("d", parsed(SQLiteSettings, path=path))
+    await driver.open()
+    with pytest.raises(QueueNotFoundError, match="does not exist"):
+        await driver.inspect(QueueSpec("q"))
+    for verb in (driver.depth("q"), driver.peek("q", 1), driver.purge("q"), driver.delete("q")):
+        with pytest.raises(QueueNotFoundError):
+            await verb
+    await driver.close()
+    assert not path.parent.exists()
+    await driver.open()
+    await driver.declare(QueueSpec("q"))
+    assert path.exists()
+    assert (await driver.depth("q")).ready == 0
+    await driver.close()
+
+
 async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
     driver = await make()
 
@@ -234,4 +252,4 @@ async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
     await one.declare(spec)
     assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
     assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
-    assert one._declared.specs["r"] is spec
+    assert one._known.find("r") is spec

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
 from tasuki.drivers.sqlite.schema import schema
@@ -123,8 +123,10 @@ async def test_a_file_system_without_a_log(path: Path, monkeypatch: pytest.Monke
 
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=NoLog, **options))
+    driver = SQLiteDriver("d", parsed(SQLiteSettings, path=path))
+    await driver.declare(QueueSpec("q"))
     with pytest.raises(DriverError, match="no write-ahead log on this file system; use a local disk"):
-        await SQLiteDriver("d", parsed(SQLiteSettings, path=path)).open()
+        await driver.open()
 
 
 async def test_a_lock_while_opening(path: Path, make: Any, faults: dict[str, str]) -> None:

@@ -73,7 +73,7 @@ class Bench:
         self.source = Source(QueueSpec("tasks"), "main", is_fifo=False)
         clock, publishing = SystemClock(), Publishing("sqs", server, checks_digests=False)
         self.settling = Settling("sqs", server, publishing, clock)
-        self.suspects = Suspects("sqs", self.source, server, server, server, publishing, clock)
+        self.suspects = Suspects(self.source, server, server, self.settling, publishing, clock)
         self.held = Held("main", "original", "m", "body", {}, Envelope("m"), None, 1, clock.boottime(), FOREVER)
         self.source.add(self.held, 0.0)
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from tasuki.drivers.toolkit.results import answer, stored_in_order
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.toolkit.results import Results, answer, published_again, stored_in_order
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 
 
 def full() -> DriverError:
@@ -35,3 +38,26 @@ def test_messages_are_stored_in_order_but_for_refused_ones() -> None:
     assert stored_in_order(2, 2, {}, failed) == ()
     with pytest.raises(QueueFullError):
         stored_in_order(3, 0, {}, failed)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("again", [[], [None, QueueFullError("full")]], ids=["all confirmed", "one each"])
+async def test_lost_messages_are_published_again_and_their_results_take_the_places_of_the_first(
+    again: list[DriverError | None],
+) -> None:
+    batch = [Outgoing(str(number), b"", {}) for number in range(4)]
+    lost, refused = QueueNotFoundError("deleted"), full()
+    given: list[str] = []
+
+    async def publish(left: Sequence[Outgoing]) -> Results:
+        given.extend(message.id for message in left)
+        return again
+
+    def is_lost(result: DriverError | None) -> bool:
+        return isinstance(result, QueueNotFoundError)
+
+    results = await published_again(batch, [refused, lost, None, lost], is_lost, publish)
+    assert given == ["1", "3"]
+    assert results == [refused, None, None, again[1] if again else None]
+    assert await published_again(batch, [refused, None], is_lost, publish) == [refused, None]
+    assert given == ["1", "3"], "nothing is lost: nothing is published again"

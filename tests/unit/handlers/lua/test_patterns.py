@@ -115,6 +115,14 @@ async def test_it_complains_like_c(code: str, message: str) -> None:
 
 
 @pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("call", ["find('[a')", "match('[a')", "gmatch('[a')", "gsub('[a', '')"])
+async def test_a_malformed_pattern_names_the_line_of_its_call(call: str) -> None:
+    code = f"local function seek()\n local found = ('x'):{call}\n return found end\n local found = seek() return found"
+    with pytest.raises(LuaError, match=r"^script\.lua:2: malformed pattern"):
+        await run(code)
+
+
+@pytest.mark.usefixtures("slow")
 async def test_host_calls_work_inside_a_replacement_of_the_lua_matcher() -> None:
     code = "return (('abc'):gsub('.', function(c) time.sleep(0) return c:upper() end))"
     assert await run(code) == "ABC"

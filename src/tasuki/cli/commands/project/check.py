@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,59 +15,9 @@ from tasuki.errors import ConfigError, ProjectError, TasukiError
 from tasuki.units import format_duration, format_size
 
 if TYPE_CHECKING:
+    from tasuki.fields.types import Config
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.check.warnings import ConfigWarning
-
-
-@dataclass(frozen=True, slots=True)
-class Isolation:
-    """How a function is kept from the worker; ``workers``: threads or processes, None: as the kind says."""
-
-    id: str
-    kind: str
-    isolation: str
-    workers: int | None
-    memory: int | None
-    time: float | None
-
-    def __str__(self) -> str:
-        """One line for people."""
-        of = {"shared": "thread", "process": "process"}[self.isolation]
-        parts = [f"isolation {self.isolation}"]
-        if self.workers is not None:
-            parts.append(count(self.workers, of).replace("processs", "processes"))
-        elif self.isolation == "process":
-            parts.append("up to 8 processes")
-        if self.memory is not None:
-            parts.append(format_size(self.memory))
-        if self.time is not None:
-            parts.append(format_duration(self.time))
-        return f"{self.id}: {', '.join(parts)}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
-
-
-def isolations(project: Project) -> list[Isolation]:
-    """Of every function of a project, by id."""
-    from tasuki.kinds.entries.function import LuaFunctionConfig, PythonFunctionConfig
-
-    found = []
-    for id, config in sorted(project.configs.items()):
-        if isinstance(config, LuaFunctionConfig | PythonFunctionConfig):
-            limits = config.limits
-            found.append(
-                Isolation(
-                    id,
-                    project.kinds[id].name,
-                    config.isolation,
-                    config.pool.workers if config.pool else None,
-                    limits.memory if limits else None,
-                    limits.time if limits else None,
-                )
-            )
-    return found
 
 
 @click.command("check")
@@ -77,13 +26,17 @@ def isolations(project: Project) -> list[Isolation]:
 @json_option
 @project_options(is_argument=True)
 def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_json: bool) -> int:
-    """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started.
+    """Check the project TARGET (a folder, a YAML or Python file, or package.module:app); nothing is started.
 
     With --json: the errors, or the warnings of a good project, which have 'severity: warning'.
     """
+    from tasuki.kinds.check.code import problems_of_code
+    from tasuki.kinds.check.warnings import warnings_of
+
     try:
         project = target.load().check()
-        _read_code(project)
+        if problems := problems_of_code(project):
+            raise ProjectError(problems)
         _import(modules)
     except (ProjectError, ConfigError, CommandError) as error:
         if as_json:
@@ -91,19 +44,46 @@ def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_jso
         else:
             show_error(error)
         return CONFIG
-    from tasuki.kinds.check.warnings import warnings_of
-
     if as_json and functions:
-        print_json([each.as_dict() for each in isolations(project)])
+        print_json(isolations(project))
     elif as_json:
         print_json([{**_as_dict(warning), "severity": "warning"} for warning in warnings_of(project)])
     else:
-        click.echo(_summary(project))
-        for each in isolations(project):
-            click.echo(f"  {each}")
+        click.echo("\n  ".join([_summary(project), *map(_isolation, isolations(project))]))
         for warning in warnings_of(project):
             click.echo(f"warning: {warning}", err=True)
     return OK
+
+
+def isolations(project: Project) -> list[dict[str, Any]]:
+    """How each function is kept from the worker, by id; ``workers``: threads or processes, None: as the kind says."""
+    from tasuki.kinds.entries.function import LuaFunctionConfig, PythonFunctionConfig
+
+    return [
+        {
+            "id": id,
+            "kind": project.kinds[id].name,
+            "isolation": config.isolation,
+            "workers": config.pool.workers if config.pool else None,
+            "memory": config.limits.memory if config.limits else None,
+            "time": config.limits.time if config.limits else None,
+        }
+        for id, config in sorted(project.configs.items())
+        if isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
+    ]
+
+
+def _isolation(of: dict[str, Any]) -> str:
+    parts = [f"isolation {of['isolation']}"]
+    if of["workers"] is not None:
+        parts.append(count(of["workers"], {"shared": "thread", "process": "process"}[of["isolation"]]))
+    elif of["isolation"] == "process":
+        parts.append("up to 8 processes")
+    if of["memory"] is not None:
+        parts.append(format_size(of["memory"]))
+    if of["time"] is not None:
+        parts.append(format_duration(of["time"]))
+    return f"{of['id']}: {', '.join(parts)}"
 
 
 def _problems(error: TasukiError) -> list[ConfigError]:
@@ -131,21 +111,9 @@ def _summary(project: Project) -> str:
     from tasuki.kinds.entries.queue import QueueConfig
     from tasuki.kinds.entries.worker import WorkerConfig
 
-    workers = len(project.of(WorkerConfig))
-    parts = [
-        count(len(project.configs), "entry").replace("entrys", "entries"),
-        count(len(project.of(QueueConfig)), "queue"),
-        count(len(project.of(ConsumerConfig)), "consumer"),
-        *([count(workers, "worker pool")] if workers else []),
-    ]
-    return f"ok: {', '.join(parts)}"
-
-
-def _read_code(project: Project) -> None:
-    from tasuki.kinds.check.code import problems_of_code
-
-    if problems := problems_of_code(project):
-        raise ProjectError(problems)
+    kinds: dict[str, type[Config]] = {"queue": QueueConfig, "consumer": ConsumerConfig, "worker pool": WorkerConfig}
+    counts = {"entry": len(project.configs), **{noun: len(project.of(type_)) for noun, type_ in kinds.items()}}
+    return "ok: " + ", ".join(count(number, noun) for noun, number in counts.items() if number or noun != "worker pool")
 
 
 def _import(modules: tuple[str, ...]) -> None:

@@ -25,18 +25,17 @@ _DAY = 86_400
 def command(*, as_json: bool, as_markdown: bool) -> None:
     """Compare the drivers of this installation: done by the broker, by Tasuki above it, or refused by the check."""
     found = _drivers()
+    usable = {name: capabilities for name, _, capabilities, _ in found if capabilities is not None}
+    head, body = ("", *usable), rows(usable)
     if as_json:
         print_json([_as_dict(*driver) for driver in found])
-        return
-    usable = {name: capabilities for name, _, capabilities, _ in found if capabilities is not None}
-    head = ("", *usable)
-    if as_markdown:
-        click.echo(markdown(head, rows(usable)))
-        return
-    print_table(head, [[cell.replace("`", "") for cell in row] for row in rows(usable)])
-    for name, _, _, error in found:
-        if error:
-            click.echo(f"{name}: {error}", err=True)
+    elif as_markdown:
+        click.echo(markdown(head, body))
+    else:
+        print_table(head, [[cell.replace("`", "") for cell in row] for row in body])
+        for name, _, _, error in found:
+            if error:
+                click.echo(f"{name}: {error}", err=True)
 
 
 def rows(drivers: dict[str, Capabilities]) -> list[list[str]]:
@@ -69,14 +68,13 @@ def _days(seconds: float) -> str:
 
 def _drivers() -> list[tuple[str, str, Capabilities | None, str | None]]:
     """Name, kind, capabilities; for one that cannot be loaded, why."""
+    from tasuki.fields.kinds import DRIVER_PREFIX
     from tasuki.kinds.capabilities import driver_class
     from tasuki.kinds.kind import driver_names, find_driver
 
     found: list[tuple[str, str, Capabilities | None, str | None]] = []
-    for name in driver_names():
-        kind = find_driver(name)
-        if kind is None:
-            continue
+    for kind in filter(None, map(find_driver, driver_names())):
+        name = kind.name.removeprefix(DRIVER_PREFIX)
         try:
             found.append((name, kind.name, driver_class(kind).capabilities, None))
         except UnsupportedError as problem:
@@ -87,8 +85,8 @@ def _drivers() -> list[tuple[str, str, Capabilities | None, str | None]]:
 def _as_dict(name: str, kind: str, capabilities: Capabilities | None, error: str | None) -> dict[str, Any]:
     from tasuki.kinds.check.behaviours import BEHAVIOURS
 
-    if capabilities is None:
-        return {"name": name, "kind": kind, "capabilities": None, "behaviours": None, "error": error}
-    facts = {**asdict(capabilities), "emulates": sorted(capabilities.emulates)}
-    behaviours = {behaviour.name.replace("`", ""): behaviour.cell(capabilities) for behaviour in BEHAVIOURS}
-    return {"name": name, "kind": kind, "capabilities": facts, "behaviours": behaviours, "error": None}
+    facts = behaviours = None
+    if capabilities is not None:
+        facts = {**asdict(capabilities), "emulates": sorted(capabilities.emulates)}
+        behaviours = {behaviour.name.replace("`", ""): behaviour.cell(capabilities) for behaviour in BEHAVIOURS}
+    return {"name": name, "kind": kind, "capabilities": facts, "behaviours": behaviours, "error": error}

@@ -7,7 +7,7 @@ import click
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import print_json
 from tasuki.cli.project import Target
-from tasuki.cli.tools.drawing import Graph, graph_of, to_dot, to_mermaid, to_text
+from tasuki.cli.tools.drawing import graph_of, to_dot, to_mermaid, to_text
 
 _DRAWERS = {"text": to_text, "mermaid": to_mermaid, "dot": to_dot}
 
@@ -20,13 +20,8 @@ def command(target: Target, form: str, *, as_json: bool) -> None:
     """Draw the structure of the project: drivers carry queues, queues feed consumers, consumers call functions."""
     graph = graph_of(target.load().check())
     if as_json:
-        print_json(_as_dict(graph))
+        nodes = [{"id": id, "kind": kind} for id, kind in graph.nodes.items()]
+        edges = [{"from": edge.start, "to": edge.end, "what": edge.what} for edge in graph.edges]
+        print_json({"nodes": nodes, "edges": edges})
     else:
         click.echo(_DRAWERS[form](graph))
-
-
-def _as_dict(graph: Graph) -> dict[str, list[dict[str, str]]]:
-    return {
-        "nodes": [{"id": id, "kind": kind} for id, kind in graph.nodes.items()],
-        "edges": [{"from": edge.start, "to": edge.end, "what": edge.what} for edge in graph.edges],
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,22 +10,36 @@ import click
 
 from tasuki.cli.exits import CommandError
 
-_FILES = {"gitignore": ".gitignore"}
-"""Names of template files that are others in the project."""
+_TEMPLATES = {
+    "python": ("an app in Python; the default", ("every", "python"), "pytest"),
+    "yaml": ("entries in YAML, handlers in Python", ("every", "yaml"), "tasuki test"),
+    "lua": ("entries in YAML, handlers in Lua", ("every", "lua"), "tasuki test"),
+    "fastapi": ("an app in Python, and a web application", ("every", "python", "fastapi"), "pytest"),
+}
+"""Name → what it is, the folders of its files (a later one wins), and the command that runs its tests."""
+_RENAMED = {"gitignore": ".gitignore"}
+_NAME = "__name__"
 
 
 @click.command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-def command(folder: Path) -> None:
-    """Make a project in the new or empty folder DIR: a durable queue, two handlers, their consumers and tests."""
+@click.option("--python", "template", flag_value="python", default="python", help=_TEMPLATES["python"][0])
+@click.option("--yaml", "template", flag_value="yaml", help=_TEMPLATES["yaml"][0])
+@click.option("--lua", "template", flag_value="lua", help=_TEMPLATES["lua"][0])
+@click.option("--fastapi", "template", flag_value="fastapi", help=_TEMPLATES["fastapi"][0])
+def command(folder: Path, template: str) -> None:
+    """Make a project in the new or empty folder DIR: a durable queue, its handler and a passing test."""
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandError(f"{str(folder)!r} is not empty; name a new folder")
+    _, sources, test = _TEMPLATES[template]
+    name = re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-") or "project"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for template in files("tasuki.cli").joinpath("template").iterdir():
-            if template.is_file():
-                path = folder / _FILES.get(template.name, template.name)
-                path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        for source in sources:
+            for file in files("tasuki.cli").joinpath("template", source).iterdir():
+                if file.is_file():
+                    text = file.read_text(encoding="utf-8").replace(_NAME, name)
+                    (folder / _RENAMED.get(file.name, file.name)).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"cannot write {error.filename or str(folder)!r}: {error.strerror or error}") from error
-    click.echo(f"made {folder}; next:\n  cd {folder}\n  tasuki test\n  tasuki run")
+    click.echo(f"made {folder}; next:\n  cd {folder}\n  {test}\n  tasuki run")

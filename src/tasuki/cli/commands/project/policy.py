@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli.exits import CommandError
-from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import print_json, print_table
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.output import print_table
 from tasuki.cli.project import Target, find_id
+from tasuki.cli.tools.calling import find_function
 from tasuki.cli.tools.sending import read_header
 
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ ACTIONS = {
 """Short words for actions; any other action is given as it is."""
 
 
+def _show(report: dict[str, Any]) -> None:
+    by = f"policy {report['policy']}: " if report["policy"] else ""
+    who = f"actor {report['actor']}" if report["actor"] else "no actor"
+    click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
+    click.echo(f"because {by}{report['why']}")
+    asked = [one for one in report["policies"] if one["action"] == report["action"]]
+    have_denied = {one["policy"] for one in asked if one["says"] == "deny"}
+    besides = [one for one in report["policies"] if one not in asked and one["says"] == "deny"]
+    spoken = asked + [one for one in besides if one["policy"] not in have_denied]
+    if spoken:
+        click.echo()
+        rows = [(one["policy"], one["says"], f"{one['action']} on {one['resource']!r}", one["why"]) for one in spoken]
+        print_table(("POLICY", "SAYS", "ASKED", "WHY"), rows)
+
+
 @click.group("policy")
 def command() -> None:
     """Look at what policies allow."""
@@ -47,7 +63,7 @@ def command() -> None:
 @click.option(
     "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
 )
-@json_option
+@printing(_show)
 @project_options()
 def explain(
     target: Target,
@@ -57,9 +73,7 @@ def explain(
     actor_id: str | None,
     pairs: tuple[str, ...],
     about: tuple[str, ...],
-    *,
-    as_json: bool,
-) -> None:
+) -> dict[str, Any]:
     """Say whether ACTION on RESOURCE is allowed, which policy decides, and what each policy says to it.
 
     ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor, the actor is
@@ -76,11 +90,7 @@ def explain(
 
         hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
         raise CommandError(f"action {action!r} is not known; {hint}")
-    report = _report(guard, name, _resource(project, name, resource), dict(map(read_header, about)))
-    if as_json:
-        print_json(report)
-    else:
-        _show(report)
+    return _report(guard, name, _resource(project, name, resource), dict(map(read_header, about)))
 
 
 def _is_meant(action: str, rights: Rights) -> bool:
@@ -114,18 +124,14 @@ def _guard(
 
 def _resource(project: Project, action: str, resource: str) -> str:
     """The id of a queue or function that is called by its name alone; anything else as it is."""
-    from tasuki.kinds.build import is_function
     from tasuki.kinds.entries.queue import QueueConfig
 
-    if action.startswith("queue."):
-        ids, what = list(project.of(QueueConfig)), "queue"
-    elif action.startswith("funcs."):
-        ids, what = [id for id, config in project.configs.items() if is_function(config)], "function"
-    else:
+    if ":" in resource or "*" in resource:
         return resource
-    if ":" not in resource and "*" not in resource:
-        return find_id(resource, ids, what)  # policies name ids, so a bare name can only belong to an entry
-    return resource
+    # Policies name ids, so a bare name can only belong to an entry.
+    if action.startswith("queue."):
+        return find_id(resource, project.of(QueueConfig), "queue")
+    return find_function(project, resource) if action.startswith("funcs.") else resource
 
 
 def _report(guard: Guard | None, action: str, resource: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -133,19 +139,17 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
     from tasuki.security.guard import Guard
 
     guard = guard or Guard()
+    asked = [(action, resource)]
     if action == "queue.publish.queue":
+        asked += [("queue.publish", ""), ("queue.publish", resource)]
         about = {}  # nothing more is known of a queue when a message is published
     decision = guard.decide(action, resource, about)
     found = []
     if guard.actor is not None and guard.scope is not None:
-        asked = [(action, resource)]
-        if action == "queue.publish.queue":
-            asked += [("queue.publish", ""), ("queue.publish", resource)]
         for verb, what in asked:
-            request = Request(guard.actor, verb, what, about)
             found += [
                 {"action": verb, "resource": what, "policy": one.policy, "says": one.ruling, "why": one.why}
-                for one in guard.scope.judge(request)
+                for one in guard.scope.judge(Request(guard.actor, verb, what, about))
             ]
     return {
         "allowed": decision.allowed,
@@ -156,18 +160,3 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
         "why": decision.why,
         "policies": found,
     }
-
-
-def _show(report: dict[str, Any]) -> None:
-    by = f"policy {report['policy']}: " if report["policy"] else ""
-    who = f"actor {report['actor']}" if report["actor"] else "no actor"
-    click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
-    click.echo(f"because {by}{report['why']}")
-    asked = [one for one in report["policies"] if one["action"] == report["action"]]
-    have_denied = {one["policy"] for one in asked if one["says"] == "deny"}
-    besides = [one for one in report["policies"] if one not in asked and one["says"] == "deny"]
-    spoken = asked + [one for one in besides if one["policy"] not in have_denied]
-    if spoken:
-        click.echo()
-        rows = [(one["policy"], one["says"], f"{one['action']} on {one['resource']!r}", one["why"]) for one in spoken]
-        print_table(("POLICY", "SAYS", "ASKED", "WHY"), rows)

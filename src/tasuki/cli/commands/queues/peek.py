@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, preview, print_json, print_table
-from tasuki.cli.project import Target, find_queue, looking_at
+from tasuki.cli.project import Target
+from tasuki.cli.tools.queues import on_queue
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, TIMESTAMP, Message
 from tasuki.observe.plain import cut
 
@@ -26,16 +26,11 @@ if TYPE_CHECKING:
 @project_options()
 def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
     """Show the first messages of QUEUE without taking them: those that are ready, then the delayed ones."""
-    app = target.load()
-    id = find_queue(app.check(), queue)
 
-    async def look() -> list[dict[str, Any]]:
-        async with app.reading():
-            live = app.live_queue(id)
-            with looking_at(id):
-                return [_as_dict(live, message) for message in await _peek(live, limit)]
+    async def look(live: Queue) -> tuple[str, list[dict[str, Any]]]:
+        return live.id, [_as_dict(live, message) for message in await _peek(live, limit)]
 
-    messages = loop.run(look())
+    id, messages = on_queue(target, queue, look)
     if as_json:
         print_json(messages)
     elif messages:
@@ -78,13 +73,8 @@ def _row(message: dict[str, Any]) -> tuple[Any, ...]:
     if error is not None:
         error = f"{cut(str(error), 60)} ({_age(failed_at)} ago)"
     body = preview(message["body"]) if "body" in message else "base64:" + message["body_base64"]
-    return (
-        message["id"],
-        _age(published_at),
-        error,
-        " ".join(f"{name}={value}" for name, value in headers.items()),
-        body,
-    )
+    shown = " ".join(f"{name}={value}" for name, value in headers.items())
+    return message["id"], _age(published_at), error, shown, body
 
 
 def _age(at: object) -> str | None:

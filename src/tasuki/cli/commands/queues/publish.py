@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import msgspec
 
 from tasuki.cli import loop
-from tasuki.cli.exits import ERROR, OK, exit_code_of
+from tasuki.cli.exits import OK
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools.sending import Report, read_header, send_file
-
-if TYPE_CHECKING:
-    from tasuki.queues.queue import Envelope
+from tasuki.cli.tools.sending import OUTCOMES, ReadLine, Report, read_header, send_file
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Confirmed
 
 _SHOWN = 20
 
@@ -51,18 +51,36 @@ def command(
 
     Returns when the broker has taken responsibility: confirmed, rejected (nothing was stored) or unknown.
     """
-    if (body is None) == (path is None):
-        raise click.UsageError("give a BODY, - for stdin, or --file")
     given = {name: value for name, value in options.items() if value is not None}
     if headers:
         given["headers"] = dict(map(read_header, headers))
-    if path is not None:
-        if "id" in given:
-            raise click.UsageError("--id is for one message; in a file of --envelopes each line may have its own")
-        return _publish_file(target, queue, path, raw, given, envelopes=envelopes, as_json=as_json)
-    if envelopes:
-        raise click.UsageError("--envelopes is for --file")
-    return _publish_one(target, queue, _read_body(body or "", raw), given, as_json=as_json)
+    for problem, is_so in (
+        ("give a BODY, - for stdin, or --file", (body is None) == (path is None)),
+        ("--id is for one message; in a file of --envelopes each line may have its own", path and "id" in given),
+        ("--envelopes is for --file", envelopes and path is None),
+        ("--raw does not go with --envelopes: each line is JSON", envelopes and raw),
+    ):
+        if is_so:
+            raise click.UsageError(problem)
+    content = _read_body(body, raw) if body is not None else None
+    app = target.load()
+    id = find_queue(app.check(), queue)
+
+    async def publish() -> Confirmed | Report:
+        async with app:
+            live = app.live_queue(id)
+            if path is None:
+                return await live.publish(content, **given)
+            return await send_file(live, path, _reader(raw, given, envelopes=envelopes))
+
+    result = loop.run(publish())
+    if isinstance(result, Report):
+        document, code = {"queue": id, **result.as_dict()}, result.exit_code
+    else:
+        document = {"queue": id, "id": result.id, "status": "confirmed", "durability": result.durability}
+        code = OK
+    (print_json if as_json else _show)(document)
+    return code
 
 
 def _read_body(text: str, raw: str | None) -> Any:
@@ -78,77 +96,34 @@ def _read_body(text: str, raw: str | None) -> Any:
         raise click.BadParameter(problem, param_hint="BODY") from None
 
 
-def _publish_one(target: Target, queue: str, body: Any, options: dict[str, Any], *, as_json: bool) -> int:
-    app = target.load()
-    id = find_queue(app.check(), queue)
+def _reader(raw: str | None, options: dict[str, Any], *, envelopes: bool) -> ReadLine:
+    """Turns a line into a body, or into an envelope with the options for all lines."""
 
-    async def publish() -> Any:
-        async with app:
-            return await app.live_queue(id).publish(body, **options)
+    def read_envelope(line: bytes) -> Any:
+        envelope = msgspec.json.decode(line, type=Envelope[Any])
+        for name, value in options.items():
+            if not getattr(envelope, name):  # what the line says wins
+                setattr(envelope, name, value)
+        return envelope
 
-    confirmed = loop.run(publish())
-    if as_json:
-        print_json({"queue": id, "id": confirmed.id, "status": "confirmed", "durability": confirmed.durability})
-    else:
-        click.echo(f"{confirmed.id} confirmed by {id}; it survives: {confirmed.durability}")
-    return OK
+    def read_body(line: bytes) -> Any:
+        body = msgspec.json.decode(line) if raw is None else line if raw == "bytes" else line.decode()
+        return Envelope(body=body, **options) if options else body
 
-
-def _publish_file(
-    target: Target, queue: str, path: str, raw: str | None, options: dict[str, Any], *, envelopes: bool, as_json: bool
-) -> int:
-    from tasuki.queues.queue import Envelope
-
-    if raw and envelopes:
-        raise click.UsageError("--raw does not go with --envelopes: each line is JSON")
-    app = target.load()
-    id = find_queue(app.check(), queue)
-
-    async def send() -> Report:
-        async with app:
-            return await send_file(app.live_queue(id), path, _Line(raw, options, Envelope, envelopes=envelopes))
-
-    report = loop.run(send())
-    if as_json:
-        print_json({"queue": id, **report.as_dict()})
-    else:
-        _show(id, report)
-    return exit_code_of(report.stopped_by) if report.stopped_by else ERROR if report.problems else OK
+    return read_envelope if envelopes else read_body
 
 
-class _Line:
-    """Turns a line into a body, or into an envelope with what the options say for all."""
-
-    def __init__(
-        self, raw: str | None, options: dict[str, Any], type_: type[Envelope[Any]], *, envelopes: bool
-    ) -> None:
-        self._raw = raw
-        self._options = options
-        self._type = type_
-        self._envelopes = envelopes
-
-    def __call__(self, line: bytes) -> Any:
-        import msgspec
-
-        if self._envelopes:
-            envelope = msgspec.json.decode(line, type=self._type)
-            for name, value in self._options.items():
-                if not getattr(envelope, name):  # what the line says wins
-                    setattr(envelope, name, value)
-            return envelope
-        body = msgspec.json.decode(line) if self._raw is None else line if self._raw == "bytes" else line.decode()
-        return self._type(body=body, **self._options) if self._options else body
-
-
-def _show(queue: str, report: Report) -> None:
-    click.echo(
-        f"{queue}: {report.confirmed} confirmed, {report.rejected} rejected, {report.unknown} unknown"
-        + (f"; {report.durability} durability" if report.durability else "")
-    )
-    for problem in report.problems[:_SHOWN]:
+def _show(done: dict[str, Any]) -> None:
+    if "status" in done:
+        click.echo(f"{done['id']} confirmed by {done['queue']}; it survives: {done['durability']}")
+        return
+    survives = f"; {done['durability']} durability" if done["durability"] else ""
+    counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in OUTCOMES)
+    click.echo(f"{done['queue']}: {counts}{survives}")
+    shown = done["problems"][:_SHOWN]
+    for problem in shown:
         click.echo(f"line {problem['line']}: {problem['status']}: {problem['error']}", err=True)
-    left = report.rejected + report.unknown - min(len(report.problems), _SHOWN)
-    if left > 0:
+    if left := done["rejected"] + done["unknown"] - len(shown):
         click.echo(f"and {count(left, 'line')} more", err=True)
-    if report.stopped_by:
-        click.echo(f"the broker is away: from line {report.next_line} on, nothing was sent", err=True)
+    if done["not_sent_from_line"]:
+        click.echo(f"the broker is away: from line {done['not_sent_from_line']} on, nothing was sent", err=True)

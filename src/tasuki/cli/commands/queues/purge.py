@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tasuki.cli.output import count
 from tasuki.cli.tools.removing import Ask, removing
-
-if TYPE_CHECKING:
-    from tasuki.queues.queue import Queue
+from tasuki.queues.queue import Queue
 
 
 @removing("purge", done="purged", report="{messages} removed from {queue}")

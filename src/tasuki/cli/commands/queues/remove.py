@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from tasuki.cli.output import count
 from tasuki.cli.tools.removing import Ask, removing
-
-if TYPE_CHECKING:
-    from tasuki.queues.queue import Queue
+from tasuki.queues.queue import Queue
 
 _IDS = click.Argument(["ids"], metavar="ID...", nargs=-1, required=True)
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import platform
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tasuki.cli import loop
-from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import print_json, print_table
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.output import print_table
 from tasuki.cli.project import Target
+
+
+def _show(done: dict[str, Any]) -> None:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    click.echo(f"{done['driver']}, {done['messages']} messages of 192 bytes, {python}")
+    rows = [(row["what"], row["messages_per_second"], row["cpu_us_per_message"]) for row in done["results"]]
+    print_table(("", "MESSAGES/S", "µs CPU/MESSAGE"), rows)
 
 
 @click.command("bench")
 @click.argument("url", required=False)
 @click.option("--messages", type=click.IntRange(100, 10_000_000), default=20_000, show_default=True, help="How many.")
-@json_option
+@printing(_show)
 @project_options()
-def command(target: Target, url: str | None, messages: int, *, as_json: bool) -> None:
+def command(target: Target, url: str | None, messages: int) -> dict[str, Any]:
     """Measure the driver of URL (memory://, sqlite://, …), or else the first of the project.
 
     It publishes and consumes messages of 192 bytes with a handler that does nothing, on a queue of its own: for SQLite
@@ -32,11 +40,4 @@ def command(target: Target, url: str | None, messages: int, *, as_json: bool) ->
     with tempfile.TemporaryDirectory(prefix=".tasuki-bench-", dir=folder) as scratch:
         app = bench_app(kind, fields, Path(scratch))
         rows = loop.run(measure(app, messages), fast=True)
-    if as_json:
-        print_json({"driver": kind, "messages": messages, "results": rows})
-        return
-    click.echo(
-        f"{kind}, {messages} messages of 192 bytes, {platform.python_implementation()} {platform.python_version()}"
-    )
-    names = ("what", "messages_per_second", "cpu_us_per_message")
-    print_table(("", "MESSAGES/S", "µs CPU/MESSAGE"), [tuple(row[name] for name in names) for row in rows])
+    return {"driver": kind, "messages": messages, "results": rows}

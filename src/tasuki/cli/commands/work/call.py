@@ -8,18 +8,23 @@ from typing import Any
 import click
 
 from tasuki.cli import loop
-from tasuki.cli.options import json_option, project_options
+from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import print_json, print_text
 from tasuki.cli.project import Target
 from tasuki.cli.tools.calling import call, find_function
 
 
+def _show(result: Any) -> None:
+    if result is not None:
+        (print_text if isinstance(result, str) else print_json)(result)
+
+
 @click.command("call", context_settings={"ignore_unknown_options": True})
 @click.argument("function", metavar="FUNC")
 @click.argument("args", nargs=-1)
-@json_option
+@printing(_show)
 @project_options()
-def command(target: Target, function: str, args: tuple[str, ...], *, as_json: bool) -> None:
+def command(target: Target, function: str, args: tuple[str, ...]) -> Any:
     """Call the function FUNC of the project and print what it returns.
 
     Each of ARGS is JSON, or else the text itself. The call has no message; messages that the function
@@ -32,13 +37,7 @@ def command(target: Target, function: str, args: tuple[str, ...], *, as_json: bo
         async with app:
             return await call(app, id, [_argument(text) for text in args])
 
-    result = loop.run(run())
-    if as_json:
-        print_json(result)
-    elif isinstance(result, str):
-        print_text(result)
-    elif result is not None:
-        print_json(result)
+    return loop.run(run())
 
 
 def _argument(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,8 +16,10 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.choosing import selection_of
+from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 from tasuki.cli.worker.recycling import Recycling, recycling_options
-from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
+from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 from tasuki.system.replacing import touch
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
     from tasuki.contracts.recycling import Limits
+
+_log = logging.getLogger("tasuki.cli")
 
 
 @click.command("run")
@@ -46,9 +51,9 @@ if TYPE_CHECKING:
 @recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
-@click.pass_obj
+@click.pass_context
 def command(
-    early: EarlySignals,
+    context: click.Context,
     target: Target,
     processes: int,
     queues: tuple[str, ...],
@@ -61,92 +66,93 @@ def command(
     reloads: bool,
     until_empty: bool,
 ) -> int:
-    """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
+    """Run the consumers of the project TARGET (a folder, a YAML or Python file, or package.module:app).
+
+    Without TARGET the project is found, as 'tasuki --help' says.
 
     TERM and INT (Ctrl-C) drain: running handlers finish, messages that have not started are released. A second signal
     cancels running handlers. HUP reloads the project (an app in Python in a new process), QUIT prints what every
     worker is doing.
     """
     if lifeline is not None:
-        from tasuki.cli.worker.fleet import drain_with_parent
-
         drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
     if queues or excluded or concurrency:
-        from tasuki.cli.worker.choosing import selection_of
-
         app.selection = selection_of(project, queues, excluded, concurrency)
         project = app.selection.of(project)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
+    elif lifeline is None:
+        _log.info("project %s, queues on %s", target.given or target.found.target, "; ".join(drivers_of(project)))
     if health_file is not None:
-        _touch(health_file)
+        try:
+            touch(health_file)
+        except OSError as error:
+            raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection, "limits": limits}
-        return _run_fleet(early, target, processes, health_file, options)
-    recycling = Recycling(app, limits, is_one_of_several=lifeline is not None)
-    return _run_here(app, early, Watcher(target), health_file, recycling, reloads=reloads, until_empty=until_empty)
-
-
-def _run_here(
-    app: App,
-    early: EarlySignals,
-    watcher: Watcher,
-    health_file: Path | None,
-    recycling: Recycling,
-    *,
-    reloads: bool,
-    until_empty: bool,
-) -> int:
-    app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
-    early.is_starting = False  # what comes now is for the app to see, as soon as it runs
-    beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
-    beside += [watcher.hang_up(app)] if early.wants_reload else []
-    beside += [recycling.run()] if recycling.limits else []
-    code = loop.run(_run(app, beside, health_file, until_empty=until_empty), fast=True)
-    if watcher.wants_restart and app.stopped_by is None:
-        restart()
-    return recycling.exit_code(code)
-
-
-def _touch(health_file: Path) -> None:
-    try:
-        touch(health_file)
-    except OSError as error:
-        raise CommandError(f"--health-file: {error}") from error
+        return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+    recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
+    watcher = Watcher(target)
+    return run_here(app, context.obj, watcher, health_file, recycling, reloads=reloads, until_empty=until_empty)
 
 
 def _run_fleet(
-    early: EarlySignals, target: Target, processes: int, health_file: Path | None, options: dict[str, Any]
+    context: click.Context, target: Target, processes: int, health_file: Path | None, *, until_empty: bool
 ) -> int:
-    from tasuki.cli.worker.fleet import Fleet, child_arguments
+    options = [option for option in context.command.params if isinstance(option, click.Option)]
+    given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
     def arguments(lifeline: int, file: Path | None) -> list[str]:
-        return child_arguments(target, lifeline, **options, health_file=file)
+        own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": file}
+        return child_arguments(target.words, {**given, **own})
 
-    until_empty = options["until_empty"]
+    early: EarlySignals = context.obj
     fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
     early.is_starting = False
     return loop.run(fleet.run())
 
 
-async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Path | None, *, until_empty: bool) -> int:
-    beside = [asyncio.create_task(work) for work in extra]
+def run_here(
+    app: App,
+    early: EarlySignals,
+    watcher: Watcher,
+    health_file: Path | None = None,
+    recycling: Recycling | None = None,
+    *,
+    reloads: bool = False,
+    until_empty: bool = False,
+) -> int:
+    """Run one worker in this process until it is stopped; the exit code."""
+    app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
+    early.is_starting = False  # what comes now is for the app to see, as soon as it runs
+    beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
+    if early.wants_reload:
+        beside.append(watcher.hang_up(app))
     if health_file is not None:
         from tasuki.app.health.health import Pulse
 
-        beside.append(asyncio.create_task(Pulse(health_file, app).run(), name="health"))
+        beside.append(Pulse(health_file, app).run())
     if until_empty and is_terminal(sys.stderr):
-        beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
+        beside.append(follow_emptying(app))
+    if recycling is not None:
+        beside.append(recycling.run())
+    code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    if watcher.wants_restart and app.stopped_by is None:
+        restart()
+    return code if recycling is None else recycling.exit_code(code)
+
+
+async def _run(app: App, beside: list[Coroutine[Any, Any, None]], *, until_empty: bool) -> int:
+    tasks = [asyncio.create_task(work) for work in beside]
+    code = OK
     try:
         await app.run(until_empty=until_empty)
     except StopTimeoutError as error:
         show_error(error)
-        return 128 + app.cut_short_by if app.cut_short_by else exit_code_of(error)
+        code = exit_code_of(error)
     finally:
-        for task in beside:
+        for task in tasks:
             task.cancel()
-    return 128 + app.cut_short_by if app.cut_short_by else OK
+    return 128 + app.cut_short_by if app.cut_short_by else code

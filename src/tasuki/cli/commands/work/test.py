@@ -89,9 +89,9 @@ async def _start(app: App) -> None:
 def _tests(project: Project) -> dict[str, str]:
     """Test id → suite (its ``meta.suite``, or else its namespace), in the order of calling."""
     entries = [project.registry.entries[id] for id in functions(project)]
-    tests = {entry.id: _suite(entry) for entry in entries if entry.meta.get("type") == "test"}
-    order = {id: (suite, _order(project.registry.entries[id]), id) for id, suite in tests.items()}
-    return dict(sorted(tests.items(), key=lambda test: order[test[0]]))
+    tests = [entry for entry in entries if entry.meta.get("type") == "test"]
+    tests.sort(key=lambda entry: (_suite(entry), _order(entry), entry.id))
+    return {entry.id: _suite(entry) for entry in tests}
 
 
 def _suite(entry: Entry) -> str:
@@ -123,16 +123,13 @@ async def _error_of(app: App, id: str) -> str | None:
         result = await call(app, id)
     except TasukiError as error:
         return str(error)
-    if result is False:
-        return "it returned false"
     # Lua's second value is raised by the handler already; in Python it is a pair.
-    if isinstance(result, tuple) and len(result) == 2 and _is_error(*result):
-        return f"it returned an error: {result[1]}"
+    match result:
+        case False:
+            return "it returned false"
+        case tuple((_, BaseException() as second)) | tuple((None, str() as second)):
+            return f"it returned an error: {second}"
     return None
-
-
-def _is_error(first: Any, second: Any) -> bool:
-    return isinstance(second, BaseException) or (first is None and isinstance(second, str))
 
 
 def _show(result: dict[str, Any]) -> None:

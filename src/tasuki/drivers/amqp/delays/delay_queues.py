@@ -97,11 +97,6 @@ def queue_name(time: int, shard: int) -> str:
     return f"{NAME}.{shown}.{shard}"
 
 
-def look(time: int, shard: int) -> Method:
-    """Ask how many messages wait in a delay queue."""
-    return commands.Queue.Declare(queue=queue_name(time, shard), passive=True)
-
-
 def target_binding(queue: str) -> Method:
     """Route delayed messages to their target."""
     return commands.Queue.Bind(queue=queue, exchange=NAME, routing_key=queue)
@@ -119,11 +114,6 @@ def last_exchange() -> list[Method]:
         commands.Queue.Bind(queue=GIVEN_UP, exchange=GIVEN_UP),
         _exchange(NAME, {"alternate-exchange": GIVEN_UP}),
     ]
-
-
-def look_for_last_exchange() -> Method:
-    """Ask whether there is the exchange behind the delay queues."""
-    return commands.Exchange.Declare(exchange=NAME, passive=True)
 
 
 def entry_exchange(shard: int) -> Method:

@@ -1,4 +1,4 @@
-"""DelayRemoval: removes the messages for some queues from the delay queues, and leaves those for other queues.
+"""Delay removal: removes the messages for some queues from the delay queues, and leaves those for other queues.
 
 A sweep consumes a whole delay queue, acks our messages and requeues the others in their order, with the time that they
 had. So nothing is published again, and other messages are at most late by the time that a sweep takes. From the
@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pamqp import commands
 
 from tasuki.drivers.amqp.delays import delay_queues
-from tasuki.drivers.amqp.faults import NOT_FOUND, RESOURCE_LOCKED, ClosedError, LateError
+from tasuki.drivers.amqp.faults import RESOURCE_LOCKED, ClosedError, LateError
 from tasuki.drivers.amqp.limits import STEP, TIMES
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.topology import counting
 
@@ -73,20 +74,17 @@ class Fetched:
             part.last = deliver.tag
 
 
-class DelayRemoval:
-    """Sweeps one after the other, also over all processes."""
+async def remove(connection: Connection, queues: Collection[str], turn: asyncio.Lock) -> int:
+    """Remove the delayed messages of these queues; returns how many. Raises ClosedError or LateError.
 
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-
-    async def run(self, connection: Connection, queues: Collection[str]) -> int:
-        """Remove the delayed messages of these queues; returns how many. Raises ClosedError or LateError."""
-        async with self._turn:
-            found = await _existing(connection)
-            if not found:
-                return 0
-            async with _alone(connection):
-                return await _passes(connection, queues, found)
+    Sweeps run one after the other over all processes, and the ones with the same ``turn`` do not ask the broker for it.
+    """
+    async with turn:
+        found = await _existing(connection)
+        if not found:
+            return 0
+        async with _alone(connection):
+            return await _passes(connection, queues, found)
 
 
 async def _existing(connection: Connection) -> list[Place]:
@@ -97,15 +95,8 @@ async def _existing(connection: Connection) -> list[Place]:
 
 async def _shards(connection: Connection, time: int) -> int:
     """How many shards a time has."""
-    try:
-        async with connection.borrow() as channel:
-            for shard in range(delay_queues.SHARDS):
-                await channel.ask(delay_queues.look(time, shard))
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-        return shard
-    return delay_queues.SHARDS
+    names = (delay_queues.queue_name(time, shard) for shard in range(delay_queues.SHARDS))
+    return len(await up_to_missing(connection, map(passively, names)))
 
 
 @asynccontextmanager

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays.delay_queues import SHARDS, Way
-from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import are_there
 from tasuki.drivers.amqp.protocol.tables import with_field
 from tasuki.drivers.amqp.topology.queue_arguments import returned_name
 
@@ -76,14 +77,8 @@ class Delaying:
 
         Not in any case: while a node of a cluster is frozen, the broker answers no change of bindings.
         """
-        if not self._made:
-            return
-        try:
-            async with connection.borrow() as channel:
-                await channel.ask(delay_queues.look_for_last_exchange())
-        except ClosedError as error:
-            if error.code != NOT_FOUND:
-                raise
+        last_exchange = commands.Exchange.Declare(exchange=delay_queues.NAME, passive=True)
+        if self._made and not await are_there(connection, last_exchange):
             self.forget()
 
     def forget_target(self, queue: str) -> None:

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pamqp import commands
 from pamqp.base import Frame as Method
 
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.limits import LARGEST_BODY
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.protocol.confirms import Confirms
+from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
 from tasuki.drivers.amqp.protocol.frames import Deliver
+
+if TYPE_CHECKING:
+    from tasuki.drivers.amqp.protocol.connection import Connection
 
 Content = Callable[[Deliver, bytes, bytes], None]
 """A delivery, its properties and its body."""
 
 
-class Wire(Protocol):
-    """What a channel uses of its connection; see :class:`tasuki.drivers.amqp.protocol.connection.Connection`."""
-
-    settings: Endpoint
-    beginning: asyncio.Semaphore
-
-    @property
-    def is_alive(self) -> bool: ...  # noqa: D102
-    @property
-    def is_writable(self) -> bool: ...  # noqa: D102
-    def send(self, channel: int, *methods: Method) -> None: ...  # noqa: D102
-    def write(self, data: bytes) -> None: ...  # noqa: D102
-    async def drain(self) -> None: ...  # noqa: D102
-    def unanswered(self) -> None: ...  # noqa: D102
-    def forget(self, channel: Channel) -> None: ...  # noqa: D102
-
-
 class Channel:
     """One channel; ended by the broker's ``channel.close``, by the connection's end, or by ``close``."""
 
-    def __init__(self, connection: Wire, number: int) -> None:
+    def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
         self.number = number
         self.closed: ClosedError | None = None
@@ -49,7 +34,7 @@ class Channel:
         self.confirms = Confirms()
         self.on_delivery: Content | None = None
         self.on_cancel: Callable[[str], None] | None = None
-        """Told the tag of a consumer that the broker has cancelled."""
+        """Called with the tag of a consumer that the broker has cancelled."""
         self.on_end: Callable[[ClosedError], None] | None = None
         self._has_ended = False
         self._answers: deque[asyncio.Future[Any]] = deque()
@@ -70,35 +55,33 @@ class Channel:
 
     async def ask(self, *methods: Method) -> list[Any]:
         """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
-        if self.closed is not None:
-            raise self.closed
-        if not self.connection.is_writable:  # a broker that reads no more, and nothing that ends the connection
-            await self._writable()
-            if self.closed is not None:
-                raise self.closed
-        return await self._ask(*methods)
+        self._check()
+        return await self._within(self.connection.settings.request_timeout, self.connection.unanswered, *methods)
 
     async def ask_within(self, seconds: float, *methods: Method) -> list[Any]:
         """The same for what the broker may never answer: this channel ends then, and not the connection.
 
         The broker still carries out the requests that were sent, and then closes the channel.
         """
+        self._check()
+        return await self._within(seconds, self.give_up, *methods)
+
+    def _check(self) -> None:
         if self.closed is not None:
             raise self.closed
+
+    async def _within(
+        self, seconds: float, late: Callable[[], None], *methods: Method, is_close: bool = False
+    ) -> list[Any]:
         try:
             async with asyncio.timeout(seconds):
-                await self.connection.drain()
+                if not self.connection.is_writable:  # a broker that reads no more, and nothing that ends the connection
+                    await self.connection.drain()
+                    if self._has_ended or not is_close:
+                        self._check()
                 return await self._sent(*methods)
         except TimeoutError as error:
-            self.give_up()
-            raise LateError from error
-
-    async def _ask(self, *methods: Method) -> list[Any]:
-        try:
-            async with asyncio.timeout(self.connection.settings.request_timeout):
-                return await self._sent(*methods)
-        except TimeoutError as error:
-            self.connection.unanswered()
+            late()
             raise LateError from error
 
     async def _sent(self, *methods: Method) -> list[Any]:
@@ -115,13 +98,11 @@ class Channel:
                 elif not answer.cancelled():
                     answer.exception()  # seen, also where an earlier one was raised
 
-    async def _writable(self) -> None:
-        try:
-            async with asyncio.timeout(self.connection.settings.request_timeout):
-                await self.connection.drain()
-        except TimeoutError as error:
-            self.connection.unanswered()
-            raise LateError from error
+    def publish(self, data: bytes, batch: Batch, messages: Sequence[tuple[str, bytes]], start: int) -> None:
+        """Write frames that publish messages; see ``Confirms.sent``. Raises ClosedError."""
+        self._check()
+        self.confirms.sent(batch, messages, start)
+        self.connection.write(data)
 
     async def close(self) -> None:
         """End it; its unsettled messages return to their queue."""
@@ -129,11 +110,9 @@ class Channel:
             return
         self.closed = ClosedError(0, "closed")
         is_over = False
+        connection = self.connection
         try:
-            if not self.connection.is_writable:
-                await self._writable()
-            if not self._has_ended:
-                await self._ask(_close())
+            await self._within(connection.settings.request_timeout, connection.unanswered, _close(), is_close=True)
             is_over = True
         except (ClosedError, LateError):
             pass

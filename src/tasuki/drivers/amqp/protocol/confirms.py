@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tasuki.drivers.amqp.faults import ClosedError, Fate
@@ -36,13 +37,13 @@ class Batch:
             self.done.set_result(None)
 
 
+@dataclass(slots=True)
 class Twins:
     """Messages under way with one routing key and id, of which some were returned."""
 
-    def __init__(self) -> None:
-        self.sent: dict[int, Sent] = {}
-        self.returns = 0
-        self.answers = 0
+    sent: dict[int, Sent] = field(default_factory=dict)
+    returns: int = 0
+    answers: int = 0
 
 
 class Confirms:

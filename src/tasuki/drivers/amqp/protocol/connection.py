@@ -8,7 +8,7 @@ message costs no task and no lock.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from heapq import heappop, heappush
 from math import inf
 from typing import Any, cast
@@ -154,17 +154,11 @@ class Connection(asyncio.Protocol):
         """Say goodbye, and end; waits for the broker's answer for a moment."""
         if self.is_alive:
             self.send(0, commands.Connection.Close(reply_code=200, reply_text="closed", class_id=0, method_id=0))
-            try:
-                async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    await asyncio.shield(self.lost)
-            except TimeoutError:
-                pass
+            await asyncio.wait((self.lost,), timeout=_CLOSE_TIMEOUT)
         self.end(ClosedError(0, "closed"))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._gone.wait()
-        except TimeoutError:
-            pass
 
     def abort(self) -> None:
         """End it now, and say nothing."""

@@ -21,7 +21,6 @@ from tasuki.drivers.amqp.protocol.tables import (
     encode_bytes,
     encode_field,
     fields,
-    without,
 )
 from tasuki.message import HeaderValue, new_id
 
@@ -177,9 +176,10 @@ def copied(content: bytes, id: str, failures: int, *, suspect: bool = False) -> 
     found_fields = list(fields(properties.table))
     is_ours = any(key == MARKER and isinstance(value, int) for key, value, _, _ in found_fields)
     own = [properties.table[start:end] for key, _, start, end in found_fields if is_ours and key in {MORE, KEY}]
-    table = without(properties.table, (), b"x-")
+    left = [field for field in found_fields if not field[0].startswith(b"x-")]
+    table = b"".join(properties.table[start:end] for _, _, start, end in left)
     if not is_ours:
-        known = {key for key, *_ in fields(table)}
+        known = {key for key, *_ in left}
         found = {key.encode(): value for key, value in _foreign(properties).items()}
         table += b"".join(encode_field(key, value) for key, value in found.items() if key not in known)
     marks = encode_field(MARKER, failures) + (encode_field(SUSPECT, value=True) if suspect else b"")

@@ -32,7 +32,7 @@ _SETTLE = struct.Struct(">BHIIQBB")
 _ACK_OR_NACK = struct.Struct(">QB")
 _BASIC = 60
 _PUBLISH = b"\x00\x3c\x00\x28\x00\x00"
-_MULTIPLE, _REQUEUE, _MANDATORY = 1, 2, 1
+_MULTIPLE, _REQUEUE = 1, 2
 
 
 class Frame(NamedTuple):

@@ -12,6 +12,8 @@ from tasuki.drivers.amqp.limits import FRAME_MAX, LARGEST_FRAME, SMALLEST_FRAME
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.tables import encode_field
+from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.system.on_failure import OnFailure
 
 _CAPABILITIES = {
     "publisher_confirms": True,
@@ -25,11 +27,9 @@ _CAPABILITIES = {
 async def connect(settings: Endpoint, host: str, port: int) -> Connection:
     """A connection that is ready for use, within the connection timeout. Raises ClosedError."""
     loop = asyncio.get_running_loop()
-    connection: Connection | None = None
-    is_open = False
     try:
         async with asyncio.timeout(settings.connection_timeout):
-            context = settings.context()
+            context = tls_context(settings.tls)
             _, connection = await loop.create_connection(
                 lambda: Connection(settings),
                 host,
@@ -37,16 +37,13 @@ async def connect(settings: Endpoint, host: str, port: int) -> Connection:
                 ssl=context,
                 server_hostname=settings.server_name(host) if context else None,
             )
-            await log_in(connection)
-        is_open = True
-        return connection
+            with OnFailure(lambda: connection.end(ClosedError(0, "the handshake failed"))):
+                await log_in(connection)
+            return connection
     except TimeoutError as error:
         raise ClosedError(0, f"no answer within {settings.connection_timeout:g} s") from error
     except OSError as error:
         raise refused(error) from error
-    finally:
-        if not is_open and connection is not None:
-            connection.end(ClosedError(0, "the handshake failed"))
 
 
 async def log_in(connection: Connection) -> None:

@@ -23,12 +23,13 @@ def first_with_room(loads: Sequence[int], wanted: int, most: int) -> int:
 
 
 @dataclass(slots=True)
-class _Seat:
-    """Where a queue is consumed."""
+class _Place:
+    """A connection, and the queues that are consumed on it."""
 
-    place: int
-    channels: int
-    """Most that it keeps."""
+    link: Reconnecting[Connection]
+    queues: set[str]
+    load: int = 0
+    """How many channels it keeps for them."""
 
 
 class Links:
@@ -37,55 +38,55 @@ class Links:
     def __init__(self, settings: Endpoint, prepare: Prepare, prepare_more: Prepare) -> None:
         self._settings = settings
         self._prepare_more = prepare_more
-        self._queues: list[set[str]] = [set()]
-        """What each connection consumes."""
-        self._loads = [0]
-        """How many channels each keeps for them."""
-        self._seats: dict[str, _Seat] = {}
-        self._links = [reconnecting(settings, lambda connection: prepare(connection, self._queues[0]))]
+        self._places = [self._place(prepare)]
+        self._place_of: dict[str, tuple[_Place, int]] = {}
+        """Where each queue is consumed, and how many channels are kept for it there."""
 
     @property
     def main(self) -> Reconnecting[Connection]:
         """The one that declares."""
-        return self._links[0]
+        return self._places[0].link
 
     async def of(self, queue: str, wait: float = 0.0, *, channels: int = 1, is_exclusive: bool = False) -> Connection:
         """The connection that consumes a queue, now and later; ``channels``: most that the queue keeps there.
 
         See ``Reconnecting.get``.
         """
-        if queue not in self._seats:
+        if queue not in self._place_of:
             main = await self.main.get(wait)
-            if queue not in self._seats:
-                place = 0 if is_exclusive else self._place_for(main, channels)
-                self._seats[queue] = _Seat(place, channels)
-                self._queues[place].add(queue)
-                self._loads[place] += channels
-        return await self._links[self._seats[queue].place].get(wait)
+            if queue not in self._place_of:
+                place = self._places[0] if is_exclusive else self._with_room(main, channels)
+                self._place_of[queue] = place, channels
+                place.queues.add(queue)
+                place.load += channels
+        place, _ = self._place_of[queue]
+        return await place.link.get(wait)
 
     def forget(self, queue: str) -> None:
         """A queue is not consumed any more."""
-        if (seat := self._seats.pop(queue, None)) is not None:
-            self._queues[seat.place].discard(queue)
-            self._loads[seat.place] -= seat.channels
+        place, channels = self._place_of.pop(queue, (None, 0))
+        if place is not None:
+            place.queues.discard(queue)
+            place.load -= channels
 
     async def close(self) -> None:
         """End all connections; there are no more."""
-        await asyncio.gather(*(link.close() for link in self._links))
+        await asyncio.gather(*(place.link.close() for place in self._places))
 
     def abort(self) -> None:
         """Cut what has not ended."""
-        for link in self._links:
-            link.abort()
+        for place in self._places:
+            place.link.abort()
 
-    def _place_for(self, main: Connection, channels: int) -> int:
-        place = first_with_room(self._loads, channels, main.for_queues)
-        if place == len(self._links):
-            queues: set[str] = set()
-            self._queues.append(queues)
-            self._loads.append(0)
-            self._links.append(reconnecting(self._settings, lambda connection: self._after_main(connection, queues)))
-        return place
+    def _with_room(self, main: Connection, channels: int) -> _Place:
+        number = first_with_room([place.load for place in self._places], channels, main.for_queues)
+        if number == len(self._places):
+            self._places.append(self._place(self._after_main))
+        return self._places[number]
+
+    def _place(self, prepare: Prepare) -> _Place:
+        queues: set[str] = set()
+        return _Place(reconnecting(self._settings, lambda connection: prepare(connection, queues)), queues)
 
     async def _after_main(self, connection: Connection, queues: Collection[str]) -> None:
         """A broker that was away may have lost what the first connection declares."""

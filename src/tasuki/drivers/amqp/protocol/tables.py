@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasuki.message import HeaderValue
@@ -24,7 +24,6 @@ SHORT_FIELDS = (
     (0x0004, "cluster_id"),
 )  # fmt: skip
 """Flag and name of the properties that are short strings."""
-_FLAGS = {name: flag for flag, name in SHORT_FIELDS}
 _TABLE, _MODE, _PRIORITY, _TIMESTAMP = 0x2000, 0x1000, 0x0800, 0x0040
 _ORDER = (
     0x8000, 0x4000, _TABLE, _MODE, _PRIORITY, 0x0400, 0x0200, 0x0100, 0x0080, _TIMESTAMP, 0x0020, 0x0010, 0x0008,
@@ -154,11 +153,3 @@ def _value(table: bytes, kind: bytes, at: int) -> tuple[object, int]:
     if kind == b"V":
         return None, at
     raise ValueError(f"a field of the unknown type {kind!r}")
-
-
-def without(table: bytes, is_dropped: Collection[bytes], prefix: bytes) -> bytes:
-    """The table without the fields of these names, and without those whose names start with the prefix."""
-    kept = [
-        table[start:end] for key, _, start, end in fields(table) if key not in is_dropped and not key.startswith(prefix)
-    ]
-    return b"".join(kept)

@@ -62,13 +62,8 @@ class Publisher:
         """The largest frame of the last connection that was used."""
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the broker has said that it takes no messages, and not yet that it does again."""
-        return self._blocked is not None
-
-    @property
-    def _blocked(self) -> str | None:
-        """The broker's reason why it takes no messages now."""
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages now, as it said; None: it takes them."""
         connection = self._link.connection
         return connection.blocked if connection is not None else None
 
@@ -87,30 +82,30 @@ class Publisher:
         }
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                connection, channel = await self._ready(list(delayed.values()))
+                channel = await self._ready(list(delayed.values()))
         except (TimeoutError, LateError) as error:
-            if (reason := self._blocked) is not None:
+            if (reason := self.blocked) is not None:
                 raise BlockedError(reason) from error
             self._unanswered()
             raise UnsentError(0, "no answer within the deadline") from error
         sendings = [_addressed(parcel, delayed.get(index)) for index, parcel in enumerate(parcels)]
-        self.frame_max = connection.frame_max
+        self.frame_max = channel.connection.frame_max
         most = self.frame_max - frames.AROUND_PROPERTIES
         fitting = [index for index, sending in enumerate(sendings) if len(sending.properties) <= most]
         fates: list[Fate] = ["oversized"] * len(parcels)
         if fitting:
-            answers = await self._send_all(connection, channel, [sendings[index] for index in fitting])
+            answers = await self._send_all(channel, [sendings[index] for index in fitting])
             for index, fate in zip(fitting, answers, strict=True):
                 fates[index] = fate
         if any(fates[index] == "unroutable" for index in delayed):  # or a queue
             self._delaying.forget()
         return fates
 
-    async def _send_all(self, connection: Connection, channel: Channel, sendings: Sequence[Sending]) -> list[Fate]:
+    async def _send_all(self, channel: Channel, sendings: Sequence[Sending]) -> list[Fate]:
         batch = Batch(len(sendings))
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                await self._write(connection, channel, sendings, batch)
+                await _write(channel, sendings, batch)
                 await batch.done
         except TimeoutError as error:
             self._unanswered()
@@ -137,7 +132,7 @@ class Publisher:
         """Cut the connection if it has not ended."""
         self._link.abort()
 
-    async def _ready(self, delayed: Sequence[Delayed]) -> tuple[Connection, Channel]:
+    async def _ready(self, delayed: Sequence[Delayed]) -> Channel:
         """Wait until the connection is open and not blocked, and the delay queues exist; nothing is sent before."""
         try:
             connection = await self._link.get()
@@ -153,39 +148,7 @@ class Publisher:
             await connection.drain()  # else each attempt would add to what a frozen broker does not read
         except ClosedError as error:
             raise UnsentError(error.code, error.text) from error
-        return connection, channel
-
-    async def _write(self, connection: Connection, channel: Channel, sendings: Sequence[Sending], batch: Batch) -> None:
-        """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
-        number, most = channel.number, connection.frame_max
-        parts: list[bytes] = []
-        sent: list[tuple[str, bytes]] = []
-        start = size = 0
-        for exchange, properties, parcel in sendings:
-            key = frames.short(parcel.queue)
-            data = frames.publish(number, frames.short(exchange), key, properties, parcel.body, most)
-            parts.append(data)
-            sent.append((parcel.queue, parcel.id))
-            size += len(data)
-            if size >= _CHUNK:
-                self._send(connection, channel, batch, sent, parts, start)
-                start, size, parts, sent = start + len(sent), 0, [], []
-                await connection.drain()
-        self._send(connection, channel, batch, sent, parts, start)
-
-    @staticmethod
-    def _send(
-        connection: Connection,
-        channel: Channel,
-        batch: Batch,
-        sent: Sequence[tuple[str, bytes]],
-        parts: Sequence[bytes],
-        start: int,
-    ) -> None:
-        if channel.closed is not None:
-            raise channel.closed
-        channel.confirms.sent(batch, sent, start)
-        connection.write(b"".join(parts))
+        return channel
 
     async def _prepare(self, connection: Connection) -> None:
         """A new connection may lead to a broker that has lost everything."""
@@ -203,3 +166,22 @@ def _addressed(parcel: Parcel, delayed: Delayed | None) -> Sending:
     if delayed is None:
         return Sending("", parcel.properties, parcel)
     return Sending(delayed.exchange, delayed.mark(parcel.properties), parcel)
+
+
+async def _write(channel: Channel, sendings: Sequence[Sending], batch: Batch) -> None:
+    """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
+    number, most = channel.number, channel.connection.frame_max
+    parts: list[bytes] = []
+    sent: list[tuple[str, bytes]] = []
+    start = size = 0
+    for exchange, properties, parcel in sendings:
+        key = frames.short(parcel.queue)
+        data = frames.publish(number, frames.short(exchange), key, properties, parcel.body, most)
+        parts.append(data)
+        sent.append((parcel.queue, parcel.id))
+        size += len(data)
+        if size >= _CHUNK:
+            channel.publish(b"".join(parts), batch, sent, start)
+            start, size, parts, sent = start + len(sent), 0, [], []
+            await channel.connection.drain()
+    channel.publish(b"".join(parts), batch, sent, start)

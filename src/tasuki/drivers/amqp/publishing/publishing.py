@@ -12,6 +12,7 @@ from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher, UnsentError
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, partition_lane, priority_lane, return_lane
+from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
 
 _ON_THE_WAY = 1.0
@@ -22,34 +23,30 @@ class Publishing:
     """The publishing side of one driver; remembers which messages it has delayed, to count them."""
 
     def __init__(self, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
-        self._publisher = publisher
+        self.publisher = publisher
         self._errors = errors
         self._expiration = expiration
         self._delayed: dict[str, list[float]] = {}
 
-    async def publish(self, spec: QueueSpec, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
-        """One result a message, or none if all are confirmed."""
-        refused = {index: error for index, message in enumerate(batch) if (error := self._refusal(spec, message))}
-        parcels = [self._parcel(spec, message) for index, message in enumerate(batch) if index not in refused]
-        fates = iter(await self.send(spec, parcels) if parcels else ())
-        most = self._publisher.frame_max
-        errors: list[DriverError | None] = [
-            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name, most)
-            for index in range(len(batch))
-        ]
-        return errors if any(errors) else ()
+    async def publish(self, spec: QueueSpec, batch: Sequence[Outgoing]) -> Results:
+        """One result a message."""
+        results = [self._refusal(spec, message) for message in batch]
+        sound = [index for index, refusal in enumerate(results) if refusal is None]
+        if sound:
+            fates = await self.send(spec, [self._parcel(spec, batch[index]) for index in sound])
+            for index, fate in zip(sound, fates, strict=True):
+                results[index] = self._errors.of_fate(fate, spec.name, self.publisher.frame_max)
+        return results
 
     async def send(self, spec: QueueSpec, parcels: Sequence[Parcel]) -> list[Fate]:
         """What became of each. Raises DriverError."""
         queue = spec.name
         try:
-            fates = await self.send_plainly(parcels)
+            fates = await self.publisher.publish(parcels)
         except BlockedError as error:
             problem = f"the broker takes no messages now ({error}); it has to free memory or disk"
             raise self._errors.make(ThrottledError, queue, problem) from error
-        except UnsentError as error:
-            raise self._errors.of(error, queue) from error
-        except LateError as error:
+        except (UnsentError, LateError) as error:
             raise self._errors.of(error, queue) from error
         except ClosedError as error:
             if error.is_for_size and len(parcels) == 1:
@@ -57,15 +54,6 @@ class Publishing:
             raise self._errors.make(BrokerUnavailableError, queue, str(error), "unknown") from error
         self._remember(queue, parcels, fates)
         return fates
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the broker is known to take no messages now."""
-        return self._publisher.is_blocked
-
-    async def send_plainly(self, parcels: Sequence[Parcel]) -> list[Fate]:
-        """The same. Raises BlockedError, UnsentError, ClosedError, LateError."""
-        return await self._publisher.publish(parcels)
 
     def delayed(self, queue: str) -> int:
         """How many messages of a queue this process has delayed whose time is not over."""
@@ -77,7 +65,7 @@ class Publishing:
     def forget(self, queue: str) -> None:
         """None of its messages is delayed any more; the next one makes sure of its way again."""
         self._delayed.pop(queue, None)
-        self._publisher.forget_target(queue)
+        self.publisher.forget_target(queue)
 
     def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import passively
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving import consumer_timeout
 from tasuki.drivers.amqp.topology import leaderless
@@ -99,7 +100,7 @@ class ActiveTurn:
             self._is_silent = isinstance(error, LateError) or error.code == INTERNAL_ERROR
             raise
         self._is_silent = False
-        (found,) = await channel.ask(commands.Queue.Declare(queue=self._name, passive=True))
+        (found,) = await channel.ask(passively(self._name))
         self._is_made = bool(found.message_count)  # else with a process that has the turn, or not there yet
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:

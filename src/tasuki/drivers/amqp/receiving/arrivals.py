@@ -24,7 +24,6 @@ def arrived(deliver: Deliver, properties: bytes, body: bytes, number: int) -> De
         deliver.consumer,
         Received(parsed.id, body, parsed.headers, attempt=parsed.failures + 1, suspect=is_suspect),
         properties,
-        parsed.priority,
         parsed.key,
         is_of_keys(deliver.consumer),
     )

@@ -10,6 +10,7 @@ from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.existing import passively
 from tasuki.drivers.amqp.receiving.consumer_timeout import of_consumer
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 
@@ -105,7 +106,7 @@ class Consumers:
         await channel.ask(
             *_with_prefetch(1, keyed),
             *_with_prefetch(allowed, shared),
-            *(lane.look() for lane in lanes),
+            *(passively(lane.name) for lane in lanes),
         )
         self._partitions |= {lane.name: tag for tag, lane in keyed.items()}
         await channel.ask(commands.Basic.Qos(prefetch_count=allowed))

@@ -35,6 +35,7 @@ class Consuming:
         fail: Callable[[ClosedError | LateError], None],
     ) -> None:
         self.lanes = lanes
+        """The next receive consumes these."""
         self.state = State.NEW
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
@@ -61,11 +62,6 @@ class Consuming:
             self.channel = await connection.open_channel()
         self._happened(Event.OPENED)
         return self.channel
-
-    def reshape(self, lanes: Sequence[Lane]) -> None:
-        """Consume these lanes from the next receive on."""
-        if self.lanes != lanes:
-            self.lanes = lanes
 
     def check_wants(self) -> None:
         """Let the broker push what the waiting receives want."""

@@ -26,7 +26,7 @@ class IdleTimer:
         loop = asyncio.get_running_loop()
         self._wanted_at = loop.time()
         if self._timer is None and not self._is_over:
-            self._timer = loop.call_later(self._idle(), self._look)
+            self._timer = loop.call_later(self._idle(), self._check)
 
     def end(self) -> None:
         """Watch no more."""
@@ -39,11 +39,11 @@ class IdleTimer:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
         left = self._wanted_at + self._idle() - loop.time()
         if left > 0:
-            self._timer = loop.call_later(left, self._look)
+            self._timer = loop.call_later(left, self._check)
         else:
             self._on_idle()

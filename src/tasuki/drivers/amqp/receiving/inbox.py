@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tasuki.contracts.driver import Received
+from tasuki.drivers.amqp.protocol.envelope import identity
 
 Place = tuple[int, int, int]
 
@@ -21,7 +23,6 @@ class Delivery:
     received: Received
     """As it is handed out; its receipt is set when it is."""
     properties: bytes = field(repr=False)
-    priority: int = 0
     key: str | None = None
     is_partitioned: bool = False
     """Whether it came from a lane that gives the next one only when this one is settled."""
@@ -33,6 +34,11 @@ class Delivery:
     """Whether the failure that it becomes if this process dies is recorded."""
     records: frozenset[str] = frozenset()
     """The records of its failures at the broker."""
+
+    @property
+    def identity(self) -> bytes:
+        """Tells its message from the others of its queue."""
+        return identity(self.properties, self.received.id, self.received.body)
 
 
 class Inbox:
@@ -76,17 +82,11 @@ class Inbox:
         self._waiting, self._next = left, 0
         return picked
 
-    def take_shared(self) -> list[Delivery]:
-        """All messages but the ones of lanes of keys."""
+    def take_where(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Some, in their order."""
         waiting = self._waiting[self._next :]
-        self._waiting, self._next = [delivery for delivery in waiting if delivery.is_partitioned], 0
-        return [delivery for delivery in waiting if not delivery.is_partitioned]
-
-    def take_of(self, consumer: bytes) -> list[Delivery]:
-        """The messages of one consumer."""
-        waiting = self._waiting[self._next :]
-        self._waiting, self._next = [delivery for delivery in waiting if delivery.consumer != consumer], 0
-        return [delivery for delivery in waiting if delivery.consumer == consumer]
+        self._waiting, self._next = [delivery for delivery in waiting if not is_wanted(delivery)], 0
+        return [delivery for delivery in waiting if is_wanted(delivery)]
 
     def clear(self) -> None:
         """Forget all: the channel is gone, and the broker has them."""

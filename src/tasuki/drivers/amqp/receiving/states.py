@@ -65,36 +65,27 @@ class Action(Enum):
 Step = tuple[State, tuple[Action, ...]]
 
 _FAILED = (Action.FORGET, Action.FAIL)
-_OVER: Step = (State.OVER, _FAILED)
-_STILL_OVER: Step = (State.OVER, ())
 
 TABLE: Mapping[tuple[State, Event], Step] = {
     (State.NEW, Event.OPENED): (State.STEADY, ()),
     (State.NEW, Event.STOP): (State.NEW, ()),
     (State.NEW, Event.STOPPED): (State.NEW, ()),
-    (State.NEW, Event.LOST): _OVER,
     (State.STEADY, Event.WANTED): (State.BEGINNING, (Action.BEGIN,)),
     (State.STEADY, Event.STOP): (State.ENDING, ()),
-    (State.STEADY, Event.LOST): _OVER,
     (State.BEGINNING, Event.WANTED): (State.BEGINNING, ()),
     (State.BEGINNING, Event.BEGUN): (State.STEADY, (Action.HAND_OUT, Action.CHECK)),
     (State.BEGINNING, Event.FAILED): (State.STEADY, _FAILED),
     (State.BEGINNING, Event.STOP): (State.BEGINNING_TO_END, ()),
-    (State.BEGINNING, Event.LOST): _OVER,
     (State.BEGINNING_TO_END, Event.WANTED): (State.BEGINNING_TO_END, ()),
     (State.BEGINNING_TO_END, Event.BEGUN): (State.ENDING, (Action.HAND_OUT,)),
     (State.BEGINNING_TO_END, Event.FAILED): (State.ENDING, _FAILED),
     (State.BEGINNING_TO_END, Event.STOPPED): (State.BEGINNING, ()),
-    (State.BEGINNING_TO_END, Event.LOST): _OVER,
     (State.ENDING, Event.WANTED): (State.ENDING, ()),
     (State.ENDING, Event.STOPPED): (State.STEADY, (Action.HAND_OUT, Action.CHECK)),
-    (State.ENDING, Event.LOST): _OVER,
+    # A lost channel is the end in every state; after it, waiting receives fail, and nothing else changes.
+    **{(state, Event.LOST): (State.OVER, _FAILED) for state in State},
+    **{(State.OVER, event): (State.OVER, ()) for event in Event if event is not Event.OPENED},
     (State.OVER, Event.WANTED): (State.OVER, (Action.FAIL,)),
-    (State.OVER, Event.BEGUN): _STILL_OVER,
-    (State.OVER, Event.FAILED): _STILL_OVER,
-    (State.OVER, Event.STOP): _STILL_OVER,
-    (State.OVER, Event.STOPPED): _STILL_OVER,
-    (State.OVER, Event.LOST): _STILL_OVER,
 }
 
 

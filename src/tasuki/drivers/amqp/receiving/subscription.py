@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
@@ -35,22 +35,21 @@ class Subscription:
 
     def __init__(
         self,
+        spec: QueueSpec,
         lanes: Sequence[Lane],
         *,
-        is_keyed: bool,
         most: int,
         idle: Callable[[], float],
         on_idle: Callable[[], None],
         on_lost: Callable[[Sequence[Delivery]], None],
     ) -> None:
-        self.is_keyed = is_keyed
-        """Whether of each key one delivery at a time is handed out."""
+        self.spec = spec
         self.inbox = Inbox()
         self.held = Held()
         self.notice: ClosedError | None = None
         """Why the broker has taken deliveries back, until a receive reports it."""
         self._on_idle, self._on_lost = on_idle, on_lost
-        self._idle_timer = IdleTimer(idle, self._look)
+        self._idle_timer = IdleTimer(idle, self._when_idle)
         self._waiters: WaitList[list[Received]] = WaitList()
         self._arrivals = count()
         self._dispatching: asyncio.Handle | None = None
@@ -59,7 +58,7 @@ class Subscription:
         self._resting = Resting(self._requeue, self.put_back)
         """Nacked deliveries that keep their place, until their delay is over."""
         self._connection: Connection | None = None
-        self._lookups = Lookups(lanes[0].name, self._looked_up)
+        self._lookups = Lookups(spec.name, self._lookups_ended)
 
     @property
     def channel(self) -> Channel | None:
@@ -78,10 +77,14 @@ class Subscription:
             raise self.ended or ClosedError(0, "no channel")
         return self._connection
 
-    def reshape(self, lanes: Sequence[Lane], *, is_keyed: bool) -> None:
+    @property
+    def is_keyed(self) -> bool:
+        """Whether of each key one delivery at a time is handed out."""
+        return self.spec.ordering == "key"
+
+    def reshape(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """The queue was declared again: the next receive consumes its new lanes."""
-        self._consuming.reshape(lanes)
-        self.is_keyed = is_keyed
+        self.spec, self._consuming.lanes = spec, lanes
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
@@ -118,7 +121,7 @@ class Subscription:
         given = self._waiters.leave(waiter)
         if given is not None and not is_over:
             for received in given:
-                self.release(received.receipt)
+                self._release(received.receipt)
         self._idle_timer.wanted()
 
     async def check(self) -> None:
@@ -127,13 +130,9 @@ class Subscription:
         if self.ended is not None:
             raise self.ended
 
-    def take(self, receipt: object) -> Delivery | None:
-        """The held delivery of a receipt, which is not held any more."""
-        return self.held.take(receipt)
-
-    def release(self, receipt: object) -> None:
+    def _release(self, receipt: object) -> None:
         """Put a held delivery back at its place."""
-        delivery = self.take(receipt)
+        delivery = self.held.take(receipt)
         if delivery is not None:
             self.put_back(delivery)
 
@@ -168,7 +167,7 @@ class Subscription:
         """
         self._idle_timer.pause()
         unused: list[Delivery] = []
-        await self._consuming.stop(lambda: unused.extend(self.inbox.take_shared()))
+        await self._consuming.stop(lambda: unused.extend(self.inbox.take_where(_is_shared)))
         return unused
 
     def must_go_back(self, delivery: Delivery) -> bool:
@@ -187,7 +186,7 @@ class Subscription:
         return not is_used
 
     def stay(self) -> None:
-        """Look again in a while."""
+        """Check again in a while."""
         self._idle_timer.wanted()
 
     async def catch_up(self) -> None:
@@ -223,11 +222,9 @@ class Subscription:
         """
         consumer = tag.encode()
         self._consuming.cancelled(tag)
-        lost = [
-            *self.held.take_of(consumer),
-            *self.inbox.take_of(consumer),
-            *self._resting.take_where(lambda delivery: delivery.consumer == consumer),
-        ]
+        lost: list[Delivery] = []
+        for each in (self.held, self.inbox, self._resting):
+            lost += each.take_where(lambda delivery: delivery.consumer == consumer)
         if lost:
             self._consuming.requeue([delivery.tag for delivery in lost])
             self.notice = ClosedError(0, TAKEN_BACK)
@@ -252,7 +249,7 @@ class Subscription:
         self.inbox.put(delivery)
         self._lookups.add(self.connection, delivery)
 
-    def _looked_up(self, error: ClosedError | LateError | None) -> None:
+    def _lookups_ended(self, error: ClosedError | LateError | None) -> None:
         if error is None:
             self._dispatch()
         elif self.ended is None and self.channel is not None:  # the broker has the messages back: do not deliver them
@@ -306,7 +303,7 @@ class Subscription:
 
     def wake(self) -> None:
         """Put back what rests here, but for lanes of keys: a closing process hands it back with its count."""
-        for delivery in self._resting.take_where(lambda delivery: not delivery.is_partitioned):
+        for delivery in self._resting.take_where(_is_shared):
             self.put_back(delivery)
 
     def _requeue(self, delivery: Delivery) -> None:
@@ -327,7 +324,7 @@ class Subscription:
         self.held.clear()
         self._consuming.end(reason)
 
-    def _look(self) -> None:
+    def _when_idle(self) -> None:
         """No receive for a while."""
         consumers = self._consuming.consumers
         match when_idle(
@@ -340,3 +337,7 @@ class Subscription:
                 self._idle_timer.wanted()
             case Idle.STOP:
                 self._on_idle()
+
+
+def _is_shared(delivery: Delivery) -> bool:
+    return not delivery.is_partitioned

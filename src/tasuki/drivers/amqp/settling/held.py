@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -38,9 +38,9 @@ class Held(dict[int, Delivery]):
         """The delivery of a receipt, which is not held any more."""
         return self.pop(receipt, None) if isinstance(receipt, int) else None
 
-    def take_of(self, consumer: bytes) -> list[Delivery]:
-        """The deliveries of one consumer."""
-        found = [receipt for receipt, delivery in self.items() if delivery.consumer == consumer]
+    def take_where(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Some, which are not held any more."""
+        found = [receipt for receipt, delivery in self.items() if is_wanted(delivery)]
         return [self.pop(receipt) for receipt in found]
 
     @contextmanager

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.envelope import identity
 from tasuki.drivers.amqp.receiving.inbox import Delivery
 from tasuki.drivers.amqp.settling import records
 
@@ -55,8 +54,7 @@ class Lookups:
                     group.create_task(self._look_up(connection, delivery))
 
     async def _look_up(self, connection: Connection, delivery: Delivery) -> None:
-        received = delivery.received
-        message = identity(delivery.properties, received.id, received.body)
+        received, message = delivery.received, delivery.identity
         known = received.attempt - 1
         found = await records.count(connection, self._queue, message, known)
         received.attempt += found

@@ -13,13 +13,14 @@ their message expire.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Collection
 from typing import Any
 
 from pamqp import commands
 
-from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
 
 EXPIRY_MS = 7 * 24 * 3600 * 1000
 _PATIENCE = 2.0
@@ -33,17 +34,8 @@ def name_of(queue: str, message: bytes, number: int) -> str:
 
 async def count(connection: Connection, queue: str, message: bytes, known: int) -> int:
     """How many failures are recorded beyond the known ones. Raises ClosedError or LateError."""
-    found = 0
-    try:
-        async with connection.borrow() as channel:
-            while True:
-                name = name_of(queue, message, known + found + 1)
-                await channel.ask(commands.Queue.Declare(queue=name, passive=True))
-                found += 1
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-    return found
+    names = (name_of(queue, message, number) for number in itertools.count(known + 1))
+    return len(await up_to_missing(connection, map(passively, names)))
 
 
 async def make(connection: Connection, names: Collection[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from tasuki.drivers.amqp.protocol.envelope import identity
 from tasuki.drivers.amqp.receiving.inbox import Delivery
 
 SLICE = 600.0
@@ -42,7 +41,7 @@ class Resting:
     def resume(self, delivery: Delivery) -> bool:
         """Whether a redelivery is one that rested here; it is handed out, or rests on, as the same."""
         old, due = self._renewed.pop(delivery.consumer, (None, 0.0))
-        if old is None or _identity(old) != _identity(delivery):
+        if old is None or old.identity != delivery.identity:
             return False
         delivery.received.attempt, delivery.received.suspect = old.received.attempt, old.received.suspect
         delivery.records = old.records
@@ -55,11 +54,7 @@ class Resting:
 
     def take(self) -> list[Delivery]:
         """All, which rest no longer."""
-        for timer in self._timers.values():
-            timer.cancel()
-        found = list(self._timers)
-        self._timers.clear()
-        return found
+        return self.take_where(lambda _: True)
 
     def take_where(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Some, which rest no longer."""
@@ -75,8 +70,3 @@ class Resting:
             self._requeue(delivery)
         else:
             self._on_over(delivery)
-
-
-def _identity(delivery: Delivery) -> bytes:
-    received = delivery.received
-    return identity(delivery.properties, received.id, received.body)

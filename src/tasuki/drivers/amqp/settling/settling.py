@@ -44,6 +44,12 @@ class PutOff(NamedTuple):
         """Whether it stays a suspect."""
         return self.delivery.received.suspect and not self.counts
 
+    def copy(self, spec: QueueSpec) -> Parcel:
+        """A copy of its message, to be published."""
+        received = self.delivery.received
+        properties = envelope.copied(self.delivery.properties, received.id, self.failures, suspect=self.is_suspect)
+        return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, self.delay)
+
 
 class Settling:
     """Carries out settlements of the subscriptions of one driver."""
@@ -52,24 +58,22 @@ class Settling:
         self._publishing = publishing
         self._errors = errors
 
-    async def start(self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+    async def start(self, subscription: Subscription, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record failures that count unless the deliveries are settled; returns the stale receipts."""
         held = {receipt: subscription.held[receipt] for receipt in batch if receipt in subscription.held}
         fresh = [delivery for delivery in held.values() if not delivery.is_started]
         for delivery in fresh:
             delivery.is_started = True  # first: the broker may have it recorded and not have said so
-        with self._errors.translating(spec.name):
-            await _record(spec, subscription, fresh)
+        with self._errors.translating(subscription.spec.name):
+            await _record(subscription, fresh)
         return [receipt for receipt in batch if receipt not in held]
 
-    async def settle(
-        self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Settlement]
-    ) -> Sequence[Receipt]:
+    async def settle(self, subscription: Subscription, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Settle all but the stale receipts, and return those. If it fails, the deliveries are still held."""
         stale: list[Receipt] = []
         taken: list[tuple[Settlement, Delivery]] = []
         for settlement in batch:
-            delivery = subscription.take(settlement.receipt)
+            delivery = subscription.held.take(settlement.receipt)
             if delivery is None:
                 stale.append(settlement.receipt)
             else:
@@ -80,29 +84,29 @@ class Settling:
                 subscription.held.update({settlement.receipt: delivery for settlement, delivery in taken})
 
         with OnFailure(undo), subscription.settling([delivery for _, delivery in taken]):
-            done = await self._carry_out(spec, subscription, taken)
+            done = await self._carry_out(subscription, taken)
         await _forget(subscription, done)
         return stale
 
-    async def _carry_out(self, spec: QueueSpec, subscription: Subscription, taken: Taken) -> Sequence[Delivery]:
+    async def _carry_out(self, subscription: Subscription, taken: Taken) -> Sequence[Delivery]:
         """Returns those that are no longer at the broker."""
         done, later, freed, resting = _sorted(subscription, taken)
         if resting:
             with suppress(ClosedError, LateError):  # the count then lives as long as this process
                 counted = [each.delivery for each in resting if each.counts]
-                await _record(spec, subscription, [delivery for delivery in counted if not delivery.is_started])
+                await _record(subscription, [delivery for delivery in counted if not delivery.is_started])
         if later:
-            await self._put_off(spec, later)
+            await self._put_off(subscription.spec, later)
             done += [each.delivery for each in later if each.delivery.is_moved]
             for each in later:
                 if not each.delivery.is_moved:
                     each.delivery.is_counted_here = each.counts
                     resting.append(each)
         if done:
-            with self._errors.translating(spec.name):
+            with self._errors.translating(subscription.spec.name):
                 await subscription.settle([delivery.tag for delivery in done], ())
         uncounted = [each.delivery for each in resting if not each.counts]
-        await self.take_back(spec, subscription, [*freed, *uncounted])
+        await self.take_back(subscription, [*freed, *uncounted])
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
         for each in resting:  # at its place: later messages must not pass it
             subscription.rest(each.delivery, each.delay, counts=each.counts)
@@ -116,24 +120,23 @@ class Settling:
         A broker that is known to take no messages is not asked: it would answer at the deadline only.
         """
         left = [each for each in moves if not each.delivery.is_moved]
-        if not left or self._publishing.is_blocked:
+        if not left or self._publishing.publisher.blocked:
             return
-        parcels = [_copy(spec, each.delivery, each.failures, each.delay, suspect=each.is_suspect) for each in left]
         with suppress(DriverError):
-            fates = await self._publishing.send(spec, parcels)
+            fates = await self._publishing.send(spec, [each.copy(spec) for each in left])
             for each, fate in zip(left, fates, strict=True):
                 each.delivery.is_moved = fate == "stored"
 
-    async def take_back(self, spec: QueueSpec, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
+    async def take_back(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
         """Unrecord starts: of handlers that have not begun after all, or whose process lives; else they count."""
-        names = starts_of(spec, deliveries)
+        names = starts_of(subscription, deliveries)
         with suppress(ClosedError, LateError):
             await records.drop(subscription.connection, names)
         for delivery in deliveries:
             delivery.records -= names
             delivery.is_started = False
 
-    async def hand_back(self, spec: QueueSpec, subscription: Subscription) -> None:
+    async def hand_back(self, subscription: Subscription) -> None:
         """End the consumers, and return unused messages for the next receive: not counted, and first in line.
 
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
@@ -146,16 +149,14 @@ class Settling:
 
         with OnFailure(undo):
             if unused:
-                await self._hand_back(spec, subscription, unused)
+                await self._hand_back(subscription, unused)
 
-    async def _hand_back(self, spec: QueueSpec, subscription: Subscription, unused: Sequence[Delivery]) -> None:
-        if is_quorum(spec) and not self._publishing.is_blocked:
+    async def _hand_back(self, subscription: Subscription, unused: Sequence[Delivery]) -> None:
+        spec, publisher = subscription.spec, self._publishing.publisher
+        if is_quorum(spec) and not publisher.blocked:
             left = [delivery for delivery in unused if not (delivery.is_moved or subscription.must_go_back(delivery))]
-            parcels = [
-                _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
-                for delivery in left
-            ]
-            fates = await self._publishing.send_plainly(parcels) if parcels else []
+            parcels = [PutOff(delivery, 0.0, counts=False).copy(spec) for delivery in left]
+            fates = await publisher.publish(parcels) if parcels else []
             for delivery, fate in zip(left, fates, strict=True):
                 delivery.is_moved = fate == "stored"
         safe = [delivery for delivery in unused if delivery.is_moved]
@@ -187,17 +188,11 @@ def _sorted(
     return done, later, freed, resting
 
 
-def _copy(spec: QueueSpec, delivery: Delivery, failures: int, delay: float, *, suspect: bool) -> Parcel:
-    received = delivery.received
-    properties = envelope.copied(delivery.properties, received.id, failures, suspect=suspect)
-    return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, delay)
-
-
-async def _record(spec: QueueSpec, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
+async def _record(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
     """Record one more failure of each. Raises ClosedError or LateError."""
     if not deliveries:
         return
-    names = {delivery: _next_record(spec, delivery) for delivery in deliveries}
+    names = {delivery: _next_record(subscription, delivery) for delivery in deliveries}
     await records.make(subscription.connection, names.values())
     for delivery, name in names.items():
         delivery.records |= {name}
@@ -211,12 +206,10 @@ async def _forget(subscription: Subscription, deliveries: Iterable[Delivery]) ->
             await records.drop(subscription.connection, names)
 
 
-def starts_of(spec: QueueSpec, deliveries: Iterable[Delivery]) -> set[str]:
+def starts_of(subscription: Subscription, deliveries: Iterable[Delivery]) -> set[str]:
     """The records of those whose handlers have begun."""
-    return {_next_record(spec, delivery) for delivery in deliveries if delivery.is_started}
+    return {_next_record(subscription, delivery) for delivery in deliveries if delivery.is_started}
 
 
-def _next_record(spec: QueueSpec, delivery: Delivery) -> str:
-    received = delivery.received
-    message = envelope.identity(delivery.properties, received.id, received.body)
-    return records.name_of(spec.name, message, received.attempt)
+def _next_record(subscription: Subscription, delivery: Delivery) -> str:
+    return records.name_of(subscription.spec.name, delivery.identity, delivery.received.attempt)

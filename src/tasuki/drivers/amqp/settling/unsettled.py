@@ -16,7 +16,7 @@ _NEXT = 0.05
 
 
 class Unsettled:
-    """Told of every delivery and every settlement of a channel; counts them for the consumers."""
+    """Every delivery and every settlement of a channel is noted here; counts them for the consumers."""
 
     def __init__(self, consumers: Consumers) -> None:
         self._consumers = consumers

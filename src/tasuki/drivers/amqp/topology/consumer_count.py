@@ -21,9 +21,10 @@ from typing import Any
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.faults import INTERNAL_ERROR, NOT_FOUND, ClosedError, LateError
+from tasuki.drivers.amqp.faults import INTERNAL_ERROR, ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
 from tasuki.drivers.amqp.topology import leaderless
 from tasuki.drivers.amqp.topology.queue_arguments import counting_name, presence
 
@@ -155,11 +156,6 @@ class ConsumerCount:
 
     async def count(self, connection: Connection, queue: str) -> int:
         """How many there are in all processes. Raises ClosedError or LateError."""
-        try:
-            async with connection.borrow() as channel:
-                (answer,) = await channel.ask(commands.Queue.Declare(queue=counting_name(queue), passive=True))
-        except ClosedError as error:
-            if error.code != NOT_FOUND:
-                raise
-            return 0  # no consumer was attached, or none since the last ones went
-        return int(answer.consumer_count)
+        answers = await up_to_missing(connection, [passively(counting_name(queue))])
+        # Without that queue: no consumer was attached, or none since the last ones went.
+        return sum(int(answer.consumer_count) for answer in answers)

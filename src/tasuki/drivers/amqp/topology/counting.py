@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from pamqp import commands
-
 from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.existing import passively
 
 IN_TIME = 0.2
 _MOST_TRIES = 5
@@ -37,5 +36,5 @@ async def _ask(channel: Channel, queues: Sequence[str]) -> tuple[list[int], bool
     """The numbers, and whether each 0 is one that a leader has answered."""
     loop = asyncio.get_running_loop()
     asked_at = loop.time()
-    found = await channel.ask(*(commands.Queue.Declare(queue=queue, passive=True) for queue in queues))
+    found = await channel.ask(*map(passively, queues))
     return [int(answer.message_count) for answer in found], loop.time() - asked_at < IN_TIME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 
 from pamqp import commands
 from pamqp.base import Frame as Method
@@ -13,6 +13,7 @@ from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
 from tasuki.drivers.amqp.limits import LONGEST_NAME, parts_of, whole_of
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import are_there, passively, up_to_missing
 from tasuki.drivers.amqp.receiving.consumer_timeout import fitted_to, limited
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import (
@@ -30,7 +31,7 @@ _LOST_AFTER = 1.0
 """Seconds after which a temporary queue that does not answer is taken for lost with its node."""
 
 
-def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
+def check_spec(spec: QueueSpec, known: Container[str], errors: Errors) -> None:
     """Refuse what RabbitMQ cannot keep, and a name that is like a part of a known queue. Raises DriverError."""
     if len(spec.name.encode()) > LONGEST_NAME:
         problem = f"its name is too long for RabbitMQ, with the suffixes of its lanes; use at most {LONGEST_NAME} bytes"
@@ -78,7 +79,9 @@ async def declare_again(
     """
     if spec.temporary:
         await _remake(connection, errors, marks, spec, found)
-    elif (is_quorum(spec) or not has_nodes) and not await are_there(connection, found):
+    elif (is_quorum(spec) or not has_nodes) and not await are_there(
+        connection, *(passively(lane.name) for lane in found)
+    ):
         await declare(connection, errors, marks, spec, found)
 
 
@@ -106,7 +109,7 @@ async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: Qu
     """
     try:
         async with connection.borrow() as channel, asyncio.timeout(_LOST_AFTER):
-            await channel.ask(*(lane.look() for lane in found))
+            await channel.ask(*(passively(lane.name) for lane in found))
     except ClosedError:
         pass  # it was deleted
     except TimeoutError:
@@ -129,13 +132,13 @@ async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     number = await _found_at_once(connection, found)
     if number in {0, len(found)}:
         return list(found[:number])
-    return [found[0], *[lane for lane in found[1:] if await are_there(connection, [lane])]]
+    return [found[0], *[lane for lane in found[1:] if await are_there(connection, passively(lane.name))]]
 
 
 async def _found_at_once(connection: Connection, found: Sequence[Lane]) -> int:
     """How many of the queues there are before the first that is not there: the broker ends the channel at that one."""
     async with connection.borrow() as channel:
-        asked = [asyncio.ensure_future(channel.ask(lane.look())) for lane in found]
+        asked = [asyncio.ensure_future(channel.ask(passively(lane.name))) for lane in found]
         await asyncio.wait(asked)
     refused = [number for number, answer in enumerate(asked) if answer.exception() is not None]
     if not refused:
@@ -156,34 +159,10 @@ async def left_over(connection: Connection, marks: Marks, spec: QueueSpec, defau
     there: list[Lane] = []
     for kind in KINDS:
         if await marks.has(connection, spec.name, kind):
-            others = further_lanes(spec.name, other_lanes(spec, defaults))
-            there += await _first_of(connection, others.get(kind, ()))
+            others = further_lanes(spec.name, other_lanes(spec, defaults)).get(kind, ())
+            answers = await up_to_missing(connection, (passively(lane.name) for lane in others))
+            there += others[: len(answers)]  # they are made in their order
     return limited(there, spec)
-
-
-async def _first_of(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
-    """The queues before the first that is not there; they are made in their order."""
-    there: list[Lane] = []
-    try:
-        async with connection.borrow() as channel:
-            for lane in found:
-                await channel.ask(lane.look())
-                there.append(lane)
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-    return there
-
-
-async def are_there(connection: Connection, found: Sequence[Lane]) -> bool:
-    """Whether the broker has all of the queues. Raises ClosedError or LateError."""
-    try:
-        await _ask(connection, [lane.look() for lane in found])
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-        return False
-    return True
 
 
 async def _ask(connection: Connection, methods: Sequence[Method]) -> None:

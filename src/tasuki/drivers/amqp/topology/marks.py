@@ -17,8 +17,8 @@ from zlib import crc32
 
 from pamqp import commands
 
-from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import are_there
 from tasuki.drivers.amqp.topology.queue_arguments import Kind, Lane, further_lanes
 
 NAME = "tasuki.lanes"
@@ -66,16 +66,6 @@ class Marks:
     async def _is_present(self, connection: Connection, name: str) -> bool:
         async with self._turns.setdefault(name, asyncio.Lock()):
             if name not in self._present and name not in self._absent:
-                (self._present if await _is_there(connection, name) else self._absent).add(name)
+                is_there = await are_there(connection, commands.Exchange.Declare(exchange=name, passive=True))
+                (self._present if is_there else self._absent).add(name)
         return name in self._present
-
-
-async def _is_there(connection: Connection, name: str) -> bool:
-    try:
-        async with connection.borrow() as channel:
-            await channel.ask(commands.Exchange.Declare(exchange=name, passive=True))
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-        return False
-    return True

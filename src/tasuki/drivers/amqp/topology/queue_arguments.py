@@ -5,12 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.limits import HIGHEST, MOST_PARTITIONS
+from tasuki.drivers.amqp.limits import MOST_PARTITIONS
+from tasuki.drivers.toolkit.bounds import MAX_PRIORITY
 
 DELIVERY_LIMIT = 100_000
 """Returns after which a quorum queue gives a message up: far above any ``max_attempts``; never the broker's own limit
@@ -32,7 +33,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class Defaults:
     """The driver's defaults for its queues, in seconds."""
 
-    message_ttl: float | None = None
     queue_ttl: float | None = None
     queue_expiry: float | None = None
 
@@ -63,14 +63,17 @@ class Lane:
             arguments=dict(self.arguments),
         )
 
-    def look(self) -> commands.Queue.Declare:
-        """What asks for its counts."""
-        return commands.Queue.Declare(queue=self.name, passive=True)
-
     def shown(self) -> str:
         """Its properties and arguments for people."""
         flags = [name for name in ("durable", "exclusive", "auto_delete") if getattr(self, name)]
         return ", ".join([*flags, *(f"{key}={value!r}" for key, value in sorted(self.arguments.items()))])
+
+
+class KnownQueue(NamedTuple):
+    """A queue of ours, and its queues at the broker."""
+
+    spec: QueueSpec
+    lanes: Sequence[Lane]
 
 
 def is_quorum(spec: QueueSpec) -> bool:
@@ -84,7 +87,7 @@ def is_quorum(spec: QueueSpec) -> bool:
 def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     """The queues of a queue: its own first, one for what comes back unused, and one for each priority above 0."""
     options = spec.options
-    found = [_lane(spec, defaults, spec.name, is_returned=False)]
+    found = [_lane(spec, defaults, spec.name)]
     if is_quorum(spec):
         found.append(Lane(return_lane(spec), True, _quorum(options, {})))
     elif is_bounded(spec):
@@ -92,7 +95,7 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
         own = {key: value for key, value in found[0].arguments.items() if key not in bounds}
         found.append(replace(found[0], name=return_lane(spec), is_returned=True, arguments=own))
     if spec.priorities and is_quorum(spec):
-        found += [_lane(spec, defaults, priority_lane(spec.name, p), is_returned=False) for p in range(1, HIGHEST + 1)]
+        found += [_lane(spec, defaults, priority_lane(spec.name, p)) for p in range(1, MAX_PRIORITY + 1)]
     if spec.ordering == "key":
         alone = {"x-single-active-consumer": True}
         names = (f"{spec.name}.k{number}" for number in range(_partitions(spec)))
@@ -136,7 +139,7 @@ def _partitions(spec: QueueSpec) -> int:
 
 def priority_lane(queue: str, priority: int) -> str:
     """The lane of messages with a priority."""
-    return f"{queue}.p{min(priority, HIGHEST)}" if priority > 0 else queue
+    return f"{queue}.p{min(priority, MAX_PRIORITY)}" if priority > 0 else queue
 
 
 def return_lane(spec: QueueSpec) -> str:
@@ -181,7 +184,7 @@ def given_up() -> commands.Queue.Declare:
     return commands.Queue.Declare(queue=GIVEN_UP, durable=True, arguments={"x-queue-type": "quorum"})
 
 
-def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) -> Lane:
+def _lane(spec: QueueSpec, defaults: Defaults, name: str) -> Lane:
     options = spec.options
     own: dict[str, Any] = {}
     _milliseconds(own, "x-message-ttl", options.get("message_ttl") or defaults.queue_ttl)
@@ -194,15 +197,15 @@ def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) 
     if options.get("single_active_consumer"):
         own["x-single-active-consumer"] = True
     if is_quorum(spec):
-        return Lane(name, is_returned, _quorum(options, own))
+        return Lane(name, False, _quorum(options, own))
     if spec.priorities:
-        own["x-max-priority"] = HIGHEST
+        own["x-max-priority"] = MAX_PRIORITY
     own |= {"x-queue-type": "classic", "x-overflow": "reject-publish"}
     if options.get("dead_letter_exchange") is not None:
         own |= _dead_letters(options)
     return Lane(
         name,
-        is_returned,
+        False,
         own,
         durable=options.get("durable", True),
         exclusive=options.get("exclusive", False),

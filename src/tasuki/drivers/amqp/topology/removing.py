@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pamqp import commands
 
+from tasuki.drivers.amqp.delays import delay_removal
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, counting_name
@@ -23,13 +24,12 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
     """
     async with session.turn(queue):
         connection = await session.link.get()
-        removed = await session.delay_removal.run(connection, {lane.name for lane in lanes})
+        removed = await delay_removal.remove(connection, {lane.name for lane in lanes}, session.sweeping)
         session.publishing.forget(queue)
         async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
         removed += sum(int(answer.message_count) for answer in answers)
-        subscription = session.subscriptions.get(queue)
-        if subscription is not None and subscription.ended is None:
+        if (subscription := session.live(queue)) is not None:
             removed += await _empty(subscription)
         return removed
 
@@ -60,7 +60,7 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
             await turn.give_up()
         connection = await session.link.get()
         if is_swept:
-            await session.delay_removal.run(connection, {lane.name for lane in lanes})
+            await delay_removal.remove(connection, {lane.name for lane in lanes}, session.sweeping)
         names = [*(lane.name for lane in lanes), counting_name(queue), active_queue_name(queue)]
         async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))

@@ -38,7 +38,7 @@ class Client(NATSClient):
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""
         if not self.is_connected or self._transport is None:
-            raise nats.errors.ConnectionClosedError
+            raise ConnectionError("connection closed")
         self._transport.write(data)
 
     async def end(self) -> None:

@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
-
-import nats.errors
-from nats.nuid import NUID
+from typing import TYPE_CHECKING, Any
 
 from tasuki.drivers.nats.failures import denied, lost, unconnected
-from tasuki.drivers.nats.protocol.client import Client
-from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating
+from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating, frame, frames
 from tasuki.drivers.nats.protocol.pulse import Pulse
-from tasuki.drivers.nats.protocol.wire import frame, frames
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 from tasuki.system.on_failure import OnFailure
+
+if TYPE_CHECKING:
+    from tasuki.drivers.nats.protocol.client import Client
 
 _log = logging.getLogger("tasuki.driver.nats")
 
@@ -87,7 +87,7 @@ class Connection:
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
         self._subscriptions = count(3)
-        self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), bytes(NUID().next()))
+        self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), secrets.token_hex(11).encode())
         self._problem: DriverError | None = None
 
     @property
@@ -112,6 +112,10 @@ class Connection:
         raise problem or lost("no servers are given", driver=self.address.driver)
 
     async def _connect(self, server: str) -> None:
+        import nats.errors  # here and not above: all modules can be imported without the client
+
+        from tasuki.drivers.nats.protocol.client import Client
+
         must_encrypt = "tls" in self.address.options or server.startswith("tls://")
         client = Client(self._route, self._heard, must_encrypt=must_encrypt)
 
@@ -138,7 +142,7 @@ class Connection:
                     **self.address.options,
                 )
                 self._connected(client, server)
-        except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
+        except (OSError, ValueError, nats.errors.Error) as error:
             raise unconnected(error, server, driver=self.address.driver) from error
 
     def _connected(self, client: Client, server: str) -> None:
@@ -186,7 +190,7 @@ class Connection:
             self._pulse.is_awaited = True
         try:
             self._client.write(frames)
-        except (OSError, nats.errors.Error, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise lost(error, driver=self.address.driver) from error
 
     def subscribe(self) -> int:
@@ -282,10 +286,8 @@ class Connection:
 
     def _repeat(self, before: bytes, requests: Sequence[tuple[str, bytes]], inbox: bytes, exchange: Exchange) -> None:
         again = (frame(*requests[index], f"{inbox.decode()}{index}") for index in exchange.unanswered())
-        try:
+        with suppress(DriverError):  # it was lost, and the exchange knows that
             self.send(before + b"".join(again))
-        except DriverError:
-            pass  # it was lost, and the exchange has heard of it
 
     def _overdue(self, exchange: Exchange, seconds: float) -> None:
         """The connection may be well: a stream without a leader does not answer."""

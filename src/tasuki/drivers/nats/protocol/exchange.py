@@ -7,7 +7,7 @@ when it comes twice is sent again while nothing is answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tasuki.errors import DriverError
 
@@ -42,6 +42,12 @@ class Exchange:
         if not self.done.done():
             self.done.set_result(None)
 
+    def check(self, queue: str = "") -> None:
+        """Raise the problem, if there is one; ``queue``: what the requests were about."""
+        if self.problem is not None:
+            self.problem.queue = queue
+            raise self.problem
+
     def unanswered(self) -> list[int]:
         """The places of requests that nothing came for."""
         return [index for index, answer in enumerate(self.answers) if answer is None]
@@ -61,12 +67,28 @@ class Repeating:
         self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(REPEATED_AFTER, self._look)
+        self._timer = asyncio.get_running_loop().call_later(REPEATED_AFTER, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._exchange.done.done():
             return
         if self._left == self._exchange.left:
             self._send(self._exchange)
         self._left = self._exchange.left
         self._wait()
+
+
+def frames(requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes], inbox: bytes) -> Iterator[bytes]:
+    """Requests as they are written; each is answered to its own number below the inbox."""
+    for index, (subject, data) in enumerate(requests):
+        if headers and headers[index]:
+            head = headers[index]
+            sizes = b"%d %d" % (len(head), len(head) + len(data))
+            yield b"HPUB %b %b%d %b\r\n%b%b\r\n" % (subject.encode(), inbox, index, sizes, head, data)
+        else:
+            yield b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox, index, len(data), data)
+
+
+def frame(subject: str, data: bytes, reply: str = "") -> bytes:
+    """One message as it is written."""
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)

@@ -1,4 +1,4 @@
-"""Wire: NATS' lines in both directions, many messages at a time.
+"""Wire: NATS' lines as they come, many messages at a time.
 
 The client reads each message with several patterns and moves its whole buffer for each; here a chunk is cut where it
 lies. The other lines (INFO, PING, errors) go on to the client. Bytes that are none of NATS' lines end in one
@@ -7,7 +7,7 @@ ProtocolError: any other exception would end the client's reading without a word
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from nats.errors import ProtocolError
@@ -91,19 +91,3 @@ class Reader(Parser):
             headers = data[start : start + head] if head else None
             self._route_message(subject, reply, data[start + head : start + size], headers)
         return start + size + 2
-
-
-def frames(requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes], inbox: bytes) -> Iterator[bytes]:
-    """Requests as they are written; each is answered to its own number below the inbox."""
-    for index, (subject, data) in enumerate(requests):
-        if headers and headers[index]:
-            head = headers[index]
-            sizes = b"%d %d" % (len(head), len(head) + len(data))
-            yield b"HPUB %b %b%d %b\r\n%b%b\r\n" % (subject.encode(), inbox, index, sizes, head, data)
-        else:
-            yield b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox, index, len(data), data)
-
-
-def frame(subject: str, data: bytes, reply: str = "") -> bytes:
-    """One message as it is written."""
-    return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)

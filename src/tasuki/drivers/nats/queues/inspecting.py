@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth
 from tasuki.drivers.nats.envelope import unpack
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
@@ -49,7 +48,7 @@ class Inspector:
             (f"STREAM.INFO.{self._queue.stream}", {}),
             *map(self._consumer, lanes),
         )
-        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        hidden = await self._queue.records.hidden(self._connection, self._clock.time())
         attached, elsewhere = await self._consumer_count.count(self._connection, self._name)
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
@@ -63,7 +62,7 @@ class Inspector:
 
     async def peek(self, limit: int, after: int) -> list[Message]:
         """Ready messages in their order, then hidden ones by their time."""
-        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        hidden = await self._queue.records.hidden(self._connection, self._clock.time())
         wanted = limit + after
         found = await self._ready(wanted, {note.sequence for note in hidden})
         if len(found) < wanted:
@@ -138,4 +137,4 @@ def _stored(answer: Answer) -> Stored | None:
     message = answer.get("message")
     if not message:
         return None
-    return Stored(int(message["seq"]), base64.b64decode(message.get("data", "")), str(message["time"]))
+    return Stored(int(message["seq"]), data_of(message), str(message["time"]))

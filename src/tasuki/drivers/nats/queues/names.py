@@ -40,11 +40,11 @@ class Names:
         if not _PREFIX.fullmatch(prefix):
             raise UnsupportedError(f"stream_prefix {prefix[:80]!r}: use letters, digits, '_' and '-', at most 64")
         self.prefix = prefix
-        self.book = f"{prefix}+=book"
+        self.records_stream = f"{prefix}+=book"
         """The stream of what the driver itself keeps; no token begins like that."""
-        self.book_subjects = f"{prefix}.b.>"
+        self.record_subjects = f"{prefix}.b.>"
         self.layout = f"{prefix}.b.v"
-        """Where the book has the layout of all streams of the prefix."""
+        """Where the records have the layout of all streams of the prefix."""
 
     def stream(self, queue: str) -> str:
         """The stream of a queue. Raises UnsupportedError if the name is too long for the server."""
@@ -66,15 +66,15 @@ class Names:
         return f"{self.prefix}.{'*' if ever_ordered else 'q'}.{token_of(queue)}.{lane}"
 
     def returned(self, queue: str, epoch: str, sequence: int | str, *rest: int | str) -> str:
-        """Where the book notes what became of a message; ``>`` and ``*`` stand for any."""
+        """Where the notes on what became of a message are; ``>`` and ``*`` stand for any."""
         return ".".join(map(str, (self.prefix, "b", "r", token_of(queue), epoch, sequence, *rest)))
 
     def attached(self, queue: str, who: str) -> str:
-        """Where the book notes the consumers of a process."""
+        """Where a process reports its consumers."""
         return f"{self.prefix}.b.c.{token_of(queue)}.{who}"
 
     def temporary(self, queue: str) -> str:
-        """Where the book notes that a temporary queue is wanted; ``*`` for all."""
+        """Where the sign of life of a temporary queue is; ``*`` for all."""
         return f"{self.prefix}.b.t.{queue if queue == '*' else token_of(queue)}"
 
     def ids_stream(self, queue: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Durability, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Durability, QueueSpec, Received
 from tasuki.drivers.nats.durability import level
 from tasuki.drivers.nats.protocol.api import Answer
 from tasuki.drivers.nats.protocol.connection import Connection
@@ -17,7 +17,7 @@ from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.holding import Holding
-from tasuki.drivers.nats.receiving.pull_requests import Arrival, PullRequests
+from tasuki.drivers.nats.receiving.pull_requests import PullRequests
 from tasuki.drivers.nats.receiving.removing import remove
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.side_records import SideRecords
@@ -58,20 +58,21 @@ class OpenQueue:
         self.stream = names.stream(spec.name)
         self.epoch = epoch_of(info)
         """Tells the stream from earlier ones of this name."""
-        self.book = SideRecords(names, spec.name, self.epoch)
+        self.records = SideRecords(names, spec.name, self.epoch)
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
-        book, table, tasks = self.book, self.table, self._tasks
-        self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
-        self._holding = Holding(self._unknown, self._remove, book, table, self._admission, tasks, clock)
+        records, table, tasks = self.records, self.table, self._tasks
+        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect)
+        self.holding = Holding(self._unknown, self._remove, records, table, tasks, clock)
+        self.give_back = self._admission.give_back
         self.pulls = PullRequests(self.stream, self.give_back, count)
         self.is_missing = False
         """Whether its stream is known to be gone."""
         self.is_outdated = False
-        """Whether its stream was changed since it was looked at."""
-        self.looked_on: Connection | None = None
-        """The connection on which its stream was looked at."""
-        self.looked_at = 0.0
+        """Whether its stream was changed since it was inspected."""
+        self.inspected_on: Connection | None = None
+        """The connection on which its stream was inspected."""
+        self.inspected_at = 0.0
         self.learn(spec, info)
 
     def learn(self, spec: QueueSpec, info: Answer) -> None:
@@ -79,7 +80,7 @@ class OpenQueue:
         config = info["config"]
         self._storage, self._replicas = str(config["storage"]), int(config.get("num_replicas", 1))
         self.spec, self.plan = spec_in(info, spec), plan_in(config.get("metadata"))
-        self.ids = DedupIds(self._names, spec.name, self._storage, self._replicas) if self.spec.dedup_window else None
+        self.ids = DedupIds(self._names, spec.name) if self.spec.dedup_window else None
         """The ids of its ``dedup_window``, if it has one."""
         self.table.lease = self.spec.lease
         self.pulls.use(self.plan.lanes())
@@ -110,18 +111,6 @@ class OpenQueue:
             if received or loop.time() >= until or not arrivals:
                 return received
 
-    async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
-        """Note that the handlers of these deliveries begin."""
-        return await self._holding.start(connection, batch)
-
-    async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
-        """End deliveries; carried out even if the caller is cancelled."""
-        return await self._holding.settle(connection, batch)
-
-    async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
-        """Renew leases; on whichever loop the connection is."""
-        return await self._holding.extend(connection, batch, lease)
-
     async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
         """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""
         self.pulls.is_doubtful = True
@@ -134,10 +123,6 @@ class OpenQueue:
         gone = await remove(connection, self.spec.name, self.stream, receipts)
         return {each.receipt for each in held if each.sequence in gone}
 
-    async def give_back(self, arrivals: Sequence[Arrival]) -> None:
-        """Return messages that no receive took."""
-        await self._admission.give_back(arrivals)
-
     async def leave(self) -> None:
         """Receive no more; held messages can still be settled."""
         if left := await self.pulls.close():
@@ -149,7 +134,7 @@ class OpenQueue:
         await self._tasks.wait()
         if connection is not None and left:
             await self.give_back(left)
-        await self._holding.close(connection)
+        await self.holding.close(connection)
 
     @property
     def is_idle(self) -> bool:

@@ -7,7 +7,7 @@ messages are taken as a worker takes them, and acked.
 from __future__ import annotations
 
 from tasuki.clock import Clock
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
@@ -49,18 +49,18 @@ class Purging:
 
     async def _purge_hidden(self) -> int:
         """What waits for its time is known to the consumer, so it must hear of it: an ack with the receipt of then."""
-        notes = await self._queue.book.hidden(self._connection, self._clock.time())
+        notes = await self._queue.records.hidden(self._connection, self._clock.time())
         sequences = [note.sequence for note in notes if note.sequence <= self._last]
-        receipts = await self._queue.book.receipts(self._connection, sequences)
+        receipts = await self._queue.records.receipts(self._connection, sequences)
         signs = [(receipt.split(".")[-6], receipt, ACK) for receipt in receipts.values() if receipt]
         await confirmed(self._connection, signs)
-        await self._queue.book.erase(self._connection, sequences)
+        await self._queue.records.erase(self._connection, sequences)
         return len(signs)
 
     async def _purge_lane(self, lane: Lane) -> int:
         """All of it at once: no process holds any of it, or did when the purge began."""
-        fields = {"filter": self._filter(lane), "seq": self._last + 1}
-        (answer,) = await demand(self._connection, self._name, (f"STREAM.PURGE.{self._queue.stream}", fields))
+        request = erasing(self._queue.stream, self._filter(lane), up_to=self._last)
+        (answer,) = await demand(self._connection, self._name, request)
         return int(answer.get("purged", 0))
 
     async def _purge_rest(self, lane: Lane, state: Answer) -> int:
@@ -78,7 +78,7 @@ class Purging:
             await confirmed(self._connection, [(each.parts.consumer, each.receipt, ACK) for each in ours])
             removed, left = removed + len(ours), left - len(ours)
             noted = [arrival.parts.sequence for arrival in ours if arrival.parts.delivered > 1]
-            await self._queue.book.erase(self._connection, noted)
+            await self._queue.records.erase(self._connection, noted)
         if later:
             await self._queue.give_back(later)
         return removed

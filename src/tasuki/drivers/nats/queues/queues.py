@@ -1,30 +1,30 @@
-"""Queues: which queues this process knows, and what it has open of each; made, looked at, and forgotten here."""
+"""Queues: what this process has open of each queue that it knows; made, inspected, and forgotten here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.api import Answer, ask
+from tasuki.drivers.nats.protocol.api import Answer, demand
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_book, make_queue
+from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_queue, make_records_stream
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
-from tasuki.drivers.toolkit.guard import not_declared
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import QueueConflictError, QueueNotFoundError
 
 Connect = Callable[[], Awaitable[Connection]]
 
-LOOK_EVERY = 10.0
-"""Seconds after which a queue is looked at again, for a server that does not let us hear of changes."""
+INSPECTED_EVERY = 10.0
+"""Seconds after which a queue is inspected again, for a server that does not report changes to us."""
 _COST = 4
 """How many other requests one such check costs; with many queues it is rarer than they are."""
 
@@ -34,6 +34,7 @@ class Queues:
 
     Args:
         driver: its name, for errors.
+        known: the queues of the driver.
         names: of streams and subjects.
         storage: for new streams.
         temporary: keeps temporary queues alive.
@@ -43,31 +44,20 @@ class Queues:
     def __init__(
         self,
         driver: str,
+        known: KnownQueues[QueueSpec],
         names: Names,
         storage: Storage,
         temporary: Temporary,
         clock: Clock,
     ) -> None:
         self._driver = driver
+        self._known = known
         self._names = names
         self._storage = storage
         self._temporary = temporary
         self._clock = clock
         self._connect: Connect
-        self.declared: dict[str, QueueSpec] = {}
-        self._inspected: dict[str, QueueSpec] = {}
-        self._open: dict[str, OpenQueue] = {}
-        self._left: dict[str, OpenQueue] = {}
-        """Undeclared queues of which something is still held."""
-        self._by_stream: dict[str, OpenQueue] = {}
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._book_on: Connection | None = None
-
-    def forget_all(self) -> list[OpenQueue]:
-        """Forget all open queues, and return them."""
-        found = [*self._open.values(), *self._left.values()]
-        self._open, self._left = {}, {}
-        return found
+        self.reset()
 
     def begin(self, connect: Connect) -> None:
         """The driver opens; ``connect`` gives the connection in use, until its close is done."""
@@ -76,15 +66,18 @@ class Queues:
 
     def reset(self) -> None:
         """Nothing is on its way in any more, as after a close and in a child process."""
-        self._open, self._left, self._by_stream, self._locks = {}, {}, {}, {}
-        self._book_on = None
+        self._open: dict[str, OpenQueue] = {}
+        self._left: dict[str, OpenQueue] = {}
+        """Undeclared queues of which something is still held."""
+        self._by_stream: dict[str, OpenQueue] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._records_made_on: Connection | None = None
 
-    def spec(self, queue: str) -> QueueSpec:
-        """As it was given. Raises QueueNotFoundError for a queue that is not known here."""
-        spec = self.declared.get(queue) or self._inspected.get(queue)
-        if spec is None:
-            raise not_declared(self._driver, queue)
-        return spec
+    def forget_all(self) -> list[OpenQueue]:
+        """Forget all open queues, and return them."""
+        found = [*self._open.values(), *self._left.values()]
+        self._open, self._left = {}, {}
+        return found
 
     def found(self, queue: str) -> OpenQueue | None:
         """The open queue of this name, also if it is not declared any more."""
@@ -96,58 +89,56 @@ class Queues:
 
     async def ready(self, queue: str, connection: Connection, *, is_publishing: bool = False) -> OpenQueue:
         """The queue with its stream, made where that is allowed. Raises QueueNotFoundError where it is gone."""
-        spec = self.spec(queue)
+        spec = self._known.get(queue)
         found = self._open.get(queue)
         if found is None or found.is_missing:
             # A publish does not make a temporary queue: no process would ever read it.
-            if queue in self.declared and not (is_publishing and spec.temporary):
+            if self._known.is_declared(queue) and not (is_publishing and spec.temporary):
                 found = await self._make(spec, connection)
             else:
-                found = await self._look(spec, connection)
+                found = await self._inspect(spec, connection)
         elif (
             found.is_outdated
-            or found.looked_on is not connection
-            or found.looked_at + paced(LOOK_EVERY, _COST * len(self._open)) < asyncio.get_running_loop().time()
+            or found.inspected_on is not connection
+            or found.inspected_at + paced(INSPECTED_EVERY, _COST * len(self._open)) < asyncio.get_running_loop().time()
         ):
-            found = await self._look(spec, connection)
+            found = await self._inspect(spec, connection)
         if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
-        if found.book.is_missing and queue in self.declared:
-            await make_book(connection, self._names, self._storage)
-            found.book.is_missing = False
+        if found.records.is_missing and self._known.is_declared(queue):
+            await make_records_stream(connection, self._names, self._storage)
+            found.records.is_missing = False
         return found
 
     async def declare(self, spec: QueueSpec, connection: Connection | None) -> None:
         """Make it; without a connection it is recorded only."""
         self._names.stream(spec.name)  # a name that cannot be is refused before it is recorded
-        before = self.declared.get(spec.name)
-        self.declared[spec.name] = spec
+        before = self._known.find(spec.name) if self._known.is_declared(spec.name) else None
+        self._known.declare(spec.name, spec)
         if connection is None:
             return
         try:
             await self._make(spec, connection)
         except QueueConflictError:
             if before is not None:
-                self.declared[spec.name] = before
+                self._known.declare(spec.name, before)
             raise
-        self._inspected.pop(spec.name, None)
 
     async def inspect(self, spec: QueueSpec, connection: Connection) -> QueueSpec:
         """Know it as it stands; returns the options in force."""
         self._names.stream(spec.name)
-        found = await self._look(self.declared.get(spec.name, spec), connection)
-        if spec.name not in self.declared:
-            self._inspected[spec.name] = spec
+        declared = self._known.find(spec.name) if self._known.is_declared(spec.name) else None
+        found = await self._inspect(declared or spec, connection)
+        self._known.inspect(spec.name, spec)
         return found.spec
 
     async def undeclare(self, queue: str) -> None:
         """Forget it; held messages can still be settled."""
-        for known in (self.declared, self._inspected):
-            known.pop(queue, None)
+        self._known.forget(queue)
         found = self._open.pop(queue, None)
         if found is not None:
             self._left[queue] = found
-            async with self._one_at_a_time(queue):
+            async with self._lock(queue):
                 await found.leave()
             if self._by_stream.get(found.stream) is found:
                 del self._by_stream[found.stream]
@@ -158,56 +149,50 @@ class Queues:
         for name in [name for name, found in self._left.items() if found.is_idle]:
             del self._left[name]
 
-    def drop(self, queue: str) -> OpenQueue | None:
-        """Forget a queue that is being deleted, so that no receive returns to it, and no verb makes it again."""
-        for known in (self.declared, self._inspected):
-            known.pop(queue, None)
+    def drop(self, queue: str) -> None:
+        """Let go of a queue that is being deleted, so that no receive returns to it."""
         found = self._open.pop(queue, None)
         if found is not None:
             self._by_stream.pop(found.stream, None)
-        return found
 
     async def restore(self, found: OpenQueue, connection: Connection) -> OpenQueue:
         """Find out why a consumer is silent: make missing parts, and wait for a leader. Raises QueueNotFoundError."""
         queue = found.spec.name
         lanes = [lane.name for lane in found.plan.lanes()]
         if None in (await delivered_up_to(connection, queue, found.stream, lanes)).values():
-            found = await self._look(self.spec(queue), connection)
-            if queue not in self.declared:
+            found = await self._inspect(self._known.get(queue), connection)
+            if not self._known.is_declared(queue):
                 raise found.gone("only its consumers are gone; declare the queue to have them made")
             # With the options in force: another process may have declared it since we did.
             found = await self._make(found.spec, connection)
         found.pulls.is_doubtful = False
         return found
 
-    async def _look(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
+    async def _inspect(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Learn what the stream says now."""
         stream = self._names.stream(spec.name)
-        (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
-        if is_stream_missing(info.get("error")):
+        (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
+        if "error" in info:
             found = self._open.get(spec.name)
             if found is None:
                 problem = f"queue {spec.name!r} is not at the server of driver {self._driver!r}; declare it first"
                 raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
             found.is_missing = True
             raise found.gone()
-        if error := info.get("error"):
-            raise refusal(error, driver=self._driver, queue=spec.name)
-        async with self._one_at_a_time(spec.name):
+        async with self._lock(spec.name):
             return await self._adopt(spec, info, connection)
 
     async def _make(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Make the stream what the spec says; one at a time for each queue."""
-        async with self._one_at_a_time(spec.name):
-            if self._book_on is not connection:
-                await make_book(connection, self._names, self._storage)
-                self._book_on = connection
+        async with self._lock(spec.name):
+            if self._records_made_on is not connection:
+                await make_records_stream(connection, self._names, self._storage)
+                self._records_made_on = connection
             if spec.temporary:  # first: a stream without the note would never be removed
                 await self._temporary.keep(connection, [spec.name])
             info = await make_queue(connection, self._names, spec, self._storage)
             if spec.dedup_window:
-                ids = DedupIds(self._names, spec.name, self._storage.kind, self._storage.replicas)
-                await ids.make(connection, spec.dedup_window)
+                await DedupIds(self._names, spec.name).make(connection, spec.dedup_window, self._storage)
             made = await self._adopt(spec, info, connection)
             made.consumers_made()
             return made
@@ -230,43 +215,30 @@ class Queues:
             made.learn(spec, info)
         else:
             self._open[spec.name] = self._by_stream[made.stream] = made
-        made.looked_on, made.looked_at = connection, asyncio.get_running_loop().time()
+        made.inspected_on, made.inspected_at = connection, asyncio.get_running_loop().time()
         if found is not None and made is not found:  # held messages went with the earlier stream
             await found.close(None)
         return made
 
-    @asynccontextmanager
-    async def _one_at_a_time(self, queue: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(queue, (asyncio.Lock(), 0))
-        self._locks[queue] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.get(queue, (lock, 1))
-            if users > 1:
-                self._locks[queue] = lock, users - 1
-            else:
-                self._locks.pop(queue, None)
+    def _lock(self, queue: str) -> asyncio.Lock:
+        """Held while a queue is made or changed here; it is there as long as it is used."""
+        return self._locks.setdefault(queue, asyncio.Lock())
 
     def delivered(self, receipt: str, data: bytes) -> None:
         """A message came in."""
         parts = read(receipt)
-        queue = self._by_stream.get(parts.stream) if parts is not None else None
-        if parts is not None and queue is not None:
+        if parts is not None and (queue := self._by_stream.get(parts.stream)) is not None:
             queue.pulls.arrived(receipt, parts, data)
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
         _, stream, lane, number = token.rsplit(".", 3)
-        queue = self._by_stream.get(stream)
-        if queue is not None:
+        if (queue := self._by_stream.get(stream)) is not None:
             queue.pulls.ended(lane, number, status)
 
     def changed(self, stream: str) -> None:
         """The server says that a stream has other options."""
-        queue = self._by_stream.get(stream)
-        if queue is not None:
+        if (queue := self._by_stream.get(stream)) is not None:
             queue.changed()
 
     def lost(self) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.layout import bring_up_to_date
-from tasuki.errors import DriverError, QueueConflictError
+from tasuki.errors import QueueConflictError
 
 _TEMPORARY = "tasuki.temporary"
 _LEASE = "tasuki.lease"
@@ -40,11 +40,11 @@ class Storage:
     replicas: int
 
 
-async def make_book(connection: Connection, names: Names, storage: Storage) -> None:
+async def make_records_stream(connection: Connection, names: Names, storage: Storage) -> None:
     """The stream of what the driver notes itself: the last word on each subject; and our layout in it."""
     config = {
-        "name": names.book,
-        "subjects": [names.book_subjects],
+        "name": names.records_stream,
+        "subjects": [names.record_subjects],
         "retention": "limits",
         "max_msgs_per_subject": 1,
         "discard": "old",
@@ -52,11 +52,9 @@ async def make_book(connection: Connection, names: Names, storage: Storage) -> N
         "num_replicas": storage.replicas,
         "description": "Tasuki: returned deliveries, and attached consumers",
     }
-    (answer,) = await ask(connection, "", [(f"STREAM.INFO.{names.book}", {})])
-    if is_stream_missing(answer.get("error")):
-        await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
-    elif error := answer.get("error"):
-        raise refusal(error, driver=connection.address.driver, queue="")
+    (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.records_stream}", {}), unless=is_stream_missing)
+    if "error" in answer:
+        await demand(connection, "", (f"STREAM.CREATE.{names.records_stream}", config))
     await bring_up_to_date(connection, names)
 
 
@@ -67,12 +65,9 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         QueueConflictError: the stream holds messages that the new options cannot be kept for.
     """
     stream = names.stream(spec.name)
-    (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
-    error = info.get("error")
-    if error and not is_stream_missing(error):
-        raise refusal(error, driver=connection.address.driver, queue=spec.name)
+    (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
     plan = plan_of(spec)
-    if error:
+    if "error" in info:
         config = stream_config(names, spec, plan, storage)
         (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
     else:
@@ -97,14 +92,12 @@ async def delivered_up_to(
     Waits for one that is there and has no leader just now.
     """
     asked = sorted(lanes)
-    answers = await ask(connection, queue, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked])
-    found: dict[str, int | None] = {}
-    for lane, answer in zip(asked, answers, strict=True):
-        error = answer.get("error")
-        if error and not is_missing(error):
-            raise refusal(error, driver=connection.address.driver, queue=queue)
-        found[lane] = None if error else int(answer["delivered"]["stream_seq"])
-    return found
+    requests: list[Request] = [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked]
+    answers = await demand(connection, queue, *requests, unless=is_missing)
+    return {
+        lane: None if "error" in answer else int(answer["delivered"]["stream_seq"])
+        for lane, answer in zip(asked, answers, strict=True)
+    }
 
 
 def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:
@@ -221,7 +214,11 @@ async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, o
         stream = names.stream(spec.name)
         (info,) = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{PLAIN}", {})])
         if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
-            raise _unordered(driver, spec.name)
+            problem = (
+                f"queue {spec.name!r} holds messages that were published without order per key: let them be consumed, "
+                "or purge them, before it is declared with ordering: key"
+            )
+            raise QueueConflictError(problem, driver=driver, queue=spec.name)
     return merged(old, new)
 
 
@@ -233,14 +230,6 @@ def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str,
             f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
         )
         raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
-
-
-def _unordered(driver: str, queue: str) -> DriverError:
-    problem = (
-        f"queue {queue!r} holds messages that were published without order per key: let them be consumed, or purge "
-        "them, before it is declared with ordering: key"
-    )
-    return QueueConflictError(problem, driver=driver, queue=queue)
 
 
 def pull(batch: int, *, expires: float, is_waiting: bool) -> bytes:

@@ -1,9 +1,10 @@
-"""Admission: messages that came in become deliveries: with what the book says of them, and not before their time."""
+"""Admission: messages that came in become deliveries: with what the records say of them, and not before their time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
@@ -29,9 +30,9 @@ class Admission:
     Args:
         queue: its name.
         stream: its stream.
-        book: its notes.
+        records: its notes.
         table: takes the deliveries that begin.
-        tasks: runs reads of the book to their end.
+        tasks: runs reads of the records to their end.
         clock: the time.
         connect: gives the connection in use.
     """
@@ -40,7 +41,7 @@ class Admission:
         self,
         queue: str,
         stream: str,
-        book: SideRecords,
+        records: SideRecords,
         table: Table,
         tasks: Tasks,
         clock: Clock,
@@ -48,7 +49,7 @@ class Admission:
     ) -> None:
         self._queue = queue
         self._stream = stream
-        self._book = book
+        self._records = records
         self._table = table
         self._tasks = tasks
         self._clock = clock
@@ -64,12 +65,12 @@ class Admission:
         """Which messages have a note: a server that died, and a consumer made again, may have forgotten deliveries."""
         if self._recalled_on is connection:
             return
-        notes = await self._book.notes(connection)
+        notes = await self._records.notes(connection)
         (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
         first = int(info.get("state", {}).get("first_seq", 0))
         self._noted = notes.keys()
         self._recalled_on = connection
-        await self.erase(connection, [number for number in notes if number < first][:_CLEANED])
+        await self._records.erase(connection, [number for number in notes if number < first][:_CLEANED])
 
     async def admit(
         self, connection: Connection, arrivals: Sequence[Arrival], put_back: Callable[[Sequence[Arrival]], None]
@@ -87,7 +88,7 @@ class Admission:
                 put_back([item.arrival for item in items])
 
             try:
-                items = await self._tasks.run(self._looked_up(connection, items, is_handed_over=True), untaken)
+                items = await self._tasks.run(self._with_notes(connection, items, is_handed_over=True), untaken)
             except DriverError:
                 untaken(items)
                 raise
@@ -96,22 +97,12 @@ class Admission:
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         """Return messages that no receive took; if that fails, their lease ends by itself."""
-        try:
+        with suppress(DriverError):
             connection = await self._connect()
-            items = await self._looked_up(connection, [ParsedDelivery(arrival) for arrival in arrivals])
-            if items:
-                items.sort(key=lambda item: item.arrival.parts.sequence)
-                await self._book.write(connection, [item.returned() for item in items])
-                await confirmed(connection, [item.sign(NAK) for item in items])
-        except DriverError:
-            return
-
-    async def erase(self, connection: Connection, sequences: Sequence[int]) -> None:
-        """Forget notes; what cannot be erased is of no consequence: the number of a message never comes again."""
-        try:
-            await self._book.erase(connection, sequences)
-        except DriverError:
-            pass
+            items = await self._with_notes(connection, [ParsedDelivery(arrival) for arrival in arrivals])
+            items.sort(key=lambda item: item.arrival.parts.sequence)
+            await self._records.write(connection, [item.returned() for item in items])
+            await confirmed(connection, [item.sign(NAK) for item in items])
 
     def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
         arrival, parts = item.arrival, item.arrival.parts
@@ -132,13 +123,13 @@ class Admission:
         head = item.head
         return Received(head.id, item.body, head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
 
-    async def _looked_up(
+    async def _with_notes(
         self, connection: Connection, items: list[ParsedDelivery], *, is_handed_over: bool = False
     ) -> list[ParsedDelivery]:
-        """Ask the book about messages that were delivered before, and put off those whose time has not come."""
+        """Read the notes on messages that were delivered before, and put off those whose time has not come."""
         again = [item for item in items if self._may_be_noted(item)]
         if again:
-            notes = await self._book.read(connection, [item.arrival.parts.sequence for item in again])
+            notes = await self._records.read(connection, [item.arrival.parts.sequence for item in again])
             for item, note in zip(again, notes, strict=True):
                 item.learn(note)
         now = self._clock.time()
@@ -146,7 +137,7 @@ class Admission:
         ready = [item for item in items if item.due <= now]
         if is_handed_over:
             # So that its last holder, which may only have been slow, sees that it has lost it.
-            await self._book.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
+            await self._records.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
         return ready
 
     def _may_be_noted(self, item: ParsedDelivery) -> bool:
@@ -156,6 +147,6 @@ class Admission:
     async def _put_off(self, connection: Connection, items: list[ParsedDelivery]) -> None:
         """Hide messages until their time; these deliveries do not count."""
         if items:
-            await self._book.write(connection, [item.returned(item.due) for item in items])
+            await self._records.write(connection, [item.returned(item.due) for item in items])
             now = self._clock.time()
             await confirmed(connection, [item.sign(nak(item.due - now)) for item in items])

@@ -2,7 +2,7 @@
 
 The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
 another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once its lease has
-run out by our own clock, the book is asked first whether another process has the message now.
+run out by our own clock, the records are read first, to find out whether another process has the message now.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Held(msgspec.Struct, gc=False):
     """How many deliveries of its message failed before this one."""
     is_suspect: bool = False
     is_started: bool = False
-    """Whether the book has its start."""
+    """Whether its start is recorded."""
     is_noted: bool = False
-    """Whether the book has something about its message."""
+    """Whether there is a note on its message."""
     is_ending: bool = False
     """Whether a settlement is under way."""
     is_unanswered: bool = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import Note, SideRecords
@@ -25,9 +25,8 @@ class Holding:
     Args:
         unknown: asks which deliveries no consumer knows of.
         remove: carries acks out at the stream; returns the acks whose messages are gone then.
-        book: the queue's notes.
+        records: the queue's notes.
         table: the open deliveries.
-        admission: erases notes.
         tasks: carries settlements out.
         clock: the time.
     """
@@ -36,17 +35,15 @@ class Holding:
         self,
         unknown: Look,
         remove: Look,
-        book: SideRecords,
+        records: SideRecords,
         table: Table,
-        admission: Admission,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
         self._unknown = unknown
         self._remove = remove
-        self._book = book
+        self._records = records
         self._table = table
-        self._admission = admission
         self._tasks = tasks
         self._clock = clock
 
@@ -60,7 +57,7 @@ class Holding:
         return [receipt for receipt in batch if receipt in stale]
 
     async def _start(self, connection: Connection, begun: list[Held]) -> None:
-        await self._book.write(connection, [held.started() for held in begun])
+        await self._records.write(connection, [held.started() for held in begun])
         for held in begun:
             held.is_started = held.is_noted = True
 
@@ -80,7 +77,7 @@ class Holding:
         return stale
 
     async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
-        """Renew leases; returns the receipts that were stale."""
+        """Renew leases, on whichever loop the connection is; returns the receipts that were stale."""
         now = self._clock.monotonic()
         stale: list[Receipt] = []
         items: list[Held] = []
@@ -110,11 +107,9 @@ class Holding:
         self._table.clear()
         if connection is None or not held:
             return
-        try:
-            await self._book.write(connection, [each.left() for each in held])
+        with suppress(DriverError):  # else their leases end by themselves
+            await self._records.write(connection, [each.left() for each in held])
             await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
-        except DriverError:
-            pass  # their leases end by themselves
 
     async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
         """Write down what does not count or is hidden, then tell the server; returns what it knows nothing of."""
@@ -124,7 +119,7 @@ class Holding:
             items = [item for item in items if item[0].sequence not in taken]
             left = [item for item in items if not item[0].is_done]
             notes = [self._note(held, kind) for held, kind in left if not isinstance(kind, Ack)]
-            await self._book.write(connection, notes)
+            await self._records.write(connection, notes)
             signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
             unknown = await self._confirmed(connection, [held for held, _ in left], signs)
         except BaseException:
@@ -136,7 +131,7 @@ class Holding:
         for held, _ in items:
             self._table.remove(held)
         noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
-        await self._admission.erase(connection, noted)
+        await self._records.erase(connection, noted)
         stale = [held.receipt for held in taken.values()]
         return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
 
@@ -182,7 +177,7 @@ class Holding:
         ]
         if not late:
             return {}
-        notes = await self._book.read(connection, [held.sequence for held in late])
+        notes = await self._records.read(connection, [held.sequence for held in late])
         return {
             held.sequence: held
             for held, note in zip(late, notes, strict=True)

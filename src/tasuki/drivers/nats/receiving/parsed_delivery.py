@@ -1,4 +1,4 @@
-"""Item: a message that came in, with what the book says of it: which delivery it is, and whether its time has come."""
+"""ParsedDelivery: a message that came in, and what the records say: which delivery it is, whether its time has come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasuki.drivers.nats.records.side_records import Note
 
 
 class ParsedDelivery:
-    """A message that came in, and what the book says of it once ``learn`` was called."""
+    """A message that came in, and what the records say of it once ``learn`` was called."""
 
     __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")
 
@@ -22,11 +22,11 @@ class ParsedDelivery:
         self.delivered = parts.delivered
         """How often it was delivered; the server may have forgotten some of them when it died."""
         self.has_lapsed = self.is_suspect = parts.delivered > 1
-        """Whether a delivery ended without a settlement of which the book does not know yet; and whether one ended so
+        """Whether a delivery ended without a settlement that the records do not have yet; and whether one ended so
         since the last failure."""
 
     def learn(self, note: Note | None) -> None:
-        """What the book says of it."""
+        """What the records say of it."""
         self.note = note
         if note is not None:
             self.failures = note.failures

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.protocol.receipts import Receipt
-from tasuki.drivers.nats.protocol.wire import frame
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.queues.setup import pull
 from tasuki.errors import DriverError

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from tasuki.drivers.nats.failures import is_message_missing, is_stream_missing, lost, refusal
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
+from tasuki.drivers.nats.failures import is_message_missing, is_stream_or_message_missing, lost
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import Receipt
 
@@ -44,10 +44,8 @@ async def remove(connection: Connection, queue: str, stream: str, receipts: Coll
 
 
 async def _read(connection: Connection, queue: str, stream: str, numbers: Sequence[int]) -> dict[int, Answer]:
-    answers = await ask(connection, queue, [(f"STREAM.MSG.GET.{stream}", {"seq": number}) for number in numbers])
-    for error in (answer.get("error") for answer in answers):
-        if error and not is_message_missing(error) and not is_stream_missing(error):
-            raise refusal(error, driver=connection.address.driver, queue=queue)
+    requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"seq": number}) for number in numbers]
+    answers = await demand(connection, queue, *requests, unless=is_stream_or_message_missing)
     return dict(zip(numbers, answers, strict=True))
 
 

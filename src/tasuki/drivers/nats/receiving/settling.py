@@ -13,7 +13,7 @@ from tasuki.contracts.driver import Ack, Settlement
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.api import SECOND
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.wire import frame
+from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.errors import UnsupportedError
 
 ACK = b"+ACK"
@@ -56,6 +56,5 @@ async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, byte
     is_repeated = all(content in _HARMLESS for _, _, content in signs)
     within = ACKED_WITHIN if is_repeated else None
     exchange = await connection.exchange(requests, before=before, is_repeated=is_repeated, within=within)
-    if exchange.problem is not None:
-        raise exchange.problem
+    exchange.check()
     return {lane for lane, answer in zip(last, exchange.answers, strict=True) if answer == NO_RESPONDERS}

@@ -1,20 +1,21 @@
-"""ConsumerCount: how many consumers each process has attached, kept in the book and renewed while it lives."""
+"""ConsumerCount: how many consumers each process has attached, kept in the records and renewed while it lives."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import DriverError
@@ -30,42 +31,32 @@ T = TypeVar("T")
 
 
 class ConsumerCount:
-    """What this process says of itself; ``who`` tells it from all others.
-
-    ``is_temporary``: whether a queue of this name was declared so here.
-    """
+    """Reports the consumers of this process, as the queues that it knows have them."""
 
     def __init__(
         self,
         names: Names,
         leases: LeaseThread[Reconnecting[Connection]],
         temporary: Temporary,
-        is_temporary: Callable[[str], bool],
+        known: KnownQueues[QueueSpec],
     ) -> None:
         self._names = names
         self._leases = leases
         self._temporary = temporary
-        self._is_temporary = is_temporary
+        self._known = known
         self._who = secrets.token_hex(8)
-        self._consumers: dict[str, int] = {}
+        """Tells this process from all others."""
         self._task: asyncio.Task[None] | None = None
 
-    async def say(self, queue: str, consumers: int) -> None:
-        """So many consumers of this process receive from the queue now."""
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Report that so many consumers of this process receive from the queue now."""
+        self._known.attach(queue, consumers)
         if consumers:
-            self._consumers[queue] = consumers
-        else:
-            self._consumers.pop(queue, None)
-        if consumers:
-            await self._run(lambda connection: self._tell(connection, {queue: consumers}))
-            await self._run(lambda connection: self.count(connection, queue))  # erases what the dead said
+            await self._run(lambda connection: self._report(connection, {queue: consumers}))
+            await self._run(lambda connection: self.count(connection, queue))  # erases the reports of dead processes
         else:
             await self._run(lambda connection: self._retract(connection, [queue]))
         self._keep_on()
-
-    def forget(self, queue: str) -> None:
-        """Stop reporting the queue; its last report times out."""
-        self._consumers.pop(queue, None)
 
     def begin(self) -> None:
         """Say it all again, as soon as there is a connection; a task of a parent process is left alone."""
@@ -74,8 +65,7 @@ class ConsumerCount:
 
     async def end(self) -> None:
         """Report no consumers until ``begin``; a report that cannot be sent times out by itself."""
-        if await self.stop() and self._consumers:
-            queues = list(self._consumers)
+        if await self.stop() and (queues := list(self._known.consumers)):
             with suppress(DriverError):
                 await self._run(lambda connection: self._retract(connection, queues))
 
@@ -89,7 +79,7 @@ class ConsumerCount:
         return True
 
     def _keep_on(self) -> None:
-        if self._consumers and (self._task is None or self._task.done()):
+        if self._known.consumers and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._renew(), name="renew nats consumers")
 
     async def _run(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -100,64 +90,58 @@ class ConsumerCount:
 
     async def _renew(self) -> None:
         """Go on in the lease thread, and on its next loop if it fails, until ``end``."""
-        while self._consumers:
+        while self._known.consumers:
             with suppress(DriverError):
                 await self._leases.run(self._renew_there)
             await asyncio.sleep(self._every)
 
     @property
     def _every(self) -> float:
-        return paced(EVERY, len(self._consumers))
+        return paced(EVERY, len(self._known.consumers))
 
     async def _renew_there(self, link: Reconnecting[Connection]) -> None:
         """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
-        while self._consumers:
-            try:
+        consumers = self._known.consumers
+        while consumers:
+            with suppress(DriverError):  # until the connection is back, other processes do not count this one
                 connection = await link.get()
-                await self._tell(connection, self._consumers.copy())
+                await self._report(connection, consumers.copy())
                 # Read again: a queue that was deleted meanwhile must not be reported any more.
-                ours = [queue for queue in self._consumers.copy() if self._is_temporary(queue)]
+                ours = [spec.name for spec in self._known.declared() if spec.temporary and spec.name in consumers]
                 await self._temporary.beat(connection, ours)
-            except DriverError:
-                pass  # until the connection is back, other processes do not count this one
             await asyncio.sleep(self._every)
 
-    async def _tell(self, connection: Connection, consumers: Mapping[str, int]) -> None:
+    async def _report(self, connection: Connection, consumers: Mapping[str, int]) -> None:
         lasts = LASTS * self._every / EVERY
         requests = [
             (self._names.attached(queue, self._who), json.dumps({"consumers": number, "lasts": lasts}).encode())
             for queue, number in consumers.items()
         ]
-        exchange = await connection.exchange(requests)
-        if exchange.problem is not None:
-            raise exchange.problem
+        (await connection.exchange(requests)).check()
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay for ever."""
-        await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
-        await ask(connection, "", [self._erasing(self._names.attached(queue, self._who)) for queue in queues])
+        await self._report(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
+        stream = self._names.records_stream
+        await ask(connection, "", [erasing(stream, self._names.attached(queue, self._who)) for queue in queues])
         for queue in queues:
             await self.count(connection, queue)
 
-    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
-        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
-        return f"STREAM.PURGE.{self._names.book}", fields
-
     async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
         """The attached consumers of all living processes, and of the other processes alone."""
-        book = self._names.book
+        stream = self._names.records_stream
         fields = {"subjects_filter": self._names.attached(queue, "*")}
-        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{book}", fields)])
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
         if "state" not in info:
-            return self._consumers.get(queue, 0), 0
+            return self._known.consumers.get(queue, 0), 0
         now = seconds_of(info["ts"])
         subjects = list(info["state"].get("subjects") or {})
-        requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
+        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
         answers = await ask(connection, queue, requests) if requests else []
         said = dict(zip(subjects, answers, strict=True))
         found = {subject: _living(answer, now) for subject, answer in said.items()}
         dead = [
-            self._erasing(subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
+            erasing(stream, subject, up_to=int(answer["message"]["seq"]))  # a report that came meanwhile stays
             for subject, answer in said.items()
             if "message" in answer and _is_old(answer["message"], now)
         ]
@@ -165,7 +149,7 @@ class ConsumerCount:
             await ask(connection, queue, dead[:_ERASED])
         found.pop(self._names.attached(queue, self._who), None)  # the numbers here are newer
         elsewhere = sum(found.values())
-        return self._consumers.get(queue, 0) + elsewhere, elsewhere
+        return self._known.consumers.get(queue, 0) + elsewhere, elsewhere
 
 
 def _living(answer: Answer, now: float) -> int:
@@ -187,4 +171,4 @@ def _is_old(message: Mapping[str, Any], now: float) -> bool:
 
 
 def _record(message: Mapping[str, Any]) -> Any:
-    return json.loads(base64.b64decode(message.get("data", "")))
+    return json.loads(data_of(message))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.setup import Storage
 
 SHORTEST = 0.1
 """Seconds of the shortest window that a server takes."""
@@ -27,14 +28,12 @@ def digest(id: str) -> str:
 class DedupIds:
     """The ids of one queue, in a stream whose messages end after the window."""
 
-    def __init__(self, names: Names, queue: str, storage: str, replicas: int) -> None:
+    def __init__(self, names: Names, queue: str) -> None:
         self._names = names
         self._queue = queue
-        self._storage = storage
-        self._replicas = replicas
         self._stream = names.ids_stream(queue)
 
-    async def make(self, connection: Connection, window: float) -> None:
+    async def make(self, connection: Connection, window: float, storage: Storage) -> None:
         """Make the stream, or give it the window."""
         age = int(max(window, SHORTEST) * SECOND)
         config = {
@@ -44,14 +43,12 @@ class DedupIds:
             "max_msgs_per_subject": 1,
             "max_age": age,
             "duplicate_window": min(age, 120 * SECOND),
-            "storage": self._storage,
-            "num_replicas": self._replicas,
+            "storage": storage.kind,
+            "num_replicas": storage.replicas,
         }
-        (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
-        if is_stream_missing(info.get("error")):
+        (info,) = await demand(connection, self._queue, (f"STREAM.INFO.{self._stream}", {}), unless=is_stream_missing)
+        if "error" in info:
             await demand(connection, self._queue, (f"STREAM.CREATE.{self._stream}", config))
-        elif error := info.get("error"):
-            raise refusal(error, driver=connection.address.driver, queue=self._queue)
         elif info["config"]["max_age"] != age:
             await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
 
@@ -77,9 +74,7 @@ class DedupIds:
     async def remember(self, connection: Connection, ids: Iterable[str]) -> None:
         """Write down ids of stored messages. Raises DriverError if that is not sure."""
         requests = [(self._names.id_subject(self._queue, digest(id)), b"") for id in ids]
-        exchange = await connection.exchange(requests)
-        if exchange.problem is not None:
-            raise exchange.problem
+        (await connection.exchange(requests)).check()
 
     async def delete(self, connection: Connection) -> None:
         """Forget all."""

@@ -1,4 +1,4 @@
-"""Layout: which versions of Tasuki can work with what the streams of one prefix hold (ADR 16), as a record in the book.
+"""Layout: which versions of Tasuki can work with what the streams of one prefix hold (ADR 16), as a record.
 
 The record is the last message on ``<prefix>.b.v``: JSON with ``version`` and ``min_version``. Keys that a newer version
 has added stay.
@@ -6,13 +6,12 @@ has added stay.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tasuki.drivers.nats.failures import error_in, is_message_missing, is_stream_missing, is_wrong_sequence, refusal
-from tasuki.drivers.nats.protocol.api import ask
+from tasuki.drivers.nats.failures import is_stream_or_message_missing, is_wrong_sequence, refusal
+from tasuki.drivers.nats.protocol.api import Request, data_of, demand, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
@@ -35,17 +34,13 @@ async def check(connection: Connection, names: Names) -> None:
 
 
 async def bring_up_to_date(connection: Connection, names: Names) -> None:
-    """Note our layout in the book, which must be there, unless it has this or a newer one. Raises as ``check`` does."""
+    """Record our layout, unless this or a newer one is recorded; the stream must be there. Raises as ``check`` does."""
     while True:
         record = await _read(connection, names)
         if not _is_outdated(connection, names, record.layout):
             return
         content = json.dumps({**record.fields, **LAYOUT._asdict()}).encode()
-        exchange = await connection.exchange([(names.layout, content)], headers=[_IF_LAST % record.number])
-        if exchange.problem is not None:
-            raise exchange.problem
-        (answer,) = exchange.answers
-        error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
+        (error,) = await store(connection, "", [(names.layout, content)], [_IF_LAST % record.number])
         if not error:
             return
         if not is_wrong_sequence(error):  # else another process was faster, and what it wrote decides
@@ -57,23 +52,22 @@ class _Record(NamedTuple):
     fields: Mapping[str, Any]
     """Also those that this version does not know."""
     number: int
-    """Its message in the book; 0: there is none."""
+    """Its message in the stream; 0: there is none."""
 
 
 async def _read(connection: Connection, names: Names) -> _Record:
-    (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{names.book}", {"last_by_subj": names.layout})])
-    if refused := answer.get("error"):
-        if is_stream_missing(refused) or is_message_missing(refused):
-            return _Record(Layout(0, 0), {}, 0)
-        raise refusal(refused, driver=connection.address.driver, queue="")
+    request: Request = f"STREAM.MSG.GET.{names.records_stream}", {"last_by_subj": names.layout}
+    (answer,) = await demand(connection, "", request, unless=is_stream_or_message_missing)
+    if "error" in answer:
+        return _Record(Layout(0, 0), {}, 0)
     message = answer["message"]
     number = int(message["seq"])
     try:
-        fields = json.loads(base64.b64decode(message.get("data", "")))
+        fields = json.loads(data_of(message))
         return _Record(Layout(int(fields["version"]), int(fields["min_version"])), fields, number)
     except (ValueError, TypeError, KeyError) as error:
         problem = (
-            f"stream {names.book!r}: message {number} on subject {names.layout!r} is no record of a layout; "
+            f"stream {names.records_stream!r}: message {number} on subject {names.layout!r} is no record of a layout; "
             "remove that message if another program has written it"
         )
         raise DriverError(problem, driver=connection.address.driver) from error

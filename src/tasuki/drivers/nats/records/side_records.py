@@ -1,4 +1,4 @@
-"""Book: what the server does not keep for us, as the last message on a subject each.
+"""Side records: what the server does not keep for us, as the last message on a subject each.
 
 The server counts deliveries; the contract counts failures, and wants to know whether the last delivery ended without a
 settlement. So a worker writes a note whenever a delivery ends otherwise than by an ack, and when it records a start:
@@ -13,14 +13,15 @@ message is acked.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import Request, ask
+from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import NOT_TAKEN, Request, ask, data_of, demand, erasing, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
+from tasuki.errors import DriverError
 
 PAGE = 1000
 
@@ -40,7 +41,7 @@ class Note(NamedTuple):
 
 
 def note_in(subject: str, content: bytes = b"") -> Note | None:
-    """The note of a subject of the book and its content; None if it is not one of these."""
+    """The note of a subject of the records and its content; None if it is not one of these."""
     try:
         sequence, kind, due = subject.rsplit(".", 3)[1:]
         delivered, failures, suspect = map(int, content.split(b" ", 3)[:3] if content else (0, 0, 0))
@@ -73,39 +74,27 @@ class SideRecords:
             )
             for note, receipt in notes
         ]
-        exchange = await connection.exchange(requests)
-        if exchange.problem is not None:
-            exchange.problem.queue = self._queue
-            raise exchange.problem
-        self.is_missing = NO_RESPONDERS in exchange.answers
-        for answer in exchange.answers:
-            error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
-            if error:
-                raise refusal(error, driver=connection.address.driver, queue=self._queue)
+        errors = await store(connection, self._queue, requests)
+        self.is_missing = NOT_TAKEN in errors
+        for error in filter(None, errors):
+            raise refusal(error, driver=connection.address.driver, queue=self._queue)
 
     async def read(self, connection: Connection, sequences: Sequence[int]) -> list[Note | None]:
         """The last note of a worker on each of the messages, or None where there is none."""
-        requests = [self._last(self._subject(sequence, "w", "*")) for sequence in sequences]
-        answers = await ask(connection, self._queue, requests)
-        return [
-            note_in(answer["message"]["subject"], base64.b64decode(answer["message"].get("data", "")))
-            if "message" in answer
-            else None
-            for answer in answers
-        ]
+        answers = await ask(connection, self._queue, [self._last(sequence) for sequence in sequences])
+        messages = [answer.get("message") for answer in answers]
+        return [note_in(message["subject"], data_of(message)) if message else None for message in messages]
 
     async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
-        """Forget messages that are done; what cannot be erased now does no harm."""
-        requests: list[Request] = [
-            (f"STREAM.PURGE.{self._names.book}", {"filter": self._subject(sequence, ">")}) for sequence in sequences
-        ]
-        if requests:
-            await ask(connection, self._queue, requests)
+        """Forget messages that are done; a note that cannot be erased does no harm: its number never comes again."""
+        if requests := [erasing(self._names.records_stream, self._subject(sequence, ">")) for sequence in sequences]:
+            with suppress(DriverError):
+                await ask(connection, self._queue, requests)
 
     async def erase_all(self, connection: Connection) -> None:
         """Forget the queue, with all streams that it had."""
         everything = self._names.returned(self._queue, "*", ">")
-        await ask(connection, self._queue, [(f"STREAM.PURGE.{self._names.book}", {"filter": everything})])
+        await ask(connection, self._queue, [erasing(self._names.records_stream, everything)])
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""
@@ -118,12 +107,11 @@ class SideRecords:
         offset, total = 0, 1
         while offset < total:
             fields = {"subjects_filter": self._subject(">"), "offset": offset}
-            (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._names.book}", fields)])
-            if is_stream_missing(info.get("error")):
+            request: Request = f"STREAM.INFO.{self._names.records_stream}", fields
+            (info,) = await demand(connection, self._queue, request, unless=is_stream_missing)
+            if "error" in info:
                 self.is_missing = True
                 return {}
-            if error := info.get("error"):
-                raise refusal(error, driver=connection.address.driver, queue=self._queue)
             found = info["state"].get("subjects") or {}
             for note in filter(None, map(note_in, found)):
                 if note.sequence not in latest or _age(latest[note.sequence]) < _age(note):
@@ -137,15 +125,15 @@ class SideRecords:
         found: dict[int, str] = {}
         for start in range(0, len(sequences), PAGE):
             part = sequences[start : start + PAGE]
-            requests = [self._last(self._subject(sequence, "w", "*")) for sequence in part]
+            requests = [self._last(sequence) for sequence in part]
             for sequence, answer in zip(part, await ask(connection, self._queue, requests), strict=True):
                 if "message" in answer:
-                    content = base64.b64decode(answer["message"].get("data", "")).decode()
-                    found[sequence] = content.rpartition(" ")[2]
+                    found[sequence] = data_of(answer["message"]).decode().rpartition(" ")[2]
         return found
 
-    def _last(self, subject: str) -> Request:
-        return f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": subject}
+    def _last(self, sequence: int) -> Request:
+        """What reads the last note of a worker on a message."""
+        return f"STREAM.MSG.GET.{self._names.records_stream}", {"last_by_subj": self._subject(sequence, "w", "*")}
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:
         return self._names.returned(self._queue, self._epoch, sequence, *rest)

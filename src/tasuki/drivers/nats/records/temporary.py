@@ -1,58 +1,52 @@
-"""Temporary queues: a note in the book for each, renewed by the process it was made for; others remove the forgotten.
+"""Temporary queues: a note for each, renewed by the process that it was made for; others remove unused ones.
 
 By the server's times alone. A queue is removed when its note was old twice, some time apart, and is the same one: after
-an outage of the server, or a sleep of the machine, those that are alive write theirs in between. So they write more
-often than anybody looks.
+an outage of the server, or a sleep of the machine, living processes write theirs in between. So they write more
+often than the others check.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
-from tasuki.drivers.nats.failures import error_in, is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import Request, ask, seconds_of
+from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import ask, erasing, seconds_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.errors import DriverError
 
 KEPT = 600.0
 """Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
 ROUNDS = 10
-"""Looks at what may be removed, in that time."""
+"""Checks of what may be removed, in that time."""
 SIGNS = 4 * ROUNDS
 """Signs in that time."""
 _MOST = 1000
 """Old notes read in one check; the later ones follow when these are gone."""
 
-Remains = Callable[[Connection, str], Awaitable[None]]
-"""Removes what there is of a queue beside its stream and notes, by its name."""
-
 
 class Temporary:
     """What one driver knows of them; ``beat`` runs in the thread of renewals, the rest on any loop."""
 
-    def __init__(self, names: Names, remove_rest: Remains) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
-        self._remove_rest = remove_rest
-        self._kept_at = self._looked_at = -math.inf
+        self._kept_at = self._checked_at = -math.inf
         self._suspects: Mapping[str, int] = {}
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
         """Note that the process of these queues runs. Raises DriverError if that cannot be noted."""
-        exchange = await connection.exchange([(self._names.temporary(queue), b"") for queue in queues])
-        if exchange.problem is not None:
-            raise exchange.problem
-        for queue, answer in zip(queues, exchange.answers, strict=True):
-            error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
+        errors = await store(connection, "", [(self._names.temporary(queue), b"") for queue in queues])
+        for queue, error in zip(queues, errors, strict=True):
             if error:
                 raise refusal(error, driver=connection.address.driver, queue=queue)
 
     async def forget(self, connection: Connection, queue: str) -> None:
         """It was deleted."""
-        await ask(connection, queue, [self._erasing(self._names.temporary(queue))])
+        await ask(connection, queue, [erasing(self._names.records_stream, self._names.temporary(queue))])
 
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
         """Keep our temporary queues, and remove unused ones; now and again only. Raises DriverError."""
@@ -60,10 +54,10 @@ class Temporary:
         if ours and now - self._kept_at >= KEPT / SIGNS:
             await self.keep(connection, ours)
             self._kept_at = now  # what failed is tried again with the next beat
-        if now - self._looked_at < KEPT / ROUNDS:
+        if now - self._checked_at < KEPT / ROUNDS:
             return
         unused = await self._unused(connection)
-        self._looked_at = now
+        self._checked_at = now
         for subject, sequence in unused.items():
             if self._suspects.get(subject) == sequence:
                 await self._remove(connection, subject, sequence)
@@ -74,8 +68,8 @@ class Temporary:
 
         Notes lie in the order in which they were written, so none behind the first young one is old.
         """
-        book = self._names.book
-        (info,) = await ask(connection, "", [(f"STREAM.INFO.{book}", {})])
+        stream = self._names.records_stream
+        (info,) = await ask(connection, "", [(f"STREAM.INFO.{stream}", {})])
         if "ts" not in info:
             return {}
         now = seconds_of(info["ts"])
@@ -83,7 +77,7 @@ class Temporary:
         sequence = 1
         while len(unused) < _MOST:
             fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
-            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{book}", fields)])
+            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{stream}", fields)])
             note = answer.get("message")
             if note is None or now - seconds_of(note["time"]) <= KEPT:
                 break
@@ -103,13 +97,9 @@ class Temporary:
             if "error" in answer and not is_stream_missing(answer["error"]):
                 return  # at the next check
             notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
-            await ask(connection, queue, [self._erasing(each) for each in notes])
-            await self._remove_rest(connection, queue)
+            await ask(connection, queue, [erasing(self._names.records_stream, each) for each in notes])
+            await DedupIds(self._names, queue).delete(connection)
         elif "error" in info and not is_stream_missing(info["error"]):
             return
         # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.
-        await ask(connection, queue, [self._erasing(subject, up_to=sequence)])
-
-    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
-        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
-        return f"STREAM.PURGE.{self._names.book}", fields
+        await ask(connection, queue, [erasing(self._names.records_stream, subject, up_to=sequence)])

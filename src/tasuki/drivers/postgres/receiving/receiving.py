@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.session import RECEIVE, SETTLE, SETTLE_WITH_ERRORS, Session
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
@@ -19,11 +20,12 @@ _SHORT = 1.0
 class Receiving:
     """One receive."""
 
-    def __init__(self, session: Session, queue: str, limit: int, is_declared: Callable[[], bool]) -> None:
+    def __init__(self, session: Session, queue: str, limit: int, known: KnownQueues[QueueSpec]) -> None:
         self._session = session
         self._queue = queue
         self._limit = limit
-        self._is_declared = is_declared
+        self._known = known
+        self._spec = known.get(queue)
 
     async def receive(self, wait: float, clock: Clock) -> list[Received]:
         """Up to ``limit`` messages, as soon as there is one; none after ``wait`` seconds, or when the session ends."""
@@ -36,12 +38,12 @@ class Receiving:
                 taken, has_news = await self._ask(waits=left > 0)
                 if session.is_closing:
                     return []  # the messages have been released
-                if taken or left <= 0 or not self._is_declared():
+                if taken or left <= 0 or queue not in self._known:
                     return taken
                 if has_news:
                     continue
             woken = await session.waiting.wait(queue, ends_at - clock.monotonic())
-            if not woken or session.is_closing or not self._is_declared():
+            if not woken or session.is_closing or queue not in self._known:
                 return []  # messages that a close releases are for other processes
 
     async def _ask(self, *, waits: bool) -> tuple[list[Received], bool]:
@@ -84,7 +86,7 @@ class Receiving:
         if leaves:
             line.is_noted = False
         taken = rows.received(found)
-        session.hold(queue, [delivery.receipt for delivery in taken])
+        session.held.hold(queue, self._spec, [delivery.receipt for delivery in taken])
         return taken
 
     def _release(self, taken: list[Received]) -> None:
@@ -101,7 +103,7 @@ async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, i
         places = (await session.fetch(queue, SETTLE_WITH_ERRORS, queue, *columns, errors))[0][0]
     else:
         places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
-    session.forget(queue, wanted)
+    session.held.forget(queue, wanted)
     if columns[2] is not None or is_by_key:
         session.stored(queue)  # something came back, or stands in front now
     return rows.stale(batch, wanted, places)

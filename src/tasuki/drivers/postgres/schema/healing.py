@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import AccessDeniedError
 from tasuki.system.on_failure import OnFailure
 
@@ -23,12 +24,12 @@ class Healing:
 
     def __init__(
         self,
-        specs: Mapping[str, QueueSpec],
+        known: KnownQueues[QueueSpec],
         migrate: Callable[[], Awaitable[None]],
         declare: Callable[[QueueSpec], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
-        self._specs = specs
+        self._known = known
         self._migrate = migrate
         self._declare = declare
         self._spawn = spawn
@@ -39,8 +40,8 @@ class Healing:
         """Mend the cause of a failed statement; whether another try is worth it. Raises what the client raises."""
         state = sql_state(problem)
         if state == NO_QUEUE:
-            spec = self._specs.get(queue)
-            if spec is None or spec.temporary:
+            spec = self._known.find(queue)
+            if spec is None or spec.temporary or not self._known.is_declared(queue):
                 return False
             await self._declare(spec)
             return True
@@ -63,6 +64,6 @@ class Healing:
 
         with OnFailure(failed):
             await self._migrate()
-            for spec in list(self._specs.values()):
+            for spec in self._known.declared():
                 if not spec.temporary:
                     await self._declare(spec)

@@ -37,9 +37,9 @@ class Link(asyncio.Protocol):
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
-        self.on_push: Callable[[Any], None] = _ignore
-        self.on_lost: Callable[[], None] = _nothing
-        self.on_silent: Callable[[], None] = _nothing
+        self.on_push: Callable[[Any], None] = lambda _: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_silent: Callable[[], None] = lambda: None
         self.is_lost = False
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -222,11 +222,3 @@ async def _greet(link: Link, login: Login) -> None:
             raise ReplyError(str(answer).replace(login.password, "***")) from None
         if isinstance(answer, BaseException):
             raise answer
-
-
-def _ignore(answer: Any) -> None:
-    """Drop an answer."""
-
-
-def _nothing() -> None:
-    """Do nothing."""

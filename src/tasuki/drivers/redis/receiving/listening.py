@@ -6,29 +6,17 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
+from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.toolkit.reconnecting import Attempts
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link
     from tasuki.drivers.redis.connecting.nodes import Nodes
-
-
-class Hearer(Protocol):
-    """What a listener calls."""
-
-    def wake(self, queue: str) -> None:
-        """A wake-up for this process."""
-
-    def wake_one(self, queue: str) -> None:
-        """A wake-up for every process."""
-
-    def wake_all(self) -> None:
-        """A connection was lost, and wake-ups with it."""
 
 
 @dataclass(slots=True)
@@ -49,11 +37,11 @@ class _Subscription:
 class Listener:
     """Of one driver; ``owner`` is its name at the server."""
 
-    def __init__(self, nodes: Nodes, owner: str, timeout: float, hearer: Hearer) -> None:
+    def __init__(self, nodes: Nodes, owner: str, timeout: float, waiters: Waiters) -> None:
         self._nodes = nodes
         self._owner = owner.encode()
         self._timeout = timeout
-        self._hearer = hearer
+        self._waiters = waiters
         self._links: dict[Server, Link] = {}
         self._attempts: defaultdict[Server, Attempts[Link]] = defaultdict(
             partial(Attempts, "listen to Redis", closed_error)
@@ -146,7 +134,7 @@ class Listener:
         if kind == b"subscribe" and channel == found.channels[-1] and not found.is_made.done():
             found.is_made.set_result(None)
         elif kind == b"message" and not content:  # else the server only wanted to know whether the process is there
-            wake = self._hearer.wake_one if channel == found.channels[0] else self._hearer.wake
+            wake = self._waiters.wake_one if channel == found.channels[0] else self._waiters.wake
             wake(found.queue)
 
     def _refuse(self, link: Link, refusal: ReplyError) -> None:
@@ -164,7 +152,7 @@ class Listener:
             if not found.is_made.done():
                 found.is_made.set_exception(LinkLostError("the connection was lost", is_sent=False))
                 found.is_made.exception()  # each receiver that waits has it too
-        self._hearer.wake_all()
+        self._waiters.wake_all()
 
     def _drop(self, found: _Subscription) -> None:
         del self._subscriptions[found.queue]

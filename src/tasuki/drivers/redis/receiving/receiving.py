@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
 from tasuki.drivers.redis.receiving.waiting import News
 from tasuki.drivers.redis.scripts import Place
-from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.session import Session
 
 _AS_OFTEN = 200
 """Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
@@ -26,12 +28,10 @@ Taken = tuple[list[Received], bool]
 class Receiver:
     """All receives of one driver. ``claim_interval``: seconds after which a process checks if it alone waits."""
 
-    def __init__(self, clock: Clock, claim_interval: float, max_batch: int) -> None:
-        self.session: Session
+    def __init__(self, session: Session, clock: Clock, claim_interval: float) -> None:
+        self.session = session
         self._clock = clock
         self._claim_interval = claim_interval
-        self._max_batch = max_batch
-        self._held: dict[str, set[Receipt]] = {}
         self._numbers = itertools.count()
         self._tasks = Tasks()
 
@@ -78,7 +78,7 @@ class Receiver:
 
     async def _check(self, queues: list[str]) -> None:
         session, shared = self.session, (self.session.owner, self._interval)
-        places = [where for queue in queues if (where := session.places.find(queue)) is not None]
+        places = [where for queue in queues if (where := session.known.find(queue)) is not None]
         asked = [(where, ()) for where in places]
         answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
         for where, again in zip(places, answers, strict=True):
@@ -92,29 +92,10 @@ class Receiver:
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
-        if not self.session.is_open:
-            return []  # the close releases the messages
-        if taken and self.session.places.find(where.name) is None:
-            self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
-            return []
-        return taken
-
-    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
-        """They are held no longer."""
-        held = self._held.get(queue)
-        if held is not None:
-            held.difference_update(receipts)
-            if not held:
-                self._held.pop(queue, None)  # the keeper's thread may have done it just now
-                self.session.places.let_go(queue)
-
-    def holds(self, queue: str) -> bool:
-        """Whether a delivery of the queue is open."""
-        return queue in self._held
-
-    def forget_queue(self, queue: str) -> None:
-        """It was deleted."""
-        self._held.pop(queue, None)
+        if self.session.is_open and where.name in self.session.known:
+            return taken
+        self._give_back(where, taken)
+        return []
 
     async def put_back(self) -> None:
         """Wait for running work, and return held messages as deliveries without a settlement."""
@@ -122,20 +103,14 @@ class Receiver:
         while not all(task.done() for task in self._tasks):
             await self._tasks.wait()
         await self.session.resign()
-        held, self._held = self._held, {}
-        for queue, receipts in held.items():
-            where, left = self.session.places.open_deliveries(queue), list(receipts)
-            for part in settled_together(where.spec, left):
+        for _, where, receipts in self.session.held.all():
+            for part in settled_together(where.spec, receipts):
                 await self.session.finish(where, scripts.LOSE, *part)
-
-    async def _settle(self, where: Place, backs: list[Settlement]) -> None:
-        for part in settled_together(where.spec, backs):
-            await self.session.finish(where, scripts.SETTLE, *Settling(part).words)
 
     async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
         work = self._fetch(where, limit, is_waiting=is_waiting)
-        return await self._tasks.run(work, unwanted=lambda taken: self._give_back(where, taken))
+        return await self._tasks.run(work, unwanted=lambda taken: self._give_back(where, taken[0]))
 
     async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
@@ -143,24 +118,24 @@ class Receiver:
         token = f"{session.owner}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
-        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, self._interval)
+        words = (limit, token, MAX_BYTES, mode, session.owner, self._interval)
         answer = await session.finish(where, scripts.RECEIVE, *words)
         taken: list[Received] = []
         again, has_more = answer, 0
         if isinstance(answer, list):
             *found, has_more, again = answer
             taken = received(found, token)
-            self._held.setdefault(where.name, set()).update([item.receipt for item in taken])
+            session.held.hold(where.name, where, [item.receipt for item in taken])
         if again >= 0 and session.is_open:
             waiters.registered(where.name, wakes, again / 1_000_000)
         return taken, bool(has_more)
 
-    def _give_back(self, where: Place, taken: Taken) -> None:
-        backs: list[Settlement] = [Release(item.receipt) for item in taken[0]]
-        if backs and self.session.is_open:  # else the close releases them
-            self._tasks.start(self._release(where, backs))
+    def _give_back(self, where: Place, taken: list[Received]) -> None:
+        if taken and self.session.is_open:  # else the close releases them
+            self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
 
     async def _release(self, where: Place, backs: list[Settlement]) -> None:
         with suppress(DriverError):  # then their leases end
-            await self._settle(where, backs)
-        self.forget(where.name, [back.receipt for back in backs])
+            for part in settled_together(where.spec, backs):
+                await self.session.finish(where, scripts.SETTLE, *Settling(part).words)
+        self.session.held.forget(where.name, [back.receipt for back in backs])

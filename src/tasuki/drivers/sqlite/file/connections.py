@@ -5,34 +5,34 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import suppress
 
 from tasuki.drivers.sqlite.file.disk_space import MAX_WAL_BYTES
 from tasuki.drivers.sqlite.file.errors import error_name
 from tasuki.drivers.sqlite.file.locks import STEP, HolderLocks, boot_id
 from tasuki.drivers.sqlite.schema.schema import migrate
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import DriverError
 
 _PATIENCE = 0.25
 """Seconds after which a writer does without its turn: a stopped process may have it."""
 
 
-def connect(driver: str, path: str, synchronous: str, timeout: float, name: str) -> tuple[sqlite3.Connection, int]:
+def connect(driver: str, path: str, settings: SQLiteSettings, name: str) -> tuple[sqlite3.Connection, int]:
     """Open the database, create it if it is not there (folder 0700, file 0600), and give the number of the holder.
 
     The caller holds the turn. Nothing here opens and closes a database file that another connection of this process
     uses: closing any descriptor would drop the locks that SQLite holds on it.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    try:
+    with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
-    waited = 0.0
+    timeout, waited = settings.busy_timeout, 0.0
     while True:
         # One thread uses it; a forked child, where that thread is not, closes it in another.
         connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, driver, path, synchronous)
+            _prepare(connection, driver, path, settings.synchronous)
             holder = _register(connection, name)
             # From here on the writer waits for locks itself: in short steps, and in turns.
             connection.execute("PRAGMA busy_timeout = 0")
@@ -108,10 +108,8 @@ def has_rolled_back(connection: sqlite3.Connection) -> bool:
 
 def close(connection: sqlite3.Connection) -> None:
     """Close a connection that may be broken."""
-    try:
+    with suppress(sqlite3.Error):
         connection.close()
-    except sqlite3.Error:
-        pass
 
 
 def identity(path: str) -> tuple[int, int]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tasuki.clock import Clock
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
-from tasuki.drivers.sqlite.store.queues import Declared
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store.store import Store
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 
 
@@ -19,39 +21,29 @@ class Database:
     Args:
         driver: its name, for errors.
         path: of the file.
-        synchronous: ``full`` or ``normal``.
-        busy_timeout: seconds to wait for the lock of another process.
+        settings: how it is written, and how long to wait for the lock of another process.
         clock: the time.
-        declared: the queues of this process.
-        on_connect: called after each new connection, before its first transaction.
+        known: the queues of this process.
     """
 
     store: Store
     """The view of the newest connection."""
+    on_connect: Callable[[], None]
+    """Called after each new connection, before its first transaction."""
 
     def __init__(
-        self,
-        driver: str,
-        path: str,
-        *,
-        synchronous: str,
-        busy_timeout: float,
-        clock: Clock,
-        declared: Declared,
-        on_connect: Callable[[], None],
+        self, driver: str, path: str, settings: SQLiteSettings, clock: Clock, known: KnownQueues[QueueSpec]
     ) -> None:
         self._driver = driver
         self.path = path
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
+        self._settings = settings
         self._clock = clock
-        self._declared = declared
-        self._on_connect = on_connect
+        self._known = known
         self.folder = locks.HolderLocks(path)
         self.connection: sqlite3.Connection | None = None
         self.holder = 0
         """The number of this connection among those that hold messages."""
-        self._room = disk_space.DiskSpace(path)
+        self.room = disk_space.DiskSpace(path)
         self._identity = (0, 0)
 
     @contextmanager
@@ -72,18 +64,16 @@ class Database:
         if self.connection is not None:
             return self.connection
         self.folder.enter()
-        self.folder.wait_turn(self._busy_timeout)
+        self.folder.wait_turn(self._settings.busy_timeout)
         try:
-            connection, self.holder = connections.connect(
-                self._driver, self.path, self._synchronous, self._busy_timeout, self.folder.name
-            )
+            connection, self.holder = connections.connect(self._driver, self.path, self._settings, self.folder.name)
         finally:
             self.folder.pass_turn()
         self.connection = connection
         self._identity = connections.identity(self.path)
-        self.store = Store(connection, self._driver, self._clock, self.holder, self._declared)
-        self._on_connect()
-        self._room.restore()
+        self.store = Store(connection, self._driver, self._clock, self.holder, self._known)
+        self.on_connect()
+        self.room.restore()
         return connection
 
     def begin(self) -> sqlite3.Connection:
@@ -97,26 +87,14 @@ class Database:
             self.disconnect()
             problem = f"SQLite file {self.path!r} was removed or replaced while it was open; it will be opened again"
             raise BrokerUnavailableError(problem, driver=self._driver)
-        connections.begin(connection, self.folder, self._busy_timeout)
+        connections.begin(connection, self.folder, self._settings.busy_timeout)
         return connection
-
-    def admits(self, size: int) -> bool:
-        """Whether so many bytes may be published."""
-        return self._room.admits(size, self.connected())
 
     def make_room(self) -> None:
         """The disk is full: leave what there is to acks."""
-        self._room.give_up_ballast()
+        self.room.give_up_ballast()
         if self.connection is not None:
-            self._room.shrink_log(self.connection)
-
-    def is_log_long(self) -> bool:
-        """Whether the log should be moved into the file."""
-        return self._room.log_size() > disk_space.MAX_WAL_BYTES
-
-    def shrink_log(self) -> None:
-        """Move the log into the file, where it fits."""
-        self._room.shrink_log(self.connected())
+            self.room.shrink_log(self.connection)
 
     def disconnect(self) -> None:
         """Close the connection; the next one sees the disk's content."""

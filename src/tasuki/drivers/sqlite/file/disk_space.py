@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from typing import Literal
 
 MAX_WAL_BYTES = 64 * 2**20
@@ -37,10 +38,8 @@ class DiskSpace:
 
     def give_up_ballast(self) -> None:
         """The disk is full: make room for acks."""
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(self._ballast)
-        except FileNotFoundError:
-            pass
 
     def restore(self) -> bool:
         """Set the ballast aside, if that leaves some room; False: it does not."""
@@ -71,6 +70,10 @@ class DiskSpace:
         except FileNotFoundError:
             return 0
 
+    def is_log_long(self) -> bool:
+        """Whether the log should be moved into the database."""
+        return self.log_size() > MAX_WAL_BYTES
+
     def _free(self) -> int:
         stat = os.statvfs(os.path.dirname(self._database))
         return stat.f_bavail * stat.f_frsize
@@ -93,7 +96,5 @@ def pages_bytes(connection: sqlite3.Connection, count: Literal["page_count", "fr
 
 def truncate_log(connection: sqlite3.Connection) -> None:
     """Move the write-ahead log into the database and free its room; left for later while another connection reads."""
-    try:
+    with suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error:
-        pass

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 import uuid
+from contextlib import suppress
 
 STEP = 0.01
 """Seconds between two attempts to take a lock."""
@@ -58,10 +59,8 @@ class HolderLocks:
 
     def remove(self, name: str) -> None:
         """Forget a holder's file; it has no effect any more, so it may also stay."""
-        try:
+        with suppress(OSError):
             os.unlink(os.path.join(self.path, name))
-        except OSError:
-            pass
 
     def is_alive(self, name: str) -> bool:
         """Whether the driver of that name still holds its lock."""

@@ -79,7 +79,7 @@ class Purge:
         queues: Queues,
         lines: KeyOrder,
         suspects: Suspects,
-        known: DedupIds,
+        ids: DedupIds,
     ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
@@ -87,7 +87,7 @@ class Purge:
         self._queues = queues
         self._lines = lines
         self._suspects = suspects
-        self._known = known
+        self._ids = ids
 
     def begin(self, queue: int) -> Extent:
         """Note the newest message. Numbers are never used again, so later messages have higher ones."""
@@ -162,5 +162,5 @@ class Purge:
         if queue is None:
             return False
         extent = self.begin(queue)
-        _, is_empty = self._run(lambda size: self._remove(queue, extent, size) or self._known.forget_some(queue, size))
+        _, is_empty = self._run(lambda size: self._remove(queue, extent, size) or self._ids.forget_some(queue, size))
         return not is_empty

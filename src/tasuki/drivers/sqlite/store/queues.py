@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import product
 
 from tasuki.contracts.driver import QueueSpec
@@ -12,38 +12,12 @@ from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.rows import Tally, names_text
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import QueueNotFoundError
 
 _PLACES = ("ready", "delayed", "lines", "held")
 """Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
 _TABLES = (*_PLACES, "consumers", "known", "suspects", "queues")
-
-
-@dataclass(slots=True)
-class Declared:
-    """The queues that this process uses; written by the event loop, read by the writer."""
-
-    specs: dict[str, QueueSpec] = field(default_factory=dict)
-    inspected: set[str] = field(default_factory=set)
-    """The names among them that were only inspected."""
-    consumers: dict[str, int] = field(default_factory=dict)
-
-    def declare(self, spec: QueueSpec) -> None:
-        """Remember a declaration."""
-        self.specs[spec.name] = spec
-        self.inspected.discard(spec.name)
-
-    def inspect(self, spec: QueueSpec) -> None:
-        """Remember an inspected queue, unless it is declared."""
-        if spec.name not in self.specs or spec.name in self.inspected:
-            self.specs[spec.name] = spec
-            self.inspected.add(spec.name)
-
-    def forget(self, name: str) -> None:
-        """Forget all about a queue."""
-        self.specs.pop(name, None)
-        self.inspected.discard(name)
-        self.consumers.pop(name, None)
 
 
 class Queues:
@@ -54,16 +28,16 @@ class Queues:
         connection: sqlite3.Connection,
         driver: str,
         holder: int,
-        declared: Declared,
-        known: DedupIds,
+        known: KnownQueues[QueueSpec],
+        ids: DedupIds,
         lines: KeyOrder,
     ) -> None:
         self._execute = connection.execute
-        self._executemany: Callable[[str, Iterable[Mapping[str, object]]], object] = connection.executemany
+        self._executemany = connection.executemany
         self._driver = driver
         self._holder = holder
-        self._declared = declared
         self._known = known
+        self._ids = ids
         self._lines = lines
         self._numbers: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
@@ -86,7 +60,7 @@ class Queues:
 
     def find_held(self, name: str) -> int:
         """The same for what ends or keeps deliveries, which works on an undeclared queue too; makes nothing then."""
-        if name in self._declared.specs:
+        if name in self._known:
             return self.find(name)
         return self._existing(name)
 
@@ -103,15 +77,14 @@ class Queues:
     def _find_again(self, name: str) -> int:
         self._numbers.pop(name, None)
         self.touched.add(name)
-        spec = self._declared.specs.get(name)
+        spec = self._known.find(name)
         try:
             number = self._existing(name)
         except QueueNotFoundError:
-            if spec is None or spec.temporary or name in self._declared.inspected:
+            if spec is None or spec.temporary or not self._known.is_declared(name):
                 raise
             return self.declare(spec)
-        if name in self._declared.consumers:
-            self.attach(number, self._declared.consumers[name])
+        self._attach_again(number, name)
         return number
 
     def _existing(self, name: str) -> int:
@@ -134,15 +107,13 @@ class Queues:
             self._execute(
                 "INSERT OR IGNORE INTO consumers (queue, holder, count) VALUES (?, ?, 0)", (number, self._holder)
             )
-        if spec.name in self._declared.consumers:
-            self.attach(number, self._declared.consumers[spec.name])
+        self._attach_again(number, spec.name)
         return number
 
     def declare_all(self) -> None:
         """Declare what this process has declared, as an opening driver does."""
-        for name, spec in list(self._declared.specs.items()):
-            if name not in self._declared.inspected:
-                self.declare(spec)
+        for spec in self._known.declared():
+            self.declare(spec)
 
     def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The queue with the options in force. Raises QueueNotFoundError."""
@@ -161,6 +132,10 @@ class Queues:
         """Note how many consumers of this driver receive from the queue."""
         sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, ?)"
         self._execute(sql, (queue, self._holder, consumers))
+
+    def _attach_again(self, queue: int, name: str) -> None:
+        if consumers := self._known.consumers.get(name):
+            self.attach(queue, consumers)
 
     def leave(self, name: str) -> None:
         """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""
@@ -182,7 +157,7 @@ class Queues:
             tally.lease, tally.max_length, tally.by_key = spec.lease, spec.max_length, bool(by_key)
             tally.dedup_window = spec.dedup_window
         if spec.dedup_window is None:
-            self._known.forget(queue)
+            self._ids.forget(queue)
         if by_key > found[1]:
             self._lines.form(queue)
         elif by_key < found[1]:
@@ -240,17 +215,8 @@ class Queues:
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""
-        rows = [
-            {
-                "total": tally.total,
-                "held": tally.held,
-                "delayed": tally.delayed,
-                "newest": tally.newest,
-                "queue": tally.queue,
-            }
-            for tally in self._tallies.values()
-        ]
-        self._executemany(statements.SAVE, rows)
+        tallies = self._tallies.values()
+        self._executemany(statements.SAVE, [(*tally.counts, tally.queue, *tally.counts) for tally in tallies])
         self._tallies.clear()
         self.touched.clear()
 

@@ -39,6 +39,11 @@ class Tally:
     """The highest number that a message of the queue ever had: the next one is higher, so that none is used again."""
 
     @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """What is written back."""
+        return self.total, self.held, self.delayed, self.newest
+
+    @property
     def ready(self) -> int:
         """Messages that are neither held nor delayed."""
         return self.total - self.held - self.delayed

@@ -97,8 +97,8 @@ DISSOLVE_LINES = (
 )
 
 SAVE = """
-    UPDATE queues SET total = :total, held = :held, delayed = :delayed, newest = :newest
-    WHERE queue = :queue AND (total, held, delayed, newest) != (:total, :held, :delayed, :newest)
+    UPDATE queues SET total = ?, held = ?, delayed = ?, newest = ?
+    WHERE queue = ? AND (total, held, delayed, newest) != (?, ?, ?, ?)
 """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.

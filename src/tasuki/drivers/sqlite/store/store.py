@@ -10,15 +10,15 @@ from math import inf
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
-from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Purge
-from tasuki.drivers.sqlite.store.queues import Declared, Queues
+from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import Place, Row, Tally, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.message import HeaderValue
 
 SURFACED = 300
@@ -37,20 +37,20 @@ class Store:
     """One connection's view of the file; every method runs inside a transaction that the writer opens and commits."""
 
     def __init__(
-        self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, declared: Declared
+        self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, known: KnownQueues[QueueSpec]
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
             connection.executemany
         )
         self._clock = clock
         self._holder = holder
-        self._known = DedupIds(connection)
+        self._ids = DedupIds(connection)
         self._lines = KeyOrder(connection)
         self._suspects = Suspects(connection)
-        self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
-        self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)
+        self.queues = Queues(connection, driver, holder, known, self._ids, self._lines)
+        self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._ids)
 
     def publish(
         self,
@@ -75,12 +75,12 @@ class Store:
             return min(room, len(rows))
         now = self._clock.time()
         since = now - tally.dedup_window
-        chosen, taken = self._known.choose(queue, [row[0] for row in rows], always, since, room)
+        chosen, taken = self._ids.choose(queue, [row[0] for row in rows], always, since, room)
         if is_whole and taken < len(rows):
             return 0
         later = {place: delays[index] for place, index in enumerate(chosen) if index in delays}
         self._insert(tally, [rows[index] for index in chosen], later)
-        self._known.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
+        self._ids.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
         return taken
 
     def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float]) -> None:
@@ -224,10 +224,6 @@ class Store:
         if last is not None:
             return COUNTED, last
         return self._execute(f"SELECT count(*) FROM ({statements.DUE})", wanted).fetchone()[0], None  # noqa: S608
-
-    def peek(self, queue: int, walk: Walk) -> None:
-        """Receivable messages in order, those behind their key, delayed ones by their time."""
-        step(self._connection, queue, walk)
 
     def surface(self, queue: int) -> int:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""

@@ -57,7 +57,7 @@ class Inbox:
             pass
         return group
 
-    def sleep(self, bell: str, seconds: float) -> bool:
+    def sleep(self, file: str, seconds: float) -> bool:
         """Sleep until a request, a touch of ``file``, or the end of the time; True: a touch is possible.
 
         Raises:
@@ -66,7 +66,7 @@ class Inbox:
         if self._watch is None:
             from tasuki.drivers.sqlite.thread.wakeup import FileWatch
 
-            self._watch = FileWatch(bell)
+            self._watch = FileWatch(file)
             return True  # it was not watched until now
         # First this, then the check of the requests: a later put sees it, and wakes the thread.
         self._is_asleep = True

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from tasuki.contracts.driver import Ack, Receipt
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.store.store import Store
-from tasuki.drivers.sqlite.thread.requests import Request, size_of
+from tasuki.drivers.sqlite.thread.requests import DeliveryCall, size_of
 from tasuki.errors import QueueNotFoundError
 
 Outcome = Literal["stale", "full"] | QueueNotFoundError | None
@@ -23,20 +23,10 @@ class Step(NamedTuple):
     work: Encoded
 
 
-class Moving(Request):
-    """Move; the result is one outcome a step. Before the sweep, as a settlement."""
-
-    order = 0
-
-    def __init__(self, queue: str, steps: Sequence[Step]) -> None:
-        super().__init__(queue)
-        self._steps = steps
-        self.size = sum(size_of(step.work) for step in steps)
-
-    def run(self, store: Store) -> list[Outcome]:
-        """See the store."""
-        queue = store.queues.find_held(self.queue)
-        return [_move(store, queue, step) for step in self._steps]
+def moving(queue: str, steps: Sequence[Step]) -> DeliveryCall:
+    """The request; its result is one outcome a step."""
+    size = sum(size_of(step.work) for step in steps)
+    return DeliveryCall(queue, lambda store, number: [_move(store, number, step) for step in steps], size)
 
 
 def _move(store: Store, queue: int, step: Step) -> Outcome:

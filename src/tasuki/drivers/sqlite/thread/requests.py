@@ -1,4 +1,4 @@
-"""What can be asked of the writer: one class a verb."""
+"""What can be asked of the writer: calls of the store, publishes that share a statement, receives that wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from tasuki.contracts.driver import Receipt, Received, Settlement
+from tasuki.contracts.driver import Received
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.drivers.sqlite.store.store import Store
@@ -61,47 +61,18 @@ class Call(Request):
         return self._work(store, store.queues.find(self.queue) if self.queue else 0)
 
 
-class Extend(Request):
-    """Set leases; the result is the stale receipts."""
+class DeliveryCall(Call):
+    """Work that ends or keeps deliveries: before the sweep, and on an undeclared queue too."""
 
     order = 0
 
-    def __init__(self, queue: str, batch: Sequence[Receipt], lease: float) -> None:
-        super().__init__(queue)
-        self._batch = batch
-        self._lease = lease
+    def __init__(self, queue: str, work: Callable[[Store, int], Any], size: int = 0) -> None:
+        super().__init__(queue, work)
+        self.size = size
 
-    def run(self, store: Store) -> list[Receipt]:
-        """See the store."""
-        return store.extend(store.queues.find_held(self.queue), self._batch, self._lease)
-
-
-class Start(Request):
-    """Record that handlers begin; the result is the stale receipts."""
-
-    order = 0
-
-    def __init__(self, queue: str, batch: Sequence[Receipt]) -> None:
-        super().__init__(queue)
-        self._batch = batch
-
-    def run(self, store: Store) -> list[Receipt]:
-        """See the store."""
-        return store.start(store.queues.find_held(self.queue), self._batch)
-
-
-class Settle(Request):
-    """End deliveries; the result is the stale receipts."""
-
-    order = 0
-
-    def __init__(self, queue: str, batch: Sequence[Settlement]) -> None:
-        super().__init__(queue)
-        self._batch = batch
-
-    def run(self, store: Store) -> list[Receipt]:
-        """See the store."""
-        return store.settle(store.queues.find_held(self.queue), self._batch)
+    def run(self, store: Store) -> Any:
+        """Call the work with the queue's number."""
+        return self._work(store, store.queues.find_held(self.queue))
 
 
 class Publish(Request):

@@ -10,22 +10,22 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Any
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Release
+from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite.file import disk_space, locks
 from tasuki.drivers.sqlite.file.database import Database
-from tasuki.drivers.sqlite.store.queues import Declared
-from tasuki.drivers.sqlite.thread.answers import Answers
+from tasuki.drivers.sqlite.thread.answers import answer
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
-from tasuki.drivers.sqlite.thread.requests import Call, Receive, Request, Settle, Stop, work_on
+from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, work_on
 from tasuki.drivers.toolkit.guard import not_open
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
 from tasuki.system.helper_threads import HelperThread
 
@@ -38,31 +38,14 @@ SWEEP = 1.0
 class Writer:
     """Runs requests in groups, in a thread of its own."""
 
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        *,
-        synchronous: str,
-        busy_timeout: float,
-        clock: Clock,
-        declared: Declared,
-    ) -> None:
+    def __init__(self, name: str, database: Database, clock: Clock, known: KnownQueues[QueueSpec]) -> None:
         self._name = name
         self._clock = clock
-        self._declared = declared
+        self._known = known
         self._inbox = Inbox()
-        self._answer = Answers(self.give_back).give
         self._parked = Parked()
-        self._database = Database(
-            name,
-            path,
-            synchronous=synchronous,
-            busy_timeout=busy_timeout,
-            clock=clock,
-            declared=declared,
-            on_connect=self._reopened,
-        )
+        self._database = database
+        database.on_connect = self._reopened
         self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
         self._is_log_due = False
         self._pacing = PollPacing()
@@ -88,11 +71,12 @@ class Writer:
         self._post(request)
         return future
 
-    def give_back(self, request: Receive) -> None:
-        """Release the messages of a cancelled caller; the delivery does not count."""
-        if request.result:
-            taken, request.result = request.result, []
-            self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
+    def give_back(self, request: Request) -> None:
+        """Release what a cancelled caller received; the delivery does not count."""
+        if isinstance(request, Receive) and request.result:
+            backs = [Release(received.receipt) for received in request.result]
+            request.result = []
+            self._post(DeliveryCall(request.queue, lambda store, number: store.settle(number, backs)))
 
     def forget_parent(self) -> sqlite3.Connection | None:
         """In a forked child: close the parent's locks, which the child shares; gives its connection, untouched."""
@@ -109,6 +93,9 @@ class Writer:
             if type(request) is not Stop:
                 request.error = not_open(self._name, request.queue)
         self._answer(requests)
+
+    def _answer(self, requests: Iterable[Request]) -> None:
+        answer(requests, self.give_back)
 
     # The thread.
 
@@ -139,8 +126,7 @@ class Writer:
         left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
         self._parked = Parked()
         for request in left:
-            if isinstance(request, Receive):
-                self.give_back(request)
+            self.give_back(request)
         problem = f"the thread that writes failed and begins again: {type(error).__name__}: {error}"
         unavailable = BrokerUnavailableError(problem, outcome="unknown")
         unavailable.__cause__ = error
@@ -264,7 +250,7 @@ class Writer:
             self._sweep(connection)
             work_on(store, [request for request in group if request.order > 0])
             touched = store.queues.touched
-            forgotten = {queue for queue in touched if queue not in self._declared.specs}
+            forgotten = {queue for queue in touched if queue not in self._known}
             receives = self._parked.wanted(touched - forgotten, self._clock.time())
             receives += [request for request in group if isinstance(request, Receive)]
             taken = [receive.attempt(store) for receive in receives]
@@ -291,7 +277,7 @@ class Writer:
             self._plan_wake()
             if self._is_log_due:
                 self._is_log_due = False
-                self._database.shrink_log()
+                self._database.room.shrink_log(self._database.connected())
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Return messages that were held too long, or by a driver that died or ran before the machine restarted."""
@@ -310,7 +296,7 @@ class Writer:
             if holder != self._database.holder and (its_boot != boot or not folder.is_alive(name)):
                 store.bury(holder)
                 folder.remove(name)
-        self._is_log_due = self._database.is_log_long()
+        self._is_log_due = self._database.room.is_log_long()
 
     def _admitted(self, group: list[Request]) -> list[Request]:
         """The group, without what adds messages while the disk has no room for them."""
@@ -318,7 +304,7 @@ class Writer:
         if not adding:
             return group
         with self._database.failing("rejected"):
-            if self._database.admits(sum(request.size for request in adding)):
+            if self._database.room.admits(sum(request.size for request in adding), self._database.connected()):
                 return group
         problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"
         self._fail(adding, QueueFullError(problem, driver=self._name))

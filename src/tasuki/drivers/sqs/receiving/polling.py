@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.declaring import Declaring
 from tasuki.drivers.sqs.names import is_bound_to, own_group
+from tasuki.drivers.sqs.receiving.settling import Settling
 from tasuki.drivers.sqs.receiving.source import Held, Source
 from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN, delivery_number, whole
 from tasuki.drivers.sqs.sending.batches import AT_ONCE, MOST_ENTRIES
@@ -25,7 +26,7 @@ from tasuki.system.tasks import Tasks
 LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
 
-_LOOK_EVERY = 2.0
+_CHECK_EVERY = 2.0
 _FIND_EVERY = 10.0
 """Seconds between two checks of the queue of suspects, and between two checks for it while there is none."""
 _FULL_HANDS = 0.1
@@ -44,33 +45,31 @@ Poll = asyncio.Task[list[Arrived]]
 
 
 class Polling:
-    """Receives from one queue; calls ``hand_back`` with unwanted messages, and ``postpone`` with early ones."""
+    """Receives from one queue; returns unwanted messages, and postpones early ones."""
 
     def __init__(
         self,
         driver: str,
         source: Source,
         clients: Clients,
+        declaring: Declaring,
+        settling: Settling,
         clock: Clock,
         *,
         checks_digests: bool,
-        find_suspects: Callable[[], Awaitable[str | None]],
-        hand_back: Callable[[Sequence[Held]], Awaitable[object]],
-        postpone: Callable[[Sequence[tuple[Held, float]]], Awaitable[object]],
     ) -> None:
         self._driver = driver
         self._source = source
         self._clients = clients
+        self._declaring = declaring
+        self._settling = settling
         self._clock = clock
         self._checks_digests = checks_digests
-        self._find_suspects = find_suspects
-        self._hand_back = hand_back
-        self._postpone = postpone
         self._polls: dict[Poll, int] = {}
         self._abandoned: set[Poll] = set()
         self._returns = Tasks()
         self._kept: list[Arrived] = []
-        self._next_look = float("-inf")
+        self._next_check = float("-inf")
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive(self, limit: int, wait: float) -> list[Received]:
@@ -97,9 +96,10 @@ class Polling:
         """End all receives now; running polls come to their end, and their messages are returned."""
         if not self._closing.done():
             self._closing.set_result(None)
-        async with _ignoring_timeout(timeout):
-            while pending := {*self._polls, *self._returns}:
-                await asyncio.wait(pending)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while pending := {*self._polls, *self._returns}:
+                    await asyncio.wait(pending)
         for task in {*self._polls, *self._returns}:
             task.cancel()
         if rest := {*self._polls, *self._returns}:
@@ -150,7 +150,7 @@ class Polling:
 
     async def _return(self, arrived: list[Arrived]) -> None:
         with contextlib.suppress(DriverError):  # then they come back when their lease ends
-            await self._hand_back([held for held, _ in arrived])
+            await self._settling.hand_back(self._source, [held for held, _ in arrived])
 
     def _handed_out(self, held: Held, body: bytes) -> Received:
         self._source.add(held, self._clock.boottime())
@@ -194,18 +194,18 @@ class Polling:
         """One from the queue of suspects, if it is time for a check, and we hold none of it."""
         kept, self._kept = self._kept, []
         source, now = self._source, self._clock.monotonic()
-        if kept or now < self._next_look or source.spec.temporary or source.holds_started(self._clock.boottime()):
+        if kept or now < self._next_check or source.spec.temporary or source.holds_started(self._clock.boottime()):
             return kept
         if source.suspects_url is None:
-            source.suspects_url = await self._find_suspects()
+            source.suspects_url = await self._declaring.find_suspects(source.spec, source.url)
         if source.suspects_url is None:
-            self._next_look = now + min(_FIND_EVERY, max(source.spec.lease / 3, _LOOK_EVERY))
+            self._next_check = now + min(_FIND_EVERY, max(source.spec.lease / 3, _CHECK_EVERY))
             return []
         return await self.ask_suspect(seconds=0)
 
     async def ask_suspect(self, *, seconds: int) -> list[Arrived]:
         """At most one message of the queue of suspects."""
-        self._next_look = self._clock.monotonic() + _LOOK_EVERY
+        self._next_check = self._clock.monotonic() + _CHECK_EVERY
         return await self._ask(1, seconds, self._source.suspects_url)
 
     async def _ask(self, count: int, seconds: int, url: str | None = None) -> list[Arrived]:
@@ -238,7 +238,7 @@ class Polling:
                 arrived.append((held, body))
         if early:
             with contextlib.suppress(DriverError):  # then they come again, still too early, when their lease ends
-                await self._postpone(early)
+                await self._settling.postpone(source, early)
         if damaged and not arrived:
             problem = f"a message arrived damaged at driver {self._driver!r}: its MD5 is another"
             raise BrokerUnavailableError(problem, driver=self._driver, queue=source.spec.name)
@@ -281,10 +281,3 @@ class Polling:
 
     def _is_damaged(self, raw: dict[str, Any]) -> bool:
         return self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"]))
-
-
-@contextlib.asynccontextmanager
-async def _ignoring_timeout(seconds: float) -> Any:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            yield

@@ -138,7 +138,7 @@ class Settling:
                 copies.append((held, settlement.delay, held.attempt - 1, held.is_suspect))
         fates: dict[Held, Fate] = dict.fromkeys(deletes)
         await asyncio.gather(
-            self._delete(source, deletes, fates),
+            self.delete(source, deletes, fates),
             self._hide_unless_extending(source, hides, fates),
             self._send_again(source, copies, fates),
         )
@@ -159,7 +159,8 @@ class Settling:
 
         await self._in_batches("change_message_visibility_batch", source, list(seconds), entry, fates)
 
-    async def _delete(self, source: Source, deliveries: Sequence[Held], fates: dict[Held, Fate]) -> None:
+    async def delete(self, source: Source, deliveries: Sequence[Held], fates: dict[Held, Fate]) -> None:
+        """Delete messages, and note the fate of each."""
         await self._in_batches(
             "delete_message_batch", source, deliveries, lambda held: {"ReceiptHandle": held.handle}, fates
         )
@@ -210,7 +211,7 @@ class Settling:
                 refused.append((held, delay))
             else:
                 fates[held] = result
-        await self._delete(source, sent, fates)
+        await self.delete(source, sent, fates)
         await self._hide(source, refused, fates)
 
     def _copy(self, source: Source, index: int, copied: Copy) -> Entry:

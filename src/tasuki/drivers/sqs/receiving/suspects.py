@@ -12,15 +12,14 @@ from collections.abc import Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt
-from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.declaring import Declaring
 from tasuki.drivers.sqs.receiving.polling import Polling
-from tasuki.drivers.sqs.receiving.settling import is_bound
+from tasuki.drivers.sqs.receiving.settling import Fate, Settling, is_bound
 from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.sending.batches import Result, results_of
+from tasuki.drivers.sqs.sending.batches import Result
 from tasuki.drivers.sqs.sending.envelope import copy
 from tasuki.drivers.sqs.sending.publishing import Entry, Publishing
-from tasuki.drivers.sqs.translate import is_stale
+from tasuki.errors import DriverError
 
 _TRIES = 5
 """Requests, of a second each, in which a message that was moved must arrive; else another process has it."""
@@ -31,19 +30,17 @@ class Suspects:
 
     def __init__(
         self,
-        driver: str,
         source: Source,
         polling: Polling,
         declaring: Declaring,
-        clients: Clients,
+        settling: Settling,
         publishing: Publishing,
         clock: Clock,
     ) -> None:
-        self._driver = driver
         self._source = source
         self._polling = polling
         self._declaring = declaring
-        self._clients = clients
+        self._settling = settling
         self._publishing = publishing
         self._clock = clock
 
@@ -77,19 +74,14 @@ class Suspects:
             if results[0] is not None:
                 raise results[0]
             held.is_copied = True
-        await self._delete(held)
+        fates: dict[Held, Fate] = {}
+        await self._settling.delete(source, [held], fates)
+        if isinstance(fate := fates[held], DriverError):
+            raise fate
         if source.holds_started(self._clock.boottime()):
             source.take(held, self._clock.boottime())
             return False
         return await self._take(held)
-
-    async def _delete(self, held: Held) -> None:
-        name = self._source.spec.name
-        entries = [{"Id": "0", "ReceiptHandle": held.handle}]
-        answer = await self._clients.call("delete_message_batch", name, QueueUrl=held.url, Entries=entries)
-        results, codes = results_of(answer, 1, self._driver, name)
-        if results[0] is not None and not is_stale(codes[0]):
-            raise results[0]
 
     async def _take(self, held: Held) -> bool:
         source = self._source

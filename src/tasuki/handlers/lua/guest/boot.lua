@@ -31,21 +31,16 @@ local tables = pick(guards, "concat insert remove sort unpack")
 tables.pack = table.pack
 
 function tables.freeze(t)
-  if type(t) ~= "table" or host.is_object(t) then
-    host.raise("freeze", 1, "table expected, got " .. base.type(t), 3)
-  elseif not host.frozen[t] and rawget(rawmeta(t) or {}, "__metatable") ~= nil then
+  host.expect("freeze", 1, t, "table")
+  if not host.frozen[t] and rawget(rawmeta(t) or {}, "__metatable") ~= nil then
     error("cannot freeze a table with a protected metatable", 2)
   end
   return freeze(t)
 end
 
 function tables.create(array, hash)
-  for n, size in next, { array or false, hash or false } do
-    if type(size) ~= "number" then
-      host.raise("create", n, "number expected, got " .. type(size ~= false and size or nil), 3)
-    end
-  end
-  return hash > 0 and host.new_object() or {}
+  host.expect("create", 1, array, "number")
+  return host.expect("create", 2, hash, "number") > 0 and host.new_object() or {}
 end
 
 function tables.isfrozen(t)

@@ -241,7 +241,7 @@ local function by_length(f) -- f(s, ...) works through all of s
   end
 end
 
-for _, name in next, { "upper", "lower", "reverse", "unpack" } do
+for _, name in next, { "reverse", "unpack" } do -- upper and lower: strings.lua
   guards["string_" .. name] = by_length(string[name])
 end
 for _, name in next, { "len", "codepoint" } do

@@ -13,7 +13,7 @@ local ASYNC, answered = host.ASYNC, host.answered
 
 function host.need_yield(op)
   if not isyieldable() then
-    error(op .. " cannot be used inside table.sort, string.gsub or __tostring; call it outside of them", 4)
+    host.fail(op .. " cannot be used inside table.sort, string.gsub or __tostring; call it outside of them")
   end
 end
 

@@ -91,9 +91,9 @@ local function next_node(p, i)
   local c = sub(p, i, i)
   if c == "(" then
     if sub(p, i + 1, i + 1) == ")" then
-      return { op = "position" }, i + 2
+      return { op = "capture", stop = "position" }, i + 2
     end
-    return { op = "open" }, i + 1
+    return { op = "capture", stop = false }, i + 1
   elseif c == ")" then
     return { op = "close" }, i + 1
   elseif c == "$" and i == #p then
@@ -218,10 +218,8 @@ function run(nodes, k, s, i, caps)
       return i
     elseif node.repeats then
       return repeated(nodes, k, s, i, caps)
-    elseif node.op == "open" then
-      return capture(nodes, k, s, i, caps, false)
-    elseif node.op == "position" then
-      return capture(nodes, k, s, i, caps, "position")
+    elseif node.op == "capture" then
+      return capture(nodes, k, s, i, caps, node.stop)
     elseif node.op == "close" then
       return close(nodes, k, s, i, caps)
     end

@@ -52,7 +52,7 @@ local function compiled(pattern)
   local ok, nodes = pcall(matcher, pattern)
   host.recheck()
   if not ok then
-    error(nodes, 4)
+    host.fail(nodes)
   end
   return nodes
 end

@@ -2,7 +2,14 @@
 --
 --   host.new_environment(library)  env, globals   what the script sets stays its own
 --   host.freeze(t)                 t, from now on immutable (for scripts; a proxy holds the contents)
---   host.raise(fn, n, what)        "bad argument #n to fn (what)" at the line of the script
+--   host.fail(text)                raises it at the line of the script that called the host
+--   host.raise(fn, n, what)        the same for "bad argument #n to fn (what)"
+--   host.expect(fn, n, v, kind)    v, or raises if base.type(v) is another kind
+--   host.string(fn, n, v)          the text of a string argument (host.text), or raises
+--   host.contents(v)               the table that holds the contents of a script's table; nil for another value
+--   host.is_empty(v)               whether that table has no entry
+--   host.merged(base, extra)       a new table: all of `base`, and what a script's table `extra` has under texts
+--   host.class(name, methods, called)   a class of objects: new(data), data_of(object), data by object, metatable
 --
 -- Absent on purpose: load, dofile, io, debug, package, collectgarbage, string.dump, table.move, coroutine.close.
 
@@ -13,7 +20,8 @@ local rawget, rawset, rawequal, rawlen, tostring, tonumber = rawget, rawset, raw
 local find, ipairs, pairs, assert, mathtype, floor, format = string.find, ipairs, pairs, assert, math.type, math.floor, string.format
 local huge = math.huge
 local rawmeta, getinfo = debug.getmetatable, debug.getinfo
-local objects, frozen = {}, setmetatable({}, { __mode = "k" })
+local WEAK = { __mode = "k" }
+local objects, frozen = {}, setmetatable({}, WEAK)
 host.objects, host.frozen = objects, frozen
 
 local function is_object(v)
@@ -21,8 +29,26 @@ local function is_object(v)
 end
 host.is_object = is_object
 
-function host.raise(fn, n, what, level)
-  error(format("bad argument #%d to %s (%s)", n, fn, what), level or 4)
+function host.contents(v)
+  return type(v) == "table" and not objects[rawmeta(v)] and (frozen[v] or v) or nil
+end
+
+function host.is_empty(v)
+  local contents = host.contents(v)
+  return contents ~= nil and next(contents) == nil
+end
+
+function host.merged(base, extra)
+  local all = {}
+  for key, value in next, base or {} do
+    all[key] = value
+  end
+  for key, value in next, host.contents(extra) do
+    if type(key) == "string" then
+      all[key] = value
+    end
+  end
+  return all
 end
 
 local function modify()
@@ -137,10 +163,15 @@ function base.getmetatable(t)
   return getmetatable(t)
 end
 
+local function refuse_object(t, fn)
+  if type(t) ~= "table" or objects[rawmeta(t)] then
+    host.expect(fn, 1, t, "table")
+  end
+end
+
 function base.setmetatable(t, meta)
-  if type(t) ~= "table" or is_object(t) then
-    error("bad argument #1 to 'setmetatable' (table expected, got " .. base.type(t) .. ")", 2)
-  elseif frozen[t] then
+  refuse_object(t, "'setmetatable'")
+  if frozen[t] then
     modify()
   elseif type(meta) == "table" and (rawget(meta, "__gc") ~= nil or is_object(meta)) then
     error("setmetatable: __gc is not available in handlers", 2)
@@ -152,14 +183,8 @@ function base.setmetatable(t, meta)
   return setmetatable(t, meta)
 end
 
-local function refuse_object(t, fn)
-  if type(t) ~= "table" or objects[rawmeta(t)] then
-    error("bad argument #1 to '" .. fn .. "' (table expected, got " .. base.type(t) .. ")", 3)
-  end
-end
-
 function base.rawset(t, key, value)
-  refuse_object(t, "rawset")
+  refuse_object(t, "'rawset'")
   if frozen[t] or host.sealed[t] then
     modify()
   end
@@ -167,7 +192,7 @@ function base.rawset(t, key, value)
 end
 
 function base.rawget(t, key)
-  refuse_object(t, "rawget")
+  refuse_object(t, "'rawget'")
   return rawget(frozen[t] or t, key)
 end
 
@@ -176,12 +201,12 @@ function base.rawlen(t)
 end
 
 function base.next(t, key)
-  refuse_object(t, "next")
+  refuse_object(t, "'next'")
   return next(frozen[t] or t, key)
 end
 
 function base.pairs(t)
-  refuse_object(t, "pairs")
+  refuse_object(t, "'pairs'")
   if frozen[t] then
     return base.next, t, nil
   end
@@ -207,11 +232,13 @@ base.pcall, base.xpcall, base.unpack = guards.pcall, guards.xpcall, guards.unpac
 base._VERSION = "Lua 5.4"
 host.base = base
 
--- Location of the calling line of the script, for log records.
-function host.where()
+-- Arguments and objects ---------------------------------------------------------------------------------------------------
+
+-- "file:line" of the script's nearest call of the host; "" if C made that call and `skips_c` is not set.
+local function line(skips_c)
   for level = 3, 12 do
     local info = getinfo(level, "Sl")
-    if not info then
+    if not info or info.what == "C" and not skips_c then
       break
     elseif info.what ~= "C" and info.short_src ~= "host" then
       return info.short_src .. ":" .. info.currentline
@@ -220,9 +247,56 @@ function host.where()
   return ""
 end
 
+-- Location of the calling line of the script, for log records.
+function host.where()
+  return line(true)
+end
+
+function host.fail(text)
+  local place = line(false)
+  error(place == "" and text or place .. ": " .. text, 0)
+end
+
+function host.raise(fn, n, what)
+  host.fail(format("bad argument #%d to %s (%s)", n, fn, what))
+end
+
+function host.expect(fn, n, v, kind)
+  local found = base.type(v)
+  if found ~= kind then
+    host.raise(fn, n, kind .. " expected, got " .. found)
+  end
+  return v
+end
+
+function host.string(fn, n, v)
+  return host.text(v) or host.expect(fn, n, v, "string")
+end
+
+-- `called`: how the error for a wrong self calls the class.
+function host.class(name, methods, called)
+  local data, meta = setmetatable({}, WEAK), { __index = methods, __metatable = false, __name = name }
+  objects[meta] = true
+  function meta.__newindex()
+    error("attempt to modify a " .. name, 2)
+  end
+  function meta.__len()
+    error("attempt to get length of a userdata value", 2)
+  end
+  local function new(fields)
+    local object = setmetatable({}, meta)
+    data[object] = fields
+    return object
+  end
+  local function data_of(object)
+    return data[object] or host.fail((called or name) .. " expected")
+  end
+  return new, data_of, data, meta
+end
+
 -- Environments ------------------------------------------------------------------------------------------------------------
 
-host.sealed = setmetatable({}, { __mode = "k" })
+host.sealed = setmetatable({}, WEAK)
 
 function host.new_environment(library)
   local env, globals, meta = {}, {}, { __metatable = false }

@@ -10,7 +10,8 @@ local format, lower, upper, find, gsub, gmatch = string.format, string.lower, st
 local char, is_utf8, floor, mathtype, unpack = utf8.char, utf8.len, math.floor, math.type, table.unpack
 local charge = host.charge
 
--- A run: its first code point, + for every one or * for every second, how many, and how far they move.
+-- A run: its first code point, + for every one or * for every second, how many, and how far they move. UPPER has what is
+-- not LOWER backwards.
 local LOWER = [[
 c0+23+32 d8+7+32 100*24+1 132*3+1 139*8+1 14a*23+1 178+1-121 179*3+1 181+1+210 182*2+1 186+1+206 187+1+1 189+2+205
 18b+1+1 18e+1+79 18f+1+202 190+1+203 191+1+1 193+1+205 194+1+207 196+1+211 197+1+209 198+1+1 19c+1+211 19d+1+213
@@ -30,38 +31,29 @@ a7d0+1+1 a7d6*2+1 a7f5+1+1 ff21+26+32 10400+40+40 104b0+36+40 10570*19+39 10571*
 10c80+51+64 118a0+32+32 16e40+32+32 1e900+34+34
 ]]
 local UPPER = [[
-b5+1+743 e0+23-32 f8+7-32 ff+1+121 101*24-1 131+1-232 133*3-1 13a*8-1 14b*23-1 17a*3-1 17f+1-300 180+1+195 183*2-1
-188+1-1 18c+1-1 192+1-1 195+1+97 199+1-1 19a+1+163 19e+1+130 1a1*3-1 1a8+1-1 1ad+1-1 1b0+1-1 1b4*2-1 1b9+1-1 1bd+1-1
-1bf+1+56 1c5+1-1 1c6+1-2 1c8+1-1 1c9+1-2 1cb+1-1 1cc+1-2 1ce*8-1 1dd+1-79 1df*9-1 1f2+1-1 1f3+1-2 1f5+1-1 1f9*20-1
-223*9-1 23c+1-1 23f+2+10815 242+1-1 247*5-1 250+1+10783 251+1+10780 252+1+10782 253+1-210 254+1-206 256+2-205 259+1-202
-25b+1-203 25c+1+42319 260+1-205 261+1+42315 263+1-207 265+1+42280 266+1+42308 268+1-209 269+1-211 26a+1+42308
-26b+1+10743 26c+1+42305 26f+1-211 271+1+10749 272+1-213 275+1-214 27d+1+10727 280+1-218 282+1+42307 283+1-218
-287+1+42282 288+1-218 289+1-69 28a+2-217 28c+1-71 292+1-219 29d+1+42261 29e+1+42258 345+1+84 371*2-1 377+1-1 37b+3+130
-3ac+1-38 3ad+3-37 3b1+17-32 3c2+1-31 3c3+9-32 3cc+1-64 3cd+2-63 3d0+1-62 3d1+1-57 3d5+1-47 3d6+1-54 3d7+1-8 3d9*12-1
-3f0+1-86 3f1+1-80 3f2+1+7 3f3+1-116 3f5+1-96 3f8+1-1 3fb+1-1 430+32-32 450+16-80 461*17-1 48b*27-1 4c2*7-1 4cf+1-15
-4d1*48-1 561+38-48 10d0+43+3008 10fd+3+3008 13f8+6-8 1c80+1-6254 1c81+1-6253 1c82+1-6244 1c83+2-6242 1c85+1-6243
-1c86+1-6236 1c87+1-6181 1c88+1+35266 1d79+1+35332 1d7d+1+3814 1d8e+1+35384 1e01*75-1 1e9b+1-59 1ea1*48-1 1f00+8+8
-1f10+6+8 1f20+8+8 1f30+8+8 1f40+6+8 1f51*4+8 1f60+8+8 1f70+2+74 1f72+4+86 1f76+2+100 1f78+2+128 1f7a+2+112 1f7c+2+126
-1fb0+2+8 1fbe+1-7205 1fd0+2+8 1fe0+2+8 1fe5+1+7 214e+1-28 2170+16-16 2184+1-1 24d0+26-26 2c30+48-48 2c61+1-1
-2c65+1-10795 2c66+1-10792 2c68*3-1 2c73+1-1 2c76+1-1 2c81*50-1 2cec*2-1 2cf3+1-1 2d00+38-7264 2d27+1-7264 2d2d+1-7264
-a641*23-1 a681*14-1 a723*7-1 a733*31-1 a77a*2-1 a77f*5-1 a78c+1-1 a791*2-1 a794+1+48 a797*10-1 a7b5*8-1 a7c8*2-1
-a7d1+1-1 a7d7*2-1 a7f6+1-1 ab53+1-928 ab70+80-38864 ff41+26-32 10428+40-40 104d8+36-40 10597*19-39 10598*5-39 105a4*7-39
-105b4*3-39 105bc+1-39 10cc0+51-64 118c0+32-32 16e60+32-32 1e922+34-34
+b5+1+743 df+1+0 131+1-232 17f+1-300 1c5+1-1 1c8+1-1 1cb+1-1 1f2+1-1 345+1+84 3c2+1-31 3d0+1-62 3d1+1-57 3d5+1-47
+3d6+1-54 3f0+1-86 3f1+1-80 3f5+1-96 1c80+1-6254 1c81+1-6253 1c82+1-6244 1c83+2-6242 1c85+1-6243 1c86+1-6236 1c87+1-6181
+1c88+1+35266 1e9b+1-59 1f80+8+0 1f90+8+0 1fa0+8+0 1fb3+1+0 1fbe+1-7205 1fc3+1+0 1ff3+1+0
 ]]
 
-local function read(runs)
-  local map = {}
+-- Adds what the runs say to the map; backwards, the first of several that move to the same place.
+local function read(map, runs, is_backwards)
   for first, step, count, distance in gmatch(runs, "(%x+)([+*])(%d+)([+-]%d+)") do
     local width = step == "+" and 1 or 2
     first, distance = tonumber(first, 16), tonumber(distance)
     for code = first, first + (tonumber(count) - 1) * width, width do
-      map[char(code)] = char(code + distance)
+      local from, to = char(code), char(code + distance)
+      if is_backwards then
+        map[to] = map[to] or from
+      else
+        map[from] = to
+      end
     end
   end
   return map
 end
 
-local function mapped(ascii, runs)
+local function mapped(ascii, make)
   local map -- made when it is needed first
   return function(s)
     if type(s) == "string" then
@@ -72,13 +64,18 @@ local function mapped(ascii, runs)
     if type(s) ~= "string" or not find(s, "[\128-\255]") or not is_utf8(s) then
       return ascii(s)
     end
-    map = map or read(runs)
+    map = map or make()
     charge(#s // 8)
     return (gsub(ascii(s), "[\194-\244][\128-\191]*", map))
   end
 end
 
-guards.string_lower, guards.string_upper = mapped(lower, LOWER), mapped(upper, UPPER)
+guards.string_lower = mapped(lower, function()
+  return read({}, LOWER)
+end)
+guards.string_upper = mapped(upper, function()
+  return read(read({}, LOWER, true), UPPER)
+end)
 
 local function is_integral(v)
   return type(v) == "number" and mathtype(v) == "float" and v == floor(v) and v >= -0x1p63 and v < 0x1p63

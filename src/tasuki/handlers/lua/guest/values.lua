@@ -146,15 +146,15 @@ local function put_object(t, depth)
   local part, at = open("o")
   local count = 0
   for key, value in next, t do
+    local name
     if type(key) == "string" and is_utf8(key) then
-      n = n + 1
-      out[n] = weigh(key)
-      count = count + 1
-      put(value, depth + 1)
+      name = weigh(key)
     elseif loose or mathtype(key) ~= "integer" then
-      n = n + 1
-      out[n] = mode == "call" and mathtype(key) == "integer" and key or weigh(key_text(key))
-      count = count + 1
+      name = mode == "call" and mathtype(key) == "integer" and key or weigh(key_text(key))
+    end
+    if name then
+      n, count = n + 1, count + 1
+      out[n] = name
       put(value, depth + 1)
     end
   end
@@ -166,19 +166,12 @@ end
 local function survey(t)
   local count, highest, others, outside = 0, 0, false, false
   for key in next, t do
-    if type(key) == "string" then
+    if mathtype(key) ~= "integer" then
       others = true
-    elseif mathtype(key) == "integer" then
-      if key > 0 then
-        count = count + 1
-        if key > highest then
-          highest = key
-        end
-      else
-        outside = true
-      end
+    elseif key > 0 then
+      count, highest = count + 1, key > highest and key or highest
     else
-      others = true
+      outside = true
     end
   end
   return count, highest, others, outside

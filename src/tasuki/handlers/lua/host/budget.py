@@ -99,12 +99,8 @@ class Budget:
             yield
         finally:
             _calling.reset(token)
-            self._end()
-
-    def _end(self) -> None:
-        """Stop counting: later work belongs to no call."""
-        self.pause()
-        self.is_open = False
+            self.pause()
+            self.is_open = False  # later work belongs to no call
 
     def use(self, seconds: float) -> None:
         """Count seconds here and for callers in other threads; the stop watches of callers in this thread saw them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from tasuki.errors import (
@@ -82,8 +83,21 @@ def _fields(error: Exception) -> dict[str, Any]:
             fields["details"] = {"outcome": error.outcome, "reason": type(error).__name__}
         return fields
     if isinstance(error, PolicyDeniedError):
-        details = {"reason": "permission_denied"}
-        return {"message": str(error), "kind": "Invalid", "retryable": False, "details": details}
+        return {"message": str(error), "kind": error.kind, "retryable": False, "details": dict(error.details)}
     kind = "Invalid" if isinstance(error, PublishError) else "Internal"
     text = str(error) if isinstance(error, TasukiError) else f"{type(error).__name__}: {error}"
     return {"message": text, "kind": kind, "retryable": False}
+
+
+def permission_denied(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation of a module that reports a denial by a policy as kind PermissionDenied, not as Invalid."""
+
+    @wraps(operation)
+    def checked(*args: Any) -> Any:
+        try:
+            return operation(*args)
+        except PolicyDeniedError as error:
+            details = dict(error.details)
+            raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
+
+    return checked

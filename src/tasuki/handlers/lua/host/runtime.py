@@ -84,9 +84,11 @@ class Runtime:
         self._load = load
         self._guards = guards
         self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
-        self._run, self._call, self._resume, self._drop = host["run"], host["call"], host["resume"], host["drop"]
+        self._run, self._call, self._resume = host["run"], host["call"], host["resume"]
         self.spend: Callable[[int, float], None] = host["spend"]
         self.spent: Callable[[int], float] = host["spent"]
+        self.drop: Callable[[int], None] = host["drop"]
+        """Forgets an invocation that waits; nothing in the script runs on."""
 
     def _to_table(self, value: Any) -> Any:
         return self._table_from(value, recursive=True)
@@ -190,10 +192,6 @@ class Runtime:
         """Whether the script keeps more than three quarters of its memory after a collection."""
         self._lua.gccollect()
         return bool(self._lua.get_memory_used(total=True) > self.limits.memory * 0.75)
-
-    def drop(self, id: int) -> None:
-        """Forgets an invocation that waits; nothing in the script runs on."""
-        self._drop(id)
 
 
 @cache

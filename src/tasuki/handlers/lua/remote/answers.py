@@ -13,6 +13,7 @@ from tasuki.handlers.lua.host.budget import budget_in, errand
 from tasuki.handlers.lua.host.errors import describe
 from tasuki.handlers.lua.remote.remote import do_at_load, local_operations
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.process.failure import Failure
 from tasuki.handlers.process.host import Death
 from tasuki.handlers.process.protocol import ProtocolError
 from tasuki.units import format_duration
@@ -73,9 +74,9 @@ class LuaHost:
         if (budget := budget_in(variables)) is not None:
             budget.use(max(seconds - budget.own, 0.0))
 
-    def fields(self, error: Exception) -> dict[str, Any]:
+    def failure(self, error: Exception) -> Failure:
         """What the script's error object is made of."""
-        return describe(error)
+        return Failure("HandlerError", **describe(error))
 
     def note(self, context: Context | None, args: list[Any]) -> None:
         """Scripts ask for their log records, as for all else."""
@@ -95,12 +96,7 @@ class LuaHost:
         if death.late == "time" and (not death.beside or not death.was_waiting):
             text = f"{name}: {self._script.limits.describe('time')}, and its process was killed"
             return LuaLimitError(text, limit="time")
-        if death.late == "cancel":
-            cause = "was killed, because another message in it did not end when it was cancelled"
-        elif death.late:
+        cause = death.cause()
+        if death.late == "time":
             cause = f"was killed, because another message computed longer than {limit} in it"
-        elif death.problem:
-            cause = f"was killed: it sent {death.problem}"
-        else:
-            cause = death.how + (" (from outside, or for lack of memory)" if death.how.endswith("SIGKILL") else "")
         return LuaError(f"{name}: the script's process {cause}", kind="Internal", retryable=True)

@@ -1,11 +1,6 @@
 """More cases: what goes in comes out, whole, apart and untouched."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
-
-from dataclasses import replace
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import MessageTooLargeError, QueueFullError
@@ -55,7 +50,7 @@ class Content(Suite):
 
     @case()
     async def test_what_the_publisher_changes_later_is_not_seen(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), name=rig.other))
+        await rig.declare(name=rig.other)
         sent = rig.message(headers={"n": 1})
         await rig.publish(sent)
         await rig.publish(sent, queue=rig.other)
@@ -97,7 +92,7 @@ class Content(Suite):
 
     @case("max_length")
     async def test_one_result_a_message(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=7))
+        await rig.declare(max_length=7)
         batch = rig.messages(10)
         results = await rig.results(*batch)
         assert [type(result) for result in results] == [type(None)] * 7 + [QueueFullError] * 3
@@ -120,7 +115,7 @@ class Content(Suite):
     async def test_queues_are_apart(self, rig: Rig) -> None:
         names = [f"queue-{number}" for number in range(20)]
         for name in names:
-            await rig.driver.declare(replace(rig.spec(), name=name))
+            await rig.declare(name=name)
         for name in names:
             await rig.publish(*(rig.message(name.encode()) for _ in range(5)), queue=name)
         for name in names:
@@ -132,7 +127,7 @@ class Content(Suite):
 
     @case()
     async def test_a_receipt_of_another_queue_is_stale(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), name=rig.other))
+        await rig.declare(name=rig.other)
         await rig.publish(rig.message())
         got = await rig.one()
         assert list(await rig.driver.settle(rig.other, [Ack(got.receipt)])) == [got.receipt]
@@ -142,7 +137,7 @@ class Content(Suite):
     @case()
     async def test_names_of_queues(self, rig: Rig) -> None:
         for name in ("app:tasks", "a.b-c_d", "x" * 64):
-            await rig.driver.declare(replace(rig.spec(), name=name))
+            await rig.declare(name=name)
             await rig.publish(rig.message(), queue=name)
             await rig.ack(*await rig.take(queue=name), queue=name)
 

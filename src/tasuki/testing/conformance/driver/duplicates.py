@@ -1,17 +1,13 @@
 """More cases: duplicates by id, and queues that are deleted."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.rig import Rig, Suite, case, ended, ids
 
 
 class Duplicates(Suite):
@@ -21,7 +17,7 @@ class Duplicates(Suite):
     async def test_an_id_may_come_again_after_the_window(self, rig: Rig) -> None:
         if rig.driver.capabilities.dedup_window:
             raise SkipTest("not applicable: the window of this broker is fixed, and too long to be waited for")
-        await rig.driver.declare(rig.spec(dedup_window=rig.long))
+        await rig.declare(dedup_window=rig.long)
         await rig.publish(rig.message(id="a"))
         await rig.ack(await rig.one())
         await rig.advance(rig.long * 0.5)
@@ -33,7 +29,7 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_a_forced_duplicate_is_stored_each_time(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="a"))
         await rig.publish(*(rig.message(id="a", deduplicate=False) for _ in range(2)))
         await rig.publish(rig.message(id="a", deduplicate=False))
@@ -41,14 +37,14 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_duplicates_within_one_batch(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(*(rig.message(id=id) for id in ("a", "b", "a", "c", "b", "a")))
         assert sorted(ids(await rig.take(3))) == ["a", "b", "c"]
         await rig.nothing()
 
     @case("dedup")
     async def test_a_duplicate_of_a_delivery_that_failed(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="a"))
         for settlement in (Nack, Release):
             got = await rig.one()
@@ -59,8 +55,8 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_ids_of_other_queues_are_not_known(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
-        await rig.driver.declare(replace(rig.spec(dedup_window=rig.window), name=rig.other))
+        await rig.declare(dedup_window=rig.window)
+        await rig.declare(name=rig.other, dedup_window=rig.window)
         await rig.publish(rig.message(id="a"))
         await rig.publish(rig.message(id="a"), queue=rig.other)
         assert len(await rig.take()) == len(await rig.take(queue=rig.other)) == 1
@@ -68,15 +64,15 @@ class Duplicates(Suite):
     @case("dedup")
     async def test_a_window_can_be_given_and_taken_away(self, rig: Rig) -> None:
         await rig.publish(rig.message(id="a"), rig.message(id="a"))
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="b"), rig.message(id="b"))
-        await rig.driver.declare(rig.spec())
+        await rig.declare()
         await rig.publish(rig.message(id="b"))
         assert sorted(ids(await rig.take(4))) == ["a", "a", "b", "b"]
 
     @case("dedup", "max_length")
     async def test_a_rejected_message_is_not_known_and_a_duplicate_needs_no_room(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window, max_length=2))
+        await rig.declare(dedup_window=rig.window, max_length=2)
         await rig.publish(rig.message(id="a"))
         results = await rig.results(*(rig.message(id=id) for id in ("a", "b", "c", "c")))
         assert [type(result) for result in results] == [type(None)] * 2 + [QueueFullError] * 2
@@ -87,7 +83,7 @@ class Duplicates(Suite):
 
     @case("dedup", "durable")
     async def test_ids_are_known_after_a_restart(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.driver.capabilities.dedup_window or 600.0))
+        await rig.declare(dedup_window=rig.driver.capabilities.dedup_window or 600.0)
         await rig.publish(*(rig.message(id=id) for id in "ab"))
         await rig.ack(await rig.one())
         await rig.driver.close()
@@ -117,7 +113,7 @@ class Duplicates(Suite):
 
     @case("dedup", "native_delay")
     async def test_a_duplicate_of_a_delayed_message(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="a", delay=rig.long), rig.message(id="a"))
         await rig.nothing()
         await rig.advance(rig.long * 1.1)
@@ -126,13 +122,13 @@ class Duplicates(Suite):
 
     @case("delete")
     async def test_deleting_wakes_whoever_waits_and_leaves_other_queues_alone(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), name=rig.other))
+        await rig.declare(name=rig.other)
         await rig.publish(rig.message(), queue=rig.other)
         waiting = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
         await asyncio.sleep(0.02)
         await rig.driver.delete(rig.queue)
         async with asyncio.timeout(rig.suite.patience):
-            answer = (await asyncio.gather(waiting, return_exceptions=True))[0]
+            answer = await ended(waiting)
         assert answer == [] or isinstance(answer, QueueNotFoundError | BrokerUnavailableError)
         await rig.ack(*await rig.take(queue=rig.other), queue=rig.other)
 
@@ -140,7 +136,7 @@ class Duplicates(Suite):
     async def test_what_another_driver_does_with_a_deleted_queue_harms_no_other(self, rig: Rig) -> None:
         other = await rig.another()
         for driver in (rig.driver, other):
-            await driver.declare(replace(rig.spec(), name=rig.other))
+            await driver.declare(rig.spec(name=rig.other))
         await rig.publish(rig.message())
         held = await rig.one(driver=other)
         await rig.driver.delete(rig.queue)
@@ -151,6 +147,6 @@ class Duplicates(Suite):
         except (QueueNotFoundError, BrokerUnavailableError):
             pass
         assert ids(await rig.take(queue=rig.other, driver=other)) == ["x"]
-        await rig.driver.declare(rig.spec())
+        await rig.declare()
         await rig.publish(rig.message(id="new"))
         assert "new" in await rig.drain()

@@ -1,8 +1,5 @@
 """Clause 32: what all drivers answer where nothing, or something impossible, is asked."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
@@ -67,7 +64,7 @@ class Edges(Suite):
         await rig.advance(rig.long * 1.3)
         await rig.driver.depth(rig.queue)
         try:
-            await rig.driver.declare(rig.spec(ordering="key"))
+            await rig.declare(ordering="key")
         except QueueConflictError:  # a driver may refuse what it could not keep
             return
         await rig.ack(got)
@@ -78,7 +75,7 @@ class Edges(Suite):
 
     @case("dedup")
     async def test_32_a_forced_message_changes_nothing_in_what_is_known(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window, lease=300.0))
+        await rig.declare(dedup_window=rig.window, lease=300.0)
         await rig.publish(rig.message(id="new", deduplicate=False))
         await rig.publish(rig.message(id="new"))
         await rig.publish(rig.message(id="new"))

@@ -1,15 +1,11 @@
 """Clauses 14, 19, 31 and 34, and temporary queues: brokers that fall silent or die, and processes that fork or die."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
 import os
 import warnings
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 from unittest import SkipTest
 
@@ -123,7 +119,7 @@ class Failing(Suite):
     async def test_the_temporary_queue_of_a_killed_process_goes(self, rig: Rig) -> None:
         if rig.suite.removes_within is None:
             raise SkipTest("not applicable: a temporary queue is kept for longer than a case can wait")
-        spec = replace(rig.spec(), name=rig.other, temporary=True)
+        spec = rig.spec(name=rig.other, temporary=True)
         async with Holder(rig.suite, rig.place, spec, 0, consumers=1) as holder:
             await rig.driver.inspect(spec)
             await rig.driver.undeclare(spec.name)
@@ -146,7 +142,7 @@ async def _is_left(rig: Rig) -> bool:
 
 async def _exists(driver: Driver, rig: Rig) -> bool:
     try:
-        await driver.inspect(replace(rig.spec(), name=rig.other, temporary=True))
+        await driver.inspect(rig.spec(name=rig.other, temporary=True))
     except QueueNotFoundError:
         return False
     await driver.close()

@@ -1,8 +1,5 @@
 """Clause 38: the last error of a message is kept between its attempts."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Driver, Nack, Release, Settlement
@@ -55,7 +52,7 @@ class LastErrors(Suite):
                 await rig.driver.purge(rig.queue)
             else:
                 await rig.driver.delete(rig.queue)
-                await rig.driver.declare(rig.spec())
+                await rig.declare()
             await rig.publish(rig.message(id="a"))
             assert await _errors(rig.driver, rig) == {"a": None}
             await rig.drain()
@@ -75,13 +72,12 @@ class LastErrors(Suite):
         assert list(await rig.driver.settle(rig.queue, batch)) == ["no receipt"]
         expected = {late.id: "late", silent.id: None, released.id: None, prompt.id: "prompt"}
         assert await _errors(rig.driver, rig) == expected
-        await rig.driver.close()
-        await rig.driver.open()
+        await rig.reopen()
         assert await _errors(rig.driver, rig) == expected
 
     @case("keeps_errors", "ordering_key")
     async def test_38_errors_in_a_queue_with_order_per_key(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
         await _nack(rig, a0="first of a", b0="first of b")
         assert await _errors(rig.driver, rig) == {"a0": "first of a", "b0": "first of b", "a1": None, "b1": None}

@@ -1,19 +1,14 @@
 """Clause 36: a delivery ends together with what follows from it."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from unittest import SkipTest
 
-from tasuki.contracts.driver import Ack, Driver, Move, Outgoing, Receipt, Release
+from tasuki.contracts.driver import Ack, Move, Outgoing, Receipt, Release
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError, StaleReceiptError
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.rig import Rig, Suite, case, each_result, ids
 
 
 class Moving(Suite):
@@ -21,7 +16,7 @@ class Moving(Suite):
 
     @case()
     async def test_36_a_move_acks_and_stores(self, rig: Rig) -> None:
-        await _declare_other(rig)
+        await rig.declare(name=rig.other)
         await rig.publish(*rig.messages(4))
         one, two, three, four = await rig.take(4)
         moves = [
@@ -45,7 +40,7 @@ class Moving(Suite):
 
     @case()
     async def test_36_a_stale_receipt_is_told(self, rig: Rig) -> None:
-        await _declare_other(rig)
+        await rig.declare(name=rig.other)
         await rig.publish(*rig.messages(2))
         done, held = await rig.take(2)
         await rig.ack(done)
@@ -95,7 +90,7 @@ class Moving(Suite):
 
     @case("max_length")
     async def test_36_a_full_queue_leaves_the_delivery_held(self, rig: Rig) -> None:
-        await _declare_other(rig, max_length=3)
+        await rig.declare(name=rig.other, max_length=3)
         await rig.publish(*rig.messages(2), queue=rig.other)
         await rig.publish(*rig.messages(2))
         one, two = await rig.take(2)
@@ -125,7 +120,7 @@ class Moving(Suite):
 
     @case("dedup", "max_length")
     async def test_36_a_duplicate_needs_no_room(self, rig: Rig) -> None:
-        await _declare_other(rig, max_length=1, dedup_window=rig.window)
+        await rig.declare(name=rig.other, max_length=1, dedup_window=rig.window)
         await rig.publish(rig.message(id="known"), queue=rig.other)
         await rig.publish(*rig.messages(2))
         one, two = await rig.take(2)
@@ -146,8 +141,8 @@ class Moving(Suite):
 
     @case("ordering_key")
     async def test_36_the_next_of_a_key_comes_after_a_move(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
-        await rig.driver.declare(replace(rig.spec(ordering="key"), name=rig.other))
+        await rig.declare(ordering="key")
+        await rig.declare(name=rig.other, ordering="key")
         await rig.publish(*(rig.message(id=f"{number}", key="k") for number in range(3)))
         for number in range(3):
             got = await rig.one()
@@ -158,7 +153,7 @@ class Moving(Suite):
 
     @case()
     async def test_36_a_move_wakes_a_waiting_receive(self, rig: Rig) -> None:
-        await _declare_other(rig)
+        await rig.declare(name=rig.other)
         await rig.publish(rig.message())
         got = await rig.one()
         waiting = asyncio.create_task(rig.take(queue=rig.other))
@@ -170,9 +165,9 @@ class Moving(Suite):
     async def test_36_moves_that_meet_lose_and_double_nothing(self, rig: Rig) -> None:
         """Two drivers move between the same queues, in both directions, where there is room for some only."""
         await _declare_near(rig, max_length=30)
-        await rig.driver.declare(rig.spec(max_length=30))
+        await rig.declare(max_length=30)
         drivers = [rig.driver, await rig.elsewhere(max_length=30)]
-        await drivers[1].declare(replace(rig.spec(max_length=30), name=rig.other))
+        await drivers[1].declare(rig.spec(name=rig.other, max_length=30))
         here = await rig.publish(*rig.messages(20))
         there = await rig.publish(*rig.messages(20), queue=rig.other)
 
@@ -181,7 +176,7 @@ class Moving(Suite):
             for _ in range(5):
                 taken = await driver.receive(source, 3, 0.0)
                 moves = [Move(got.receipt, to, (Outgoing(got.id, got.body, got.headers),)) for got in taken]
-                for got, result in zip(taken, await _told(driver, source, moves), strict=True):
+                for got, result in zip(taken, await each_result(driver.move(source, moves), len(moves)), strict=True):
                     assert result is None or isinstance(result, QueueFullError), result
                     if result is not None:
                         assert not await driver.settle(source, [Release(got.receipt)])
@@ -196,26 +191,12 @@ def _move(rig: Rig, receipt: Receipt, *messages: Outgoing) -> Move:
     return Move(receipt, rig.other, messages)
 
 
-async def _declare_other(rig: Rig, **options: Any) -> None:
-    await rig.driver.declare(replace(rig.spec(**options), name=rig.other))
-
-
 async def _declare_near(rig: Rig, **options: Any) -> None:
-    """The same for a case of moves that are one step, which they need not be between all queues."""
-    await _declare_other(rig, **options)
+    """Declare ``other`` for a case of moves that are one step, which they need not be between all queues."""
+    await rig.declare(name=rig.other, **options)
     if not rig.driver.is_move_atomic(rig.queue, rig.other):
         raise SkipTest(f"not applicable: driver {rig.driver.name} has these queues in two places")
 
 
 async def _results(rig: Rig, *batch: Move) -> list[DriverError | None]:
-    return await _told(rig.driver, rig.queue, batch)
-
-
-async def _told(driver: Driver, queue: str, batch: Sequence[Move]) -> list[DriverError | None]:
-    """Move, and give one result a move, whichever way the driver reports it."""
-    try:
-        results = list(await driver.move(queue, batch))
-    except DriverError as error:
-        return [error] * len(batch)
-    assert len(results) in {0, len(batch)}, f"{len(results)} results for {len(batch)} moves"
-    return results or [None] * len(batch)
+    return await each_result(rig.driver.move(rig.queue, batch), len(batch))

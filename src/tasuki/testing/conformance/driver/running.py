@@ -1,18 +1,15 @@
 """More cases: waiting, cancelling, closing, sharing."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from dataclasses import replace
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.rig import Rig, Suite, cancelled, case, ended, ids, turn
+from tasuki.testing.conformance.verbs import raises, verbs
 
 _SOON = 1.5
 """Seconds within which a waiting receive must see a message of another process at least once."""
@@ -69,13 +66,10 @@ class Running(Suite):
             second = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
             await asyncio.sleep(0.01)
             published = await rig.publish(rig.message())
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            first.cancel()
-            kept = (await asyncio.gather(first, return_exceptions=True))[0]
+            await turn(turns)
+            kept = await cancelled(first)
             if isinstance(kept, list):
-                second.cancel()
-                await asyncio.gather(second, return_exceptions=True)
+                await cancelled(second)
             else:
                 async with asyncio.timeout(rig.suite.patience):
                     kept = await second
@@ -87,10 +81,8 @@ class Running(Suite):
         for turns in range(10):
             await rig.publish(rig.message())
             task = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            kept = (await asyncio.gather(task, return_exceptions=True))[0]
+            await turn(turns)
+            kept = await cancelled(task)
             got = kept[0] if isinstance(kept, list) else await rig.one()
             assert got.attempt == 1
             await rig.ack(got)
@@ -102,10 +94,8 @@ class Running(Suite):
         for turns in range(10):
             batch = rig.messages(3)
             task = asyncio.create_task(rig.publish(*batch))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            answer = (await asyncio.gather(task, return_exceptions=True))[0]
+            await turn(turns)
+            answer = await cancelled(task)
             (confirmed if isinstance(answer, list) else doubtful).extend(message.id for message in batch)
             confirmed += await rig.publish(rig.message())
         found = Counter(await rig.drain())
@@ -118,10 +108,8 @@ class Running(Suite):
             await rig.publish(rig.message())
             got = await rig.one()
             task = asyncio.create_task(rig.driver.settle(rig.queue, [Ack(got.receipt)]))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await turn(turns)
+            await cancelled(task)
             await rig.driver.settle(rig.queue, [Ack(got.receipt)])
             await rig.nothing()
 
@@ -149,26 +137,14 @@ class Running(Suite):
     @case()
     async def test_a_closed_driver_is_unavailable(self, rig: Rig) -> None:
         await rig.driver.close()
-        verbs = (
-            lambda: rig.driver.publish(rig.queue, [rig.message()]),
-            lambda: rig.driver.receive(rig.queue, 1, 0.0),
-            lambda: rig.driver.settle(rig.queue, [Ack(1)]),
-            lambda: rig.driver.extend(rig.queue, [1], 1.0),
-            lambda: rig.driver.depth(rig.queue),
-        )
-        for verb in verbs:
-            try:
-                await verb()
-            except BrokerUnavailableError:
-                continue
-            raise AssertionError("a closed driver answered")
+        for verb in verbs(rig, rig.queue):
+            await raises(BrokerUnavailableError, rig, verb)
 
     @case()
     async def test_opening_twice_and_again_keeps_messages(self, rig: Rig) -> None:
         published = await rig.publish(*rig.messages(3))
         await rig.driver.open()
-        await rig.driver.close()
-        await rig.driver.open()
+        await rig.reopen()
         await rig.driver.open()
         assert sorted(ids(await rig.take(3))) == published
 
@@ -183,7 +159,7 @@ class Running(Suite):
     @case()
     async def test_a_queue_declared_before_open(self, rig: Rig) -> None:
         await rig.driver.close()
-        await rig.driver.declare(replace(rig.spec(), name=rig.other))
+        await rig.declare(name=rig.other)
         await rig.driver.open()
         await rig.publish(rig.message(), queue=rig.other)
         await rig.take(queue=rig.other)
@@ -192,8 +168,7 @@ class Running(Suite):
     async def test_a_close_does_not_count_and_voids_receipts(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         old = await rig.one()
-        await rig.driver.close()
-        await rig.driver.open()
+        await rig.reopen()
         assert list(await rig.driver.settle(rig.queue, [Ack(old.receipt)])) == [old.receipt]
         assert (await rig.one()).attempt == 1
 
@@ -230,8 +205,7 @@ class Running(Suite):
             group.create_task(consume())
             for _ in range(100):
                 await asyncio.sleep(0.002)
-                await rig.driver.close()
-                await rig.driver.open()
+                await rig.reopen()
             over.set()
         left = await rig.drain()
         assert set(confirmed) <= {*acked, *left}
@@ -271,11 +245,10 @@ class Running(Suite):
             took: list[float] = []
             for _ in range(4):
                 assert await other.receive(rig.queue, 1, 0.1) == []
-                cancelled = asyncio.create_task(other.receive(rig.queue, 1, 30.0))
+                given_up = asyncio.create_task(other.receive(rig.queue, 1, 30.0))
                 waiting = [asyncio.create_task(rig.one())] if is_waiting else []
                 await asyncio.sleep(0.1)
-                cancelled.cancel()
-                await asyncio.gather(cancelled, return_exceptions=True)
+                await cancelled(given_up)
                 began = time.monotonic()
                 published = await rig.publish(rig.message())
                 await asyncio.sleep(0.05)
@@ -303,4 +276,4 @@ class Running(Suite):
         await asyncio.sleep(0.2)
         await other.close()
         assert ids(await rig.take()) == published
-        await asyncio.gather(waiting, return_exceptions=True)
+        await ended(waiting)

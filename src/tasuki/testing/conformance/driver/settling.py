@@ -1,14 +1,13 @@
 """More cases: settling, full queues, priorities, keys and delays."""
 
-# The name of a case says what it checks. Its random numbers must repeat.
-# ruff: noqa: D102, S311
+# Its random numbers must repeat.
+# ruff: noqa: S311
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from dataclasses import replace
 
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import QueueConflictError, QueueFullError
@@ -76,7 +75,7 @@ class Settling(Suite):
 
     @case("ordering_key")
     async def test_a_delayed_release_keeps_its_place_among_those_of_its_key(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
         held = {got.id: got for got in await rig.take(2)}
         await rig.driver.settle(rig.queue, [Release(held["a0"].receipt, rig.long), Ack(held["b0"].receipt)])
@@ -92,7 +91,7 @@ class Settling(Suite):
 
     @case("leases")
     async def test_a_changed_lease_holds_for_the_next_delivery(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(lease=rig.long * 3))
+        await rig.declare(lease=rig.long * 3)
         await rig.publish(rig.message())
         await rig.one()
         await rig.advance(rig.long * 2)
@@ -125,7 +124,7 @@ class Settling(Suite):
 
     @case("max_length")
     async def test_a_full_queue_loses_nothing_on_nack_and_release(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=5))
+        await rig.declare(max_length=5)
         published = await rig.publish(*rig.messages(5))
         for settlement in (Nack, Release, Nack):
             got = await rig.take(5)
@@ -136,28 +135,28 @@ class Settling(Suite):
 
     @case("max_length")
     async def test_declaring_again_while_full(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=2))
+        await rig.declare(max_length=2)
         published = await rig.publish(*rig.messages(2))
         waiting = asyncio.gather(*(rig.results(rig.message()) for _ in range(5)))
         async with asyncio.timeout(rig.suite.patience):
-            await rig.driver.declare(rig.spec(max_length=1))
+            await rig.declare(max_length=1)
             results = [result for (result,) in await waiting]
         assert all(isinstance(result, QueueFullError) for result in results)
-        await rig.driver.declare(rig.spec(max_length=3))
+        await rig.declare(max_length=3)
         published += await rig.publish(rig.message())
         assert isinstance((await rig.results(rig.message()))[0], QueueFullError)
         assert sorted(ids(await rig.take(3))) == published
 
     @case("max_length", "native_delay")
     async def test_delayed_and_held_messages_take_room(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=2))
+        await rig.declare(max_length=2)
         await rig.publish(rig.message(), rig.message(delay=rig.long))
         await rig.one()
         assert isinstance((await rig.results(rig.message()))[0], QueueFullError)
 
     @case("native_priority", "ordered")
     async def test_same_priority_keeps_order_and_releases_keep_their_place(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(priorities=True))
+        await rig.declare(priorities=True)
         high = await rig.publish(*rig.messages(3, priority=5))
         low = await rig.publish(*rig.messages(3))
         got = await rig.take(4)
@@ -168,7 +167,7 @@ class Settling(Suite):
 
     @case("native_priority", "native_delay")
     async def test_a_delayed_message_keeps_its_priority(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(priorities=True))
+        await rig.declare(priorities=True)
         urgent = rig.message(priority=9, delay=rig.long)
         plain = rig.message()
         await rig.publish(urgent, plain)
@@ -206,7 +205,7 @@ class Settling(Suite):
 
     @case("leases")
     async def test_an_expiring_lease_wakes_a_waiting_receive(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(lease=1.0))
+        await rig.declare(lease=1.0)
         await rig.publish(rig.message())
         began = time.monotonic()
         await rig.one()
@@ -224,7 +223,7 @@ class Settling(Suite):
 
     @case("ordering_key", "native_delay")
     async def test_a_failed_message_holds_back_its_key_only(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         first, second = rig.message(key="k"), rig.message(key="k")
         other, free = rig.message(key="o"), rig.message()
         await rig.publish(first, second, other, free)
@@ -242,7 +241,7 @@ class Settling(Suite):
 
     @case("ordering_key")
     async def test_keys_in_order_through_failures(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         chance = random.Random(11)
         batch = [rig.message(key=chance.choice("abcdefgh")) for _ in range(120)]
         await rig.publish(*batch)
@@ -273,7 +272,7 @@ class Settling(Suite):
         published = await rig.publish(*rig.messages(4, key="k"))
         held = await rig.take(2)
         try:
-            await rig.driver.declare(rig.spec(ordering="key"))
+            await rig.declare(ordering="key")
         except QueueConflictError:  # a driver may refuse what it could not keep, and then nothing has changed
             await rig.ack(*held)
             assert sorted(ids(await rig.take(2))) == published[2:]
@@ -285,7 +284,7 @@ class Settling(Suite):
             assert got.id == expected
             await rig.nothing()
             await rig.ack(got)
-        await rig.driver.declare(rig.spec())
+        await rig.declare()
         assert sorted(ids(await rig.take(2))) == published[2:]
 
     @case("ordering_key")
@@ -294,7 +293,7 @@ class Settling(Suite):
         for number in range(2):
             await rig.publish(*(rig.message(id=f"{key}-{number}", key=key) for key in keys))
         try:
-            await rig.driver.declare(rig.spec(ordering="key"))
+            await rig.declare(ordering="key")
         except QueueConflictError:  # as above
             return
         for number in range(2):
@@ -306,7 +305,7 @@ class Settling(Suite):
 
     @case("ordering_key", "purge")
     async def test_purge_leaves_no_key_blocked(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for key in "ab" for number in (1, 2)))
         held = await rig.one()
         assert await rig.driver.purge(rig.queue) == 3
@@ -318,7 +317,7 @@ class Settling(Suite):
 
     @case("ordering_key", "leases")
     async def test_a_lost_lease_keeps_the_order_of_its_key(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), ordering="key"))
+        await rig.declare(ordering="key")
         first, _ = await rig.publish(*rig.messages(2, key="k"))
         await rig.one()
         await rig.advance(rig.long * 1.2)

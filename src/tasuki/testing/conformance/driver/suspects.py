@@ -1,8 +1,5 @@
 """Clause 28: which message is charged for the death of a worker, and which is not."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import Ack, Nack, Release
@@ -27,8 +24,7 @@ class Suspects(Suite):
 
     @case("multi_process", "counts_attempts")
     async def test_28_only_the_recorded_starts_of_a_killed_holder_count(self, rig: Rig) -> None:
-        spec = rig.spec(lease=_LEASE)
-        await rig.driver.declare(spec)
+        spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(4))
         for deaths in (1, 2):
             async with Holder(rig.suite, rig.place, spec, 4, starts=1) as holder:
@@ -42,8 +38,7 @@ class Suspects(Suite):
 
     @case("multi_process", "counts_attempts")
     async def test_28_a_release_keeps_a_suspect_and_a_nack_clears_it(self, rig: Rig) -> None:
-        spec = rig.spec(lease=_LEASE)
-        await rig.driver.declare(spec)
+        spec = await rig.declare(lease=_LEASE)
         await rig.publish(rig.message())
         async with Holder(rig.suite, rig.place, spec, 1) as holder:
             holder.kill()
@@ -101,8 +96,7 @@ class Suspects(Suite):
 
     @case("multi_process", "counts_attempts", "ordering_key")
     async def test_28_a_suspect_stays_in_front_of_its_key(self, rig: Rig) -> None:
-        spec = rig.spec(lease=_LEASE, ordering="key")
-        await rig.driver.declare(spec)
+        spec = await rig.declare(lease=_LEASE, ordering="key")
         published = await rig.publish(*rig.messages(3, key="k"))
         async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
             assert holder.ids == published[:1]
@@ -120,8 +114,7 @@ class Suspects(Suite):
 
     @case("multi_process", "counts_attempts")
     async def test_28_a_suspect_that_never_started_is_not_charged(self, rig: Rig) -> None:
-        spec = rig.spec(lease=_LEASE)
-        await rig.driver.declare(spec)
+        spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(2))
         for _ in range(2):
             async with Holder(rig.suite, rig.place, spec, 2) as holder:

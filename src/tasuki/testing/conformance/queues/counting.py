@@ -1,8 +1,5 @@
 """Clauses 25 and 35: the numbers of messages and consumers of a queue."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
@@ -22,8 +19,7 @@ class Counting(Suite):
         assert (await rig.driver.depth(rig.queue)).consumers == 3
         await rig.driver.attach(rig.queue, 1)
         assert (await rig.driver.depth(rig.queue)).consumers == 1
-        await rig.driver.close()
-        await rig.driver.open()
+        await rig.reopen()
         assert (await rig.driver.depth(rig.queue)).consumers == 1
 
     @case("counts_consumers", "multi_process")
@@ -50,7 +46,7 @@ class Counting(Suite):
 
     @case("exact_depth", "ordering_key")
     async def test_35_occupancy_counts_what_stands_behind_its_key(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*rig.messages(3, key="k"))
         assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
         (held,) = await rig.driver.receive(rig.queue, 3, rig.suite.patience)

@@ -1,16 +1,12 @@
 """Clauses 29, 30 and 33: queues that a process knows, and whose options hold."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from tasuki.contracts.driver import Ack, Driver, Occupancy
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
-from tasuki.testing.conformance.rig import Rig, Suite, case, has, ids
+from tasuki.testing.conformance.rig import Rig, Suite, case, ended, has, ids
 from tasuki.testing.conformance.verbs import fresh_verbs, raises
 
 
@@ -27,7 +23,7 @@ class Inspecting(Suite):
             await raises(QueueNotFoundError, rig, verb)
         assert list(await rig.driver.extend(rig.queue, [held.receipt], rig.long)) == []
         assert list(await rig.driver.settle(rig.queue, [Ack(held.receipt)])) == []
-        await rig.driver.declare(rig.spec())
+        await rig.declare()
         assert sorted([held.id, *ids(await rig.take(2))]) == published
         await rig.nothing()
 
@@ -38,15 +34,14 @@ class Inspecting(Suite):
             await asyncio.sleep(pause)
             await rig.driver.undeclare(rig.queue)
             async with asyncio.timeout(rig.suite.patience):
-                answer = (await asyncio.gather(waiting, return_exceptions=True))[0]
+                answer = await ended(waiting)
             assert answer == [] or isinstance(answer, QueueNotFoundError), answer
-            await rig.driver.declare(rig.spec())
+            await rig.declare()
 
     @case()
     async def test_29_an_undeclared_queue_is_not_declared_by_opening_again(self, rig: Rig) -> None:
         await rig.driver.undeclare(rig.queue)
-        await rig.driver.close()
-        await rig.driver.open()
+        await rig.reopen()
         for verb in fresh_verbs(rig, rig.queue):
             await raises(QueueNotFoundError, rig, verb)
 
@@ -59,7 +54,7 @@ class Inspecting(Suite):
         """A process that declares the same again is not said to change anything."""
         capabilities = rig.driver.capabilities
         options = {"ordering": "key"} if capabilities.ordering_key else {}
-        spec = replace(rig.spec(**options), name=rig.other, priorities=capabilities.declares_priorities)
+        spec = rig.spec(name=rig.other, priorities=capabilities.declares_priorities, **options)
         await rig.driver.declare(spec)
         assert await (await rig.stranger() if capabilities.multi_process else rig.driver).inspect(spec) == spec
 
@@ -72,8 +67,7 @@ class Inspecting(Suite):
         (got,) = await rig.take(driver=other)
         assert got.id == "theirs"
         assert list(await other.settle(rig.queue, [Ack(got.receipt)])) == []
-        await other.close()
-        await other.open()
+        await rig.reopen(other)
         published = await rig.publish(rig.message())
         try:
             assert ids(await rig.take(driver=other)) == published
@@ -101,7 +95,7 @@ class Inspecting(Suite):
 
     @case()
     async def test_30_inspecting_makes_no_queue(self, rig: Rig) -> None:
-        absent = replace(rig.spec(), name=rig.other)
+        absent = rig.spec(name=rig.other)
         for _ in range(2):
             await raises(QueueNotFoundError, rig, lambda: rig.driver.inspect(absent))
         for verb in fresh_verbs(rig, rig.other):
@@ -111,7 +105,7 @@ class Inspecting(Suite):
 
     @case("multi_process", "max_length")
     async def test_30_inspecting_changes_no_option(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=3))
+        await rig.declare(max_length=3)
         other = await rig.stranger()
         await other.inspect(rig.spec(max_length=100, lease=rig.long * 9))
         for driver in (other, rig.driver):
@@ -120,21 +114,18 @@ class Inspecting(Suite):
 
     @case("multi_process", "delete")
     async def test_30_an_inspected_queue_is_not_made_again(self, rig: Rig) -> None:
-        temporary = rig.spec(temporary=True)
         await rig.driver.delete(rig.queue)  # a lasting queue may not become a temporary one
-        await rig.driver.declare(temporary)
+        temporary = await rig.declare(temporary=True)
         other = await rig.stranger()
         await other.inspect(temporary)
         await rig.driver.delete(rig.queue)
         assert type(await _failure(other, rig)) is QueueNotFoundError
-        await other.close()
-        await other.open()
+        await rig.reopen(other)
         assert isinstance(await _failure(other, rig), QueueNotFoundError)
         await raises(QueueNotFoundError, rig, lambda: rig.driver.inspect(temporary))
 
     @case("multi_process", "ordering_key")
     async def test_33_options_of_another_process_hold_at_once(self, rig: Rig) -> None:
-        assert has(rig.driver, "ordering_key")
         other = await rig.another(ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
         for number in range(2):

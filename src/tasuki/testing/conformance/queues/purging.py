@@ -1,12 +1,8 @@
 """Clause 24: peek, and purge, also of a queue that is in use."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from itertools import product
 
 from tasuki.contracts.driver import Ack, Driver, Nack
@@ -20,7 +16,7 @@ class Purging(Suite):
 
     @case("peek")
     async def test_24_peek_shows_without_receiving(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(lease=300.0))  # what a peek has taken must not come back in time
+        await rig.declare(lease=300.0)  # what a peek has taken must not come back in time
         published = await rig.publish(*rig.messages(5, headers={"n": 1}))
         shown = await rig.driver.peek(rig.queue, 3)
         assert [message.id for message in shown] == published[:3]
@@ -50,7 +46,7 @@ class Purging(Suite):
 async def _purge_under_load(rig: Rig, queue: str, purger: Driver, *, waits: bool) -> None:
     """``waits``: the publishers start when the purge has begun, and so find an empty queue."""
     for driver in {rig.driver, purger}:
-        await driver.declare(replace(rig.spec(), name=queue))
+        await driver.declare(rig.spec(name=queue))
     waiting = await rig.publish(*rig.messages(_WAITING), queue=queue)
     began = asyncio.Event()
     early: list[str] = []

@@ -1,8 +1,5 @@
 """Clauses 27 and 37: delete a queue, and remove messages by their ids."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import Nack
@@ -21,7 +18,7 @@ class Removing(Suite):
         await rig.driver.delete(rig.queue)
         for verb in verbs(rig, rig.queue):
             await raises(QueueNotFoundError, rig, verb)
-        await rig.driver.declare(rig.spec())
+        await rig.declare()
         await rig.nothing()
         await rig.publish(rig.message(id="new"))
         got = await rig.one()
@@ -56,7 +53,7 @@ class Removing(Suite):
 
     @case("remove", "native_delay", "native_priority")
     async def test_37_delayed_and_urgent_messages_go_too(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(priorities=True))
+        await rig.declare(priorities=True)
         await rig.publish(rig.message(id="late", delay=rig.long), rig.message(id="urgent", priority=9))
         await rig.publish(rig.message(id="left", delay=rig.long), rig.message(id="now"))
         assert await rig.driver.remove(rig.queue, ["late", "urgent"]) == 2
@@ -66,7 +63,7 @@ class Removing(Suite):
 
     @case("remove", "ordering_key")
     async def test_37_the_next_of_a_key_moves_up(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(3) for key in "ab"))
         assert await rig.driver.remove(rig.queue, ["a0", "b1"]) == 2
         for expected in ("a1", "b0"), ("a2", "b2"):
@@ -78,7 +75,7 @@ class Removing(Suite):
 
     @case("remove", "ordering_key")
     async def test_37_behind_a_held_one_of_its_key(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.declare(ordering="key")
         await rig.publish(*(rig.message(id=f"{number}", key="k") for number in range(4)))
         got = await rig.one()
         assert await rig.driver.remove(rig.queue, ["0", "1", "2"]) == 2
@@ -88,7 +85,7 @@ class Removing(Suite):
 
     @case("remove", "dedup")
     async def test_37_an_id_stays_known(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="once"))
         assert await rig.driver.remove(rig.queue, ["once"]) == 1
         await rig.publish(rig.message(id="once"))
@@ -96,7 +93,7 @@ class Removing(Suite):
 
     @case("remove", "max_length")
     async def test_37_a_removal_makes_room(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(max_length=2))
+        await rig.declare(max_length=2)
         first, second = await rig.publish(*rig.messages(2))
         assert isinstance((await rig.results(rig.message()))[0], QueueFullError)
         assert await rig.driver.remove(rig.queue, [first]) == 1

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
+from tasuki.app.request_reply.requests import Requests
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer
@@ -23,6 +24,18 @@ from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.testing.conformance.rig import Rig
 
 Handle = Callable[[Any, Context], Awaitable[Any]]
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+def recorder() -> tuple[list[Any], Handle]:
+    """A list, and a handler that appends each body to it."""
+    seen: list[Any] = []
+
+    async def handle(body: Any, context: Context) -> None:
+        seen.append(body)
+
+    return seen, handle
 
 
 class _Function(Handler):
@@ -70,6 +83,11 @@ class Line:
         self.dead = await self._declared(self.rig.driver, "app:dead", QueueSpec(self.rig.other), QueuePolicy())
         return self
 
+    async def publish(self, *bodies: Any) -> None:
+        """Publish one after the other."""
+        for body in bodies:
+            await self.queue.publish(body)
+
     async def queue_on(self, driver: Driver) -> Queue:
         """The queue, on another driver of the same broker."""
         spec = self.rig.spec(**self._spec)
@@ -81,6 +99,19 @@ class Line:
         codec = codecs.get("json/plain")
         assert codec is not None
         return Queue(id, driver=driver, spec=spec, codec=codec, codecs=codecs, policy=policy, clock=self.clock)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[Ask]:
+        """A function that sends a request to the queue, with a timeout in seconds, and returns the result."""
+        requests = Requests(self.clock)
+
+        async def ask(body: Any, timeout: float = self.rig.suite.patience * 4) -> Any:
+            return await requests.ask(self.queue, body, {"h": True}, reply_to=None, timeout=timeout, options={})
+
+        try:
+            yield ask
+        finally:
+            await requests.close(self.rig.driver)
 
     @asynccontextmanager
     async def consumer(

@@ -1,20 +1,15 @@
 """Cases of what a queue does above its driver when messages are published and verified."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from tasuki.contracts.handler import Context
 from tasuki.errors import QueueFullError
 from tasuki.message import DEAD_LETTER_REASON
 from tasuki.queues.messages.signature import Signing
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing.conformance.rig import Rig, Suite, case
-from tasuki.testing.conformance.whole.line import Line
+from tasuki.testing.conformance.whole.line import Line, recorder
 
 
 class Publishing(Suite):
@@ -47,11 +42,7 @@ class Publishing(Suite):
     @case()
     async def test_a_forged_message_is_not_handled(self, rig: Rig) -> None:
         line = await Line(rig, signing=Signing({"key": b"0123456789abcdef"})).open()
-        seen: list[Any] = []
-
-        async def handle(body: Any, context: Context) -> None:
-            seen.append(body)
-
+        seen, handle = recorder()
         await rig.publish(rig.message(b'"forged"'))
         await line.queue.publish("good")
         async with line.consumer(handle):

@@ -1,8 +1,5 @@
 """Cases of the whole way under stress: stops, a blocked loop, a broker that is away, many keys at once."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
@@ -20,7 +17,7 @@ from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverErro
 from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed, Rejected, Unknown
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
-from tasuki.testing.conformance.whole.line import Line
+from tasuki.testing.conformance.whole.line import Line, recorder
 
 
 class Stress(Suite):
@@ -35,8 +32,7 @@ class Stress(Suite):
             await asyncio.sleep(0)
             seen[body] += 1
 
-        for number in range(200):
-            await line.queue.publish(number)
+        await line.publish(*range(200))
         rounds = 0
         while len(seen) < 200:
             rounds += 1
@@ -60,8 +56,7 @@ class Stress(Suite):
             if body == 0:
                 time.sleep(lease * 2)  # noqa: ASYNC251 - what the case is about
 
-        for number in range(5):
-            await line.queue.publish(number)
+        await line.publish(*range(5))
         async with line.consumer(handle, prefetch=5) as consumer:
             await line.until(lambda: consumer.held == 5 or len(seen) == 5)
             if rig.driver.capabilities.multi_process:
@@ -105,7 +100,7 @@ class Stress(Suite):
         assert all(isinstance(result, Rejected | Unknown) for result in results), results
         doubtful |= {result.id for result in results if isinstance(result, Unknown)}
         confirmed = await self._publish_again(line)
-        found = {delivery.id for delivery in await self._all(rig)}
+        found = set(await rig.drain())
         assert {confirmed} <= found <= {confirmed, *doubtful}
 
     async def _publish_again(self, line: Line) -> str:
@@ -120,31 +115,18 @@ class Stress(Suite):
             assert time.monotonic() < end, f"never back: {result}"
             await asyncio.sleep(0.05)
 
-    async def _all(self, rig: Rig) -> list[Any]:
-        taken = []
-        while got := await rig.driver.receive(rig.queue, 100, 0.3):
-            taken += got
-            await rig.ack(*got)
-        return taken
-
     @case()
     async def test_consuming_goes_on_after_the_broker_was_away(self, rig: Rig) -> None:
         line = await Line(rig).open()
-        seen: Counter[int] = Counter()
-
-        async def handle(body: int, context: Context) -> None:
-            seen[body] += 1
-
+        seen, handle = recorder()
         async with line.consumer(handle, concurrency=2, prefetch=5):
-            for number in range(10):
-                await line.queue.publish(number)
-            await line.until(lambda: len(seen) == 10)
+            await line.publish(*range(10))
+            await line.until(lambda: len(set(seen)) == 10)
             async with rig.suite.broken(rig.place):
                 await asyncio.sleep(0.3)
             await self._publish_again(line)
-            for number in range(10, 20):
-                await line.queue.publish(number)
-            await line.until(lambda: {*range(20), "back"} <= seen.keys(), patience=4)
+            await line.publish(*range(10, 20))
+            await line.until(lambda: {*range(20), "back"} <= set(seen), patience=4)
         assert set(seen) == {*range(20), "back"}
 
     @case("ordering_key")

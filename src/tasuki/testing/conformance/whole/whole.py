@@ -1,8 +1,5 @@
 """Cases of the whole way: publishing, handlers, retries and dead letters over the driver, as an application does."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio
@@ -17,7 +14,7 @@ from tasuki.errors import StopTimeoutError
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, DEAD_LETTER_TIME, EXPIRES_AT, LAST_ERROR, ORIGINAL_QUEUE
 from tasuki.queues.dead_letter import redriven
 from tasuki.testing.conformance.rig import Rig, Suite, case, has
-from tasuki.testing.conformance.whole.line import Line
+from tasuki.testing.conformance.whole.line import Line, recorder
 
 _SLACK = 10.0
 """Seconds that a loaded machine may add to a delay; early is never right."""
@@ -99,8 +96,7 @@ class Whole(Suite):
                     raise RuntimeError("too late")
             return body
 
-        for body in ("value", "false", "raise", "retry", "reject", "acked"):
-            await line.queue.publish(body)
+        await line.publish("value", "false", "raise", "retry", "reject", "acked")
         async with line.consumer(handle, concurrency=3):
             letters = await rig.take(4, queue=rig.other)
         found = {line.queue.decode(letter): letter.headers[DEAD_LETTER_REASON] for letter in letters}
@@ -116,11 +112,7 @@ class Whole(Suite):
     @case()
     async def test_what_cannot_be_decoded_is_dead_lettered_as_it_is(self, rig: Rig) -> None:
         line = await Line(rig).open()
-        seen: list[Any] = []
-
-        async def handle(body: Any, context: Context) -> None:
-            seen.append(body)
-
+        seen, handle = recorder()
         bad = [b"", b"{", b"\xff\xfe", b'{"a": 1} tail', b"[" * 2000]
         await rig.publish(*(rig.message(body) for body in bad))
         await line.queue.publish("good")
@@ -134,11 +126,7 @@ class Whole(Suite):
     @case()
     async def test_what_has_expired_is_dead_lettered(self, rig: Rig) -> None:
         line = await Line(rig).open()
-        seen: list[Any] = []
-
-        async def handle(body: Any, context: Context) -> None:
-            seen.append(body)
-
+        seen, handle = recorder()
         late = await line.queue.publish("late", ttl=0.001)
         await line.queue.publish("fresh", ttl=3600)
         await asyncio.sleep(0.01)
@@ -158,8 +146,7 @@ class Whole(Suite):
             seen.append(body)
             raise RuntimeError("lost by contract")
 
-        for number in range(20):
-            await line.queue.publish(number)
+        await line.publish(*range(20))
         async with line.consumer(handle, concurrency=4, auto_ack=True):
             await line.until(lambda: len(seen) == 20)
         assert sorted(seen) == list(range(20))
@@ -176,8 +163,7 @@ class Whole(Suite):
             running.append(body)
             await release.wait()
 
-        for number in range(40):
-            await line.queue.publish(number)
+        await line.publish(*range(40))
         async with line.consumer(handle, concurrency=4, prefetch=10) as consumer:
             await line.until(lambda: len(running) == 4 and consumer.held == 10)
             # The rest is for others.
@@ -200,8 +186,7 @@ class Whole(Suite):
             started.append(body)
             await release.wait()
 
-        for number in range(20):
-            await line.queue.publish(number)
+        await line.publish(*range(20))
         async with line.consumer(handle, concurrency=1, prefetch=20) as consumer:
             await line.until(lambda: started and consumer.held == 20)
             stopping = asyncio.create_task(consumer.stop(5.0))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, LuaError, PolicyDeniedError
+from tasuki.handlers.store import MemoryStore
 from tests.unit.handlers.lua.support import delivery, run
 
 pytestmark = pytest.mark.anyio
@@ -185,3 +186,28 @@ async def test_uuid(code: str, expected: Any) -> None:
 )
 async def test_uuid_refuses(call: str, message: str) -> None:
     assert await run(FAILED.replace("CALL", call)) == [True, "Invalid", message, False]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("store.get({})", "bad argument #1 to get (string expected, got table)"),
+        ("store.get('app:store'):get({})", "bad argument #1 to get (string expected, got table)"),
+        ("store.get('app:store'):put({}, 1)", "bad argument #1 to put (string expected, got table)"),
+        ("store.get('app:store').info(5)", "store.Store expected"),
+        ("metrics.counter_add({}, 1)", "bad argument #1 to counter_add (string expected, got table)"),
+        ("time.fixed_zone({}, 1)", "bad argument #1 to fixed_zone (string expected, got table)"),
+        ("time.now():format({})", "bad argument #1 to format (string expected, got table)"),
+        ("security.new_scope():evaluate()", "bad argument #1 to evaluate (security.Actor expected, got nil)"),
+        ("queue.message().id(5)", "queue.Message expected"),
+        ("funcs.call({})", "bad argument #1 to call (string expected, got table)"),
+        ("env.set('A', {})", "bad argument #2 to set (string expected, got table)"),
+        ("channel.select(5)", "bad argument #1 to select (table expected, got number)"),
+        ("next(5)", "bad argument #1 to 'next' (table expected, got number)"),
+    ],
+)
+async def test_a_wrong_argument_names_the_line_of_its_call(call: str, message: str) -> None:
+    context = delivery()
+    context.resources["app:store"] = MemoryStore("app:store")
+    code = f"local function one()\n local made = {call}\n return made end\n return {{pcall(function() local made = one() end)}}"
+    assert await run(code, context=context) == [False, f"script.lua:2: {message}"]

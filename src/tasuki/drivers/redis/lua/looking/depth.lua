@@ -1,12 +1,6 @@
 -- Returns ready, held and delayed messages, microseconds since the oldest receivable one was published (-1: there is
 -- none), and consumers.
 
-local ordering = queue_state()
-if not ordering then
-  return {err = UNDECLARED}
-end
-local time, before = now(), watch()
-sweep(time, ordering)
 tell(before)
 -- Counted by the time, not by the members of the sets: a sweep has its limit.
 local held = redis.call('ZCOUNT', LEASES, '(' .. text(time), '+inf')

@@ -4,14 +4,7 @@
 -- Returns places, contents, errors, and where to go on: section ('' at the end), number and line.
 
 local limit, section, skip, line = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local ordering = queue_state()
-if not ordering then
-  return {err = UNDECLARED}
-end
-local before = watch()
-sweep(now(), ordering)
 tell(before)
-
 local places = {}
 
 -- Whether that was the last of them.

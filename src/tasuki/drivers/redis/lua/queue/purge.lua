@@ -4,13 +4,7 @@
 -- Returns how many, that number, and where to go on: section ('' at the end) and cursor.
 
 local size, section, cursor = tonumber(ARGV[1]), ARGV[3], ARGV[4]
-local ordering, seq = queue_state('seq')
-if not ordering then
-  return {err = UNDECLARED}
-end
 local newest = tonumber(ARGV[2]) or tonumber(seq)
-local before = watch()
-sweep(now(), ordering)
 
 local function is_old(place)
   return place + math.ceil(-place / STEP) * STEP <= newest
@@ -29,21 +23,15 @@ end
 
 local function remove_from(key, place_of_member)
   local found = redis.call('ZSCAN', key, cursor, 'COUNT', size)
-  local places, removed = {}, {}
+  local places = {}
   for index = 1, #found[2], 2 do
     local place = place_of_member(found[2][index])
     if is_old(place) then
       places[#places + 1] = place
     end
   end
-  local held = key == LINES and held_among(places) or {}
-  for _, place in ipairs(places) do
-    if not held[place] then
-      removed[#removed + 1] = place
-    end
-  end
   cursor = found[1]
-  return take_out(removed, ordering), cursor == '0'
+  return take_out_waiting(places, ordering), cursor == '0'
 end
 
 -- At last the ready ones again: meanwhile some may have become due.

@@ -2,32 +2,19 @@
 -- ARGV: the size of a portion, where to go on ('0' at first), and the ids
 -- Returns how many, and where to go on: '0' at the end.
 
-local ordering = queue_state()
-if not ordering then
-  return {err = UNDECLARED}
-end
 local wanted = {}
 for index = 3, #ARGV do
   wanted[ARGV[index]] = true
 end
-local before = watch()
-sweep(now(), ordering)
-
 -- A content is the array [time of publishing, [id, body, headers]]: its id begins behind the time and two bytes of arrays.
 local found = redis.call('HSCAN', MESSAGES, ARGV[2], 'COUNT', ARGV[1])
-local places, removed = {}, {}
+local places = {}
 for index = 1, #found[2], 2 do
   local is_ours, _, id = pcall(cmsgpack.unpack_one, found[2][index + 1], 11)
   if is_ours and wanted[id] then
     places[#places + 1] = found[2][index]
   end
 end
-local held = held_among(places)
-for _, place in ipairs(places) do
-  if not held[place] then
-    removed[#removed + 1] = place
-  end
-end
-local count = take_out(removed, ordering)
+local count = take_out_waiting(places, ordering)
 tell(before)
 return {count, found[1]}

@@ -11,3 +11,14 @@ local function take_out(places, ordering)
   each('HDEL', KEYED, places)
   return #places
 end
+
+-- The same for messages of which some may be held: those stay.
+local function take_out_waiting(places, ordering)
+  local held, waiting = held_among(places), {}
+  for _, place in ipairs(places) do
+    if not held[place] then
+      waiting[#waiting + 1] = place
+    end
+  end
+  return take_out(waiting, ordering)
+end

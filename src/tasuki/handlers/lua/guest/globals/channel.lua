@@ -14,34 +14,28 @@
 
 local host = ...
 
-local type, error, select, setmetatable, rawget, rawlen = type, error, select, setmetatable, rawget, rawlen
+local error, select, rawget, rawlen = error, select, rawget, rawlen
 local charge, invocation, pause, give_way = host.charge, host.invocation, host.pause, host.give_way
-local type_of = host.base.type
 local core = host.channels
-local methods, state, enter, chosen, received, sent = core.methods, core.state, core.enter, core.chosen, core.received, core.sent
-local try_receive, try_send, shut = core.try_receive, core.try_send, core.shut
-local cases = setmetatable({}, { __mode = "k" })
-local case_meta = host.class("channel.case", {})
+local methods, data_of, state, enter, chosen = core.methods, core.data_of, core.state, core.enter, core.chosen
+local received, sent, try_receive, try_send, shut = core.received, core.sent, core.try_receive, core.try_send, core.shut
+local new_case, _, cases = host.class("channel.case", {})
 local channel = {}
 
-local function own(self, what, level)
-  local c = state[self]
-  if not c then
-    error("channel expected", level or 3)
-  elseif c.serial ~= invocation() then
-    error("the channel belongs to another call; make it in the handler", level or 3)
+local function own(self, what)
+  local c = data_of(self)
+  if c.serial ~= invocation() then
+    host.fail("the channel belongs to another call; make it in the handler")
   end
   charge(20)
-  host.need_handler(what, level or 4)
+  host.need_handler(what)
   return c
 end
 
 function channel.new(capacity)
-  if capacity ~= nil and type(capacity) ~= "number" then
-    host.raise("new", 1, "number expected, got " .. type_of(capacity), 3)
-  end
+  capacity = capacity == nil and 0 or host.expect("new", 1, capacity, "number")
   charge(100)
-  return host.new_channel(capacity and capacity > 0 and capacity // 1 or 0)
+  return host.new_channel(capacity > 0 and capacity // 1 or 0)
 end
 
 function methods.send(self, value)
@@ -80,18 +74,16 @@ function methods.close(self)
 end
 
 local function case(self, sends, value)
-  own(self, "channel.select", 4)
-  local object = setmetatable({}, case_meta)
-  cases[object] = { channel = self, sends = sends, value = value }
-  return object
+  own(self, "channel.select")
+  return new_case({ channel = self, sends = sends, value = value })
 end
 
 function methods.case_receive(self)
-  return (case(self, false))
+  return case(self, false)
 end
 
 function methods.case_send(self, value)
-  return (case(self, true, value))
+  return case(self, true, value)
 end
 
 -- done, value, ok, then who met us and what that one goes on with
@@ -132,13 +124,11 @@ end
 
 function channel.select(...)
   local from, default = ...
-  if type(from) ~= "table" or host.is_object(from) then
-    host.raise("select", 1, "table expected, got " .. type_of(from), 3)
-  elseif select("#", ...) > 1 and type(default) ~= "boolean" then
-    host.raise("select", 2, "boolean expected, got " .. type_of(default), 3)
+  from = host.contents(host.expect("select", 1, from, "table"))
+  if select("#", ...) > 1 then
+    host.expect("select", 2, default, "boolean")
   end
-  host.need_handler("channel.select", 3)
-  from = host.frozen[from] or from
+  host.need_handler("channel.select")
   local list = {}
   charge(rawlen(from) * 20 + 20)
   for i = 1, rawlen(from) do

@@ -3,30 +3,13 @@
 --   host.new_channel(capacity)    a channel of this call
 --   host.offer(channel, value)    puts a value in, outside of all coroutines; false: no room, it is dropped
 --   host.shut(channel)            closes it; whether a coroutine waited
---   host.class(name, methods)     the metatable of a class of objects
---   host.channels                 state by channel, and the steps of channel.lua
+--   host.channels                 methods and data of channels, and the steps of channel.lua
 
 local host = ...
 
-local error, setmetatable = error, setmetatable
 local invocation, ready = host.invocation, host.ready
-local state = setmetatable({}, { __mode = "k" })
-
-local function class(name, methods)
-  local meta = { __index = methods, __metatable = false, __name = name }
-  host.objects[meta] = true
-  function meta.__newindex()
-    error("attempt to modify a " .. name, 2)
-  end
-  function meta.__len()
-    error("attempt to get length of a userdata value", 2)
-  end
-  return meta
-end
-host.class = class
-
 local methods = {}
-local meta = class("channel", methods)
+local new, data_of, state = host.class("channel", methods)
 
 -- Queues of those who wait: rings of nodes, so that a select leaves all its queues at once. A node knows its waiter
 -- (one per waiting coroutine), its channel, the value that it sends, and its neighbours.
@@ -137,12 +120,10 @@ local function shut(c)
 end
 
 function host.new_channel(capacity)
-  local object = setmetatable({}, meta)
-  state[object] = {
+  return new({
     capacity = capacity, closed = false, serial = invocation(), senders = new_ring(), receivers = new_ring(),
     buffer = {}, first = 1, last = 0, count = 0,
-  }
-  return object
+  })
 end
 
 function host.offer(object, value)
@@ -158,6 +139,6 @@ function host.shut(object)
 end
 
 host.channels = {
-  methods = methods, state = state, enter = enter, chosen = chosen, received = received, sent = sent,
+  methods = methods, data_of = data_of, state = state, enter = enter, chosen = chosen, received = received, sent = sent,
   try_receive = try_receive, try_send = try_send, shut = shut,
 }

@@ -7,21 +7,19 @@
 
 local host = ...
 
-local type, error, yield = type, error, coroutine.yield
+local yield = coroutine.yield
 local ASYNC = host.ASYNC
 
-function host.need_handler(fn, level) -- the top level of a script runs by itself
+function host.need_handler(fn) -- the top level of a script runs by itself
   if not host.entry then
-    error(fn .. " cannot be used while the script loads; call it in the handler", level)
+    host.fail(fn .. " cannot be used while the script loads; call it in the handler")
   end
   host.need_yield(fn)
 end
 
 function host.spawn(fn)
-  if type(fn) ~= "function" then
-    error("bad argument #1 to 'spawn' (function expected, got " .. host.base.type(fn) .. ")", 2)
-  end
-  host.need_handler("coroutine.spawn", 3)
+  host.expect("'spawn'", 1, fn, "function")
+  host.need_handler("coroutine.spawn")
   host.charge(2000)
   return (yield(ASYNC, "spawn", fn))
 end

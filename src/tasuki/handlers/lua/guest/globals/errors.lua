@@ -11,16 +11,14 @@
 
 local host = ...
 
-local type, error, getmetatable, setmetatable, rawget = type, error, getmetatable, setmetatable, rawget
-local next, tostring, concat, mathtype = next, tostring, table.concat, math.type
+local type, error, rawget, next, concat = type, error, rawget, next, table.concat
 local getinfo = debug.getinfo
-local data = setmetatable({}, { __mode = "k" })
+local type_of = host.base.type
 local methods = {}
-local meta = { __index = methods, __metatable = false, __name = "error" }
-host.objects[meta] = true
+local new, _, data, meta = host.class("error", methods)
 
 local function is_error(v)
-  return type(v) == "table" and getmetatable(v) == false and data[v] ~= nil
+  return data[v] ~= nil
 end
 host.is_error = is_error
 
@@ -47,8 +45,6 @@ local function plain(value)
   local kind = type(value)
   if kind == "string" or kind == "number" or kind == "boolean" then
     return value
-  elseif is_error(value) then
-    return data[value].message
   end
   return host.tostring(value)
 end
@@ -59,7 +55,7 @@ local function copy_details(source, depth)
     host.charge(10)
     if type(key) == "string" then
       copy = copy or {}
-      if type(value) == "table" and not host.is_object(value) then
+      if type_of(value) == "table" then
         copy[key] = depth < 32 and (copy_details(value, depth + 1) or {}) or "..."
       else
         copy[key] = plain(value)
@@ -70,10 +66,8 @@ local function copy_details(source, depth)
 end
 
 local function make(fields)
-  local err = setmetatable({}, meta)
-  data[err] = fields
   fields.frames = frames()
-  return err
+  return new(fields)
 end
 
 -- From Python: everything is known to be of the right type.
@@ -114,22 +108,20 @@ local errors = {
 function errors.new(x)
   if type(x) == "string" then
     return host.new_error(x)
-  elseif type(x) ~= "table" or host.is_object(x) then
-    error("bad argument #1 to new (expected string or table)", 2)
+  elseif type_of(x) ~= "table" then
+    host.raise("new", 1, "expected string or table")
   end
   local message, kind, retryable, details = rawget(x, "message"), rawget(x, "kind"), rawget(x, "retryable"), rawget(x, "details")
   if message == nil then
-    error("bad argument #1 to new (message field is required)", 2)
+    host.raise("new", 1, "message field is required")
   elseif type(message) ~= "string" then
-    error("bad argument #1 to new (message must be a string)", 2)
-  end
-  if type(kind) ~= "string" then
-    kind = ""
+    host.raise("new", 1, "message must be a string")
   end
   if type(retryable) ~= "boolean" then
     retryable = nil
   end
-  details = type(details) == "table" and not host.is_object(details) and copy_details(details, 1) or nil
+  kind = type(kind) == "string" and kind or nil
+  details = type_of(details) == "table" and copy_details(details, 1) or nil
   return host.new_error(message, kind, retryable, details)
 end
 
@@ -139,15 +131,14 @@ local function text_of(value, n)
   elseif is_error(value) then
     return data[value].message
   end
-  local what = value == nil and "value expected" or "expected string or error object"
-  error("bad argument #" .. n .. " to wrap (" .. what .. ")", 3)
+  host.raise("wrap", n, value == nil and "value expected" or "expected string or error object")
 end
 
 function errors.wrap(err, context)
   local message, note = text_of(err, 1), text_of(context, 2)
-  local inner = is_error(err) and data[err] or { kind = "" }
+  local inner = data[err] or { message = message, kind = "", context = "" }
   return make({
-    message = is_error(err) and full(inner) or message,
+    message = full(inner),
     kind = inner.kind,
     retryable = inner.retryable,
     details = inner.details,
@@ -155,22 +146,21 @@ function errors.wrap(err, context)
   })
 end
 
-function errors.is(value, kind, ...)
+function errors.is(value, kind)
   if type(kind) ~= "string" then
-    error("bad argument #2 to is (string expected, got " .. type(kind) .. ")", 2)
+    host.raise("is", 2, "string expected, got " .. type(kind))
   end
   return is_error(value) and data[value].kind == kind
 end
 
 function errors.call_stack(err)
-  local d = is_error(err) and data[err]
+  local d = data[err]
   if not d or #d.frames == 0 then
     return nil
   end
   local list = {}
   for i = 1, #d.frames do
-    local f = d.frames[i]
-    list[i] = { level = f.level, source = f.source, line = f.line, name = f.name, type = f.type }
+    list[i] = host.merged(nil, d.frames[i])
   end
   return { thread = "main", frames = list }
 end
@@ -184,23 +174,20 @@ function methods.message(self)
 end
 
 function methods.retryable(self)
-  if is_error(self) then
-    return data[self].retryable
-  end
-  return nil
+  local d = data[self]
+  return d and d.retryable
 end
 
 function methods.details(self)
-  local details = is_error(self) and data[self].details
-  return details and copy_details(details, 1) or nil
+  local d = data[self]
+  return d and d.details and copy_details(d.details, 1) or nil
 end
 
 function methods.stack(self)
-  if not is_error(self) then
-    return ""
-  end
   local d, lines = data[self], {}
-  if d.context ~= "" then
+  if not d then
+    return ""
+  elseif d.context ~= "" then
     lines[1] = d.context
   end
   for i = 1, #d.frames do
@@ -228,10 +215,6 @@ end
 
 function meta.__newindex()
   error("attempt to modify an error object", 2)
-end
-
-function meta.__len()
-  error("attempt to get length of a userdata value", 2)
 end
 
 host.errors, host.error_data = errors, data

@@ -9,7 +9,7 @@
 
 local host = ...
 
-local type, select, concat, floor = type, select, table.concat, math.floor
+local select, concat, floor = select, table.concat, math.floor
 local sub, gsub, gmatch = string.sub, string.gsub, string.gmatch
 local time, date, difftime = os.time, os.date, os.difftime
 
@@ -38,9 +38,8 @@ function os.time(...)
   local t = ...
   if select("#", ...) == 0 then
     return time()
-  elseif type(t) ~= "table" or host.is_object(t) then
-    host.raise("time", 1, "table expected, got " .. host.base.type(t), 3)
   end
+  host.expect("time", 1, t, "table")
   local today = date("*t")
   return time({
     year = field(t, "year", today.year),
@@ -64,19 +63,16 @@ local FARTHEST = 6e16
 local function instant(at)
   if at == nil then
     return time()
-  elseif type(at) ~= "number" then
-    host.raise("date", 2, "number expected, got " .. host.base.type(at), 4)
-  elseif not (at > -FARTHEST and at < FARTHEST) then -- C has no year for it
-    host.raise("date", 2, "time out of range", 4)
+  end
+  host.expect("date", 2, at, "number")
+  if not (at > -FARTHEST and at < FARTHEST) then -- C has no year for it
+    host.raise("date", 2, "time out of range")
   end
   return floor(at)
 end
 
 function os.date(format, at)
-  local text = format == nil and "%c" or host.text(format)
-  if text == nil then
-    host.raise("date", 1, "string expected, got " .. host.base.type(format), 3)
-  end
+  local text = format == nil and "%c" or host.string("date", 1, format)
   local seconds, zone = instant(at), ""
   if sub(text, 1, 1) == "!" then
     zone, text = "!", sub(text, 2)
@@ -96,8 +92,5 @@ function os.date(format, at)
 end
 
 function os.difftime(a, b)
-  if type(a) ~= "number" or type(b) ~= "number" then
-    host.raise("difftime", type(a) ~= "number" and 1 or 2, "number expected, got " .. host.base.type(type(a) ~= "number" and a or b), 3)
-  end
-  return difftime(a, b)
+  return difftime(host.expect("difftime", 1, a, "number"), host.expect("difftime", 2, b, "number"))
 end

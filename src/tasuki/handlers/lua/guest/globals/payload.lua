@@ -11,10 +11,9 @@
 
 local host = ...
 
-local type, error, setmetatable = type, error, setmetatable
-local state = setmetatable({}, { __mode = "k" })
+local type = type
 local methods = {}
-local meta = host.class("payload", methods)
+local new, data_of, state, meta = host.class("payload", methods)
 
 local FORMAT = {
   JSON = "json/plain",
@@ -32,17 +31,11 @@ local PRINTED = { [FORMAT.STRING] = true, [FORMAT.BYTES] = true }
 
 local function make(format, value)
   host.charge(20)
-  local object = setmetatable({}, meta)
-  state[object] = { format = format, value = value }
-  return object
+  return new({ format = format, value = value })
 end
 
 function host.new_payload(value)
   return make(host.is_error(value) and FORMAT.ERROR or FORMAT.LUA, value)
-end
-
-local function data_of(self)
-  return state[self] or error("payload expected", 3)
 end
 
 local function problem(text)
@@ -95,11 +88,8 @@ local function encoded(format, value)
 end
 
 function methods.transcode(self, format)
-  local own = data_of(self)
-  local name = host.text(format)
-  if name == nil then
-    host.raise("transcode", 1, "string expected, got " .. host.base.type(format), 3)
-  elseif name == own.format then
+  local own, name = data_of(self), host.string("transcode", 1, format)
+  if name == own.format then
     return self, nil
   elseif own.format == FORMAT.ERROR or not (PLAIN[name] or TEXT[name]) then
     return problem("no transcoding path found")
@@ -109,9 +99,7 @@ function methods.transcode(self, format)
   local value, err = data(own)
   if err then
     return nil, err
-  elseif PLAIN[name] then
-    return make(name, value), nil
-  elseif PRINTED[own.format] then -- a text that is said to be in that format
+  elseif PLAIN[name] or PRINTED[own.format] then -- or a text that is said to be in that format
     return make(name, value), nil
   end
   return encoded(name, value)

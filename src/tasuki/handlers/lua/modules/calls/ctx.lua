@@ -8,10 +8,8 @@ local host = ...
 local ctx = {}
 
 function ctx.get(key)
-  local name = host.text(key)
-  if name == nil then
-    host.raise("get", 1, "string expected, got " .. host.base.type(key), 3)
-  elseif name == "" then
+  local name = host.string("get", 1, key)
+  if name == "" then
     return host.invalid("empty key")
   end
   return host.results(host.ask("ctx.get", host.scrub(name)))

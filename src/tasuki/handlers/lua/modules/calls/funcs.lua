@@ -21,30 +21,14 @@
 
 local host = ...
 
-local type, next, error, find, setmetatable = type, next, error, string.find, setmetatable
-local ask, send, raise, answer = host.ask, host.send, host.raise, host.results
-local type_of = host.base.type
+local next, error, find = next, error, string.find
+local ask, send, answer, merged = host.ask, host.send, host.results, host.merged
 local funcs, future, executor = {}, {}, {}
-local future_meta, executor_meta = host.class("funcs.Future", future), host.class("funcs.Executor", executor)
-local state = setmetatable({}, { __mode = "k" })
-
-local function data_of(self, meta)
-  local own = state[self]
-  if not own or own.class ~= meta then
-    error(meta.__name .. " expected", 3)
-  end
-  return own
-end
-
-local function object(meta, own)
-  local made = setmetatable({}, meta)
-  own.class = meta
-  state[made] = own
-  return made
-end
+local new_future, future_of = host.class("funcs.Future", future)
+local new_executor, executor_of = host.class("funcs.Executor", executor)
 
 local function problem(id)
-  if id == nil or id == "" then
+  if id == "" then
     return "function ID required"
   elseif not find(id, ":", 1, true) or find(id, "^:") then
     return "namespace required in function ID"
@@ -55,15 +39,21 @@ end
 
 -- The id, or nil and the error.
 local function target(fn, id)
-  local name = host.text(id)
-  if id ~= nil and name == nil then
-    raise(fn, 1, "string expected, got " .. type_of(id), 4)
-  end
+  local name = id == nil and "" or host.string(fn, 1, id)
   local wrong = problem(name)
   if wrong then
     return host.invalid(wrong)
   end
   return host.scrub(name)
+end
+
+-- `how`: what an executor adds to the call; nil without one.
+local function call(how, id, ...)
+  local name, err = target("call", id)
+  if not name then
+    return nil, err
+  end
+  return answer(send("funcs.call", "call", name, how, ...))
 end
 
 local function settle(own, ok, value)
@@ -75,57 +65,52 @@ local function settle(own, ok, value)
   end
 end
 
-local function start(how, name, ...)
-  host.need_handler("funcs.async", 4)
+local function async(how, id, ...)
+  local name, err = target("async", id)
+  if not name then
+    return nil, err
+  end
+  host.need_handler("funcs.async")
   host.charge(200)
   local ok, refused = ask("funcs.check", name)
   if not ok then
     return nil, refused
   end
   local own = { channel = host.new_channel(1), complete = false, canceled = false }
-  local ticket, err = host.begin(function(ok, value)
+  local ticket, unfit = host.begin(function(ok, value)
     settle(own, ok, value)
   end, "call", "funcs.call", name, how, ...)
   if not ticket then
-    return nil, err
+    return nil, unfit
   end
-  return object(future_meta, own), nil
+  return new_future(own), nil
 end
 
-function funcs.call(id, ...)
-  local name, err = target("call", id)
-  if not name then
-    return nil, err
-  end
-  return answer(send("funcs.call", "call", name, nil, ...))
+function funcs.call(...)
+  return call(nil, ...)
 end
 
-function funcs.async(id, ...)
-  local name, err = target("async", id)
-  if not name then
-    return nil, err
-  end
-  local made, refused = start(nil, name, ...)
-  return made, refused
+function funcs.async(...)
+  return async(nil, ...)
 end
 
 -- Future ------------------------------------------------------------------------------------------------------------------
 
 function future.channel(self)
-  return data_of(self, future_meta).channel
+  return future_of(self).channel
 end
 future.response = future.channel
 
 function future.is_complete(self)
-  return data_of(self, future_meta).complete
+  return future_of(self).complete
 end
 
 function future.is_canceled(self)
-  return data_of(self, future_meta).canceled
+  return future_of(self).canceled
 end
 
 function future.result(self)
-  local own = data_of(self, future_meta)
+  local own = future_of(self)
   if own.canceled then
     return nil, host.new_error("canceled", "Canceled", false)
   end
@@ -133,7 +118,7 @@ function future.result(self)
 end
 
 function future.error(self)
-  local failure = data_of(self, future_meta).failure
+  local failure = future_of(self).failure
   if failure then
     return host.new_error(host.text(failure), "Internal", false), true
   end
@@ -141,7 +126,7 @@ function future.error(self)
 end
 
 function future.cancel(self)
-  local own = data_of(self, future_meta)
+  local own = future_of(self)
   if not own.canceled then
     own.canceled = true
     if host.shut(own.channel) then
@@ -154,46 +139,21 @@ end
 -- Executor ----------------------------------------------------------------------------------------------------------------
 
 local function changed(own, field, value)
-  local copy = {}
-  for key, old in next, own do
-    copy[key] = old
-  end
-  copy[field] = value
-  return object(executor_meta, copy), nil
+  return new_executor(merged(own, { [field] = value })), nil
 end
 
 function funcs.new()
   host.charge(20)
-  return object(executor_meta, {})
-end
-
-local function table_of(fn, value)
-  if type(value) ~= "table" or host.is_object(value) then
-    raise(fn, 1, "table expected, got " .. type_of(value), 4)
-  end
-  return host.frozen[value] or value
-end
-
-local function merged(old, new)
-  local all = {}
-  for key, value in next, old or {} do
-    all[key] = value
-  end
-  for key, value in next, new do
-    if type(key) == "string" then
-      all[key] = value
-    end
-  end
-  return all
+  return new_executor({})
 end
 
 function executor.with_context(self, values)
-  local own = data_of(self, executor_meta)
+  local own = executor_of(self)
   local ok, denied = ask("funcs.may", "funcs.context", "context", "not allowed to call functions with custom context")
   if not ok then
     return nil, denied
   end
-  local texts = merged(nil, table_of("with_context", values))
+  local texts = merged(nil, host.expect("with_context", 1, values, "table"))
   if next(texts) == nil then
     return changed(own, "values", own.values or {})
   end
@@ -209,7 +169,7 @@ local OTHER = "not allowed to call functions with custom security context"
 for what, type_name in next, { actor = "Actor", scope = "Scope" } do
   local fn = "with_" .. what
   executor[fn] = function(self, value)
-    local own = data_of(self, executor_meta)
+    local own = executor_of(self)
     local ok, denied = ask("funcs.may", "funcs.security", "security", OTHER)
     if not ok then
       return nil, denied
@@ -217,17 +177,14 @@ for what, type_name in next, { actor = "Actor", scope = "Scope" } do
       error(what .. " cannot be nil", 2)
     end
     local reader = host[what .. "_data"]
-    local data = reader and reader(value)
-    if not data then
-      raise(fn, 1, "security." .. type_name .. " expected, got " .. type_of(value), 3)
-    end
+    local data = reader and reader(value) or host.expect(fn, 1, value, "security." .. type_name)
     return changed(own, what, data)
   end
 end
 
 function executor.with_options(self, options)
-  local own = data_of(self, executor_meta)
-  local network = host.text(table_of("with_options", options).network)
+  local own = executor_of(self)
+  local network = host.text(host.contents(host.expect("with_options", 1, options, "table")).network)
   if network then
     local name = host.scrub(network)
     local ok, denied = ask("funcs.may", "network.select", name, "not allowed to select network: " .. name)
@@ -244,23 +201,12 @@ local function how(own)
   end
 end
 
-function executor.call(self, id, ...)
-  local own = data_of(self, executor_meta)
-  local name, err = target("call", id)
-  if not name then
-    return nil, err
-  end
-  return answer(send("funcs.call", "call", name, how(own), ...))
+function executor.call(self, ...)
+  return call(how(executor_of(self)), ...)
 end
 
-function executor.async(self, id, ...)
-  local own = data_of(self, executor_meta)
-  local name, err = target("async", id)
-  if not name then
-    return nil, err
-  end
-  local made, refused = start(how(own), name, ...)
-  return made, refused
+function executor.async(self, ...)
+  return async(how(executor_of(self)), ...)
 end
 
 return funcs

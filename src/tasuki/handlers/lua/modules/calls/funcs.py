@@ -21,6 +21,8 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError, PolicyDeniedError
+from tasuki.handlers.lua.host.errors import permission_denied
+from tasuki.handlers.lua.modules.services.security import require
 
 NAME = "funcs"
 
@@ -34,17 +36,13 @@ def _translated(id: str) -> Iterator[None]:
         text, details = "no handler registered for target", {"target": id}
         raise HandlerError(text, kind="NotFound", retryable=False, details=details) from error
     except PolicyDeniedError as error:
-        is_other = error.action in ("funcs.context", "funcs.security")
-        raise _denied(str(error) if is_other else f"not allowed: {id}") from error
+        text = str(error) if error.action in ("funcs.context", "funcs.security") else f"not allowed: {id}"
+        details = {"reason": "permission_denied"}
+        raise HandlerError(text, kind="PermissionDenied", retryable=False, details=details) from error
     except HandlerError as error:
         raise HandlerError(
             error.message, kind=error.kind or "Internal", retryable=error.retryable, details=error.details
         ) from error
-
-
-def _denied(message: str) -> HandlerError:
-    details = {"reason": "permission_denied"}
-    return HandlerError(message, kind="PermissionDenied", retryable=False, details=details)
 
 
 async def call(context: Context, id: str, how: Any = None, *args: Any) -> Any:
@@ -59,16 +57,6 @@ def check(context: Context, id: str) -> bool:
     """Return if it may be called, and is there."""
     with _translated(id):
         context.check_call(id)
-    return True
-
-
-def may(context: Context, action: str, resource: str, problem: str) -> bool:
-    """Whether the script may."""
-    try:
-        if context.permissions is not None:
-            context.permissions.require(action, resource, problem)
-    except PolicyDeniedError as error:
-        raise _denied(problem) from error
     return True
 
 
@@ -105,4 +93,4 @@ def _unfit() -> HandlerError:
     return HandlerError("the context, actor or scope of the call has the wrong type", kind="Invalid", retryable=False)
 
 
-OPERATIONS = {"funcs.call": call, "funcs.check": check, "funcs.may": may, "funcs.copy": copy}
+OPERATIONS = {"funcs.call": call, "funcs.check": check, "funcs.may": permission_denied(require), "funcs.copy": copy}

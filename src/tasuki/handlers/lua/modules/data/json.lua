@@ -12,7 +12,7 @@
 
 local host = ...
 
-local type, select, next, find = type, select, next, string.find
+local type, select, find = type, select, string.find
 local ask, send, answer, is_utf8 = host.ask, host.send, host.results, utf8.len
 local json = {}
 
@@ -44,7 +44,7 @@ end
 local function schema_of(schema)
   if schema == nil then
     return "schema is required"
-  elseif type(schema) ~= "string" and (type(schema) ~= "table" or host.is_object(schema)) then
+  elseif type(schema) ~= "string" and not host.contents(schema) then
     return "schema must be a string or table"
   end
 end
@@ -58,16 +58,12 @@ local function judged(ok, value)
   return false, value
 end
 
-local function is_empty(v)
-  return type(v) == "table" and not host.is_object(v) and next(host.frozen[v] or v) == nil
-end
-
 function json.validate(schema, v)
   local problem = schema_of(schema) or v == nil and "data is required"
   if problem then
     return refused(problem)
   end
-  return judged(send("json.validate", "json", schema, is_empty(v) and host.new_object() or v))
+  return judged(send("json.validate", "json", schema, host.is_empty(v) and host.new_object() or v))
 end
 
 function json.validate_string(schema, s)

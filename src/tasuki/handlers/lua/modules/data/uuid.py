@@ -15,6 +15,7 @@ operation           arguments                    returns
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid as stdlib
 from typing import Any
@@ -57,15 +58,10 @@ def named(_: Context, version: str, namespace: str | bytes, name: str | bytes) -
     """The UUID of a name (any bytes) within a namespace."""
     if isinstance(namespace, bytes) or not _UUID.fullmatch(namespace):
         raise _invalid("invalid namespace UUID")
-    base = stdlib.UUID(namespace)
-    make = stdlib.uuid3 if version == "v3" else stdlib.uuid5
-    if isinstance(name, bytes):
-        import hashlib
-
-        hashed = hashlib.md5 if version == "v3" else hashlib.sha1
-        digest = hashed(base.bytes + name, usedforsecurity=False).digest()
-        return str(stdlib.UUID(bytes=digest[:16], version=int(version[1])))
-    return str(make(base, name))
+    hashed = hashlib.md5 if version == "v3" else hashlib.sha1
+    data = name if isinstance(name, bytes) else name.encode()
+    digest = hashed(stdlib.UUID(namespace).bytes + data, usedforsecurity=False).digest()
+    return str(stdlib.UUID(bytes=digest[:16], version=int(version[1])))
 
 
 def validate(_: Context, text: str) -> bool:
@@ -103,13 +99,10 @@ def parse(_: Context, text: str) -> dict[str, Any]:
 def form(_: Context, text: str, form: str) -> str:
     """A UUID in another form."""
     value = _read(text)
-    if form == "standard":
-        return str(value)
-    if form == "simple":
-        return value.hex
-    if form == "urn":
-        return value.urn
-    raise _invalid("unsupported format")
+    forms = {"standard": str(value), "simple": value.hex, "urn": value.urn}
+    if form not in forms:
+        raise _invalid("unsupported format")
+    return forms[form]
 
 
 OPERATIONS = {

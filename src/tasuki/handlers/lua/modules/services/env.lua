@@ -8,31 +8,23 @@
 
 local host = ...
 
-local answer = host.results
+local answer, string, scrub = host.results, host.string, host.scrub
 local env = {}
 
-local function text_of(fn, n, value)
-  local text = host.text(value)
-  if text == nil then
-    host.raise(fn, n, "string expected, got " .. host.base.type(value), 4)
-  end
-  return host.scrub(text)
-end
-
 function env.get(key)
-  local name = text_of("get", 1, key)
+  local name = string("get", 1, key)
   if name == "" then
     return host.invalid("empty key")
   end
-  return answer(host.ask("env.get", name))
+  return answer(host.ask("env.get", scrub(name)))
 end
 
 function env.set(key, value)
-  local name, text = text_of("set", 1, key), text_of("set", 2, value)
+  local name, text = string("set", 1, key), string("set", 2, value)
   if name == "" then
     return host.invalid("empty key")
   end
-  return answer(host.ask("env.set", name, text))
+  return answer(host.ask("env.set", scrub(name), scrub(text)))
 end
 
 function env.get_all()

@@ -11,38 +11,26 @@ operation        arguments    returns
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError, PolicyDeniedError
+from tasuki.errors import HandlerError
+from tasuki.handlers.lua.host.errors import permission_denied
 
 NAME = "env"
 
 
-@contextmanager
-def _denied() -> Iterator[None]:
-    """A denial as kind PermissionDenied."""
-    try:
-        yield
-    except PolicyDeniedError as error:
-        details = dict(error.details)
-        raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
-
-
+@permission_denied
 def get(context: Context, name: str) -> str:
     """The value; an empty one counts as unset."""
-    with _denied():
-        value = context.env(name)
+    value = context.env(name)
     if not value:
         raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
     return value
 
 
+@permission_denied
 def set_value(context: Context, name: str, value: str) -> bool:
     """Give it a value."""
-    with _denied():
-        context.set_env(name, value)
+    context.set_env(name, value)
     return True
 
 

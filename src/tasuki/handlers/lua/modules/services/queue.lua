@@ -13,10 +13,9 @@
 
 local host = ...
 
-local type, select, next, setmetatable, error = type, select, next, setmetatable, error
-local ask, send, text, raise = host.ask, host.send, host.text, host.raise
+local type, select, next = type, select, next
+local ask, send, string = host.ask, host.send, host.string
 local answer, invalid = host.results, host.invalid
-local type_of = host.base.type
 local queue = {}
 
 -- The mistake in a publish; a denial comes first.
@@ -28,17 +27,15 @@ local function refuse(name, message)
   return invalid(message)
 end
 
+local PLAIN = { string = true, number = true, boolean = true }
+
 -- Only text keys; a value that is no boolean, number or text arrives as the text <nil>.
 local function plain_headers(headers)
-  if type(headers) ~= "table" or host.is_object(headers) then
-    return nil
-  end
   local plain
-  for key, value in next, host.frozen[headers] or headers do
+  for key, value in next, host.contents(headers) or {} do
     if type(key) == "string" then
-      local kind = type(value)
       plain = plain or {}
-      if kind == "string" or kind == "number" or kind == "boolean" then
+      if PLAIN[type(value)] then
         plain[key] = value
       else
         plain[key] = "<nil>"
@@ -53,11 +50,11 @@ local OPTIONS = { delay = true, ttl = true, priority = true, key = true, id = tr
 local function plain_options(options)
   if options == nil then
     return nil
-  elseif type(options) ~= "table" or host.is_object(options) then
+  elseif not host.contents(options) then
     return nil, "options must be a table"
   end
   local plain = {}
-  for key, value in next, host.frozen[options] or options do
+  for key, value in next, host.contents(options) do
     if not OPTIONS[key] then
       local name = host.tostring(key)
       return nil, "unknown option '" .. name .. "': options are delay, ttl, priority, key and id"
@@ -69,24 +66,18 @@ local function plain_options(options)
   return plain
 end
 
-local function is_empty(data)
-  return type(data) == "table" and not host.is_object(data) and next(host.frozen[data] or data) == nil
-end
-
 function queue.publish(...)
   local id, data, headers, options = ...
   local count = select("#", ...)
   if count == 0 then
     return refuse("", "queue ID required")
   end
-  local name = text(id)
-  if name == nil then
-    raise("publish", 1, "string expected, got " .. type_of(id), 3)
-  elseif name == "" then
+  local name = string("publish", 1, id)
+  if name == "" then
     return refuse("", "queue ID required")
   elseif count == 1 then
     return refuse(name, "message data required")
-  elseif is_empty(data) then
+  elseif host.is_empty(data) then
     return refuse(name, "message data cannot be empty")
   end
   local plain, problem = plain_options(options)
@@ -100,11 +91,7 @@ function queue.info(id)
   if id == nil or id == "" then
     return invalid("queue ID required")
   end
-  local name = text(id)
-  if name == nil then
-    raise("info", 1, "string expected, got " .. type_of(id), 3)
-  end
-  return answer(ask("queue.info", host.scrub(name)))
+  return answer(ask("queue.info", host.scrub(string("info", 1, id))))
 end
 
 function queue.stopping()
@@ -114,117 +101,76 @@ end
 
 -- Message -----------------------------------------------------------------------------------------------------------------
 
-local state = setmetatable({}, { __mode = "k" })
 local methods = {}
-local meta = host.class("queue.Message", methods)
+local new, data_of, _, meta = host.class("queue.Message", methods)
 
 function queue.message()
   local ok, value = ask("queue.message")
   if not ok then
     return nil, value
   end
-  local message = setmetatable({}, meta)
   value.serial, value.body = host.invocation()
-  state[message] = value
-  return message, nil
-end
-
--- The data of a message whose handler is still running; else nil and the error.
-local function data_of(self)
-  local data = state[self]
-  if not data then
-    error("queue.Message expected", 3)
-  elseif data.serial ~= host.invocation() then
-    return invalid("queue.Message released")
-  end
-  return data
+  return new(value), nil
 end
 
 function meta.__tostring(self)
-  local data = state[self]
+  local data = data_of(self)
   if data.serial ~= host.invocation() then
     return "queue.Message{released}"
   end
   return "queue.Message{id=" .. data.id .. "}"
 end
 
-for _, field in next, { "id", "attempt", "queue", "body" } do
-  methods[field] = function(self)
-    local data, err = data_of(self)
-    if not data then
-      return nil, err
+-- A method of messages whose handler is still running; it gets their data.
+local function live(method)
+  return function(self, ...)
+    local data = data_of(self)
+    if data.serial ~= host.invocation() then
+      return invalid("queue.Message released")
     end
+    return method(data, ...)
+  end
+end
+
+for _, field in next, { "id", "attempt", "queue", "body" } do
+  methods[field] = live(function(data)
     return data[field], nil
-  end
+  end)
 end
 
-function methods.header(self, key)
-  local data, err = data_of(self)
-  if not data then
-    return nil, err
-  end
-  local name = text(key)
-  if name == nil then
-    raise("header", 1, "string expected, got " .. type_of(key), 3)
-  end
-  return data.headers[name], nil
-end
+methods.header = live(function(data, key)
+  return data.headers[string("header", 1, key)], nil
+end)
 
-function methods.headers(self)
-  local data, err = data_of(self)
-  if not data then
-    return nil, err
-  end
-  local copy = {}
-  for key, value in next, data.headers do
-    copy[key] = value
-  end
-  return copy, nil
-end
+methods.headers = live(function(data)
+  return host.merged(nil, data.headers), nil
+end)
 
-local function settle(self, verb, argument)
-  local data, err = data_of(self)
-  if not data then
-    return nil, err
-  end
+local settle = live(function(_, verb, argument)
   return answer(ask("queue.settle", verb, argument))
-end
+end)
 
 function methods.ack(self)
   return settle(self, "ack")
 end
 
-local function later(self, verb, delay)
-  if type(delay) ~= "string" and type(delay) ~= "number" then
-    raise(verb, 1, "number or string expected, got " .. type_of(delay), 3)
+local function delay_of(verb, delay)
+  if type(delay) == "number" then
+    return delay
   end
-  return settle(self, verb, type(delay) == "string" and host.scrub(delay) or delay)
+  return host.scrub(type(delay) == "string" and delay or host.expect(verb, 1, delay, "number or string"))
 end
 
 function methods.nack(self, delay)
-  if delay == nil then
-    return settle(self, "nack")
-  end
-  return later(self, "nack", delay)
+  return settle(self, "nack", delay ~= nil and delay_of("nack", delay) or nil)
 end
 
-function methods.snooze(self, after)
-  local data, err = data_of(self)
-  if not data then
-    return nil, err
-  end
-  return later(self, "snooze", after)
-end
+methods.snooze = live(function(_, after)
+  return answer(ask("queue.settle", "snooze", delay_of("snooze", after)))
+end)
 
 function methods.reject(self, reason)
-  local words = ""
-  if reason ~= nil then
-    words = text(reason)
-  end
-  if words == nil then
-    raise("reject", 1, "string expected, got " .. type_of(reason), 3)
-  end
-  return settle(self, "reject", host.clean(words))
+  return settle(self, "reject", host.clean(reason == nil and "" or string("reject", 1, reason)))
 end
 
 return queue

@@ -17,17 +17,14 @@ from __future__ import annotations
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError, PolicyDeniedError
+from tasuki.errors import HandlerError
 
 NAME = "queue"
 
 
 async def publish(context: Context, queue: str, body: Any, headers: Any = None, options: Any = None) -> bool:
     """Publish through the context."""
-    try:
-        await context.publish(queue, body, headers, **(options or {}))
-    except PolicyDeniedError as error:
-        raise HandlerError(str(error), kind=error.kind, retryable=False, details=dict(error.details)) from error
+    await context.publish(queue, body, headers, **(options or {}))
     return True
 
 
@@ -60,23 +57,19 @@ def stopping(context: Context) -> bool:
 def settle(context: Context, verb: str, argument: Any = None) -> bool:
     """Settle the message now."""
     try:
-        _settle(context, verb, argument)
+        if verb == "ack":
+            context.ack()
+        elif verb == "nack":
+            context.nack(argument)
+        elif verb == "snooze":
+            context.snooze(argument)
+        else:
+            context.reject(argument or "")
     except HandlerError as error:
         if error.kind == "Invalid" and "already settled" in error.message:
             raise HandlerError("queue.Message already settled", kind="Invalid", retryable=False) from error
         raise
     return True
-
-
-def _settle(context: Context, verb: str, argument: Any) -> None:
-    if verb == "ack":
-        context.ack()
-    elif verb == "nack":
-        context.nack(argument)
-    elif verb == "snooze":
-        context.snooze(argument)
-    else:
-        context.reject(argument or "")
 
 
 OPERATIONS = {

@@ -18,61 +18,27 @@
 
 local host = ...
 
-local type, next, setmetatable, error, ipairs = type, next, setmetatable, error, ipairs
-local text, raise, ask, send = host.text, host.raise, host.ask, host.send
-local type_of = host.base.type
-local security = {}
-local state = setmetatable({}, { __mode = "k" })
-
-local function class(name)
-  local methods = {}
-  return methods, host.class(name, methods)
-end
-
-local actors, actor_meta = class("security.Actor")
-local policies, policy_meta = class("security.Policy")
-local scopes, scope_meta = class("security.Scope")
-
-local function object(meta, data)
-  local made = setmetatable({}, meta)
-  data.class = meta
-  state[made] = data
-  return made
-end
-
-local function data_of(self, meta, level)
-  local data = state[self]
-  if not data or data.class ~= meta then
-    error(meta.__name .. " expected", level or 3)
-  end
-  return data
-end
-
-local function is_a(value, meta)
-  return state[value] ~= nil and state[value].class == meta
-end
+local next, ipairs = next, ipairs
+local text, ask, send = host.text, host.ask, host.send
+local security, actor, policy, scope = {}, {}, {}, {}
+local new_actor, actor_of, actors = host.class("security.Actor", actor)
+local new_policy, policy_of, policies = host.class("security.Policy", policy)
+local new_scope, scope_of, scopes = host.class("security.Scope", scope)
 
 local function string_of(fn, n, value)
-  local words = text(value)
-  if words == nil then
-    raise(fn, n, "string expected, got " .. type_of(value), 4)
-  end
-  return host.scrub(words)
+  return host.scrub(host.string(fn, n, value))
 end
 
 local function table_of(fn, n, value)
-  if value ~= nil and (type(value) ~= "table" or host.is_object(value)) then
-    raise(fn, n, "table expected, got " .. type_of(value), 4)
-  end
-  return value
+  return value ~= nil and host.expect(fn, n, value, "table") or nil
 end
 
 local function copy(value)
-  if type(value) ~= "table" or host.is_object(value) then
+  local contents, fresh = host.contents(value), {}
+  if not contents then
     return value
   end
-  local fresh = {}
-  for key, item in next, host.frozen[value] or value do
+  for key, item in next, contents do
     fresh[key] = copy(item)
   end
   return fresh
@@ -81,27 +47,27 @@ end
 -- The answer of Python, or its error raised as a text at the caller's line.
 local function must(ok, value)
   if not ok then
-    error(value:message(), 3)
+    host.fail(value:message())
   end
   return value
 end
 
-local function scope_of(ids)
+local function scope_with(ids)
   local known = {}
   for _, id in ipairs(ids) do
     known[id] = true
   end
-  return object(scope_meta, { ids = ids, known = known })
+  return new_scope({ ids = ids, known = known })
 end
 
 function security.actor()
   local _, value = ask("security.actor")
-  return value and object(actor_meta, value) or nil
+  return value and new_actor(value) or nil
 end
 
 function security.scope()
   local _, value = ask("security.scope")
-  return value and scope_of(value) or nil
+  return value and scope_with(value) or nil
 end
 
 function security.can(action, resource, meta)
@@ -114,7 +80,7 @@ function security.policy(id)
   if not ok then
     return nil, value
   end
-  return object(policy_meta, { id = value }), nil
+  return new_policy({ id = value }), nil
 end
 
 function security.named_scope(id)
@@ -122,27 +88,28 @@ function security.named_scope(id)
   if not ok then
     return nil, value
   end
-  return scope_of(value), nil
+  return scope_with(value), nil
 end
 
 function security.new_scope(list)
   table_of("new_scope", 1, list)
   must(ask("security.require", "security.scope.create", "custom", "not allowed to create custom scopes"))
   local ids, known = {}, {}
-  for _, item in next, list and (host.frozen[list] or list) or {} do
-    if is_a(item, policy_meta) and not known[state[item].id] then
-      known[state[item].id] = true
-      ids[#ids + 1] = state[item].id
+  for _, item in next, host.contents(list) or {} do
+    local data = policies[item]
+    if data and not known[data.id] then
+      known[data.id] = true
+      ids[#ids + 1] = data.id
     end
   end
-  return scope_of(ids)
+  return scope_with(ids)
 end
 
 function security.new_actor(id, meta)
   local name = string_of("new_actor", 1, id)
   table_of("new_actor", 2, meta)
   must(ask("security.require", "security.actor.create", name, "not allowed to create actor with ID: " .. name))
-  return object(actor_meta, { id = name, meta = copy(meta) or {} })
+  return new_actor({ id = name, meta = copy(meta) or {} })
 end
 
 function security.token_store(id)
@@ -151,45 +118,44 @@ function security.token_store(id)
   return nil, host.new_error(problem, name == "" and "Invalid" or "Internal", false)
 end
 
-function actors.id(self)
-  return data_of(self, actor_meta).id
+function actor.id(self)
+  return actor_of(self).id
 end
 
-function actors.meta(self)
-  return copy(data_of(self, actor_meta).meta)
+function actor.meta(self)
+  return copy(actor_of(self).meta)
 end
 
-function policies.id(self)
-  return data_of(self, policy_meta).id
+function policy.id(self)
+  return policy_of(self).id
 end
 
-local function evaluate(ids, actor, action, resource, meta)
-  if not is_a(actor, actor_meta) then
-    raise("evaluate", 1, "security.Actor expected, got " .. type_of(actor), 4)
+local function evaluate(ids, who, action, resource, meta)
+  if not actors[who] then
+    host.expect("evaluate", 1, who, "security.Actor")
   end
-  local who = { id = state[actor].id, meta = state[actor].meta }
   local verb, what = string_of("evaluate", 2, action), string_of("evaluate", 3, resource)
-  return must(send("security.evaluate", "loose", ids, who, verb, what, table_of("evaluate", 4, meta)))
+  return must(send("security.evaluate", "loose", ids, actors[who], verb, what, table_of("evaluate", 4, meta)))
 end
 
-function policies.evaluate(self, actor, action, resource, meta)
-  return evaluate({ data_of(self, policy_meta).id }, actor, action, resource, meta)
+function policy.evaluate(self, ...)
+  return evaluate({ policy_of(self).id }, ...)
 end
 
-function scopes.evaluate(self, actor, action, resource, meta)
-  local ids = data_of(self, scope_meta).ids
-  if #ids == 0 and is_a(actor, actor_meta) then
+function scope.evaluate(self, who, ...)
+  local ids = scope_of(self).ids
+  if #ids == 0 and actors[who] then
     return "undefined"
   end
-  return evaluate(ids, actor, action, resource, meta)
+  return evaluate(ids, who, ...)
 end
 
 -- The id of a policy, given as itself, as text or as {ns=, name=}.
 local function id_of(fn, value)
-  if is_a(value, policy_meta) then
-    return state[value].id
-  elseif type(value) == "table" and not host.is_object(value) then
-    local given = host.frozen[value] or value
+  local given = host.contents(value)
+  if policies[value] then
+    return policies[value].id
+  elseif given then
     local space, name = text(given.ns), text(given.name)
     if space and name then
       return space .. ":" .. name
@@ -197,51 +163,53 @@ local function id_of(fn, value)
   elseif text(value) then
     return text(value)
   end
-  raise(fn, 1, "policy or policy id expected, got " .. type_of(value), 4)
+  host.expect(fn, 1, value, "policy or policy id")
 end
 
-function scopes.with(self, policy)
-  local old = data_of(self, scope_meta)
-  if not is_a(policy, policy_meta) then
-    raise("with", 1, "security.Policy expected, got " .. type_of(policy), 3)
+local function others(ids, id)
+  local kept = {}
+  for _, other in ipairs(ids) do
+    kept[#kept + 1] = other ~= id and other or nil
+  end
+  return kept
+end
+
+function scope.with(self, added)
+  local old = scope_of(self)
+  if not policies[added] then
+    host.expect("with", 1, added, "security.Policy")
   end
   must(ask("security.require", "security.scope.create", "with", "not allowed to add policy to scope"))
-  local ids, id = {}, state[policy].id
-  for _, other in ipairs(old.ids) do
-    ids[#ids + 1] = other ~= id and other or nil
-  end
+  local id = policies[added].id
+  local ids = others(old.ids, id)
   ids[#ids + 1] = id
-  return scope_of(ids)
+  return scope_with(ids)
 end
 
-function scopes.without(self, policy)
-  local old, id = data_of(self, scope_meta), id_of("without", policy)
+function scope.without(self, removed)
+  local old, id = scope_of(self), id_of("without", removed)
   must(ask("security.require", "security.scope.create", "without", "not allowed to remove policy from scope"))
-  local ids = {}
-  for _, other in ipairs(old.ids) do
-    ids[#ids + 1] = other ~= id and other or nil
-  end
-  return scope_of(ids)
+  return scope_with(others(old.ids, id))
 end
 
-function scopes.contains(self, policy)
-  return data_of(self, scope_meta).known[id_of("contains", policy)] == true
+function scope.contains(self, value)
+  return scope_of(self).known[id_of("contains", value)] == true
 end
 
-function scopes.policies(self)
+function scope.policies(self)
   local list = {}
-  for position, id in ipairs(data_of(self, scope_meta).ids) do
-    list[position] = object(policy_meta, { id = id })
+  for position, id in ipairs(scope_of(self).ids) do
+    list[position] = new_policy({ id = id })
   end
   return list
 end
 
-function host.actor_data(value) -- id and meta, for those that take an Actor; nil for anything else
-  return is_a(value, actor_meta) and { id = state[value].id, meta = state[value].meta } or nil
+function host.actor_data(value) -- id and meta, for functions that take an Actor; nil for anything else
+  return actors[value]
 end
 
 function host.scope_data(value) -- the ids of its policies
-  return is_a(value, scope_meta) and state[value].ids or nil
+  return scopes[value] and scopes[value].ids
 end
 
 return security

@@ -15,12 +15,10 @@
 
 local host = ...
 
-local type, next, setmetatable, error, select, tonumber = type, next, setmetatable, error, select, tonumber
-local text, raise, send, freeze = host.text, host.raise, host.send, host.freeze
-local type_of = host.base.type
-local state = setmetatable({}, { __mode = "k" })
+local select, tonumber = select, tonumber
+local string, send, freeze = host.string, host.send, host.freeze
 local methods = {}
-local meta = host.class("store.Store", methods)
+local new, data_of, _, meta = host.class("store.Store", methods)
 
 local store = {
   backend = freeze({ KV_RAFT = "kv.raft", KV_CRDT = "kv.crdt", MEMORY = "memory", SQL = "sql", UNKNOWN = "unknown" }),
@@ -33,57 +31,44 @@ end
 
 local function raise_denied(err)
   if err:kind() == "PermissionDenied" then
-    error(err:message(), 3)
+    host.fail(err:message())
   end
 end
 
 function store.get(id)
-  local name = text(id)
-  if name == nil then
-    raise("get", 1, "string expected, got " .. type_of(id), 3)
-  elseif name == "" then
+  local name = host.scrub(string("get", 1, id))
+  if name == "" then
     return nil, invalid("resource id is required")
   end
-  local ok, value = host.ask("store.open", host.scrub(name))
-  if not ok then
-    raise_denied(value)
-    return nil, value
+  local ok, problem = host.ask("store.open", name)
+  if ok then
+    return new({ id = name })
   end
-  local object = setmetatable({}, meta)
-  state[object] = { id = host.scrub(name) }
-  return object
+  raise_denied(problem)
+  return nil, problem
 end
 
 function meta.__tostring(self)
-  return state[self].released and "store.Store{released}" or "store.Store{}"
+  return data_of(self).released and "store.Store{released}" or "store.Store{}"
 end
 
-local function id_of(self)
-  local own = state[self]
-  if not own then
-    error("store.Store expected", 4)
+-- A method of open stores, which gets their id; of others it returns `nothing, err`.
+local function open(nothing, method)
+  return function(self, ...)
+    local own = data_of(self)
+    if own.released then
+      return nothing, invalid("store is released")
+    end
+    return method(own.id, ...)
   end
-  return not own.released and own.id, invalid("store is released")
-end
-
-local function key_of(key, fn)
-  local name = text(key)
-  if name == nil then
-    raise(fn, 1, "string expected, got " .. type_of(key), 5)
-  end
-  return name ~= "" and name, invalid("key is required")
 end
 
 -- A method with a key: fails with `nothing, err`.
 local function keyed(verb, nothing, denied)
-  return function(self, key)
-    local id, err = id_of(self)
-    if not id then
-      return nothing, err
-    end
-    local name, problem = key_of(key, verb)
-    if not name then
-      return nothing, problem
+  return open(nothing, function(id, key)
+    local name = string(verb, 1, key)
+    if name == "" then
+      return nothing, invalid("key is required")
     end
     local ok, value = send("store." .. verb, "loose", id, name)
     if ok then
@@ -91,7 +76,7 @@ local function keyed(verb, nothing, denied)
     end
     denied(value)
     return nothing, value
-  end
+  end)
 end
 
 local function stay() end
@@ -99,47 +84,38 @@ local function stay() end
 methods.get, methods.entry = keyed("get", nil, raise_denied), keyed("entry", nil, stay)
 methods.has, methods.delete = keyed("has", false, raise_denied), keyed("delete", false, raise_denied)
 
-local function write(verb, self, key, value, extra, denied)
-  local id, err = id_of(self)
-  if not id then
-    return nil, err
-  end
-  local name, problem = key_of(key, verb)
-  if not name then
-    return nil, problem
-  elseif value == nil then
-    return nil, invalid("value is required")
-  end
-  local ok, result = send("store." .. verb, "loose", id, name, value, extra)
-  if ok then
-    return result, nil
-  elseif host.text(result) == "value refers to itself" then
-    return nil, invalid("value refers to itself")
-  end
-  denied(result)
-  return nil, result
+local function writer(verb, denied)
+  return open(nil, function(id, key, value, extra)
+    local name = string(verb, 1, key)
+    if name == "" or value == nil then
+      return nil, invalid(name == "" and "key is required" or "value is required")
+    end
+    local ok, result = send("store." .. verb, "loose", id, name, value, extra)
+    if ok then
+      return result, nil
+    elseif host.text(result) == "value refers to itself" then
+      return nil, invalid("value refers to itself")
+    end
+    denied(result)
+    return nil, result
+  end)
 end
+
+local set, put = writer("set", raise_denied), writer("put", stay)
 
 function methods.set(self, key, value, ...)
   local ttl = tonumber((...)) or nil
   if select("#", ...) > 0 and ttl == nil then
-    raise("set", 3, "number expected, got " .. type_of((...)), 3)
+    host.expect("set", 3, (...), "number")
   end
-  return write("set", self, key, value, ttl, raise_denied)
+  return set(self, key, value, ttl)
 end
 
 local function options_of(options)
-  if options ~= nil and (type(options) ~= "table" or host.is_object(options)) then
+  if options ~= nil and not host.contents(options) then
     return nil, invalid("options must be a table")
   end
-  local plain
-  for key, value in next, options and (host.frozen[options] or options) or {} do
-    if type(key) == "string" then
-      plain = plain or {}
-      plain[key] = value
-    end
-  end
-  return plain
+  return options and host.merged(nil, options)
 end
 
 function methods.put(self, key, value, options)
@@ -147,35 +123,23 @@ function methods.put(self, key, value, options)
   if err then
     return nil, err
   end
-  return write("put", self, key, value, plain, stay)
+  return put(self, key, value, plain)
 end
 
-function methods.list(self, options)
-  local id, err = id_of(self)
-  if not id then
+methods.list = open(nil, function(id, options)
+  local plain, err = options_of(options)
+  if err then
     return nil, err
-  end
-  local plain, problem = options_of(options)
-  if problem then
-    return nil, problem
   end
   return host.results(send("store.list", "loose", id, plain))
-end
+end)
 
-function methods.info(self)
-  local id, err = id_of(self)
-  if not id then
-    return nil, err
-  end
+methods.info = open(nil, function(id)
   return host.results(host.ask("store.info", id))
-end
+end)
 
 function methods.release(self)
-  local own = state[self]
-  if not own then
-    error("store.Store expected", 2)
-  end
-  own.released = true
+  data_of(self).released = true
   return true
 end
 

@@ -25,7 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError, PolicyDeniedError
+from tasuki.errors import HandlerError
+from tasuki.handlers.lua.host.errors import permission_denied
 
 NAME = "store"
 _VERBS = ("get", "set", "has", "delete", "entry", "list", "put", "info")
@@ -56,31 +57,18 @@ def set_value(context: Context, id: str, key: str, value: Any, ttl: float | None
     return _store(context, id).set(key, value, ttl=ttl)
 
 
+def _chosen(options: Any, *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names if options and options.get(name) is not None}
+
+
 def put(context: Context, id: str, key: str, value: Any, options: Any = None) -> Any:
     """Store a value under conditions."""
-    options = options or {}
-    known = {name: options[name] for name in ("ttl", "only_if_absent", "if_version") if options.get(name) is not None}
-    return _store(context, id).put(key, value, **known)
+    return _store(context, id).put(key, value, **_chosen(options, "ttl", "only_if_absent", "if_version"))
 
 
 def list_entries(context: Context, id: str, options: Any = None) -> Any:
     """Entries in the order of their keys."""
-    options = options or {}
-    known = {name: options[name] for name in ("prefix", "after", "limit") if options.get(name) is not None}
-    return _store(context, id).list(**known)
-
-
-def _checked(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """The operation, with the kind of error that scripts know for what they may not do."""
-
-    def checked(context: Context, *args: Any) -> Any:
-        try:
-            return operation(context, *args)
-        except PolicyDeniedError as error:
-            details = dict(error.details)
-            raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
-
-    return checked
+    return _store(context, id).list(**_chosen(options, "prefix", "after", "limit"))
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -90,4 +78,4 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "list": list_entries,
     **{name: _verb(name) for name in ("get", "has", "delete", "entry", "info")},
 }
-OPERATIONS = {f"store.{name}": _checked(operation) for name, operation in _OPERATIONS.items()}
+OPERATIONS = {f"store.{name}": permission_denied(operation) for name, operation in _OPERATIONS.items()}

@@ -18,23 +18,13 @@ local metrics = {}
 
 local function labels_of(labels)
   local found
-  if type(labels) == "table" and not host.is_object(labels) then
-    for key, value in next, host.frozen[labels] or labels do
-      if type(key) == "string" and type(value) == "string" then
-        found = found or {}
-        found[key] = host.scrub(value)
-      end
+  for key, value in next, host.contents(labels) or {} do
+    if type(key) == "string" and type(value) == "string" then
+      found = found or {}
+      found[key] = host.scrub(value)
     end
   end
   return found
-end
-
-local function name_of(fn, name)
-  local text = host.text(name)
-  if text == nil then
-    host.raise(fn, 1, "string expected, got " .. host.base.type(name), 5)
-  end
-  return host.scrub(text)
 end
 
 local function record(how, name, n, labels)
@@ -47,21 +37,15 @@ end
 
 for fn, how in next, { counter_add = "count", gauge_set = "set", histogram = "observe" } do
   metrics[fn] = function(name, n, labels)
-    local text = name_of(fn, name)
-    local value = (type(n) == "number" or type(n) == "string") and tonumber(n)
-    if not value then
-      host.raise(fn, 2, "number expected, got " .. host.base.type(n), 3)
-    end
-    local ok, err = record(how, text, value, labels)
-    return ok, err
+    local text = host.scrub(host.string(fn, 1, name))
+    local value = type(n) == "string" and tonumber(n) or host.expect(fn, 2, n, "number")
+    return record(how, text, value, labels)
   end
 end
 
 for fn, step in next, { counter_inc = { "count", 1 }, gauge_inc = { "add", 1 }, gauge_dec = { "add", -1 } } do
   metrics[fn] = function(name, labels)
-    local text = name_of(fn, name)
-    local ok, err = record(step[1], text, step[2], labels)
-    return ok, err
+    return record(step[1], host.scrub(host.string(fn, 1, name)), step[2], labels)
   end
 end
 

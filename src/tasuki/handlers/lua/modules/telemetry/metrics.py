@@ -12,33 +12,19 @@ operation             arguments                returns
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tasuki.contracts.handler import Context
 from tasuki.observe.custom import OF_HANDLERS as REGISTRY
 
 NAME = "metrics"
-_Labels = Mapping[str, str] | None
 
 
-def count(context: Context, name: str, n: float, labels: _Labels = None) -> None:
-    """Raise a counter."""
-    REGISTRY.count(name, n, labels, context.function)
+def _operation(verb: str) -> Callable[..., None]:
+    def record(context: Context, name: str, n: float, labels: Mapping[str, str] | None = None) -> None:
+        getattr(REGISTRY, verb)(name, n, labels, context.function)
+
+    return record
 
 
-def put(context: Context, name: str, n: float, labels: _Labels = None) -> None:
-    """Give a gauge a value."""
-    REGISTRY.set(name, n, labels, context.function)
-
-
-def add(context: Context, name: str, n: float, labels: _Labels = None) -> None:
-    """Move a gauge."""
-    REGISTRY.add(name, n, labels, context.function)
-
-
-def observe(context: Context, name: str, n: float, labels: _Labels = None) -> None:
-    """Count a value in a histogram."""
-    REGISTRY.observe(name, n, labels, context.function)
-
-
-OPERATIONS = {"metrics.count": count, "metrics.set": put, "metrics.add": add, "metrics.observe": observe}
+OPERATIONS = {f"metrics.{verb}": _operation(verb) for verb in ("count", "set", "add", "observe")}

@@ -17,7 +17,7 @@
 local host = ...
 
 local type, next, select = type, next, select
-local ask = host.ask
+local ask, string = host.ask, host.string
 local unpack = table.unpack
 local objects = host.time_objects
 local time = {
@@ -75,15 +75,11 @@ function time.now()
   return objects.new_time(ns // 1000000000, ns % 1000000000, objects.localtz, ns - born)
 end
 
-local function string(fn, n, value)
-  return host.text(value) or host.raise(fn, n, "string expected, got " .. host.base.type(value), 5)
-end
-
 local function location_of(fn, n, count, value)
   if count < n then
     return objects.localtz
   end
-  return objects.zone_of(value) and value or host.raise(fn, n, "location expected", 5)
+  return objects.zone_of(value) and value or host.raise(fn, n, "location expected")
 end
 
 function time.unix(sec, nsec)

@@ -4,12 +4,11 @@
 --             tostring: "1h30m0s"; every method raises on a wrong self
 --   objects.to_ns(value)        whole nanoseconds, or nil and the mistake
 --   objects.new_duration(ns)    a Duration
---   objects.class(name, methods) the metatable of a class of objects
 --   host.int(fn, n, value)      a whole number, or raises
 
 local host = ...
 
-local type, setmetatable, error, tonumber, next = type, setmetatable, error, tonumber, next
+local type, tonumber, next = type, tonumber, next
 local format, match, floor, mathtype, modf = string.format, string.match, math.floor, math.type, math.modf
 local NS, mininteger, maxinteger = 1000000000, math.mininteger, math.maxinteger
 local objects = {}
@@ -17,19 +16,16 @@ host.time_objects = objects
 
 -- A whole number of the script, its fraction cut; texts are refused.
 function host.int(fn, n, value)
-  if type(value) ~= "number" then
-    host.raise(fn, n, "number expected, got " .. host.base.type(value), 4)
-  end
-  local whole = modf(value)
+  local whole = modf(host.expect(fn, n, value, "number"))
   if whole ~= whole or whole < -0x1p63 or whole >= 0x1p63 then
-    host.raise(fn, n, "number has no integer representation", 4)
+    host.raise(fn, n, "number has no integer representation")
   end
   return mathtype(value) == "integer" and value or floor(whole)
 end
 
-local durations = setmetatable({}, { __mode = "k" })
-
-objects.class = host.class
+local duration = {}
+local new, ns_of, durations, meta = host.class("time.Duration", duration, "duration")
+objects.new_duration = new
 
 local UNITS = { ns = 1, us = 1000, ["µs"] = 1000, ["μs"] = 1000, ms = 1000000, s = NS, m = 60 * NS, h = 3600 * NS }
 
@@ -79,23 +75,10 @@ function objects.to_ns(value)
   elseif type(value) == "number" then
     local whole = modf(value)
     return whole > -0x1p63 and whole < 0x1p63 and floor(whole) or nil, "duration out of range"
-  elseif durations[value or false] then
+  elseif durations[value] then
     return durations[value]
   end
   return nil, "invalid duration type: " .. host.base.type(value)
-end
-
-local duration = {}
-local duration_meta = objects.class("time.Duration", duration)
-
-function objects.new_duration(ns)
-  local object = setmetatable({}, duration_meta)
-  durations[object] = ns
-  return object
-end
-
-local function ns_of(self)
-  return durations[self] or error("duration expected", 3)
 end
 
 local function towards_zero(ns, unit)
@@ -122,8 +105,8 @@ local function trimmed(number, unit) -- a number of `unit` nanoseconds without s
   return format("%d.%s", whole, (match(digits, "^(.-)0*$")))
 end
 
-function duration_meta.__tostring(self)
-  local ns = durations[self]
+function meta.__tostring(self)
+  local ns = ns_of(self)
   if ns == mininteger then -- it has no positive counterpart
     return "-2562047h47m16.854775808s"
   end

@@ -9,7 +9,7 @@
 
 local host = ...
 
-local setmetatable, error, next, format = setmetatable, error, next, string.format
+local error, next, format = error, next, string.format
 local ult, mininteger, maxinteger = math.ult, math.mininteger, math.maxinteger
 local NS, YEAR_ONE = 1000000000, -62135596800
 
@@ -19,23 +19,16 @@ objects.MONTHS = {
 }
 objects.DAYS = { "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday" }
 
-local times = setmetatable({}, { __mode = "k" })
 local time = {}
-local time_meta = objects.class("time.Time", time)
+local new, data_of, _, meta = host.class("time.Time", time, "time")
 
 -- `mono`: nanoseconds since this runtime started, of what time.now() gave; it shows in the text only.
 function objects.new_time(sec, ns, location, mono)
-  local object = setmetatable({}, time_meta)
-  times[object] = { sec = sec + ns // NS, ns = ns % NS, zone = objects.zone_of(location), mono = mono }
-  return object
+  return new({ sec = sec + ns // NS, ns = ns % NS, zone = objects.zone_of(location), mono = mono })
 end
 
 function objects.new_date(seconds, ns, location)
   return objects.new_time(objects.instant(seconds, objects.zone_of(location)), ns, location)
-end
-
-local function data_of(self)
-  return times[self or false] or error("time expected", 3)
 end
 
 -- Fields of a time in its zone, with the offset in seconds east and the name of the zone.
@@ -171,8 +164,9 @@ local function rest(t, d)
   return negative and left ~= 0 and d - left or left
 end
 
+-- Of time.round and time.truncate, whose argument is a Duration object.
 local function duration_of(value)
-  return objects.is_duration(value) and objects.to_ns(value) or error("duration expected", 3)
+  return objects.is_duration(value) and objects.to_ns(value) or host.fail("duration expected")
 end
 
 local function moved(t, ns)
@@ -191,11 +185,7 @@ function time.round(self, duration)
 end
 
 function time.format(self, layout)
-  local t = data_of(self)
-  local text = host.text(layout)
-  if text == nil then
-    host.raise("format", 1, "string expected, got " .. host.base.type(layout), 3)
-  end
+  local t, text = data_of(self), host.string("format", 1, layout)
   return objects.format(fields(t), text)
 end
 
@@ -203,8 +193,8 @@ function time.format_rfc3339(self)
   return objects.format(fields(data_of(self)), "2006-01-02T15:04:05Z07:00")
 end
 
-function time_meta.__tostring(self)
-  local t = times[self]
+function meta.__tostring(self)
+  local t = data_of(self)
   local text = objects.format(fields(t), "2006-01-02 15:04:05.999999999 -0700 MST")
   if t.mono then
     local m = t.mono < 0 and -t.mono or t.mono

@@ -11,11 +11,11 @@
 
 local host = ...
 
-local error, setmetatable = error, setmetatable
+local error = error
 local objects = host.time_objects
-local state = setmetatable({}, { __mode = "k" })
 local timer, ticker = {}, {}
-local timer_meta, ticker_meta = host.class("time.Timer", timer), host.class("time.Ticker", ticker)
+local new_timer, timer_of = host.class("time.Timer", timer, "timer")
+local new_ticker, ticker_of = host.class("time.Ticker", ticker, "ticker")
 local NS, ROOM = 1000000000, 16
 
 local function seconds(d, fn)
@@ -45,18 +45,10 @@ local function once(fn, d)
   if not wait then
     return host.invalid(problem)
   end
-  host.need_handler(fn, 4)
+  host.need_handler(fn)
   host.charge(200)
-  local own = { channel = host.new_channel(1), class = timer_meta }
+  local own = { channel = host.new_channel(1) }
   start(own, wait)
-  return own
-end
-
-local function data_of(self, meta)
-  local own = state[self]
-  if not own or own.class ~= meta then
-    error((meta == timer_meta and "timer" or "ticker") .. " expected", 3)
-  end
   return own
 end
 
@@ -74,16 +66,16 @@ local function stop(own) -- was it pending
 end
 
 function timer.channel(self)
-  return data_of(self, timer_meta).channel
+  return timer_of(self).channel
 end
 timer.response = timer.channel
 
 function timer.stop(self)
-  return stop(data_of(self, timer_meta))
+  return stop(timer_of(self))
 end
 
 function timer.reset(self, d)
-  local own = data_of(self, timer_meta)
+  local own = timer_of(self)
   local wait, problem = seconds(d, "timer:reset")
   if not wait then
     error(problem:find("^timer:reset") and problem or "timer:reset: " .. problem, 2)
@@ -96,12 +88,12 @@ function timer.reset(self, d)
 end
 
 function ticker.channel(self)
-  return data_of(self, ticker_meta).channel
+  return ticker_of(self).channel
 end
 ticker.response = ticker.channel
 
 function ticker.stop(self)
-  stop(data_of(self, ticker_meta))
+  stop(ticker_of(self))
   return true
 end
 
@@ -119,9 +111,7 @@ function host.add_timers(time)
     if not own then
       return nil, err
     end
-    local object = setmetatable({}, timer_meta)
-    state[object] = own
-    return object
+    return new_timer(own)
   end
 
   function time.ticker(d)
@@ -129,10 +119,9 @@ function host.add_timers(time)
     if not period then
       return host.invalid(problem)
     end
-    host.need_handler("time.ticker", 3)
+    host.need_handler("time.ticker")
     host.charge(200)
-    local own, object = { channel = host.new_channel(ROOM), class = ticker_meta }, setmetatable({}, ticker_meta)
-    state[object] = own
+    local own = { channel = host.new_channel(ROOM) }
     own.ticket = host.begin(function(ok, tick)
       if not ok then
         own.ticket = nil
@@ -142,6 +131,6 @@ function host.add_timers(time)
       offer(own.channel, tick[1])
       return "time.tick", period, tick[2]
     end, "loose", "time.tick", period)
-    return object
+    return new_ticker(own)
   end
 end

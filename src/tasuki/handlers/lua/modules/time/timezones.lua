@@ -9,11 +9,12 @@
 
 local host = ...
 
-local setmetatable, error, tonumber = setmetatable, error, tonumber
+local tonumber = tonumber
 local match, os_date, mininteger, maxinteger = string.match, os.date, math.mininteger, math.maxinteger
 local DAY = 86400
 local objects = host.time_objects
-local zones = setmetatable({}, { __mode = "k" })
+local location = {}
+local new, data_of, zones, meta = host.class("time.Location", location, "location")
 
 -- Days and dates in the proleptic Gregorian calendar; years start in March here, so that a leap day is the last one.
 function objects.days(year, month, day)
@@ -38,13 +39,10 @@ function objects.civil(sec)
   return year, month, day, sec % DAY, (days + 4) % 7 + 1, days - objects.days(year, 1, 1) + 1
 end
 
-local location = {}
-local meta = objects.class("time.Location", location)
-
 function objects.new_location(name, lookup)
-  local object = setmetatable({}, meta)
-  zones[object] = { name = name, lookup = lookup, object = object }
-  return object
+  local zone = { name = name, lookup = lookup }
+  zone.object = new(zone)
+  return zone.object
 end
 
 function objects.fixed_location(name, offset)
@@ -54,21 +52,13 @@ function objects.fixed_location(name, offset)
 end
 
 function objects.zone_of(value)
-  return zones[value or false]
-end
-
-local function name_of(self)
-  local zone = zones[self or false]
-  return zone and zone.name or error("location expected", 3)
+  return zones[value]
 end
 
 function location.string(self)
-  return name_of(self)
+  return data_of(self).name
 end
-
-function meta.__tostring(self)
-  return zones[self].name
-end
+meta.__tostring = location.string
 
 objects.utc = objects.fixed_location("UTC", 0)
 

@@ -1,7 +1,7 @@
 local funcs = require("funcs")
 
 local function test()
-    local text, err = funcs.call("app:task_handler", { name = "Ada", dry = true })
+    local text, err = funcs.call("app:task_handler", { name = "Ada" })
     if err then
         return nil, err
     end
@@ -9,7 +9,7 @@ local function test()
         return nil, "it said: " .. tostring(text)
     end
 
-    local _, missing = funcs.call("app:task_handler", { dry = true })
+    local _, missing = funcs.call("app:task_handler", {})
     return missing ~= nil -- a task without a name is an error
 end
 

@@ -1,8 +1,7 @@
 local json = require("json")
 local logger = require("logger")
-local queue = require("queue")
 
--- Greets whom the task names. A task with `dry = true` is only looked at.
+-- Greets the name in the task.
 local function handler(body)
     local data = json.decode(body)
 
@@ -11,14 +10,7 @@ local function handler(body)
     end
 
     local text = "Hello, " .. data.name .. "!"
-    if not data.dry then
-        local ok, err = queue.publish("app:greetings", { text = text })
-        if err then
-            return nil, err
-        end
-        logger.info("Greeted", { name = data.name })
-    end
-
+    logger.info(text, { name = data.name })
     return text -- ack: the message is removed from the queue
 end
 

@@ -1,0 +1,70 @@
+"""Answers to the names of other libraries: an AttributeError that says which line to write here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+_SENDING = ("delay", "kiq", "send", "enqueue", "apply_async", "send_task", "enqueue_job", "add_job", "put", "push")
+_DECORATING = ("consumer", "handler", "subscriber", "actor", "job", "shared_task", "on_message")
+
+_ON_QUEUE = (
+    "write 'await queue.publish(body)', with delay='5s' for later; "
+    "without an event loop 'app.sync.publish(queue, body)'"
+)
+_ON_APP = "write 'await app.publish(queue, body)', or 'app.sync.publish(queue, body)' without an event loop"
+_DECORATOR = "write '@queue.consumer()' above the function"
+_HANDLE = "'queue = app.queue(\"jobs\")'"
+_TASK = "write '@queue.task' above a function with arguments"
+_ON_TASK = (
+    "write 'await task.publish(…)' with the function's arguments, or 'task.send(…)' without an event loop; "
+    "for later 'task.with_options(delay=…).publish(…)'"
+)
+_WORKER = "start a worker with the command 'tasuki run', or in a program with 'await app.run()'"
+
+OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
+OF_TASK = dict.fromkeys((*_SENDING, "s", "si", "schedule", "defer", "perform_async"), _ON_TASK)
+OF_QUEUE = {
+    **dict.fromkeys(_SENDING, _ON_QUEUE),
+    **dict.fromkeys(_DECORATING, _DECORATOR),
+    **dict.fromkeys(("get", "pop", "receive"), f"a queue calls its consumers; {_DECORATOR}"),
+}
+OF_APP = {
+    **dict.fromkeys(_SENDING, _ON_APP),
+    **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_DECORATOR}"),
+    **dict.fromkeys(
+        ("task", "shared_task", "actor"), f"a task belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_TASK}"
+    ),
+    **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
+}
+
+
+class Guessed:
+    """Names that a class lacks, and the remedy for each."""
+
+    guesses: ClassVar[Mapping[str, str]] = {}
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+        def __getattr__(self, name: str) -> NoReturn:
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in self.guesses:
+                raise AttributeError(f"{problem}: {self.guesses[name]}")
+            raise AttributeError(problem, name=name, obj=self)
+
+
+def answer_guesses(function: Callable[..., object]) -> None:
+    """Let a handler answer ``handler.delay(…)`` and its like; names that the function has already stay."""
+    if not isinstance(function, FunctionType):
+        return
+    for name, remedy in OF_FUNCTION.items():
+        if not hasattr(function, name):
+            setattr(function, name, _refusing(f"{function.__name__}.{name}: {remedy}"))
+
+
+def _refusing(problem: str) -> Callable[..., NoReturn]:
+    def refuse(*args: object, **options: object) -> NoReturn:
+        raise AttributeError(problem)
+
+    return refuse

@@ -1,0 +1,5 @@
+"""Tests keep their queues in memory."""
+
+import os
+
+os.environ["QUEUE_URL"] = "memory://"

@@ -1,0 +1,209 @@
+"""Files that run the workers of a project elsewhere: systemd, Compose, Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.project import Target
+from tasuki.cli.worker.running import file_of
+from tasuki.fields.kinds import DriverKind
+
+if TYPE_CHECKING:
+    from tasuki.kinds.check.project import Project
+
+_AFTER = 10
+"""Seconds that a process has after the last handler, to close its connections."""
+_HOME = "/srv/app"
+_HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the files say of a project."""
+
+    name: str
+    """Lower-case letters, digits and dashes."""
+    folder: Path
+    """Absolute; the working directory."""
+    words: Sequence[str]
+    """After ``tasuki run``."""
+    grace: int
+    """Seconds between TERM and KILL."""
+    extras: Sequence[str]
+    """Of Tasuki, for the drivers."""
+    files: Sequence[Path]
+    """Absolute; where drivers keep their queues."""
+
+    @property
+    def requirement(self) -> str:
+        """What to install."""
+        return f"tasuki[{','.join(self.extras)}]" if self.extras else "tasuki"
+
+
+def plan_of(target: Target, project: Project, processes: int) -> Plan:
+    """The plan for a good project."""
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    found = target.found
+    name = re.sub(r"[^a-z0-9]+", "-", found.folder.resolve().name.lower()).strip("-")[:50] or "app"
+    is_folder = not found.is_code and Path(found.target).is_dir()
+    target_name = found.target if found.is_code else "." if is_folder else Path(found.target).name
+    drivers = list(dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values()))
+    kinds = [kind for id in drivers if isinstance(kind := project.kinds[id], DriverKind)]
+    stops = [consumer.lifecycle.stop_timeout for consumer in project.of(ConsumerConfig).values()]
+    return Plan(
+        name=name,
+        folder=found.folder.resolve(),
+        words=[
+            target_name,
+            *(f"--override={override}" for override in target.overrides),
+            *([f"--processes={processes}"] if processes > 1 else []),
+        ],
+        grace=ceil(max(stops, default=10.0)) + _AFTER,
+        extras=sorted({kind.short_name for kind in kinds if kind.client}),
+        files=[Path(path) for id in drivers if (path := file_of(project, id))],
+    )
+
+
+def systemd(plan: Plan, image: str | None) -> str:
+    """A unit; ``image`` is not used."""
+    command = [sys.executable, "-m", "tasuki", "run", *plan.words, "--health-file", f"%t/{plan.name}/alive"]
+    return f"""\
+# /etc/systemd/system/{plan.name}.service
+# systemctl daemon-reload && systemctl enable --now {plan.name}
+[Unit]
+Description=Tasuki workers of {plan.name}
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+# User= comes here: the user that may write the queues. {plan.name}.env sets variables such as QUEUE_URL.
+EnvironmentFile=-/etc/{plan.name}.env
+WorkingDirectory={_escaped(str(plan.folder))}
+ExecStart={" ".join(map(_escaped, command[:-1]))} {command[-1]}
+ExecReload=/bin/kill -HUP $MAINPID
+RuntimeDirectory={plan.name}
+# TERM drains: running handlers finish within their stop_timeout.
+KillMode=mixed
+TimeoutStopSec={plan.grace}
+Restart=on-failure
+RestartSec=2
+# A wrong project or command line does not mend itself.
+RestartPreventExitStatus=2 3
+NoNewPrivileges=yes
+ProtectSystem=full
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def compose(plan: Plan, image: str | None) -> str:
+    """A service, built here if no image is named; files of queues are on a volume."""
+    where = _image(plan, image)
+    # Compose reads $ as the start of a variable.
+    command = json.dumps(["tasuki", "run", *plan.words, "--health-file", _HEALTH]).replace("$", "$$")
+    volumes, named = "", ""
+    if plan.files:
+        places = dict.fromkeys(_inside(plan, path.parent) for path in plan.files)
+        volumes = "    volumes:\n" + "".join(f"      - queues{n}:{place}\n" for n, place in enumerate(places, 1))
+        named = "\nvolumes:\n" + "".join(f"  queues{n}: {{}}\n" for n in range(1, len(places) + 1))
+    return f"""\
+# compose.yaml: docker compose up -d --build
+services:
+  worker:
+{where}    working_dir: {_HOME}
+    command: {command}
+    # .env sets variables such as QUEUE_URL; a broker beside it has the name of its service, not localhost.
+    env_file: [{{path: .env, required: false}}]
+    restart: unless-stopped
+    # TERM drains: running handlers finish within their stop_timeout.
+    stop_grace_period: {plan.grace}s
+    healthcheck:
+      test: {json.dumps(["CMD", "tasuki", "health", _HEALTH])}
+      interval: 20s
+      timeout: 5s
+      start_period: 30s
+{volumes}{named}"""
+
+
+def k8s(plan: Plan, image: str | None) -> str:
+    """A Deployment. Raises CommandError for queues in files: pods share no disk."""
+    if plan.files:
+        raise CommandError(
+            f"queues are in the file {plan.files[0]}, and pods share no disk; move them to a broker, for example with "
+            "-o ENTRY:kind=queue.driver.postgres -o 'ENTRY:url=${env:QUEUE_URL}'"
+        )
+    command = json.dumps(["tasuki", "run", *plan.words, "--health-file", _HEALTH])
+    health = ["tasuki", "health", _HEALTH]
+    return f"""\
+# kubectl apply -f {plan.name}.yaml; the image has the project in {_HOME} and '{plan.requirement}' installed.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {plan.name}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: {plan.name}}}}}
+  template:
+    metadata: {{labels: {{app: {plan.name}}}}}
+    spec:
+      # Longer than the longest stop_timeout: TERM drains, and running handlers finish.
+      terminationGracePeriodSeconds: {plan.grace}
+      containers:
+        - name: worker
+          image: {json.dumps(image or f"{plan.name}:latest")}
+          workingDir: {_HOME}
+          command: {command}
+          envFrom:
+            - secretRef: {{name: {plan.name}, optional: true}}  # variables such as QUEUE_URL
+          livenessProbe:
+            exec: {{command: {json.dumps(health)}}}
+            initialDelaySeconds: 30
+            periodSeconds: 20
+            timeoutSeconds: 5
+            failureThreshold: 3
+          readinessProbe:
+            exec: {{command: {json.dumps([*health, "--ready"])}}}
+            periodSeconds: 20
+            timeoutSeconds: 5
+          resources:
+            requests: {{cpu: 250m, memory: 128Mi}}
+            limits: {{memory: 512Mi}}
+"""
+
+
+def _image(plan: Plan, image: str | None) -> str:
+    if image is not None:
+        return f"    image: {json.dumps(image)}\n"
+    own = " -r requirements.txt" if (plan.folder / "requirements.txt").is_file() else ""
+    return f"""\
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM python:3.13-slim
+        WORKDIR {_HOME}
+        COPY . .
+        RUN pip install --no-cache-dir '{plan.requirement}'{own}
+"""
+
+
+def _inside(plan: Plan, folder: Path) -> str:
+    """Where a folder is in the container; one outside of the project stays where it is."""
+    return f"{_HOME}/{folder.relative_to(plan.folder)}" if folder.is_relative_to(plan.folder) else str(folder)
+
+
+def _escaped(word: str) -> str:
+    """A word of a unit file: no specifier, no variable, no blank of it has a meaning."""
+    word = word.replace("%", "%%").replace("$", "$$")
+    return json.dumps(word, ensure_ascii=False) if re.search(r"[\s\"'\\;]", word) else word

@@ -1,0 +1,41 @@
+"""Work on one queue of the project, without declaring it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
+from tasuki.cli.project import Target, find_queue
+from tasuki.errors import QueueNotFoundError
+
+if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
+
+T = TypeVar("T")
+
+
+def on_queue(target: Target, name: str, work: Callable[[Queue], Awaitable[T]]) -> T:
+    """The result of the work on a queue that exists at its broker. Raises CommandError."""
+    app = target.load()
+    id = find_queue(app.check(), name)
+
+    async def run() -> T:
+        async with app.reading():
+            with looking_at(id):
+                return await work(app.live_queue(id))
+
+    return loop.run(run())
+
+
+@contextmanager
+def looking_at(id: str) -> Iterator[None]:
+    """Add the remedy to the error about a queue that the broker does not have. Raises CommandError."""
+    try:
+        yield
+    except QueueNotFoundError as error:
+        raise CommandError(
+            f"queue {id!r} does not exist at its broker: a worker makes it when it starts, or the first publish"
+        ) from error

@@ -1,0 +1,104 @@
+"""KnownQueues: the queues that a driver has declared or inspected in this process, and how many consumers each has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, NamedTuple, TypeVar
+
+from tasuki.drivers.toolkit.guard import not_declared
+from tasuki.system.on_failure import OnFailure
+
+T = TypeVar("T")
+
+
+class Forgotten(NamedTuple, Generic[T]):
+    """A queue that is known no more."""
+
+    value: T
+    is_declared: bool
+    consumers: int
+
+
+class KnownQueues(Generic[T]):
+    """Of one driver, from its making on: they outlive a close, and a forked child has them too.
+
+    A declared queue may be made by the driver, also again where it is gone; an inspected one is only used (clause 30).
+    ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read.
+    """
+
+    def __init__(self, driver: str) -> None:
+        self._driver = driver
+        self._values: dict[str, T] = {}
+        self._inspected: set[str] = set()
+        self.consumers: dict[str, int] = {}
+        """The consumers attached to each queue; none, no item. Changed by ``attach``."""
+
+    def __contains__(self, queue: object) -> bool:
+        return queue in self._values
+
+    def declare(self, queue: str, value: T) -> None:
+        """Know a queue that the driver may make; its consumers stay."""
+        self._values[queue] = value
+        self._inspected.discard(queue)
+
+    def inspect(self, queue: str, value: T) -> None:
+        """Know a queue that the driver must not make. A declared one stays as it was declared."""
+        if not self.is_declared(queue):
+            self._inspected.add(queue)
+            self._values[queue] = value
+
+    def is_declared(self, queue: str) -> bool:
+        """Whether the driver may make it."""
+        return queue in self._values and queue not in self._inspected
+
+    def find(self, queue: str) -> T | None:
+        """What the driver keeps of the queue; None: it is not known."""
+        return self._values.get(queue)
+
+    def get(self, queue: str) -> T:
+        """The same. Raises QueueNotFoundError."""
+        try:
+            return self._values[queue]
+        except KeyError:
+            raise not_declared(self._driver, queue) from None
+
+    def all(self) -> list[T]:
+        """What the driver keeps of each queue."""
+        return list(self._values.values())
+
+    def declared(self) -> list[T]:
+        """What the driver keeps of each declared queue."""
+        return [value for queue, value in list(self._values.items()) if queue not in self._inspected]
+
+    def attach(self, queue: str, consumers: int) -> None:
+        """Note how many consumers this process has; of a queue that is not known nothing is noted."""
+        if consumers and queue in self._values:
+            self.consumers[queue] = consumers
+        else:
+            self.consumers.pop(queue, None)
+
+    def forget(self, queue: str) -> Forgotten[T] | None:
+        """Know it no more. Returns its last state; None: it was not known."""
+        consumers = self.consumers.pop(queue, 0)
+        if queue not in self._values:
+            return None
+        is_declared = self.is_declared(queue)
+        self._inspected.discard(queue)
+        return Forgotten(self._values.pop(queue), is_declared, consumers)
+
+    @contextmanager
+    def forgetting(self, queue: str) -> Iterator[None]:
+        """Know it no more, so that no other call makes it again; if the block fails, it is known as before.
+
+        Unless it was declared or inspected meanwhile.
+        """
+        forgotten = self.forget(queue)
+        with OnFailure(lambda: self._put_back(queue, forgotten)):
+            yield
+
+    def _put_back(self, queue: str, forgotten: Forgotten[T] | None) -> None:
+        if forgotten is None or queue in self._values:
+            return
+        (self.declare if forgotten.is_declared else self.inspect)(queue, forgotten.value)
+        self.attach(queue, forgotten.consumers)

@@ -1,0 +1,1 @@
+"""Finding the project that is meant: named, set, configured, or the only one of a folder."""

@@ -1,0 +1,66 @@
+"""Apps in Python files, found without running them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+_MAX_BYTES = 2**20
+_NOT_APPS = ("test_", "conftest.", "setup.", "noxfile.")
+"""How the names of files begin whose apps are not the project."""
+
+
+def apps_in(path: Path) -> list[str]:
+    """Names of the module-level variables that a file assigns an ``App(…)`` to; none if it cannot be parsed."""
+    try:
+        source = path.read_bytes()
+        if b"tasuki" not in source or len(source) > _MAX_BYTES:
+            return []
+        module = ast.parse(source)
+    except (OSError, SyntaxError, ValueError):
+        return []
+    makers = set(_makers(module))
+    return list(dict.fromkeys(name for name, value in _assigned(module) if _called(value) in makers))
+
+
+def _makers(module: ast.Module) -> Iterator[str]:
+    """The expressions that mean ``tasuki.App`` in this module."""
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and node.module in {"tasuki", "tasuki.app"} and not node.level:
+            yield from (alias.asname or alias.name for alias in node.names if alias.name == "App")
+        elif isinstance(node, ast.Import):
+            yield from (f"{alias.asname or alias.name}.App" for alias in node.names if alias.name == "tasuki")
+
+
+def _assigned(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    for node in module.body:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield from ((target.id, value) for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _called(value: ast.expr) -> str:
+    return ast.unparse(value.func) if isinstance(value, ast.Call) else ""
+
+
+def module_of(path: Path) -> tuple[str, Path]:
+    """The dotted name of a file's module, and the folder that must be on the import path for it."""
+    names = [] if path.stem == "__init__" else [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
+
+
+def targets_in(folder: Path) -> list[str]:
+    """``module:app`` for each App in the Python files of a folder, by the names of the files."""
+    return [
+        f"{path.stem}:{name}"
+        for path in sorted(folder.glob("*.py"))
+        if not path.name.startswith(_NOT_APPS) and not path.stem.endswith("_test")
+        for name in apps_in(path)
+    ]

@@ -1,0 +1,94 @@
+"""Names of other libraries get an answer; all other missing names stay what they are."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+
+from tasuki import App
+
+SENDING = ["delay", "kiq", "send", "enqueue", "apply_async", "send_task"]
+
+
+def handler(body: object) -> None: ...
+
+
+@pytest.mark.parametrize("name", SENDING)
+def test_sending_is_publishing(name: str) -> None:
+    app = App("memory://")
+    queue = app.queue("tasks")
+
+    @queue.consumer
+    def work(body: object) -> None: ...
+
+    with pytest.raises(AttributeError, match=re.escape("write 'await queue.publish(body)'")):
+        getattr(queue, name)({})
+    with pytest.raises(AttributeError, match=re.escape("write 'await app.publish(queue, body)'")):
+        getattr(app, name)("tasks", {})
+    said = f"work.{name}: a handler stays a plain function; write 'await queue.publish(body)'"
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        getattr(work, name)({}, countdown=3)
+
+
+@pytest.mark.parametrize("name", ["delay", "kiq", "enqueue", "apply_async", "s", "defer"])
+def test_a_task_is_published_with_its_arguments(name: str) -> None:
+    @App("memory://").queue("tasks").task
+    def work(number: int) -> None: ...
+
+    for owner in (work, work.with_options(delay=1)):
+        with pytest.raises(
+            AttributeError, match=re.escape("write 'await task.publish(…)' with the function's arguments")
+        ):
+            getattr(owner, name)(3)
+
+
+@pytest.mark.parametrize("name", ["task", "shared_task", "actor"])
+def test_a_task_belongs_to_a_queue(name: str) -> None:
+    said = "a task belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.task'"
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        getattr(App("memory://"), name)
+
+
+@pytest.mark.parametrize("name", ["consumer", "subscriber", "job", "handler"])
+def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
+    said = "a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.consumer()'"
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        getattr(App("memory://"), name)
+
+
+def test_other_guesses() -> None:
+    app = App("memory://")
+    with pytest.raises(AttributeError, match="'tasuki run'"):
+        app.worker_main()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="a queue calls its consumers"):
+        app.queue("tasks").pop()  # type: ignore[attr-defined]
+
+
+def test_a_missing_name_is_missing() -> None:
+    app = App("memory://")
+    queue = app.queue("tasks")
+    for owner, text in ((app, "'App' object has no attribute 'qeue'"), (queue, "'QueueHandle' object has no")):
+        with pytest.raises(AttributeError, match=text) as caught:
+            getattr(owner, "qeue")  # noqa: B009
+        assert caught.value.name == "qeue"  # what Python's own "did you mean" reads
+        assert not hasattr(owner, "qeue")
+    assert copy.copy(queue).id == "app:tasks"
+
+
+def test_a_function_keeps_its_own_names_and_other_callables_stay_as_they_are() -> None:
+    app = App("memory://")
+
+    def delay_itself() -> str:
+        return "mine"
+
+    handler.delay = delay_itself  # type: ignore[attr-defined]
+    queue = app.queue("tasks")
+    assert queue.consumer(handler) is handler
+    assert handler.delay() == "mine"  # type: ignore[attr-defined]
+
+    class Callable:
+        def __call__(self, body: object) -> None: ...
+
+    assert vars(queue.consumer(Callable())) == {}

@@ -1,0 +1,104 @@
+"""Which queues a driver knows, may make, and has consumers of."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.drivers.toolkit.known_queues import Forgotten, KnownQueues
+from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
+
+
+@pytest.fixture
+def known() -> KnownQueues[str]:
+    return KnownQueues("app:x")
+
+
+def test_an_unknown_queue_is_not_found(known: KnownQueues[str]) -> None:
+    assert "q" not in known
+    assert known.find("q") is None
+    with pytest.raises(QueueNotFoundError, match="queue 'q' was never declared on driver 'app:x'") as refused:
+        known.get("q")
+    assert (refused.value.driver, refused.value.queue, refused.value.outcome) == ("app:x", "q", "rejected")
+
+
+def test_only_a_declared_queue_may_be_made(known: KnownQueues[str]) -> None:
+    known.declare("made", "one")
+    known.inspect("used", "two")
+    assert [known.get("made"), known.get("used")] == ["one", "two"]
+    assert [known.is_declared(queue) for queue in ("made", "used", "other")] == [True, False, False]
+    assert known.declared() == ["one"]
+    assert known.all() == ["one", "two"]
+
+
+def test_an_inspection_leaves_a_declaration_as_it_is(known: KnownQueues[str]) -> None:
+    known.declare("q", "declared")
+    known.inspect("q", "found")
+    assert known.get("q") == "declared"
+    assert known.is_declared("q")
+
+
+def test_the_last_inspection_and_the_last_declaration_hold(known: KnownQueues[str]) -> None:
+    known.inspect("q", "first")
+    known.inspect("q", "second")
+    assert known.get("q") == "second"
+    known.declare("q", "third")
+    known.declare("q", "fourth")
+    assert (known.get("q"), known.is_declared("q")) == ("fourth", True)
+
+
+def test_consumers_are_noted_of_known_queues_only(known: KnownQueues[str]) -> None:
+    known.declare("q", "spec")
+    known.attach("q", 2)
+    known.attach("other", 1)
+    assert known.consumers == {"q": 2}
+    known.declare("q", "again")
+    assert known.consumers == {"q": 2}
+    known.attach("q", 0)
+    assert known.consumers == {}
+
+
+def test_what_is_forgotten_is_returned_once(known: KnownQueues[str]) -> None:
+    known.declare("q", "spec")
+    known.attach("q", 3)
+    known.inspect("used", "found")
+    assert known.forget("q") == Forgotten("spec", True, 3)
+    assert known.forget("used") == Forgotten("found", False, 0)
+    assert known.forget("q") is None
+    assert known.consumers == {}
+    known.inspect("q", "found")
+    assert not known.is_declared("q")
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_deletion_that_fails_leaves_the_queue_known(known: KnownQueues[str], is_declared: bool) -> None:
+    (known.declare if is_declared else known.inspect)("q", "spec")
+    known.attach("q", 1)
+
+    def delete() -> None:
+        with known.forgetting("q"):
+            assert "q" not in known
+            raise BrokerUnavailableError("gone")
+
+    with pytest.raises(BrokerUnavailableError):
+        delete()
+    assert (known.get("q"), known.is_declared("q"), known.consumers) == ("spec", is_declared, {"q": 1})
+
+
+def test_a_deletion_forgets_the_queue(known: KnownQueues[str]) -> None:
+    known.declare("q", "spec")
+    with known.forgetting("q"), known.forgetting("other"):
+        pass
+    assert "q" not in known
+
+
+def test_a_declaration_during_a_deletion_that_fails_stays(known: KnownQueues[str]) -> None:
+    known.inspect("q", "before")
+
+    def delete() -> None:
+        with known.forgetting("q"):
+            known.declare("q", "since")
+            raise BrokerUnavailableError("gone")
+
+    with pytest.raises(BrokerUnavailableError):
+        delete()
+    assert (known.get("q"), known.is_declared("q")) == ("since", True)

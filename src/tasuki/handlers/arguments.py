@@ -146,15 +146,6 @@ class Arguments:
         return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({shown})")
 
 
-def problem_of_task(function: Callable[..., Any]) -> str:
-    """Why a function cannot be a task; empty if it can."""
-    try:
-        Arguments(function)
-    except HandlerError as error:
-        return str(error)
-    return ""
-
-
 def _struct(parameters: Any) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for parameter in parameters:

@@ -64,8 +64,7 @@ class PythonHandler(Handler):
             HandlerError: it cannot be a handler; the message says why and what to change.
         """
         function = prepare(self._load(), self.id)
-        if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
-            raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
+        refuse_generator(function)
         self._parameters = parameters = self._read(function)
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
@@ -127,6 +126,12 @@ class PythonHandler(Handler):
 
     async def _refuse(self, *args: Any) -> Any:
         raise HandlerError(f"{self.id}: not started")
+
+
+def refuse_generator(function: Callable[..., Any]) -> None:
+    """Raise HandlerError for a function that yields."""
+    if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+        raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
 
 
 def _called(function: Any) -> Any:

@@ -10,7 +10,7 @@ from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.arguments import Arguments
 from tasuki.handlers.binding import Bound, getter_of
-from tasuki.handlers.python import PythonHandler
+from tasuki.handlers.python import PythonHandler, refuse_generator
 from tasuki.handlers.signature import Parameter, Role, describe, read_arguments
 
 ERROR = "error"
@@ -62,6 +62,16 @@ class PythonGiveUp(PythonHandler):
             return function(**given, **{name: get(body, context) for name, get in injected.items()})
 
         return call
+
+
+def problem_of_task(function: Callable[..., Any]) -> str:
+    """Why a function cannot be a task; empty if it can."""
+    try:
+        refuse_generator(function)
+        Arguments(function)
+    except HandlerError as error:
+        return str(error)
+    return ""
 
 
 def problem_of_give_up(function: Callable[..., Any], task: Callable[..., Any]) -> str:

@@ -11,8 +11,11 @@ from tasuki.backoff import Backoff
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.tasks import Task, Tasks
 from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Handler, Reject
 from tasuki.errors import HandlerError, HandlerTimeoutError
+from tasuki.message import HeaderValue
+from tasuki.queues.messages.signature import Signing
 from tasuki.queues.retry_rules import RetryRules
 from tests.unit.consumers.parts import STEADY, Bench, Gate, ScriptedHandler, leased, make_bench
 
@@ -322,6 +325,19 @@ async def test_a_body_that_cannot_be_read_is_given_up_without_a_call() -> None:
         await bench.empty()
     assert give_up.seen == []
     assert await reasons(bench) == [("undecodable", 1)]
+
+
+async def test_nothing_is_called_about_a_forged_message() -> None:
+    give_up = GiveUp()
+    task = Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up)
+    bench = await make(task, signing=Signing({"k": b"s" * 16}))
+    past: dict[str, HeaderValue] = {**SEND, "x_expires_at": 1.0}
+    await bench.queue.forward([Outgoing("1", b'{"a": 1}', dict(SEND)), Outgoing("2", b'{"a": 1}', past)])
+    await bench.queue.publish({"a": 2}, SEND)
+    async with bench:
+        await bench.empty()
+    assert sorted(await reasons(bench)) == [("expired", 1), ("max_attempts", 1), ("unsigned", 1)]
+    assert [arguments for arguments, _ in give_up.seen] == [{"a": 2}]
 
 
 async def test_a_reason_keeps_its_causes() -> None:

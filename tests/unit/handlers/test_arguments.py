@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,8 @@ import pytest
 
 from tasuki import Context, Message
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError
-from tasuki.handlers.arguments import Arguments, problem_of_task
+from tasuki.handlers.arguments import Arguments
+from tasuki.handlers.task import problem_of_task
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec, MsgpackCodec
 from tasuki.testing.context import RecordingContext
 
@@ -149,6 +150,10 @@ def test_a_function_that_cannot_be_a_task_says_why() -> None:
 
     def strange(url: Thread) -> None: ...
 
+    async def generator(url: str) -> AsyncIterator[str]:
+        yield url
+
+    assert "is a generator; a handler must not yield" in problem_of_task(generator)
     assert "a task cannot take *urls" in problem_of_task(stars)
     assert "a task cannot take **more" in problem_of_task(keywords)
     assert "parameter 'url': a body cannot become Thread" in problem_of_task(strange)

@@ -70,7 +70,7 @@ class Executor:
             return
         self._tasks = {}
         for name, task in handler.tasks.items():
-            holder = TaskHolder(self._holder, task)
+            holder = TaskHolder(self._holder, task, self._verify)
             holder.callee = self._tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
         if handler.default is not None:
             self._tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
+from tasuki.message import Message
 from tasuki.observe.log import DeliveryLogger
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ class Tasks(Handler):
 class TaskHolder:
     """The holder of the deliveries of one task: the run of its consumer, with the function and rules of the task."""
 
-    def __init__(self, run: Holder, task: Task) -> None:
+    def __init__(self, run: Holder, task: Task, verify: Callable[[Message], str | None] | None) -> None:
         self._run = run
+        self._verify = verify
         self._on_give_up = task.on_give_up
         self._handler = task.handler
         self._limit = task.handler_timeout
@@ -82,6 +84,8 @@ class TaskHolder:
     async def _give_up(self, delivery: Delivery, verdict: Verdict) -> None:
         """Call ``on_give_up`` with the arguments and the error; its own errors are logged."""
         assert self._on_give_up is not None
+        if self._verify is not None and self._verify(delivery.received):
+            return  # forged, whatever else is wrong with it
         try:
             body = self.callee.read(delivery.received)
         except Exception:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasuki.fields.types import Config
-from tasuki.handlers.arguments import problem_of_task
-from tasuki.handlers.task import problem_of_give_up
+from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig

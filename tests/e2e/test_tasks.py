@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,41 @@ def test_a_script_sends_what_a_worker_of_the_same_module_does(tmp_path: Path) ->
     dead = run_json("peek", "jobs.dead", "-p", "jobs:app", folder=tmp_path)
     assert {message["headers"]["x_dead_letter_reason"] for message in dead} == {"max_attempts", "invalid"}
     assert "missing required field `path`" in worked.stderr
+
+
+KILLED = """
+import os
+import signal
+from pathlib import Path
+from tasuki import App, Retries
+
+app = App(f"sqlite:///{Path(__file__).with_name('q.db')}")
+jobs = app.queue("jobs", dead_letter="jobs.dead", lease="2s")
+
+
+def forget(number: int):
+    notes = Path(__file__).with_name("notes")
+    is_first = not notes.exists()
+    with notes.open("a") as file:
+        print(number, file=file)
+    if is_first:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@jobs.task(retry=Retries(1), on_give_up=forget)
+def fail(number: int) -> None:
+    raise ValueError("no")
+"""
+
+
+@pytest.mark.e2e
+def test_a_worker_that_is_killed_while_it_gives_up_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(KILLED)
+    arguments = ("-p", "jobs:app", "--header", "message_type=fail")
+    assert run("publish", "jobs", '{"number": 7}', *arguments, folder=tmp_path).returncode == 0
+    assert run("run", "jobs:app", "--until-empty", folder=tmp_path).returncode == -signal.SIGKILL
+    assert run_json("peek", "jobs.dead", "-p", "jobs:app", folder=tmp_path) == []
+    assert run("run", "jobs:app", "--until-empty", folder=tmp_path).returncode == 0
+    (dead,) = run_json("peek", "jobs.dead", "-p", "jobs:app", folder=tmp_path)
+    assert dead["body"] == {"number": 7}
+    assert (tmp_path / "notes").read_text().splitlines() == ["7", "7"]

@@ -98,7 +98,7 @@ async def publish() -> None:
     assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Confirmed)
     await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
-    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay="1m")], timeout="5s")
+    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
     await batches.publish([Mail("ada")])
     await either.publish(7)
     await untyped.publish({"anything": 1})

@@ -17,7 +17,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
-from tasuki.queues.messages.message_builder import Envelope
+from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing.clock import EPOCH, FakeClock
 from tests.unit.consumers.parts import make_queue
@@ -117,8 +117,9 @@ async def test_a_time_of_delivery_is_a_delay_until_then() -> None:
     await queue.publish(2, at=before)
     await queue.publish_many([Envelope(body=3, at=later), Envelope(body=4, at=before)])
     assert isinstance((await queue.publish_many([Envelope(body=5, at=later, delay=1)]))[0], Rejected)
+    await queue.publish_many([Envelope(body=6, delay=timedelta(minutes=1)), envelope_of(b'{"body": 7, "delay": "1m"}')])
     depth = await queue.depth()
-    assert (depth.ready, depth.delayed) == (2, 2)
+    assert (depth.ready, depth.delayed) == (2, 4)
     assert [message.body for message in await queue.peek(10)][:2] == [b"2", b"4"]
 
 

@@ -11,7 +11,6 @@ from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed
-from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -75,9 +74,6 @@ class Sender(Guessed, Generic[P, T]):
         body, headers, options = self._message("call", args, kwargs)
         if foreign := sorted(options.keys() - _OF_ENVELOPE):
             raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
-        for name in ("delay", "ttl"):
-            if options.get(name) is not None:
-                options[name] = parse_duration(options[name])
         return Envelope(body=body, headers=headers, **options)
 
     def _message(

@@ -25,20 +25,40 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 _PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
-class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``).
-
-    ``at``: when to deliver, in place of ``delay``; with a time zone.
-    """
-
-    body: T
+class _Addressed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     headers: Mapping[str, HeaderValue] | None = None
-    delay: float | str = 0.0  # no timedelta: msgspec cannot read a union of it and str
-    ttl: float | str | None = None
     priority: int | None = None
     key: str | None = None
     id: str | None = None
     at: datetime | None = None
+
+
+class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True):
+    """A body with what the publisher wants to say beside it.
+
+    Durations are seconds, text (``5s``) or a ``timedelta``. ``at``: when to deliver, in place of ``delay``; with a time
+    zone.
+    """
+
+    body: T
+    delay: Duration = 0.0
+    ttl: Duration | None = None
+
+
+class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
+    """The same as JSON: msgspec cannot read a union of timedelta and text."""
+
+    body: Any
+    delay: float | str = 0.0
+    ttl: float | str | None = None
+
+
+_read = msgspec.json.Decoder(_Written).decode
+
+
+def envelope_of(line: bytes) -> Envelope[Any]:
+    """The envelope that is written in JSON. Raises msgspec.MsgspecError: it is none."""
+    return Envelope(**msgspec.structs.asdict(_read(line)))
 
 
 class MessageBuilder:

@@ -54,7 +54,7 @@ _BASES = (
     PythonCodeConfig,
 )
 """Models that others extend; so do their TypedDicts."""
-_FILLED = {ConsumerConfig: ("queue", "func"), WorkerConfig: ("queues",)}
+_FILLED = {ConsumerConfig: ("queue", "func", "funcs"), WorkerConfig: ("queues",)}
 """Fields that the decorator of consumers and ``worker_pool`` fill."""
 _SPECIAL = {
     (QueueConfig, "driver"): "str",  # the app's own if it is not given

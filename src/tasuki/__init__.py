@@ -19,6 +19,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.tasks import Retries, Task
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.contracts.observer import Observer
@@ -41,8 +42,10 @@ __all__ = [
     "QueueHandle",
     "Reject",
     "Rejected",
+    "Retries",
     "Retry",
     "Snooze",
+    "Task",
     "TasukiError",
     "Unknown",
     "__version__",
@@ -61,8 +64,10 @@ _HOME = {
     "QueueHandle": "tasuki.app.handle",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
+    "Retries": "tasuki.app.tasks",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
+    "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",
 }

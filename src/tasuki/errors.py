@@ -17,6 +17,7 @@
     ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
+        ├── UnknownTaskError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
@@ -218,6 +219,25 @@ class PolicyDeniedError(TasukiError):
         super().__init__(message)
 
 
+MAX_ERROR_CHARS = 4096
+"""Most characters of an error where it is logged, stored or sent."""
+
+
+def safe_text(value: object) -> str:
+    """Its text, also of an object whose ``__str__`` raises."""
+    try:
+        return str(value)
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def text_of(error: BaseException) -> str:
+    """``Type: text`` of an error, cut; of a HandlerError the text alone."""
+    text, name = safe_text(error), type(error).__name__
+    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARS]
+
+
 def class_names(error: BaseException) -> Iterator[str]:
     """The names of an error's classes, each without and with its module, the nearest first."""
     for base in type(error).__mro__[:-1]:
@@ -254,6 +274,10 @@ class HandlerError(TasukiError):
 
 class HandlerNotFoundError(HandlerError):
     """The function, or the method of its module, does not exist."""
+
+
+class UnknownTaskError(HandlerError):
+    """A message names a task that its consumer does not have."""
 
 
 class HandlerTimeoutError(HandlerError):

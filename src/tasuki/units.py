@@ -6,6 +6,7 @@ import math
 import re
 from datetime import timedelta
 from fractions import Fraction
+from typing import Any
 
 Duration = float | str | timedelta
 """What a duration may be given as: seconds, Go-style text (``500ms``, ``1h30m``), or a ``timedelta``."""
@@ -44,6 +45,11 @@ def parse_duration(value: object) -> float:
     if seconds > _LONGEST:
         raise ValueError(f"{value!r} is longer than 100 years")
     return seconds
+
+
+def plain_duration(value: Any) -> Any:
+    """A duration as a number or text, for another process; anything else as it is."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _sum_of_parts(text: str) -> float:

@@ -11,6 +11,7 @@ import sysconfig
 
 CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
+    "tasks": "Tasks: arguments at the publisher and at the worker",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
     "redis": "Redis with many messages waiting (what each script holds the server)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",

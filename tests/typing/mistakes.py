@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasuki import App, Envelope
+from tasuki import App, Context, Envelope, Retries
 
 
 @dataclass
@@ -42,6 +42,40 @@ async def send(mail: Mail) -> int:
 mails.consumer(concurency=4)(send)  # mistake: a misspelt option of a consumer
 mails.consumer(handler_timeout=[1])(send)  # mistake: an option of a consumer of another type
 mails.consumer(send)(Note("x"))  # mistake: a decorated function keeps its parameters
+
+
+@mails.task
+async def fetch(url: str, as_json: bool = False) -> int:
+    return len(url)
+
+
+@mails.task(name="resize", retry=Retries(5))
+def resize(context: Context, path: str, *, width: int) -> int:
+    return width
+
+
+mails.task(retries=Retries(5))  # mistake: a misspelt rule of a task
+mails.task(retry=5)  # mistake: a number where retry rules are wanted
+mails.task(timeout=[1])  # mistake: a rule of another type
+Retries("five")  # mistake: attempts that are no number
+Retries(5, on=("OSError", 3))  # mistake: an error that is none
+mails.workers(concurency=4)  # mistake: a misspelt option of the workers
+
+
+async def send_tasks() -> None:
+    await fetch.publish(1)  # mistake: an argument of another type
+    await fetch.publish()  # mistake: an argument that is missing
+    await fetch.publish("u", as_jsn=True)  # mistake: a misspelt argument
+    await fetch.publish("u", True, 3)  # mistake: an argument too many
+    await resize.publish("p")  # mistake: an argument that is missing after an injected one
+    resize.send("p", width="3")  # mistake: an argument of another type, from sync code
+    await resize.publish(None, "p", width=3)  # mistake: an argument for an injected parameter
+    await fetch.with_options(dealy="5s").publish("u")  # mistake: a misspelt option of a task's message
+    await fetch.with_options(at="tomorrow").publish("u")  # mistake: a time that is a text
+    fetch.call(2)  # mistake: an argument of another type in a call to be sent later
+    number: str = await fetch.request("u")  # mistake: a result of another type
+    resize("p", width=3)  # mistake: calling the function itself without what is injected
+    print(number)
 
 
 async def publish() -> None:

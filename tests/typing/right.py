@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, QueueHandle, Retry
+from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
 from tasuki.queues.result import Confirmed
 
 
@@ -57,13 +58,47 @@ def half(number: int) -> float:
     return number / 2
 
 
+jobs = app.queue("jobs", dead_letter="jobs.dead")
+jobs.workers(concurrency=4, prefetch=20)
+
+
+async def forget(url: str, error: Exception) -> None: ...
+
+
+@jobs.task
+async def fetch(url: str, as_json: bool = False) -> Note:
+    return Note(url)
+
+
+@jobs.task(name="resize", retry=Retries(5, on=(OSError,), backoff="10s"), timeout=timedelta(minutes=30))
+def resize(context: Context, path: str, *, width: int) -> int:
+    return width
+
+
+@jobs.task(on_give_up=forget)
+async def ping(message: Message, log: logging.Logger, url: str) -> None: ...
+
+
+async def send_tasks() -> None:
+    assert_type(await fetch.publish("u", as_json=True), Confirmed)
+    assert_type(await fetch.request("u"), Note)
+    assert_type(await fetch("u"), Note)
+    assert_type(resize.send("p", width=3), Confirmed)
+    assert_type(await resize.request("p", width=3), int)
+    assert_type(resize(_context(), "p", width=3), int)
+    await ping.with_options(delay=timedelta(minutes=5), headers={"tenant": "x"}, key="k").publish("u")
+    await ping.with_options(at=datetime.now(UTC) + timedelta(days=1)).publish("u")
+    await jobs.publish_many([fetch.call("u"), resize.call("p", width=1)])
+
+
 async def publish() -> None:
     assert_type(await send(Mail("ada"), _context()), int)
     assert_type(half(2), float)
     await double(2)
     assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Confirmed)
     await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
-    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay="1m")], timeout="5s")
+    await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
+    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
     await batches.publish([Mail("ada")])
     await either.publish(7)
     await untyped.publish({"anything": 1})

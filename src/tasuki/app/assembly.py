@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import inf
 from typing import Any
 
+from tasuki.app.called import handler_for, policy_of
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
@@ -18,7 +18,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.consumers.handling.tasks import Tasks
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
@@ -40,6 +40,7 @@ from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import wanted_durability
 from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
@@ -87,10 +88,16 @@ class Assembly(ProjectHost):
             for id, config in project.of(WorkerConfig).items()
         }
         self._shared = shared_workers(project.configs)
+        self._roles = roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self._retired: list[Retired] = []
+        self.called: dict[str, Handler] = {}
+        """The handlers of consumers."""
         for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
+            if isinstance(config := project.configs[id], ConsumerConfig):
+                before = old.called.get(id) if old else None
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -115,7 +122,7 @@ class Assembly(ProjectHost):
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
-            return not is_function(config) or self._threads(id) == old._threads(id)
+            return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
                 driver_settings(old.project, id), driver_settings(self.project, id)
@@ -153,7 +160,7 @@ class Assembly(ProjectHost):
         elif isinstance(config, ConsumerConfig):
             self.consumers[id] = self._consumer(id, config)
         elif is_function(config):
-            self.handlers[id] = build_handler(self.project, id, self._threads(id))
+            self.handlers[id] = build_handler(self.project, id, self._threads(id), self._role(id))
         elif (resource := build_resource(config, id, self._clock)) is not None:
             self.resources[id] = resource
 
@@ -195,17 +202,10 @@ class Assembly(ProjectHost):
         return Consumer(
             id,
             queue=queue,
-            handler=self.handlers[config.func],
+            handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=RetryPolicy(
-                backoff=config.retry.backoff() if config.retry else queue.policy.retry,
-                max_attempts=queue.policy.max_attempts,
-                has_dead_letter=dead_letter is not None,
-                drops_expired=queue.policy.drop_expired,
-                rules=config.retry.rules() if config.retry else queue.policy.retry_rules,
-                max_delay=inf if (longest := queue.driver.capabilities.max_delay) is None else longest,
-            ),
+            policy=policy_of(config, queue),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared),
@@ -229,7 +229,10 @@ class Assembly(ProjectHost):
     def _threads(self, function: str) -> int:
         """As many threads as its consumers may run at a time; calls from other functions share them."""
         consumers = self.project.of(ConsumerConfig).values()
-        return max(sum(concurrency_of(each, self._shared) for each in consumers if each.func == function), 4)
+        return max(sum(concurrency_of(each, self._shared) for each in consumers if function in each.functions), 4)
+
+    def _role(self, function: str) -> str:
+        return self._roles.get(function, ("func", ""))[0]
 
     def specs(self) -> dict[str, ServiceSpec]:
         """The drivers and consumers as services, each after those that it depends on.
@@ -269,10 +272,13 @@ class Assembly(ProjectHost):
         return list(found)
 
     def handler_of(self, consumer: str) -> Handler:
-        """The handler of a consumer's entry."""
-        config = self.project.configs[consumer]
-        assert isinstance(config, ConsumerConfig)
-        return self.handlers[config.func]
+        """The handler of a consumer's entry: one of its function, or of its tasks."""
+        return self.called[consumer]
+
+    def functions_of(self, consumer: str) -> list[Handler]:
+        """The handlers of all functions that a consumer calls."""
+        handler = self.handler_of(consumer)
+        return handler.handlers if isinstance(handler, Tasks) else [handler]
 
     async def retire(self, old: Assembly) -> None:
         """Free the replaced handlers, each when no delivery runs in it any more.

@@ -93,7 +93,7 @@ class Declarations:
             if entry.kind == "queue.consumer":
                 queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
                 target = None if (function := self.get(func)) is None else function.target
-                type_ = Any if target is None else body_of(target)
+                type_ = Any if target is None or entry.data.get("funcs") else body_of(target)
                 found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
         return {
             queue: bodies[0]
@@ -120,14 +120,22 @@ class Declarations:
         self, queue: str, function: Callable[..., object], name: str | None, fields: ConsumerFields
     ) -> None:
         """Declare a function and the consumer that calls it, which starts with the app."""
-        func = self.add_function(name_of(function), function)
-        lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
+        own_name = name_of(function)
+        taken = self.get(self.id_of(own_name))
+        is_of_a_queue = taken is not None and taken.kind == "queue.queue"  # a queue and a function may share a name
+        func = self.add_function(f"{own_name}.handler" if is_of_a_queue else own_name, function)
+        lifecycle = lifecycle_of_code(fields.get("lifecycle", {}))
         data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
         if name is None:
-            name = f"{func.name}.consumer"
+            name = f"{own_name}.consumer"
             if self.get(self.id_of(name)) is not None:  # the same function for another queue
-                name = f"{func.name}.{queue.partition(':')[2]}.consumer"
+                name = f"{own_name}.{queue.partition(':')[2]}.consumer"
         self.add(name, "queue.consumer", data)
+
+
+def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The lifecycle of a consumer that is declared in code: it starts with the app."""
+    return {"auto_start": True, **fields}
 
 
 def caller() -> Position:

@@ -10,14 +10,18 @@ from tasuki.app.declare import name_of
 from tasuki.app.guesses import OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.messaging import Messaging
+from tasuki.errors import TasukiError
+from tasuki.handlers.converters import register
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from tasuki.app.tasks.options import TaskRules
     from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -64,11 +68,35 @@ class Declaring(Guessed, Messaging):
         self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
         return function
 
+    def converter(self, type_: type[T], to: Callable[[T], object], from_: Callable[[Any], T]) -> None:
+        """Let bodies, arguments and results carry a type of your own, in this process.
+
+        Args:
+            type_: the class; subclasses are sent like it.
+            to: a value as something that a body carries: a text, a number, a dict.
+            from_: the same back from that; it raises ValueError or TypeError for what is none.
+
+        Raises:
+            TasukiError: bodies carry the type already, by themselves or by another converter.
+        """
+        try:
+            register(type_, to, from_)
+        except ValueError as error:
+            raise TasukiError(str(error)) from error
+
     def declare_consumer(
         self, queue: str, function: Callable[..., object], name: str | None, fields: e.ConsumerFields
     ) -> None:
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
         self._source.declared.add_consumer(queue, function, name, fields)
+
+    def declare_task(self, queue: str, function: Callable[..., object], rules: TaskRules) -> str:
+        """Declare a task of a queue; returns its name. ``QueueHandle.task`` is the decorator for it."""
+        return self._source.tasks.add(queue, function, rules)
+
+    def declare_workers(self, queue: str, fields: e.ConsumerFields) -> str:
+        """Give the consumer of a queue's tasks its fields; returns its id; see ``QueueHandle.workers``."""
+        return self._source.tasks.add_workers(queue, fields)
 
     def worker_pool(self, name: str, queues: Sequence[str | QueueHandle[Any]], **fields: Unpack[e.WorkerFields]) -> str:
         """Let the consumers of these queues share their workers; returns the id of the entry, a ``queue.worker``.

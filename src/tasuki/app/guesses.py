@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 _SENDING = ("delay", "kiq", "send", "enqueue", "apply_async", "send_task", "enqueue_job", "add_job", "put", "push")
-_DECORATING = ("consumer", "handler", "subscriber", "actor", "job", "task", "shared_task", "on_message")
+_DECORATING = ("consumer", "handler", "subscriber", "actor", "job", "shared_task", "on_message")
 
 _ON_QUEUE = (
     "write 'await queue.publish(body)', with delay='5s' for later; "
@@ -15,9 +15,16 @@ _ON_QUEUE = (
 )
 _ON_APP = "write 'await app.publish(queue, body)', or 'app.sync.publish(queue, body)' without an event loop"
 _DECORATOR = "write '@queue.consumer()' above the function"
+_HANDLE = "'queue = app.queue(\"jobs\")'"
+_TASK = "write '@queue.task' above a function with arguments"
+_ON_TASK = (
+    "write 'await task.publish(…)' with the function's arguments, or 'task.send(…)' without an event loop; "
+    "for later 'task.with_options(delay=…).publish(…)'"
+)
 _WORKER = "start a worker with the command 'tasuki run', or in a program with 'await app.run()'"
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
+OF_TASK = dict.fromkeys((*_SENDING, "s", "si", "schedule", "defer", "perform_async"), _ON_TASK)
 OF_QUEUE = {
     **dict.fromkeys(_SENDING, _ON_QUEUE),
     **dict.fromkeys(_DECORATING, _DECORATOR),
@@ -26,6 +33,9 @@ OF_QUEUE = {
 OF_APP = {
     **dict.fromkeys(_SENDING, _ON_APP),
     **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_DECORATOR}"),
+    **dict.fromkeys(
+        ("task", "shared_task", "actor"), f"a task belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_TASK}"
+    ),
     **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
+    from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
 
@@ -61,6 +62,30 @@ class QueueHandle(Guessed, Generic[T]):
             return function
 
         return declare if function is None else declare(function)
+
+    @property
+    def task(self) -> TaskDecorator:
+        """Declare the decorated function as a task: messages call it by its name, with its arguments.
+
+        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), timeout="30m", on_give_up=…)``; all tasks of a queue
+        are handled by one consumer, whose options are given with ``workers``. The decorated function is a
+        :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
+        """
+        from tasuki.app.tasks.decorator import TaskDecorator
+
+        return TaskDecorator(self._app, self.id, {})
+
+    def workers(self, **fields: Unpack[ConsumerFields]) -> str:
+        """Give the consumer of this queue's tasks its options; returns its id, ``<queue>.workers``.
+
+        Args:
+            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
+                (``auto_start`` is on).
+
+        Raises:
+            InvalidEntryError: it has options already.
+        """
+        return self._app.declare_workers(self.id, fields)
 
     async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""

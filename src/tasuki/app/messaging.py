@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
+    from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
@@ -26,6 +27,7 @@ class Messaging:
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
+    sync: SyncApp
     _source: Source
 
     def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:

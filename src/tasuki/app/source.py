@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import Declarations
 from tasuki.app.handle import QueueHandle
+from tasuki.app.tasks.declared import DeclaredTasks
 from tasuki.errors import TasukiError
 
 # The modules that read a project are imported when needed, so that declaring stays quick.
@@ -29,6 +30,7 @@ class Source:
 
     def __init__(self, *, namespace: str, url: str, root: Path, environ: Mapping[str, str] | None) -> None:
         self.declared = Declarations(namespace)
+        self.tasks = DeclaredTasks(self.declared)
         self.root = root
         self.target: Path | None = None
         """The folder or file; None: everything is declared in code."""

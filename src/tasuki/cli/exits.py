@@ -21,6 +21,8 @@ CONFIG = 3
 """The project is not good; nothing was started."""
 UNREACHABLE = 4
 """The broker cannot be reached."""
+RECYCLED = 75
+"""Of one of several processes to its parent: it has reached a limit, and is to be replaced."""
 LATE = 5
 """Stopped after ``stop_timeout``; unfinished messages were released."""
 INTERRUPTED = 130

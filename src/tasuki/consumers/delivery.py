@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -33,6 +34,10 @@ class Holder(Protocol):
     @property
     def function_id(self) -> str:
         """Id of the function that handles now."""
+
+    @property
+    def give_up(self) -> Callable[[Delivery, Verdict], Awaitable[None]] | None:
+        """Called before a message is dead-lettered; None: nothing is."""
 
     @property
     def host(self) -> Host:
@@ -121,6 +126,10 @@ class Delivery:
         return self.received.attempt
 
     @property
+    def is_last_attempt(self) -> bool:
+        return self.holder.policy.is_last(self.received.attempt)
+
+    @property
     def queue(self) -> str:
         return self.holder.queue_id
 
@@ -147,17 +156,17 @@ class Delivery:
     def ack(self) -> None:
         self._settle(ACK)
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         seconds = None if delay is None else self._seconds(delay)
         self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
 
     def reject(self, reason: str = "") -> None:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         self._settle(Verdict("release", self._seconds(after)))
 
-    def _seconds(self, delay: float | str) -> float:
+    def _seconds(self, delay: Duration) -> float:
         try:
             return self.holder.policy.delay(delay)
         except ValueError as error:

@@ -20,7 +20,7 @@ from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
-from tasuki.consumers.reach.host_reach import HostReach
+from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
@@ -65,13 +65,14 @@ class Run:
         self.metrics = consumer.metrics
         self.stopping = False
         self.has_ended = False
+        self.give_up = None
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
-        self.executor = Executor(consumer, HostReach(self), layers)
+        self.executor = Executor(consumer, self, layers)
         self.pool = self._make_pool()
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle
@@ -96,14 +97,20 @@ class Run:
 
     def start(self) -> None:
         """Begin to fetch, handle and settle."""
-        limit = self.options.handler_timeout
         self.consumer.keeper.add(self.holding)
         self.pool.start()
         self.queue.consumer_count += 1
         self.fetching = self.loop.create_task(self._fetch(), name=f"{self.id} fetch")
         self.tasks.append(self.loop.create_task(self.settler.run(), name=f"{self.id} settle"))
-        if limit is not None:
-            self.tasks.append(self.loop.create_task(self._watch(limit), name=f"{self.id} timeouts"))
+        for worker in self.pool.workers:
+            worker.limit = self.options.handler_timeout
+        limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
+        if limits:
+            self.tasks.append(self.loop.create_task(self._watch(min(limits)), name=f"{self.id} timeouts"))
+
+    def _limits_of_tasks(self) -> list[float | None]:
+        handler = self.consumer.handler
+        return [task.handler_timeout for task in handler.tasks.values()] if isinstance(handler, Tasks) else []
 
     async def _fetch(self) -> None:
         await self._attach()
@@ -209,10 +216,9 @@ class Run:
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
-        if self.options.handler_timeout is None:
-            return []
-        since = self.consumer.clock.monotonic() - self.options.handler_timeout
-        return [worker for worker in self.pool.workers if worker.delivery is not None and worker.started <= since]
+        busy = [worker for worker in self.pool.workers if worker.delivery is not None and worker.limit is not None]
+        now = self.consumer.clock.monotonic() if busy else 0.0
+        return [worker for worker in busy if worker.limit is not None and worker.started <= now - worker.limit]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
@@ -258,15 +264,15 @@ class Run:
         self.suspects.settled([Release(delivery.received.receipt)])
         self.fetcher.room_made()
 
-    async def _watch(self, limit: float) -> None:
-        """Cancel handlers that run longer than ``limit``: one sweep over the workers instead of a timer per message."""
+    async def _watch(self, shortest: float) -> None:
+        """Cancel handlers that run too long: one sweep over the workers instead of a timer per message."""
         while True:
-            await asyncio.sleep(min(max(limit / 10, 0.01), 0.1))
+            await asyncio.sleep(min(max(shortest / 10, 0.01), 0.1))
             for worker in self.overdue():
                 if worker.delivery is not None and worker.interrupt("timeout"):
                     _log.warning(
                         "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
-                        self.function_id,
-                        format_duration(limit),
+                        worker.delivery.function,
+                        format_duration(worker.limit or 0.0),
                         extra=worker.delivery.log_fields(),
                     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
+from tasuki.units import Duration
 
 Caller_contra = TypeVar("Caller_contra", contravariant=True)
 """Of the context that belongs to a reach."""
@@ -35,6 +36,8 @@ class Facts(Protocol):
     @property
     def attempt(self) -> int: ...  # noqa: D102
     @property
+    def is_last_attempt(self) -> bool: ...  # noqa: D102
+    @property
     def queue(self) -> str: ...  # noqa: D102
     @property
     def consumer(self) -> str: ...  # noqa: D102
@@ -56,6 +59,7 @@ class KnownFacts:
     logger: Logger | LoggerAdapter[Any]
     message: Message | None = None
     attempt: int = 0
+    is_last_attempt: bool = False
     queue: str = ""
     consumer: str = ""
     stopping: bool = False
@@ -69,13 +73,13 @@ class Settling(Protocol):
     def ack(self) -> None:
         """Done."""
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         """Failed; show it again after the delay."""
 
     def reject(self, reason: str = "") -> None:
         """Never again."""
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         """Not now; nothing failed."""
 
 

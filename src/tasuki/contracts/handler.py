@@ -10,13 +10,18 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
+from tasuki.units import Duration
+
+_MOST_CAUSES = 8
+"""Of a rejection, in its text."""
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
     """Raised by a handler to request another attempt ``after`` seconds (None: the delay of the retry policy)."""
 
-    def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
+    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None:
         self.reason = reason
         self.after = after
         super().__init__(reason or "retry")
@@ -29,11 +34,20 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
         self.reason = reason
         super().__init__(reason or "rejected")
 
+    @property
+    def text(self) -> str:
+        """The reason, and each error that it was raised from: ``no such address: SMTPError: 550``."""
+        parts, cause = [safe_text(self.reason)], self.__cause__
+        while cause is not None and len(parts) <= _MOST_CAUSES:
+            parts.append(text_of(cause))
+            cause = cause.__cause__
+        return ": ".join(filter(None, parts))
+
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
     """Raised by a handler to postpone the message by ``after`` seconds; this does not count as an attempt."""
 
-    def __init__(self, after: float | str, reason: str = "") -> None:
+    def __init__(self, after: Duration, reason: str = "") -> None:
         self.after = after
         self.reason = reason
         super().__init__(reason or "snooze")
@@ -79,6 +93,11 @@ class Context:
         return self.facts.attempt
 
     @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now sends the message to the dead-letter queue; False outside a delivery."""
+        return self.facts.is_last_attempt
+
+    @property
     def queue(self) -> str:
         """Id of the queue it came from; empty outside a delivery."""
         return self.facts.queue
@@ -117,7 +136,7 @@ class Context:
         """Settle now: done."""
         self.settling.ack()
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
         self.settling.nack(delay)
 
@@ -125,7 +144,7 @@ class Context:
         """Settle now: never again; dead-letter it."""
         self.settling.reject(reason)
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
         self.settling.snooze(after)
 
@@ -134,7 +153,7 @@ class Context:
     ) -> str:
         """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
 
-        ``options``: delay, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
+        ``options``: delay, at, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
         """
         return await self.reach.publish(queue, body, headers, options)
 
@@ -233,3 +252,11 @@ class Handler(ABC):
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments (``funcs.call``, ``tasuki call``)."""
         return await self.handle(args[0] if args else None, context)
+
+    def all_arguments(self, body: Any) -> Any:
+        """The arguments of a task, defaults included, from its decoded body."""
+        return body
+
+    async def give_up(self, arguments: Any, error: BaseException, context: Context) -> None:
+        """Be called about a task that is given up, with its arguments and its error (in Lua: the text of it)."""
+        await self.call([arguments, str(error)], context)

@@ -49,6 +49,11 @@ def _bind_any(function: Callable[..., Any], parameters: Sequence[Parameter]) -> 
     return call
 
 
+def getter_of(role: Role) -> Bound:
+    """What an injected parameter is given; a body for BODY."""
+    return _GETTERS[role]
+
+
 def _is_rest(parameter: Parameter) -> bool:
     return parameter.is_variadic and parameter.role is Role.EXTRA
 

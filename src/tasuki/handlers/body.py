@@ -11,10 +11,11 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import HandlerError, InvalidBodyError
+from tasuki.handlers.converters import from_plain, is_converted, to_plain
 
 _NO_BODY_TYPE = (
-    "a body cannot become {type}; use a msgspec.Struct, dataclass, TypedDict, NamedTuple, pydantic model, "
-    "or builtin types"
+    "a body cannot become {type}; use a msgspec.Struct, dataclass, TypedDict, NamedTuple, pydantic model or builtin "
+    "types, or give it a converter: app.converter({name}, …)"
 )
 
 
@@ -29,13 +30,15 @@ def check_type(type_: Any) -> None:
         return
     try:
         custom = _find_custom(msgspec.inspect.type_info(type_))
-        msgspec.convert(None, type_)
+        msgspec.convert(None, type_, dec_hook=from_plain)
     except msgspec.ValidationError:
         pass  # a good type, for which None is no value
     except Exception as error:
         raise HandlerError(f"a body cannot become {_name(type_)}: {error}", kind="Invalid") from error
     if custom is not None:
-        raise HandlerError(_NO_BODY_TYPE.format(type=_name(custom)), kind="Invalid")
+        raise HandlerError(
+            _NO_BODY_TYPE.format(type=_name(custom), name=getattr(custom, "__name__", custom)), kind="Invalid"
+        )
 
 
 def make_decoder(codec: Codec, type_: Any) -> Callable[[bytes], Any]:
@@ -58,11 +61,28 @@ def make_converter(type_: Any) -> Callable[[Any], Any]:
 
     def convert(value: Any) -> Any:
         try:
-            return msgspec.convert(value, type_)
+            return msgspec.convert(value, type_, dec_hook=from_plain)
         except msgspec.ValidationError as error:
             raise InvalidBodyError(str(error), kind="Invalid", retryable=False) from error
 
     return convert
+
+
+def make_reader(type_: Any) -> Callable[[Any], Any]:
+    """A function from a value to be sent to what a handler of this type will get.
+
+    It raises InvalidBodyError for a value that does not fit, or that cannot be sent at all.
+    """
+    convert = make_converter(type_)
+
+    def read(value: Any) -> Any:
+        try:
+            plain = msgspec.to_builtins(value, enc_hook=to_plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidBodyError(str(error), kind="Invalid", retryable=False) from error
+        return convert(plain)
+
+    return read
 
 
 def uses_pydantic(type_: Any) -> bool:
@@ -106,8 +126,9 @@ def _find_custom(info: Any) -> Any:
     while stack:
         node = stack.pop()
         if isinstance(node, msgspec.inspect.CustomType):
-            return node.cls
-        if isinstance(node, tuple | list):
+            if not is_converted(node.cls):
+                return node.cls
+        elif isinstance(node, tuple | list):
             stack.extend(node)
         elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field) and id(node) not in seen:
             seen.add(id(node))

@@ -12,10 +12,10 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context, Handler, Interrupted
 from tasuki.errors import HandlerError
-from tasuki.handlers.binding import Convert, bind, fill
-from tasuki.handlers.body import check_type, make_converter, make_decoder
+from tasuki.handlers.binding import Bound, Convert, bind, fill
+from tasuki.handlers.body import make_converter, make_decoder
 from tasuki.handlers.load import load_path, load_source, prepare
-from tasuki.handlers.signature import Parameter, Role, describe, read_signature
+from tasuki.handlers.signature import Parameter, Role, check_parameter, describe, read_signature
 from tasuki.handlers.threads import Threads, refuse_exit, run_on
 from tasuki.system import forks
 
@@ -64,17 +64,12 @@ class PythonHandler(Handler):
             HandlerError: it cannot be a handler; the message says why and what to change.
         """
         function = prepare(self._load(), self.id)
-        if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
-            raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
-        parameters = read_signature(function)
-        for parameter in parameters:
-            if parameter.role in (Role.BODY, Role.EXTRA):
-                self._check(function, parameter)
-        self._parameters = parameters
+        refuse_generator(function)
+        self._parameters = parameters = self._read(function)
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
         self._invoke = function if is_async else functools.partial(self._threads.run, function)
-        bound = bind(function, parameters)
+        bound = self._bound(function)
         self._run = _contain(bound if is_async else functools.partial(self._threads.handle, bound))
 
     async def stop(self) -> None:
@@ -108,6 +103,18 @@ class PythonHandler(Handler):
         positional, named = fill(self._parameters, self._converts, args, context)
         return await _contain(functools.partial(self._invoke, *positional, **named))()
 
+    def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
+        """The parameters of the function. Raises HandlerError: it cannot be called with a body."""
+        parameters = read_signature(function)
+        for parameter in parameters:
+            if parameter.role in (Role.BODY, Role.EXTRA):
+                check_parameter(function, parameter)
+        return parameters
+
+    def _bound(self, function: Callable[..., Any]) -> Bound:
+        """The function as one of a body and a context."""
+        return bind(function, self._parameters)
+
     def _load(self) -> Any:
         if self._target is not None:
             return self._target
@@ -117,16 +124,14 @@ class PythonHandler(Handler):
             return load_source(self._source, self._method)
         raise HandlerError(f"{self.id}: the entry names no function; give it a target or a source", kind="Invalid")
 
-    def _check(self, function: Callable[..., Any], parameter: Parameter) -> None:
-        try:
-            check_type(parameter.type_)
-        except HandlerError as error:
-            raise HandlerError(
-                f"{describe(function)}: parameter {parameter.name!r}: {error}", kind="Invalid"
-            ) from error
-
     async def _refuse(self, *args: Any) -> Any:
         raise HandlerError(f"{self.id}: not started")
+
+
+def refuse_generator(function: Callable[..., Any]) -> None:
+    """Raise HandlerError for a function that yields."""
+    if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+        raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
 
 
 def _called(function: Any) -> Any:

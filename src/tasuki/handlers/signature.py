@@ -9,7 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any
 
@@ -40,6 +40,8 @@ class Parameter:
     is_positional: bool
     is_variadic: bool = False
     """``*args``: takes any number, of which the body is the first."""
+    is_named: bool = True
+    """Whether a call may give it by name."""
     default: Any = inspect.Parameter.empty
 
     @property
@@ -61,32 +63,82 @@ _NAMED = re.compile(
 _ROLES = {"Message": Role.MESSAGE, "Context": Role.CONTEXT, "Logger": Role.LOGGER, "LoggerAdapter": Role.LOGGER}
 
 
-def read_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The parameters of a function that a handler fills, in order.
+def read_parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """All parameters of a function with their types, in order: injected ones, and EXTRA for the others.
 
-    The first one that is not injected is the body. Parameters that ``functools.partial`` has bound by keyword, and
-    ``**keywords``, are left alone.
+    Parameters that ``functools.partial`` has bound by keyword, and ``**keywords``, are left alone.
+
+    Raises:
+        HandlerError: an annotation that cannot be resolved.
+    """
+    bound = _bound_names(function)
+    parameters = []
+    for raw in _signature(function).parameters.values():
+        if raw.kind is raw.VAR_KEYWORD or raw.name in bound:
+            continue
+        role, type_ = _role(f"parameter {raw.name!r}", raw.annotation, function)
+        is_variadic = raw.kind is raw.VAR_POSITIONAL
+        parameters.append(
+            Parameter(
+                raw.name,
+                role,
+                type_,
+                is_positional=raw.kind is not raw.KEYWORD_ONLY,
+                is_variadic=is_variadic,
+                is_named=raw.kind in (raw.POSITIONAL_OR_KEYWORD, raw.KEYWORD_ONLY),
+                default=raw.default,
+            )
+        )
+    return tuple(parameters)
+
+
+def read_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The parameters of a function that a handler fills, in order; the first one that is not injected is the body.
 
     Raises:
         HandlerError: a further parameter without default, or an annotation that cannot be resolved.
     """
-    bound, parameters, has_body = _bound_names(function), [], False
-    for raw in _signature(function).parameters.values():
-        if raw.kind is raw.VAR_KEYWORD or raw.name in bound:
-            continue
-        role, type_ = _role(raw.name, raw.annotation, function)
-        if role is Role.EXTRA and not has_body:
-            role, has_body = Role.BODY, True
-        is_variadic = raw.kind is raw.VAR_POSITIONAL
-        parameter = Parameter(raw.name, role, type_, raw.kind is not raw.KEYWORD_ONLY, is_variadic, raw.default)
-        if role is Role.EXTRA and not (parameter.has_default or is_variadic):
+    parameters = list(read_parameters(function))
+    extra = [number for number, parameter in enumerate(parameters) if parameter.role is Role.EXTRA]
+    if extra:
+        parameters[extra[0]] = replace(parameters[extra[0]], role=Role.BODY)
+    for parameter in (parameters[number] for number in extra[1:]):
+        if not (parameter.has_default or parameter.is_variadic):
             raise HandlerError(
-                f"{describe(function)}: nothing is known to fill parameter {raw.name!r} with; give it a default, or "
-                "annotate it as Message, Context or Logger to have that injected (the first parameter is the body)",
+                f"{describe(function)}: nothing is known to fill parameter {parameter.name!r} with; give it a default, "
+                "or annotate it as Message, Context or Logger to have that injected (the first parameter is the body; "
+                "a function with several arguments is a task: @queue.task)",
                 kind="Invalid",
             )
-        parameters.append(parameter)
     return tuple(parameters)
+
+
+def read_arguments(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The parameters of a task: each is injected or is an argument with a name.
+
+    Raises:
+        HandlerError: ``*args`` or ``**kwargs``, or an annotation that cannot be resolved.
+    """
+    for raw in _signature(function).parameters.values():
+        if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
+            stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"
+            raise HandlerError(
+                f"{describe(function)}: a task cannot take {stars}{raw.name}: its arguments travel by name and are "
+                "checked before they are sent; give each one a parameter, or take a list or dict in one",
+                kind="Invalid",
+            )
+    return read_parameters(function)
+
+
+def result_of(function: Callable[..., Any]) -> Any:
+    """The type of a function's result, as far as it is known; Any: unknown."""
+    try:
+        annotation = _signature(function).return_annotation
+        if isinstance(annotation, str):
+            annotation = _evaluate(annotation, function)
+    except Exception:
+        return Any
+    return Any if annotation is inspect.Signature.empty else annotation
 
 
 def body_of(function: Callable[..., Any]) -> Any:
@@ -100,6 +152,15 @@ def body_of(function: Callable[..., Any]) -> Any:
     except HandlerError:
         return Any
     return types[0] if types else Any
+
+
+def check_parameter(function: Callable[..., Any], parameter: Parameter) -> None:
+    """Refuse a parameter whose type no body can become. Raises HandlerError that names both."""
+    try:
+        check_type(parameter.type_)
+    except HandlerError as error:
+        problem = f"{describe(function)}: parameter {parameter.name!r}: {error}"
+        raise HandlerError(problem, kind="Invalid") from error
 
 
 def describe(function: Callable[..., Any]) -> str:
@@ -137,7 +198,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         raise HandlerError(f"{describe(function)} has no readable signature; wrap it in a def") from error
 
 
-def _role(name: str, annotation: Any, function: Any) -> tuple[Role, Any]:
+def _role(what: str, annotation: Any, function: Any) -> tuple[Role, Any]:
     if annotation is inspect.Parameter.empty:
         return Role.EXTRA, Any
     resolved = annotation
@@ -149,7 +210,7 @@ def _role(name: str, annotation: Any, function: Any) -> tuple[Role, Any]:
             if named:
                 return _ROLES[named[1]], None
             raise HandlerError(
-                f"{describe(function)}: cannot resolve the annotation {annotation!r} of parameter {name!r} ({error}); "
+                f"{describe(function)}: cannot resolve the annotation {annotation!r} of {what} ({error}); "
                 "define or import it at the top of its module, not under TYPE_CHECKING or inside a function",
                 kind="Invalid",
             ) from error

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DriverKind
@@ -32,6 +33,7 @@ from tasuki.kinds.entries.function import (
 )
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import MemoryStoreConfig
+from tasuki.queues.messages.compression import require
 from tasuki.queues.queue import QueuePolicy
 
 _log = logging.getLogger("tasuki.app")
@@ -110,7 +112,16 @@ def queue_spec(config: QueueConfig) -> QueueSpec:
 
 
 def queue_policy(config: QueueConfig) -> QueuePolicy:
-    """What the framework enforces for a queue."""
+    """What the framework enforces for a queue.
+
+    Raises:
+        UnsupportedError: the library of its compression is not installed; the message says what to install.
+    """
+    if config.compress is not None:
+        try:
+            require(config.compress.method)
+        except HandlerError as error:
+            raise UnsupportedError(f"queue {config.queue_name!r}: {error}", queue=config.queue_name) from error
     return QueuePolicy(
         max_message_size=config.max_message_size,
         message_ttl=config.message_ttl,
@@ -120,21 +131,27 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
+        compression=config.compress.compression() if config.compress else None,
         signing=config.signing.signing() if config.signing else None,
     )
 
 
-def build_handler(project: Project, id: str, threads: int) -> Handler:
-    """The handler of a function entry, not yet started; ``threads``: how many sync calls may run at a time."""
+def build_handler(project: Project, id: str, threads: int, role: str = "func") -> Handler:
+    """The handler of a function entry, not yet started.
+
+    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`.
+    """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
         return _lua_handler(project, id, config, threads)
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
-        return _isolated_python(id, config, threads)
+        return _isolated_python(id, config, threads, role)
     from tasuki.handlers.python import PythonHandler
+    from tasuki.handlers.task import PythonGiveUp, PythonTask
 
-    return PythonHandler(
+    kind = {"task": PythonTask, "on_give_up": PythonGiveUp}.get(role, PythonHandler)
+    return kind(
         id,
         target=project.registry.entries[id].target,
         import_path=config.target,
@@ -169,7 +186,11 @@ def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -
     return config.pool.workers if config.pool else min(threads, MOST_PROCESSES)
 
 
-def _isolated_python(id: str, config: PythonFunctionConfig, threads: int) -> Handler:
+def _limits(config: LuaFunctionConfig | PythonFunctionConfig) -> Limits:
+    return config.pool.limits if config.pool else Limits()
+
+
+def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: str) -> Handler:
     from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 
     limits = config.limits or PythonLimits()
@@ -180,8 +201,10 @@ def _isolated_python(id: str, config: PythonFunctionConfig, threads: int) -> Han
         method=config.method,
         threads=threads,
         memory=limits.memory,
+        is_task=role == "task",
     )
-    return IsolatedPythonHandler(target, time=limits.time, processes=_processes(config, threads))
+    processes = _processes(config, threads)
+    return IsolatedPythonHandler(target, time=limits.time, processes=processes, limits=_limits(config))
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
@@ -200,7 +223,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
     if config.isolation == "process":
         from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 
-        return IsolatedLuaHandler(script, processes=_processes(config, threads))
+        return IsolatedLuaHandler(script, processes=_processes(config, threads), limits=_limits(config))
     if config.pool is not None:
         from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tasuki.contracts.driver import Outgoing
+from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPTS,
     CONTENT_TYPE,
@@ -21,10 +22,9 @@ from tasuki.message import (
 )
 
 Reason = Literal[
-    "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died"
-]
-
-MAX_ERROR_CHARS = 4096
+    "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
+    "unknown_task",
+]  # fmt: skip
 
 
 def dead_letter(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.backoff import Backoff
+from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.signature import Signing
 from tasuki.queues.retry_rules import RetryRules
 
@@ -26,5 +27,7 @@ class QueuePolicy:
     retry_rules: RetryRules = field(default_factory=RetryRules)
     priority_advice: Callable[[], str] = field(default=lambda: "", compare=False)
     """The remedy in the error about a priority in a queue that was declared without priorities."""
+    compression: Compression | None = None
+    """None: bodies travel as they are encoded."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""

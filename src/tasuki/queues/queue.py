@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ class Queue(Inspection):
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
-        self._made_at_once = self._builder.encoded_alone if policy.message_ttl is None else frozenset()
+        is_encoded_only = policy.message_ttl is None and policy.compression is None
+        self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard = None
@@ -99,6 +101,7 @@ class Queue(Inspection):
         key: str | None = None,
         id: str | None = None,
         timeout: Duration = PUBLISH_TIMEOUT,
+        at: datetime | None = None,
         connection: object = None,
     ) -> Confirmed:
         """Publish one message and wait for the broker's confirmation.
@@ -111,6 +114,7 @@ class Queue(Inspection):
             priority: 0 to 9, 9 first.
             key: messages of one key keep their order in a queue with ``ordering: key``.
             id: the message's id; default a new UUIDv7.
+            at: deliver at this time, in place of ``delay``; it has a time zone.
             timeout: the time for the outcome, including the wait for room in a full queue.
             connection: the caller's database connection or session, on a ``transactional`` driver: the message is part
                 of its transaction; neither waits for room nor uses ``timeout``.
@@ -122,6 +126,8 @@ class Queue(Inspection):
         """
         if self.guard is not None:
             self._permit(self.guard, headers)
+        if at is not None:
+            delay = self._builder.until(at, delay)
         if self._through is not None:
             delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
             envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id)

@@ -11,6 +11,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
+from tasuki.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,14 @@ class RecordingContext(Context):
     was given beside function and arguments. ``publish_error`` is raised by the next publishes when set.
     """
 
-    def __init__(self, message: Message | None = None, *, attempt: int = 1, function: str = "app:handler") -> None:
+    def __init__(
+        self,
+        message: Message | None = None,
+        *,
+        attempt: int = 1,
+        is_last_attempt: bool = False,
+        function: str = "app:handler",
+    ) -> None:
         self.published: list[Published] = []
         self.logged: list[Logged] = []
         self.settled: list[tuple[Any, ...]] = []
@@ -67,7 +75,8 @@ class RecordingContext(Context):
         self.publish_error: Exception | None = None
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
-            facts.message, facts.attempt, facts.queue, facts.consumer = message, attempt, "app:queue", "app:consumer"
+            facts.message, facts.attempt, facts.is_last_attempt = message, attempt, is_last_attempt
+            facts.queue, facts.consumer = "app:queue", "app:consumer"
         self._known = facts
         super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))
 
@@ -98,13 +107,13 @@ class _RecordedSettling:
     def ack(self) -> None:
         self._settle("ack")
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         self._settle("nack", delay)
 
     def reject(self, reason: str = "") -> None:
         self._settle("reject", reason)
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         self._settle("snooze", after)
 
     def _settle(self, *what: Any) -> None:

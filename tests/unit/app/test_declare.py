@@ -110,6 +110,15 @@ def test_one_function_for_two_queues() -> None:
     assert "app:second" in ids
 
 
+def test_a_queue_and_its_handler_may_have_one_name() -> None:
+    app = App("memory://")
+
+    @app.queue("mails").consumer
+    async def mails(body: Any) -> None: ...
+
+    assert {"app:mails", "app:mails.handler", "app:mails.consumer"} <= app.check().configs.keys()
+
+
 def test_a_function_that_is_both_called_and_delivered_to() -> None:
     app = App("memory://")
 

@@ -32,7 +32,26 @@ def test_sending_is_publishing(name: str) -> None:
         getattr(work, name)({}, countdown=3)
 
 
-@pytest.mark.parametrize("name", ["task", "consumer", "subscriber", "actor", "job", "shared_task"])
+@pytest.mark.parametrize("name", ["delay", "kiq", "enqueue", "apply_async", "s", "defer"])
+def test_a_task_is_published_with_its_arguments(name: str) -> None:
+    @App("memory://").queue("tasks").task
+    def work(number: int) -> None: ...
+
+    for owner in (work, work.with_options(delay=1)):
+        with pytest.raises(
+            AttributeError, match=re.escape("write 'await task.publish(…)' with the function's arguments")
+        ):
+            getattr(owner, name)(3)
+
+
+@pytest.mark.parametrize("name", ["task", "shared_task", "actor"])
+def test_a_task_belongs_to_a_queue(name: str) -> None:
+    said = "a task belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.task'"
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        getattr(App("memory://"), name)
+
+
+@pytest.mark.parametrize("name", ["consumer", "subscriber", "job", "handler"])
 def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
     said = "a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.consumer()'"
     with pytest.raises(AttributeError, match=re.escape(said)):

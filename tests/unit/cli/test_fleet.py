@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.backoff import Backoff
+from tasuki.cli.exits import RECYCLED
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,23 @@ for number in range(3):
 """
     assert await run(source, 1, ends_when_done=True) == 0
     assert [record.args[1] for record in caplog.records if "starts again" in record.message] == [1, 137, 137]  # type: ignore[index]
+
+
+async def test_one_that_has_reached_a_limit_is_replaced_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = f"""
+import os
+for number in range(3):
+    try: os.mkdir(os.path.join({str(tmp_path)!r}, str(number)))
+    except OSError: continue
+    os._exit({RECYCLED})
+"""
+    never = Backoff(initial_delay=3600, max_delay=3600)
+    async with asyncio.timeout(30):
+        assert await Fleet(program(source), 1, ends_when_done=True, backoff=never).run() == 0
+    assert len(list(tmp_path.iterdir())) == 3
+    assert "ended with exit code" not in caplog.text
 
 
 async def test_a_stop_reaches_all_and_the_worst_code_is_told(tmp_path: Path) -> None:

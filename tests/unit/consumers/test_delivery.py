@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -53,7 +54,7 @@ async def test_tells_about_itself() -> None:
     delivery, holder = deliver(2)
     assert (delivery.function, delivery.queue, delivery.consumer) == ("app:handle", "app:tasks", "app:consumer")
     assert delivery.message is delivery.received
-    assert delivery.attempt == 2
+    assert (delivery.attempt, delivery.is_last_attempt) == (2, False)
     assert delivery.logger.name == "1"
     assert (delivery.stopping, delivery.lease_lost) == (False, False)
     holder.stopping = delivery.lost = True
@@ -104,7 +105,11 @@ async def test_what_each_settlement_means() -> None:
     delivery, holder = deliver()
     delivery.nack("1m")
     assert holder.settled[0].delay == 60.0
+    delivery, holder = deliver()
+    delivery.nack(timedelta(minutes=2))
+    assert holder.settled[0].delay == 120.0
     delivery, holder = deliver(3)
+    assert delivery.is_last_attempt
     delivery.nack(5)
     assert (holder.settled[0].action, holder.settled[0].reason) == ("dead_letter", "max_attempts")
     delivery, holder = deliver()

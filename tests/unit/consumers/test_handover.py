@@ -21,7 +21,7 @@ from tests.unit.consumers.parts import clock_of_loop, make_queue
 
 pytestmark = pytest.mark.anyio
 
-HOLDER = SimpleNamespace(id="app:consumer", queue_id="app:tasks")
+HOLDER = SimpleNamespace(give_up=None, id="app:consumer", queue_id="app:tasks")
 DEAD = Verdict("dead_letter", reason="rejected", error="no")
 Results = Sequence[DriverError | None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
@@ -76,6 +77,7 @@ SIGNALS: list[tuple[BaseException, tuple[str, float, str]]] = [
     (Retry(), ("nack", 1, "")),
     (Retry(after="30s"), ("nack", 30, "")),
     (Snooze("30s"), ("release", 30, "")),
+    (Snooze(timedelta(minutes=1)), ("release", 60, "")),
     (Reject("no"), ("dead_letter", 0, "")),
     (Retry(after="nonsense"), ("nack", 1, "Retry(after=…): ")),
     (Snooze("2h"), ("nack", 1, "Snooze(after=…): the driver cannot delay messages for longer than 1h")),

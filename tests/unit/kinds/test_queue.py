@@ -123,6 +123,27 @@ def test_bad_values_say_what_came_and_what_is_wanted(wrong: Wrong, fields: str, 
     assert wrong(fields).startswith(problem)
 
 
+@pytest.mark.parametrize(
+    ("fields", "method", "above"),
+    [("gzip", "gzip", 1024), ("zstd", "zstd", 1024), ("{method: gzip, above: 4KiB}", "gzip", 4096)],
+)
+def test_compression_by_name_or_in_full(queue: MakeQueue, fields: str, method: str, above: int) -> None:
+    compression = present(queue(f", compress: {fields}").compress).compression()
+    assert (compression.method, compression.above) == (method, above)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("lz4", "compress.method must be 'gzip' or 'zstd', not the text 'lz4'"),
+        ("{above: 1KiB}", "the field 'compress.method' is missing"),
+        ("{method: gzip, above: 0}", "compress.above must be more than 0"),
+    ],
+)
+def test_bad_compression(wrong: Wrong, fields: str, problem: str) -> None:
+    assert wrong(f", compress: {fields}").startswith(problem)
+
+
 def test_a_driver_is_required(problems: Problems) -> None:
     assert problems("  - {name: q, kind: queue.queue}\n") == [
         "3:5: app:q: the field 'driver' is missing; driver: the driver that carries it"

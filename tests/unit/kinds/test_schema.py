@@ -35,7 +35,7 @@ def test_fields_have_descriptions_defaults_and_limits() -> None:
     consumer = branches()["queue.consumer"]
     assert branches()["queue.driver.amqp"]["properties"]["url"]["default"] == "amqp://guest:guest@localhost:5672/"
     assert "**" not in json.dumps(project_schema())
-    assert consumer["required"] == ["name", "kind", "queue", "func"]
+    assert consumer["required"] == ["name", "kind", "queue"]
     assert consumer["properties"]["prefetch"]["default"] == 10
     assert consumer["properties"]["concurrency"]["anyOf"][0]["minimum"] == 1
     for name, branch in branches().items():

@@ -34,6 +34,17 @@ PYTHON = [
     ("app.publish(name, 1, priority=5)", []),
     ("q = app.queue('a')\nq = app.queue('b')\nq.publish(1, priority=5)", []),
     ("shop.sell('tasks', 1, priority=5)", []),
+    ("app.publish('tasks', 1, at=tomorrow)", [("tasks", "at")]),
+    (
+        "q = app.queue('tasks')\n@q.task\ndef f(): ...\nf.with_options(priority=5, delay='5s').publish()",
+        [("tasks", "delay"), ("tasks", "priority")],
+    ),
+    (
+        "q = app.queue('tasks')\n@q.task(name='g')\nasync def f(): ...\nf.with_options(headers={'priority': 5})",
+        [("tasks", "priority")],
+    ),
+    ("q = app.queue('tasks')\n@q.task\ndef f(priority, delay): ...\nf.publish('tasks', 1, priority=5, delay=1)", []),
+    ("@app.queue('tasks').task\ndef f(): ...\nf.with_options(priority=5)", []),
     ("this is no Python (", []),
 ]
 LUA = [

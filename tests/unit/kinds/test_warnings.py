@@ -91,6 +91,16 @@ def test_a_driver_whose_client_is_not_installed(project: Make, monkeypatch: pyte
     ]
 
 
+def test_a_queue_needs_the_library_of_its_compression(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "  - {name: d, kind: queue.driver.memory}\n  - {name: q, kind: queue.queue, driver: d, compress: zstd}\n"
+    monkeypatch.setattr("tasuki.kinds.check.warnings.find_spec", lambda name: None)
+    (warning,) = warnings_of(project(text))
+    assert str(warning) == (
+        "p.yaml:4:45: app:q: the library 'zstandard' is not installed here; "
+        "to run it, pip install 'tasuki[zstd]', or write compress: gzip"
+    )
+
+
 @pytest.mark.parametrize("name", ["amqp", "nats", "postgres", "redis", "sqs"])
 def test_a_driver_needs_its_client(name: str) -> None:
     (kind,) = [kind for kind in KINDS if kind.short_name == name]

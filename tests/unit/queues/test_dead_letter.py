@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
+from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import Message
-from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason, dead_letter, redriven
+from tasuki.queues.dead_letter import Reason, dead_letter, redriven
 
 DOCS = Path(__file__).parents[3] / "docs"
 

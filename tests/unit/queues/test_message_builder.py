@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
-from tasuki.queues.messages.message_builder import Envelope
+from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing.clock import EPOCH, FakeClock
 from tests.unit.consumers.parts import make_queue
@@ -95,6 +96,9 @@ async def test_a_timestamp_of_ones_own_is_kept() -> None:
         ({"delay": float("inf")}, "delay"),
         ({"ttl": 5}, "ttl needs somewhere for expired messages to go"),
         ({"timeout": "x"}, "timeout: 'x'"),
+        ({"at": datetime(2026, 1, 1)}, r"at must be a datetime with a time zone, not .*datetime.now\(UTC\)"),
+        ({"at": "tomorrow"}, "at must be a datetime with a time zone, not 'tomorrow'"),
+        ({"at": datetime(2026, 1, 1, tzinfo=UTC), "delay": "5s"}, "a delay or a time at which it is due"),
     ],
 )
 async def test_what_must_not_be_published(options: dict[str, Any], problem: str) -> None:
@@ -103,6 +107,20 @@ async def test_what_must_not_be_published(options: dict[str, Any], problem: str)
         await queue.publish(1, **options)
     assert (await queue.depth()).ready == 0
     assert queue.metrics.published == 0
+
+
+async def test_a_time_of_delivery_is_a_delay_until_then() -> None:
+    queue = await memory_queue()
+    now = datetime.fromtimestamp(EPOCH, UTC)
+    later, before = now + timedelta(hours=1), now - timedelta(hours=1)
+    await queue.publish(1, at=later)
+    await queue.publish(2, at=before)
+    await queue.publish_many([Envelope(body=3, at=later), Envelope(body=4, at=before)])
+    assert isinstance((await queue.publish_many([Envelope(body=5, at=later, delay=1)]))[0], Rejected)
+    await queue.publish_many([Envelope(body=6, delay=timedelta(minutes=1)), envelope_of(b'{"body": 7, "delay": "1m"}')])
+    depth = await queue.depth()
+    assert (depth.ready, depth.delayed) == (2, 4)
+    assert [message.body for message in await queue.peek(10)][:2] == [b"2", b"4"]
 
 
 async def test_checks_come_in_their_order() -> None:

@@ -26,7 +26,7 @@ def signed(keys: dict[str, bytes] = OLD, **headers: Any) -> Message:
 
 def test_what_it_looks_like_does_not_change_from_release_to_release() -> None:
     assert signed(priority=5, content_type="json").headers["x_signature"] == (
-        "old:3ea730aeed0d56fce12b2f0fdec2fc372fe470678c9ed60b4441099cd742f04a"
+        "old:860efa3b5c05e9e4eee5ac3b6f4fce909b68b53b20f5d7ac11590887b6bdef2a"
     )
 
 
@@ -39,7 +39,10 @@ def test_signed_is_good() -> None:
     [
         {"id": "2"},
         {"body": b"bodz"},
-        *({"headers": {name: "x"}} for name in ("content_type", "correlation_id", "reply_to", "partition_key")),
+        *(
+            {"headers": {name: "x"}}
+            for name in ("content_type", "correlation_id", "reply_to", "partition_key", "message_type")
+        ),
         {"headers": {"priority": 1.0}},
         {"headers": {"priority": True}},
         {"headers": {"priority": "1"}},

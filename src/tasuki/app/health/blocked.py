@@ -111,7 +111,7 @@ class LoopWatch:
                 else:
                     continue  # it waits on the loop, which cancels it later
                 self._overdue.add(delivery)
-                limit = format_duration(consumer.options.handler_timeout or 0.0)
+                limit = format_duration(worker.limit or 0.0)
                 _log.warning("handler %s has run for handler_timeout (%s): %s", delivery.function, limit, said,
                              extra=delivery.log_fields())  # fmt: skip
 

@@ -63,8 +63,9 @@ async def _prepare(new: Assembly, old: Assembly) -> None:
     for id, consumer in new.consumers.items():
         if consumer is old.consumers.get(id) and (guard := new.rights.consumer(id)) is not None:
             guard.consume(consumer.queue.id)
-        if (handler := new.handler_of(id)) in fresh:
-            handler.decoder(consumer.queue.codec)  # fails here rather than at the first message
+        for handler in new.functions_of(id):
+            if handler in fresh:
+                handler.decoder(consumer.queue.codec)  # fails here rather than at the first message
     for queue in _redefined(new, old):
         await declare(queue)
 

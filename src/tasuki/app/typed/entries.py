@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from tasuki.kinds.entries.queue import RequirementName
 
 
+class CompressFields(TypedDict, total=False):
+    method: Required[Literal["gzip", "zstd"]]
+    above: Size
+
+
 class DeadLetterFields(TypedDict, total=False):
     queue: Required[str | QueueHandle[Any]]
     max_attempts: int
@@ -49,6 +54,7 @@ class QueueFields(TypedDict, total=False):
     driver_options: QueueOptions | AnyQueueOptions
     queue_name: str
     codec: str
+    compress: Literal["gzip", "zstd"] | CompressFields | None
     dead_letter: str | QueueHandle[Any] | DeadLetterFields | None
     retry: RetryFields
     max_length: int | None
@@ -63,6 +69,19 @@ class QueueFields(TypedDict, total=False):
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None
+
+
+class TaskRetryFields(BackoffFields, total=False):
+    never: list[str]
+    on: list[str]
+    max_attempts: int | None
+
+
+class TaskFields(TypedDict, total=False):
+    func: Required[str]
+    retry: TaskRetryFields | None
+    handler_timeout: Duration | None
+    on_give_up: str | None
 
 
 class ActorFields(TypedDict, total=False):
@@ -93,7 +112,8 @@ class ConsumerFields(TypedDict, total=False):
 
 class ConsumerEntryFields(ConsumerFields, total=False):
     queue: Required[str]
-    func: Required[str]
+    func: str | None
+    funcs: dict[str, str | TaskFields]
 
 
 class WorkerFields(TypedDict, total=False):
@@ -120,6 +140,9 @@ class LuaLimitsFields(TypedDict, total=False):
 
 class PoolFields(TypedDict, total=False):
     workers: Required[int]
+    max_messages: int | None
+    max_memory: Size | None
+    max_age: Duration | None
 
 
 class LuaFunctionFields(LuaLibraryFields, total=False):

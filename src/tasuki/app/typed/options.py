@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tasuki.message import HeaderValue
@@ -27,6 +28,7 @@ class MessageOptions(TypedDict, total=False):
     priority: int | None
     key: str | None
     id: str | None
+    at: datetime | None
 
 
 class BatchOptions(TypedDict, total=False):

@@ -55,7 +55,7 @@ def graph_of(project: Project) -> Graph:
     shared = shared_workers(project.configs)
     for id, consumer in project.of(ConsumerConfig).items():
         edges += [Edge(consumer.queue, id, "feeds"), *(Edge(id, each, MIDDLEWARE) for each in consumer.middleware)]
-        edges.append(Edge(id, consumer.func, "calls"))
+        edges += [Edge(id, function, "calls") for function in consumer.functions]
         if consumer.queue in shared:
             edges.append(Edge(shared[consumer.queue][0], id, SERVES))
     nodes = {entry.id: entry.kind for entry in project.registry if entry.kind.startswith(_SHOWN)}

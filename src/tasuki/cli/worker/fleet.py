@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tasuki.backoff import Backoff
-from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
+from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
 from tasuki.cli.worker.fleet_health import file_of, gather
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
@@ -24,7 +24,7 @@ _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
 _NO_USE = frozenset({CONFIG, USAGE})
 """Exit codes after which starting again would end the same way."""
-_BY_SIGNAL = frozenset({INTERRUPTED, TERMINATED})
+_HARMLESS = frozenset({INTERRUPTED, TERMINATED, RECYCLED})
 
 _log = logging.getLogger("tasuki.processes")
 
@@ -98,7 +98,10 @@ class Fleet:
                 if code in _NO_USE and not self._stop.is_set():
                     self._end(signal.SIGTERM)
                 # One that a first signal ends like this was still starting, and had taken nothing.
-                return OK if code in _BY_SIGNAL and self._signals.second is None else code
+                return OK if code in _HARMLESS and self._signals.second is None else code
+            if code == RECYCLED:
+                failures = 0
+                continue
             failures = 1 if time.monotonic() - started > _STABLE else failures + 1
             delay = self._backoff.delay(failures)
             _log.warning("process %d ended with exit code %d; starts again in %.1f s", number, code, delay)

@@ -61,7 +61,8 @@ def summary(target: Target, project: Project, processes: int) -> str:
     shared = shared_workers(project.configs)
     for id, config in consumers:
         most, held = concurrency_of(config, shared), prefetch_of(config, shared)
-        lines.append(f"  consumer  {id}: {config.queue} → {config.func}, {most} at a time, prefetch {held}")
+        called = ", ".join([*([config.func] if config.func else []), *config.funcs])
+        lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {held}")
     lines += [
         f"  workers   {id}: {workers.concurrency} at a time, {workers.order}, for {', '.join(workers.queues)}"
         for id, workers in project.of(WorkerConfig).items()

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.delivery import Delivery, Holder
+from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
 from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
 from tasuki.consumers.handling.observed import observed
 from tasuki.consumers.handling.outcome import (
-    MAX_ERROR_CHARS,
     Conclusion,
     Ending,
     Outcome,
     conclusion,
     failed,
     outcome_of,
-    text_of,
 )
 from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.tasks import TaskHolder, Tasks
+from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import failure
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
-from tasuki.contracts.context import Reach
-from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
+from tasuki.errors import (
+    MAX_ERROR_CHARS,
+    CodecError,
+    DriverError,
+    HandlerError,
+    InvalidBodyError,
+    ResultError,
+    text_of,
+)
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, REPLY_TO, HeaderValue, is_request
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -42,10 +49,9 @@ _START_PAUSE = 0.5
 class Executor:
     """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
 
-    def __init__(self, consumer: Definition, reach: Reach[Context], layers: Sequence[ConsumeMiddleware]) -> None:
+    def __init__(self, consumer: Definition, holder: Holder, layers: Sequence[ConsumeMiddleware]) -> None:
         self._queue = queue = consumer.queue
-        self._policy = consumer.policy
-        self._reach = reach
+        self._holder = holder
         self._layers = layers
         self._observers = consumer.observers
         self._metrics = consumer.metrics
@@ -54,31 +60,53 @@ class Executor:
         self._auto_ack = consumer.options.auto_ack
         self._handler_timeout = consumer.options.handler_timeout
         self._verify = None if queue.signer is None else queue.signer.verify
-        self._decoders: dict[str, Callable[[bytes], Any]] = {}
         self.use(consumer.handler)
 
     def use(self, handler: Handler) -> None:
         """Handle later deliveries with this handler; running ones keep theirs."""
-        self._decode = handler.decoder(self._queue.codec)
-        self._decoders = {}
-        self._handler = handler
-        self._handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
+        self._tasks: dict[HeaderValue | None, Callee] | None = None
+        if not isinstance(handler, Tasks):
+            self._callee = self._callee_of(handler, self._holder, self._handler_timeout)
+            return
+        self._tasks = {}
+        for name, task in handler.tasks.items():
+            holder = TaskHolder(self._holder, task, self._verify)
+            holder.callee = self._tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
+        if handler.default is not None:
+            self._tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)
+
+    def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
+        handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
+        decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
+        return Callee(decode, decode_as, handle, HostReach(holder), holder, limit)
+
+    def _choose(self, delivery: Delivery, worker: Worker) -> Callee:
+        """The function for a message, among the tasks; its rules are the delivery's from here on."""
+        assert self._tasks is not None
+        received = delivery.received
+        callee = self._tasks.get(received.headers.get(MESSAGE_TYPE))
+        if callee is None:
+            known = [str(name) for name in self._tasks if name is not None]
+            return refusing(received, known, self._holder, HostReach(self._holder))
+        delivery.holder, worker.limit = callee.holder, callee.limit
+        return callee
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, decode, prepare, handle, conclude; a step that a message does not need costs no call."""
         received = delivery.received
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
+        callee = self._callee if self._tasks is None else self._choose(delivery, worker)
         # One check for the common message: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
         ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
-            delivery.conclude(self._policy.rejected("unsigned", problem))
+            delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
             return
         try:
-            body = self._decode(received.body) if CONTENT_TYPE not in headers else self._decode_as(received)
+            body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except Exception as error:
             delivery.conclude(self._undecodable(delivery, error))
             return
@@ -87,7 +115,7 @@ class Executor:
             return
         verdict, result = ACK, None
         try:
-            result = await self._handle(body, Context(delivery, delivery, self._reach))
+            result = await callee.handle(body, Context(delivery, delivery, callee.reach))
             if result is False:
                 verdict = self._verdict(delivery, worker, "false")
         except BaseException as error:
@@ -112,36 +140,25 @@ class Executor:
             self._metrics.lease_lost += 1
             delivery.conclude(RELEASE)  # stale at the broker unless the lease is still ours after all
             return False
-        if received.attempt > 1 and self._policy.exhausted(received.attempt):
-            delivery.conclude(self._policy.worker_died(received.attempt))
+        if received.attempt > 1 and delivery.holder.policy.exhausted(received.attempt):
+            delivery.conclude(delivery.holder.policy.worker_died(received.attempt))
             return False
         if EXPIRES_AT in received.headers:
             expires_at = received.headers[EXPIRES_AT]
             if isinstance(expires_at, int | float) and expires_at <= self._clock.time():
-                if self._policy.drops_expired:
+                if delivery.holder.policy.drops_expired:
                     self._metrics.dropped += 1
-                delivery.conclude(self._policy.rejected("expired", "its time to live has passed"))
+                delivery.conclude(delivery.holder.policy.rejected("expired", "its time to live has passed"))
                 return False
         return True
 
-    def _decode_as(self, received: Received) -> Any:
-        """Decode a body whose header names its format: bytes, or another queue's codec."""
-        name = str(received.headers[CONTENT_TYPE])
-        decode = self._decoders.get(name)
-        if decode is None:
-            codec = self._queue.codecs.get(name) or self._queue.codec
-            decode = self._handler.decoder(codec)
-            if len(self._decoders) < 16:  # the name comes from outside: remember only a few
-                self._decoders[name] = decode
-        return decode(received.body)
-
     def _undecodable(self, delivery: Delivery, error: Exception) -> Verdict:
         if isinstance(error, InvalidBodyError):
-            return self._policy.rejected("invalid", str(error))
+            return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
-            return self._policy.rejected("undecodable", str(error))
+            return delivery.holder.policy.rejected("undecodable", str(error))
         # Raised by another package's codec, or by the body's own type: __post_init__, a validator.
-        return self._noted(delivery, failed(self._policy, delivery.received.attempt, text_of(error), error))
+        return self._noted(delivery, failed(delivery.holder.policy, delivery.received.attempt, text_of(error), error))
 
     async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:
         """Ack a message first, or record the start of a suspect; False: that failed or we stop, do not run it."""
@@ -180,7 +197,7 @@ class Executor:
         task = asyncio.current_task()
         outcome = outcome_of(error, is_task_cancelled=task is not None and task.cancelling() > 0)
         if outcome == "signal" and delivery.settled:
-            _log.warning("handler %s raised %s after its message was settled: it has no effect", self._handler.id,
+            _log.warning("handler %s raised %s after its message was settled: it has no effect", delivery.function,
                          type(error).__name__, extra=delivery.log_fields())  # fmt: skip
         return self._verdict(delivery, worker, outcome, error)
 
@@ -192,8 +209,8 @@ class Executor:
         # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
         if cause is None and outcome == "interrupted" and self._is_overdue(worker):
             cause = "timeout"
-        ending = Ending(outcome, error, delivery.received.attempt, self._handler_timeout or 0.0)
-        concluded = conclusion(self._policy, ending, cause)
+        ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
+        concluded = conclusion(delivery.holder.policy, ending, cause)
         if concluded.failure:
             self._noted(delivery, concluded)
         if concluded.ends_worker and error is not None:
@@ -204,7 +221,7 @@ class Executor:
         return concluded.verdict
 
     def _is_overdue(self, worker: Worker) -> bool:
-        limit = self._handler_timeout
+        limit = worker.limit
         return limit is not None and worker.started <= self._monotonic() - limit
 
     @staticmethod
@@ -230,7 +247,7 @@ class Executor:
         traceback = error.traceback if isinstance(error, HandlerError) else ""
         _log.warning(
             "handler %s failed, %s: %s",
-            self._handler.id,
+            delivery.function,
             what,
             traceback[:MAX_ERROR_CHARS] or concluded.failure,
             exc_info=None if error is None or isinstance(error, HandlerError) else error,

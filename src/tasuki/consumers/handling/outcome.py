@@ -8,10 +8,16 @@ from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.errors import HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
+from tasuki.errors import (
+    HandlerError,
+    HandlerTimeoutError,
+    InvalidBodyError,
+    ResultError,
+    UnknownTaskError,
+    safe_text,
+    text_of,
+)
 from tasuki.units import format_duration
-
-MAX_ERROR_CHARS = 4096
 
 Cause = Literal["timeout", "stop"]
 """Why a running handler was cancelled."""
@@ -85,21 +91,17 @@ def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conc
 
 def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | None = None) -> Conclusion:
     """A failure: retried unless its error or the rules exclude that."""
-    if error is None or policy.rules.allow(error):
+    if isinstance(error, UnknownTaskError):  # the rules are about the function, which has not run
+        verdict = policy.failed(attempt, text, reason="unknown_task")
+    elif error is None or policy.rules.allow(error):
         verdict = policy.failed(attempt, text)
     else:
         verdict = policy.rejected("not_retryable", text)
     if isinstance(error, HandlerError):
         verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
+    if error is not None and verdict.action == "dead_letter":
+        verdict = verdict._replace(cause=error)
     return Conclusion(verdict, text, error)
-
-
-def text_of(error: BaseException) -> str:
-    """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
-    text = _text(error)
-    name = type(error).__name__
-    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
-    return text[:MAX_ERROR_CHARS]
 
 
 def _fail(policy: RetryPolicy, ending: Ending) -> Conclusion:
@@ -124,14 +126,14 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
     signal = ending.error
     assert isinstance(signal, Retry | Reject | Snooze)
     if isinstance(signal, Reject):
-        return Conclusion(policy.rejected("rejected", _text(signal.reason)))
+        return Conclusion(policy.rejected("rejected", signal.text)._replace(cause=signal))
     try:
         if isinstance(signal, Snooze):
             return Conclusion(Verdict("release", policy.delay(signal.after)))
         delay = None if signal.after is None else policy.delay(signal.after)
     except ValueError as error:
         return failed(policy, ending.attempt, f"{type(signal).__name__}(after=…): {error}", error)
-    return Conclusion(policy.failed(ending.attempt, _text(signal.reason) or "retry", delay))
+    return Conclusion(policy.failed(ending.attempt, safe_text(signal.reason) or "retry", delay))
 
 
 _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
@@ -144,10 +146,3 @@ _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
     "fail_and_end": lambda policy, ending: _fail(policy, ending)._replace(ends_worker=True),
     "end": lambda policy, ending: Conclusion(RELEASE, error=ending.error, ends_worker=True),
 }
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return "(its text cannot be shown)"

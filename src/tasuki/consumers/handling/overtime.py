@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.settling.verdict import RELEASE, Answer, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
@@ -29,7 +29,6 @@ class Overtime:
     """
 
     def __init__(self, queue: Queue, deliveries: Iterable[Delivery], consumer: Any) -> None:
-        self.stopping = True
         self._queue = queue
         self._consumer = consumer
         self._held = {delivery.received.receipt: delivery for delivery in deliveries}
@@ -39,17 +38,13 @@ class Overtime:
         self._now = asyncio.get_running_loop().time
         self._renew_at = self._lapse_at = self._now() + queue.spec.lease / 3  # the keeper has left more than that
         for delivery in self._held.values():
-            delivery.holder = self
+            delivery.holder = _Late(self, delivery.holder)
         task = asyncio.get_running_loop().create_task(self._run(), name=f"{consumer.id} overtime")
         _running.add(task)
         task.add_done_callback(_running.discard)
 
-    def __getattr__(self, name: str) -> Any:
-        """The consumer's other attributes, for the handlers."""
-        return getattr(self._consumer, name)
-
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
-        """See :class:`tasuki.consumers.delivery.Holder`; a message to be dead-lettered or answered is released."""
+        """Settle when the broker can; a message to be dead-lettered or answered is released."""
         receipt = delivery.received.receipt
         if verdict.action == "ack" and verdict.answer is None:
             self._ended.put_nowait(Ack(receipt))
@@ -57,13 +52,6 @@ class Overtime:
             self._ended.put_nowait(Nack(receipt, verdict.delay))
         else:
             self._ended.put_nowait(Release(receipt, verdict.delay if verdict.action == "release" else 0.0))
-
-    def drop(self, delivery: Delivery) -> None:
-        """See :class:`tasuki.consumers.delivery.Holder`."""
-        self.settle(delivery, RELEASE)
-
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply."""
 
     async def _run(self) -> None:
         try:
@@ -100,3 +88,24 @@ class Overtime:
         await self._queue.driver.settle(self._queue.spec.name, [self._settling])
         self._held.pop(self._settling.receipt, None)
         self._settling = None
+
+
+class _Late:
+    """The holder of a delivery whose consumer has stopped: the one before, but for what a stopped one cannot do."""
+
+    stopping = True
+
+    def __init__(self, overtime: Overtime, before: Holder) -> None:
+        self.settle = overtime.settle
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        """All else, for the handlers."""
+        return getattr(self._before, name)
+
+    def drop(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self.settle(delivery, RELEASE)
+
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply."""

@@ -30,6 +30,8 @@ class Worker:
     """Monotonic time at which the running handler started."""
     ended: float = 0.0
     """Monotonic time at which the last handler ended, or its message was turned away."""
+    limit: float | None = None
+    """Seconds that the running handler may take; None: as long as it likes."""
     cause: Cause | None = None
     """Why the running handler was cancelled, if it was."""
 

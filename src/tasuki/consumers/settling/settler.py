@@ -227,14 +227,18 @@ class Settler:
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
         is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
+        give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
         async def publish() -> None:
-            nonlocal is_untold
+            nonlocal is_untold, give_up
             if is_untold:
                 is_untold = False
                 await self._try_to_reply(delivery, failure(verdict))
+            if give_up is not None:
+                await self._while_kept(delivery, give_up(delivery, verdict))
+                give_up = None
             error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
             if error is not None:
                 raise error
@@ -251,6 +255,20 @@ class Settler:
             extra=delivery.log_fields(),
         )
         self._end(delivery, handover)
+
+    async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
+        """Await the user's work about a delivery, which does not count as waiting for the broker meanwhile.
+
+        Raises:
+            StaleReceiptError: the lease was lost in that time.
+        """
+        self._on_kept(delivery, 1)
+        try:
+            await work
+        finally:
+            self._on_kept(delivery, -1)
+        if delivery.lost:
+            raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)
 
     def _dead_letter(self, received: Received, verdict: Verdict) -> Outgoing:
         return dead_letter(

@@ -7,7 +7,8 @@ from math import inf
 from typing import Any, Literal, NamedTuple
 
 from tasuki.backoff import Backoff
-from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
+from tasuki.errors import MAX_ERROR_CHARS
+from tasuki.queues.dead_letter import Reason
 from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration, parse_duration
 
@@ -34,6 +35,8 @@ class Verdict(NamedTuple):
     """From the handler's own error; with ``error`` the reply to a request that is given up."""
     answer: Answer | None = None
     """The reply to send before the ack."""
+    cause: BaseException | None = None
+    """The error that a dead letter follows from, where it is known as more than a text."""
 
 
 ACK = Verdict("ack")
@@ -71,11 +74,15 @@ class RetryPolicy:
         error = f"the worker process died {attempt - 1} times while handling this message (failures included)"
         return Verdict("dead_letter", reason="worker_died", error=error)
 
-    def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
+    def is_last(self, attempt: int) -> bool:
+        """Whether a failure of this attempt ends in the dead-letter queue."""
+        return self.has_dead_letter and attempt >= self.max_attempts
+
+    def failed(self, attempt: int, error: str, delay: float | None = None, reason: Reason = "max_attempts") -> Verdict:
         """The handler failed, or requested a retry after ``delay`` seconds (None: the delay of the backoff)."""
         error = _fit(error)
-        if self.has_dead_letter and attempt >= self.max_attempts:
-            return Verdict("dead_letter", reason="max_attempts", error=error)
+        if self.is_last(attempt):
+            return Verdict("dead_letter", reason=reason, error=error)
         return Verdict("nack", self.backoff.delay(attempt) if delay is None else delay, error=error)
 
     def rejected(self, reason: Reason, error: str) -> Verdict:

@@ -15,6 +15,7 @@ from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
 from tasuki.message import HeaderValue, Message
+from tasuki.units import Duration, plain_duration
 
 Ask = Callable[..., Any]
 
@@ -64,10 +65,15 @@ class _AskedFacts:
 
 class _AskedSettling:
     def __init__(self, ask: Ask) -> None:
+        self._ask = ask
         self.ack = partial(ask, "ack")
-        self.nack = partial(ask, "nack")
         self.reject = partial(ask, "reject")
-        self.snooze = partial(ask, "snooze")
+
+    def nack(self, delay: Duration | None = None) -> None:
+        self._ask("nack", plain_duration(delay))
+
+    def snooze(self, after: Duration) -> None:
+        self._ask("snooze", plain_duration(after))
 
 
 class _AskedReach:
@@ -86,7 +92,8 @@ class _AskedReach:
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), options))
+        plain = {name: plain_duration(value) for name, value in options.items()}
+        return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
 
     async def call(
         self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None

@@ -12,6 +12,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.errors import HandlerError, HandlerTimeoutError
 from tasuki.handlers.isolated.answers import PythonHost
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
@@ -33,9 +34,10 @@ class IsolatedPythonHandler(Handler):
         target: the function.
         time: seconds of one run, waiting included; what does not end within half a second of that is killed.
         processes: how many children there may be; each runs several messages at a time when there are more.
+        limits: when a child is replaced by another one.
     """
 
-    def __init__(self, target: PythonTarget, *, time: float | None, processes: int) -> None:
+    def __init__(self, target: PythonTarget, *, time: float | None, processes: int, limits: Limits = NO_LIMITS) -> None:
         super().__init__(target.id)
         self._time = time
         source = None if target.source is None else str(Path(target.source).resolve())
@@ -48,7 +50,7 @@ class IsolatedPythonHandler(Handler):
             is_closed=False,
             seconds=None,
         )
-        self._pool = Pool(target.id, recipe, processes)
+        self._pool = Pool(target.id, recipe, processes, limits)
 
     async def start(self) -> None:
         """Start a process that imports the function. Raises what ``PythonHandler.start`` raises."""
@@ -94,6 +96,7 @@ def _circumstances(context: Context) -> Circumstances:
     return Circumstances(
         context.function,
         context.attempt,
+        context.is_last_attempt,
         context.queue,
         context.consumer,
         None if message is None else (message.id, message.body, message.headers),

@@ -25,6 +25,7 @@ from tasuki.handlers.process.confine import confine_memory
 from tasuki.handlers.process.failure import Failure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
+from tasuki.handlers.task import PythonTask
 from tasuki.message import is_request
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
@@ -51,7 +52,8 @@ class PythonSite:
         self._server = server
         target = msgspec.convert(recipe, PythonTarget)
         _forward_all(server, target.level)
-        self._handler = handler = PythonHandler(
+        kind = PythonTask if target.is_task else PythonHandler
+        self._handler = handler = kind(
             target.id,
             import_path=target.import_path,
             source=None if target.source is None else Path(target.source),

@@ -10,7 +10,10 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class PythonTarget:
-    """See PythonHandler for the first fields; ``memory``: bytes; ``level``: the lowest that is logged."""
+    """See PythonHandler for the first fields; ``memory``: bytes; ``level``: the lowest that is logged.
+
+    ``is_task``: its body is ``{parameter: value}``.
+    """
 
     id: str
     import_path: str | None = None
@@ -19,6 +22,7 @@ class PythonTarget:
     threads: int = 1
     memory: int | None = None
     level: int = 0
+    is_task: bool = False
 
 
 class Circumstances(msgspec.Struct, array_like=True):
@@ -26,6 +30,7 @@ class Circumstances(msgspec.Struct, array_like=True):
 
     function: str
     attempt: int
+    is_last_attempt: bool
     queue: str
     consumer: str
     message: tuple[str, bytes, dict[str, bool | int | float | str]] | None

@@ -11,6 +11,7 @@ from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
+from tasuki.units import plain_duration
 
 _MOST = 16_000
 """Most characters of a text in an error."""
@@ -83,9 +84,11 @@ class Failure(msgspec.Struct, array_like=True):
 
 def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
-    for signal in (Retry, Reject, Snooze):
+    if isinstance(error, Reject):
+        return Failure("Reject", plain_text(error.text))
+    for signal in (Retry, Snooze):
         if isinstance(error, signal):
-            return Failure(signal.__name__, plain_text(error.reason), extra=getattr(error, "after", None))
+            return Failure(signal.__name__, plain_text(error.reason), extra=plain_duration(error.after))
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__

@@ -7,7 +7,9 @@ import logging
 from typing import Any
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.handlers.process.worker import Recipe, Worker
+from tasuki.system.memory import resident_bytes
 
 _log = logging.getLogger("tasuki.handlers.process")
 
@@ -16,14 +18,18 @@ class Pool:
     """At most ``size`` children of one recipe.
 
     A message goes to a child that has nothing to do; if there is none, to a new one; if there are enough, to the one
-    with the fewest. A child that has died is replaced at once.
+    with the fewest. A child that has died is replaced at once. One that has reached one of the ``limits`` gets no more
+    messages, and ends with its last one.
     """
 
-    def __init__(self, id: str, recipe: Recipe, size: int) -> None:
+    def __init__(self, id: str, recipe: Recipe, size: int, limits: Limits = NO_LIMITS) -> None:
         self._id = id
         self._recipe = recipe
         self._size = max(size, 1)
+        self._limits = limits
         self._workers: list[Worker] = []
+        self._leaving: list[Worker] = []
+        """Children that get no more messages, and still have some."""
         self._burials: set[asyncio.Task[None]] = set()
         self._starts: dict[asyncio.Task[None], Worker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,10 +52,35 @@ class Pool:
         while worker is None:
             await self._start_one()
             worker = self._free()
-        if time is None:
-            return await worker.run(kind, payload, context)
-        async with asyncio.timeout(time):
-            return await worker.run(kind, payload, context)
+        try:
+            if time is None:
+                return await worker.run(kind, payload, context)
+            async with asyncio.timeout(time):
+                return await worker.run(kind, payload, context)
+        finally:
+            if self._limits:
+                self._recycle(worker)
+
+    def _recycle(self, worker: Worker) -> None:
+        """Let a child that has reached a limit get no more messages, and end it when it has none."""
+        if worker in self._workers and worker.is_ready:
+            age = asyncio.get_running_loop().time() - worker.started
+            limits = self._limits.spread(worker.pid % 100 / 100)
+            if why := limits.reached(worker.runs, lambda: resident_bytes(worker.pid), age):
+                _log.info("a process of %s ends in order: %s", self._id, why)
+                self._workers.remove(worker)
+                self._leaving.append(worker)
+                if not self._is_stopped:
+                    self._begin()
+        if worker in self._leaving and not worker.load:
+            self._leaving.remove(worker)
+            worker.close()
+            self._bury(worker)
+
+    def _bury(self, worker: Worker) -> None:
+        task = asyncio.get_running_loop().create_task(worker.ended())
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
 
     def pids(self) -> list[int]:
         """The ids of the processes, for people and tests."""
@@ -60,8 +91,9 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._is_stopped = False
         if self._loop is not loop:
-            for worker in self._workers:
+            for worker in (*self._workers, *self._leaving):
                 worker.abandon()
+            self._leaving = []
             self._workers, self._starts, self._burials, self._loop = [], {}, set(), loop
 
     def _free(self) -> Worker | None:
@@ -98,9 +130,7 @@ class Pool:
         if worker not in self._workers:
             return
         self._workers.remove(worker)
-        task = asyncio.get_running_loop().create_task(worker.ended())
-        self._burials.add(task)
-        task.add_done_callback(self._burials.discard)
+        self._bury(worker)
         has_run = worker not in self._starts.values()
         if has_run and not self._is_stopped:
             _log.warning("a process of %s is gone and is replaced", self._id)
@@ -109,7 +139,7 @@ class Pool:
     async def stop(self) -> None:
         """End all children with their messages and calls. Idempotent; ``start`` and ``run`` start new ones."""
         self._is_stopped = True
-        workers, self._workers = self._workers, []
+        workers, self._workers, self._leaving = [*self._workers, *self._leaving], [], []
         is_here = self._loop is asyncio.get_running_loop()
         for worker in workers:
             if is_here:

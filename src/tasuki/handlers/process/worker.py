@@ -63,6 +63,9 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, Call] = {}
         self._last = 0
+        self.runs = 0
+        """Messages and calls that it was given."""
+        self.started = self._loop.time()
         self._late: Late = ""
         self._is_gone = False
         self.is_ready = False
@@ -93,6 +96,7 @@ class Worker:
 
         A cancel ends the call in the child too, if need be with the child.
         """
+        self.runs += 1
         self._last = number = self._last % _MOST_NUMBER + 1
         call = self._calls[number] = Call(context, self._loop.create_future())
         self._watch.begin(number)

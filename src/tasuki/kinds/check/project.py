@@ -26,6 +26,7 @@ from tasuki.kinds.check.conflicts import conflicts
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
+from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -119,7 +120,7 @@ class _Checker:
         self.errors += conflicts(self.registry, self.configs, self.kinds)
         self._check_groups()
         self._check_only_one()
-        self._check_workers()
+        self._check_workers_and_tasks()
         self._check_bodies()
 
     def _check_kind(self, entry: Entry) -> None:
@@ -271,8 +272,13 @@ class _Checker:
             problem = f"a project has at most one security.config, and {first!r} is the first"
             self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
-    def _check_workers(self) -> None:
-        for id, path, problem, hint in served_twice(self.configs):
+    def _check_workers_and_tasks(self) -> None:
+        findings = (
+            *served_twice(self.configs),
+            *problems_of_tasks(self.registry, self.configs),
+            *called_in_two_ways(self.configs),
+        )
+        for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))
 
     def _check_bodies(self) -> None:

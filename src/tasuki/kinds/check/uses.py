@@ -16,7 +16,12 @@ from typing import NamedTuple
 from tasuki.kinds.entries.queue import RequirementName
 from tasuki.units import parse_duration
 
-OPTIONS: dict[str, RequirementName] = {"priority": "priority", "delay": "delay", "connection": "transactional"}
+OPTIONS: dict[str, RequirementName] = {
+    "priority": "priority",
+    "delay": "delay",
+    "at": "delay",
+    "connection": "transactional",
+}
 """What an option requires of the driver, by the option's name."""
 
 _PUBLISHING = frozenset({"publish", "request"})
@@ -53,11 +58,34 @@ def uses_in_python(text: str) -> list[Use]:
 
 def _of_module(module: ast.Module) -> Iterator[Use]:
     handles = _handles(module)
+    tasks = _tasks(module, handles)
     for call in ast.walk(module):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _PUBLISHING:
-            queue, headers = _target_of(call, handles)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            queue, headers = _published_by(call, call.func, handles, tasks)
             for option in _options(call, headers) if queue else ():
                 yield Use(queue, option, call.lineno, _delay_of(call) if option == "delay" else 0.0)
+
+
+def _published_by(
+    call: ast.Call, verb: ast.Attribute, handles: dict[str, str], tasks: dict[str, str]
+) -> tuple[str, int]:
+    """As ``_target_of``; a task says its options with ``with_options``, and publishes its arguments."""
+    if isinstance(verb.value, ast.Name) and verb.value.id in tasks:
+        return (tasks[verb.value.id], len(call.args)) if verb.attr == "with_options" else ("", 0)
+    return _target_of(call, handles) if verb.attr in _PUBLISHING else ("", 0)
+
+
+def _tasks(module: ast.Module, handles: dict[str, str]) -> dict[str, str]:
+    """Function → queue, of each function under ``@handle.task`` or ``@handle.task(…)``."""
+    found = {}
+    for node in ast.walk(module):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for mark in node.decorator_list:
+            match mark.func if isinstance(mark, ast.Call) else mark:
+                case ast.Attribute(value=ast.Name(id=name), attr="task") if name in handles:
+                    found[node.name] = handles[name]
+    return found
 
 
 def _delay_of(call: ast.Call) -> float:

@@ -45,6 +45,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
     """Every warning, ordered by place."""
     aspects = (
         _no_client,
+        _no_library,
         _unused_options,
         _long_scripts,
         _nothing_declared,
@@ -63,6 +64,15 @@ def _no_client(project: Project) -> Iterator[ConfigWarning]:
             hint = f"to run it, pip install 'tasuki[{kind.short_name}]'"
             place = project.registry.entries[id].position(("kind",))
             yield ConfigWarning(f"its client {kind.client!r} is not installed here", place, id, hint)
+
+
+def _no_library(project: Project) -> Iterator[ConfigWarning]:
+    """Queues whose messages could not be read here; likewise."""
+    for id, config in project.of(QueueConfig).items():
+        if config.compress is not None and config.compress.method == "zstd" and find_spec("zstandard") is None:
+            place = project.registry.entries[id].position(("compress",))
+            hint = "to run it, pip install 'tasuki[zstd]', or write compress: gzip"
+            yield ConfigWarning("the library 'zstandard' is not installed here", place, id, hint)
 
 
 def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Flag, Id, Positive, PositiveDuration
+from tasuki.fields.types import Config, Flag, Id, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
 
 
@@ -26,8 +26,41 @@ Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))]
 """Messages handled at the same time."""
 
 
+class TaskRetryConfig(RetryConfig):
+    """The delay before another attempt of a task, the failures that get one, and how many there are."""
+
+    other_names: ClassVar = {}
+
+    max_attempts: Positive | None = None
+    """Attempts before its message goes to the dead-letter queue; the queue's dead_letter.max_attempts if not given."""
+
+
+class TaskConfig(Config):
+    """A task: a function by a name that messages carry in their header message_type, with rules of its own."""
+
+    other_names: ClassVar = {
+        "handler": "did you mean 'func'?",
+        "function": "did you mean 'func'?",
+        "timeout": "did you mean 'handler_timeout'?",
+        "max_attempts": "write retry: {max_attempts: …}",
+    }
+
+    func: Id
+    """The function; a Python function gets the body's fields as its arguments."""
+    retry: TaskRetryConfig | None = None
+    """How long to wait before another attempt, after which failures, and how often; the consumer's if not given."""
+    handler_timeout: PositiveDuration | None = None
+    """Longest time for one message; the consumer's if not given."""
+    on_give_up: Id | None = None
+    """A function that is called with the arguments and the error before its message goes to the dead-letter queue."""
+
+
+def _task(value: object) -> object:
+    return {"func": value} if isinstance(value, str) else value
+
+
 class ConsumerConfig(Config):
-    """A consumer: receives messages from a queue and calls a function with each."""
+    """A consumer: receives messages from a queue and calls a function with each, or each message's own function."""
 
     other_names: ClassVar = {
         "handler": "did you mean 'func'?",
@@ -40,8 +73,12 @@ class ConsumerConfig(Config):
 
     queue: Id
     """The queue that it consumes."""
-    func: Id
-    """The function that handles the messages."""
+    func: Id | None = None
+    """The function that handles the messages; with funcs: those that name no task."""
+    funcs: dict[Text, Annotated[TaskConfig, BeforeValidator(_task, json_schema_input_type=str | TaskConfig)]] = Field(
+        default_factory=dict
+    )
+    """Functions by the names of their tasks; a name that is missing here is dead-lettered as unknown_task."""
     concurrency: Concurrency = 1
     """Messages handled at the same time; with shared workers the default is theirs, or a smaller prefetch if stated."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
@@ -59,6 +96,25 @@ class ConsumerConfig(Config):
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
     """When it starts and stops, and its identity."""
 
+    @model_validator(mode="after")
+    def _has_a_function(self) -> ConsumerConfig:
+        if self.func is None and not self.funcs:
+            said = "func: the function that handles the messages, or funcs: functions by the names of their tasks"
+            raise at_field("func", f"a consumer needs {said}")
+        return self
 
-_REFERENCES = {"queue": ("queue.queue",), "func": ("function",), "middleware.*": ("middleware",), **CONSUMER_REFERENCES}
+    @property
+    def functions(self) -> list[str]:
+        """The ids of all functions that it calls, each once."""
+        of_tasks = [id for task in self.funcs.values() for id in (task.func, task.on_give_up) if id]
+        return list(dict.fromkeys([*([self.func] if self.func else []), *of_tasks]))
+
+
+_FUNCTION = ("function",)
+_REFERENCES = {
+    "queue": ("queue.queue",),
+    **dict.fromkeys(("func", "funcs.*", "funcs.*.func", "funcs.*.on_give_up"), _FUNCTION),
+    "middleware.*": ("middleware",),
+    **CONSUMER_REFERENCES,
+}
 KINDS = (Kind("queue.consumer", ConsumerConfig, _REFERENCES),)

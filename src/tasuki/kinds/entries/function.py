@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from tasuki.contracts.recycling import Limits
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import (
     Config,
@@ -61,6 +62,17 @@ class Pool(Config):
 
     workers: Annotated[Positive, Field(le=256)]
     """Threads (isolation: shared) or processes (isolation: process) that run it side by side."""
+    max_messages: Positive | None = None
+    """Messages and calls after which a process is replaced; with isolation: process."""
+    max_memory: PositiveSize | None = None
+    """Memory from which on a process is replaced when it has ended its work; with isolation: process."""
+    max_age: PositiveDuration | None = None
+    """Age at which a process is replaced, up to a tenth earlier; with isolation: process."""
+
+    @property
+    def limits(self) -> Limits:
+        """When its processes end in order."""
+        return Limits(self.max_messages, self.max_memory, self.max_age)
 
 
 class LuaLimits(Config):
@@ -105,6 +117,12 @@ class LuaFunctionConfig(LuaLibraryConfig):
     """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
     pool: Pool | None = None
     """Number of threads or processes that run it; default: the worker's own thread, or up to 8 processes, as needed."""
+
+    @model_validator(mode="after")
+    def _threads_are_not_replaced(self) -> LuaFunctionConfig:
+        if self.isolation == "shared" and self.pool is not None and self.pool.limits:
+            raise at_field("pool", "max_messages, max_memory and max_age of a pool need isolation: process")
+        return self
 
 
 class PythonCodeConfig(Config):

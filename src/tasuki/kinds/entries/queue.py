@@ -24,6 +24,7 @@ from tasuki.fields.types import (
     at_field,
 )
 from tasuki.kinds.entries.lifecycle import RetryConfig
+from tasuki.queues.messages.compression import Compression, Method
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean
 
@@ -43,7 +44,7 @@ class DeadLetterConfig(Config):
 
     The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
     so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
-    does not fit the handler's type) or unsigned.
+    does not fit the handler's type), unknown_task (its consumer has no such task) or unsigned.
     """
 
     queue: Id
@@ -85,6 +86,23 @@ class SigningConfig(Config):
     def signing(self) -> Signing:
         """The same as the queue wants it."""
         return Signing({key.id: key.secret.get_secret_value().encode() for key in self.keys}, self.required)
+
+
+class CompressConfig(Config):
+    """Compression of large bodies; each message's content type says whether it is, so that a consumer reads both."""
+
+    method: Method
+    """gzip, or zstd: faster and smaller, with the extra tasuki[zstd] at publishers and consumers."""
+    above: PositiveSize = 1024
+    """Encoded size from which on a body is compressed."""
+
+    def compression(self) -> Compression:
+        """The same as the queue wants it."""
+        return Compression(self.method, self.above)
+
+
+def _compress(value: object) -> object:
+    return {"method": value} if isinstance(value, str) else value
 
 
 def _dead_letter(value: object) -> object:
@@ -132,6 +150,10 @@ class QueueConfig(Config):
     """Its name at the broker; default: the entry's name. No other queue of the project may have the same name there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
+    compress: Annotated[
+        CompressConfig | None, BeforeValidator(_compress, json_schema_input_type=Method | CompressConfig | None)
+    ] = None
+    """gzip or zstd: compress large bodies; not given: none."""
     dead_letter: Annotated[
         DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
     ] = None

@@ -12,6 +12,8 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.handlers.converters import from_plain, to_plain
+from tasuki.queues.messages.compression import METHODS, CompressedCodec
 
 JSON = "json/plain"
 MSGPACK = "application/msgpack"
@@ -27,15 +29,7 @@ _NO_NUMBER = ("Number out of range", "Integer value out of range")
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
-def _plain(value: Any) -> Any:
-    """Convert a pydantic model, which msgspec does not know, under the field names that the model reads."""
-    dump = getattr(type(value), "model_dump", None)
-    if dump is None:
-        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-    return dump(value, mode="json", by_alias=True)
-
-
-_ENCODE_JSON = msgspec.json.Encoder(enc_hook=_plain).encode
+_ENCODE_JSON = msgspec.json.Encoder(enc_hook=to_plain).encode
 
 
 class JsonCodec:
@@ -57,7 +51,7 @@ class JsonCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        return _checked(msgspec.json.Decoder(type_).decode, "JSON")
+        return _checked(msgspec.json.Decoder(type_, dec_hook=from_plain).decode, "JSON")
 
 
 class MsgpackCodec:
@@ -66,7 +60,7 @@ class MsgpackCodec:
     name = MSGPACK
 
     def __init__(self) -> None:
-        self._encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode
 
     def encode(self, value: Any) -> bytes:
         """MessagePack bytes. Raises CodecError."""
@@ -83,7 +77,7 @@ class MsgpackCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        decode = msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension).decode
+        decode = msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension, dec_hook=from_plain).decode
 
         def finite(body: bytes) -> Any:
             value = decode(body)
@@ -126,13 +120,21 @@ class Codecs:
     def get(self, name: str) -> Codec | None:
         """The codec of a name, alias or content type; None if there is none. Raises CodecError: it cannot be loaded."""
         name = ALIASES.get(name, name)
-        codec = self._codecs.get(name)
+        codec = self._codecs.get(name) or self._compressed(name)
         if codec is None and (point := self._points().get(name)) is not None:
             try:
                 codec = self._codecs[name] = point.load()()
             except Exception as error:
                 raise CodecError(f"codec {name!r} ({point.value}) cannot be loaded: {error}") from error
         return codec
+
+    def _compressed(self, name: str) -> Codec | None:
+        for method in METHODS:
+            plain = name.removesuffix(f"+{method}")
+            if plain != name and (inner := self.get(plain)) is not None and not isinstance(inner, CompressedCodec):
+                codec = self._codecs[CompressedCodec(inner, method).name] = CompressedCodec(inner, method)
+                return codec
+        return None
 
     def names(self) -> list[str]:
         """Every name that ``get`` answers, sorted."""
@@ -172,7 +174,7 @@ def _holds_non_finite(value: Any) -> bool:
             return not isfinite(value)
         if kind in _SCALARS:
             return False
-        return _holds_non_finite(msgspec.to_builtins(value, enc_hook=_plain))  # a Struct, dataclass, set, date, …
+        return _holds_non_finite(msgspec.to_builtins(value, enc_hook=to_plain))  # a Struct, dataclass, set, date, …
     for item in value:
         kind = type(item)
         if kind not in _SCALARS and (not isfinite(item) if kind is float else _holds_non_finite(item)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from tasuki.contracts.driver import Driver, Outgoing
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.messages.codec import BYTES, Codecs
+from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.policy import QueuePolicy
 from tasuki.units import Duration, format_duration, parse_duration
@@ -23,16 +25,40 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 _PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
-class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
-
-    body: T
+class _Addressed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     headers: Mapping[str, HeaderValue] | None = None
-    delay: float | str = 0.0  # no timedelta: msgspec cannot read a union of it and str
-    ttl: float | str | None = None
     priority: int | None = None
     key: str | None = None
     id: str | None = None
+    at: datetime | None = None
+
+
+class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True):
+    """A body with what the publisher wants to say beside it.
+
+    Durations are seconds, text (``5s``) or a ``timedelta``. ``at``: when to deliver, in place of ``delay``; with a time
+    zone.
+    """
+
+    body: T
+    delay: Duration = 0.0
+    ttl: Duration | None = None
+
+
+class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
+    """The same as JSON: msgspec cannot read a union of timedelta and text."""
+
+    body: Any
+    delay: float | str = 0.0
+    ttl: float | str | None = None
+
+
+_read = msgspec.json.Decoder(_Written).decode
+
+
+def envelope_of(line: bytes) -> Envelope[Any]:
+    """The envelope that is written in JSON. Raises msgspec.MsgspecError: it is none."""
+    return Envelope(**msgspec.structs.asdict(_read(line)))
 
 
 class MessageBuilder:
@@ -73,6 +99,8 @@ class MessageBuilder:
         message = Outgoing(
             new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
         )
+        if self._policy.compression is not None:
+            message.body = self._compressed(self._policy.compression, message.body, sent)
         if delay:
             message.delay = self._delay(delay)
         if headers or priority is not None or key is not None:
@@ -110,6 +138,13 @@ class MessageBuilder:
             )
         return encoded
 
+    def _compressed(self, compression: Compression, body: bytes, headers: dict[str, HeaderValue]) -> bytes:
+        packed = compression.compressed(body)
+        if packed is None:
+            return body
+        headers[CONTENT_TYPE] = f"{headers.get(CONTENT_TYPE, self._codec.name)}+{compression.method}"
+        return packed
+
     def _delay(self, delay: Duration) -> float:
         wait, most = seconds("delay", delay), self._capabilities.max_delay
         if wait and not self._capabilities.native_delay:
@@ -117,6 +152,21 @@ class MessageBuilder:
         if most is not None and wait > most:
             raise self._unsupported(f"delay messages for longer than {format_duration(most)}")
         return wait
+
+    def until(self, at: datetime, delay: Duration = 0.0) -> float:
+        """Seconds until a time of delivery; 0 if it has passed.
+
+        Raises:
+            PublishError: it has no time zone, or there is a delay too.
+        """
+        if delay:
+            raise PublishError("give a message a delay or a time at which it is due (at), not both")
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise PublishError(
+                f"at must be a datetime with a time zone, not {at!r:.80}; "
+                "write datetime(…, tzinfo=ZoneInfo('Asia/Tokyo')) or datetime.now(UTC) + timedelta(hours=1)"
+            )
+        return max(at.timestamp() - self._clock.time(), 0.0)
 
     def _priority(self, priority: Any) -> int:
         if check_priority(priority) and not self._capabilities.native_priority:
@@ -139,7 +189,8 @@ class MessageBuilder:
         """The same for a body, or an Envelope."""
         if type(item) is not Envelope:
             return self.build(item, None, 0.0, None, None, None, None)
-        return self.build(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
+        delay = item.delay if item.at is None else self.until(item.at, item.delay)
+        return self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id)
 
 
 def seconds(what: str, value: Any) -> float:

@@ -1,10 +1,11 @@
 """Signature: proof that a holder of one of this queue's keys published a message to it, unchanged.
 
 HMAC-SHA256 in the header ``x_signature``, as ``<key id>:<hex>``, over these parts, each with its length before it:
-a version, the queue's id, the message's id, the body, and five headers with their types. ``content_type`` decides how
+a version, the queue's id, the message's id, the body, and six headers with their types. ``content_type`` decides how
 the body is read (without one it is the queue's codec); ``correlation_id`` and ``reply_to`` decide where an answer
-goes; ``priority`` and ``partition_key`` decide the order. Other headers are left out: a foreign hop may add some, and
-``timestamp`` and ``x_…`` are rewritten on the way, as when a message is dead-lettered and sent back.
+goes; ``priority`` and ``partition_key`` decide the order; ``message_type`` decides which task runs. Other headers are
+left out: a foreign hop may add some, and ``timestamp`` and ``x_…`` are rewritten on the way, as when a message is
+dead-lettered and sent back.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tasuki.message import CONTENT_TYPE, CORRELATION_ID, PARTITION_KEY, PRIORITY, REPLY_TO, SIGNATURE, Message
+from tasuki.message import (
+    CONTENT_TYPE,
+    CORRELATION_ID,
+    MESSAGE_TYPE,
+    PARTITION_KEY,
+    PRIORITY,
+    REPLY_TO,
+    SIGNATURE,
+    Message,
+)
 
-_VERSION = b"tasuki signature 1"
-_HEADERS = (CONTENT_TYPE, CORRELATION_ID, REPLY_TO, PRIORITY, PARTITION_KEY)
+_VERSION = b"tasuki signature 2"
+_HEADERS = (CONTENT_TYPE, CORRELATION_ID, REPLY_TO, PRIORITY, PARTITION_KEY, MESSAGE_TYPE)
 
 
 @dataclass(frozen=True, slots=True)

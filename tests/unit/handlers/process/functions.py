@@ -78,7 +78,7 @@ def fails(how: str) -> Any:
     if how == "raise":
         return 1 / 0
     if how == "reject":
-        raise Reject("bad file \udcff")
+        raise Reject("bad file \udcff") from OSError("no room")
     if how == "snooze":
         raise Snooze("5m", "not open yet")
     if how == "large":

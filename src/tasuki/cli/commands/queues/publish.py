@@ -15,7 +15,7 @@ from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.sending import OUTCOMES, ReadLine, Report, read_header, send_file
-from tasuki.queues.queue import Envelope
+from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed
 
 _SHOWN = 20
@@ -100,7 +100,7 @@ def _reader(raw: str | None, options: dict[str, Any], *, envelopes: bool) -> Rea
     """Turns a line into a body, or into an envelope with the options for all lines."""
 
     def read_envelope(line: bytes) -> Any:
-        envelope = msgspec.json.decode(line, type=Envelope[Any])
+        envelope = envelope_of(line)
         for name, value in options.items():
             if not getattr(envelope, name):  # what the line says wins
                 setattr(envelope, name, value)

@@ -18,6 +18,7 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.worker.choosing import selection_of
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
+from tasuki.cli.worker.recycling import Recycling, recycling_options
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
@@ -26,6 +27,7 @@ from tasuki.system.replacing import touch
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
+    from tasuki.contracts.recycling import Limits
 
 _log = logging.getLogger("tasuki.cli")
 
@@ -46,6 +48,7 @@ _log = logging.getLogger("tasuki.cli")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
+@recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
 @click.pass_context
@@ -59,6 +62,7 @@ def command(
     health_file: Path | None,
     lifeline: int | None,
     *,
+    limits: Limits,
     reloads: bool,
     until_empty: bool,
 ) -> int:
@@ -89,7 +93,9 @@ def command(
     if processes > 1:
         refuse_memory(project)
         return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
-    return run_here(app, context.obj, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+    recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
+    watcher = Watcher(target)
+    return run_here(app, context.obj, watcher, health_file, recycling, reloads=reloads, until_empty=until_empty)
 
 
 def _run_fleet(
@@ -113,6 +119,7 @@ def run_here(
     early: EarlySignals,
     watcher: Watcher,
     health_file: Path | None = None,
+    recycling: Recycling | None = None,
     *,
     reloads: bool = False,
     until_empty: bool = False,
@@ -129,10 +136,12 @@ def run_here(
         beside.append(Pulse(health_file, app).run())
     if until_empty and is_terminal(sys.stderr):
         beside.append(follow_emptying(app))
+    if recycling is not None:
+        beside.append(recycling.run())
     code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
     if watcher.wants_restart and app.stopped_by is None:
         restart()
-    return code
+    return code if recycling is None else recycling.exit_code(code)
 
 
 async def _run(app: App, beside: list[Coroutine[Any, Any, None]], *, until_empty: bool) -> int:

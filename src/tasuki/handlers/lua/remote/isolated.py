@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.errors import LuaLimitError
 from tasuki.handlers.lua.host.budget import Budget
 from tasuki.handlers.lua.remote.answers import LuaHost
@@ -23,10 +24,11 @@ _SITE = "tasuki.handlers.lua.remote.child_main:LuaSite"
 class IsolatedLuaHandler(Handler):
     """The box of LuaHandler, and around it the operating system's: see docs/security.md for what each stops.
 
-    ``processes``: how many there may be; each treats several messages at a time, as far as they wait.
+    ``processes``: how many there may be; each treats several messages at a time, as far as they wait; ``limits``: when
+    one is replaced.
     """
 
-    def __init__(self, script: LuaScript, *, processes: int) -> None:
+    def __init__(self, script: LuaScript, *, processes: int, limits: Limits = NO_LIMITS) -> None:
         super().__init__(script.id)
         self._script = script
         self._limits = script.limits
@@ -37,7 +39,7 @@ class IsolatedLuaHandler(Handler):
             is_closed=True,
             seconds=script.limits.time,
         )
-        self._pool = Pool(script.id, recipe, processes)
+        self._pool = Pool(script.id, recipe, processes, limits)
 
     async def start(self) -> None:
         """Start a process and load the script in it. Raises what ``LuaHandler.start`` raises."""

@@ -1,0 +1,53 @@
+"""The handler of a consumer: its function, or its tasks with their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+
+from tasuki.consumers.handling.tasks import Task, Tasks
+from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.contracts.handler import Handler
+from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
+from tasuki.queues.queue import Queue
+
+
+def policy_of(config: ConsumerConfig, queue: Queue) -> RetryPolicy:
+    """When a consumer tries again and when it gives up."""
+    retry, longest = config.retry, queue.driver.capabilities.max_delay
+    return RetryPolicy(
+        backoff=retry.backoff() if retry else queue.policy.retry,
+        max_attempts=queue.policy.max_attempts,
+        has_dead_letter=queue.policy.dead_letter is not None,
+        drops_expired=queue.policy.drop_expired,
+        rules=retry.rules() if retry else queue.policy.retry_rules,
+        max_delay=inf if longest is None else longest,
+    )
+
+
+def handler_for(
+    id: str, config: ConsumerConfig, queue: Queue, handlers: Mapping[str, Handler], before: Handler | None
+) -> Handler:
+    """The handler of a consumer; ``before``, the one of the last version, if it has the same functions."""
+    default = handlers[config.func] if config.func else None
+    if not config.funcs:
+        assert default is not None  # the model has seen to that
+        return default
+    policy = policy_of(config, queue)
+    tasks = {name: _task(task, config, policy, handlers) for name, task in config.funcs.items()}
+    if isinstance(before, Tasks) and (before.tasks, before.default) == (tasks, default):
+        return before
+    return Tasks(id, tasks, default)
+
+
+def _task(task: TaskConfig, config: ConsumerConfig, policy: RetryPolicy, handlers: Mapping[str, Handler]) -> Task:
+    if task.retry is not None:
+        most = task.retry.max_attempts or policy.max_attempts
+        policy = replace(policy, backoff=task.retry.backoff(), rules=task.retry.rules(), max_attempts=most)
+    return Task(
+        handlers[task.func],
+        policy,
+        task.handler_timeout or config.handler_timeout,
+        handlers[task.on_give_up] if task.on_give_up else None,
+    )

@@ -1,0 +1,130 @@
+"""Task: a function that a queue's workers run, called by messages with its arguments."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from tasuki.app.guesses import OF_TASK, Guessed
+from tasuki.handlers.signature import result_of
+from tasuki.message import MESSAGE_TYPE, HeaderValue
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Confirmed
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.declaring import Declaring
+    from tasuki.app.tasks.options import TaskOptions
+    from tasuki.handlers.arguments import Arguments
+
+P = ParamSpec("P")
+"""The parameters of a message: the function's without those that are injected."""
+Q = ParamSpec("Q")
+"""All parameters of the function."""
+R = TypeVar("R")
+"""What a call of the function returns."""
+T = TypeVar("T")
+"""What its run ends with: the awaited result of an async function."""
+
+_OF_ENVELOPE = frozenset(Envelope.__struct_fields__)
+
+
+class Sender(Guessed, Generic[P, T]):
+    """Sends calls of one task as messages; ``with_options`` gives one that sends with other options.
+
+    Each method raises, before anything is sent:
+        BodyTypeError: an argument is missing, unknown or of another type; the text names it, and the call.
+    """
+
+    guesses = OF_TASK
+
+    def __init__(self, task: _Declared, options: TaskOptions) -> None:
+        self._task = task
+        self._options = options
+
+    def with_options(self, **options: Unpack[TaskOptions]) -> Sender[P, T]:
+        """The same task, sent with these options and those given before.
+
+        Args:
+            options: ``headers``, and the options of :meth:`tasuki.queues.queue.Queue.publish`: delay, at, ttl,
+                priority, key, id, timeout, connection.
+        """
+        return Sender(self._task, {**self._options, **options})
+
+    async def publish(self, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+        """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
+        body, headers, options = self._message("publish", args, kwargs)
+        return await self._task.app.publish(self._task.queue, body, headers, **options)
+
+    def send(self, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+        """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
+        body, headers, options = self._message("send", args, kwargs)
+        return self._task.app.sync.publish(self._task.queue, body, headers, **options)
+
+    async def request(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""
+        body, headers, options = self._message("request", args, kwargs)
+        result = await self._task.app.request(self._task.queue, body, headers, returns=self._task.returns, **options)
+        return cast("T", result)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
+        """The message of a call, for ``publish_many`` of its queue; takes no timeout and no connection."""
+        body, headers, options = self._message("call", args, kwargs)
+        if foreign := sorted(options.keys() - _OF_ENVELOPE):
+            raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
+        return Envelope(body=body, headers=headers, **options)
+
+    def _message(
+        self, verb: str, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, HeaderValue], dict[str, Any]]:
+        """Body, headers and options."""
+        body = self._task.arguments.bind(f"{self._task.name}.{verb}(…)", args, named)
+        options: dict[str, Any] = dict(self._options)
+        headers = options.pop("headers", None) or {}
+        return body, {**headers, MESSAGE_TYPE: self._task.name}, options
+
+
+class _Declared:
+    """What a task is, for all senders of it."""
+
+    def __init__(self, app: Declaring, queue: str, name: str, function: Callable[..., object]) -> None:
+        self.app = app
+        self.queue = queue
+        self.name = name
+        self.function = function
+
+    @functools.cached_property
+    def arguments(self) -> Arguments:
+        """Read when it is first needed: annotations may name what the module defines later."""
+        from tasuki.handlers.arguments import Arguments
+
+        return Arguments(self.function)
+
+    @functools.cached_property
+    def returns(self) -> Any:
+        """The type of the result; None: it stays as it was decoded."""
+        type_ = result_of(self.function)
+        return None if type_ in (Any, None, type(None), object) else type_
+
+
+class Task(Sender[P, T], Generic[P, Q, R, T]):
+    """A function declared on a queue. Calling it calls the function here and now, as before it was decorated."""
+
+    def __init__(self, app: Declaring, queue: str, name: str, function: Callable[Q, R]) -> None:
+        super().__init__(_Declared(app, queue, name, function), {})
+        functools.update_wrapper(self, function)
+        self.function = function
+        """The decorated function."""
+        self.name = name
+        """The name that its messages carry in the header ``message_type``."""
+        self.queue = queue
+        """Id of its queue."""
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+        """Call the function itself; nothing is sent."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name} of {self.queue}>"

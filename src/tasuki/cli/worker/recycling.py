@@ -1,0 +1,73 @@
+"""``--max-messages``, ``--max-memory`` and ``--max-age``: when a process of ``tasuki run`` ends in order."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli.exits import OK, RECYCLED
+from tasuki.contracts.recycling import Limits
+from tasuki.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+
+_PARSERS: dict[str, Callable[[str], float]] = {"max_memory": parse_size, "max_age": parse_duration}
+
+
+def _checked(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The text, if it can be read and is more than 0: child processes get it as it is."""
+    if value is not None:
+        try:
+            found = _PARSERS[str(parameter.name)](value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        if not found:
+            raise click.BadParameter(f"{value!r} must be more than 0")
+    return value
+
+
+def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options; the command gets ``limits``."""
+
+    @click.option(
+        "--max-messages", type=click.IntRange(1), help="End in order after this many messages; for each process."
+    )
+    @click.option("--max-memory", callback=_checked, metavar="SIZE", help="End in order when it holds so much: 512MiB.")
+    @click.option(
+        "--max-age",
+        callback=_checked,
+        metavar="TIME",
+        help="End in order when it has run so long: 6h. With --processes another process follows in each case.",
+    )
+    @functools.wraps(function)
+    def command(*args: Any, max_messages: int | None, max_memory: str | None, max_age: str | None, **named: Any) -> Any:
+        memory = None if max_memory is None else parse_size(max_memory)
+        age = None if max_age is None else parse_duration(max_age)
+        return function(*args, limits=Limits(max_messages, memory, age), **named)
+
+    return command
+
+
+class Recycling:
+    """Ends the run of an app at a limit, and knows the exit code for that."""
+
+    def __init__(self, app: App, limits: Limits, *, is_one_of_several: bool) -> None:
+        self._app = app
+        self.limits = limits
+        self._code = RECYCLED if is_one_of_several else OK
+        self._is_due = False
+
+    async def run(self) -> None:
+        """Drain the app when a limit is reached."""
+        from tasuki.app.lifecycle.recycling import recycle
+
+        await recycle(self._app, self.limits)
+        self._is_due = True
+
+    def exit_code(self, code: int) -> int:
+        """The exit code of the process; ``code``: of the run."""
+        return self._code if code == OK and self._is_due else code

@@ -1,0 +1,104 @@
+"""Tasks: the functions of one consumer by name, and what a delivery of a task sees of the consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasuki.consumers.handling.callee import Callee
+from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import HandlerError
+from tasuki.message import Message
+from tasuki.observe.log import DeliveryLogger
+
+if TYPE_CHECKING:
+    from tasuki.consumers.delivery import Delivery, Holder
+
+_log = logging.getLogger("tasuki.consumer")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One function by name, with its own rules; ``handler_timeout`` in seconds."""
+
+    handler: Handler
+    policy: RetryPolicy
+    handler_timeout: float | None = None
+    on_give_up: Handler | None = None
+
+
+class Tasks(Handler):
+    """The handler of a consumer with tasks; each message is for the one that its header ``message_type`` names.
+
+    ``default`` handles the messages that name none; None: they are refused like those of an unknown task.
+    """
+
+    def __init__(self, id: str, tasks: Mapping[str, Task], default: Handler | None = None) -> None:
+        super().__init__(id if default is None else default.id)
+        self.tasks = tasks
+        self.default = default
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """All handlers that it needs."""
+        default = [] if self.default is None else [self.default]
+        of_tasks = [each for task in self.tasks.values() for each in (task.handler, task.on_give_up) if each]
+        return list(dict.fromkeys([*default, *of_tasks]))
+
+    async def start(self) -> None:
+        """Start each function. Raises HandlerError: the first that cannot be used."""
+        for handler in self.handlers:
+            await handler.start()
+
+    async def handle(self, body: Any, context: Context) -> Any:
+        """Never called: the executor chooses the function before it decodes the body."""
+        raise NotImplementedError
+
+
+class TaskHolder:
+    """The holder of the deliveries of one task: the run of its consumer, with the function and rules of the task."""
+
+    def __init__(self, run: Holder, task: Task, verify: Callable[[Message], str | None] | None) -> None:
+        self._run = run
+        self._verify = verify
+        self._on_give_up = task.on_give_up
+        self._handler = task.handler
+        self._limit = task.handler_timeout
+        self.policy = task.policy
+        self.function_id = task.handler.id
+        self.give_up = None if task.on_give_up is None else self._give_up
+        self.callee: Callee
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the run's."""
+        return getattr(self._run, name)
+
+    def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return DeliveryLogger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
+
+    async def _give_up(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Call ``on_give_up`` with the arguments and the error; its own errors are logged."""
+        assert self._on_give_up is not None
+        if self._verify is not None and self._verify(delivery.received):
+            return  # forged, whatever else is wrong with it
+        try:
+            body = self.callee.read(delivery.received)
+        except Exception:
+            return  # its dead letter says why it cannot be read
+        error = verdict.cause or HandlerError(verdict.error, kind=verdict.kind, retryable=verdict.retryable)
+        context = Context(delivery, delivery, self.callee.reach)
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._on_give_up.give_up(self._handler.all_arguments(body), error, context)
+        except Exception as problem:
+            _log.exception(
+                "on_give_up %s failed; the message is dead-lettered all the same",
+                self._on_give_up.id,
+                exc_info=problem,
+                extra=delivery.log_fields(),
+            )

@@ -1,0 +1,170 @@
+"""Arguments: the parameters of a task, between the call of a publisher and the call of the function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Union
+
+import msgspec
+
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.handler import Context
+from tasuki.errors import BodyTypeError, HandlerError
+from tasuki.handlers.binding import getter_of
+from tasuki.handlers.body import make_converter, make_reader, uses_pydantic
+from tasuki.handlers.signature import Parameter, Role, check_parameter, read_arguments
+
+_SCALARS = frozenset({str, int, bool})
+_MOST_SHOWN = 80
+"""Characters of a signature in an error."""
+
+
+class Arguments:
+    """What a function takes beside injected parameters: arguments by name, as the body of a message.
+
+    Raises:
+        HandlerError: the function cannot be a task; the message says why and what to change.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.parameters = read_arguments(function)
+        self._own = {each.name: each for each in self.parameters if each.role is Role.EXTRA}
+        self._required = {name for name, each in self._own.items() if not each.has_default}
+        self._positional = [each.name for each in self._own.values() if each.is_positional]
+        self._by_name = {name for name, each in self._own.items() if each.is_named}
+        for parameter in self._own.values():
+            check_parameter(function, parameter)
+        self._struct = _struct(self._own.values())
+        self._converts = {
+            name: make_converter(each.type_) for name, each in self._own.items() if uses_pydantic(each.type_)
+        }
+        self._readers: dict[str, Callable[[Any], Any]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arguments, in order."""
+        return list(self._own)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The arguments that may be left out, with what they are then."""
+        return {name: each.default for name, each in self._own.items() if each.has_default}
+
+    def decoder(self, codec: Codec) -> Callable[[bytes], dict[str, Any]]:
+        """How a body becomes arguments by name; those that it leaves out are left to the function's defaults.
+
+        It raises what ``Codec.decoder`` raises: InvalidBodyError for an argument that is unknown, missing or unfit.
+        """
+        decode, names, converts = codec.decoder(self._struct), tuple(self._own), self._converts
+
+        def arguments(data: bytes) -> dict[str, Any]:
+            read = decode(data)
+            given = {name: value for name in names if (value := getattr(read, name)) is not msgspec.UNSET}
+            for name in converts.keys() & given.keys() if converts else ():
+                given[name] = converts[name](given[name])
+            return given
+
+        return arguments
+
+    def caller(self, function: Callable[..., Any]) -> Callable[[dict[str, Any], Context], Any]:
+        """``function``, which has these parameters, as a function of the arguments by name and a context."""
+        first = [each for each in self.parameters if each.is_positional and not each.is_named]
+        injected = {
+            each.name: getter_of(each.role) for each in self.parameters if each.role is not Role.EXTRA and each.is_named
+        }
+        if first:
+            return self._caller_by_position(function, first, injected)
+        if not injected:
+            return lambda arguments, context: function(**arguments)
+
+        def call(arguments: dict[str, Any], context: Context) -> Any:
+            return function(**arguments, **{name: get(arguments, context) for name, get in injected.items()})
+
+        return call
+
+    @staticmethod
+    def _caller_by_position(
+        function: Callable[..., Any], first: Sequence[Parameter], injected: Mapping[str, Callable[[Any, Context], Any]]
+    ) -> Callable[[dict[str, Any], Context], Any]:
+        def call(arguments: dict[str, Any], context: Context) -> Any:
+            named = {**arguments, **{name: get(arguments, context) for name, get in injected.items()}}
+            values = []
+            for parameter in first:
+                if parameter.role is not Role.EXTRA:
+                    values.append(getter_of(parameter.role)(arguments, context))
+                else:
+                    values.append(named.pop(parameter.name, parameter.default))
+            return function(*values, **named)
+
+        return call
+
+    def bind(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, each of which fits its annotation. ``call`` names it in errors.
+
+        Raises:
+            BodyTypeError: an argument is missing, unknown, given twice or of another type.
+        """
+        given = dict(zip(self._positional, args, strict=False))
+        if len(args) > len(self._positional):
+            raise self._refused(call, f"takes {len(self._positional)} arguments by position, not {len(args)}")
+        if named:
+            if not self._by_name.issuperset(named):
+                raise self._refused(call, self._unknown(sorted(named.keys() - self._by_name)[0]))
+            if twice := sorted(given.keys() & named):
+                raise self._refused(call, f"got parameter {twice[0]!r} twice, by position and by name")
+            given.update(named)
+        if missing := [name for name in self._own if name in self._required and name not in given]:
+            raise self._refused(call, f"lacks {_shown(self._own[missing[0]])}")
+        for name, value in given.items():
+            type_ = self._own[name].type_
+            if type_ is not Any and not (type(value) is type_ and type_ in _SCALARS):
+                self._check(call, self._own[name], value)
+        return given
+
+    def _check(self, call: str, parameter: Parameter, value: Any) -> None:
+        read = self._readers.get(parameter.name)
+        if read is None:
+            read = self._readers[parameter.name] = make_reader(parameter.type_)
+        try:
+            read(value)
+        except HandlerError as error:
+            why = str(error).removeprefix("the body does not fit: ")
+            what = f"this {type(value).__name__} as {_shown(parameter)}"
+            raise self._refused(call, f"cannot take {what}: {why}") from error
+
+    def _unknown(self, name: str) -> str:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                how = "is injected by the worker" if parameter.role is not Role.EXTRA else "is taken by position only"
+                return f"cannot take {name!r} by name: it {how}"
+        return f"has no parameter {name!r}"
+
+    def _refused(self, call: str, problem: str) -> BodyTypeError:
+        own = ", ".join(map(_declared, self._own.values()))
+        shown = own if len(own) <= _MOST_SHOWN else own[:_MOST_SHOWN] + "…"
+        return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({shown})")
+
+
+def _struct(parameters: Any) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for parameter in parameters:
+        type_ = Any if uses_pydantic(parameter.type_) else parameter.type_
+        if parameter.has_default:
+            fields.append((parameter.name, Union[type_, msgspec.UnsetType], msgspec.UNSET))  # noqa: UP007 - at run time
+        else:
+            fields.append((parameter.name, type_))
+    return msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _shown(parameter: Parameter) -> str:
+    return f"parameter {parameter.name!r} ({_type_name(parameter.type_)})"
+
+
+def _declared(parameter: Parameter) -> str:
+    default = f" = {parameter.default!r}" if parameter.has_default else ""
+    return f"{parameter.name}: {_type_name(parameter.type_)}{default}"
+
+
+def _type_name(type_: Any) -> str:
+    return "any value" if type_ is Any else inspect.formatannotation(type_)

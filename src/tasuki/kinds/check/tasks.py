@@ -1,0 +1,107 @@
+"""Tasks: functions of consumers by name, and the rules that hold between them and the rest of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tasuki.fields.types import Config
+from tasuki.handlers.task import problem_of_give_up, problem_of_task
+from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
+from tasuki.kinds.entries.function import PythonFunctionConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.queues.messages.body_type import BodyType
+from tasuki.registry.entry import KeyPath
+from tasuki.registry.registry import Registry
+
+Finding = tuple[str, KeyPath, str, str]
+"""Entry, place in it, problem and remedy."""
+
+
+def problems_of_tasks(registry: Registry, configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """Every problem of a consumer with tasks."""
+    consumers = {id: config for id, config in configs.items() if isinstance(config, ConsumerConfig)}
+    for id, consumer in consumers.items():
+        if not consumer.funcs:
+            continue
+        yield from _of_queue(registry, configs, id, consumer)
+        yield from _of_others(consumers, id, consumer)
+        for name, task in consumer.funcs.items():
+            yield from _of_functions(registry, configs, id, name, task)
+
+
+def _of_queue(
+    registry: Registry, configs: Mapping[str, Config], id: str, consumer: ConsumerConfig
+) -> Iterator[Finding]:
+    queue = configs.get(consumer.queue)
+    body = entry.target if (entry := registry.get(consumer.queue)) is not None else None
+    if isinstance(body, BodyType):
+        problem = f"queue {consumer.queue!r} takes {body} (declared at {body.place}), and its tasks take arguments"
+        yield id, ("funcs",), problem, "remove the type of the queue, or give the tasks a queue of their own"
+    if not isinstance(queue, QueueConfig) or queue.dead_letter is not None:
+        return
+    for name, task in consumer.funcs.items():
+        fields = {
+            "retry.max_attempts": task.retry is not None and task.retry.max_attempts is not None,
+            "on_give_up": task.on_give_up is not None,
+        }
+        for field in (field for field, is_given in fields.items() if is_given):
+            problem = (
+                f"task {name!r} has {field}, but queue {consumer.queue!r} has no dead_letter: it is never given up"
+            )
+            yield id, ("funcs", name, *field.split(".")), problem, "give the queue a dead_letter"
+
+
+def _of_others(consumers: Mapping[str, ConsumerConfig], id: str, consumer: ConsumerConfig) -> Iterator[Finding]:
+    """Consumers of the same queue that would take messages which they cannot handle, and the double life of one."""
+    for other_id, other in consumers.items():
+        if other.queue == consumer.queue and other.funcs.keys() != consumer.funcs.keys():
+            problem = f"it takes messages of queue {other.queue!r} too, whose tasks are those of {id!r}"
+            yield other_id, ("queue",), problem, "let one consumer have them all, or use another queue"
+
+
+def _of_functions(
+    registry: Registry, configs: Mapping[str, Config], id: str, name: str, task: TaskConfig
+) -> Iterator[Finding]:
+    target = entry.target if (entry := registry.get(task.func)) is not None else None
+    if callable(target) and (problem := problem_of_task(target)):
+        yield id, ("funcs", name), problem, ""
+        return
+    if task.on_give_up is None:
+        return
+    path = ("funcs", name, "on_give_up")
+    config = configs.get(task.on_give_up)
+    if isinstance(config, PythonFunctionConfig) and config.isolation == "process":
+        yield id, path, "on_give_up gets the error itself, so its function cannot have isolation: process", "remove it"
+    give_up = other.target if (other := registry.get(task.on_give_up)) is not None else None
+    if callable(target) and callable(give_up) and (problem := problem_of_give_up(give_up, target)):
+        yield id, path, problem, ""
+
+
+def roles(configs: Mapping[str, Config]) -> Mapping[str, tuple[str, str]]:
+    """Python function → how it is called (``task``, ``on_give_up`` or ``func``), and by which consumer; the first."""
+    found: dict[str, tuple[str, str]] = {}
+    for id, function, role in _uses(configs):
+        found.setdefault(function, (role, id))
+    return found
+
+
+def called_in_two_ways(configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """Python functions that get a body here and arguments there."""
+    first = roles(configs)
+    for id, function, role in _uses(configs):
+        known, by = first[function]
+        if known != role and isinstance(configs.get(function), PythonFunctionConfig):
+            problem = f"function {function!r} is a {role} here, and a {known} of {by!r}: they are called differently"
+            yield id, (), problem, "declare the function twice, once for each"
+
+
+def _uses(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
+    """Consumer, function and role."""
+    for id, config in configs.items():
+        if isinstance(config, ConsumerConfig):
+            if config.func:
+                yield id, config.func, "func"
+            for task in config.funcs.values():
+                yield id, task.func, "task"
+                if task.on_give_up:
+                    yield id, task.on_give_up, "on_give_up"

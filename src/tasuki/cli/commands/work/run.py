@@ -15,6 +15,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
@@ -68,12 +69,7 @@ def command(
 
         drain_with_parent(lifeline)
     app = target.load()
-    project = app.check()
-    if queues or excluded or concurrency:
-        from tasuki.cli.worker.choosing import selection_of
-
-        app.selection = selection_of(project, queues, excluded, concurrency)
-        project = app.selection.of(project)
+    project = choose(app, queues, excluded, concurrency)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:

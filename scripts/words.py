@@ -3,8 +3,7 @@
 .venv/bin/python scripts/words.py
 
 Reads pages, the comments, docstrings and messages of the source, and the comments and docstrings of tests and scripts;
-never code. `EXCUSED` keeps a phrase where it is right, with the reason; `NOT_YET` lists folders that are still to be
-rewritten.
+never code. `EXCUSED` keeps a phrase where it is right, with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,9 +49,6 @@ PHRASES = {
     r"who only": "a process that only",
 }
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
-
-NOT_YET: tuple[str, ...] = ()
-"""Folders and files that are still to be rewritten; one without findings leaves this list."""
 
 EXCUSED: dict[str, dict[str, str]] = {}
 """A path, a phrase as it stands there, and why it stays."""
@@ -137,24 +133,15 @@ def findings(path: str, text: str) -> list[Finding]:
     ]
 
 
-def problems(
-    texts: Mapping[str, str], *, not_yet: Collection[str] = NOT_YET, excused: Mapping[str, Mapping[str, str]] = EXCUSED
-) -> list[str]:
-    """One line for each phrase to replace, and for each folder and excuse that is not needed any more."""
+def problems(texts: Mapping[str, str], *, excused: Mapping[str, Mapping[str, str]] = EXCUSED) -> list[str]:
+    """One line for each phrase to replace, and for each excuse that is not needed any more."""
     found = [finding for path, text in texts.items() for finding in findings(path, text)]
-    waiting = {(finding, place) for finding in found for place in not_yet if _is_in(finding.path, place)}
     allowed = {(path, phrase) for path, phrases in excused.items() for phrase in phrases}
     used = {(finding.path, finding.phrase) for finding in found}
-    later, places = {finding for finding, _ in waiting}, {place for _, place in waiting}
     return [
-        *(str(one) for one in found if one not in later and (one.path, one.phrase) not in allowed),
-        *(f"NOT_YET: {place} has no findings any more: remove it" for place in not_yet if place not in places),
+        *(str(one) for one in found if (one.path, one.phrase) not in allowed),
         *(f"EXCUSED: {path} has no {phrase!r} any more: remove it" for path, phrase in sorted(allowed - used)),
     ]
-
-
-def _is_in(path: str, place: str) -> bool:
-    return path == place or path.startswith(place + "/")
 
 
 def main() -> int:

@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.brokers import template
+
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("tasuki", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tasuki")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test process starts, so that all of them copy the same templates."""
+    template.folder()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
     TasukiError
     ├── ConfigError(problem, position, entry, hint)     for the author of the project; one per problem
     │   ├── UnknownKindError · InvalidEntryError · MissingReferenceError · ReferenceCycleError
+    │   └── SelectionError
     ├── ProjectError(errors)                            every ConfigError of one load, at once
     ├── LifecycleError(service)                         for the operator
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
@@ -82,6 +83,10 @@ class MissingReferenceError(ConfigError):
 
 class ReferenceCycleError(ConfigError):
     """Entries that depend on each other in a circle."""
+
+
+class SelectionError(ConfigError):
+    """A choice of queues to consume that does not fit the project."""
 
 
 class ProjectError(TasukiError):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from tasuki.testing.conformance import DriverConformance
 from tasuki.testing.mutants.__main__ import main, suite_at
@@ -20,6 +21,7 @@ SUITES = {
     "sqs": "test_sqs:TestSQS",
     "postgres": "test_postgres:TestPostgres",
     "nats": "test_nats:TestNATS",
+    "mariadb": "test_mariadb:TestMariaDb",
 }
 
 
@@ -34,4 +36,5 @@ def suite_of(name: str) -> type[DriverConformance]:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[2] / "examples/mariadb-driver/src"))  # as pytest does
     sys.exit(main([path_of(name) for name in sys.argv[1:] or SUITES]))

@@ -42,8 +42,6 @@ class Pools:
             )
             for number, (concurrency, weight) in enumerate(pools)
         ]
-        for pool in self.pools:
-            pool.start()
 
     async def execute(self, item: Any, worker: Worker) -> None:
         done = asyncio.get_running_loop().create_future()
@@ -118,5 +116,7 @@ def test_no_waiting_queue_is_passed_over(weights: list[int], before: int) -> Non
         for number, weight in enumerate(weights):
             share = 100 * weight / sum(weights)
             assert abs(pools.started.count(number) - share) <= len(weights)
+        for pool in pools.pools:
+            pool.take_back()
 
     asyncio.run(work())

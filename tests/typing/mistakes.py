@@ -31,6 +31,7 @@ app.queue("six", driver_options={"nats": {"replicas": "three"}})  # mistake: a d
 app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
 app.worker_pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
 app.worker_pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
+app.select(mails, concurency=4)  # mistake: a misspelt option of a choice
 app.entry("store", "store.memory", max_sise=10)  # mistake: a misspelt field of an entry
 
 

@@ -30,6 +30,7 @@ either: QueueHandle[Mail | int] = app.queue("either", Mail | int, options={"max_
 amqp = app.queue("amqp", Mail, driver_options={"amqp": {"queue_type": "classic"}, "nats": {"max_bytes": "1GiB"}})
 untyped = app.queue("untyped", requires=["delay"], ordering="key")
 pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
+app.select(mails, "shop:mails", excluded=[batches], concurrency=8)
 
 assert_type(mails, QueueHandle[Mail])
 assert_type(batches, QueueHandle[list[Mail]])

@@ -96,23 +96,18 @@ def test_lua_and_sql_are_read_in_comments_and_messages() -> None:
 
 
 def test_a_finding_says_the_place_and_what_to_write() -> None:
-    [problem] = SCRIPT["problems"]({"docs/page.md": "Begin\nanew."}, not_yet=(), excused={})
+    [problem] = SCRIPT["problems"]({"docs/page.md": "Begin\nanew."}, excused={})
 
     assert problem == "docs/page.md:2: 'anew': write again"
 
 
-def test_an_excused_phrase_and_a_folder_to_be_rewritten_are_no_problems() -> None:
-    texts = {"docs/page.md": "USER nobody", "src/old/x.sql": "-- anew"}
+def test_an_excused_phrase_is_no_problem() -> None:
+    texts = {"docs/page.md": "USER nobody"}
 
-    assert (
-        SCRIPT["problems"](texts, not_yet=("src/old",), excused={"docs/page.md": {"nobody": "a user of Linux"}}) == []
-    )
+    assert SCRIPT["problems"](texts, excused={"docs/page.md": {"nobody": "a user of Linux"}}) == []
 
 
-def test_an_excuse_and_a_folder_that_are_not_needed_any_more_are_problems() -> None:
-    texts = {"docs/page.md": "plain", "src/old/x.sql": "-- plain"}
-
-    assert SCRIPT["problems"](texts, not_yet=("src/old",), excused={"docs/page.md": {"nobody": "a user"}}) == [
-        "NOT_YET: src/old has no findings any more: remove it",
+def test_an_excuse_that_is_not_needed_any_more_is_a_problem() -> None:
+    assert SCRIPT["problems"]({"docs/page.md": "plain"}, excused={"docs/page.md": {"nobody": "a user"}}) == [
         "EXCUSED: docs/page.md has no 'nobody' any more: remove it",
     ]

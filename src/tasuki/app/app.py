@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
+from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
@@ -84,7 +85,7 @@ class App(Declaring):
         self.observers: list[Observer] = []
         """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
         self.selection: Selection | None = None
-        """The queues that this process consumes, from the next ``open`` on; None: all."""
+        """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
@@ -115,12 +116,38 @@ class App(Declaring):
         app._source.target = path
         return app
 
+    def select(
+        self,
+        *queues: str | QueueHandle[Any],
+        excluded: Iterable[str | QueueHandle[Any]] = (),
+        concurrency: int | None = None,
+    ) -> None:
+        """Choose what this process consumes, from the next ``open`` or ``reload`` on, as the options of ``run`` do.
+
+        Args:
+            queues: by name, id or handle, as ``--queues``: their consumers run, also without ``auto_start``. None: all.
+            excluded: the queues not to consume, as ``--except``.
+            concurrency: of one pool for all that this process consumes; takes the place of every ``queue.worker``.
+
+        Raises:
+            SelectionError: ``concurrency`` is out of range. A queue that is not defined or not consumed is an error of
+                ``open``, ``reload`` and ``check``.
+        """
+        from tasuki.kinds.selection import Selection
+
+        self.selection = Selection(tuple(map(id_of, queues)), tuple(map(id_of, excluded)), concurrency)
+
     def load_entries(self) -> Loaded:
         """Read all declarations, with the problems that reading finds."""
         return self._source.load(self.overrides)
 
     def check(self) -> Project:
-        """Read and check everything. Raises ProjectError with all problems at once."""
+        """Read and check everything, and return the selected part.
+
+        Raises:
+            ProjectError: all problems at once.
+            SelectionError: the selected queues do not fit the project.
+        """
         from tasuki.kinds.check.project import check
 
         project = check(self.load_entries())
@@ -143,7 +170,7 @@ class App(Declaring):
         BrokerUnavailableError until then.
 
         Raises:
-            ProjectError: the project is not good.
+            ProjectError, SelectionError: as ``check``.
             LifecycleError: a driver cannot be opened, and a retry would not help.
         """
         loop = asyncio.get_running_loop()

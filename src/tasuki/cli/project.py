@@ -89,21 +89,13 @@ def find_id(name: str, known: Iterable[str], what: str) -> str:
     Raises:
         CommandError: there is none, or several.
     """
-    ids = list(known)
-    if name in ids:
-        return name
-    same = [id for id in ids if id.partition(":")[2] == name]
-    if len(same) == 1:
-        return same[0]
-    if same:
-        raise CommandError(f"there are several {what}s called {name!r}: {', '.join(same)}; say which")
-    from tasuki.registry.references import did_you_mean
+    from tasuki.registry.references import find_named
 
-    names = {id.partition(":")[2]: id for id in ids} | {id: id for id in ids}
-    hint = did_you_mean(name, names)
-    if not hint:
-        hint = f"there are: {', '.join(ids)}" if ids else f"the project has no {what}s: name another one with -p"
-    raise CommandError(f"{what} {name!r} is not defined; {hint}")
+    ids = list(known)
+    try:
+        return find_named(name, ids, what)
+    except ConfigError as error:
+        raise CommandError(f"{error}{'' if ids else ': name another one with -p'}") from error
 
 
 def find_queue(project: Project, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,7 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.executor = Executor(consumer, self, layers)
+        self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
         self.pool = self._make_pool()
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle
@@ -93,20 +94,33 @@ class Run:
             self._on_empty,
             None if self.options.auto_ack else self.suspects,
             monotonic=self.consumer.clock.monotonic,
+            limit=self.options.handler_timeout,
+            on_end=self._on_end,
+            is_ending=self._is_ending,
         )
 
     def start(self) -> None:
         """Begin to fetch, handle and settle."""
         self.consumer.keeper.add(self.holding)
-        self.pool.start()
         self.queue.consumer_count += 1
-        self.fetching = self.loop.create_task(self._fetch(), name=f"{self.id} fetch")
-        self.tasks.append(self.loop.create_task(self.settler.run(), name=f"{self.id} settle"))
-        for worker in self.pool.workers:
-            worker.limit = self.options.handler_timeout
+        self.fetching = self._make_task(self._fetch(), "fetch")
+        self.tasks.append(self._make_task(self.settler.run(), "settle"))
         limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
         if limits:
-            self.tasks.append(self.loop.create_task(self._watch(min(limits)), name=f"{self.id} timeouts"))
+            self.tasks.append(self._make_task(self._watch(min(limits)), "timeouts"))
+
+    def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self.loop.create_task(work, name=f"{self.id} {name}")
+        task.add_done_callback(self._on_end)
+        return task
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not self._first_end.done():
+            self._first_end.set_result(task)
+
+    def _is_ending(self) -> bool:
+        """Whether it is being stopped, or the event loop ends and has cancelled all of its tasks."""
+        return self.fetching.cancelling() > 0
 
     def _limits_of_tasks(self) -> list[float | None]:
         handler = self.consumer.handler
@@ -126,15 +140,12 @@ class Run:
 
     async def wait(self) -> None:
         """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
-        workers = [worker.task for worker in self.pool.workers if worker.task is not None]
-        done, _ = await asyncio.wait([self.fetching, *self.tasks, *workers], return_when=asyncio.FIRST_COMPLETED)
+        task = await asyncio.shield(self._first_end)
         if self.stopping:
             return
-        for task in done:
-            if not task.cancelled():
-                task.result()
-        names = ", ".join(task.get_name() for task in done)
-        raise LifecycleError(f"consumer {self.id!r}: a task of it was cancelled: {names}", service=self.id)
+        if not task.cancelled():
+            task.result()
+        raise LifecycleError(f"consumer {self.id!r}: a task of it was cancelled: {task.get_name()}", service=self.id)
 
     async def stop(self, timeout: float) -> None:
         """See :meth:`tasuki.consumers.consumer.Consumer.stop`."""

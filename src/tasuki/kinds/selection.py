@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tasuki.errors import ConfigError
+from tasuki.errors import ConfigError, SelectionError
 from tasuki.fields.types import Config
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.consumer import MOST_CONCURRENCY, ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
+from tasuki.registry.references import find_named
 
 ALL = "--concurrency"
 """Id of the shared workers of everything that a process consumes."""
@@ -17,11 +20,19 @@ ALL = "--concurrency"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Ids of the queues to consume (none: all) and not to consume; ``concurrency`` of one pool for all of them."""
+    """Names or ids of the queues to consume (none: all) and not to consume; ``concurrency`` of one pool for all.
+
+    Raises:
+        SelectionError: ``concurrency`` is out of range.
+    """
 
     queues: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and not 1 <= self.concurrency <= MOST_CONCURRENCY:
+            raise SelectionError(f"concurrency must be 1 to {MOST_CONCURRENCY}, not {self.concurrency}")
 
     def of(self, project: Project) -> Project:
         """The project without the other consumers; all its queues can still be published to.
@@ -29,17 +40,18 @@ class Selection:
         A consumer whose queue is named starts with the application, whatever its ``auto_start``.
 
         Raises:
-            ConfigError: a queue to consume has no consumer, or no queue is left.
+            SelectionError: a queue is not defined, one to consume has no consumer, or none is left.
         """
+        named, excluded = _ids(self.queues, project), _ids(self.excluded, project)
         consumers = project.of(ConsumerConfig)
         consumed = list(dict.fromkeys(config.queue for config in consumers.values()))
-        for queue in self.queues:
+        for queue in named:
             if queue not in consumed:
                 hint = f"the project consumes: {', '.join(consumed)}" if consumed else "the project has no consumer"
-                raise ConfigError(f"queue {queue!r} has no consumer to run", hint=hint)
-        chosen = [queue for queue in self.queues or consumed if queue not in self.excluded]
+                raise SelectionError(f"queue {queue!r} has no consumer to run", hint=hint)
+        chosen = [queue for queue in named or consumed if queue not in excluded]
         if consumed and not chosen:
-            raise ConfigError("no queue is left to consume", hint=f"the project consumes: {', '.join(consumed)}")
+            raise SelectionError("no queue is left to consume", hint=f"the project consumes: {', '.join(consumed)}")
         configs = {id: kept for id, config in project.configs.items() if (kept := self._part_of(config, set(chosen)))}
         kinds = {id: kind for id, kind in project.kinds.items() if id in configs}
         edges = {id: tuple(end for end in project.edges.get(id, ()) if end in configs) for id in configs}
@@ -59,3 +71,12 @@ class Selection:
             return None
         lifecycle = config.lifecycle.model_copy(update={"auto_start": True} if self.queues else {})
         return config.model_copy(update={"lifecycle": lifecycle})
+
+
+def _ids(names: Iterable[str], project: Project) -> list[str]:
+    """The ids of queues, each once."""
+    known = project.of(QueueConfig)
+    try:
+        return list(dict.fromkeys(find_named(name, known, "queue") for name in names))
+    except ConfigError as error:
+        raise SelectionError(error.problem, hint=error.hint) from error

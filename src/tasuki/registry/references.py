@@ -55,6 +55,25 @@ def _walk(value: Any, steps: Sequence[str], path: KeyPath) -> Iterator[tuple[Key
         yield from _walk(value[steps[0]], steps[1:], (*path, steps[0]))
 
 
+def find_named(name: str, ids: Iterable[str], what: str) -> str:
+    """The id that a user means by an id, or by its name alone if no other id has that name.
+
+    Raises:
+        ConfigError: there is none, or several; ``what`` says of what, such as "queue".
+    """
+    ids = list(ids)
+    if name in ids:
+        return name
+    same = [id for id in ids if id.partition(":")[2] == name]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        raise ConfigError(f"there are several {what}s called {name!r}: {', '.join(same)}", hint="say which")
+    hint = did_you_mean(name, {id.partition(":")[2]: id for id in ids} | {id: id for id in ids})
+    hint = hint or (f"there are: {', '.join(ids)}" if ids else f"the project has no {what}s")
+    raise ConfigError(f"{what} {name!r} is not defined", hint=hint)
+
+
 def points_well(reference: Reference, registry: Registry) -> bool:
     """Whether the target is defined and of an allowed kind."""
     target = registry.get(reference.id)

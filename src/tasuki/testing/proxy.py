@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 _CHUNK = 65536
@@ -28,6 +29,7 @@ class Proxy:
         self._flowing: asyncio.Event
         self._refusing = False
         self._swallowing = False
+        self._passing: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -58,6 +60,15 @@ class Proxy:
     def cut(self) -> None:
         """Reset (RST) the connections that there are now; new ones are served."""
         self._call(self._cut)
+
+    def cut_short(self, answers: int) -> None:
+        """Reset all connections in place of the answer that comes after so many others; once, until ``serve``."""
+        self._call(partial(self._cut_short, answers))
+
+    @property
+    def is_cutting_short(self) -> bool:
+        """Whether that is still to come."""
+        return self._passing is not None
 
     def connections(self) -> int:
         """How many clients are connected."""
@@ -128,6 +139,12 @@ class Proxy:
             await flowing.wait()
             if is_answer and self._swallowing:
                 continue
+            if is_answer and self._passing is not None:
+                if not self._passing:
+                    self._passing = None
+                    await self._cut()
+                    continue
+                self._passing -= 1
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof() and not writer.is_closing():
@@ -139,6 +156,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._refusing = False
+        self._passing = None
         if self._swallowing:
             self._swallowing = False
             await self._cut()  # swallowed bytes will never come
@@ -146,6 +164,9 @@ class Proxy:
 
     async def _swallow(self) -> None:
         self._swallowing = True
+
+    async def _cut_short(self, answers: int) -> None:
+        self._passing = answers
 
     async def _silence(self) -> None:
         self._flowing.clear()

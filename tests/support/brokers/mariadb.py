@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
+from tests.support.brokers import template
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.postgres import as_user
 
@@ -20,18 +22,24 @@ class MariaDb(Broker):
     user = "mysql"
 
     def prepare(self) -> None:
-        """Make the data folder once, for the user that the server runs as: it refuses root."""
+        """Copy the data folder, once; it belongs to the user that the server runs as: it refuses root."""
         data = self.folder / "data"
         if data.exists():
             return
-        installer = self.binary("mariadb-install-db")
-        options = ["--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.user)
-            options.append(f"--user={self.user}")
-        done = subprocess.run([installer, *options], check=False, capture_output=True, text=True, cwd=self.folder)
-        assert done.returncode == 0, f"{installer}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+        template.copy(self.name, self._install, data)
         (self.folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS tasuki;\n")
+
+    def _install(self, folder: Path) -> None:
+        installer = self.binary("mariadb-install-db")
+        data = folder / "data"
+        options = ["--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        if os.geteuid() == 0:
+            shutil.chown(folder, self.user)
+            options.append(f"--user={self.user}")
+        done = subprocess.run([installer, *options], check=False, capture_output=True, text=True, cwd=folder)
+        assert done.returncode == 0, f"{installer}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
 
     def command(self) -> Sequence[str]:
         """See Broker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,6 +59,13 @@ class Proxied(Suite):
         with _until_served(place) as proxy:
             proxy.swallow()
             yield
+
+    @asynccontextmanager
+    async def cut_short(self, place: Path, answers: int) -> AsyncIterator[Callable[[], bool]]:
+        """Cut all connections of the place at an answer."""
+        with _until_served(place) as proxy:
+            proxy.cut_short(answers)
+            yield lambda: not proxy.is_cutting_short
 
     async def kill(self, place: Path) -> None:
         """SIGKILL the broker, and start it again."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.brokers import template
 from tests.support.brokers.broker import START_TIMEOUT, Broker
 
 _AUTHENTICATED = b"R\0\0\0\x08\0\0\0\0"
@@ -32,15 +33,20 @@ class Postgres(Broker):
         return self.folder / "data"
 
     def prepare(self) -> None:
-        """Make the data folder once, for the user that the server runs as: it refuses root."""
+        """Copy the data folder, once; it belongs to the user that the server runs as: it refuses root."""
         if self.data.exists():
             return
-        initdb = self.binary("initdb", "/usr/lib/postgresql/*/bin/initdb")
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.user)
+        template.copy(self.name, self._install, self.data)
+
+    def _install(self, folder: Path) -> None:
+        initdb = self.binary("initdb", "/usr/lib/postgresql/*/bin/initdb")
+        if os.geteuid() == 0:
+            shutil.chown(folder, self.user)
         options = ("-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8")
-        command = [*as_user(self.user), initdb, "-D", str(self.data), *options]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
+        command = [*as_user(self.user), initdb, "-D", str(folder / "data"), *options]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
 
     def start(self) -> None:
         """Start it; after a kill its children may need a moment to end, and keep a new server out until then."""

@@ -13,8 +13,9 @@ from tasuki import App
 from tasuki.app.assembly import Assembly
 from tasuki.app.health.status import status_of
 from tasuki.app.lifecycle.running import dump
-from tasuki.errors import ConfigError
-from tasuki.kinds.selection import ALL, Selection
+from tasuki.errors import SelectionError
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.selection import ALL
 from tests.unit.app.project import DONE, SECOND, Yaml, live, reload
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +73,7 @@ async def test_one_number_for_two_queues(busy: App) -> None:
 
 
 async def test_a_selection_makes_one_pool_for_everything(busy: App) -> None:
-    busy.selection = Selection(concurrency=3)
+    busy.select(concurrency=3)
     await busy.open()
     await publish(busy)
     await busy.run(until_empty=True)
@@ -80,7 +81,7 @@ async def test_a_selection_makes_one_pool_for_everything(busy: App) -> None:
 
 
 async def test_queues_that_are_not_selected_are_left_alone(busy: App) -> None:
-    busy.selection = Selection(queues=("app:mails",))
+    busy.select(busy.queue("mails"))
     async with busy.worker():
         await publish(busy)
         await asyncio.sleep(10)
@@ -88,8 +89,18 @@ async def test_queues_that_are_not_selected_are_left_alone(busy: App) -> None:
     assert depths == [0, 5]
 
 
+async def test_what_is_selected_is_what_the_check_returns(busy: App) -> None:
+    busy.select("mails", busy.queue("reports"), excluded=[busy.queue("mails")])
+    assert [config.queue for config in busy.check().of(ConsumerConfig).values()] == ["app:reports"]
+    busy.select()
+    assert len(busy.check().of(ConsumerConfig)) == 2
+    busy.select("mial")
+    with pytest.raises(SelectionError, match="queue 'mial' is not defined; did you mean 'mails'"):
+        await busy.open()
+
+
 async def test_status_and_dump_show_them(busy: App, capsys: pytest.CaptureFixture[str]) -> None:
-    busy.selection = Selection(excluded=("app:reports",))
+    busy.select(excluded=["reports"])
     async with busy.worker():
         await publish(busy)
         await asyncio.sleep(0.5)
@@ -102,8 +113,10 @@ async def test_status_and_dump_show_them(busy: App, capsys: pytest.CaptureFixtur
 
 async def test_a_queue_whose_consumer_is_gone_ends_no_process(app: App, yaml: Yaml) -> None:
     """A reload without the selected consumer is refused, and the old version goes on."""
-    app.selection = Selection(queues=("app:dead",))
-    with pytest.raises(ConfigError, match="queue 'app:dead' has no consumer to run; the project consumes: app:tasks"):
+    app.select("dead")
+    with pytest.raises(
+        SelectionError, match="queue 'app:dead' has no consumer to run; the project consumes: app:tasks"
+    ):
         await reload(app, yaml)
     assert live(app).consumers["app:consumer"].is_consuming
 
@@ -179,7 +192,7 @@ async def test_a_refused_change_leaves_the_old_ones(app: App, shared: Yaml) -> N
 
 
 async def test_what_the_command_line_asks_for_outlives_a_reload(app: App, shared: Yaml) -> None:
-    app.selection = Selection(concurrency=2)
+    app.select(concurrency=2)
     shared.version("v2")
     shared.source(TWO)
     shared.more += "\n  - {name: other, kind: queue.queue, driver: driver}"

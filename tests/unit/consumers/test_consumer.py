@@ -66,6 +66,15 @@ async def test_no_worker_idles_beside_waiting_messages() -> None:
     await stopped_late(bench, 0)
 
 
+async def test_an_idle_consumer_has_no_worker() -> None:
+    """A thousand of them, each with a concurrency of a thousand, would be a million tasks."""
+    bench = await make_bench(options=ConsumerOptions(concurrency=1000, prefetch=1000))
+    async with bench:
+        await asyncio.sleep(1)
+        names = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
+    assert sorted(names) == ["app:consumer fetch", "app:consumer settle"]
+
+
 async def test_one_worker_keeps_the_order() -> None:
     bench = await make_bench()
     await bench.queue.publish_many(list(range(100)))
@@ -139,9 +148,13 @@ async def test_wait_ends_in_peace_with_a_stop() -> None:
 @pytest.mark.parametrize("part", ["worker 0", "worker 2", "fetch", "settle", "timeouts"])
 async def test_wait_raises_when_any_part_dies(part: str) -> None:
     """Never alive but idle: the supervisor must learn of it."""
-    bench = await make_bench(options=ConsumerOptions(concurrency=3, prefetch=5, handler_timeout=5))
+    gate = Gate()
+    bench = await make_bench(gate, options=ConsumerOptions(concurrency=3, prefetch=5, handler_timeout=5))
+    await bench.queue.publish_many([1, 2, 3])
     await bench.consumer.start()
     wait = await waiting(bench)
+    gate.open.set()
+    await bench.empty()
     (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"app:consumer {part}"]
     task.cancel()
     with pytest.raises(LifecycleError, match=f"a task of it was cancelled: app:consumer {part}"):

@@ -95,10 +95,8 @@ async def test_one_that_swallows_the_cancellation_and_finishes_is_acked_and_the_
 
 
 async def test_a_timeout_in_the_very_moment_of_the_end_hits_neither_this_nor_the_next() -> None:
-    workers: list[Worker] = []
-
     async def run(body: Any, context: Context) -> None:
-        (worker,) = workers
+        (worker,) = bench.run.pool.workers
         if body == 1:
             worker.interrupt("timeout")  # after the last await of the handler
             asyncio.get_running_loop().call_soon(worker.interrupt, "timeout")
@@ -109,7 +107,6 @@ async def test_a_timeout_in_the_very_moment_of_the_end_hits_neither_this_nor_the
     bench = await make_bench(run)
     await bench.queue.publish_many([1, 2])
     await bench.consumer.start()
-    workers += bench.run.pool.workers
     await bench.empty()
     assert bench.consumer.metrics.acked == 2
     await bench.consumer.stop(1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from tasuki.contracts.driver import Received
 from tasuki.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
+
+
+VARIABLE = ContextVar("VARIABLE", default="unset")
 
 
 class Item:
@@ -34,13 +38,13 @@ class Rig:
         self.most = 0
         self.gate = asyncio.Event()
         self.waits = True
+        self.variables: list[str] = []
         self.error: BaseException | None = None
         self.emptied = 0
         self.clock = FakeClock()
         self.computes = 0.0
         """Seconds for which the handler holds the loop."""
         self.pool = Pool("pool", concurrency, self.execute, self.on_empty, monotonic=self.clock.monotonic)
-        self.pool.start()
 
     def on_empty(self) -> None:
         self.emptied += 1
@@ -56,6 +60,7 @@ class Rig:
             self.clock.advance(self.computes)
             worker.ended = self.clock.monotonic()
             self.done.append(item.name)
+            self.variables.append(VARIABLE.get())
         finally:
             self.running -= 1
 
@@ -80,6 +85,36 @@ async def test_as_many_run_as_there_are_workers_and_no_more() -> None:
     assert rig.most == 3
     assert sorted(rig.done) == list("abcde")
     assert rig.pool.running == 0
+    assert await rig.pool.drain(1)
+
+
+async def test_workers_are_made_when_they_are_needed() -> None:
+    tasks = len(asyncio.all_tasks())
+    rig = Rig(1000)
+    await turns()
+    assert len(asyncio.all_tasks()) == tasks, "an idle pool has no task"
+    rig.offer("a", "b", "c")
+    await turns()
+    assert len(asyncio.all_tasks()) == tasks + 3
+    rig.gate.set()
+    await turns()
+    for name in "defg":
+        rig.offer(name)
+        await turns()
+    assert len(asyncio.all_tasks()) == tasks + 3, "idle workers come before new ones"
+    assert sorted(rig.done) == list("abcdefg")
+    assert await rig.pool.drain(1)
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_a_worker_inherits_no_variable_from_the_handler_whose_message_needs_it() -> None:
+    rig = Rig(2)
+    rig.waits = False
+    token = VARIABLE.set("of a handler")
+    rig.offer("a")
+    VARIABLE.reset(token)
+    await turns()
+    assert rig.variables == ["unset"]
     assert await rig.pool.drain(1)
 
 
@@ -144,6 +179,7 @@ async def test_workers_that_rest_are_few(monkeypatch: pytest.MonkeyPatch) -> Non
     while len(rig.done) < 100:
         await asyncio.sleep(0)
     assert len(woken) <= 110
+    assert len(rig.pool.workers) == 1, "no worker is made for handlers that never wait"
     assert await rig.pool.drain(1)
 
 
@@ -224,16 +260,16 @@ async def test_a_defect_hands_the_message_back_and_ends_the_worker() -> None:
 
 async def test_a_worker_that_was_cancelled_while_idle_is_passed_over() -> None:
     rig = Rig(2)
-    await turns(2)
+    rig.gate.set()
+    rig.offer("a")
+    await turns()
     first = rig.pool.workers[0].task
     assert first is not None
     first.cancel()
-    rig.offer("a")
+    rig.offer("b")
     await turns()
-    assert rig.running == 1
-    rig.gate.set()
+    assert rig.done == ["a", "b"]
     assert await rig.pool.drain(1)
-    assert rig.done == ["a"]
 
 
 async def test_interrupt_says_why_and_only_once_for_each_cause() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ from tests.unit.consumers.parts import Bench, make_bench
 from tests.unit.consumers.parts import Gate as OpenGate
 
 pytestmark = pytest.mark.anyio
+
+
+VARIABLE = ContextVar("VARIABLE", default="unset")
 
 
 class Item:
@@ -48,7 +53,6 @@ class Rig:
         made = SharedPool(
             share, name, concurrency, self.execute, lambda: None, suspects, monotonic=FakeClock().monotonic
         )
-        made.start()
         self.pools[name] = made
         return made
 
@@ -73,6 +77,16 @@ class Rig:
         for _ in range(count):
             self.running.pop(0).set_result(None)
             await self.quiet()
+
+
+@pytest.fixture(autouse=True)
+async def ended() -> AsyncIterator[None]:
+    """End the workers; each that ends may let a delivery start that waits."""
+    yield
+    while left := [task for task in asyncio.all_tasks() if " worker " in task.get_name()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
 
 
 async def test_all_pools_together_run_as_many_as_the_limit() -> None:
@@ -214,6 +228,61 @@ async def test_a_worker_that_goes_on_wakes_no_other(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(a, "_ramp_up", woken.append)
     await rig.end(2)
     assert (rig.started, woken) == (["a", "a", "a"], [])
+
+
+async def test_they_are_tasks_only_while_they_are_needed() -> None:
+    """Fifty pools that share fifty workers: at most so many at work, and so many more that wait."""
+    rig, before = Rig(50), len(asyncio.all_tasks())
+    pools = [rig.pool(str(number), concurrency=50) for number in range(50)]
+    await rig.quiet()
+    assert len(asyncio.all_tasks()) == before
+    for pool in pools:
+        await rig.offer(pool, 60)
+        assert len(asyncio.all_tasks()) - before <= 100
+        await rig.end(60)
+    assert len(rig.started) == 50 * 60
+    assert len(asyncio.all_tasks()) - before == rig.workers.made == 50, "above the limit, idle workers have ended"
+    for pool in pools:
+        assert await pool.drain(1)
+    assert (len(asyncio.all_tasks()), rig.workers.made) == (before, 0)
+
+
+async def test_a_pool_that_kept_no_worker_makes_another() -> None:
+    rig = Rig(1)
+    a, b = rig.pool("a"), rig.pool("b")
+    for pool in (a, b, b, a):
+        await rig.offer(pool, 1)
+        await rig.end()
+    assert rig.started == ["a", "b", "b", "a"]
+    assert (len(a.workers), len(b.workers)) == (1, 0)
+
+
+async def test_a_worker_inherits_no_variable_from_the_handler_that_made_room() -> None:
+    seen: list[str] = []
+
+    async def handle(body: Any, context: Context) -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set(f"of {body}")
+
+    one, two = await pair(SharedWorkers(1), handle, concurrency=1)
+    await one.queue.publish("one")
+    await two.queue.publish("two")
+    async with one, two:
+        await one.empty()
+        await two.empty()
+    assert seen == ["unset", "unset"]
+
+
+async def test_a_worker_that_ends_unneeded_ends_no_consumer() -> None:
+    one, two = await pair(SharedWorkers(1), concurrency=1)
+    async with one, two:
+        waits = [asyncio.create_task(bench.consumer.wait()) for bench in (one, two)]
+        for bench in (one, two):
+            await bench.queue.publish({})
+            await bench.empty()
+        assert not any(wait.done() for wait in waits)
+    await asyncio.wait(waits)
+    assert [wait.exception() for wait in waits] == [None, None]
 
 
 async def pair(workers: SharedWorkers, run: Any = None, **options: Any) -> tuple[Bench, Bench]:

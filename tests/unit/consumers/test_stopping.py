@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
+from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.consumers.parts import Bench, Gate, ScriptedHandler, leased, make_bench, now
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +114,25 @@ async def test_a_stop_that_is_cut_short_frees_everything() -> None:
     await asyncio.sleep(1)
     left = [task for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
     assert left == []
+
+
+def test_the_end_of_the_event_loop_starts_no_handler() -> None:
+    """It cancels all tasks; a worker made then would be left behind."""
+
+    async def main() -> list[Bench]:
+        share = Share(SharedWorkers(1))
+        benches = [await make_bench(Gate()) for _ in range(3)]
+        benches[0].consumer.share = benches[1].consumer.share = share
+        for bench in benches:
+            await bench.queue.publish_many([1, 2])
+            await bench.consumer.start()
+        await asyncio.sleep(1)
+        return benches
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        benches, loop = runner.run(main()), runner.get_loop()
+    assert [len(bench.handler.seen) for bench in benches] == [1, 0, 1]
+    assert not asyncio.all_tasks(loop)
 
 
 async def test_a_stop_during_the_start() -> None:

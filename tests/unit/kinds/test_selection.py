@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.errors import ConfigError
+from tasuki.errors import SelectionError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.worker import WorkerConfig
@@ -48,6 +48,11 @@ def test_named_queues(whole: Project) -> None:
     assert {"app:b", "app:d", "app:f"} < part.configs.keys()  # it can still publish to all queues
 
 
+def test_names_are_as_good_as_ids(whole: Project) -> None:
+    part = Selection(queues=("a", "app:a", "c"), excluded=("c",)).of(whole)
+    assert list(part.of(ConsumerConfig)) == ["app:on-a"]
+
+
 def test_all_but_some(whole: Project) -> None:
     part = Selection(excluded=("app:a",)).of(whole)
     assert list(part.of(ConsumerConfig)) == ["app:on-b", "app:on-c"]
@@ -77,17 +82,25 @@ def test_a_selection_twice_is_the_selection(whole: Project) -> None:
     ("selection", "problem"),
     [
         (Selection(queues=("app:unused",)), "queue 'app:unused' has no consumer to run; the project consumes: app:a, "),
+        (Selection(queues=("an",)), "queue 'an' is not defined; did you mean 'a'?"),
+        (Selection(excluded=("zzz",)), "queue 'zzz' is not defined; there are: app:a, app:b, app:c, app:unused"),
         (Selection(queues=("app:a",), excluded=("app:a",)), "no queue is left to consume; the project consumes: app:a"),
     ],
 )
 def test_nothing_to_consume_is_an_error(whole: Project, selection: Selection, problem: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(SelectionError) as caught:
         selection.of(whole)
     assert str(caught.value).startswith(problem)
 
 
+@pytest.mark.parametrize("concurrency", [0, -1, 1001])
+def test_a_number_of_workers_that_cannot_be(concurrency: int) -> None:
+    with pytest.raises(SelectionError, match=f"concurrency must be 1 to 1000, not {concurrency}"):
+        Selection(concurrency=concurrency)
+
+
 def test_a_project_without_consumers(project: Make) -> None:
     alone = project("  - {name: d, kind: queue.driver.memory}\n  - {name: a, kind: queue.queue, driver: d}\n")
-    with pytest.raises(ConfigError, match="'app:a' has no consumer to run; the project has no consumer"):
+    with pytest.raises(SelectionError, match="'app:a' has no consumer to run; the project has no consumer"):
         Selection(queues=("app:a",)).of(alone)
     assert Selection(concurrency=3).of(alone).of(WorkerConfig) == {}

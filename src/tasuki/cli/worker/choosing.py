@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasuki.cli.project import find_id
+from tasuki.cli.exits import USAGE, CommandError
+from tasuki.errors import SelectionError
 
 if TYPE_CHECKING:
+    from tasuki.app import App
     from tasuki.kinds.check.project import Project
-    from tasuki.kinds.selection import Selection
 
 
-def selection_of(
-    project: Project, queues: Sequence[str], excluded: Sequence[str], concurrency: int | None
-) -> Selection:
-    """The selection behind the options; each text is one or more names or ids of queues, with commas between.
+def choose(app: App, queues: Sequence[str], excluded: Sequence[str], concurrency: int | None) -> Project:
+    """Select by the options, and check the project; a text is one or more names or ids, with commas between.
 
     Raises:
-        CommandError: there is no such queue.
+        CommandError: the options do not fit the project: a wrong use of the command, not a wrong project.
+        ProjectError: the project is not good.
     """
-    from tasuki.kinds.entries.queue import QueueConfig
-    from tasuki.kinds.selection import Selection
+    if not (queues or excluded or concurrency):
+        return app.check()
+    try:
+        app.select(*_names("--queues", queues), excluded=_names("--except", excluded), concurrency=concurrency)
+        return app.check()
+    except SelectionError as error:
+        raise CommandError(str(error), code=USAGE) from error
 
-    known = project.of(QueueConfig)
 
-    def ids(option: str, texts: Sequence[str]) -> tuple[str, ...]:
-        names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-        if texts and not names:
-            raise click.UsageError(f"{option} names no queue; name one, or leave the option out")
-        return tuple(dict.fromkeys(find_id(name, known, "queue") for name in names))
-
-    return Selection(ids("--queues", queues), ids("--except", excluded), concurrency)
+def _names(option: str, texts: Sequence[str]) -> list[str]:
+    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    if texts and not names:
+        raise click.UsageError(f"{option} names no queue; name one, or leave the option out")
+    return names

@@ -1,7 +1,8 @@
 """Pool: the workers of a consumer, and the buffer that they take deliveries from.
 
-The workers live as long as the consumer: no task is made for a message. The buffer has one owner at a time, and a
-delivery goes from it to a worker without a suspension in between, so a cancellation cannot lose one.
+A worker is a task that is made when a delivery finds no idle one, and then handles many: no task is made for a message,
+and none for a worker that is not needed. The buffer has one owner at a time, and a delivery goes from it to a worker
+without a suspension in between, so a cancellation cannot lose one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import count
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.outcome import Cause
@@ -44,9 +47,11 @@ class Worker:
 
 
 class Pool:
-    """``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called when the buffer gets empty.
+    """Up to ``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called at the end of the buffer.
 
-    ``suspects`` decides when a suspect may start; None: suspects start like all messages.
+    ``suspects`` decides when a suspect may start; None: suspects start like all messages. ``limit``: the seconds that a
+    handler may take, unless ``execute`` sets others. ``on_end`` gets the task of a worker that has ended before the pool
+    was drained, or with it. While ``is_ending`` says so, no worker is made.
 
     Handlers that compute hold the event loop for 5 ms, or for as long as one of them computes if that is longer: when a
     turn is over, all workers rest until the loop has gone round.
@@ -61,14 +66,25 @@ class Pool:
         suspects: Suspects | None = None,
         *,
         monotonic: Callable[[], float],
+        limit: float | None = None,
+        on_end: Callable[[asyncio.Task[None]], None] | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.concurrency = concurrency
         self._name = name
         self._execute = execute
         self._on_empty = on_empty
         self._suspects = suspects
         if suspects is not None:
             suspects.on_turn = self._call
-        self.workers = [Worker() for _ in range(concurrency)]
+        self._limit = limit
+        self._on_end = on_end
+        self._is_ending = is_ending
+        self.workers: list[Worker] = []
+        """The workers that were needed so far, idle ones too."""
+        self._numbers = count()
+        self._context = copy_context()
+        """No variable of the handler whose message or whose end needs a worker is set for that worker."""
         self.buffer: deque[Delivery] = deque()
         self._ready = self.buffer
         """Where workers take deliveries from: the buffer itself, unless a delivery needs more than a free worker."""
@@ -80,12 +96,6 @@ class Pool:
         self._resting = False
         self._ramping = False
         self._stopped = False
-
-    def start(self) -> None:
-        """Make the workers."""
-        loop = asyncio.get_running_loop()
-        for number, worker in enumerate(self.workers):
-            worker.task = loop.create_task(self._work(worker), name=f"{self._name} worker {number}")
 
     @property
     def running(self) -> int:
@@ -101,10 +111,10 @@ class Pool:
     def has_free_worker(self) -> bool:
         """Whether a worker has nothing to do. The only one that keeps its place behind a suspect is not free."""
         is_blocked = self._blocked is not None and not self._blocked.done()
-        return not is_blocked and self.running < len(self.workers)
+        return not is_blocked and self.running < self.concurrency
 
     def offer(self, deliveries: list[Delivery]) -> None:
-        """Put deliveries into the buffer, in order, and wake workers."""
+        """Put deliveries into the buffer, in order, and wake or make workers."""
         self.buffer.extend(deliveries)
         if not self._ramping:
             self._ramp_up(1)
@@ -117,32 +127,50 @@ class Pool:
         return unstarted
 
     def _ramp_up(self, count: int) -> None:
-        """Wake one worker, then twice as many each turn of the loop for as long as the buffer does not empty.
+        """Start one worker, then twice as many each turn of the loop for as long as the buffer does not empty.
 
         A handler that never waits is best served by one worker, a slow one by all; which it is, time tells.
         """
         self._ramping = False
-        if self._resting:
+        if self._resting or self._stopped:
             return
         for _ in range(min(count, len(self._ready))):
-            if not self._idle:
+            if not self._start_worker():
                 return
-            idle = self._idle.popleft()
-            if not idle.done():
-                idle.set_result(None)
-        if self._ready and self._idle:
+        if self._ready and (self._idle or len(self.workers) < self.concurrency):
             self._ramping = True
             asyncio.get_running_loop().call_soon(self._ramp_up, count * 2)
 
+    def _start_worker(self) -> bool:
+        """Wake an idle worker, or make one; False: all are at work."""
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return True
+        if len(self.workers) >= self.concurrency or self._is_ending():
+            return False
+        worker = Worker(limit=self._limit)
+        self.workers.append(worker)
+        name = f"{self._name} worker {next(self._numbers)}"
+        loop = asyncio.get_running_loop()
+        worker.task = loop.create_task(self._work(worker), name=name, context=self._context.copy())
+        if self._on_end is not None:
+            worker.task.add_done_callback(self._on_end)
+        return True
+
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
+        self._begin_turn()
         while not self._stopped:
             if not self._ready or self._resting:
+                if self._is_surplus and not self._ready:
+                    self._forget(worker)
+                    return
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle
-                if (now := self._monotonic()) >= self._turn_end:
-                    self._turn_end = now + _TURN
+                self._begin_turn()
                 continue
             delivery = self._ready.popleft()
             if not self._ready:
@@ -165,6 +193,20 @@ class Pool:
                 self._resting = True
                 loop.call_soon(self._end_rest)
 
+    def _begin_turn(self) -> None:
+        if (now := self._monotonic()) >= self._turn_end:
+            self._turn_end = now + _TURN
+
+    @property
+    def _is_surplus(self) -> bool:
+        """Whether a worker with nothing to do ends; else it waits for the next delivery."""
+        return False
+
+    def _forget(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        if self._on_end is not None and worker.task is not None:
+            worker.task.remove_done_callback(self._on_end)
+
     def _end_rest(self) -> None:
         self._resting = False
         if not self._ramping:
@@ -179,7 +221,7 @@ class Pool:
 
     async def _keep_order(self) -> None:
         """With one worker, let the messages behind a parked suspect wait for it; several workers have no order."""
-        if len(self.workers) == 1:
+        if self.concurrency == 1:
             self._blocked = asyncio.get_running_loop().create_future()
             await self._blocked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ class SharedWorkers:
         self.concurrency = concurrency
         self.running = 0
         """Handlers that run now, or start in this turn of the event loop."""
+        self.made = 0
+        """Workers of all its pools, twice ``concurrency`` at most: above it, a worker with nothing to do ends."""
         self._waiting: list[tuple[int, float, int, SharedPool]] = []
         """A heap: the pool whose turn is next is first; an older one of equals before a newer one."""
         self._numbers = count()
@@ -82,8 +85,21 @@ class SharedPool(Pool):
         suspects: Suspects | None = None,
         *,
         monotonic: Callable[[], float],
+        limit: float | None = None,
+        on_end: Callable[[asyncio.Task[None]], None] | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(name, concurrency, self._execute_in_turn, on_empty, suspects, monotonic=monotonic)
+        super().__init__(
+            name,
+            concurrency,
+            self._execute_in_turn,
+            on_empty,
+            suspects,
+            monotonic=monotonic,
+            limit=limit,
+            on_end=on_end,
+            is_ending=is_ending,
+        )
         self.share = share
         self.turn = 0.0
         """Where it stands in the order of turns."""
@@ -93,14 +109,14 @@ class SharedPool(Pool):
         self._taken = 0
         """Its deliveries that are ready or run."""
         self._handle = execute
-        self._is_ending = False
+        self._goes_on = False
         """A handler has just ended: its worker takes the next delivery without being woken."""
 
     @property
     def can_start(self) -> bool:
         """Whether a delivery waits that one of its workers could take. Its only worker waits for a parked suspect."""
-        is_held_up = len(self.workers) == 1 and self._suspects is not None and bool(self._suspects.parked)
-        return bool(self.buffer) and self._taken < len(self.workers) and not is_held_up
+        is_held_up = self.concurrency == 1 and self._suspects is not None and bool(self._suspects.parked)
+        return bool(self.buffer) and self._taken < self.concurrency and not is_held_up
 
     @property
     def unstarted(self) -> int:
@@ -122,7 +138,7 @@ class SharedPool(Pool):
         """Hand the first waiting delivery to a worker: it is its turn."""
         self._taken += 1
         self._ready.append(self.buffer.popleft())
-        if not self._ramping and not self._is_ending:
+        if not self._ramping and not self._goes_on:
             self._ramp_up(1)
 
     def take_back(self) -> list[Delivery]:
@@ -138,13 +154,24 @@ class SharedPool(Pool):
         self._taken -= places
         self.share.workers.give_back(self, places)
 
+    @property
+    def _is_surplus(self) -> bool:
+        return self.share.workers.made > self.share.workers.concurrency
+
+    async def _work(self, worker: Worker) -> None:
+        self.share.workers.made += 1
+        try:
+            await super()._work(worker)
+        finally:
+            self.share.workers.made -= 1
+
     async def _execute_in_turn(self, delivery: Delivery, worker: Worker) -> None:
         try:
             await self._handle(delivery, worker)
         finally:
-            self._is_ending = True
+            self._goes_on = True
             self._give_back(1)
-            self._is_ending = False
+            self._goes_on = False
 
     async def _keep_order(self) -> None:
         self._give_back(1)

@@ -71,6 +71,7 @@ class NATSDriver(Driver):
         leases=True,
         exact_depth=False,
         peek=True,
+        keeps_errors=True,
         purge=True,
         counts_consumers=True,
         max_length=True,

@@ -22,7 +22,9 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
     return check
 
 
-Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))]
+MOST_CONCURRENCY = 1000
+
+Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", MOST_CONCURRENCY))]
 """Messages handled at the same time."""
 
 

@@ -91,6 +91,13 @@ class Suite:
         """Let requests reach the broker of this place, and no answer come back; at the end cut the connections."""
         raise SkipTest("not applicable: the suite cannot hold back the answers of this broker")
 
+    def cut_short(self, place: Path, answers: int) -> AbstractAsyncContextManager[Callable[[], bool]]:
+        """Cut the connections to the broker of this place once: in place of its answer after so many others.
+
+        Gives a function that says whether that has happened.
+        """
+        raise SkipTest("not applicable: the suite cannot cut the connections to this broker at an answer")
+
     async def kill(self, place: Path) -> None:
         """SIGKILL the broker of this place, and start it again with its data; drivers are open."""
         raise SkipTest("not applicable: the suite cannot kill this broker")

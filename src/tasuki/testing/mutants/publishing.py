@@ -105,7 +105,7 @@ class AForcedIdIsRemembered(Mutant):
 
 
 class EveryFailureIsCertain(Mutant):
-    noticed_by = ("test_14_what_was_not_answered_is_not_called_rejected",)
+    noticed_by = ("test_14_a_publish_that_is_cut_short_at_any_answer_is_not_called_rejected",)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
         try:

@@ -5,7 +5,7 @@ import pytest
 from tasuki.drivers.nats.durability import is_always, level
 from tasuki.drivers.nats.failures import denied, error_in, lost, refusal
 from tasuki.drivers.nats.receiving.settling import nak
-from tasuki.drivers.nats.records.side_records import Note, note_in
+from tasuki.drivers.nats.records.side_records import LastError, Note, note_in
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
@@ -87,8 +87,20 @@ def test_notes_are_read_from_subjects() -> None:
     assert note_in("tasuki.b.r.q.20.17.p.1500") == Note(17, 1.5, is_publishers=True)
     for subject in ("", "a.b", "tasuki.b.r.q.20.x.w.0", "tasuki.b.r.q.20.17.z.0", "tasuki.b.r.q.20.17.w.x"):
         assert note_in(subject) is None
+    for error in (b"soon YQ==", b"1.5 !", b"1.5 /w==", b"1.5"):
+        assert note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 %s r" % error) == noted
     for content in (b"many", b"1 2", b"1 2 x"):
         assert note_in("tasuki.b.r.q.20.17.w.0", content) is None
+
+
+def test_a_note_keeps_the_last_error_and_is_not_longer_without_one() -> None:
+    note = Note(17, 1.5, failures=2, delivered=5)
+    assert note.content("r") == b"5 2 0 r"
+    for text in ("ValueError: first line\nsecond", "ü\0 襷", "\ud800"):
+        failed = note._replace(last_error=LastError(text, 1700000000.25))
+        read = note_in("tasuki.b.r.q.20.17.w.1500", failed.content("$JS.ACK.x"))
+        assert read == note._replace(last_error=LastError(text.replace("\ud800", "?"), 1700000000.25))
+        assert failed.content("$JS.ACK.x").rpartition(b" ")[2] == b"$JS.ACK.x", "earlier versions read the receipt so"
 
 
 def test_a_nack_is_never_early() -> None:

@@ -16,7 +16,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.worker.choosing import selection_of
+from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 from tasuki.cli.worker.recycling import Recycling, recycling_options
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
@@ -77,10 +77,7 @@ def command(
     if lifeline is not None:
         drain_with_parent(lifeline)
     app = target.load()
-    project = app.check()
-    if queues or excluded or concurrency:
-        app.selection = selection_of(project, queues, excluded, concurrency)
-        project = app.selection.of(project)
+    project = choose(app, queues, excluded, concurrency)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     elif lifeline is None:

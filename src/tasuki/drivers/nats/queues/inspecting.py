@@ -15,6 +15,8 @@ from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.records.consumer_count import ConsumerCount
+from tasuki.drivers.nats.records.side_records import LastError, hidden_among
+from tasuki.drivers.toolkit.results import failed
 from tasuki.message import Message
 
 
@@ -62,12 +64,20 @@ class Inspector:
 
     async def peek(self, limit: int, after: int) -> list[Message]:
         """Ready messages in their order, then hidden ones by their time."""
-        hidden = await self._queue.records.hidden(self._connection, self._clock.time())
+        notes = await self._queue.records.notes(self._connection)
+        hidden = hidden_among(notes, self._clock.time())
         wanted = limit + after
         found = await self._ready(wanted, {note.sequence for note in hidden})
         if len(found) < wanted:
             found += await self._read([note.sequence for note in hidden[: wanted - len(found)]])
-        return [self._shown(stored) for stored in found[after:wanted]]
+        shown = found[after:wanted]
+        noted = [stored.sequence for stored in shown if stored.sequence in notes]
+        errors = await self._errors(noted) if noted else {}
+        return [self._shown(stored, errors.get(stored.sequence)) for stored in shown]
+
+    async def _errors(self, sequences: Sequence[int]) -> dict[int, LastError | None]:
+        notes = await self._queue.records.read(self._connection, sequences)
+        return {note.sequence: note.last_error for note in notes if note is not None}
 
     async def _oldest_age(
         self, lanes: Sequence[Lane], consumers: Sequence[Answer], hidden: set[int], now: str
@@ -128,9 +138,11 @@ class Inspector:
     def _consumer(self, lane: Lane) -> Request:
         return f"CONSUMER.INFO.{self._queue.stream}.{lane.name}", {}
 
-    def _shown(self, stored: Stored) -> Message:
+    def _shown(self, stored: Stored, error: LastError | None) -> Message:
         head, body = unpack(stored.data, f"{self._queue.stream}-{stored.sequence}")
-        return Message(head.id, body, head.headers)
+        if error is None:
+            return Message(head.id, body, head.headers)
+        return failed(head.id, body, head.headers, error.text, error.at)
 
 
 def _stored(answer: Answer) -> Stored | None:

@@ -117,6 +117,7 @@ class Admission:
                 since,
                 item.failures,
                 item.is_suspect,
+                item.last_error,
                 is_noted=is_noted,
             )
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tasuki.drivers.nats.records.side_records import Note
+from tasuki.drivers.nats.records.side_records import LastError, Note
 
 MARGIN = 0.05
 """Share of a lease in whose last part a return may come too late."""
@@ -28,6 +28,7 @@ class Held(msgspec.Struct, gc=False):
     failures: int = 0
     """How many deliveries of its message failed before this one."""
     is_suspect: bool = False
+    last_error: LastError | None = None
     is_started: bool = False
     """Whether its start is recorded."""
     is_noted: bool = False
@@ -39,17 +40,21 @@ class Held(msgspec.Struct, gc=False):
     is_done: bool = False
     """Whether its message is known to be gone, though not all that was settled with it."""
 
-    def failed(self, due: float) -> tuple[Note, str]:
+    def failed(self, due: float, error: LastError | None) -> tuple[Note, str]:
         """The note for a delivery that failed."""
-        return Note(self.sequence, due, self.failures + 1, self.delivered), self.receipt
+        last_error = error or self.last_error
+        return Note(self.sequence, due, self.failures + 1, self.delivered, last_error=last_error), self.receipt
 
     def released(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that goes back as it came."""
-        return Note(self.sequence, due, self.failures, self.delivered, self.is_suspect), self.receipt
+        note = Note(self.sequence, due, self.failures, self.delivered, self.is_suspect, last_error=self.last_error)
+        return note, self.receipt
 
     def started(self) -> tuple[Note, str]:
         """The note for a delivery whose handler begins: a failure, unless another note says how it ended."""
-        return Note(self.sequence, 0.0, self.failures + 1, self.delivered - 1, is_suspect=True), self.receipt
+        failures, delivered = self.failures + 1, self.delivered - 1
+        note = Note(self.sequence, 0.0, failures, delivered, is_suspect=True, last_error=self.last_error)
+        return note, self.receipt
 
     def left(self) -> tuple[Note, str]:
         """The note for a delivery that ends with the process."""

@@ -11,7 +11,7 @@ from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
-from tasuki.drivers.nats.records.side_records import Note, SideRecords
+from tasuki.drivers.nats.records.side_records import LastError, Note, SideRecords
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.system.tasks import Tasks
 
@@ -186,7 +186,9 @@ class Holding:
 
     def _note(self, held: Held, settlement: Nack | Release) -> tuple[Note, str]:
         due = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
-        return held.failed(due) if isinstance(settlement, Nack) else held.released(due)
+        if isinstance(settlement, Release):
+            return held.released(due)
+        return held.failed(due, LastError(settlement.error, self._clock.time()) if settlement.error else None)
 
 
 def _content(settlement: Settlement) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.receiving.pull_requests import Arrival
-from tasuki.drivers.nats.records.side_records import Note
+from tasuki.drivers.nats.records.side_records import LastError, Note
 
 
 class ParsedDelivery:
@@ -44,14 +44,21 @@ class ParsedDelivery:
         is_forgotten = note is not None and note.delivered >= self.arrival.parts.delivered
         return max(self.head.due, note.due) if note is not None and is_forgotten else self.head.due
 
+    @property
+    def last_error(self) -> LastError | None:
+        """Why it failed last."""
+        return None if self.note is None else self.note.last_error
+
     def returned(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that goes back unseen, and does not count."""
-        note = Note(self.arrival.parts.sequence, due, self.failures, self.delivered, self.is_suspect)
+        sequence, error = self.arrival.parts.sequence, self.last_error
+        note = Note(sequence, due, self.failures, self.delivered, self.is_suspect, last_error=error)
         return note, self.arrival.receipt
 
     def lapsed(self) -> tuple[Note, str]:
         """The note for a delivery that is handed over, and says that all before it are over."""
-        note = Note(self.arrival.parts.sequence, 0.0, self.failures, self.delivered - 1, is_suspect=True)
+        sequence, error = self.arrival.parts.sequence, self.last_error
+        note = Note(sequence, 0.0, self.failures, self.delivered - 1, is_suspect=True, last_error=error)
         return note, self.arrival.receipt
 
     def sign(self, content: bytes) -> tuple[str, str, bytes]:

@@ -3,7 +3,8 @@
 The server counts deliveries; the contract counts failures, and wants to know whether the last delivery ended without a
 settlement. So a worker writes a note whenever a delivery ends otherwise than by an ack, and when it records a start:
 ``<prefix>.b.r.<queue>.<epoch>.<sequence>.w.<due>``. Its content says how many deliveries had ended by then, how many
-of them failed, whether the message is a suspect, and the receipt. A message that was delivered more often than its note
+of them failed, whether the message is a suspect, after a failure with an error its time and the error, and the receipt.
+A message that was delivered more often than its note
 says lost its last delivery. Publishers note first delays in a subject of their own (``p`` in place of ``w``): a
 publisher writes after the message is stored, so it must not replace the note of a worker that was faster.
 
@@ -13,7 +14,8 @@ message is acked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import base64
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -24,6 +26,13 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.errors import DriverError
 
 PAGE = 1000
+
+
+class LastError(NamedTuple):
+    """Why a message failed last, and when (Unix seconds)."""
+
+    text: str
+    at: float
 
 
 class Note(NamedTuple):
@@ -38,14 +47,33 @@ class Note(NamedTuple):
     is_suspect: bool = False
     is_publishers: bool = False
     """The publisher wrote it: a first delay, for ``depth``, ``peek`` and ``purge`` alone."""
+    last_error: LastError | None = None
+
+    def content(self, receipt: str) -> bytes:
+        """The content of its message; ``note_in`` is the reverse."""
+        error = "" if self.last_error is None else f"{self.last_error.at!r} {_coded(self.last_error.text)} "
+        return f"{self.delivered} {self.failures} {self.is_suspect:d} {error}{receipt}".encode()
+
+
+def _coded(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8", "replace")).decode()
+
+
+def _error_in(fields: Sequence[bytes]) -> LastError | None:
+    try:
+        return LastError(base64.b64decode(fields[1], validate=True).decode(), float(fields[0]))
+    except (ValueError, IndexError):
+        return None  # there is none, or another program wrote it; the counts matter more
 
 
 def note_in(subject: str, content: bytes = b"") -> Note | None:
     """The note of a subject of the records and its content; None if it is not one of these."""
     try:
         sequence, kind, due = subject.rsplit(".", 3)[1:]
-        delivered, failures, suspect = map(int, content.split(b" ", 3)[:3] if content else (0, 0, 0))
-        return Note(int(sequence), int(due) / 1000, failures, delivered, bool(suspect), _KINDS[kind])
+        fields = content.split(b" ") if content else [b"0"] * 3
+        delivered, failures, suspect = map(int, fields[:3])
+        last_error = _error_in(fields[3:-1])
+        return Note(int(sequence), int(due) / 1000, failures, delivered, bool(suspect), _KINDS[kind], last_error)
     except (ValueError, KeyError):
         return None
 
@@ -70,7 +98,7 @@ class SideRecords:
         requests = [
             (
                 self._subject(note.sequence, "p" if note.is_publishers else "w", int(note.due * 1000 + 0.999)),
-                f"{note.delivered} {note.failures} {note.is_suspect:d} {receipt}".encode(),
+                note.content(receipt),
             )
             for note, receipt in notes
         ]
@@ -98,8 +126,7 @@ class SideRecords:
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""
-        notes = await self.notes(connection)
-        return sorted((note for note in notes.values() if note.due > now), key=lambda note: note.due)
+        return hidden_among(await self.notes(connection), now)
 
     async def notes(self, connection: Connection) -> dict[int, Note]:
         """All messages that have a note, each with the last ``due`` that it had; no more is read of the notes."""
@@ -137,6 +164,11 @@ class SideRecords:
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:
         return self._names.returned(self._queue, self._epoch, sequence, *rest)
+
+
+def hidden_among(notes: Mapping[int, Note], now: float) -> list[Note]:
+    """The messages that are hidden at the time ``now``, the next one to come first."""
+    return sorted((note for note in notes.values() if note.due > now), key=lambda note: note.due)
 
 
 def _age(note: Note) -> tuple[float, bool]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 from tasuki.drivers.postgres.problems import NO_RIGHT, sql_state
+from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
@@ -91,8 +93,8 @@ async def check(connection: Any, schema: str, driver: str = "") -> bool:
 async def migrate(connection: Any, schema: str, driver: str = "") -> None:
     """Bring the schema up to date, and make its missing parts again.
 
-    Raises what the client raises, DriverError for a schema that only newer versions can work with, or make whole, and
-    AccessDeniedError if the role may not change it.
+    Raises what the client raises, DriverError for a schema that only newer versions can work with, or make whole,
+    AccessDeniedError if the role may not change it, and BrokerUnavailableError if its tables do not come free.
     """
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
@@ -105,7 +107,7 @@ async def migrate(connection: Any, schema: str, driver: str = "") -> None:
             newer = f"schema {schema!r} is of a newer Tasuki (layout {layout.version})"
             raise DriverError(f"{newer} and {lack}: start a process of it", driver=driver)
         try:
-            await _make(connection, schema, missing)
+            await with_short_waits(connection, schema, partial(_make, connection, schema, missing), driver)
         except Exception as error:
             if sql_state(error) != NO_RIGHT:
                 raise

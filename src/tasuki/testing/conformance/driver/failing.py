@@ -15,6 +15,7 @@ from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 T = TypeVar("T")
+_MOST_ANSWERS = 50
 _GONE = (BrokerUnavailableError, BrokerTimeoutError)
 
 
@@ -56,6 +57,31 @@ class Failing(Suite):
         found = await rig.drain()
         assert {"before", "after"} <= set(found)
         assert error.outcome == "unknown" or "sent" not in found, f"{error!r} is {error.outcome}, and was stored"
+
+    @case()
+    async def test_14_a_publish_that_is_cut_short_at_any_answer_is_not_called_rejected(self, rig: Rig) -> None:
+        """A broker may ask back before it stores: the answer to the last of several requests is the one that counts."""
+        stored = set(await rig.publish(rig.message(id="before")))
+        rejected: set[str] = set()
+        for answers in range(_MOST_ANSWERS):
+            id = f"cut-{answers}"
+            async with rig.suite.cut_short(rig.place, answers) as is_cut:
+                try:
+                    await _publish(rig, rig.message(id=id))
+                except DriverError as problem:
+                    if problem.outcome == "rejected":
+                        rejected.add(id)
+                else:
+                    stored.add(id)
+                has_been_cut = is_cut()
+            await _until_back(lambda: _publish(rig, rig.message(id=f"after-{answers}")))  # noqa: B023
+            if not has_been_cut:
+                break
+        else:
+            raise AssertionError(f"a publish took more than {_MOST_ANSWERS} answers")
+        found = await rig.drain()
+        assert stored <= set(found)
+        assert not rejected & set(found), "called rejected, and stored"
 
     @case("durable")
     async def test_19_confirmed_messages_survive_a_kill_of_the_broker(self, rig: Rig) -> None:

@@ -41,7 +41,9 @@ class LastErrors(Suite):
 
     @case("keeps_errors")
     async def test_38_an_error_goes_with_its_message(self, rig: Rig) -> None:
-        for end in ("ack", "remove", "purge", "delete"):
+        able = rig.driver.capabilities
+        ends = {"ack": True, "remove": able.remove, "purge": able.purge, "delete": able.delete}
+        for end in (end for end, is_able in ends.items() if is_able):
             await rig.publish(rig.message(id="a"))
             await _nack(rig, a=end)
             if end == "ack":

@@ -76,7 +76,8 @@ async def _measure(broker: RabbitMQ, queues: int, kind: QueueType) -> tuple[floa
 
 def _are_consumed(session: object, queues: int) -> bool:
     found = list(session.subscriptions.values())  # type: ignore[attr-defined]
-    return len(found) == queues and all(each._consumers.are_shared and each._adjusting is None for each in found)
+    parts = [each._consuming for each in found]
+    return len(parts) == queues and all(part.consumers.are_shared and part.task is None for part in parts)
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -50,8 +50,8 @@ class Pool:
     """Up to ``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called at the end of the buffer.
 
     ``suspects`` decides when a suspect may start; None: suspects start like all messages. ``limit``: the seconds that a
-    handler may take, unless ``execute`` sets others. ``on_end`` gets the task of a worker that has ended before the pool
-    was drained, or with it. While ``is_ending`` says so, no worker is made.
+    handler may take, unless ``execute`` sets others. ``on_end`` gets the task of a worker that has ended before the
+    pool was drained, or with it. While ``is_ending`` says so, no worker is made.
 
     Handlers that compute hold the event loop for 5 ms, or for as long as one of them computes if that is longer: when a
     turn is over, all workers rest until the loop has gone round.

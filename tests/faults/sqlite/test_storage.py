@@ -17,6 +17,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, QueueFullError
+from tasuki.system.on_failure import OnFailure
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -24,8 +25,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 async def opened(path: Path, **options: Any) -> SQLiteDriver:
     driver = SQLiteDriver("test", parsed(SQLiteSettings, path=path, **options))
-    await driver.open()
-    await driver.declare(QueueSpec("q"))
+    async with OnFailure(driver.close):
+        await driver.open()
+        await driver.declare(QueueSpec("q"))  # makes a file that is missing
     return driver
 
 
@@ -123,17 +125,14 @@ async def test_a_disk_that_others_fill_while_messages_are_held(disk: Any) -> Non
 
 
 async def test_no_room_for_a_new_file(disk: Any) -> None:
-    place = disk("16k")
-    driver = SQLiteDriver("test", SQLiteSettings(path=place / "queue.db"))
     with pytest.raises(QueueFullError, match=r"queue\.db.*the disk is full"):
-        await driver.open()
-    await driver.close()
+        await opened(disk("16k") / "queue.db")
 
 
 async def test_a_read_only_disk(disk: Any) -> None:
     path = disk("1m", "ro") / "queue.db"
     with pytest.raises(AccessDeniedError, match=r"queue\.db.*may not write there; check the owner") as caught:
-        await SQLiteDriver("test", SQLiteSettings(path=path)).open()
+        await opened(path)
     assert not caught.value.retryable
 
 
@@ -142,7 +141,7 @@ async def test_a_read_only_folder(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(AccessDeniedError):
-        await SQLiteDriver("test", parsed(SQLiteSettings, path=folder / "queue.db")).open()
+        await opened(folder / "queue.db")
 
 
 async def test_a_missing_folder_is_made_and_files_are_private(tmp_path: Path) -> None:
@@ -159,7 +158,7 @@ async def test_a_missing_folder_is_made_and_files_are_private(tmp_path: Path) ->
 async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerUnavailableError, match="refuses"):
-        await SQLiteDriver("test", parsed(SQLiteSettings, path=tmp_path / "file" / "queue.db")).open()
+        await opened(tmp_path / "file" / "queue.db")
 
 
 async def test_not_a_database(tmp_path: Path) -> None:

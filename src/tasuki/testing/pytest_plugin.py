@@ -27,7 +27,7 @@ def tasuki_clock() -> FakeClock:
 
 @pytest.fixture
 def tasuki_target(pytestconfig: pytest.Config) -> App | Path | str:
-    """What ``tasuki_app`` is a twin of: ``app`` of ``[tool.tasuki]`` in ``pyproject.toml``; override it to name another.
+    """What ``tasuki_app`` is a twin of: ``app`` of ``[tool.tasuki]`` in ``pyproject.toml``; override it for another.
 
     An App, ``package.module:app``, or the folder of a YAML project.
     """

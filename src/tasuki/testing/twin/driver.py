@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Ack, Durability, Move, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
@@ -71,15 +72,15 @@ class TwinDriver(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """As the memory driver, once the broker is there; unless the worker dies before that."""
         await self._faults.until_back()
-        if batch and self._faults.kills(queue, self):
+        if self._dies(queue, batch):
             return [settlement.receipt for settlement in batch]
         held = self._held(queue).held
         for settlement in batch:
             if settlement.receipt in held:
                 self._journal.settled.append((self.name, queue, self._outcome(held[settlement.receipt], settlement)))
-        stale = await super().settle(queue, batch)
+        rest = await super().settle(queue, batch)
         self._journal.tell()
-        return stale
+        return rest
 
     def _outcome(self, slot: Slot, settlement: Settlement) -> Outcome:
         if isinstance(settlement, Ack):
@@ -89,9 +90,19 @@ class TwinDriver(MemoryDriver):
         return "snooze" if settlement.delay > 0 else "release"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
-        """As the memory driver, once the broker is there."""
+        """As ``settle``."""
         await self._faults.until_back()
+        if self._dies(queue, batch):
+            return [stale(move.receipt, driver=self.name, queue=queue) for move in batch]
         return await super().move(queue, batch)
+
+    def _dies(self, queue: str, batch: Sequence[Settlement | Move]) -> bool:
+        """Whether the worker dies before this: only where a handler has run, as without one nothing is done twice."""
+        held, started = self._held(queue).held, self._journal.started
+        ids = {held[each.receipt].id for each in batch if each.receipt in held}
+        is_dead = self._faults.kills(queue, self, is_handled=not started.isdisjoint(ids))
+        started -= ids
+        return is_dead
 
     @property
     def dead(self) -> set[str]:

@@ -54,10 +54,10 @@ class Faults:
             if not back.done():
                 back.set_result(None)
 
-    def kills(self, queue: str, driver: TwinDriver) -> bool:
+    def kills(self, queue: str, driver: TwinDriver, *, is_handled: bool) -> bool:
         """Whether the worker dies now, before the settlement of a message of that queue; then it has lost all."""
-        if self.is_killed:
-            return True
+        if self.is_killed or not is_handled:
+            return self.is_killed
         for which in ((driver, queue), None):
             if self.kills_left.get(which):
                 self.kills_left[which] -= 1

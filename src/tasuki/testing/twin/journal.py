@@ -29,6 +29,8 @@ class Journal(Observer):
         """Driver, name of the queue there, and outcome."""
         self.raised: dict[str, BaseException] = {}
         """What the handler of each message raised last."""
+        self.started: set[str] = set()
+        """Ids of the messages whose handlers have started, and whose deliveries are not settled."""
         self.failures: list[Failure] = []
         """The handlers' errors that the test has not read yet."""
         self.expected: list[BaseException] = []
@@ -44,6 +46,11 @@ class Journal(Observer):
         taken = [message for message, error in zip(messages, errors, strict=True) if error is None]
         self.published.setdefault(queue, []).extend(each for each in taken if DEAD_LETTER_REASON not in each.headers)
         self.tell()
+
+    def on_start(self, facts: Facts) -> None:
+        """See Observer."""
+        if facts.message is not None:
+            self.started.add(facts.message.id)
 
     def on_end(self, facts: Facts, seconds: float, error: BaseException | None) -> None:
         """See Observer."""

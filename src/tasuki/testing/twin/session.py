@@ -76,7 +76,6 @@ class Session:
         """End the loop for callers without one."""
         loop, self._loop = self._loop, None
         if loop is not None:
-            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
 

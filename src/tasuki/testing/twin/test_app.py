@@ -76,7 +76,7 @@ class TestApp(Faulty):
         return await self._session.work.drain(steps)
 
     async def advance(self, duration: Duration, *, steps: int = STEPS) -> Drained:
-        """Drain, and let time pass (``5m``, seconds, a ``timedelta``): messages are handled in the order of their times.
+        """Drain, and let time pass (``5m``, seconds, a ``timedelta``): messages are handled in order of time.
 
         Raises:
             NotSettled, LifecycleError, HandlerError: as ``drain``; ValueError: not a duration.
@@ -140,7 +140,10 @@ class TestApp(Faulty):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.leave()
+        try:
+            await self._session.leave()
+        finally:
+            self._session.close_loop()
         self._check_read(error)
 
     def __enter__(self) -> Self:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.request_reply.requests import Requests
@@ -17,8 +17,16 @@ from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.faults import Faults
 from tasuki.units import Duration
 
-if TYPE_CHECKING:
-    from tasuki.testing.twin.work import Work
+
+class Answering(Protocol):
+    """Lets consumers work while a request waits."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether they work already."""
+
+    async def answer(self, asking: Coroutine[Any, Any, Any], queue: str, timeout: float) -> Any:
+        """The result of a request."""
 
 
 class TwinAssembly(Assembly):
@@ -59,7 +67,7 @@ class TwinAssembly(Assembly):
 class TwinRequests(Requests):
     """Runs the consumers while a request waits for its reply; virtual time passes until then."""
 
-    def __init__(self, work: Work, faults: Faults) -> None:
+    def __init__(self, work: Answering, faults: Faults) -> None:
         super().__init__(faults.clock)
         self._work = work
 

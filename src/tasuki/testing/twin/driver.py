@@ -15,6 +15,7 @@ from tasuki.message import DEAD_LETTER_REASON, is_request
 from tasuki.testing.twin.journal import Outcome
 
 if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults import Faults
 
 
@@ -138,3 +139,9 @@ class TwinDriver(MemoryDriver):
         for queue in self.queues.values():
             if queue.waiters and any(queue.lanes.values()):
                 queue.waiters.wake(True)
+
+
+def twin_of(queue: Queue) -> TwinDriver:
+    """The driver of a twin's queue."""
+    assert isinstance(queue.driver, TwinDriver)
+    return queue.driver

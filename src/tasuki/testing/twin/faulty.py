@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.patch import Patch
 from tasuki.testing.twin.reading import Reading
 from tasuki.units import Duration, parse_duration
@@ -37,7 +38,7 @@ class Faulty(Reading):
         where = None
         if queue is not None:
             target = self._queue_of(queue)
-            where = self._driver_of(target), target.spec.name
+            where = twin_of(target), target.spec.name
         kills = self._session.faults.kills_left
         kills[where] = kills.get(where, 0) + times
 
@@ -51,7 +52,7 @@ class Faulty(Reading):
             again = [message for message in sent if message.id == id][:1]
             if again:
                 target = self._queue_of(queue)
-                self._driver_of(target).deliver_again(target.spec.name, again)
+                twin_of(target).deliver_again(target.spec.name, again)
                 return
         raise ValueError(f"no message {id!r} was published: take an id of t.messages(queue)")
 
@@ -64,7 +65,7 @@ class Faulty(Reading):
         target = self._queue_of(queue)
         if target.spec.ordering == "key":
             raise ValueError(f"queue {target.id!r} has ordering: key, which every driver keeps: it cannot be reordered")
-        self._driver_of(target).reorder(target.spec.name)
+        twin_of(target).reorder(target.spec.name)
 
     def broker_away(self, duration: Duration) -> None:
         """Let all brokers be away for so much virtual time: publishing raises BrokerUnavailableError until then.

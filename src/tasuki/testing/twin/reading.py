@@ -8,14 +8,13 @@ from tasuki.errors import CodecError, HandlerError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR, ORIGINAL_QUEUE, Message
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.testing.twin.explain import explain
+from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.records import DeadLetter, Failure, Sent, Waiting
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.drivers.memory.lanes import Slot
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.driver import TwinDriver
     from tasuki.testing.twin.journal import Outcome
     from tasuki.testing.twin.session import Session
 
@@ -83,7 +82,7 @@ class Reading:
 
     def idle(self) -> None:
         """Fail the test if messages are left in any queue but the dead-letter queues; says why each one waits."""
-        left = explain(self._session.work, but=frozenset(self._dead_letter_queues()))
+        left = self._session.work.explain(but=self._dead_letter_queues())
         if left:
             raise AssertionError(f"messages are left:\n{left}")
 
@@ -94,18 +93,15 @@ class Reading:
             published, outcomes = self.published(id), self.settled(id)
             if published or outcomes:
                 lines.append(f"{id}: published {published!r}; settled {', '.join(outcomes) or 'nothing'}")
-        if left := explain(self._session.work):
+        if left := self._session.work.explain():
             lines += ["waiting:", left]
         return "\n".join(lines) or "nothing was published"
 
     def _queue_of(self, queue: str | QueueHandle[Any]) -> Queue:
         return self._session.work.assembly.queue(self._session.app.full_id(queue))
 
-    def _driver_of(self, queue: Queue) -> TwinDriver:
-        return next(driver for driver in self._session.faults.drivers if driver is queue.driver)
-
     def _slots(self, queue: Queue) -> list[Slot]:
-        return list(self._driver_of(queue).queues[queue.spec.name].peek())
+        return list(twin_of(queue).queues[queue.spec.name].peek())
 
     def _waiting(self, queue: Queue, slot: Slot) -> Waiting[Any]:
         body, error = self._body(queue, slot), slot.failure[0] if slot.failure else ""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from tasuki.app import App
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.message import HeaderValue
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
 from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.handlers import find_function, run_handler
 from tasuki.testing.twin.journal import Journal
 from tasuki.testing.twin.work import Work
 
@@ -55,6 +57,18 @@ class Session:
         self.work.assembly = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
         app.assembly, app.owner = assembly, self
+
+    async def handle(
+        self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
+    ) -> Any:
+        """Call one handler with a body, and end its threads and processes unless a drain uses them."""
+        assembly = self.work.assembly
+        id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
+        try:
+            return await run_handler(assembly, id, body, headers, attempt)
+        finally:
+            if not self.work.is_running:
+                await assembly.stop_handlers()
 
     async def leave(self) -> None:
         """Give the app back as it was: closed, with its own drivers."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.testing.twin.session import refuse_loop
 from tasuki.testing.twin.work import STEPS
-from tasuki.units import Duration
+from tasuki.units import Duration, parse_duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tasuki.queues.result import Confirmed
     from tasuki.testing.twin.records import Drained
     from tasuki.testing.twin.session import Session
-    from tasuki.testing.twin.test_app import TestApp
 
 T = TypeVar("T")
 
@@ -27,19 +26,18 @@ T = TypeVar("T")
 class SyncTestApp:
     """The same methods, without ``await``; LifecycleError within an event loop."""
 
-    def __init__(self, twin: TestApp, session: Session) -> None:
-        self._twin = twin
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     def drain(self, *, steps: int = STEPS) -> Drained:
         """See :meth:`TestApp.drain`."""
         refuse_loop("t.sync.drain", "await t.drain()")
-        return self._session.run(self._twin.drain(steps=steps))
+        return self._session.run(self._session.work.drain(steps))
 
     def advance(self, duration: Duration, *, steps: int = STEPS) -> Drained:
         """See :meth:`TestApp.advance`."""
         refuse_loop("t.sync.advance", "await t.advance(…)")
-        return self._session.run(self._twin.advance(duration, steps=steps))
+        return self._session.run(self._session.work.advance(parse_duration(duration), steps))
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
@@ -69,4 +67,4 @@ class SyncTestApp:
     ) -> Any:
         """See :meth:`TestApp.run`."""
         refuse_loop("t.sync.run", "await t.run(…)")
-        return self._session.run(self._twin.run(handler, body, headers, attempt=attempt))
+        return self._session.run(self._session.handle(handler, body, headers, attempt))

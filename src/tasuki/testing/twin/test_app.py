@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tasuki.app import App
 from tasuki.testing.clock import EPOCH, FakeClock
 from tasuki.testing.twin.faulty import Faulty
-from tasuki.testing.twin.handlers import find_function, run_handler
 from tasuki.testing.twin.records import Drained
 from tasuki.testing.twin.session import Session, refuse_loop
 from tasuki.testing.twin.sync import SyncTestApp
@@ -62,7 +61,7 @@ class TestApp(Faulty):
         self.clock = FakeClock(EPOCH if now is None else now.timestamp())
         self.strict = strict
         self._session = Session(self.app, self.clock)
-        self.sync = SyncTestApp(self, self._session)
+        self.sync = SyncTestApp(self._session)
         """``drain``, ``advance``, ``publish``, ``request`` and ``run`` for a test without an event loop."""
 
     async def drain(self, *, steps: int = STEPS) -> Drained:
@@ -125,13 +124,7 @@ class TestApp(Faulty):
         Raises:
             HandlerNotFoundError: the app has no such handler.
         """
-        assembly = self._session.work.assembly
-        id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
-        try:
-            return await run_handler(assembly, id, body, headers, attempt)
-        finally:
-            if not self._session.work.is_running:
-                await assembly.stop_handlers()
+        return await self._session.handle(handler, body, headers, attempt)
 
     async def __aenter__(self) -> Self:
         await self._session.enter()

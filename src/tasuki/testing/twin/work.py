@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import LifecycleError, RequestTimeoutError
-from tasuki.testing.twin.explain import explain
+from tasuki.testing.twin.driver import twin_of
+from tasuki.testing.twin.explain import LINES, explain
 from tasuki.testing.twin.records import Drained
 from tasuki.units import format_duration
 
@@ -71,7 +72,7 @@ class Work:
             self._pass_until(until)
             await self._until_idle()
             if self._is_cut_off():
-                raise NotSettled(f"messages cannot be settled:\n{explain(self)}")
+                raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
         return self.journal.since(start)
 
     async def answer(self, asking: Coroutine[Any, Any, T], queue: str, timeout: float) -> T:
@@ -87,7 +88,7 @@ class Work:
                     if due is None or due > until:
                         raise RequestTimeoutError(
                             f"queue {queue!r}: no reply within {format_duration(timeout)} of virtual time; "
-                            f"{explain(self, limit=1) or 'its handler has ended without one'}"
+                            f"{self.explain(limit=1) or 'its handler has ended without one'}"
                         )
                     self._pass_until(due + _TICK)
                 return task.result()
@@ -151,9 +152,9 @@ class Work:
             if not self._is_busy() or self._is_cut_off():
                 return
             if self.journal.steps > self._last_step:
-                raise NotSettled(f"messages are left after {self._steps} deliveries:\n{explain(self)}")
+                raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
             if self._is_stuck():
-                raise NotSettled(f"messages cannot be settled:\n{explain(self)}")
+                raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
             await self._news()
 
     async def _news(self, *tasks: asyncio.Task[Any]) -> None:
@@ -186,11 +187,8 @@ class Work:
 
     def consumed(self) -> list[MemoryQueue]:
         """The queues of the consumers."""
-        found = []
-        for driver in self.faults.drivers:
-            names = {each.queue.spec.name for each in self.selected if each.queue.driver is driver}
-            found += [queue for name, queue in driver.queues.items() if name in names]
-        return found
+        queues = {consumer.queue.id: consumer.queue for consumer in self.selected}
+        return [twin_of(queue).queues[queue.spec.name] for queue in queues.values()]
 
     def next_due(self) -> float | None:
         """Monotonic time of the next thing that happens by itself; None: nothing will."""
@@ -198,6 +196,11 @@ class Work:
         if self.faults.is_away:
             times.append(self.faults.away_until)
         return min(times, default=None)
+
+    def explain(self, but: Collection[str] = (), limit: int = LINES) -> str:
+        """Why each message waits, one line each; ``but``: ids of queues to leave out."""
+        queues = [queue for id, queue in self.assembly.queues.items() if id not in but]
+        return explain(self.faults, queues, self.selected, limit)
 
     def _pass_until(self, time: float) -> None:
         self.clock.advance(max(time - self.clock.monotonic(), 0.0))
@@ -208,7 +211,7 @@ def _is_ready(queue: MemoryQueue) -> bool:
     return any(queue.lanes.values())
 
 
-async def _turns(is_over: Any) -> None:
+async def _turns(is_over: Callable[[], bool]) -> None:
     """Let tasks go on for a few turns of the loop: what follows from a change needs no more."""
     for _ in range(_TURNS):
         if is_over():

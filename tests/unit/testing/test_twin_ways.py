@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki import App
+from tasuki import App, Context, Handle, Observer, Reject
+from tasuki.contracts.context import Facts
 from tasuki.errors import LifecycleError, ProjectError
 from tasuki.testing import TestApp
 from tests.unit.testing import shop
@@ -145,3 +146,54 @@ def test_functions_in_a_process(tmp_path: Path) -> None:
     with TestApp(app) as t:
         assert t.sync.request(numbers, 21) == 42
         assert t.sync.request(numbers, 4) == 8
+
+
+def test_a_dead_letter_on_another_driver_and_shared_workers() -> None:
+    app = App("memory://")
+    other = app.entry("other", "queue.driver.sqlite")
+    dead = app.queue("dead", driver=other)
+    queues = [app.queue(name, dead_letter=dead.id) for name in ("a", "b")]
+    app.worker_pool("workers", queues, concurrency=2)
+    seen: list[str] = []
+
+    async def refuse(body: str) -> None:
+        seen.append(body)
+        raise Reject("no")
+
+    for queue in queues:
+        queue.consumer(refuse)
+    with TestApp(app) as t:
+        for _ in range(2):
+            t.sync.publish(queues[0], "x")
+            t.sync.publish(queues[1], "y")
+            run = t.sync.drain()
+            assert (run.done, run.failed, run.dead) == (0, 2, 2)
+        assert sorted(seen) == ["x", "x", "y", "y"]
+        assert t.settled(queues[0]) == ["dead_letter", "dead_letter"]
+        assert t.published(dead) == []
+        assert len(t.dead) == 4
+
+
+def test_middleware_and_observers_of_the_app_take_part() -> None:
+    app = App("memory://")
+    heard: list[str] = []
+
+    class Ear(Observer):
+        def on_start(self, facts: Facts) -> None:
+            heard.append(facts.queue)
+
+    @app.middleware
+    async def loud(body: str, context: Context, handle: Handle) -> object:
+        return await handle(body.upper(), context)
+
+    queue = app.queue("queue")
+
+    @queue.consumer(middleware=["loud"])
+    async def echo(body: str) -> str:
+        return body
+
+    app.observers.append(Ear())
+    with TestApp(app) as t:
+        assert t.sync.request(queue, "a") == "A"
+    assert heard == ["app:queue"]
+    assert len(app.observers) == 1

@@ -13,6 +13,7 @@ from tests.unit.queues.fake import FakeDriver, outgoing
 
 def test_it_refuses_another_loop_until_it_moves_there() -> None:
     driver = FakeDriver()
+
     async def make() -> Batcher:
         return Batcher(driver, "tasks")
 
@@ -29,6 +30,7 @@ def test_it_refuses_another_loop_until_it_moves_there() -> None:
 
 def test_it_does_not_move_while_it_publishes() -> None:
     driver = FakeDriver()
+
     async def publish() -> Batcher:
         batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
         task = asyncio.create_task(batcher.publish(outgoing("a"), 1))

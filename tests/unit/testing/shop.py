@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from tasuki import App, Context, Reject, Retry, Snooze
@@ -40,7 +41,7 @@ async def send(mail: Mail, context: Context) -> str:
     return f"sent to {mail.to} at attempt {context.attempt}"
 
 
-@jobs.consumer
+@jobs.consumer(handler_timeout="30s")
 async def work(job: str) -> str:
     calls.append(job)
     if job == "reject":
@@ -51,6 +52,8 @@ async def work(job: str) -> str:
         raise Retry(after="2h")
     if job == "break":
         raise ValueError("broken")
+    if job == "hang":
+        await asyncio.Event().wait()
     if job == "loop":
         await jobs.publish("loop")
     return job.upper()

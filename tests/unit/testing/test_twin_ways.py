@@ -13,6 +13,7 @@ from tasuki import App, Context, Handle, Observer, Reject
 from tasuki.contracts.context import Facts
 from tasuki.errors import LifecycleError, ProjectError
 from tasuki.testing import TestApp
+from tasuki.testing.clock import virtual_time
 from tests.unit.testing import shop
 from tests.unit.testing.shop import Mail, jobs, mails, threaded
 
@@ -197,3 +198,18 @@ def test_middleware_and_observers_of_the_app_take_part() -> None:
         assert t.sync.request(queue, "a") == "A"
     assert heard == ["app:queue"]
     assert len(app.observers) == 1
+
+
+def test_a_handler_that_hangs_is_interrupted_in_the_time_of_the_loop() -> None:
+    async def main() -> None:
+        async with TestApp(shop.app) as t:
+            await jobs.publish("hang")
+            await jobs.publish("free")
+            run = await t.drain()
+            assert (run.done, run.failed) == (1, 1)
+            assert t.waiting(jobs)[0].error == "the handler ran longer than handler_timeout (30s)"
+            assert (t.errors, t.clock.monotonic()) == ([], 0)
+            assert 30 <= asyncio.get_running_loop().time() < 31
+
+    with virtual_time() as runner:
+        runner.run(main())

@@ -51,6 +51,7 @@ class Journal(Observer):
         """See Observer."""
         if facts.message is not None:
             self.started.add(facts.message.id)
+            self.tell()
 
     def on_end(self, facts: Facts, seconds: float, error: BaseException | None) -> None:
         """See Observer."""

@@ -37,8 +37,8 @@ class TestApp(Faulty):
     waits for ``drain``, ``advance`` or ``request``, so nothing happens between two lines of a test.
 
     Time is virtual: delays, retries, times to live and leases follow the twin's clock, which only ``advance`` and
-    ``request`` move. What a handler itself waits for (``asyncio.sleep``, a socket, its ``handler_timeout``) takes real
-    time.
+    ``request`` move. What a handler itself waits for (``asyncio.sleep``, a socket) takes the time of the event loop;
+    ``handler_timeout`` counts in it.
     """
 
     __test__ = False  # for pytest: not a class of tests

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.errors import LifecycleError, RequestTimeoutError
 from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.explain import LINES, explain
+from tasuki.testing.twin.limits import Limits
 from tasuki.testing.twin.records import Drained
 from tasuki.units import format_duration
 
@@ -50,6 +51,7 @@ class Work:
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where a drain is under way now."""
         self._ends: list[asyncio.Task[None]] = []
+        self._limits = Limits()
         self._steps, self._last_step = STEPS, STEPS
 
     @property
@@ -159,8 +161,10 @@ class Work:
 
     async def _news(self, *tasks: asyncio.Task[Any]) -> None:
         """Wait for a change. Raises what ended a consumer."""
+        limit = self._limits.left(self.selected)
         with self.journal.news() as news:
-            await asyncio.wait([news, *self._ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([news, *self._ends, *tasks], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        self._limits.interrupt()
         for end in self._ends:
             if end.done():
                 end.result()

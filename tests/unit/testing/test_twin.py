@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasuki import App
-from tasuki.errors import HandlerNotFoundError, LifecycleError, QueueNotFoundError, RequestTimeoutError
+from tasuki.errors import HandlerError, HandlerNotFoundError, LifecycleError, QueueNotFoundError, RequestTimeoutError
 from tasuki.testing import NotSettled, TestApp
 from tests.unit.testing import shop
 from tests.unit.testing.shop import Mail, archive, jobs, mails
@@ -201,6 +201,12 @@ async def test_strict_raises_what_the_test_has_not_read() -> None:
         await _breaks(2)
     assert len(group.value.exceptions) == 2
     await _breaks(1, reads=True)
+
+
+async def test_a_requester_has_read_the_error_it_got() -> None:
+    async with TestApp(shop.app, strict=True):
+        with pytest.raises(HandlerError, match="broken"):
+            await jobs.request("break", timeout="1h")
 
 
 async def _breaks(times: int, *, reads: bool = False) -> None:

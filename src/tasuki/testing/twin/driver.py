@@ -59,7 +59,7 @@ class TwinDriver(MemoryDriver):
         """As the memory driver; notes dead letters and requests."""
         results = await super().publish(queue, batch)
         self._dead.update(message.id for message in batch if DEAD_LETTER_REASON in message.headers)
-        self._journal.requests += sum(map(is_request, batch))
+        self._journal.requests += [message.id for message in batch if is_request(message)]
         self._journal.tell()
         return results
 

@@ -37,8 +37,8 @@ class Journal(Observer):
         """Errors that the test itself has caused."""
         self.steps = 0
         """Deliveries so far."""
-        self.requests = 0
-        """Requests that were published so far."""
+        self.requests: list[str] = []
+        """Ids of the requests that were published so far."""
         self._waiting: list[asyncio.Future[None]] = []
 
     def on_publish(self, queue: str, messages: Sequence[Outgoing], errors: Sequence[DriverError | None]) -> None:

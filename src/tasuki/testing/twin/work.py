@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.errors import LifecycleError, RequestTimeoutError
+from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError
 from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.explain import LINES, explain
 from tasuki.testing.twin.limits import Limits
@@ -79,11 +79,11 @@ class Work:
 
     async def answer(self, asking: Coroutine[Any, Any, T], queue: str, timeout: float) -> T:
         """The result of a request, which the consumers handle meanwhile."""
-        until, requests = self.clock.monotonic() + timeout, self.journal.requests
+        until, start = self.clock.monotonic() + timeout, len(self.journal.requests)
         async with self._running(STEPS):
             task = asyncio.create_task(asking, name=f"request to {queue}")
             try:
-                while not task.done() and self.journal.requests == requests:
+                while not task.done() and len(self.journal.requests) == start:
                     await self._news(task)
                 while not await self._is_answered(task):
                     due = self.next_due()
@@ -94,6 +94,9 @@ class Work:
                         )
                     self._pass_until(due + _TICK)
                 return task.result()
+            except HandlerError:
+                self.journal.read_failures(self.journal.requests[start:])  # the requester has the error
+                raise
             finally:
                 task.cancel()
                 await asyncio.wait([task])

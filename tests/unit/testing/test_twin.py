@@ -87,6 +87,15 @@ async def test_dead_letters_say_why(t: TestApp) -> None:
     t.idle()
 
 
+async def test_a_dead_letter_goes_back_and_is_done(t: TestApp) -> None:
+    await mails.publish(Mail("ada"))
+    with t.patch(shop.smtp, "send", ConnectionError):
+        await t.advance("1h")
+    assert await shop.app.redrive("mails.dead") == 1
+    assert (t.dead, (await t.drain()).done) == ([], 1)
+    assert t.settled(mails) == ["nack", "nack", "dead_letter", "ack"]
+
+
 async def test_snoozes_and_delays_of_their_own(t: TestApp) -> None:
     await jobs.publish("snooze")
     await jobs.publish("retry")

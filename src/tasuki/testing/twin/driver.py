@@ -31,7 +31,7 @@ class TwinDriver(MemoryDriver):
         self._faults = faults
         self._journal = faults.journal
         self._dead: set[str] = set()
-        """Ids of the messages that were stored as dead letters."""
+        """Ids of dead letters whose originals are not acked yet."""
 
     @property
     def durability(self) -> Durability:
@@ -85,7 +85,7 @@ class TwinDriver(MemoryDriver):
 
     def _outcome(self, slot: Slot, settlement: Settlement) -> Outcome:
         if isinstance(settlement, Ack):
-            return "dead_letter" if slot.id in self._faults.dead_ids() else "ack"
+            return "dead_letter" if self._faults.was_given_up(slot.id) else "ack"
         if isinstance(settlement, Nack):
             return "nack"
         return "snooze" if settlement.delay > 0 else "release"
@@ -107,7 +107,7 @@ class TwinDriver(MemoryDriver):
 
     @property
     def dead(self) -> set[str]:
-        """Ids of the messages that this driver has stored as dead letters."""
+        """Ids of dead letters stored here whose originals are not acked yet."""
         return self._dead
 
     def lose_deliveries(self) -> None:

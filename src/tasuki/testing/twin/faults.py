@@ -21,7 +21,7 @@ class FaultyDriver(Protocol):
 
     @property
     def dead(self) -> set[str]:
-        """Ids of stored dead letters."""
+        """Ids of stored dead letters whose originals are not acked yet."""
 
     def lose_deliveries(self) -> None:
         """Take back what the worker holds."""
@@ -89,6 +89,9 @@ class Faults:
                 return True
         return False
 
-    def dead_ids(self) -> set[str]:
-        """Ids of the messages that were stored as dead letters, on any driver."""
-        return set().union(*(driver.dead for driver in self.drivers))
+    def was_given_up(self, id: str) -> bool:
+        """Whether the ack of a message follows its dead letter, on any driver; once for each dead letter."""
+        holders = [driver for driver in self.drivers if id in driver.dead]
+        for driver in holders:
+            driver.dead.discard(id)
+        return bool(holders)

@@ -188,6 +188,21 @@ async def test_one_twin_at_a_time(t: TestApp) -> None:
         t.published("mals")
 
 
+async def test_a_twin_is_for_one_block() -> None:
+    t = TestApp(shop.app)
+    with pytest.raises(LifecycleError, match="has not begun: use it within 'async with"):
+        t.published(mails)
+    async with t:
+        await mails.publish(Mail("ada"))
+    assert t.published(mails) == [Mail("ada")]
+    with pytest.raises(LifecycleError, match="has ended"):
+        await t.drain()
+    with pytest.raises(LifecycleError, match="for one block"):
+        async with t:
+            pass
+    assert shop.app.owner is None
+
+
 async def test_an_open_app_is_refused() -> None:
     async with App("memory://") as app:
         with pytest.raises(LifecycleError, match="the app is open: close it"):

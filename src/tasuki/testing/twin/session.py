@@ -39,6 +39,8 @@ class Session:
     async def enter(self) -> None:
         """Build the app's objects on twins of its drivers. Raises LifecycleError, ProjectError."""
         app, clock = self.app, self.faults.clock
+        if self.work.entered is not None:
+            raise LifecycleError("a TestApp is for one block: make another one with TestApp(app)")
         if app.owner is not None:
             raise LifecycleError(
                 f"{app.owner.name} holds the app already: a test takes one TestApp at a time; leave the other one first"
@@ -54,7 +56,7 @@ class Session:
         assembly.take_charge()
         await assembly.open()
         consumers = project.of(ConsumerConfig)
-        self.work.assembly = assembly
+        self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
         app.assembly, app.owner = assembly, self
 
@@ -75,6 +77,7 @@ class Session:
         if self.app.owner is not self:
             return
         self.app.assembly = self.app.owner = None
+        self.work.is_over = True
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -29,6 +29,7 @@ _TURNS = 20
 _TICK = 1e-6
 """Seconds beyond a due time, so that rounding leaves none before it."""
 _STOP_TIMEOUT = 10.0
+_BLOCK = "use it within 'async with TestApp(app) as t', one block for each TestApp"
 
 
 class NotSettled(AssertionError):  # noqa: N818 - it fails a test as an assertion does
@@ -45,7 +46,10 @@ class Work:
         self.faults = faults
         self.clock = faults.clock
         self.journal = faults.journal
-        self.assembly: TwinAssembly
+        self.entered: TwinAssembly | None = None
+        """The app's objects, from when the test enters the block; also after it, to be read."""
+        self.is_over = False
+        """The test has left the block."""
         self.selected: list[Consumer] = []
         """The consumers that start by themselves."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -58,6 +62,13 @@ class Work:
     def is_running(self) -> bool:
         """Whether a drain is under way."""
         return self.loop is not None
+
+    @property
+    def assembly(self) -> TwinAssembly:
+        """The app's objects. Raises LifecycleError before the block."""
+        if self.entered is None:
+            raise LifecycleError(f"the TestApp has not begun: {_BLOCK}")
+        return self.entered
 
     async def drain(self, steps: int = STEPS) -> Drained:
         """Handle everything that is due now."""
@@ -112,6 +123,8 @@ class Work:
 
     @asynccontextmanager
     async def _running(self, steps: int) -> AsyncIterator[None]:
+        if self.is_over:
+            raise LifecycleError(f"the TestApp has ended: {_BLOCK}")
         if self.is_running:
             raise LifecycleError(
                 "a drain of this TestApp is under way already: await it first; handlers cannot drain their own twin"

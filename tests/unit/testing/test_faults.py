@@ -48,6 +48,16 @@ async def test_a_message_that_kills_every_worker_is_given_up(t: TestApp) -> None
 
 
 @pytest.mark.anyio
+async def test_a_worker_killed_before_its_dead_letter_is_stored(t: TestApp) -> None:
+    t.kill_worker(jobs)
+    await jobs.publish("reject")
+    await t.drain()
+    assert (t.dead, shop.calls) == ([], ["reject"])
+    await t.advance("30s")
+    assert ([letter.reason for letter in t.dead], shop.calls) == (["rejected"], ["reject", "reject"])
+
+
+@pytest.mark.anyio
 async def test_a_message_comes_twice(t: TestApp) -> None:
     one = await mails.publish(Mail("ada"))
     t.duplicate(one.id)

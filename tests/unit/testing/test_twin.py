@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasuki import App
+from tasuki.contracts.driver import Outgoing
 from tasuki.errors import HandlerError, HandlerNotFoundError, LifecycleError, QueueNotFoundError, RequestTimeoutError
 from tasuki.testing import NotSettled, TestApp
 from tests.unit.testing import shop
@@ -240,3 +241,45 @@ async def _breaks(times: int, *, reads: bool = False) -> None:
         await t.drain()
         if reads:
             assert [str(failure.error) for failure in t.errors] == ["broken"]
+
+
+async def test_what_waits_behind_its_key(t: TestApp) -> None:
+    await shop.ordered.publish("a", key="k", delay="1h")
+    await shop.ordered.publish("b", key="k")
+    with pytest.raises(AssertionError, match="it waits for earlier messages of key 'k'"):
+        t.idle()
+    assert (await t.drain()).done == 0
+    await t.advance("1h")
+    assert shop.calls == ["a", "b"]
+
+
+async def test_a_publish_in_a_transaction_is_stored_at_once(t: TestApp) -> None:
+    await archive.publish("a", connection=object())
+    assert len(t.waiting(archive)) == 1
+    assert (await archive.publish_many(["b"], connection=object()))[0].id
+
+
+async def test_bodies_that_do_not_fit_are_shown_as_they_are(t: TestApp) -> None:
+    foreign = [Outgoing("a", b'{"to": 1}', {}), Outgoing("b", b"{", {})]
+    await shop.app.live_queue(mails).forward(foreign)
+    assert [each.body for each in t.waiting("mails")] == [{"to": 1}, b"{"]
+    await t.drain()
+    assert {letter.reason: letter.body for letter in t.dead} == {"invalid": {"to": 1}, "undecodable": b"{"}
+
+
+async def test_a_handler_asks_another_one() -> None:
+    app = App("memory://")
+    halves, doubles = app.queue("halves", int), app.queue("doubles", int)
+
+    @doubles.consumer
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @halves.consumer
+    async def quarter(n: int) -> int:
+        result: int = await doubles.request(n)
+        return result // 4
+
+    async with TestApp(app) as t:
+        assert t.summary() == "nothing was published"
+        assert await halves.request(8) == 4

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 
 from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
 from tasuki.queues.result import Confirmed
+from tasuki.testing import Drained, TestApp
 
 
 @dataclass
@@ -120,6 +121,20 @@ def from_sync_code() -> None:
     app.sync.publish(mails, Mail("ada"), delay="5s")
     app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], timeout=5)
     assert_type(app.sync.request(mails, Mail("ada"), returns=int), int)
+
+
+async def in_a_test(t: TestApp) -> None:
+    assert_type(t.published(mails), list[Mail])
+    assert_type(t.messages(mails)[0].body, Mail)
+    assert_type(t.waiting(mails)[0].due_in, float)
+    assert_type((await t.drain()).done, int)
+    assert_type(await t.advance(timedelta(days=1)), Drained)
+    assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Confirmed)
+    assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)
+    await t.run(send, Mail("ada"), attempt=2)
+    with t.patch(app, "publish", ConnectionError, times=2) as patch:
+        assert_type(patch.calls, int)
 
 
 app.entry("store", "store.memory", max_size=100, cleanup_interval="5m")

@@ -12,6 +12,7 @@ from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
+from tasuki.app.owner import Owner
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
@@ -47,6 +48,8 @@ class App(Declaring):
     """Number of the second signal, which cancelled the handlers that still ran after the first one."""
     stop_requested: asyncio.Event | None = None
     """Ends ``run`` when it is set; None: it does not run."""
+    owner: Owner | None = None
+    """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
     _reads_only = False
@@ -173,6 +176,8 @@ class App(Declaring):
             ProjectError, SelectionError: as ``check``.
             LifecycleError: a driver cannot be opened, and a retry would not help.
         """
+        if self.owner is not None:
+            return
         loop = asyncio.get_running_loop()
         if self.loop is not None and self.loop is not loop:
             if not self.loop.is_closed():
@@ -222,7 +227,8 @@ class App(Declaring):
             ProjectError, LifecycleError: as ``open``; and a consumer whose handler does not load.
         """
         await self.open()
-        await self.supervisor.start()
+        if self.owner is None:
+            await self.supervisor.start()
 
     async def close(self, timeout: float | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
@@ -230,7 +236,7 @@ class App(Declaring):
         Raises:
             StopTimeoutError: some handlers did not end in time; their messages were released.
         """
-        if self.assembly is None:
+        if self.assembly is None or self.owner is not None:
             return
         try:
             await self.supervisor.stop(timeout)
@@ -297,6 +303,7 @@ class App(Declaring):
             ProjectError, LifecycleError: as ``start`` and ``close``, and within a block such as ``async with app``;
                 RestartLimitError: a required service gave up.
         """
+        self._refuse_owned("run")
         if self._is_in_block:
             raise LifecycleError(
                 "app.run() closes the app at its end, and so does 'async with app': call it outside of the block, "
@@ -318,7 +325,12 @@ class App(Declaring):
             ProjectError, TasukiError: nothing was changed; the old version goes on.
         """
         self._live()
+        self._refuse_owned("reload")
         from tasuki.app.lifecycle.reload import apply_changes
 
         async with self._changing:
             return await apply_changes(self, self._live(), self.check())
+
+    def _refuse_owned(self, verb: str) -> None:
+        if self.owner is not None:
+            raise LifecycleError(f"{self.owner.name} holds the app: app.{verb}() would use its real drivers")

@@ -152,7 +152,7 @@ class Assembly(ProjectHost):
     def _build(self, id: str) -> None:
         config = self.project.configs[id]
         if isinstance(kind := self.project.kinds[id], DriverKind):
-            self.drivers[id] = build_driver(self.project, id, self._clock)
+            self.drivers[id] = self._driver(id)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
             self.services[id].closing = [self.requests.close, self.reply_queues.close]
         elif isinstance(config, QueueConfig):
@@ -163,6 +163,9 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(self.project, id, self._threads(id), self._role(id))
         elif (resource := build_resource(config, id, self._clock)) is not None:
             self.resources[id] = resource
+
+    def _driver(self, id: str) -> Driver:
+        return build_driver(self.project, id, self._clock)
 
     def _queue(self, id: str, config: QueueConfig) -> Queue:
         codec = self.codecs.get(config.codec)

@@ -32,7 +32,11 @@ class Messaging:
 
     def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:
         """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        return self._live().queue_of_application(self._source.declared.id_of(id_of(queue)))
+        return self._live().queue_of_application(self.full_id(queue))
+
+    def full_id(self, queue: str | QueueHandle[Any]) -> str:
+        """The id of a queue or function that is given by id, name or handle."""
+        return self._source.declared.id_of(id_of(queue))
 
     async def publish(
         self,
@@ -73,7 +77,7 @@ class Messaging:
         """
         live, target = self._live(), self.live_queue(queue)
         timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
-        replies = None if reply_to is None else live.queue_of_replies(self._source.declared.id_of(id_of(reply_to)))
+        replies = None if reply_to is None else live.queue_of_replies(self.full_id(reply_to))
         result: Named = await live.requests.ask(
             target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
         )
@@ -81,7 +85,7 @@ class Messaging:
 
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
-        return await self._live().call_from(None, self._source.declared.id_of(function), args)
+        return await self._live().call_from(None, self.full_id(function), args)
 
     async def redrive(
         self,

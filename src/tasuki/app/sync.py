@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
 
@@ -100,9 +101,9 @@ class SyncApp:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's loop, with the app open, and wait for its result."""
         home = self._open_for(work)
-        if isinstance(home, LoopThread):
-            return home.run(work)
-        return asyncio.run_coroutine_threadsafe(work, home).result()
+        if isinstance(home, asyncio.AbstractEventLoop):
+            return asyncio.run_coroutine_threadsafe(work, home).result()
+        return home.run(work)
 
     def close(self) -> None:
         """Close the app if ``sync`` has opened it, and end the thread. Idempotent; also done at exit."""
@@ -117,17 +118,19 @@ class SyncApp:
         finally:
             _end(thread)
 
-    def _open_for(self, work: Coroutine[Any, Any, Any]) -> LoopThread | asyncio.AbstractEventLoop:
+    def _open_for(self, work: Coroutine[Any, Any, Any]) -> Owner | LoopThread | asyncio.AbstractEventLoop:
         try:
             return self._open_loop()
         except BaseException:
             work.close()
             raise
 
-    def _open_loop(self) -> LoopThread | asyncio.AbstractEventLoop:
+    def _open_loop(self) -> Owner | LoopThread | asyncio.AbstractEventLoop:
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
             raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
+        if self._app.owner is not None:
+            return self._app.owner
         with self._lock:
             if self._thread is not None and self._thread.failure is not None:
                 _end(self._thread)

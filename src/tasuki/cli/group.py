@@ -34,6 +34,7 @@ SECTIONS = {
         "queues": "List the queues and how full they are.",
         "info": "Show the counts of one queue.",
         "peek": "Show waiting messages without taking them.",
+        "show": "Show one waiting message, or make a test of it.",
         "redrive": "Send dead letters back to where they came from.",
         "remove": "Remove single messages from a queue.",
         "purge": "Remove the waiting messages of a queue.",

@@ -73,6 +73,13 @@ class Batcher:
         self.on_batch: Callable[[Sequence[Outgoing], Results], None] | None = None
         """Called with each batch that the driver has answered for; None: not observed."""
 
+    def use_running_loop(self) -> None:
+        """Publish from the running event loop from now on. Raises LifecycleError while a publish is under way."""
+        loop = asyncio.get_running_loop()
+        if self._busy and loop is not self._loop:
+            raise LifecycleError(f"queue {self._queue!r}: a publish of another event loop is under way")
+        self._loop = loop
+
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
         """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s.
 

@@ -79,6 +79,10 @@ class Queue(Inspection):
         told = tell(observers, "on_publish")
         self._batcher.on_batch = self._on_batch = None if told is None else partial(told, self.id)
 
+    def use_running_loop(self) -> None:
+        """Belong to the running event loop from now on. Raises LifecycleError while a publish is under way."""
+        self._batcher.use_running_loop()
+
     def guarded_by(self, guard: Guard) -> Queue:
         """The same queue with permission checks: a forbidden call raises PolicyDeniedError."""
         queue = copy.copy(self)

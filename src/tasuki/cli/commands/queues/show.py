@@ -1,0 +1,80 @@
+"""``tasuki show``: one waiting message, whole, or as a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import preview, print_json, print_pairs, print_text
+from tasuki.cli.project import Target, is_shared
+from tasuki.cli.tools.message import as_dict, body_of, find
+from tasuki.cli.tools.test_case import as_test
+from tasuki.errors import QueueNotFoundError
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.message import Message
+
+
+@click.command("show")
+@click.argument("id")
+@click.option("--as-test", "is_test", is_flag=True, help="Print a pytest test that handles the message again.")
+@json_option
+@project_options()
+def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
+    """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter."""
+    app = target.load()
+    if is_test and as_json:
+        raise click.UsageError("--as-test prints Python: leave out --json")
+    queues, skipped = _queues(app)
+
+    async def look() -> None:
+        async with app.reading():
+            queue, message = await _find(app, queues, id)
+            if message is None:
+                hint = (
+                    f"; not searched, as their drivers show no messages to another process: {', '.join(skipped)}"
+                    if skipped
+                    else ""
+                )
+                raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
+            live = app.live_queue(queue)
+            shown = {"queue": queue, **as_dict(live, message)}
+            if is_test:
+                print_text(as_test(message, body_of(live, message), queue).rstrip("\n"))
+            elif as_json:
+                print_json(shown)
+            else:
+                body = shown.get("body", "base64:" + str(shown.get("body_base64")))
+                print_pairs({"queue": queue, "id": id, **message.headers, "body": preview(body)})
+
+    loop.run(look())
+
+
+def _queues(app: App) -> tuple[list[str], list[str]]:
+    """The queues that can be looked into, and those that cannot."""
+    from tasuki.kinds.capabilities import driver_class
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    project = app.check()
+    known: list[str] = []
+    skipped: list[str] = []
+    for id in project.of(QueueConfig):
+        kind = project.driver_of(id)
+        (known if is_shared(kind) and driver_class(kind).capabilities.peek else skipped).append(id)
+    return known, skipped
+
+
+async def _find(app: App, queues: list[str], id: str) -> tuple[str, Message | None]:
+    for queue in queues:
+        try:
+            message = await find(app.live_queue(queue), id)
+        except QueueNotFoundError:  # no worker has made it yet
+            continue
+        if message is not None:
+            return queue, message
+    return "", None

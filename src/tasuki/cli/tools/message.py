@@ -1,0 +1,52 @@
+"""Messages as commands show them: finding one by its id, in pages, and its decoded body."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasuki.message import Message
+    from tasuki.queues.queue import Queue
+
+
+async def peek(queue: Queue, limit: int) -> list[Message]:
+    """The first waiting messages, in pages, because a driver gives at most ``max_batch`` at a time."""
+    found: list[Message] = []
+    page = queue.driver.capabilities.max_batch
+    while len(found) < limit:
+        more = await queue.peek(min(limit - len(found), page), len(found))
+        found += more
+        if not more:
+            break
+    return found
+
+
+async def find(queue: Queue, id: str) -> Message | None:
+    """The waiting message of an id; None: it is not in the queue, or a consumer holds it."""
+    page, seen = queue.driver.capabilities.max_batch, 0
+    while more := await queue.peek(page, seen):
+        for message in more:
+            if message.id == id:
+                return message
+        seen += len(more)
+    return None
+
+
+def body_of(queue: Queue, message: Message) -> Any:
+    """The decoded body; bytes where it is bytes, or cannot be decoded."""
+    from tasuki.errors import CodecError, InvalidBodyError
+
+    try:
+        return queue.decode(message)
+    except (CodecError, InvalidBodyError):
+        return message.body
+
+
+def as_dict(queue: Queue, message: Message) -> dict[str, Any]:
+    """Id, headers and ``body``; where that is bytes ``body_base64`` stands in its place."""
+    shown: dict[str, Any] = {"id": message.id, "headers": message.headers}
+    body = body_of(queue, message)
+    if isinstance(body, bytes):
+        return {**shown, "body_base64": base64.b64encode(body).decode()}
+    return {**shown, "body": body}

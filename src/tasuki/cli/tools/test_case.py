@@ -1,0 +1,88 @@
+"""A message as the source of a test that handles it again."""
+
+from __future__ import annotations
+
+import re
+from pprint import pformat
+from typing import Any
+
+from tasuki.message import (
+    ATTEMPTS,
+    CONTENT_TYPE,
+    CORRELATION_ID,
+    DEAD_LETTER_REASON,
+    LAST_ERROR,
+    ORIGINAL_QUEUE,
+    PARTITION_KEY,
+    PRIORITY,
+    REPLY_TO,
+    TIMESTAMP,
+    TRACEPARENT,
+    Message,
+    is_reserved,
+)
+from tasuki.queues.messages.codec import BYTES
+
+_OF_ONE_PUBLISH = {
+    TIMESTAMP,
+    REPLY_TO,
+    CORRELATION_ID,
+    TRACEPARENT,
+    "tracestate",
+    CONTENT_TYPE,
+    PRIORITY,
+    PARTITION_KEY,
+}
+_WIDTH = 100
+_MOST = 300
+"""Characters of an error in the docstring."""
+
+
+def as_test(message: Message, body: Any, queue: str) -> str:
+    """A test for the fixture ``tasuki_app``: it publishes the message where it came from, and wants no dead letter."""
+    name = re.sub(r"\W+", "_", message.id).strip("_") or "message"
+    origin = str(message.headers.get(ORIGINAL_QUEUE, queue))
+    arguments = [repr(origin), _literal(body), *_options(message)]
+    call = ", ".join(arguments)
+    if len(call) > _WIDTH or "\n" in call:
+        call = (
+            "\n"
+            + "".join(f"        {argument.replace(chr(10), chr(10) + ' ' * 8)},\n" for argument in arguments)
+            + "    "
+        )
+    return (
+        "from tasuki.testing import TestApp\n\n\n"
+        f"def test_message_{name}(tasuki_app: TestApp) -> None:\n"
+        f'    """{_what_happened(message)}"""\n'
+        f"    tasuki_app.sync.publish({call})\n"
+        '    tasuki_app.sync.advance("1d")  # all its retries\n'
+        "    assert tasuki_app.dead == []\n"
+    )
+
+
+def _options(message: Message) -> list[str]:
+    headers = {
+        name: value for name, value in message.headers.items() if name not in _OF_ONE_PUBLISH and not is_reserved(name)
+    }
+    if message.headers.get(CONTENT_TYPE) == BYTES:
+        headers[CONTENT_TYPE] = BYTES
+    options = [f"headers={_literal(headers)}"] if headers else []
+    for header, option in ((PRIORITY, "priority"), (PARTITION_KEY, "key")):
+        if header in message.headers:
+            options.append(f"{option}={message.headers[header]!r}")
+    return options
+
+
+def _literal(value: Any) -> str:
+    return pformat(value, width=_WIDTH - 10, sort_dicts=False)
+
+
+def _what_happened(message: Message) -> str:
+    """One line that is safe in a docstring."""
+    headers = message.headers
+    if DEAD_LETTER_REASON not in headers:
+        return f"Message {message.id}."
+    error = " ".join(str(headers.get(LAST_ERROR, "")).split())[:_MOST]
+    attempts = f" after {headers[ATTEMPTS]} attempts" if ATTEMPTS in headers else ""
+    text = f"{headers[DEAD_LETTER_REASON]}{attempts}: {error}" if error else f"{headers[DEAD_LETTER_REASON]}{attempts}"
+    return text.encode("unicode_escape").decode().replace('"', "'") + "."

@@ -1,0 +1,1 @@
+"""TestApp: a twin of an app, on the memory driver, in virtual time."""

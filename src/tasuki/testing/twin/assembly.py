@@ -1,0 +1,89 @@
+"""TwinAssembly: the objects of an app's entries, with a TwinDriver in the place of each driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from tasuki.app.assembly import Assembly
+from tasuki.app.request_reply.requests import Requests
+from tasuki.contracts.driver import Driver
+from tasuki.message import HeaderValue
+from tasuki.queues.messages.message_builder import seconds
+from tasuki.queues.queue import Queue
+from tasuki.testing.twin.driver import TwinDriver
+from tasuki.testing.twin.faults import Faults
+from tasuki.units import Duration
+
+
+class Answering(Protocol):
+    """Lets consumers work while a request waits."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether they work already."""
+
+    async def answer(self, asking: Coroutine[Any, Any, Any], queue: str, timeout: float) -> Any:
+        """The result of a request."""
+
+
+class TwinAssembly(Assembly):
+    """Its queues may be used from one event loop after another, as a test and its web client do."""
+
+    def __init__(self, faults: Faults, **parts: Any) -> None:
+        self._faults = faults
+        super().__init__(**parts)
+
+    def _driver(self, id: str) -> Driver:
+        driver = TwinDriver(id, self._faults)
+        self._faults.drivers.append(driver)
+        return driver
+
+    def queue(self, id: str) -> Queue:
+        """See ProjectHost."""
+        queue = super().queue(id)
+        with suppress(RuntimeError):  # there is no loop: the caller only builds a coroutine
+            asyncio.get_running_loop()
+            queue.use_running_loop()
+        return queue
+
+    async def open(self) -> None:
+        """Open the drivers and declare their queues."""
+        for driver in self.drivers.values():
+            await driver.open()
+        for queue in self.queues.values():
+            await queue.driver.declare(queue.spec)
+
+    async def leave_loop(self) -> None:
+        """End what belongs to the running loop: reply queues and their receivers, and running handlers' processes."""
+        for id, driver in self.drivers.items():
+            for close in self.services[id].closing:
+                await close(driver)
+        await self.stop_handlers()
+
+
+class TwinRequests(Requests):
+    """Runs the consumers while a request waits for its reply; virtual time passes until then."""
+
+    def __init__(self, work: Answering, faults: Faults) -> None:
+        super().__init__(faults.clock)
+        self._work = work
+
+    async def ask(
+        self,
+        queue: Queue,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        *,
+        returns: Any = None,
+        reply_to: Queue | None,
+        timeout: Duration,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """See Requests."""
+        asking = super().ask(queue, body, headers, returns=returns, reply_to=reply_to, timeout=timeout, options=options)
+        if self._work.is_running:  # a handler asks, or the test beside a drain
+            return await asking
+        return await self._work.answer(asking, queue.id, seconds("timeout", timeout))

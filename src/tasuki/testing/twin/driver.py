@@ -1,0 +1,147 @@
+"""TwinDriver: the memory driver in virtual time, with faults, in the place of any driver of an app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasuki.contracts.driver import Ack, Durability, Move, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.moving import stale
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.message import DEAD_LETTER_REASON, is_request
+from tasuki.testing.twin.journal import Outcome
+
+if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
+    from tasuki.testing.twin.faults import Faults
+
+
+class TwinDriver(MemoryDriver):
+    """Differs from the memory driver by what its faults do.
+
+    While the broker is away, publishing and inspecting raise BrokerUnavailableError; receiving and settling wait until
+    it is back, as virtual time does not pass while a driver retries.
+    """
+
+    def __init__(self, name: str, faults: Faults) -> None:
+        super().__init__(name, clock=faults.clock)
+        self._faults = faults
+        self._journal = faults.journal
+        self._dead: set[str] = set()
+        """Ids of dead letters whose originals are not acked yet."""
+
+    @property
+    def durability(self) -> Durability:
+        """The highest, so that a twin refuses no queue that demands one; nothing of it is true."""
+        return "node"
+
+    @property
+    def queues(self) -> dict[str, MemoryQueue]:
+        """The queues by name, with delayed messages whose time has come among the receivable ones."""
+        for queue in self._queues.values():
+            queue.surface(self._clock.monotonic())
+        return self._queues
+
+    def _queue(self, name: str) -> MemoryQueue:
+        if self._faults.is_away:
+            problem = f"driver {self.name!r}: the broker is away, as the test says"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=name)
+        return super()._queue(name)
+
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Sequence[Any]:
+        """Publish at once: a twin has no transactions."""
+        return await self.publish(queue, batch)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """As the memory driver; notes dead letters and requests."""
+        results = await super().publish(queue, batch)
+        self._dead.update(message.id for message in batch if DEAD_LETTER_REASON in message.headers)
+        self._journal.requests += [message.id for message in batch if is_request(message)]
+        self._journal.tell()
+        return results
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """As the memory driver, once the broker is there."""
+        await self._faults.until_back()
+        taken = await super().receive(queue, limit, wait)
+        self._journal.steps += len(taken)
+        return taken
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """As the memory driver, once the broker is there; unless the worker dies before that."""
+        await self._faults.until_back()
+        if self._dies(queue, batch):
+            return [settlement.receipt for settlement in batch]
+        held = self._held(queue).held
+        for settlement in batch:
+            if settlement.receipt in held:
+                self._journal.settled.append((self.name, queue, self._outcome(held[settlement.receipt], settlement)))
+        rest = await super().settle(queue, batch)
+        self._journal.tell()
+        return rest
+
+    def _outcome(self, slot: Slot, settlement: Settlement) -> Outcome:
+        if isinstance(settlement, Ack):
+            return "dead_letter" if self._faults.was_given_up(slot.id) else "ack"
+        if isinstance(settlement, Nack):
+            return "nack"
+        return "snooze" if settlement.delay > 0 else "release"
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """As ``settle``."""
+        await self._faults.until_back()
+        if self._dies(queue, batch):
+            return [stale(move.receipt, driver=self.name, queue=queue) for move in batch]
+        return await super().move(queue, batch)
+
+    def _dies(self, queue: str, batch: Sequence[Settlement | Move]) -> bool:
+        """Whether the worker dies before this: only where a handler has run, as without one nothing is done twice."""
+        held, started = self._held(queue).held, self._journal.started
+        ids = {held[each.receipt].id for each in batch if each.receipt in held}
+        is_dead = self._faults.kills(queue, self, is_handled=not started.isdisjoint(ids))
+        started -= ids
+        return is_dead
+
+    @property
+    def dead(self) -> set[str]:
+        """Ids of dead letters stored here whose originals are not acked yet."""
+        return self._dead
+
+    def lose_deliveries(self) -> None:
+        """The worker has died: what it held comes back when the lease ends, as suspects."""
+        for queue in self._queues.values():
+            held, queue.held = queue.held, {}
+            for slot in held.values():
+                slot.started, slot.suspect = False, True
+                slot.due = self._clock.monotonic() + queue.spec.lease
+                queue.put_back(slot)
+
+    def deliver_again(self, queue: str, messages: Iterable[Outgoing]) -> None:
+        """Store copies, as a broker does that delivers twice."""
+        self._store(self._queues[queue], list(messages), self._clock.monotonic())
+
+    def reorder(self, queue: str) -> None:
+        """Turn the order of the receivable messages round."""
+        target = self.queues[queue]
+        for lane in target.lanes.values():
+            slots = list(lane)
+            lane.back.clear()
+            lane.fresh.clear()
+            for slot, number in zip(reversed(slots), [slot.number for slot in slots], strict=True):
+                slot.number = number
+                lane.put(slot)
+
+    def wake(self) -> None:
+        """Time has passed, or the broker is back: let receivers find due messages."""
+        for queue in self.queues.values():
+            if queue.waiters and any(queue.lanes.values()):
+                queue.waiters.wake(True)
+
+
+def twin_of(queue: Queue) -> TwinDriver:
+    """The driver of a twin's queue."""
+    assert isinstance(queue.driver, TwinDriver)
+    return queue.driver

@@ -1,0 +1,61 @@
+"""Explain: why each message of a twin waits, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.testing.twin.driver import twin_of
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.consumers.consumer import Consumer
+    from tasuki.drivers.memory.lanes import Slot
+    from tasuki.queues.queue import Queue
+    from tasuki.testing.twin.faults import Faults
+
+LINES = 10
+
+
+def explain(faults: Faults, queues: Iterable[Queue], consumers: Sequence[Consumer], limit: int = LINES) -> str:
+    """One line for each message of these queues, up to a limit; empty if there is none."""
+    lines = [
+        line for queue in queues for line in _lines(faults, queue, [each for each in consumers if each.queue is queue])
+    ]
+    more = [f"… and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "\n".join(lines[:limit] + more)
+
+
+def _lines(faults: Faults, queue: Queue, consumers: list[Consumer]) -> Iterator[str]:
+    stored = twin_of(queue).queues[queue.spec.name]
+    for slot in stored.held.values():
+        yield f"  {queue.id} {slot.id}: {_held(faults, slot, consumers)}"
+    waiting = list(stored.peek())
+    ready = {id(slot) for lane in stored.lanes.values() for slot in lane}
+    for slot in waiting:
+        yield f"  {queue.id} {slot.id}: {_waits(faults, slot, consumers, is_ready=id(slot) in ready)}{_after(slot)}"
+
+
+def _held(faults: Faults, slot: Slot, consumers: list[Consumer]) -> str:
+    for consumer in consumers:
+        if any(delivery.received.id == slot.id for delivery in consumer.deliveries()):
+            return f"{consumer.handler.id} is handling it, attempt {slot.failures + 1}"
+    if faults.is_away:
+        return "its handler has ended, and the broker is away, so it cannot be settled"
+    return "its handler has ended, and its dead-letter queue does not take it"
+
+
+def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], *, is_ready: bool) -> str:
+    if slot.due:
+        left = max(slot.due - faults.clock.monotonic(), 0.0)
+        return f"it is due in {format_duration(round(left, 3))}: advance the time"
+    if not consumers:
+        return "no consumer of this queue starts by itself"
+    if faults.is_away:
+        return f"the broker is away for {format_duration(round(faults.away_until - faults.clock.monotonic(), 3))}"
+    return "it is ready: drain" if is_ready else f"it waits for earlier messages of key {slot.key!r}"
+
+
+def _after(slot: Slot) -> str:
+    failures = f"; failed {slot.failures} times" if slot.failures else ""
+    return failures + (f", last: {slot.failure[0]}" if slot.failure else "")

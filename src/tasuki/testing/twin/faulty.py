@@ -1,0 +1,77 @@
+"""Faulty: what a test lets go wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasuki.testing.twin.driver import twin_of
+from tasuki.testing.twin.patch import Patch
+from tasuki.testing.twin.reading import Reading
+from tasuki.units import Duration, parse_duration
+
+if TYPE_CHECKING:
+    from tasuki.app.handle import QueueHandle
+
+
+class Faulty(Reading):
+    """Faults on demand; each is what brokers and machines do, at the moment where it hurts."""
+
+    def patch(
+        self, target: object, name: str, error: type[BaseException] | BaseException, *, times: int | None = None
+    ) -> Patch:
+        """Let ``target.name`` raise ``error`` within a block, the first ``times`` calls or all; then it works again.
+
+        ``with t.patch(smtp, "send", ConnectionError, times=2):``. Works for plain and async functions. These errors are
+        expected: ``strict`` does not raise them. The block's value counts ``calls``.
+
+        Raises:
+            AttributeError: there is no such attribute.
+        """
+        return Patch(target, name, error, times, self._session.journal.expected)
+
+    def kill_worker(self, queue: str | QueueHandle[Any] | None = None, *, times: int = 1) -> None:
+        """Let the worker die when the next handler (of this queue) has ended, before the broker takes its settlement.
+
+        The worker loses all that it held; another one takes its place. The lost messages come back when their lease has
+        ended (30 seconds, if the queue states no other): ``advance`` to then. A handler that is not idempotent shows.
+        """
+        where = None
+        if queue is not None:
+            target = self._queue_of(queue)
+            where = twin_of(target), target.spec.name
+        kills = self._session.faults.kills_left
+        kills[where] = kills.get(where, 0) + times
+
+    def duplicate(self, id: str) -> None:
+        """Deliver a message once more, wherever it is now, as brokers do at times.
+
+        Raises:
+            ValueError: the application has not published a message of this id.
+        """
+        for queue, sent in self._session.journal.published.items():
+            again = [message for message in sent if message.id == id][:1]
+            if again:
+                target = self._queue_of(queue)
+                twin_of(target).deliver_again(target.spec.name, again)
+                return
+        raise ValueError(f"no message {id!r} was published: take an id of t.messages(queue)")
+
+    def reorder(self, queue: str | QueueHandle[Any]) -> None:
+        """Turn the order of the receivable messages of a queue round: most brokers promise none.
+
+        Raises:
+            ValueError: the queue promises order per key.
+        """
+        target = self._queue_of(queue)
+        if target.spec.ordering == "key":
+            raise ValueError(f"queue {target.id!r} has ordering: key, which every driver keeps: it cannot be reordered")
+        twin_of(target).reorder(target.spec.name)
+
+    def broker_away(self, duration: Duration) -> None:
+        """Let all brokers be away for so much virtual time: publishing raises BrokerUnavailableError until then.
+
+        Raises:
+            ValueError: not a duration.
+        """
+        faults = self._session.faults
+        faults.away_until = faults.clock.monotonic() + parse_duration(duration)

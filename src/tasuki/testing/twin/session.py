@@ -1,0 +1,105 @@
+"""Session: an app in the hands of a twin: its drivers replaced for the time of a test, and everything put back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from tasuki.app import App
+from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.errors import LifecycleError
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.message import HeaderValue
+from tasuki.testing.clock import FakeClock
+from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
+from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.handlers import find_function, run_handler
+from tasuki.testing.twin.journal import Journal
+from tasuki.testing.twin.work import Work
+
+T = TypeVar("T")
+
+
+class Session:
+    """The owner of the app from ``enter`` to ``leave``; see :class:`tasuki.app.owner.Owner`."""
+
+    name = "a TestApp"
+
+    def __init__(self, app: App, clock: FakeClock) -> None:
+        self.app = app
+        self.journal = Journal()
+        self.faults = Faults(clock, self.journal)
+        self.work = Work(self.faults)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """For callers without a loop; made when the first one comes."""
+        self._lock = threading.Lock()
+
+    async def enter(self) -> None:
+        """Build the app's objects on twins of its drivers. Raises LifecycleError, ProjectError."""
+        app, clock = self.app, self.faults.clock
+        if self.work.entered is not None:
+            raise LifecycleError("a TestApp is for one block: make another one with TestApp(app)")
+        if app.owner is not None:
+            raise LifecycleError(
+                f"{app.owner.name} holds the app already: a test takes one TestApp at a time; leave the other one first"
+            )
+        if app.is_open:
+            raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
+        observers = [*app.observers, self.journal]
+        project = app.check()
+        assembly = TwinAssembly(self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers)
+        assembly.requests = TwinRequests(self.work, self.faults)
+        for service in assembly.services.values():
+            service.closing = [assembly.requests.close, assembly.reply_queues.close]
+        assembly.take_charge()
+        await assembly.open()
+        consumers = project.of(ConsumerConfig)
+        self.work.entered = assembly
+        self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
+        app.assembly, app.owner = assembly, self
+
+    async def handle(
+        self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
+    ) -> Any:
+        """Call one handler with a body, and end its threads and processes unless a drain uses them."""
+        assembly = self.work.assembly
+        id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
+        try:
+            return await run_handler(assembly, id, body, headers, attempt)
+        finally:
+            if not self.work.is_running:
+                await assembly.stop_handlers()
+
+    async def leave(self) -> None:
+        """Give the app back as it was: closed, with its own drivers."""
+        if self.app.owner is not self:
+            return
+        self.app.assembly = self.app.owner = None
+        self.work.is_over = True
+        await self.work.assembly.stop_handlers()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """See Owner: in the loop of the drain that is under way, else in a loop for such callers."""
+        if self.work.loop is not None:
+            return asyncio.run_coroutine_threadsafe(work, self.work.loop).result()
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+            return self._loop.run_until_complete(work)
+
+    def close_loop(self) -> None:
+        """End the loop for callers without one."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
+
+
+def refuse_loop(what: str, instead: str) -> None:
+    """Raise LifecycleError where an event loop runs, as the call would block it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise LifecycleError(f"{what} would block the event loop: write {instead}")

@@ -1,0 +1,70 @@
+"""SyncTestApp: the awaitable half of a TestApp for tests without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.testing.twin.session import refuse_loop
+from tasuki.testing.twin.work import STEPS
+from tasuki.units import Duration, parse_duration
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.handle import QueueHandle
+    from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
+    from tasuki.message import HeaderValue
+    from tasuki.queues.result import Confirmed
+    from tasuki.testing.twin.records import Drained
+    from tasuki.testing.twin.session import Session
+
+T = TypeVar("T")
+
+
+class SyncTestApp:
+    """The same methods, without ``await``; LifecycleError within an event loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def drain(self, *, steps: int = STEPS) -> Drained:
+        """See :meth:`TestApp.drain`."""
+        refuse_loop("t.sync.drain", "await t.drain()")
+        return self._session.run(self._session.work.drain(steps))
+
+    def advance(self, duration: Duration, *, steps: int = STEPS) -> Drained:
+        """See :meth:`TestApp.advance`."""
+        refuse_loop("t.sync.advance", "await t.advance(…)")
+        return self._session.run(self._session.work.advance(parse_duration(duration), steps))
+
+    def publish(
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+    ) -> Confirmed:
+        """See :meth:`TestApp.publish`."""
+        return self._session.app.sync.publish(queue, body, headers, **options)
+
+    def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Headers = None,
+        *,
+        returns: type[Named] | UnionType | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Named:
+        """See :meth:`TestApp.request`."""
+        return self._session.app.sync.request(queue, body, headers, returns=returns, **options)
+
+    def run(
+        self,
+        handler: str | Callable[..., Any],
+        body: object,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        attempt: int = 1,
+    ) -> Any:
+        """See :meth:`TestApp.run`."""
+        refuse_loop("t.sync.run", "await t.run(…)")
+        return self._session.run(self._session.handle(handler, body, headers, attempt))

@@ -1,0 +1,171 @@
+"""TestApp: an app of yours in a test: on the memory driver, in virtual time, with faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType, UnionType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tasuki.app import App
+from tasuki.testing.clock import EPOCH, FakeClock
+from tasuki.testing.twin.faulty import Faulty
+from tasuki.testing.twin.records import Drained
+from tasuki.testing.twin.session import Session, refuse_loop
+from tasuki.testing.twin.sync import SyncTestApp
+from tasuki.testing.twin.target import load_target
+from tasuki.testing.twin.work import STEPS
+from tasuki.units import Duration, parse_duration
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.handle import QueueHandle
+    from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
+    from tasuki.message import HeaderValue
+    from tasuki.queues.result import Confirmed
+
+T = TypeVar("T")
+
+
+class TestApp(Faulty):
+    """A twin of an app for one test, within ``async with TestApp(app) as t:`` (``with`` in a test without a loop).
+
+    The code under test goes on using its own app, queue handles and ``app.sync``: within the block they reach the twin,
+    with the memory driver in the place of each driver; after it all is as before. Consumers run only while the test
+    waits for ``drain``, ``advance`` or ``request``, so nothing happens between two lines of a test.
+
+    Time is virtual: delays, retries, times to live and leases follow the twin's clock, which only ``advance`` and
+    ``request`` move. What a handler itself waits for (``asyncio.sleep``, a socket) takes the time of the event loop;
+    ``handler_timeout`` counts in it.
+    """
+
+    __test__ = False  # for pytest: not a class of tests
+
+    def __init__(self, app: App | Path | str, *, strict: bool = False, now: datetime | None = None) -> None:
+        """Prepare a twin; nothing happens yet.
+
+        Args:
+            app: the App, ``package.module:app``, or the folder or file of a YAML project.
+            strict: raise at the end, or collect in a group, the handlers' errors that the test has not read.
+            now: what the clock shows first, with a time zone; default a moment of November 2023.
+
+        Raises:
+            TasukiError: the target cannot be loaded.
+            ValueError: ``now`` has no time zone.
+        """
+        if now is not None and now.tzinfo is None:
+            raise ValueError("now needs a time zone: datetime(2026, 1, 31, 9, tzinfo=UTC)")
+        self.app = load_target(app)
+        self.clock = FakeClock(EPOCH if now is None else now.timestamp())
+        self.strict = strict
+        self._session = Session(self.app, self.clock)
+        self.sync = SyncTestApp(self._session)
+        """``drain``, ``advance``, ``publish``, ``request`` and ``run`` for a test without an event loop."""
+
+    async def drain(self, *, steps: int = STEPS) -> Drained:
+        """Handle everything that is due now, and all that follows from it; delayed messages stay.
+
+        Raises:
+            NotSettled: after so many deliveries there is still more to handle; the message says why each waits.
+            LifecycleError: a drain is under way already.
+            HandlerError: a handler cannot be loaded.
+        """
+        return await self._session.work.drain(steps)
+
+    async def advance(self, duration: Duration, *, steps: int = STEPS) -> Drained:
+        """Drain, and let time pass (``5m``, seconds, a ``timedelta``): messages are handled in order of time.
+
+        Raises:
+            NotSettled, LifecycleError, HandlerError: as ``drain``; ValueError: not a duration.
+        """
+        return await self._session.work.advance(parse_duration(duration), steps)
+
+    async def publish(
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+    ) -> Confirmed:
+        """See :meth:`tasuki.App.publish`; the same as a publish of the code under test."""
+        return await self.app.publish(queue, body, headers, **options)
+
+    async def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Headers = None,
+        *,
+        returns: type[Named] | UnionType | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Named:
+        """See :meth:`tasuki.App.request`; the consumers run meanwhile, and ``timeout`` is virtual time.
+
+        A request of the code under test does the same.
+        """
+        return await self.app.request(queue, body, headers, returns=returns, **options)
+
+    async def run(
+        self,
+        handler: str | Callable[..., Any],
+        body: object,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        attempt: int = 1,
+    ) -> Any:
+        """Call one handler with a body, as a delivery would, with injection; returns or raises what it does.
+
+        No queue takes part, and no middleware. What it publishes reaches the twin.
+
+        Args:
+            handler: the function, or the name or id of its entry.
+            body: encoded and decoded as its queue does.
+            headers: of its message.
+            attempt: what ``context.attempt`` says.
+
+        Raises:
+            HandlerNotFoundError: the app has no such handler.
+        """
+        return await self._session.handle(handler, body, headers, attempt)
+
+    async def __aenter__(self) -> Self:
+        await self._session.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._session.leave()
+        finally:
+            self._session.close_loop()
+        self._check_read(error)
+
+    def __enter__(self) -> Self:
+        refuse_loop("with TestApp(…)", "async with TestApp(…)")
+        try:
+            self._session.run(self._session.enter())
+        except BaseException:
+            self._session.close_loop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._session.run(self._session.leave())
+        finally:
+            self._session.close_loop()
+        self._check_read(error)
+
+    def _check_read(self, error: BaseException | None) -> None:
+        """Raise the handlers' errors that the test has not read, unless it fails anyway."""
+        unread = self.errors if self.strict and error is None else []
+        for failure in unread:
+            failure.error.add_note(
+                f"a handler raised this for message {failure.message} of {failure.queue}, and the test has not read "
+                "t.errors or t.dead"
+            )
+        if len(unread) == 1:
+            raise unread[0].error
+        if unread:
+            raise ExceptionGroup("errors of handlers that the test has not read", [each.error for each in unread])

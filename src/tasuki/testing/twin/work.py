@@ -1,0 +1,239 @@
+"""Work: lets the consumers of a twin handle due messages, one drain at a time, and moves virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError
+from tasuki.testing.twin.driver import twin_of
+from tasuki.testing.twin.explain import LINES, explain
+from tasuki.testing.twin.limits import Limits
+from tasuki.testing.twin.records import Drained
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.consumers.consumer import Consumer
+    from tasuki.drivers.memory.queue import MemoryQueue
+    from tasuki.testing.twin.assembly import TwinAssembly
+    from tasuki.testing.twin.faults import Faults
+
+T = TypeVar("T")
+
+STEPS = 1_000
+"""Most deliveries of one drain."""
+_TURNS = 20
+"""Turns of the loop in which a task goes on after the change that it waited for."""
+_TICK = 1e-6
+"""Seconds beyond a due time, so that rounding leaves none before it."""
+_STOP_TIMEOUT = 10.0
+_BLOCK = "use it within 'async with TestApp(app) as t', one block for each TestApp"
+
+
+class NotSettled(AssertionError):  # noqa: N818 - it fails a test as an assertion does
+    """Messages are left after as many steps as a drain may take, or cannot be settled at all."""
+
+
+class Work:
+    """Starts the consumers for a drain, and stops them at its end: between two calls of a test nothing runs.
+
+    So no task outlives a call, and each call may come from another event loop.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.clock = faults.clock
+        self.journal = faults.journal
+        self.entered: TwinAssembly | None = None
+        """The app's objects, from when the test enters the block; also after it, to be read."""
+        self.is_over = False
+        """The test has left the block."""
+        self.selected: list[Consumer] = []
+        """The consumers that start by themselves."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where a drain is under way now."""
+        self._ends: list[asyncio.Task[None]] = []
+        self._limits = Limits()
+        self._steps, self._last_step = STEPS, STEPS
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a drain is under way."""
+        return self.loop is not None
+
+    @property
+    def assembly(self) -> TwinAssembly:
+        """The app's objects. Raises LifecycleError before the block."""
+        if self.entered is None:
+            raise LifecycleError(f"the TestApp has not begun: {_BLOCK}")
+        return self.entered
+
+    async def drain(self, steps: int = STEPS) -> Drained:
+        """Handle everything that is due now."""
+        return await self.advance(0.0, steps)
+
+    async def advance(self, seconds: float, steps: int = STEPS) -> Drained:
+        """Drain, and let so much time pass, handling delayed messages in the order of their times."""
+        start, until = len(self.journal.settled), self.clock.monotonic() + seconds
+        async with self._running(steps):
+            await self._until_idle()
+            while (due := self.next_due()) is not None and due <= until:
+                self._pass_until(due + _TICK)
+                await self._until_idle()
+            self._pass_until(until)
+            await self._until_idle()
+            if self._is_cut_off():
+                raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
+        return self.journal.since(start)
+
+    async def answer(self, asking: Coroutine[Any, Any, T], queue: str, timeout: float) -> T:
+        """The result of a request, which the consumers handle meanwhile."""
+        until, start = self.clock.monotonic() + timeout, len(self.journal.requests)
+        async with self._running(STEPS):
+            task = asyncio.create_task(asking, name=f"request to {queue}")
+            try:
+                while not task.done() and len(self.journal.requests) == start:
+                    await self._news(task)
+                while not await self._is_answered(task):
+                    due = self.next_due()
+                    if due is None or due > until:
+                        raise RequestTimeoutError(
+                            f"queue {queue!r}: no reply within {format_duration(timeout)} of virtual time; "
+                            f"{self.explain(limit=1) or 'its handler has ended without one'}"
+                        )
+                    self._pass_until(due + _TICK)
+                return task.result()
+            except HandlerError:
+                self.journal.read_failures(self.journal.requests[start:])  # the requester has the error
+                raise
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _is_answered(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the reply is there when everything is handled."""
+        while not task.done():
+            await self._until_idle()
+            await _turns(lambda: task.done() or self._is_busy())
+            if not self._is_busy():
+                break
+        return task.done()
+
+    @asynccontextmanager
+    async def _running(self, steps: int) -> AsyncIterator[None]:
+        if self.is_over:
+            raise LifecycleError(f"the TestApp has ended: {_BLOCK}")
+        if self.is_running:
+            raise LifecycleError(
+                "a drain of this TestApp is under way already: await it first; handlers cannot drain their own twin"
+            )
+        self.loop = asyncio.get_running_loop()
+        self._steps, self._last_step = steps, self.journal.steps + steps
+        try:
+            await self._start()
+            yield
+        finally:
+            try:
+                if self._is_cut_off():
+                    self.faults.lose_connections()
+                await self._stop(_STOP_TIMEOUT)
+                await self.assembly.leave_loop()
+            finally:
+                self.loop = None
+
+    async def _start(self) -> None:
+        for queue in self.assembly.queues.values():
+            queue.use_running_loop()
+        for consumer in self.selected:
+            await consumer.start()
+            self._ends.append(asyncio.create_task(consumer.wait(), name=f"end of {consumer.id}"))
+        self.faults.is_killed = False
+
+    async def _stop(self, timeout: float) -> None:
+        try:
+            await asyncio.gather(*(consumer.stop(timeout) for consumer in self.selected))
+        finally:
+            ends, self._ends = self._ends, []
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _until_idle(self) -> None:
+        """Return when no message is due any more, and none is held."""
+        while True:
+            await _turns(lambda: self.faults.is_killed)
+            if self.faults.is_killed:  # its successor takes over
+                await self._stop(0.0)
+                await self._start()
+            if not self._is_busy() or self._is_cut_off():
+                return
+            if self.journal.steps > self._last_step:
+                raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
+            if self._is_stuck():
+                raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
+            await self._news()
+
+    async def _news(self, *tasks: asyncio.Task[Any]) -> None:
+        """Wait for a change. Raises what ended a consumer."""
+        limit = self._limits.left(self.selected)
+        with self.journal.news() as news:
+            await asyncio.wait([news, *self._ends, *tasks], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        self._limits.interrupt()
+        for end in self._ends:
+            if end.done():
+                end.result()
+
+    def _is_busy(self) -> bool:
+        if any(consumer.held for consumer in self.selected):
+            return True
+        consumed = self.consumed()
+        return any(
+            queue.held or (not self.faults.is_away and _is_ready(queue) and (queue in consumed or queue.waiters))
+            for driver in self.faults.drivers
+            for queue in driver.queues.values()
+        )
+
+    def _is_stuck(self) -> bool:
+        """Whether all that is held waits for room in a dead-letter queue."""
+        kept = sum(consumer.run.window.kept for consumer in self.selected if consumer.run is not None)
+        return kept > 0 and kept == sum(consumer.held for consumer in self.selected)
+
+    def _is_cut_off(self) -> bool:
+        """Whether handlers have ended whose broker is away, and none runs."""
+        held = any(consumer.held for consumer in self.selected)
+        return held and self.faults.is_away and not any(consumer.running for consumer in self.selected)
+
+    def consumed(self) -> list[MemoryQueue]:
+        """The queues of the consumers."""
+        queues = {consumer.queue.id: consumer.queue for consumer in self.selected}
+        return [twin_of(queue).queues[queue.spec.name] for queue in queues.values()]
+
+    def next_due(self) -> float | None:
+        """Monotonic time of the next thing that happens by itself; None: nothing will."""
+        times = [queue.delayed[0][0] for queue in self.consumed() if queue.delayed]
+        if self.faults.is_away:
+            times.append(self.faults.away_until)
+        return min(times, default=None)
+
+    def explain(self, but: Collection[str] = (), limit: int = LINES) -> str:
+        """Why each message waits, one line each; ``but``: ids of queues to leave out."""
+        queues = [queue for id, queue in self.assembly.queues.items() if id not in but]
+        return explain(self.faults, queues, self.selected, limit)
+
+    def _pass_until(self, time: float) -> None:
+        self.clock.advance(max(time - self.clock.monotonic(), 0.0))
+        self.faults.time_has_passed()
+
+
+def _is_ready(queue: MemoryQueue) -> bool:
+    return any(queue.lanes.values())
+
+
+async def _turns(is_over: Callable[[], bool]) -> None:
+    """Let tasks go on for a few turns of the loop: what follows from a change needs no more."""
+    for _ in range(_TURNS):
+        if is_over():
+            return
+        await asyncio.sleep(0)

@@ -1,0 +1,78 @@
+"""``tasuki show``: a message by its id, and a dead letter as a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.cli.tools.test_case import as_test
+from tasuki.message import HeaderValue, Message
+from tasuki.testing import TestApp
+from tests.support.cli_project import write_project
+from tests.unit.cli.conftest import CommandLine
+
+BROKEN = "def handle(body):\n    return 1 / body['n']\n"
+MENDED = "def handle(body):\n    return 1 / (body['n'] or 1)\n"
+
+
+def run_source(source: str, target: Path) -> TestApp:
+    """Run the one test in a source, with a twin of a project."""
+    names: dict[str, Any] = {}
+    exec(compile(source, "test_it.py", "exec"), names)
+    [test] = [value for name, value in names.items() if name.startswith("test_")]
+    with TestApp(target) as twin:
+        test(twin)
+    return twin
+
+
+def test_a_dead_letter_becomes_a_test(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, BROKEN)
+    tasuki.json("publish", "tasks", '{"n": 0, "text": "' + "long " * 30 + '"}', "--header", "tenant=a", "--id", "m-1")
+    assert tasuki("run", "--until-empty").returncode == 0
+
+    shown = tasuki.json("show", "m-1")
+    assert (shown["queue"], shown["body"]["n"]) == ("app:dead", 0)
+    assert "ZeroDivisionError" in tasuki("show", "m-1").stdout
+    source = tasuki("show", "m-1", "--as-test").stdout
+
+    assert "max_attempts after 3 attempts: ZeroDivisionError: division by zero." in source
+    assert max(map(len, source.splitlines())) <= 120
+    with pytest.raises(AssertionError):
+        run_source(source, project)
+    write_project(project, MENDED)
+    run_source(source, project)
+
+
+def test_a_message_that_is_not_there(tasuki: CommandLine) -> None:
+    tasuki.json("publish", "tasks", "1")
+    done = tasuki("show", "m-1")
+    assert done.returncode == 1
+    assert "no waiting message 'm-1' in app:tasks, app:dead" in done.stderr
+    assert tasuki("show", "m-1", "--json", "--as-test").returncode == 2
+
+
+def test_queues_that_cannot_be_looked_into_are_named(tasuki: CommandLine) -> None:
+    done = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.memory")
+    assert (
+        "in any queue; not searched, as their drivers show no messages to another process: app:tasks, app:dead"
+        in done.stderr
+    )
+
+
+def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:
+    headers: dict[str, HeaderValue] = {
+        "timestamp": 1, "reply_to": "app:replies", "correlation_id": "c", "content_type": "application/octet-stream",
+        "priority": 7, "partition_key": "k", "tenant": "a", "x_original_queue": "app:tasks", "attempts": 2,
+        "x_dead_letter_reason": "rejected", "x_last_error": 'a """ quote\nand a line \\ \x1b',
+    }  # fmt: skip
+    source = as_test(Message("m/1-é", b"\x00", headers), b"\x00", "app:dead")
+
+    names: dict[str, Any] = {}
+    exec(compile(source, "test_it.py", "exec"), names)
+    assert "test_message_m_1_é" in names
+    call = "".join(line.strip() for line in source.partition("publish(")[2].partition("advance")[0].splitlines())
+    given = "headers={'tenant': 'a', 'content_type': 'application/octet-stream'}"
+    assert call.startswith(rf"'app:tasks',b'\x00',{given},priority=7,key='k'")
+    assert as_test(Message("m", b"1", {}), 1, "app:tasks").count("publish('app:tasks', 1)") == 1

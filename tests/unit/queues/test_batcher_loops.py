@@ -1,0 +1,49 @@
+"""A batcher belongs to one event loop, until it is given to another one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tasuki.errors import LifecycleError
+from tasuki.queues.batcher import Batcher
+from tests.unit.queues.fake import FakeDriver, outgoing
+
+
+def test_it_refuses_another_loop_until_it_moves_there() -> None:
+    driver = FakeDriver()
+
+    async def make() -> Batcher:
+        return Batcher(driver, "tasks")
+
+    async def use() -> None:
+        with pytest.raises(LifecycleError, match="another event loop"):
+            await batcher.publish(outgoing("a"), 1)
+        batcher.use_running_loop()
+        await batcher.publish(outgoing("b"), 1)
+
+    batcher = asyncio.run(make())
+    asyncio.run(use())
+    assert driver.stored == ["b"]
+
+
+def test_it_does_not_move_while_it_publishes() -> None:
+    driver = FakeDriver()
+
+    async def publish() -> Batcher:
+        batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
+        task = asyncio.create_task(batcher.publish(outgoing("a"), 1))
+        await asyncio.sleep(0)
+        with pytest.raises(LifecycleError, match="a publish of another event loop is under way"):
+            await asyncio.to_thread(lambda: asyncio.run(move(batcher)))
+        batcher.use_running_loop()  # it is here already
+        driver.gate.set()
+        await task
+        return batcher
+
+    async def move(batcher: Batcher) -> None:
+        batcher.use_running_loop()
+
+    asyncio.run(publish())
+    assert driver.stored == ["a"]

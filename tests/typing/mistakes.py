@@ -75,7 +75,7 @@ async def send_tasks() -> None:
     await fetch.with_options(at="tomorrow").publish("u")  # mistake: a time that is a text
     fetch.call(2)  # mistake: an argument of another type in a call to be sent later
     number: str = await fetch.request("u")  # mistake: a result of another type
-    resize("p", width=3)  # mistake: calling the function itself without what is injected
+    resize("p", width=3)  # mistake: calling the function itself without the injected parameter
     print(number)
 
 

@@ -74,7 +74,7 @@ class Declaring(Guessed, Messaging):
         Args:
             type_: the class; subclasses are sent like it.
             to: a value as something that a body carries: a text, a number, a dict.
-            from_: the same back from that; it raises ValueError or TypeError for what is none.
+            from_: the same back from that; it raises ValueError or TypeError for any other data.
 
         Raises:
             TasukiError: bodies carry the type already, by themselves or by another converter.

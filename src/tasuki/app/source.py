@@ -73,7 +73,7 @@ def _id_of_handle(value: Any) -> Any:
 
 
 def import_target(target: str, kind: type) -> Any:
-    """The object behind ``package.module:name``; an error shows those of this ``kind``.
+    """The object behind ``package.module:name``; an error shows the module's objects of this ``kind``.
 
     Raises:
         TasukiError: there is no such module or no such name in it.

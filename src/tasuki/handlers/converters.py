@@ -10,7 +10,7 @@ import msgspec
 
 
 class Converter(NamedTuple):
-    """``to``: a value as plain data; ``from_``: plain data as a value, ValueError or TypeError for what is none."""
+    """``to``: a value as plain data; ``from_``: plain data as a value, ValueError or TypeError for any other data."""
 
     to: Callable[[Any], Any]
     from_: Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""Python functions as tasks, whose arguments are the body of a message, and what is called when one is given up."""
+"""Python functions as tasks, whose arguments are the body of a message, and as ``on_give_up``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a process ends in order: the limits, and what is counted."""
+"""When a process ends in order: the limits, and the messages that count."""
 
 from __future__ import annotations
 

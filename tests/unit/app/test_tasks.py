@@ -231,7 +231,7 @@ async def test_a_consumer_of_bodies_and_tasks_need_queues_of_their_own(make_app:
     def handle(body: int) -> None: ...
 
     (text,) = problems(app)
-    assert "it takes messages of queue 'app:jobs' too, whose tasks are those of 'app:jobs.workers'" in text
+    assert "it takes messages of queue 'app:jobs' too, whose tasks belong to 'app:jobs.workers'" in text
 
 
 def test_retries_say_what_the_entry_says() -> None:

@@ -1,4 +1,4 @@
-"""Python functions as tasks, and what is called when one is given up."""
+"""Python functions as tasks, and the function that is called when one is given up."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_what_is_never_given_up_needs_no_rule_about_it(problems: Problems, field
 
 def test_a_consumer_beside_tasks_must_have_the_same_ones(project: Make) -> None:
     project(OTHERS + consumer("funcs: {a: f}") + consumer("funcs: {a: f}, concurrency: 2", name="e"))
-    with pytest.raises(ProjectError, match=r"'app:q' too, whose tasks are those of 'app:c'; let one consumer"):
+    with pytest.raises(ProjectError, match=r"'app:q' too, whose tasks belong to 'app:c'; let one consumer"):
         project(OTHERS + consumer("funcs: {a: f}") + consumer("func: f", name="e"))
 
 

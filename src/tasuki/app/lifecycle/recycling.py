@@ -32,7 +32,7 @@ async def recycle(app: App, limits: Limits, memory: Callable[[], int] = resident
 
 
 class _Handled:
-    """Messages that the handlers of a process have handled, also those of consumers that a reload has replaced."""
+    """Messages that the handlers of a process have handled, also by consumers that a reload has replaced."""
 
     def __init__(self, app: App) -> None:
         self._app = app

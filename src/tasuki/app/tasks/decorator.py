@@ -59,7 +59,7 @@ class TaskDecorator:
             rules: ``name``: of the task, default the function's; messages carry it, so keep it when you rename the
                 function. ``retry``: a :class:`tasuki.Retries`. ``timeout``: longest time of one run. ``on_give_up``: a
                 function that is called before a message is dead-lettered: it takes what it names of the task's
-                parameters, ``error``, and what is injected.
+                parameters, ``error``, and injected parameters.
 
         Raises:
             InvalidEntryError: the queue has a task of this name already.

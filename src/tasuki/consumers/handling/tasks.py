@@ -34,7 +34,7 @@ class Task:
 class Tasks(Handler):
     """The handler of a consumer with tasks; each message is for the one that its header ``message_type`` names.
 
-    ``default`` handles the messages that name none; None: they are refused like those of an unknown task.
+    ``default`` handles the messages that name none; None: they are refused like messages of an unknown task.
     """
 
     def __init__(self, id: str, tasks: Mapping[str, Task], default: Handler | None = None) -> None:

@@ -55,7 +55,7 @@ def _of_others(consumers: Mapping[str, ConsumerConfig], id: str, consumer: Consu
     """Consumers of the same queue that would take messages which they cannot handle, and the double life of one."""
     for other_id, other in consumers.items():
         if other.queue == consumer.queue and other.funcs.keys() != consumer.funcs.keys():
-            problem = f"it takes messages of queue {other.queue!r} too, whose tasks are those of {id!r}"
+            problem = f"it takes messages of queue {other.queue!r} too, whose tasks belong to {id!r}"
             yield other_id, ("queue",), problem, "let one consumer have them all, or use another queue"
 
 

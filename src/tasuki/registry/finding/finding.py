@@ -47,7 +47,7 @@ def find_project(given: str | None, *, environ: Mapping[str, str] | None = None,
         here: where relative names start; default the current folder.
 
     Raises:
-        ConfigError: there is none, or several; the message lists what was looked for.
+        ConfigError: there is none, or several; the message lists the places searched.
     """
     here = Path() if here is None else here
     environ = os.environ if environ is None else environ

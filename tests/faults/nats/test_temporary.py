@@ -104,8 +104,7 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
     def known() -> list[int]:
         queues = responder._queues
         kept: tuple[Sized, ...] = (
-            responder._known._values,
-            responder._known._inspected,
+            responder._known.all(),
             queues._open,
             queues._left,
             queues._by_stream,

@@ -190,12 +190,12 @@ class Broker(Driver):
         results = await session.publishing.publish(spec, batch)
 
         async def publish(lost: Sequence[Outgoing]) -> Results:
-            await self._make_again(session, queue)
+            with suppress(DriverError):  # then the broker says again that the queue is gone
+                await self._make_again(session, queue)
             return await session.publishing.publish(spec, lost)
 
         if any(results) and self._is_made_again(queue):
-            with suppress(DriverError):  # else it is certain all the same that the broker has not stored them
-                results = await published_again(batch, results, _is_lost, publish)
+            results = await published_again(batch, results, _is_lost, publish)
         return answer(results)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:

@@ -216,10 +216,14 @@ class Broker(Driver):
         loop = asyncio.get_running_loop()
         queue = known.spec.name
         subscription = await session.subscription(*known, self._prefetch, max(deadline - loop.time(), 0.0))
-        if queue not in self._known:  # undeclared meanwhile, when there was nothing yet to be left
+        now = self._known.find(queue)
+        if now is None:  # undeclared meanwhile, when there was nothing yet to be left
             await session.leave(queue)
             raise ClosedError(NOT_FOUND, "it was undeclared")
-        return [] if subscription is None else await subscription.receive(limit, deadline - loop.time())
+        if subscription is None:
+            return []
+        subscription.reshape(*now)  # it may have been declared again meanwhile, when there was nothing yet to reshape
+        return await subscription.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""

@@ -198,7 +198,8 @@ class Driver(ABC):
         """Know an existing queue without making or changing it; for tools, and for replies to other processes.
 
         Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
-        where the broker does not have the queue. A queue that this process has declared stays declared.
+        where the broker does not have the queue, BrokerUnavailableError where the driver is not open and cannot know.
+        A queue that this process has declared stays declared.
 
         Must: neither make nor change it, now or at a reconnect (30). May: return the given options (``tells_options``).
         Need not: hold over a close.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from pamqp import commands
@@ -43,6 +44,27 @@ async def test_a_queue_that_is_deleted_underneath_is_made_again(broker: RabbitMQ
             while len(ids) < 4:
                 ids += [item.id for item in await received(driver, queue)]
         assert sorted(ids) == ["a", "b", "b", "c"]
+
+
+async def test_an_unknown_outcome_of_the_second_publish_is_reported(broker: RabbitMQ, queue: str) -> None:
+    """The queue was made again, and the connection went before the confirmation: the message may be stored."""
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        publishing = driver._inner._guard.get().publishing  # type: ignore[attr-defined]
+        publish, answers = publishing.publish, []
+
+        async def unconfirmed(*args: Any) -> Any:
+            answers.append(await publish(*args))
+            if len(answers) == 2:
+                raise BrokerUnavailableError("the connection was lost", outcome="unknown")
+            return answers[-1]
+
+        publishing.publish = unconfirmed
+        await delete(broker.port, queue, f"{queue}.returned")
+        with pytest.raises(BrokerUnavailableError) as lost:
+            await driver.publish(queue, messages("a"))
+        assert lost.value.outcome == "unknown"
+        assert answers[1] == [None], "it is stored"
+        assert [item.id for item in await received(driver, queue)] == ["a"]
 
 
 async def test_only_a_lasting_queue_of_this_process_is_made_again(broker: RabbitMQ, queue: str) -> None:

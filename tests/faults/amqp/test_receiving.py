@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from pamqp import commands
@@ -238,6 +239,23 @@ async def test_a_process_that_undeclares_its_queue_waits_for_no_turn(broker: Rab
                 (result,) = await asyncio.gather(waiting, return_exceptions=True)
             assert result == [] or isinstance(result, QueueNotFoundError)
         assert len(await take(third, queue, 2)) == 2  # the second process blocks no other
+
+
+async def test_a_receive_that_waits_for_the_turn_consumes_what_was_declared_meanwhile(
+    broker: RabbitMQ, queue: str
+) -> None:
+    spec = QueueSpec(queue, options={"single_active_consumer": True})
+    async with driver_at(broker.port, spec) as second:
+        async with driver_at(broker.port, spec) as first:
+            await first.publish(queue, messages("a"))
+            assert len(await take(first, queue)) == 1
+            assert await second.receive(queue, 1, 0.1) == []
+            waiting = asyncio.create_task(second.receive(queue, 1, SECONDS))
+            await second.declare(replace(spec, priorities=True))
+        (got,) = await waiting
+        await second.settle(queue, [Ack(got.receipt)])
+        await second.publish(queue, messages("urgent", priority=9))
+        assert [item.id for item in await take(second, queue)] == ["urgent"]
 
 
 async def test_the_turn_of_a_single_active_consumer_goes_on_when_its_process_dies(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sized
+from contextlib import suppress
 
 import pytest
 
@@ -12,7 +13,7 @@ from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.drivers.nats.records import temporary
-from tasuki.errors import QueueNotFoundError
+from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.faults.nats.site import PATIENCE, Site, a_site
 from tests.support.asker import QUEUE, asker
 
@@ -97,6 +98,31 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     assert {queue.replace(".", "~") for queue in living} <= {subject.split(".")[-1] for subject in await noted(driver)}
 
 
+async def test_a_deletion_that_fails_keeps_the_reports_of_the_consumers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, other = await opened(site, OURS), await opened(site)
+    await driver.attach(OURS.name, 1)
+    renewing = driver._consumer_count._task
+    assert renewing is not None
+
+    async def refuse(*_: object) -> None:
+        with suppress(TimeoutError):  # a silent server takes longer than the pause between two reports
+            async with asyncio.timeout(1.0):
+                await asyncio.wait([renewing])
+        raise BrokerUnavailableError("no answer", outcome="unknown")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(temporary.Temporary, "forget", refuse)  # the last step
+        with pytest.raises(BrokerUnavailableError):
+            await driver.delete(OURS.name)
+    await driver.declare(OURS)
+    await other.inspect(OURS)
+    async with asyncio.timeout(PATIENCE):
+        while (await other.depth(OURS.name)).consumers != 1:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site) -> None:
     """State flat over many requesters: at the server, and in the process that answers."""
     requester, responder = await opened(site), await opened(site)
@@ -104,8 +130,7 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
     def known() -> list[int]:
         queues = responder._queues
         kept: tuple[Sized, ...] = (
-            responder._known._values,
-            responder._known._inspected,
+            responder._known.all(),
             queues._open,
             queues._left,
             queues._by_stream,

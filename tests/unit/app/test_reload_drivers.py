@@ -181,9 +181,9 @@ async def test_a_probe_leaves_no_queue(project: Project) -> None:
     before = project.driver
     with pytest.raises(LifecycleError):
         await project.change("sqlite, path: b.db")
-    assert list(before._known._values) == ["tasks"]
+    assert [spec.name for spec in before._known.all()] == ["tasks"]
     await project.change("sqlite, path: a.db, busy_timeout: 1s")
-    assert list(project.driver._known._values) == ["tasks"]
+    assert [spec.name for spec in project.driver._known.all()] == ["tasks"]
 
 
 async def test_a_queue_that_moves_to_another_driver_is_refused_while_messages_wait(project: Project) -> None:

@@ -190,12 +190,12 @@ class Broker(Driver):
         results = await session.publishing.publish(spec, batch)
 
         async def publish(lost: Sequence[Outgoing]) -> Results:
-            await self._make_again(session, queue)
+            with suppress(DriverError):  # then the broker says again that the queue is gone
+                await self._make_again(session, queue)
             return await session.publishing.publish(spec, lost)
 
         if any(results) and self._is_made_again(queue):
-            with suppress(DriverError):  # else it is certain all the same that the broker has not stored them
-                results = await published_again(batch, results, _is_lost, publish)
+            results = await published_again(batch, results, _is_lost, publish)
         return answer(results)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
@@ -216,10 +216,14 @@ class Broker(Driver):
         loop = asyncio.get_running_loop()
         queue = known.spec.name
         subscription = await session.subscription(*known, self._prefetch, max(deadline - loop.time(), 0.0))
-        if queue not in self._known:  # undeclared meanwhile, when there was nothing yet to be left
+        now = self._known.find(queue)
+        if now is None:  # undeclared meanwhile, when there was nothing yet to be left
             await session.leave(queue)
             raise ClosedError(NOT_FOUND, "it was undeclared")
-        return [] if subscription is None else await subscription.receive(limit, deadline - loop.time())
+        if subscription is None:
+            return []
+        subscription.reshape(*now)  # it may have been declared again meanwhile, when there was nothing yet to reshape
+        return await subscription.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""

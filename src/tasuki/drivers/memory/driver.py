@@ -217,12 +217,11 @@ class MemoryDriver(Driver):
         """Count the messages, exactly."""
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
-        return source.depth(now)
+        return source.depth(now, self._known.consumers.get(queue, 0))
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number; a closed driver takes it too."""
-        if queue in self._queues:
-            self._queues[queue].consumers = consumers
+        self._known.attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -27,7 +27,6 @@ class MemoryQueue:
         self.delayed: list[tuple[float, int, Slot]] = []
         self.held: dict[int, Slot] = {}
         self.lines: dict[str, Line] = {}
-        self.consumers = 0
         # A plain dict searches the room of all deleted ids for its first one.
         self.known: OrderedDict[str, float] = OrderedDict()
         """When each id was published, oldest first; those outside the ``dedup_window`` are forgotten gradually."""
@@ -147,12 +146,12 @@ class MemoryQueue:
             self._line_up(left)
         return removed
 
-    def depth(self, now: float) -> Depth:
-        """Count."""
+    def depth(self, now: float, consumers: int) -> Depth:
+        """Count the messages."""
         in_flight, delayed = len(self.held), len(self.delayed)
         oldest = min((lane.first().published_at for lane in self.lanes.values() if lane), default=None)
         age = None if oldest is None else now - oldest
-        return Depth(self.total - in_flight - delayed, in_flight, delayed, age, self.consumers)
+        return Depth(self.total - in_flight - delayed, in_flight, delayed, age, consumers)
 
     def peek(self) -> Iterator[Slot]:
         """The receivable messages in order, then those behind their key, then the delayed ones by their time."""

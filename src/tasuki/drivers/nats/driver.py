@@ -272,7 +272,8 @@ class NATSDriver(Driver):
         """Remove the stream; a process that still has it declared makes it again when it uses it."""
         found, connection = await self._ready(queue)
         # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
-        with self._known.forgetting(queue):
+        # If it fails, the consumers are known again, but their renewal has ended if there were no others.
+        with OnFailure(self._consumer_count.keep_on), self._known.forgetting(queue):
             self._queues.drop(queue)
             await self._remove(found, connection)
 

@@ -127,12 +127,12 @@ class SQLiteDriver(Driver):
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue; a waiting receive ends, and open deliveries can still be settled."""
-        self._known.forget(queue)
-        if self._guard.current is not None:
+        if self._known.forget(queue) is not None and self._guard.current is not None:
             await self._ask(Call("", lambda store, _: store.queues.leave(queue)))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Read the queue's options from the file; no later verb makes the queue. Never creates the file."""
+        self._guard.get(spec.name)
         if not self._has_file():
             problem = f"driver {self.name!r}: queue {spec.name!r} is in no database file: {self._path!r} does not exist"
             raise QueueNotFoundError(problem, driver=self.name, queue=spec.name)

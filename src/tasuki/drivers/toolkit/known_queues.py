@@ -12,6 +12,11 @@ from tasuki.system.on_failure import OnFailure
 T = TypeVar("T")
 
 
+class _Known(NamedTuple, Generic[T]):
+    value: T
+    is_declared: bool
+
+
 class Forgotten(NamedTuple, Generic[T]):
     """A queue that is known no more."""
 
@@ -24,56 +29,56 @@ class KnownQueues(Generic[T]):
     """Of one driver, from its making on: they outlive a close, and a forked child has them too.
 
     A declared queue may be made by the driver, also again where it is gone; an inspected one is only used (clause 30).
-    ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read.
+    ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read: what is
+    known of a queue changes in one step, and is read in one.
     """
 
     def __init__(self, driver: str) -> None:
         self._driver = driver
-        self._values: dict[str, T] = {}
-        self._inspected: set[str] = set()
+        self._queues: dict[str, _Known[T]] = {}
         self.consumers: dict[str, int] = {}
         """The consumers attached to each queue; none, no item. Changed by ``attach``."""
 
     def __contains__(self, queue: object) -> bool:
-        return queue in self._values
+        return queue in self._queues
 
     def declare(self, queue: str, value: T) -> None:
         """Know a queue that the driver may make; its consumers stay."""
-        self._values[queue] = value
-        self._inspected.discard(queue)
+        self._queues[queue] = _Known(value, True)
 
     def inspect(self, queue: str, value: T) -> None:
         """Know a queue that the driver must not make. A declared one stays as it was declared."""
         if not self.is_declared(queue):
-            self._inspected.add(queue)
-            self._values[queue] = value
+            self._queues[queue] = _Known(value, False)
 
     def is_declared(self, queue: str) -> bool:
         """Whether the driver may make it."""
-        return queue in self._values and queue not in self._inspected
+        known = self._queues.get(queue)
+        return known is not None and known.is_declared
 
     def find(self, queue: str) -> T | None:
         """What the driver keeps of the queue; None: it is not known."""
-        return self._values.get(queue)
+        known = self._queues.get(queue)
+        return None if known is None else known.value
 
     def get(self, queue: str) -> T:
         """The same. Raises QueueNotFoundError."""
         try:
-            return self._values[queue]
+            return self._queues[queue].value
         except KeyError:
             raise not_declared(self._driver, queue) from None
 
     def all(self) -> list[T]:
         """What the driver keeps of each queue."""
-        return list(self._values.values())
+        return [known.value for known in list(self._queues.values())]
 
     def declared(self) -> list[T]:
         """What the driver keeps of each declared queue."""
-        return [value for queue, value in list(self._values.items()) if queue not in self._inspected]
+        return [known.value for known in list(self._queues.values()) if known.is_declared]
 
     def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers this process has; of a queue that is not known nothing is noted."""
-        if consumers and queue in self._values:
+        if consumers and queue in self._queues:
             self.consumers[queue] = consumers
         else:
             self.consumers.pop(queue, None)
@@ -81,11 +86,8 @@ class KnownQueues(Generic[T]):
     def forget(self, queue: str) -> Forgotten[T] | None:
         """Know it no more. Returns its last state; None: it was not known."""
         consumers = self.consumers.pop(queue, 0)
-        if queue not in self._values:
-            return None
-        is_declared = self.is_declared(queue)
-        self._inspected.discard(queue)
-        return Forgotten(self._values.pop(queue), is_declared, consumers)
+        known = self._queues.pop(queue, None)
+        return None if known is None else Forgotten(*known, consumers)
 
     @contextmanager
     def forgetting(self, queue: str) -> Iterator[None]:
@@ -98,7 +100,7 @@ class KnownQueues(Generic[T]):
             yield
 
     def _put_back(self, queue: str, forgotten: Forgotten[T] | None) -> None:
-        if forgotten is None or queue in self._values:
+        if forgotten is None or queue in self._queues:
             return
-        (self.declare if forgotten.is_declared else self.inspect)(queue, forgotten.value)
+        self._queues[queue] = _Known(forgotten.value, forgotten.is_declared)
         self.attach(queue, forgotten.consumers)

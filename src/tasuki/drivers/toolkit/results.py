@@ -19,11 +19,17 @@ async def published_again(
     is_lost: Callable[[DriverError | None], bool],
     publish: Callable[[Sequence[Outgoing]], Awaitable[Results]],
 ) -> Results:
-    """The results of a batch after ``publish`` was given the messages whose results are ``is_lost``, if there are."""
+    """The results of a batch after ``publish`` was given the messages whose results are ``is_lost``, if there are.
+
+    If that fails, its error is the result of those messages alone: the others have theirs already.
+    """
     lost = [index for index, result in enumerate(results) if is_lost(result)]
     if not lost:
         return results
-    again = await publish([batch[index] for index in lost])
+    try:
+        again = await publish([batch[index] for index in lost])
+    except DriverError as error:
+        again = [error] * len(lost)
     changed = dict(zip(lost, again or [None] * len(lost), strict=True))
     return [changed.get(index, result) for index, result in enumerate(results)]
 

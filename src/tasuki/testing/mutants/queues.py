@@ -14,6 +14,7 @@ from tasuki.contracts.driver import (
     Received,
 )
 from tasuki.drivers.toolkit.results import Results
+from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tasuki.testing.mutants.mutant import Mutant
 
 
@@ -104,6 +105,16 @@ class CloseIsForgotten(Mutant):
         if getattr(self, "_closing_now", False):
             await super().close()
         self._closing_now = not getattr(self, "_closing_now", False)
+
+
+class AnUnopenedDriverKnowsNoQueue(Mutant):
+    noticed_by = ("test_an_inspection_before_open_is_unavailable",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        try:
+            return await super().inspect(spec)
+        except BrokerUnavailableError as error:
+            raise QueueNotFoundError("there is no such queue", driver=self.name, queue=spec.name) from error
 
 
 class DuplicatesAreStored(Mutant):

@@ -42,6 +42,7 @@ async def test_the_first_declared_queue_makes_the_file(tmp_path: Path) -> None:
     for verb in (driver.depth("q"), driver.peek("q", 1), driver.purge("q"), driver.delete("q")):
         with pytest.raises(QueueNotFoundError):
             await verb
+    await driver.undeclare("q")
     await driver.close()
     assert not path.parent.exists()
     await driver.open()

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from types import FrameType
+from typing import Any
+
 import pytest
 
 from tasuki.drivers.toolkit.known_queues import Forgotten, KnownQueues
@@ -102,3 +110,59 @@ def test_a_declaration_during_a_deletion_that_fails_stays(known: KnownQueues[str
     with pytest.raises(BrokerUnavailableError):
         delete()
     assert (known.get("q"), known.is_declared("q")) == ("since", True)
+
+
+Step = Callable[[], object]
+
+
+def interrupted(work: Step, meanwhile: Step, *, at: int | None = None) -> None:
+    """Run ``work``, and ``meanwhile`` as another thread would: before instruction number ``at`` (None: each one)."""
+    numbers = count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode" and at in {None, next(numbers)}:
+            sys.settrace(None)
+            meanwhile()
+            sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("change", ["inspect", "inspect again", "forget", "put back"])
+def test_no_thread_sees_an_inspected_queue_as_declared_while_it_changes(known: KnownQueues[str], change: str) -> None:
+    if change != "inspect":
+        known.inspect("q", "found")
+    seen: list[object] = []
+
+    def change_it() -> None:
+        if change.startswith("inspect"):
+            known.inspect("q", "again")
+        elif change == "forget":
+            known.forget("q")
+        else:
+            with suppress(BrokerUnavailableError), known.forgetting("q"):
+                raise BrokerUnavailableError("gone")
+
+    interrupted(change_it, lambda: seen.append((known.is_declared("q"), known.declared())))
+    assert set(map(repr, seen)) == {repr((False, []))}
+
+
+@pytest.mark.parametrize("read", ["is_declared", "declared"])
+def test_no_thread_sees_an_inspected_queue_as_declared_if_it_is_forgotten_meanwhile(read: str) -> None:
+    for at in range(60):
+        known: KnownQueues[str] = KnownQueues("app:x")
+        known.inspect("q", "found")
+        seen: list[object] = []
+
+        def look(known: KnownQueues[str] = known, seen: list[object] = seen) -> None:
+            seen.append(known.is_declared("q") if read == "is_declared" else known.declared())
+
+        interrupted(look, partial(known.forget, "q"), at=at)
+        assert seen in ([False], [[]]), f"before instruction {at}"

@@ -78,6 +78,19 @@ async def test_lost_messages_are_published_again_and_their_results_take_the_plac
     assert given == ["1", "3"], "nothing is lost: nothing is published again"
 
 
+@pytest.mark.anyio
+async def test_a_second_publish_that_fails_is_the_fate_of_the_lost_messages_alone() -> None:
+    batch = [Outgoing(str(number), b"", {}) for number in range(3)]
+    away = BrokerUnavailableError("the connection was lost", outcome="unknown")
+
+    async def publish(left: Sequence[Outgoing]) -> Results:
+        raise away
+
+    lost = QueueNotFoundError("deleted")
+    results = await published_again(batch, [None, lost, lost], lambda result: result is lost, publish)
+    assert results == [None, away, away]
+
+
 def refuse(message: Outgoing) -> DriverError | None:
     return refusal(message, driver="app:x", queue="q", most=2, encode=lambda message: message.id.encode())
 

@@ -56,12 +56,12 @@ class ConsumerCount:
             await self._run(lambda connection: self.count(connection, queue))  # erases the reports of dead processes
         else:
             await self._run(lambda connection: self._retract(connection, [queue]))
-        self._keep_on()
+        self.keep_on()
 
     def begin(self) -> None:
         """Say it all again, as soon as there is a connection; a task of a parent process is left alone."""
         self._task = None
-        self._keep_on()
+        self.keep_on()
 
     async def end(self) -> None:
         """Report no consumers until ``begin``; a report that cannot be sent times out by itself."""
@@ -78,7 +78,8 @@ class ConsumerCount:
         await asyncio.wait([task])  # its work in the thread is cancelled before the next work begins
         return True
 
-    def _keep_on(self) -> None:
+    def keep_on(self) -> None:
+        """Renew the reports, if there are any to renew."""
         if self._known.consumers and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._renew(), name="renew nats consumers")
 

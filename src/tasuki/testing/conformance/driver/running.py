@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from functools import partial
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
@@ -139,6 +140,15 @@ class Running(Suite):
         await rig.driver.close()
         for verb in verbs(rig, rig.queue):
             await raises(BrokerUnavailableError, rig, verb)
+
+    @case()
+    async def test_an_inspection_before_open_is_unavailable(self, rig: Rig) -> None:
+        """The driver cannot say that there is no such queue."""
+        place = rig.place / "unopened"
+        place.mkdir()
+        unopened = rig.suite.make_driver(place, rig.clock)
+        for name in (rig.queue, "nowhere"):
+            await raises(BrokerUnavailableError, rig, partial(unopened.inspect, rig.spec(name=name)))
 
     @case()
     async def test_opening_twice_and_again_keeps_messages(self, rig: Rig) -> None:

@@ -57,7 +57,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     long as the message was not handed out again, unless the broker refuses that or cannot tell.
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
-    their own.
+    their own. It has the queues of its parent, and no consumers.
 35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
 36. ``move`` acks a delivery and stores messages in another queue of the driver. If they cannot be stored, the delivery
     stays held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: a kill

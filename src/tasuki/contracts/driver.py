@@ -164,7 +164,7 @@ class Driver(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect. Idempotent; after a close it opens again, with the messages it had.
+        """Connect. Idempotent, also at the same time; after a close it opens again, with the messages it had.
 
         Must: find every confirmed message again (19), and declare the recorded queues (1). May: raise; the caller tries
         again later. Need not: wait for a broker that is away.

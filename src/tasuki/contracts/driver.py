@@ -159,7 +159,10 @@ class Driver(ABC):
         return None
 
     async def time(self) -> float | None:
-        """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``."""
+        """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``.
+
+        Must: ask the broker at each call, or answer None.
+        """
         return None
 
     @abstractmethod

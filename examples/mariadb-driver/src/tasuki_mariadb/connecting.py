@@ -36,7 +36,8 @@ class Link:
 
     @property
     def is_alive(self) -> bool:
-        return not self._connection.closed
+        # The client itself notices an end only at the next statement: the server's timeout, a restart, a KILL.
+        return not self._connection.closed and not self._connection._reader.at_eof()  # noqa: SLF001
 
     async def rows(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement, if it has any; a collection among the arguments stands for ``(a, b, c)``."""

@@ -78,6 +78,7 @@ class Pool(Generic[C]):
             if link.is_alive:
                 self._used.add(link)
                 return link
+            link.abort()  # the other side has ended it; its socket is still here
         return None
 
     async def _wait(self) -> C:
@@ -93,6 +94,7 @@ class Pool(Generic[C]):
     def _give_back(self, link: C) -> None:
         self._used.discard(link)
         if not link.is_alive:
+            link.abort()
             self._open_more()
         elif self._attempts.is_closed:
             link.abort()

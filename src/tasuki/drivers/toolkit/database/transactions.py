@@ -13,7 +13,7 @@ from tasuki.system.on_failure import OnFailure
 
 
 class Transactional(Connection, Protocol):
-    """A connection that always has a transaction open."""
+    """A connection that always has a transaction open. ``is_alive`` must notice an end while it waits in the pool."""
 
     async def commit(self) -> None:
         """Commit, and begin the next transaction."""

@@ -23,6 +23,11 @@ class NotConnectedError(Exception):
         super().__init__(str(problem))
 
 
+def late() -> TimeoutError:
+    """The problem of work that waited for a connection: all were busy, or none could be made in time."""
+    return TimeoutError("no connection came free in time")
+
+
 class Pool(Generic[C]):
     """At most ``size`` connections. One attempt to connect at a time; after one that failed the next waits a little.
 
@@ -88,7 +93,7 @@ class Pool(Generic[C]):
         self._open_more()
         link = await self._waiting.wait(waiter, self._timeout, pass_on=self._give_back)
         if link is None:
-            raise NotConnectedError(TimeoutError("no connection came free in time"))
+            raise NotConnectedError(late())
         return link
 
     def _give_back(self, link: C) -> None:

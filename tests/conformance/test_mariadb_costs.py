@@ -10,9 +10,10 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki_mariadb.connecting import Link
+from tasuki_mariadb.database import MariaDb
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
-from tests.support.brokers.mariadb import MariaDb
+from tests.support.brokers.mariadb import MariaDb as Server
 from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
@@ -21,11 +22,14 @@ Count = Callable[[Awaitable[Any]], Awaitable[int]]
 
 
 @pytest.fixture
-async def driver(tmp_path: Path) -> AsyncIterator[MariaDbDriver]:
-    url = f"mariadb://root@127.0.0.1:{MariaDb.shared().port}/tasuki"
-    driver = MariaDbDriver(
-        "mariadb", parsed(MariaDbSettings, url=url, prefix=tmp_path.name[:40].lower(), poll_interval=60.0)
-    )
+def settings(tmp_path: Path) -> MariaDbSettings:
+    url = f"mariadb://root@127.0.0.1:{Server.shared().port}/tasuki"
+    return parsed(MariaDbSettings, url=url, prefix=tmp_path.name[:40].lower(), poll_interval=60.0)
+
+
+@pytest.fixture
+async def driver(settings: MariaDbSettings) -> AsyncIterator[MariaDbDriver]:
+    driver = MariaDbDriver("mariadb", settings)
     await driver.open()
     yield driver
     await driver.close()
@@ -76,3 +80,18 @@ async def test_a_backlog_costs_nothing(driver: MariaDbDriver, count: Count, orde
 
     few, many = await costs(1), await costs(9)
     assert max(many) < 100, f"rows read: {few} with 500 messages, {many} with 5,000"
+
+
+async def test_a_poll_for_many_queues_reads_no_backlog(
+    driver: MariaDbDriver, settings: MariaDbSettings, count: Count
+) -> None:
+    names = [f"q{number}" for number in range(100)]
+    for name in [*names, "full"]:
+        await driver.declare(QueueSpec(name))
+    for number in range(10):
+        await driver.publish("full", [Outgoing(f"{number}-{each}", b"", {}) for each in range(1000)])
+    database = MariaDb("poll", settings)
+    link = await database.connect()
+    read = await count(database.store(link).news(names))
+    await link.close()
+    assert read < 20 * len(names), f"{read} rows read"

@@ -57,7 +57,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     long as the message was not handed out again, unless the broker refuses that or cannot tell.
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
-    their own.
+    their own. It has the queues of its parent, and no consumers.
 35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
 36. ``move`` acks a delivery and stores messages in another queue of the driver. If they cannot be stored, the delivery
     stays held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: a kill
@@ -159,12 +159,15 @@ class Driver(ABC):
         return None
 
     async def time(self) -> float | None:
-        """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``."""
+        """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``.
+
+        Must: ask the broker at each call, or answer None.
+        """
         return None
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect. Idempotent; after a close it opens again, with the messages it had.
+        """Connect. Idempotent, also at the same time; after a close it opens again, with the messages it had.
 
         Must: find every confirmed message again (19), and declare the recorded queues (1). May: raise; the caller tries
         again later. Need not: wait for a broker that is away.

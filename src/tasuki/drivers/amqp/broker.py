@@ -77,16 +77,17 @@ class Broker(Driver):
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
-        if self._guard.current is not None:
-            return
-        links = Links(self._endpoint, self._prepare, self._prepare_more)
-        publishing = Publishing(Publisher(self._endpoint), self._errors, self._expiration)
-        session = Session(links, publishing, self._errors)
-        self._guard.opened(session)
-        async with OnFailure(self.close):
-            with self._errors.translating():
-                await session.link.get()
-                await _all(self._register(session, self._known.get(queue).spec) for queue in self._known.consumers)
+        async with self._guard.changing():
+            if self._guard.current is not None:
+                return
+            links = Links(self._endpoint, self._prepare, self._prepare_more)
+            publishing = Publishing(Publisher(self._endpoint), self._errors, self._expiration)
+            session = Session(links, publishing, self._errors)
+            self._guard.opened(session)
+            async with OnFailure(self.close):
+                with self._errors.translating():
+                    await session.link.get()
+                    await _all(self._register(session, self._known.get(queue).spec) for queue in self._known.consumers)
 
     async def close(self) -> None:
         """Return unused messages to the broker, and end all connections."""

@@ -121,22 +121,23 @@ class NATSDriver(Driver):
 
     async def open(self) -> None:
         """Connect, and declare the earlier queues again."""
-        if self._closing is not None:
-            await asyncio.wait([self._closing])
-        if self._guard.current is not None:
-            return
-        link = reconnecting(self._address, self._connection)
-        self._guard.opened(link)
-        self._queues.begin(link.get)
-        self._leases.open()
-        async with OnFailure(self.close):
-            connection = await link.get()
-            await demand(connection, "", ("INFO", {}))
-            await layout.check(connection, self._names)
-            await self._check_sync(connection)
-            for spec in self._known.declared():
-                await self._queues.ready(spec.name, connection)
-        self._consumer_count.begin()
+        async with self._guard.changing():
+            if self._closing is not None:
+                await asyncio.wait([self._closing])
+            if self._guard.current is not None:
+                return
+            link = reconnecting(self._address, self._connection)
+            self._guard.opened(link)
+            self._queues.begin(link.get)
+            self._leases.open()
+            async with OnFailure(self.close):
+                connection = await link.get()
+                await demand(connection, "", ("INFO", {}))
+                await layout.check(connection, self._names)
+                await self._check_sync(connection)
+                for spec in self._known.declared():
+                    await self._queues.ready(spec.name, connection)
+            self._consumer_count.begin()
 
     async def close(self) -> None:
         """Release held messages, and disconnect."""

@@ -127,15 +127,16 @@ class PostgresDriver(Driver):
 
     async def open(self) -> None:
         """Connect; if queues were declared, make missing parts of the schema, and declare them."""
-        current = self._guard.current
-        if current is not None and current.is_usable:
-            return
-        if self._connectors is None:
-            self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
-        session = Session(self.name, self._settings, *self._connectors, self._known)
-        async with OnFailure(session.close):
-            await session.open()
-        self._guard.opened(session)
+        async with self._guard.changing():
+            current = self._guard.current
+            if current is not None and current.is_usable:
+                return
+            if self._connectors is None:
+                self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
+            session = Session(self.name, self._settings, *self._connectors, self._known)
+            async with OnFailure(session.close):
+                await session.open()
+            self._guard.opened(session)
 
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
         return Connector(
@@ -150,10 +151,11 @@ class PostgresDriver(Driver):
 
     async def close(self) -> None:
         """Release held messages, and end all connections."""
-        session = self._guard.current
-        if session is not None and not session.loop.is_closed():
-            await session.close()
-        self._guard.closed(session)
+        async with self._guard.changing():
+            session = self._guard.current
+            if session is not None and not session.loop.is_closed():
+                await session.close()
+            self._guard.closed(session)
 
     async def time(self) -> float | None:
         """The clock of the server."""

@@ -35,16 +35,15 @@ class Opening:
         self._queues = queues
         self._receiver = receiver
         self._home: asyncio.AbstractEventLoop | None = None
-        self._lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Connect, read the servers' configuration, and declare the earlier queues again."""
-        loop = asyncio.get_running_loop()
+        loop, session = asyncio.get_running_loop(), self._session
         if self._home is not loop:
-            self._home, self._lock = loop, asyncio.Lock()
-            self._session.closed()
-        async with self._lock:
-            if not self._session.is_open:
+            self._home = loop
+            session.closed()
+        async with session.changing():
+            if not session.is_open:
                 await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,7 +65,7 @@ class Opening:
         session = self._session
         if session.is_inherited:
             return
-        async with self._lock:
+        async with session.changing():
             if not session.is_open:
                 return
             session.closed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -76,6 +77,10 @@ class Session:
         with self.translating():
             async for link in nodes.masters():
                 self._probe.check(link.server)
+
+    def changing(self) -> asyncio.Lock:
+        """The lock of an open, or a close."""
+        return self._guard.changing()
 
     def opened(self, connections: Connections) -> None:
         """The verbs may use these connections."""

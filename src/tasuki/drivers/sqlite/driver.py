@@ -100,17 +100,18 @@ class SQLiteDriver(Driver):
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
-        if self._guard.current is not None:
-            return
-        forks.close_inherited()
-        database = Database(self.name, self._path, self._settings, self._clock, self._known)
-        writer = Writer(self.name, database, self._clock, self._known)
-        forks.watch(writer)
-        writer.start()
-        self._guard.opened(writer)
-        async with OnFailure(self.close):
-            if self._known.declared() or self._has_file():
-                await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
+        async with self._guard.changing():
+            if self._guard.current is not None:
+                return
+            forks.close_inherited()
+            database = Database(self.name, self._path, self._settings, self._clock, self._known)
+            writer = Writer(self.name, database, self._clock, self._known)
+            forks.watch(writer)
+            writer.start()
+            self._guard.opened(writer)
+            async with OnFailure(self.close):
+                if self._known.declared() or self._has_file():
+                    await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
 
     async def close(self) -> None:
         """Release held messages, merge the log into the file, and close it."""

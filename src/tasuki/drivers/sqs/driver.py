@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,6 @@ class SQSDriver(Driver):
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[Session] = Guard(name)
-        self._lock = asyncio.Lock()
 
     @property
     def durability(self) -> Durability:
@@ -74,7 +72,7 @@ class SQSDriver(Driver):
 
     async def open(self) -> None:
         """Connect, and declare the earlier queues again."""
-        async with self._lock:
+        async with self._guard.changing():
             if self._guard.current is not None:
                 return
             session = self._new_session(self.name, self._settings, self._clock)
@@ -87,7 +85,7 @@ class SQSDriver(Driver):
 
     async def close(self) -> None:
         """Wait shortly for running requests, release held messages, and close the connections."""
-        async with self._lock:
+        async with self._guard.changing():
             session = self._guard.current
             self._guard.closed()
             if session is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Generic, TypeVar
 
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
@@ -23,6 +24,8 @@ class Guard(Generic[S]):
         self._driver = driver
         self._held: S | None = None
         self._forks = -1
+        self._changing: asyncio.Lock | None = None
+        self._changes_on: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     @property
     def is_here(self) -> bool:
@@ -40,6 +43,16 @@ class Guard(Generic[S]):
         if held is None or self._forks != forks.count:
             raise self.refusal(queue)
         return held
+
+    def changing(self) -> asyncio.Lock:
+        """The lock of an open: of two at the same time the second finds what the first one has opened.
+
+        Of the running loop and this process: loops come and go, and a parent may have held its lock at the fork.
+        """
+        here = asyncio.get_running_loop(), forks.count
+        if self._changing is None or self._changes_on != here:
+            self._changing, self._changes_on = asyncio.Lock(), here
+        return self._changing
 
     def opened(self, held: S) -> None:
         """This process has opened the driver."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
 from tasuki.drivers.toolkit.guard import not_declared
+from tasuki.system import forks
 from tasuki.system.on_failure import OnFailure
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Forgotten(NamedTuple, Generic[T]):
 
 
 class KnownQueues(Generic[T]):
-    """Of one driver, from its making on: they outlive a close, and a forked child has them too.
+    """Of one driver, from its making on: they outlive a close, and a forked child has them too, but not the consumers.
 
     A declared queue may be made by the driver, also again where it is gone; an inspected one is only used (clause 30).
     ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read: what is
@@ -36,8 +37,15 @@ class KnownQueues(Generic[T]):
     def __init__(self, driver: str) -> None:
         self._driver = driver
         self._queues: dict[str, _Known[T]] = {}
-        self.consumers: dict[str, int] = {}
-        """The consumers attached to each queue; none, no item. Changed by ``attach``."""
+        self._consumers: dict[str, int] = {}
+        self._forks = forks.count
+
+    @property
+    def consumers(self) -> dict[str, int]:
+        """The consumers of this process at each queue; none, no item. Changed by ``attach``."""
+        if self._forks != forks.count:  # a forked child begins without any: its parent's do not receive here
+            self._forks, self._consumers = forks.count, {}
+        return self._consumers
 
     def __contains__(self, queue: object) -> bool:
         return queue in self._queues

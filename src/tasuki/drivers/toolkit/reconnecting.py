@@ -141,7 +141,7 @@ class Connection(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be used."""
+        """Whether it can be used. False also once the other side has ended it while it was not in use."""
 
     def abort(self) -> None:
         """End it at once, without a word to the broker."""

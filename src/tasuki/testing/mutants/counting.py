@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import Mutant
+from tasuki.testing.mutants.mutant import PID, Mutant
 
 
 class DepthForgetsHeld(Mutant):
@@ -83,6 +84,20 @@ class ConsumersAreCountedForEver(Mutant):
         depth = await super().depth(queue)
         self.most = max(depth.consumers or 0, getattr(self, "most", 0))
         return replace(depth, consumers=self.most)
+
+
+class AForkCountsItsParentsConsumers(Mutant):
+    noticed_by = ("test_34_a_forked_child_that_opens_has_no_consumers",)
+
+    async def open(self) -> None:
+        await super().open()
+        if os.getpid() != PID:
+            for queue, consumers in self.counts.items():
+                await super().attach(queue, consumers)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        self.counts = {queue: consumers}
+        await super().attach(queue, consumers)
 
 
 class PeekTakes(Mutant):

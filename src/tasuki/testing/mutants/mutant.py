@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.toolkit.results import Results
 from tasuki.message import Message
+
+PID = os.getpid()
+"""In a forked child: its parent's."""
 
 
 class Mutant(Driver):

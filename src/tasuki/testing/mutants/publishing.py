@@ -17,9 +17,7 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import HeaderValue
-from tasuki.testing.mutants.mutant import Mutant
-
-_PID = os.getpid()
+from tasuki.testing.mutants.mutant import PID, Mutant
 
 
 class HeadersAreDropped(Mutant):
@@ -156,7 +154,7 @@ class AForkIsNotNoticed(Mutant):
     noticed_by = ("test_34_a_forked_child_leaves_the_connections_of_its_parent_alone",)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
-        if os.getpid() != _PID:  # written into the parent's connection, and answered for there, or nowhere
+        if os.getpid() != PID:  # written into the parent's connection, and answered for there, or nowhere
             return ()
         return await super().publish(queue, batch)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,6 +24,17 @@ class BoundIsIgnored(Mutant):
 
     async def declare(self, spec: QueueSpec) -> None:
         await super().declare(replace(spec, max_length=None))
+
+
+class OpensAtTheSameTimeAreTwo(Mutant):
+    noticed_by = ("test_01_opens_at_the_same_time_leave_nothing_behind_the_close",)
+
+    async def open(self) -> None:
+        if self.__dict__.setdefault("is_opening", False):
+            self.lost = asyncio.create_task(asyncio.Event().wait())
+        self.is_opening = True
+        await super().open()
+        self.is_opening = False
 
 
 class NewOrderingForNewMessagesOnly(Mutant):

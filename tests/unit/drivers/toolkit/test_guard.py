@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -66,6 +67,26 @@ def test_a_close_in_a_child_leaves_the_parents_alone(monkeypatch: pytest.MonkeyP
     assert inherited == ["the parent's"]
     with pytest.raises(BrokerUnavailableError, match="is not open"):
         guard.get()
+
+
+def test_each_loop_and_each_process_has_a_lock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard[str]("app:x")
+
+    async def change() -> None:
+        lock = guard.changing()
+        assert lock is guard.changing()
+        await lock.acquire()  # and the loop ends with it
+        assert guard.changing().locked()
+
+    asyncio.run(change())
+    asyncio.run(change())
+
+    async def change_in_a_child() -> None:
+        await change()
+        monkeypatch.setattr(forks, "count", forks.count + 1)
+        assert not guard.changing().locked()
+
+    asyncio.run(change_in_a_child())
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -14,6 +14,7 @@ import pytest
 
 from tasuki.drivers.toolkit.known_queues import Forgotten, KnownQueues
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
+from tasuki.system import forks
 
 
 @pytest.fixture
@@ -63,6 +64,18 @@ def test_consumers_are_noted_of_known_queues_only(known: KnownQueues[str]) -> No
     assert known.consumers == {"q": 2}
     known.attach("q", 0)
     assert known.consumers == {}
+
+
+def test_a_forked_child_knows_the_queues_without_the_consumers(
+    known: KnownQueues[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.declare("q", "spec")
+    known.attach("q", 2)
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    assert known.consumers == {}
+    assert known.get("q") == "spec"
+    known.attach("q", 1)
+    assert known.consumers == {"q": 1}
 
 
 def test_what_is_forgotten_is_returned_once(known: KnownQueues[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -44,9 +45,13 @@ class ConsumerCount:
         self._leases = leases
         self._temporary = temporary
         self._known = known
-        self._who = secrets.token_hex(8)
-        """Tells this process from all others."""
+        self._name = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def _who(self) -> str:
+        """Tells this process from all others; a forked child is another one than its parent."""
+        return f"{self._name}-{os.getpid()}"
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Report that so many consumers of this process receive from the queue now."""

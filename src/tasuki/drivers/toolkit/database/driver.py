@@ -54,20 +54,22 @@ class DatabaseDriver(Driver, Generic[L]):
 
     async def open(self) -> None:
         """Connect, and declare the queues of before; the tables are made for the first queue."""
-        current = self._guard.current
-        if current is not None and current.is_usable:
-            return
-        session = DatabaseSession(self.name, self._database, self._known)
-        async with OnFailure(session.close):
-            await session.open()
-        self._guard.opened(session)
+        async with self._guard.changing():
+            current = self._guard.current
+            if current is not None and current.is_usable:
+                return
+            session = DatabaseSession(self.name, self._database, self._known)
+            async with OnFailure(session.close):
+                await session.open()
+            self._guard.opened(session)
 
     async def close(self) -> None:
         """Release the held messages, and end all connections."""
-        session = self._guard.current
-        if session is not None and not session.loop.is_closed():
-            await session.close()
-        self._guard.closed(session)
+        async with self._guard.changing():
+            session = self._guard.current
+            if session is not None and not session.loop.is_closed():
+                await session.close()
+            self._guard.closed(session)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes."""

@@ -115,7 +115,7 @@ class DatabasePolling(Generic[L]):
         if link is self._sign or not await store.give_sign(self._holder):
             return
         self._sign = link
-        for queue, consumers in list(self._known.consumers.items()):
+        for queue, consumers in sorted(self._known.consumers.items()):  # all processes lock them in this order
             with suppress(QueueNotFoundError):  # its receives raise that
                 await store.attach(queue, self._holder, consumers)
 

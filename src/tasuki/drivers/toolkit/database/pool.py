@@ -23,6 +23,11 @@ class NotConnectedError(Exception):
         super().__init__(str(problem))
 
 
+def late() -> TimeoutError:
+    """The problem of work that waited for a connection: all were busy, or none could be made in time."""
+    return TimeoutError("no connection came free in time")
+
+
 class Pool(Generic[C]):
     """At most ``size`` connections. One attempt to connect at a time; after one that failed the next waits a little.
 
@@ -78,6 +83,7 @@ class Pool(Generic[C]):
             if link.is_alive:
                 self._used.add(link)
                 return link
+            link.abort()  # the other side has ended it; its socket is still here
         return None
 
     async def _wait(self) -> C:
@@ -87,12 +93,13 @@ class Pool(Generic[C]):
         self._open_more()
         link = await self._waiting.wait(waiter, self._timeout, pass_on=self._give_back)
         if link is None:
-            raise NotConnectedError(TimeoutError("no connection came free in time"))
+            raise NotConnectedError(late())
         return link
 
     def _give_back(self, link: C) -> None:
         self._used.discard(link)
         if not link.is_alive:
+            link.abort()
             self._open_more()
         elif self._attempts.is_closed:
             link.abort()

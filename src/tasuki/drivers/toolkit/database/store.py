@@ -16,7 +16,14 @@ L = TypeVar("L", bound=Transactional)
 class TableStore(Protocol):
     """The tables, as one transaction sees them, which its caller commits.
 
-    Every method raises QueueNotFoundError for a queue that is not in the database, and what the client raises.
+    Every method raises QueueNotFoundError for a queue that is not in the database, and what the client raises. A method
+    that needs other locks raises BeginAgainError before it changes anything, and is called again in a new transaction.
+    Transactions of several processes run at the same time: lock queues in the order of their names, messages in the
+    order of their numbers, and let ``claim`` skip what is locked. An error of the client, a deadlock too, reaches the
+    caller of the verb, which tries again. A method may be cancelled; its connection is then dropped.
+
+    Receipts are ``(number, token)``: of the message, and of its last claim. The token stays in the row until the
+    message is settled, so that a late settlement counts, and a claim of a message that has one makes it a suspect.
     """
 
     async def declare(self, spec: QueueSpec) -> None:
@@ -29,7 +36,11 @@ class TableStore(Protocol):
         """Store the messages for which there is room; returns how many, from the first on, are taken care of."""
 
     async def claim(self, queue: str, limit: int, token: int) -> list[Received]:
-        """Hand out up to ``limit`` messages under the queue's lease; ``token``: a random number of 63 bits."""
+        """Hand out up to ``limit`` messages under the queue's lease; ``token``: a random number of 63 bits.
+
+        What is delayed or held and due counts as waiting. A delivery that ended without a settlement counts as an
+        attempt if it was started, and its message is a suspect from then on.
+        """
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record that handlers begin; returns the stale receipts."""
@@ -38,7 +49,7 @@ class TableStore(Protocol):
         """End deliveries; returns the stale receipts."""
 
     async def let_go(self, queue: str, batch: Collection[Receipt]) -> None:
-        """End deliveries without a settlement, as the end of their leases would."""
+        """End deliveries without a settlement, as the end of their leases would: for a close."""
 
     async def move(self, queue: str, to: str, moves: Sequence[Move]) -> Sequence[int]:
         """Ack and store, each move wholly or not at all; returns 0, ``STALE`` or ``FULL`` of ``toolkit.moves`` each."""
@@ -100,7 +111,10 @@ class DatabaseServer(Protocol[L]):
     """Seconds between two checks for messages of other processes."""
 
     async def connect(self) -> L:
-        """A connection that is ready for use."""
+        """A connection that is ready for use: no commit by itself, and reads that see what others have committed.
+
+        Ends what it has made if it fails or is cancelled; it has its own timeout.
+        """
 
     def encode(self, message: Outgoing) -> object:
         """The columns of a message. Raises TypeError, ValueError or OverflowError if it cannot be kept."""
@@ -109,7 +123,10 @@ class DatabaseServer(Protocol[L]):
         """The store for one transaction."""
 
     def translate(self, problem: BaseException, queue: str, outcome: Outcome) -> DriverError:
-        """The DriverError for an error of the client or the network."""
+        """The DriverError for an error of the client or the network, or a TimeoutError; it gets this outcome.
+
+        Must: be a BrokerUnavailableError or BrokerTimeoutError where the same call may succeed later.
+        """
 
     def has_no_tables(self, problem: BaseException | None) -> bool:
         """Whether this error of the client means that a table is missing."""

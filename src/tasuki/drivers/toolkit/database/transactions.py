@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
+from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool, late
 from tasuki.drivers.toolkit.reconnecting import Connection
 from tasuki.errors import DriverError, Outcome
 from tasuki.system.on_failure import OnFailure
 
 
 class Transactional(Connection, Protocol):
-    """A connection that always has a transaction open."""
+    """A connection that always has a transaction open. ``is_alive`` must notice an end while it waits in the pool."""
 
     async def commit(self) -> None:
         """Commit, and begin the next transaction."""
@@ -63,9 +63,11 @@ class Transactions(Generic[L]):
             DriverError: raised by ``work`` itself, or the translated error.
         """
         outcome: Outcome = "rejected"
+        has_link = False
 
         async def transact(link: L) -> T:
-            nonlocal outcome
+            nonlocal outcome, has_link
+            has_link = True
             while True:
                 refused: DriverError | BeginAgainError
                 with OnFailure(link.abort):
@@ -86,6 +88,8 @@ class Transactions(Generic[L]):
                 return await self._pool.run(transact)
         except NotConnectedError as error:
             problem = error.problem
+        except TimeoutError as error:
+            problem = error if has_link else late()
         except Exception as error:  # whatever the client raises
             problem = error
         if isinstance(problem, DriverError):

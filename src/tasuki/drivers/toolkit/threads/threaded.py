@@ -49,8 +49,6 @@ class Threaded(Driver):
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)
         self._closing: asyncio.Task[None] | None = None
-        self._changing: asyncio.Lock | None = None
-        self._changing_on: asyncio.AbstractEventLoop | None = None
 
     @property
     def durability(self) -> Durability:
@@ -65,7 +63,7 @@ class Threaded(Driver):
 
     async def open(self) -> None:
         """Start the thread, and open the inner driver there."""
-        async with self._one_at_a_time():
+        async with self._guard.changing():
             if self._guard.current is not None:
                 return
             name = f"tasuki {self.name}"
@@ -102,11 +100,14 @@ class Threaded(Driver):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        async with self._one_at_a_time():
+        async with self._guard.changing():
             loop = self._guard.current
             self._guard.closed()
             if loop is not None:
                 await loop.close(self._inner.close)
+
+    async def time(self) -> float | None:
+        return await self._guard.get().call(self._inner.time)
 
     async def declare(self, spec: QueueSpec) -> None:
         """See Driver; before ``open`` it is noted."""
@@ -181,10 +182,3 @@ class Threaded(Driver):
     def _error(self, problem: str, is_begun: bool) -> BrokerUnavailableError:
         outcome: Outcome = "unknown" if is_begun else "rejected"
         return BrokerUnavailableError(problem, driver=self.name, outcome=outcome)
-
-    def _one_at_a_time(self) -> asyncio.Lock:
-        """The lock for opening and closing; the loops of the application may come and go."""
-        loop = asyncio.get_running_loop()
-        if self._changing is None or self._changing_on is not loop:
-            self._changing, self._changing_on = asyncio.Lock(), loop
-        return self._changing

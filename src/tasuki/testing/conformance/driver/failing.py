@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 from unittest import SkipTest
 
 from tasuki.contracts.driver import DURABILITIES, Ack, Driver, Outgoing
@@ -133,13 +133,31 @@ class Failing(Suite):
     @case("multi_process")
     async def test_34_a_forked_child_leaves_the_connections_of_its_parent_alone(self, rig: Rig) -> None:
         await rig.publish(rig.message(id="before"))
-        answer = await asyncio.to_thread(_published_by_a_fork, rig.driver, rig.queue, rig.message(id="child"))
+        message = rig.message(id="child")
+
+        async def publish() -> str:
+            results = await rig.driver.publish(rig.queue, [message])
+            return "confirmed" if not any(results) else type(next(filter(None, results))).__name__
+
+        answer = await asyncio.to_thread(_answer_of_a_fork, publish)
         assert ids(await rig.take()) == ["before"] or answer == "confirmed"
         for number in range(5):
             await rig.publish(rig.message(id=f"after-{number}"))
         found = await rig.drain()
         assert {f"after-{number}" for number in range(5)} <= set(found)
         assert answer == "BrokerUnavailableError" or (answer == "confirmed" and "child" in found), answer
+
+    @case("multi_process", "counts_consumers")
+    async def test_34_a_forked_child_that_opens_has_no_consumers(self, rig: Rig) -> None:
+        async def ask() -> str:
+            await rig.driver.open()
+            depth = await rig.driver.depth(rig.queue)
+            await rig.driver.close()
+            return str(depth.consumers)
+
+        await rig.driver.attach(rig.queue, 2)
+        assert await asyncio.to_thread(_answer_of_a_fork, ask) == "2"  # the parent's
+        assert (await rig.driver.depth(rig.queue)).consumers == 2
 
     @case("multi_process", "delete")
     async def test_the_temporary_queue_of_a_killed_process_goes(self, rig: Rig) -> None:
@@ -192,15 +210,15 @@ async def _until_back(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.05)
 
 
-def _published_by_a_fork(driver: Driver, queue: str, message: Outgoing) -> str:
-    """What a forked child's publish answers: ``confirmed``, the name of the error, or how the child ended."""
+def _answer_of_a_fork(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:
+    """What a forked child answers, or the name of its error; ``nothing``: it ended before."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which is what this is about
         child = os.fork()
     if not child:
         try:
-            os.write(writing, _answer(driver, queue, message).encode())
+            os.write(writing, _answer(ask).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -210,13 +228,12 @@ def _published_by_a_fork(driver: Driver, queue: str, message: Outgoing) -> str:
     return data.decode() or "nothing"
 
 
-def _answer(driver: Driver, queue: str, message: Outgoing) -> str:
-    async def publish() -> str:
+def _answer(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:
+    async def answer() -> str:
         try:
             async with asyncio.timeout(20):
-                results = await driver.publish(queue, [message])
+                return await ask()
         except Exception as error:
             return type(error).__name__
-        return "confirmed" if not any(results) else type(next(filter(None, results))).__name__
 
-    return asyncio.run(publish())
+    return asyncio.run(answer())

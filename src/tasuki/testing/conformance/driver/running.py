@@ -167,6 +167,18 @@ class Running(Suite):
         assert ids(await rig.take()) == published
 
     @case()
+    async def test_01_opens_at_the_same_time_leave_nothing_behind_the_close(self, rig: Rig) -> None:
+        published = await rig.publish(rig.message())
+        await rig.driver.close()
+        before = asyncio.all_tasks()
+        await asyncio.gather(*(rig.driver.open() for _ in range(3)))
+        assert ids(await rig.take()) == published
+        await rig.driver.close()
+        async with asyncio.timeout(rig.suite.patience):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110 - tasks of a session that the driver has lost
+                await asyncio.sleep(0.01)
+
+    @case()
     async def test_a_queue_declared_before_open(self, rig: Rig) -> None:
         await rig.driver.close()
         await rig.declare(name=rig.other)

@@ -18,7 +18,7 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.is_alive = True
-        self.was_closed = False
+        self.was_closed = self.was_aborted = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.problem: Exception | None = None
@@ -34,6 +34,7 @@ class FakeLink:
         self.is_alive = False
 
     def abort(self) -> None:
+        self.was_aborted = True
         self.is_alive = False
 
 
@@ -67,6 +68,19 @@ def pool(maker: Maker) -> Pool[Any]:
 async def fetch(pool: Pool[Any], sql: str, *arguments: Any) -> list[Any]:
     found: list[Any] = await pool.run(lambda link: link.fetch(sql, *arguments))
     return found
+
+
+async def test_what_the_other_side_has_ended_is_freed_and_not_used(pool: Pool[Any], maker: Maker) -> None:
+    await fetch(pool, "a")
+    maker.links[0].is_alive = False
+    assert await fetch(pool, "b") == [("b",)]
+
+    async def lose(link: FakeLink) -> None:
+        link.is_alive = False
+
+    await pool.run(lose)
+    assert await fetch(pool, "c") == [("c",)]
+    assert [link.was_aborted for link in maker.links] == [True, True, False]
 
 
 async def test_a_connection_is_used_again(pool: Pool[Any], maker: Maker) -> None:

@@ -124,6 +124,19 @@ async def test_work_that_lasts_too_long_is_dropped(
     assert database.tables == {}
 
 
+async def test_work_that_waits_too_long_for_a_busy_connection_says_so(
+    transactions: Transactions[FakeLink], database: FakeDatabase
+) -> None:
+    await declare(transactions, database)
+    forever = asyncio.create_task(transactions.run(lambda _: asyncio.Event().wait(), timeout=60.0))
+    await asyncio.sleep(0)
+    with pytest.raises(BrokerTimeoutError, match="no connection came free in time") as refused:
+        await declare(transactions, database, "late")
+    assert refused.value.outcome == "rejected"
+    forever.cancel()
+    await asyncio.wait([forever])
+
+
 async def test_a_cancelled_caller_leaves_nothing_behind(
     transactions: Transactions[FakeLink], database: FakeDatabase
 ) -> None:

@@ -51,7 +51,7 @@ class Retries:
 
 
 def _check(field: str, errors: object) -> None:
-    """Refuse what is no tuple of errors: a text would be one error for each of its letters. Raises TypeError."""
+    """Refuse anything but a tuple of errors: a text would be one error for each of its letters. Raises TypeError."""
     if not isinstance(errors, Collection) or isinstance(errors, str):
         shown = errors.__qualname__ if isinstance(errors, type) else repr(errors)
         raise TypeError(f"Retries({field}={shown}) must be a tuple of errors: {field}=({shown},)")

@@ -38,6 +38,7 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_a_new_project_is_good_and_its_worker_works(tmp_path: Path, template: str) -> None:
     made = run("init", "My shop", template, folder=tmp_path)
     assert made.returncode == 0, made.stderr
+    assert "  cd 'My shop'\n" in made.stdout
     shop = tmp_path / "My shop"
     assert (shop / ".gitignore").exists()
     readme = (shop / "README.md").read_text()

@@ -63,6 +63,7 @@ def test_of_several_processes_each_is_replaced_and_nothing_is_lost(tmp_path: Pat
     [
         ("--max-messages", "0", "0 is not in the range x>=1"),
         ("--max-memory", "much", "'much' is not a size; write it like 65536, 256KiB or 1MiB"),
+        ("--max-memory", "1MiB", "'--max-memory': 1MiB is too little: the process holds"),
         ("--max-age", "0s", "'0s' must be more than 0"),
         ("--max-age", "soon", "'soon' is not a duration"),
     ],

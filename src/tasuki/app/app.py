@@ -178,10 +178,8 @@ class App(Declaring):
         """
         if self.owner is not None:
             return
-        loop = asyncio.get_running_loop()
+        loop = self._own_loop()
         if self.loop is not None and self.loop is not loop:
-            if not self.loop.is_closed():
-                raise LifecycleError("the app is open in another event loop; close it there first")
             self.assembly = None  # its connections ended with that loop
         while self.assembly is not None:
             async with self._changing:  # another task may be opening it
@@ -235,14 +233,25 @@ class App(Declaring):
 
         Raises:
             StopTimeoutError: some handlers did not end in time; their messages were released.
+            LifecycleError: the app is open in another event loop.
         """
         if self.assembly is None or self.owner is not None:
             return
+        self._own_loop()
         try:
             await self.supervisor.stop(timeout)
         finally:
             async with self._changing:  # an open or a reload that this stop interrupts restores the old state first
                 await self._end()
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop. Raises LifecycleError: the app is open in another one, so awaiting its tasks never ends."""
+        loop = asyncio.get_running_loop()
+        if self.loop is not None and self.loop is not loop and not self.loop.is_closed():
+            raise LifecycleError(
+                "the app is open in another event loop; close it there first: app.sync.close(), if app.sync opened it"
+            )
+        return loop
 
     async def _end(self) -> None:
         assembly = self.assembly

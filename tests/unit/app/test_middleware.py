@@ -186,7 +186,9 @@ async def test_a_consumer_without_any_calls_its_handler_itself(make_app: MakeApp
         assert app.assembly is not None
         (consumer,) = app.assembly.consumers.values()
         assert consumer.run is not None
-        assert consumer.run.executor._callee.handle == consumer.handler.handle
+        callee = consumer.run.executor._callee
+        assert callee is not None
+        assert callee.handle == consumer.handler.handle
         assert app.assembly.queues["app:tasks"]._through is None
 
 

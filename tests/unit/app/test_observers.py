@@ -95,7 +95,9 @@ async def test_only_methods_that_are_overridden_are_called(make_app: MakeApp) ->
         assert app.assembly is not None
         (consumer,), (queue,) = app.assembly.consumers.values(), app.assembly.queues.values()
         assert consumer.run is not None
-        assert consumer.run.executor._callee.handle == consumer.handler.handle
+        callee = consumer.run.executor._callee
+        assert callee is not None
+        assert callee.handle == consumer.handler.handle
         assert consumer.run.settler._on_settled == consumer.run._on_settled
         assert queue._batcher.on_batch is None
 

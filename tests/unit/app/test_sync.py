@@ -111,6 +111,12 @@ def test_another_loop_while_sync_has_it_open(app: App) -> None:
     in_thread(lambda: asyncio.run(use()))
 
 
+def test_a_worker_in_another_loop_while_sync_has_it_open(app: App) -> None:
+    app.sync.publish("tasks", 1)
+    with pytest.raises(LifecycleError, match=r"app.sync.close\(\)"):
+        asyncio.run(app.run(signals=False))
+
+
 @pytest.mark.parametrize("error", [ValueError("defect"), ImportError("driver needs: pip install")])
 def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     with monkeypatch.context() as patch:

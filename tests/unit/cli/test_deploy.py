@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tasuki.cli.tools.deploying import Plan, systemd
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -44,6 +45,11 @@ def test_a_unit_for_systemd(tasuki: CommandLine, project: Path, tmp_path: Path) 
         path.write_text(done.stdout)
         checked = subprocess.run([verify, "verify", str(path)], capture_output=True, text=True, check=False, timeout=60)
         assert "tasuki-worker.service" not in checked.stderr, checked.stderr
+
+
+def test_the_folder_of_a_unit_is_written_as_systemd_reads_it(tmp_path: Path) -> None:
+    plan = Plan(name="shop", folder=tmp_path / 'my "$shop" 5%', words=["."], grace=20, extras=[], files=[])
+    assert unit(systemd(plan, None))["Service"]["WorkingDirectory"] == f'{tmp_path}/my "$shop" 5%%'
 
 
 def test_a_file_for_compose(tasuki: CommandLine, project: Path) -> None:

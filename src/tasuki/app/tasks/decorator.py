@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
+from tasuki.app.tasks.options import RULES, refuse_unknown
 from tasuki.app.tasks.task import Task
 from tasuki.contracts.handler import Context
 from tasuki.message import Message
@@ -63,7 +64,10 @@ class TaskDecorator:
 
         Raises:
             InvalidEntryError: the queue has a task of this name already.
+            TypeError: an option that does not exist.
         """
+        if rules:
+            refuse_unknown("task(…)", rules, RULES)
         if function is None:
             return TaskDecorator(self._app, self._queue, {**self._rules, **rules})
         if not callable(function):

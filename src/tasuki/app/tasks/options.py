@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from tasuki.app.typed.options import Headers, PublishOptions
@@ -10,6 +10,25 @@ from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.retries import Retries
+
+
+_ELSEWHERE = {
+    "countdown": "write delay",
+    "eta": "write at",
+    "expires": "write ttl",
+    "task_id": "write id",
+    "max_retries": "write retry=Retries(attempts)",
+    "retries": "write retry=Retries(attempts)",
+    "autoretry_for": "write retry=Retries(on=(…,))",
+    "dont_autoretry_for": "write retry=Retries(never=(…,))",
+    "retry_backoff": "write retry=Retries(backoff=…)",
+    "default_retry_delay": "write retry=Retries(backoff=…)",
+    "time_limit": "write timeout",
+    "soft_time_limit": "write timeout",
+    "bind": "annotate a parameter as Context",
+    **dict.fromkeys(("concurrency", "prefetch", "handler_timeout", "middleware"), "give it to queue.workers(…)"),
+}
+"""What other libraries, and consumers, call an option."""
 
 
 class TaskOptions(PublishOptions, total=False):
@@ -25,3 +44,15 @@ class TaskRules(TypedDict, total=False):
     retry: Retries | None
     timeout: Duration | None
     on_give_up: Callable[..., object] | None
+
+
+SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", "timeout", "connection")
+RULES = ("name", "retry", "timeout", "on_give_up")
+
+
+def refuse_unknown(call: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise TypeError for an option that does not exist: it would be ignored, or fail only when a message is sent."""
+    for name in given:
+        if name not in known:
+            hint = _ELSEWHERE.get(name, f"there are: {', '.join(known)}")
+            raise TypeError(f"{call} has no option {name!r}; {hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,10 @@ class Retries:
     backoff: Duration = 1.0
     max_delay: Duration | None = None
 
+    def __post_init__(self) -> None:
+        for field, errors in (("on", self.on), ("never", self.never)):
+            _check(field, errors)
+
     def fields(self) -> Mapping[str, Any]:
         """The same as the field ``retry`` of a task. Raises ValueError: not a duration."""
         longest = max(_LONGEST, parse_duration(self.backoff)) if self.max_delay is None else self.max_delay
@@ -44,6 +48,16 @@ class Retries:
             "max_delay": longest,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check(field: str, errors: object) -> None:
+    """Refuse anything but a tuple of errors: a text would be one error for each of its letters. Raises TypeError."""
+    if not isinstance(errors, Collection) or isinstance(errors, str):
+        shown = errors.__qualname__ if isinstance(errors, type) else repr(errors)
+        raise TypeError(f"Retries({field}={shown}) must be a tuple of errors: {field}=({shown},)")
+    for error in errors:
+        if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, BaseException)):
+            raise TypeError(f"Retries({field}=…) takes exception classes or their names, not {error!r}")
 
 
 def _name(error: type[BaseException] | str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from tasuki.app.guesses import OF_TASK, Guessed
+from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.queue import Envelope
@@ -50,26 +51,30 @@ class Sender(Guessed, Generic[P, T]):
         Args:
             options: ``headers``, and the options of :meth:`tasuki.queues.queue.Queue.publish`: delay, at, ttl,
                 priority, key, id, timeout, connection.
+
+        Raises:
+            TypeError: an option that does not exist.
         """
+        refuse_unknown("with_options(…)", options, SENDING)
         return Sender(self._task, {**self._options, **options})
 
-    async def publish(self, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
         """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
         body, headers, options = self._message("publish", args, kwargs)
         return await self._task.app.publish(self._task.queue, body, headers, **options)
 
-    def send(self, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+    def send(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
         body, headers, options = self._message("send", args, kwargs)
         return self._task.app.sync.publish(self._task.queue, body, headers, **options)
 
-    async def request(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""
         body, headers, options = self._message("request", args, kwargs)
         result = await self._task.app.request(self._task.queue, body, headers, returns=self._task.returns, **options)
         return cast("T", result)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
         """The message of a call, for ``publish_many`` of its queue; takes no timeout and no connection."""
         body, headers, options = self._message("call", args, kwargs)
         if foreign := sorted(options.keys() - _OF_ENVELOPE):
@@ -122,7 +127,7 @@ class Task(Sender[P, T], Generic[P, Q, R, T]):
         self.queue = queue
         """Id of its queue."""
 
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """Call the function itself; nothing is sent."""
         return self.function(*args, **kwargs)
 

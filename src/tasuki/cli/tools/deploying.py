@@ -77,6 +77,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
 def systemd(plan: Plan, image: str | None) -> str:
     """A unit; ``image`` is not used."""
     command = [sys.executable, "-m", "tasuki", "run", *plan.words, "--health-file", f"%t/{plan.name}/alive"]
+    # systemd reads WorkingDirectory as it stands, quotes and dollars included; only specifiers count.
     return f"""\
 # /etc/systemd/system/{plan.name}.service
 # systemctl daemon-reload && systemctl enable --now {plan.name}
@@ -89,7 +90,7 @@ Wants=network-online.target
 Type=exec
 # User= comes here: the user that may write the queues. {plan.name}.env sets variables such as QUEUE_URL.
 EnvironmentFile=-/etc/{plan.name}.env
-WorkingDirectory={_escaped(str(plan.folder))}
+WorkingDirectory={str(plan.folder).replace("%", "%%")}
 ExecStart={" ".join(map(_escaped, command[:-1]))} {command[-1]}
 ExecReload=/bin/kill -HUP $MAINPID
 RuntimeDirectory={plan.name}

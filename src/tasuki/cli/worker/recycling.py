@@ -10,7 +10,7 @@ import click
 
 from tasuki.cli.exits import OK, RECYCLED
 from tasuki.contracts.recycling import Limits
-from tasuki.units import parse_duration, parse_size
+from tasuki.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -50,6 +50,17 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, limits=Limits(max_messages, memory, age), **named)
 
     return command
+
+
+def refuse_too_little(limits: Limits, held: int) -> None:
+    """Refuse a limit below the ``held`` bytes of a process that has only loaded its project: it would end at once.
+
+    Raises:
+        BadParameter: how much it holds already.
+    """
+    if limits.memory is not None and held >= limits.memory:
+        problem = f"{format_size(limits.memory)} is too little: the process holds {held // 2**20} MiB at its start"
+        raise click.BadParameter(f"{problem}; leave room for its messages", param_hint="'--max-memory'")
 
 
 class Recycling:

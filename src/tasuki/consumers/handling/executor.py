@@ -64,11 +64,12 @@ class Executor:
 
     def use(self, handler: Handler) -> None:
         """Handle later deliveries with this handler; running ones keep theirs."""
-        self._tasks: dict[HeaderValue | None, Callee] | None = None
+        self._callee: Callee | None = None
+        """The only function; None: there are tasks."""
+        self._tasks: dict[HeaderValue | None, Callee] = {}
         if not isinstance(handler, Tasks):
             self._callee = self._callee_of(handler, self._holder, self._handler_timeout)
             return
-        self._tasks = {}
         for name, task in handler.tasks.items():
             holder = TaskHolder(self._holder, task, self._verify)
             holder.callee = self._tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
@@ -82,7 +83,6 @@ class Executor:
 
     def _choose(self, delivery: Delivery, worker: Worker) -> Callee:
         """The function for a message, among the tasks; its rules are the delivery's from here on."""
-        assert self._tasks is not None
         received = delivery.received
         callee = self._tasks.get(received.headers.get(MESSAGE_TYPE))
         if callee is None:
@@ -96,7 +96,7 @@ class Executor:
         received = delivery.received
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
-        callee = self._callee if self._tasks is None else self._choose(delivery, worker)
+        callee = self._callee or self._choose(delivery, worker)
         # One check for the common message: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers

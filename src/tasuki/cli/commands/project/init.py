@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,4 +43,4 @@ def command(folder: Path, template: str) -> None:
                     (folder / _RENAMED.get(file.name, file.name)).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"cannot write {error.filename or str(folder)!r}: {error.strerror or error}") from error
-    click.echo(f"made {folder}; next:\n  cd {folder}\n  {test}\n  tasuki run")
+    click.echo(f"made {folder}; next:\n  cd {shlex.quote(str(folder))}\n  {test}\n  tasuki run")

@@ -18,10 +18,11 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
-from tasuki.cli.worker.recycling import Recycling, recycling_options
+from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
+from tasuki.system.memory import resident_bytes
 from tasuki.system.replacing import touch
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def command(
         drain_with_parent(lifeline)
     app = target.load()
     project = choose(app, queues, excluded, concurrency)
+    if lifeline is None:
+        refuse_too_little(limits, resident_bytes())
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     elif lifeline is None:

@@ -16,7 +16,7 @@ from tasuki.consumers.handling.outcome import Conclusion, Outcome, outcome_of
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import MAX_ERROR_CHARS, HandlerError
+from tasuki.errors import MAX_ERROR_CHARS, HandlerError, ResultError
 from tasuki.message import REPLY_TO, is_request
 
 _log = logging.getLogger("tasuki.consumer")
@@ -93,6 +93,9 @@ class BatchExecutor(Executor):
         try:
             result = await self._callee.handle(bodies, Context(batch, batch, self._callee.reach))
             results = results_of(result, len(bodies))
+        except ResultError as error:
+            raised = HandlerError(f"the results of the batch cannot be read: {error}", kind="Invalid")
+            results = [raised] * len(bodies)
         except BaseException as error:
             results, raised = [error] * len(bodies), error
         finally:

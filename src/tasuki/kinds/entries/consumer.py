@@ -103,7 +103,7 @@ class ConsumerConfig(Config):
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", MAX_PREFETCH))] = 10
     """Most messages held at a time, waiting or being handled; with batch the default is one batch more than run."""
     batch: BatchConfig | None = None
-    """Call the function with lists of messages instead of single ones."""
+    """Call the function with a list of bodies instead of a single one."""
     auto_ack: Flag = False
     """Settle before the function runs: a message is handled at most once, and lost if that fails."""
     handler_timeout: PositiveDuration | None = None

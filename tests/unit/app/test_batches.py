@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tasuki import App, Context, Message, Reject
+from tasuki import App, Context, Handle, Message, Observer, Reject
+from tasuki.contracts.context import Facts
 from tasuki.errors import BodyTypeError, ProjectError
 from tasuki.message import DEAD_LETTER_REASON
 
@@ -142,3 +143,57 @@ async def test_tasks_are_never_batches(make_app: Make) -> None:
     jobs.task(name="send")(lambda: None)
     (text,) = problems(app)
     assert "tasks are called one by one" in text
+
+
+async def test_middleware_has_the_batch_and_observers_each_message(make_app: Make) -> None:
+    app = make_app()
+    rows = app.queue("rows", dead_letter={"queue": "rows.dead", "max_attempts": 1})
+    seen: list[Any] = []
+
+    class Watching(Observer):
+        def on_start(self, facts: Facts) -> None:
+            assert facts.message is not None
+            seen.append(("start", facts.message.headers["n"]))
+
+        def on_end(self, facts: Facts, seconds: float, error: BaseException | None) -> None:
+            seen.append(("end", facts.attempt, error))
+
+    @app.middleware
+    async def around(body: Any, context: Context, handle: Handle) -> Any:
+        seen.append((body, len(context.batch)))
+        return await handle(body, context)
+
+    error = ValueError("two")
+
+    @rows.consumer(batch={"size": 2}, middleware=["around"])
+    async def take(numbers: list[int]) -> Any:
+        if numbers[0] == 3:
+            raise error
+        return [None, error]
+
+    app.observers.append(Watching())
+    await app.start()
+    for number in (1, 2, 3):
+        await rows.publish(number, {"n": number})
+    await asyncio.sleep(10)
+    assert seen == [
+        ("start", 1), ("start", 2), ([1, 2], 2), ("end", 1, None), ("end", 1, error),
+        ("start", 3), ([3], 1), ("end", 1, error),
+    ]  # fmt: skip
+
+
+async def test_a_called_function_is_in_the_batch_of_its_caller(make_app: Make) -> None:
+    app = make_app()
+    rows = app.queue("rows")
+    source = 'return function() return #require("queue").messages() end'
+    app.entry("count", "function.lua", source=source, modules=["queue"])
+    counts: list[Any] = []
+
+    @rows.consumer(batch={"size": 2})
+    async def take(numbers: list[int], context: Context) -> None:
+        counts.append(await context.call("count"))
+
+    await app.start()
+    await rows.publish_many([1, 2])
+    await asyncio.sleep(1)
+    assert counts == [2]

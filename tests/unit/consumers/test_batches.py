@@ -13,7 +13,7 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
-from tasuki.errors import HandlerError, StopTimeoutError
+from tasuki.errors import HandlerError, ResultError, StopTimeoutError
 from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, REPLY_TO
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import Bench, Run, clock_of_loop, make_bench, make_queue, now
@@ -340,3 +340,17 @@ async def test_shared_workers_start_a_batch_in_one_place() -> None:
         await bench.empty()
     assert bodies(bench) == [[0, 1, 2], [3, 4, 5], [6]]
     assert bench.handler.most_running == 1
+
+
+async def test_results_that_cannot_be_read_fail_all() -> None:
+    async def handle(body: list[Any], context: Context) -> Any:
+        raise ResultError("a function cannot be sent")
+
+    bench = await bench_of(handle, max_attempts=1)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    letters = await bench.dead_letters()
+    assert ["cannot be read: a function cannot be sent" in str(each.headers[LAST_ERROR]) for each in letters] == [
+        True
+    ] * 3

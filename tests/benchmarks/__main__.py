@@ -12,6 +12,7 @@ import sysconfig
 CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
     "tasks": "Tasks: arguments at the publisher and at the worker",
+    "batch": "Batches of 100: a handler with one round trip of 1 ms a call, beside single messages",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
     "redis": "Redis with many messages waiting (what each script holds the server)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",

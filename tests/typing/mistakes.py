@@ -42,6 +42,8 @@ async def send(mail: Mail) -> int:
 
 mails.consumer(concurency=4)(send)  # mistake: a misspelt option of a consumer
 mails.consumer(handler_timeout=[1])(send)  # mistake: an option of a consumer of another type
+mails.consumer(batch={"sise": 100})(send)  # mistake: a misspelt field of a batch
+mails.consumer(batch=100)(send)  # mistake: a batch without its field
 mails.consumer(send)(Note("x"))  # mistake: a decorated function keeps its parameters
 
 

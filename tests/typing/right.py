@@ -50,6 +50,13 @@ async def send(mail: Mail, context: Context) -> int:
 def send_all(mails: list[Mail], message: Message) -> None: ...
 
 
+@mails.consumer(name="bulk", batch={"size": 100, "wait": timedelta(seconds=1)}, prefetch=200)
+async def send_batch(mails: list[Mail], messages: list[Message], context: Context) -> list[Exception | None]:
+    assert_type([one.message for one in context.batch], list[Message | None])
+    assert_type(context.messages, list[Message])
+    return [None if mail.to else Retry() for mail in mails]
+
+
 @app.function("double")
 async def double(number: int) -> int:
     return number * 2

@@ -14,6 +14,7 @@ from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
+from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
@@ -214,6 +215,7 @@ class Assembly(ProjectHost):
                 prefetch=prefetch_of(config, self._shared),
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
+                batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,

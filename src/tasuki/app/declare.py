@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tasuki.errors import InvalidEntryError, Position
-from tasuki.handlers.signature import body_of
+from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
 from tasuki.registry.entry import Entry
@@ -94,6 +94,8 @@ class Declarations:
                 queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
                 target = None if (function := self.get(func)) is None else function.target
                 type_ = Any if target is None or entry.data.get("funcs") else body_of(target)
+                if entry.data.get("batch"):
+                    type_ = Any if (item := item_of(type_)) is None else item
                 found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
         return {
             queue: bodies[0]

@@ -50,8 +50,8 @@ class QueueHandle(Guessed, Generic[T]):
         Args:
             function: the decorated function, if the decorator has no parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
-            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
-                (``auto_start`` is on).
+            fields: the fields of ``queue.consumer``: concurrency, prefetch, batch, auto_ack, handler_timeout, retry,
+                lifecycle (``auto_start`` is on). With ``batch={"size": 100}`` the function takes a list of bodies.
         """
         if function is not None and not callable(function):
             raise TypeError(f"consumer() takes options by name only, as in consumer(name={function!r})")

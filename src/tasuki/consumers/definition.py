@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
+from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.shared import Share
@@ -30,6 +31,8 @@ class ConsumerOptions:
     prefetch: int = 10
     auto_ack: bool = False
     handler_timeout: float | None = None
+    batch: Batching | None = None
+    """How messages are joined into batches; None: each is handled by itself."""
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,8 +118,17 @@ class Delivery:
         return self.holder.function_id
 
     @property
-    def message(self) -> Message:
+    def message(self) -> Message | None:
         return self.received
+
+    @property
+    def batch(self) -> Sequence[Delivery]:
+        return ()
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """Itself; of a batch the deliveries that it consists of."""
+        return (self,)
 
     @property
     def attempt(self) -> int:

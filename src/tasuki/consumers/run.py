@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasuki.consumers.batches.executor import BatchExecutor
+from tasuki.consumers.batches.gatherer import Gatherer
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.fetcher import Fetcher
@@ -72,9 +74,11 @@ class Run:
         self.lease = lease_of(queue)
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
-        self.executor = Executor(consumer, self, layers)
+        self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
         self.pool = self._make_pool()
+        self.gatherer = self._make_gatherer()
+        self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle
         self.answer = self.settler.answer
@@ -98,6 +102,14 @@ class Run:
             on_end=self._on_end,
             is_ending=self._is_ending,
         )
+
+    def _make_gatherer(self) -> Gatherer | None:
+        """What joins messages into batches; None: each is handled by itself."""
+        if not isinstance(self.executor, BatchExecutor) or self.options.batch is None:
+            return None
+        gatherer = Gatherer(self.pool, self.options.batch, has_suspects=not self.options.auto_ack)
+        self.executor.on_end = gatherer.look_again
+        return gatherer
 
     def start(self) -> None:
         """Begin to fetch, handle and settle."""
@@ -151,7 +163,8 @@ class Run:
         """See :meth:`tasuki.consumers.consumer.Consumer.stop`."""
         self.stopping = True
         try:
-            for delivery in self.pool.take_back():
+            waiting = [] if self.gatherer is None else self.gatherer.take_back()
+            for delivery in (*waiting, *self.pool.take_back()):
                 delivery.conclude(RELEASE)
             self.fetcher.stop()
             self.fetching.cancel()
@@ -175,7 +188,8 @@ class Run:
         running = self.pool.interrupt()
         self._cut_off += len(running)
         await self.pool.drain(CANCEL_GRACE)
-        left = [delivery for delivery in running if not (delivery.ended or delivery.settled)]
+        deliveries = [delivery for each in running for delivery in each.deliveries]
+        left = [delivery for delivery in deliveries if not (delivery.ended or delivery.settled)]
         if left:
             _log.error("%d handlers go on although they were interrupted; their messages are kept until they end",
                        len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip
@@ -223,7 +237,9 @@ class Run:
     @property
     def unsettled(self) -> int:
         """See :meth:`tasuki.consumers.consumer.Consumer.unsettled`."""
-        return max(self.window.held - self.pool.running - self.pool.unstarted - self.window.kept, 0)
+        running = sum(len(worker.delivery.deliveries) for worker in self.pool.workers if worker.delivery is not None)
+        waiting = self.pool.unstarted + (0 if self.gatherer is None else len(self.gatherer))
+        return max(self.window.held - running - waiting - self.window.kept, 0)
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
@@ -243,10 +259,12 @@ class Run:
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
         else:
-            self.pool.offer(deliveries)
+            self._offer(deliveries)
 
     def _on_empty(self) -> None:
         self.fetcher.room_made()
+        if self.gatherer is not None:
+            self.gatherer.look_again()
 
     def _on_settled(self, batch: list[Settlement], stale: Collection[Receipt] = ()) -> None:
         self.window.held -= len(batch)

@@ -34,6 +34,8 @@ class Facts(Protocol):
     @property
     def message(self) -> Message | None: ...  # noqa: D102
     @property
+    def batch(self) -> Sequence[Delivered]: ...  # noqa: D102
+    @property
     def attempt(self) -> int: ...  # noqa: D102
     @property
     def is_last_attempt(self) -> bool: ...  # noqa: D102
@@ -58,6 +60,7 @@ class KnownFacts:
     function: str
     logger: Logger | LoggerAdapter[Any]
     message: Message | None = None
+    batch: Sequence[Delivered] = ()
     attempt: int = 0
     is_last_attempt: bool = False
     queue: str = ""
@@ -81,6 +84,10 @@ class Settling(Protocol):
 
     def snooze(self, after: Duration) -> None:
         """Not now; nothing failed."""
+
+
+class Delivered(Facts, Settling, Protocol):
+    """One message of a batch."""
 
 
 class Reach(Protocol[Caller_contra]):

@@ -84,12 +84,29 @@ class Context:
 
     @property
     def message(self) -> Message | None:
-        """The message as it was published; None outside a delivery."""
+        """The message as it was published; None outside a delivery, and for a batch: see ``messages``."""
         return self.facts.message
 
     @property
+    def batch(self) -> Sequence[Context]:
+        """A context for each message of a batch, in the order of the bodies; empty where there is no batch.
+
+        Each knows its message and attempt, and settles that message alone.
+        """
+        return [Context(each, each, self.reach) for each in self.facts.batch]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages of a batch in the order of the bodies, or the only message; empty outside a delivery."""
+        found = [each.message for each in self.facts.batch] or [self.facts.message]
+        return [message for message in found if message is not None]
+
+    @property
     def attempt(self) -> int:
-        """Which delivery of the message this is, from 1; also a fencing number. 0 outside a delivery."""
+        """Which delivery of the message this is, from 1; also a fencing number. 0 outside a delivery.
+
+        Of a batch, the highest of its messages.
+        """
         return self.facts.attempt
 
     @property
@@ -248,6 +265,13 @@ class Handler(ABC):
         exception of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread
         ends).
         """
+
+    async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
+        """Handle a batch of messages; ``context.batch`` has a context for each.
+
+        Returns a list with one result or exception for each message, or anything else for all; raises for all.
+        """
+        return await self.handle(bodies, context)
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments (``funcs.call``, ``tasuki call``)."""

@@ -17,6 +17,7 @@ Arguments = tuple[list[Any], dict[str, Any]]
 _GETTERS: dict[Role, Bound] = {
     Role.BODY: lambda body, context: body,
     Role.MESSAGE: lambda body, context: context.message,
+    Role.MESSAGES: lambda body, context: context.messages,
     Role.CONTEXT: lambda body, context: context,
     Role.LOGGER: lambda body, context: context.logger,
 }

@@ -82,12 +82,17 @@ class PythonHandler(Handler):
         Raises:
             HandlerError: the handler was not started: it does not know its function yet.
         """
-        if self._run == self._refuse:
+        if not self.is_started:
             raise HandlerError(f"{self.id}: not started")
         for parameter in self._parameters:
             if parameter.role is Role.BODY:
                 return make_decoder(codec, parameter.type_)
         return lambda data: None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the function is known."""
+        return self._run != self._refuse
 
     def handle(self, body: Any, context: Context) -> Coroutine[Any, Any, Any]:
         """Call the function; see Handler. SystemExit and its like become a HandlerError."""

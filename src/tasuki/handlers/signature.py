@@ -8,7 +8,7 @@ import logging
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ class Role(Enum):
 
     BODY = "body"
     MESSAGE = "message"
+    MESSAGES = "messages"
     CONTEXT = "context"
     LOGGER = "logger"
     EXTRA = "extra"
@@ -56,6 +57,7 @@ _INJECTED: Mapping[Any, Role] = {
     logging.Logger: Role.LOGGER,
     logging.LoggerAdapter: Role.LOGGER,
 }
+_LISTS = (list, Sequence, Collection, Iterable)
 # An import under TYPE_CHECKING cannot be resolved at run time; these names are enough.
 _NAMED = re.compile(
     r"(?:Optional\[)?(?:\w+\.)*(Message|Context|Logger|LoggerAdapter)(?:\[Any\])?(?:\])?(?:\s*\|\s*None)?"
@@ -154,6 +156,13 @@ def body_of(function: Callable[..., Any]) -> Any:
     return types[0] if types else Any
 
 
+def item_of(type_: Any) -> Any:
+    """The type of the items of a list type; Any: unknown, None: it is no list."""
+    if type_ is Any or type_ in _LISTS:
+        return Any
+    return typing.get_args(type_)[0] if typing.get_origin(type_) in _LISTS else None
+
+
 def check_parameter(function: Callable[..., Any], parameter: Parameter) -> None:
     """Refuse a parameter whose type no body can become. Raises HandlerError that names both."""
     try:
@@ -236,6 +245,8 @@ def _evaluate(annotation: str, function: Any) -> Any:
 
 def _injected(annotation: Any) -> Role | None:
     origin = typing.get_origin(annotation)
+    if origin is list and typing.get_args(annotation) == (Message,):
+        return Role.MESSAGES
     if origin is Annotated:
         return _injected(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):

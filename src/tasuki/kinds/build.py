@@ -147,10 +147,11 @@ def build_handler(project: Project, id: str, threads: int, role: str = "func") -
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
         return _isolated_python(id, config, threads, role)
+    from tasuki.handlers.batch import PythonBatch
     from tasuki.handlers.python import PythonHandler
     from tasuki.handlers.task import PythonGiveUp, PythonTask
 
-    kind = {"task": PythonTask, "on_give_up": PythonGiveUp}.get(role, PythonHandler)
+    kind = {"task": PythonTask, "on_give_up": PythonGiveUp, "batch": PythonBatch}.get(role, PythonHandler)
     return kind(
         id,
         target=project.registry.entries[id].target,

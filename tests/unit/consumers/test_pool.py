@@ -23,6 +23,7 @@ class Item:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
+        self.deliveries = (self,)
         self.received = Received(name, b"", {}, name)
         self.verdicts: list[Any] = []
 

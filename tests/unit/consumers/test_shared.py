@@ -30,6 +30,7 @@ class Item:
 
     def __init__(self, name: str, *, suspect: bool = False) -> None:
         self.name = name
+        self.deliveries = (self,)
         self.received = Received(name, b"", {}, name, suspect=suspect)
 
     def conclude(self, verdict: Any) -> bool:

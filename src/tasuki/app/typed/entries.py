@@ -84,6 +84,11 @@ class TaskFields(TypedDict, total=False):
     on_give_up: str | None
 
 
+class BatchFields(TypedDict, total=False):
+    size: Required[int]
+    wait: Duration
+
+
 class ActorFields(TypedDict, total=False):
     id: Required[str]
     meta: dict[str, Any]
@@ -102,6 +107,7 @@ class ConsumerLifecycleFields(LifecycleFields, total=False):
 class ConsumerFields(TypedDict, total=False):
     concurrency: int
     prefetch: int
+    batch: BatchFields | None
     auto_ack: bool
     handler_timeout: Duration | None
     retry: RetryFields | None

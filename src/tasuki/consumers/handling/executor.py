@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
-from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
+from tasuki.consumers.handling.middleware import ConsumeMiddleware, Handle, around
 from tasuki.consumers.handling.observed import observed
 from tasuki.consumers.handling.outcome import (
     Conclusion,
@@ -63,23 +63,30 @@ class Executor:
         self.use(consumer.handler)
 
     def use(self, handler: Handler) -> None:
-        """Handle later deliveries with this handler; running ones keep theirs."""
-        self._callee: Callee | None = None
-        """The only function; None: there are tasks."""
-        self._tasks: dict[HeaderValue | None, Callee] = {}
+        """Handle later deliveries with this handler; running ones keep theirs. One that raises changes nothing."""
+        only: Callee | None = None
+        tasks: dict[HeaderValue | None, Callee] = {}
         if not isinstance(handler, Tasks):
-            self._callee = self._callee_of(handler, self._holder, self._handler_timeout)
-            return
-        for name, task in handler.tasks.items():
-            holder = TaskHolder(self._holder, task, self._verify)
-            holder.callee = self._tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
-        if handler.default is not None:
-            self._tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)
+            only = self._callee_of(handler, self._holder, self._handler_timeout)
+        else:
+            for name, task in handler.tasks.items():
+                holder = TaskHolder(self._holder, task, self._verify)
+                holder.callee = tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
+            if handler.default is not None:
+                tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)
+        self._callee = only
+        """The only function; None: there are tasks."""
+        self._tasks = tasks
 
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
-        handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
+        handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit)
+
+    @staticmethod
+    def handle_of(handler: Handler) -> Handle:
+        """The function of a handler that a message is given to."""
+        return handler.handle
 
     def _choose(self, delivery: Delivery, worker: Worker) -> Callee:
         """The function for a message, among the tasks; its rules are the delivery's from here on."""
@@ -124,7 +131,7 @@ class Executor:
             worker.ended = self._monotonic()
             self._metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
-            await _absorb_cancellation(worker)
+            await absorb_cancellation(worker)
         if REPLY_TO in headers and is_request(received):
             self._conclude_request(delivery, verdict, result)
         else:
@@ -170,7 +177,7 @@ class Executor:
                 raise
             may_run = False
         if worker.cause is not None:
-            await _absorb_cancellation(worker)
+            await absorb_cancellation(worker)
             may_run = False
         if not may_run:
             delivery.conclude(RELEASE)
@@ -205,12 +212,7 @@ class Executor:
         self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None = None
     ) -> Verdict:
         """The verdict of the table; counts and logs a failure. Raises the error if the worker cannot go on."""
-        cause = worker.cause
-        # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
-        if cause is None and outcome == "interrupted" and self._is_overdue(worker):
-            cause = "timeout"
-        ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
-        concluded = conclusion(delivery.holder.policy, ending, cause)
+        concluded = self._conclusion(delivery, worker, outcome, error)
         if concluded.failure:
             self._noted(delivery, concluded)
         if concluded.ends_worker and error is not None:
@@ -219,6 +221,16 @@ class Executor:
                 delivery.ended = True
             raise error
         return concluded.verdict
+
+    def _conclusion(
+        self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None
+    ) -> Conclusion:
+        cause = worker.cause
+        # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
+        if cause is None and outcome == "interrupted" and self._is_overdue(worker):
+            cause = "timeout"
+        ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
+        return conclusion(delivery.holder.policy, ending, cause)
 
     def _is_overdue(self, worker: Worker) -> bool:
         limit = worker.limit
@@ -256,7 +268,7 @@ class Executor:
         return verdict
 
 
-async def _absorb_cancellation(worker: Worker) -> None:
+async def absorb_cancellation(worker: Worker) -> None:
     """Undo a cancellation that was meant for the handler, even if the handler had just ended by itself."""
     task = asyncio.current_task()
     if task is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tasuki.consumers.handling.middleware import Handle
+from tasuki.contracts.context import Facts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.observer import Observer
 from tasuki.queues.observing import tell
@@ -19,6 +20,8 @@ def observed(observers: Sequence[Observer], handle: Handle, monotonic: Callable[
 
     async def run(body: Any, context: Context) -> Any:
         facts, started = context.facts, monotonic()
+        if facts.batch:
+            return await _observed_batch(handle(body, context), facts.batch, on_start, on_end, monotonic)
         on_start(facts)
         try:
             result = await handle(body, context)
@@ -29,6 +32,29 @@ def observed(observers: Sequence[Observer], handle: Handle, monotonic: Callable[
         return result
 
     return run
+
+
+async def _observed_batch(
+    handling: Awaitable[Any],
+    batch: Sequence[Facts],
+    on_start: Callable[..., None],
+    on_end: Callable[..., None],
+    monotonic: Callable[[], float],
+) -> Any:
+    """Report the start and the end of each message of a batch; its result may hold errors of single messages."""
+    started = monotonic()
+    for facts in batch:
+        on_start(facts)
+    try:
+        result = await handling
+    except BaseException as error:
+        for facts in batch:
+            on_end(facts, monotonic() - started, error)
+        raise
+    errors = result if isinstance(result, list | tuple) and len(result) == len(batch) else [None] * len(batch)
+    for facts, found in zip(batch, errors, strict=True):
+        on_end(facts, monotonic() - started, found if isinstance(found, BaseException) else None)
+    return result
 
 
 def _nothing(*args: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
@@ -104,8 +104,9 @@ class Pool:
 
     @property
     def unstarted(self) -> int:
-        """Deliveries that wait for a worker, or for their turn as a suspect."""
-        return len(self.buffer) + (0 if self._suspects is None else len(self._suspects.parked))
+        """Messages that wait for a worker, or for their turn as a suspect."""
+        parked = () if self._suspects is None else self._suspects.parked
+        return sum(len(each.deliveries) for each in (*self.buffer, *parked))
 
     @property
     def has_free_worker(self) -> bool:
@@ -113,7 +114,7 @@ class Pool:
         is_blocked = self._blocked is not None and not self._blocked.done()
         return not is_blocked and self.running < self.concurrency
 
-    def offer(self, deliveries: list[Delivery]) -> None:
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries into the buffer, in order, and wake or make workers."""
         self.buffer.extend(deliveries)
         if not self._ramping:

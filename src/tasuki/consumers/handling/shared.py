@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -120,8 +120,8 @@ class SharedPool(Pool):
 
     @property
     def unstarted(self) -> int:
-        """Deliveries that wait for their turn, for a worker, or as a suspect."""
-        return super().unstarted + len(self._ready)
+        """Messages that wait for their turn, for a worker, or as a suspect."""
+        return super().unstarted + sum(len(each.deliveries) for each in self._ready)
 
     @property
     def has_free_worker(self) -> bool:
@@ -129,7 +129,7 @@ class SharedPool(Pool):
         workers = self.share.workers
         return super().has_free_worker and workers.running < workers.concurrency
 
-    def offer(self, deliveries: list[Delivery]) -> None:
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries into the buffer, in order; each starts when it is its turn."""
         self.buffer.extend(deliveries)
         self.share.workers.ask(self)

@@ -45,6 +45,8 @@ def child_context(
 class _AskedFacts:
     """What may change is asked for; the rest is known."""
 
+    batch = ()
+
     def __init__(self, known: Circumstances, logger: logging.Logger, ask: Ask) -> None:
         self._known = known
         self._ask = ask

@@ -118,6 +118,10 @@ class LuaHandler(Handler):
                 reply = await self._serve(runtime, reply, context, budget)
         return self._result(reply)
 
+    async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
+        """Handle a batch; its result is converted, as it may be a list of one result for each message."""
+        return await self.call((bodies,), context)
+
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments and convert the result; errors as for ``handle``."""
         runtime = self._runtime

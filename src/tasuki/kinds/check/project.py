@@ -22,6 +22,7 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.check.batches import problems_of_batches
 from tasuki.kinds.check.conflicts import conflicts
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
@@ -276,6 +277,7 @@ class _Checker:
         findings = (
             *served_twice(self.configs),
             *problems_of_tasks(self.registry, self.configs),
+            *problems_of_batches(self.registry, self.configs),
             *called_in_two_ways(self.configs),
         )
         for id, path, problem, hint in findings:

@@ -78,7 +78,7 @@ def _of_functions(
 
 
 def roles(configs: Mapping[str, Config]) -> Mapping[str, tuple[str, str]]:
-    """Python function → how it is called (``task``, ``on_give_up`` or ``func``), and by which consumer; the first."""
+    """Python function → its first use: ``task``, ``on_give_up``, ``batch`` or ``func``, and the consumer."""
     found: dict[str, tuple[str, str]] = {}
     for id, function, role in _uses(configs):
         found.setdefault(function, (role, id))
@@ -100,7 +100,7 @@ def _uses(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
     for id, config in configs.items():
         if isinstance(config, ConsumerConfig):
             if config.func:
-                yield id, config.func, "func"
+                yield id, config.func, "batch" if config.batch is not None else "func"
             for task in config.funcs.values():
                 yield id, task.func, "task"
                 if task.on_give_up:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasuki.fields.types import Config
-from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.consumer import MAX_PREFETCH, ConsumerConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.registry.entry import KeyPath
 
@@ -39,7 +39,12 @@ def concurrency_of(consumer: ConsumerConfig, shared: Shared) -> int:
 
 
 def prefetch_of(consumer: ConsumerConfig, shared: Shared) -> int:
-    """Messages that a consumer may hold; one that names no ``prefetch`` holds enough for its shared workers."""
+    """Messages that a consumer may hold; one that names no ``prefetch`` holds enough for its shared workers.
+
+    With batches it holds a batch for each worker and gathers one more.
+    """
+    if consumer.batch is not None and "prefetch" not in consumer.model_fields_set:
+        return min(consumer.batch.size * (concurrency_of(consumer, shared) + 1), MAX_PREFETCH)
     if consumer.queue not in shared or "prefetch" in consumer.model_fields_set:
         return consumer.prefetch
     return max(consumer.prefetch, concurrency_of(consumer, shared))

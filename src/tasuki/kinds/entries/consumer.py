@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Flag, Id, Positive, PositiveDuration, Text, at_field
+from tasuki.fields.types import Config, Duration, Flag, Id, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
 
 
@@ -22,6 +22,8 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
     return check
 
 
+MAX_BATCH = 1000
+MAX_PREFETCH = 10000
 MOST_CONCURRENCY = 1000
 
 Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", MOST_CONCURRENCY))]
@@ -57,6 +59,22 @@ class TaskConfig(Config):
     """A function that is called with the arguments and the error before its message goes to the dead-letter queue."""
 
 
+class BatchConfig(Config):
+    """Messages that the function gets in one call, as a list."""
+
+    other_names: ClassVar = {
+        "max_size": "did you mean 'size'?",
+        "timeout": "did you mean 'wait'?",
+        "max_wait": "did you mean 'wait'?",
+        "interval": "did you mean 'wait'?",
+    }
+
+    size: Annotated[Positive, AfterValidator(_at_most("batch.size", MAX_BATCH))]
+    """Most messages of one call."""
+    wait: Duration = 0.1
+    """Longest time that the first message of a batch waits for others."""
+
+
 def _task(value: object) -> object:
     return {"func": value} if isinstance(value, str) else value
 
@@ -83,12 +101,14 @@ class ConsumerConfig(Config):
     """Functions by the names of their tasks; a name that is missing here is dead-lettered as unknown_task."""
     concurrency: Concurrency = 1
     """Messages handled at the same time; with shared workers the default is theirs, or a smaller prefetch if stated."""
-    prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
-    """Most messages held at a time, waiting or being handled."""
+    prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", MAX_PREFETCH))] = 10
+    """Most messages held at a time, waiting or being handled; with batch the default is one batch more than run."""
+    batch: BatchConfig | None = None
+    """Call the function with a list of bodies instead of a single one."""
     auto_ack: Flag = False
     """Settle before the function runs: a message is handled at most once, and lost if that fails."""
     handler_timeout: PositiveDuration | None = None
-    """Longest time for one message."""
+    """Longest time for one message, or for one batch."""
     retry: RetryConfig | None = None
     """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
     middleware: list[Id] = Field(default_factory=list)
@@ -103,6 +123,17 @@ class ConsumerConfig(Config):
         if self.func is None and not self.funcs:
             said = "func: the function that handles the messages, or funcs: functions by the names of their tasks"
             raise at_field("func", f"a consumer needs {said}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_batches(self) -> ConsumerConfig:
+        if self.batch is None:
+            return self
+        if self.funcs:
+            raise at_field("batch", "tasks are called one by one; give the batches a queue and a consumer of their own")
+        if "prefetch" in self.model_fields_set and self.prefetch < self.batch.size:
+            problem = f"a batch of {self.batch.size} is never full with prefetch {self.prefetch}"
+            raise at_field("batch", f"{problem}; raise prefetch to {self.batch.size} at least, or lower size")
         return self
 
     @property

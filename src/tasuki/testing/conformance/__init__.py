@@ -29,6 +29,7 @@ from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
+from tasuki.testing.conformance.whole.batches import Batches
 from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.stress import Stress
 from tasuki.testing.conformance.whole.whole import Whole
@@ -47,6 +48,7 @@ class DriverConformance(
     Whole,
     Stress,
     Asking,
+    Batches,
     Publishing,
     Counting,
     Purging,

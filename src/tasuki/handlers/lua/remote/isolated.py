@@ -55,6 +55,10 @@ class IsolatedLuaHandler(Handler):
             return await self.call((body,), context)
         return await self._run(HANDLE, body, context)
 
+    async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
+        """Handle a batch; its result is converted, as it may be a list of one result for each message."""
+        return await self.call((bodies,), context)
+
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments; as ``LuaHandler.call``."""
         return await self._run(CALL, list(args), context)

@@ -75,6 +75,10 @@ class ThreadedLuaHandler(Handler):
             return await self.call((body,), context)
         return await (await self._thread()).treat(body, context, is_call=False)
 
+    async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
+        """Handle a batch; its result is converted, as it may be a list of one result for each message."""
+        return await self.call((bodies,), context)
+
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """As ``LuaHandler.call``."""
         return await (await self._thread()).treat(args, context, is_call=True)

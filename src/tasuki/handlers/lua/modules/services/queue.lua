@@ -2,6 +2,7 @@
 --
 --   queue.publish(id, data, headers?, options?)   true, nil | nil, err   options: delay, ttl, priority, key, id
 --   queue.message()                               Message, nil | nil, err (Invalid: no delivery)
+--   queue.messages()                              the Messages of a batch in the order of the bodies; else the only one
 --   queue.info(id)                                table, nil | nil, err
 --   queue.stopping()                              boolean: the consumer drains, finish soon
 --
@@ -113,6 +114,26 @@ function queue.message()
   return new(value), nil
 end
 
+-- One Message for each body of a batch; outside a batch the only one.
+function queue.messages()
+  local ok, values = ask("queue.messages")
+  if not ok then
+    return nil, values
+  end
+  local serial, body = host.invocation()
+  for index = 1, #values do
+    local value = values[index]
+    value.serial = serial
+    if not value.index then
+      value.body = body
+    elseif type(body) == "table" then
+      value.body = body[value.index]
+    end
+    values[index] = new(value)
+  end
+  return values, nil
+end
+
 function meta.__tostring(self)
   local data = data_of(self)
   if data.serial ~= host.invocation() then
@@ -146,8 +167,8 @@ methods.headers = live(function(data)
   return host.merged(nil, data.headers), nil
 end)
 
-local settle = live(function(_, verb, argument)
-  return answer(ask("queue.settle", verb, argument))
+local settle = live(function(data, verb, argument)
+  return answer(ask("queue.settle", verb, argument, data.index))
 end)
 
 function methods.ack(self)
@@ -165,8 +186,8 @@ function methods.nack(self, delay)
   return settle(self, "nack", delay ~= nil and delay_of("nack", delay) or nil)
 end
 
-methods.snooze = live(function(_, after)
-  return answer(ask("queue.settle", "snooze", delay_of("snooze", after)))
+methods.snooze = live(function(data, after)
+  return answer(ask("queue.settle", "snooze", delay_of("snooze", after), data.index))
 end)
 
 function methods.reject(self, reason)

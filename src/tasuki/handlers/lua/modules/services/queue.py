@@ -5,10 +5,12 @@ operation             arguments                               returns
 ====================  ======================================  ==========================================================
 ``queue.publish``     queue id, body, headers?, options?      True, when the broker has taken responsibility
 ``queue.message``     -                                       id, headers, attempt and queue; Invalid outside a delivery
+``queue.messages``    -                                       the same of each message of a batch, with its index from 1
 ``queue.may``         queue id, or an empty text              True; Invalid where publishing there is denied
 ``queue.info``        queue id                                counters by name
 ``queue.stopping``    -                                       whether the consumer drains
-``queue.settle``      ack, nack, reject or snooze; argument   True; Invalid if the message is settled already
+``queue.settle``      ack, nack, reject or snooze; argument;  True; Invalid if the message is settled already
+                      index in the batch or nil
 ====================  ======================================  ==========================================================
 """
 
@@ -16,10 +18,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasuki.contracts.context import Facts, Settling
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.message import Message
 
 NAME = "queue"
+
+_NO_DELIVERY = "no delivery found in context"
 
 
 async def publish(context: Context, queue: str, body: Any, headers: Any = None, options: Any = None) -> bool:
@@ -40,8 +46,25 @@ def message(context: Context) -> dict[str, Any]:
     """What scripts may read of the message."""
     found = context.message
     if found is None:
-        raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
-    return {"id": found.id, "headers": dict(found.headers), "attempt": context.attempt, "queue": context.queue}
+        problem = "a batch has many messages: use queue.messages()" if context.facts.batch else _NO_DELIVERY
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+    return _readable(context.facts, found)
+
+
+def messages(context: Context) -> list[dict[str, Any]]:
+    """What scripts may read of each message of a batch, or of the only message."""
+    batch = context.facts.batch
+    if not batch:
+        return [message(context)]
+    return [
+        {**_readable(each, found), "index": index}
+        for index, each in enumerate(batch, 1)
+        if (found := each.message) is not None
+    ]
+
+
+def _readable(facts: Facts, found: Message) -> dict[str, Any]:
+    return {"id": found.id, "headers": dict(found.headers), "attempt": facts.attempt, "queue": facts.queue}
 
 
 async def info(context: Context, queue: str) -> dict[str, Any]:
@@ -54,17 +77,23 @@ def stopping(context: Context) -> bool:
     return context.stopping
 
 
-def settle(context: Context, verb: str, argument: Any = None) -> bool:
-    """Settle the message now."""
+def settle(context: Context, verb: str, argument: Any = None, index: Any = None) -> bool:
+    """Settle the message now, or the one at this index of a batch."""
+    target: Settling = context
+    if index is not None:
+        batch = context.facts.batch
+        if type(index) is not int or not 0 < index <= len(batch):
+            raise HandlerError(_NO_DELIVERY, kind="Invalid", retryable=False)
+        target = batch[index - 1]
     try:
         if verb == "ack":
-            context.ack()
+            target.ack()
         elif verb == "nack":
-            context.nack(argument)
+            target.nack(argument)
         elif verb == "snooze":
-            context.snooze(argument)
+            target.snooze(argument)
         else:
-            context.reject(argument or "")
+            target.reject(argument or "")
     except HandlerError as error:
         if error.kind == "Invalid" and "already settled" in error.message:
             raise HandlerError("queue.Message already settled", kind="Invalid", retryable=False) from error
@@ -76,6 +105,7 @@ OPERATIONS = {
     "queue.publish": publish,
     "queue.may": may,
     "queue.message": message,
+    "queue.messages": messages,
     "queue.info": info,
     "queue.stopping": stopping,
     "queue.settle": settle,

@@ -1,0 +1,1 @@
+"""Batches: lists of messages that a handler gets in one call."""

@@ -1,0 +1,91 @@
+"""Batch: deliveries that one call of a handler gets; the pool treats it as one delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.settling.verdict import Verdict
+from tasuki.units import Duration
+
+
+class Batch(Delivery):
+    """One or more deliveries of one consumer, oldest first; facts and settling of the context of its handler.
+
+    ``received`` is the oldest message, and the only one if it is a suspect. ``ack``, ``nack``, ``reject`` and
+    ``snooze`` settle all deliveries that are not settled yet.
+    """
+
+    __slots__ = ("_deliveries",)
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        first = deliveries[0]
+        super().__init__(first.received, first.holder, first.lease_until)
+        self._deliveries = deliveries
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """Its deliveries, without those that were settled before its handler started."""
+        return self._deliveries
+
+    def keep(self, deliveries: Sequence[Delivery]) -> None:
+        """Go on with these deliveries; the others are settled."""
+        self._deliveries = deliveries
+
+    def conclude(self, verdict: Verdict) -> bool:
+        """Settle the deliveries that are not settled yet, newest first; True if there was one."""
+        concluded = [delivery.conclude(verdict) for delivery in reversed(self._deliveries)]
+        return any(concluded)
+
+    def end(self) -> None:
+        """The handler has returned: it cannot settle its deliveries any more."""
+        self.ended = True
+        for delivery in self._deliveries:
+            delivery.ended = True
+
+    def log_fields(self) -> dict[str, Any]:
+        """The fields of each log record about it: those of its only message, or how many there are."""
+        if len(self._deliveries) == 1:
+            return self._deliveries[0].log_fields()
+        return {"consumer": self.consumer, "queue": self.queue, "messages": len(self._deliveries)}
+
+    @property
+    def batch(self) -> Sequence[Delivery]:
+        return self._deliveries
+
+    @property
+    def message(self) -> None:
+        return None
+
+    @property
+    def attempt(self) -> int:
+        return max(delivery.attempt for delivery in self._deliveries)
+
+    @property
+    def is_last_attempt(self) -> bool:
+        return any(delivery.is_last_attempt for delivery in self._deliveries)
+
+    @property
+    def lease_lost(self) -> bool:
+        return any(delivery.lost for delivery in self._deliveries)
+
+    def ack(self) -> None:
+        for delivery in self._open():
+            delivery.ack()
+
+    def nack(self, delay: Duration | None = None) -> None:
+        for delivery in self._open():
+            delivery.nack(delay)
+
+    def reject(self, reason: str = "") -> None:
+        for delivery in self._open():
+            delivery.reject(reason)
+
+    def snooze(self, after: Duration) -> None:
+        for delivery in self._open():
+            delivery.snooze(after)
+
+    def _open(self) -> Sequence[Delivery]:
+        """The deliveries to settle; if there are none, the first of them says why it cannot be settled."""
+        return [each for each in self._deliveries if not each.settled] or self._deliveries[:1]

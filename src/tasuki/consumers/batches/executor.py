@@ -1,0 +1,163 @@
+"""BatchExecutor: how a batch is handled, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasuki.consumers.batches.batch import Batch
+from tasuki.consumers.batches.results import results_of
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.callee import Callee
+from tasuki.consumers.handling.executor import Executor, absorb_cancellation
+from tasuki.consumers.handling.middleware import Handle
+from tasuki.consumers.handling.outcome import Conclusion, Outcome, outcome_of
+from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.settling.verdict import ACK
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import MAX_ERROR_CHARS, HandlerError, ResultError
+from tasuki.message import REPLY_TO, is_request
+
+_log = logging.getLogger("tasuki.consumer")
+
+
+class BatchExecutor(Executor):
+    """Calls the handler once for all messages of a batch, and derives a verdict for each."""
+
+    on_end: Callable[[], None] = staticmethod(lambda: None)
+    """Called when a batch has ended, just before its worker is free."""
+
+    @property
+    def _only(self) -> Callee:
+        assert self._callee is not None  # a consumer has tasks or batches, not both
+        return self._callee
+
+    @staticmethod
+    def handle_of(handler: Handler) -> Handle:
+        """See Executor."""
+        return handler.handle_batch
+
+    async def execute(self, delivery: Delivery, worker: Worker) -> None:
+        """Sort out what cannot be handled, prepare, handle, conclude each message."""
+        assert isinstance(delivery, Batch)
+        try:
+            await self._execute(delivery, worker)
+        finally:
+            self.on_end()
+
+    async def _execute(self, batch: Batch, worker: Worker) -> None:
+        worker.started = worker.ended = self._monotonic()
+        read = [(each, *body) for each in batch.deliveries if (body := self._read(each, worker.started)) is not None]
+        batch.keep([each for each, _ in read])
+        if read and (self._auto_ack or batch.received.suspect):
+            running = await self._prepare_all(batch, worker)
+            read = [(each, body) for each, body in read if each in running]
+            batch.keep(running)
+        if read:
+            await self._handle(batch, [body for _, body in read], worker)
+
+    def _read(self, delivery: Delivery, now: float) -> tuple[Any] | None:
+        """The decoded body; None: the message is settled, and not for the handler."""
+        if not self._admit(delivery, now):
+            return None
+        if self._verify is not None and (problem := self._verify(delivery.received)) is not None:
+            delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
+            return None
+        try:
+            return (self._only.read(delivery.received),)
+        except Exception as error:
+            delivery.conclude(self._undecodable(delivery, error))
+            return None
+
+    async def _prepare_all(self, batch: Batch, worker: Worker) -> list[Delivery]:
+        """Ack all messages first, or record the start of the only one, a suspect; the ones that may run."""
+        if not self._auto_ack:
+            (suspect,) = batch.deliveries
+            suspect.ended = not await self._prepare(suspect, worker)
+            return [] if suspect.ended else [suspect]
+        worker.started = float("inf")  # the handler's time has not begun
+        acked: Sequence[bool] = ()
+        try:
+            acked = await asyncio.gather(*(each.acked_first() for each in batch.deliveries))
+        except asyncio.CancelledError:
+            if worker.cause is None:
+                raise
+        if worker.cause is not None:
+            await absorb_cancellation(worker)
+            acked = ()
+        worker.started = self._monotonic()
+        running = [each for each, is_acked in zip(batch.deliveries, acked, strict=bool(acked)) if is_acked]
+        for each in batch.deliveries:
+            each.ended = each not in running
+        return running
+
+    async def _handle(self, batch: Batch, bodies: list[Any], worker: Worker) -> None:
+        results: Sequence[Any]
+        raised: BaseException | None = None
+        try:
+            result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
+            results = results_of(result, len(bodies))
+        except ResultError as error:
+            raised = HandlerError(f"the results of the batch cannot be read: {error}", kind="Invalid")
+            results = [raised] * len(bodies)
+        except BaseException as error:
+            results, raised = [error] * len(bodies), error
+        finally:
+            worker.ended = self._monotonic()
+            self._metrics.handler_seconds.observe(worker.ended - worker.started)
+        concluded = self._conclude_results(batch, results, worker)
+        if worker.cause is not None:
+            await absorb_cancellation(worker)
+        for each, result, conclusion in concluded:
+            if REPLY_TO in each.received.headers and is_request(each.received):
+                self._conclude_request(each, conclusion.verdict, result)
+            else:
+                each.conclude(conclusion.verdict)
+        batch.end()
+        if raised is not None and any(conclusion.ends_worker for _, _, conclusion in concluded):
+            raise raised
+
+    def _conclude_results(
+        self, batch: Batch, results: Sequence[Any], worker: Worker
+    ) -> list[tuple[Delivery, Any, Conclusion]]:
+        """Delivery, result and conclusion of each message, newest first; counts failures and logs each error once."""
+        task = asyncio.current_task()
+        is_task_cancelled = task is not None and task.cancelling() > 0
+        concluded: list[tuple[Delivery, Any, Conclusion]] = []
+        failures: dict[int, list[tuple[Delivery, Conclusion]]] = {}
+        for each, result in zip(batch.deliveries, results, strict=True):
+            error = result if isinstance(result, BaseException) else None
+            if error is None and result is not False:
+                concluded.append((each, result, Conclusion(ACK)))
+                continue
+            outcome: Outcome = "false" if error is None else outcome_of(error, is_task_cancelled=is_task_cancelled)
+            conclusion = self._conclusion(each, worker, outcome, error)
+            concluded.append((each, result, conclusion))
+            if conclusion.failure:
+                failures.setdefault(id(result), []).append((each, conclusion))
+        for group in failures.values():
+            self._note_all(group)
+        return concluded[::-1]
+
+    def _note_all(self, group: Sequence[tuple[Delivery, Conclusion]]) -> None:
+        """Count the failures of messages with one error, and log the error once."""
+        if len(group) == 1:
+            self._noted(*group[0])
+            return
+        delivery, concluded = group[0]
+        self._metrics.failed += len(group)
+        self._metrics.timed_out += sum(each.is_timeout for _, each in group)
+        given_up = sum(each.verdict.action == "dead_letter" and not one.settled for one, each in group)
+        error = concluded.error
+        traceback = error.traceback if isinstance(error, HandlerError) else ""
+        _log.warning(
+            "handler %s failed for %d messages of a batch, %d given up: %s",
+            delivery.function,
+            len(group),
+            given_up,
+            traceback[:MAX_ERROR_CHARS] or concluded.failure,
+            exc_info=None if error is None or isinstance(error, HandlerError) else error,
+            extra={"consumer": delivery.consumer, "queue": delivery.queue, "messages": len(group)},
+        )

@@ -1,0 +1,58 @@
+"""Python functions that take a batch: a list of bodies, each decoded by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasuki.contracts.codec import Codec
+from tasuki.errors import HandlerError
+from tasuki.handlers.body import make_decoder
+from tasuki.handlers.python import PythonHandler
+from tasuki.handlers.signature import Parameter, Role, describe, item_of, read_signature
+
+
+class PythonBatch(PythonHandler):
+    """As PythonHandler; the first parameter is the list of the bodies, ``list[T]``, and each body becomes a T.
+
+    A parameter that is annotated ``list[Message]`` gets the messages, in the order of the bodies.
+    """
+
+    def decoder(self, codec: Codec) -> Callable[[bytes], Any]:
+        """How one body becomes an item of the list; see PythonHandler."""
+        if not self.is_started:
+            raise HandlerError(f"{self.id}: not started")
+        for parameter in self._parameters:
+            if parameter.role is Role.BODY:
+                return make_decoder(codec, item_of(parameter.type_))
+        return lambda data: None
+
+    def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
+        parameters = super()._read(function)
+        if problem := _problem(function, parameters):
+            raise HandlerError(problem, kind="Invalid")
+        return parameters
+
+
+def problem_of_batch(function: Callable[..., Any]) -> str:
+    """Why a function cannot take a batch; empty if it can."""
+    try:
+        return _problem(function, read_signature(function))
+    except HandlerError as error:
+        return str(error)
+
+
+def _problem(function: Callable[..., Any], parameters: tuple[Parameter, ...]) -> str:
+    for parameter in parameters:
+        if parameter.role is Role.BODY and item_of(parameter.type_) is None:
+            name = getattr(parameter.type_, "__name__", parameter.type_)
+            return (
+                f"{describe(function)}: parameter {parameter.name!r} is {name}, but a consumer with batch calls it "
+                f"with a list of bodies: annotate it as list[{name}], or remove batch from the consumer"
+            )
+        if parameter.role is Role.MESSAGE:
+            return (
+                f"{describe(function)}: parameter {parameter.name!r} is one Message, but a consumer with batch calls "
+                "it for many: annotate it as list[Message]"
+            )
+    return ""

@@ -1,0 +1,356 @@
+"""Batches: how they fill, how each message is settled, and what stays apart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.handling.shared import Share, SharedWorkers
+from tasuki.consumers.handling.suspects import Gate
+from tasuki.contracts.handler import Context, Reject, Retry, Snooze
+from tasuki.errors import HandlerError, ResultError, StopTimeoutError
+from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, REPLY_TO
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import Bench, Run, clock_of_loop, make_bench, make_queue, now
+
+pytestmark = pytest.mark.anyio
+
+
+async def bench_of(run: Run | None = None, size: int = 3, wait: float = 5.0, **options: Any) -> Bench:
+    make = {name: options.pop(name) for name in ("driver", "max_attempts", "ordering", "lease") if name in options}
+    options = {"prefetch": 12, **options}
+    bench = await make_bench(run, options=ConsumerOptions(batch=Batching(size, wait), **options), **make)
+    bench.consumer.gate = Gate()
+    return bench
+
+
+def bodies(bench: Bench) -> list[Any]:
+    return [body for body, _ in bench.handler.seen]
+
+
+async def dead(bench: Bench) -> dict[Any, Any]:
+    return {bench.dead.decode(each): each.headers[DEAD_LETTER_REASON] for each in await bench.dead_letters()}
+
+
+async def test_full_batches_start_at_once_and_the_rest_when_its_wait_is_over() -> None:
+    bench = await bench_of()
+    await bench.queue.publish_many(range(7))
+    started = now()
+    async with bench:
+        await bench.settled(held=1)
+        assert (bodies(bench), now() - started < 1) == ([[0, 1, 2], [3, 4, 5]], True)
+        await bench.empty()
+        assert bodies(bench)[2:] == [[6]]
+        assert 5 <= now() - started < 6
+
+
+async def test_a_batch_stays_open_while_no_worker_is_free() -> None:
+    async def handle(body: Any, context: Context) -> None:
+        await asyncio.sleep(30)
+
+    bench = await bench_of(handle, wait=1.0, prefetch=4)
+    await bench.queue.publish_many(range(4))
+    async with bench:
+        await asyncio.sleep(10)  # the fourth has waited for long, and its worker is busy
+        assert bodies(bench) == [[0, 1, 2]]
+        assert bench.consumer.unsettled == 0
+        await bench.empty()
+        assert bodies(bench) == [[0, 1, 2], [3]]
+
+
+async def test_messages_join_a_late_batch_until_a_worker_is_free() -> None:
+    async def handle(body: Any, context: Context) -> None:
+        await asyncio.sleep(30)
+
+    bench = await bench_of(handle, size=4, wait=1.0)
+    async with bench:
+        await bench.queue.publish(0)
+        await asyncio.sleep(5)
+        await bench.queue.publish(1)
+        await asyncio.sleep(5)
+        await bench.queue.publish(2)
+        await bench.empty()
+    assert bodies(bench) == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("result", [None, {"rows": 3}, 3, True])
+async def test_a_batch_that_returns_is_acked(result: Any) -> None:
+    async def handle(body: Any, context: Context) -> Any:
+        return result
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed, bodies(bench)) == (3, 0, [[0, 1, 2]])
+
+
+async def test_a_list_settles_each_message_by_its_own_result() -> None:
+    async def handle(body: list[Any], context: Context) -> Any:
+        if len(body) < 7:
+            return None
+        return [None, False, ValueError("no"), Reject("never"), Retry(after=60), Snooze(after=60), "value"]
+
+    bench = await bench_of(handle, size=7)
+    await bench.queue.publish_many(["none", "false", "error", "reject", "retry", "snooze", "value"])
+    async with bench:
+        await bench.settled()
+        assert await dead(bench) == {"reject": "rejected"}
+        await bench.empty()
+    assert sorted(bodies(bench)[1]) == ["error", "false"]
+    assert sorted(name for batch in bodies(bench)[2:] for name in batch) == ["retry", "snooze"]
+    assert bench.consumer.metrics.failed == 2
+
+
+@pytest.mark.parametrize("result", [[], [None], [None] * 4])
+async def test_a_list_of_another_length_fails_all(result: list[None]) -> None:
+    async def handle(body: list[Any], context: Context) -> Any:
+        return result
+
+    bench = await bench_of(handle, max_attempts=1)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    letters = await bench.dead_letters()
+    assert len(letters) == 3
+    assert all(f"a list of {len(result)} for a batch of 3" in str(each.headers[LAST_ERROR]) for each in letters)
+
+
+async def test_an_error_fails_all_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        raise ValueError("no")
+
+    bench = await bench_of(handle, max_attempts=2)
+    await bench.queue.publish_many(range(3))
+    with caplog.at_level(logging.WARNING, "tasuki.consumer"):
+        async with bench:
+            await bench.empty()
+    assert await dead(bench) == dict.fromkeys(range(3), "max_attempts")
+    assert bench.consumer.metrics.failed == 6
+    first, second, *letters = caplog.messages
+    assert first == "handler app:handle failed for 3 messages of a batch, 0 given up: ValueError: no"
+    assert "3 messages of a batch, 3 given up" in second
+    assert len(letters) == 3
+
+
+async def test_single_messages_are_settled_by_their_own_context() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        one, two, three = context.batch
+        one.ack()
+        two.reject("bad")
+        with pytest.raises(HandlerError, match="already settled"):
+            two.ack()
+        assert (three.attempt, three.message) == (1, context.messages[2])
+        assert context.message is None
+        raise Retry(after=60)
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.settled()
+        assert await dead(bench) == {1: "rejected"}
+        metrics = bench.consumer.metrics
+        assert (metrics.acked, metrics.nacked, metrics.failed) == (1, 1, 0)
+
+
+async def test_the_context_of_a_batch_settles_what_is_open() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        context.batch[0].ack()
+        context.reject("all others")
+        with pytest.raises(HandlerError, match="already settled"):
+            context.ack()
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    assert await dead(bench) == {1: "rejected", 2: "rejected"}
+    with pytest.raises(HandlerError, match="released"):
+        bench.handler.contexts[0].batch[0].ack()
+
+
+async def test_messages_that_do_not_fit_leave_the_batch_before() -> None:
+    bench = await bench_of()
+    await bench.queue.publish(0)
+    await bench.queue.publish("late", ttl=0.001)
+    await bench.queue.publish(1)
+    await asyncio.sleep(1)
+    async with bench:
+        await bench.empty()
+    assert bodies(bench) == [[0, 1]]
+    assert await dead(bench) == {"late": "expired"}
+
+
+async def test_a_batch_without_a_message_left_calls_nothing() -> None:
+    bench = await bench_of(size=2)
+    for body in ("a", "b"):
+        await bench.queue.publish(body, ttl=0.001)
+    await asyncio.sleep(1)
+    async with bench:
+        await bench.empty()
+        await bench.queue.publish_many([1, 2])
+        await bench.empty()
+    assert bodies(bench) == [[1, 2]]
+
+
+async def test_a_timeout_is_of_the_batch() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        context.batch[0].ack()
+        await asyncio.sleep(100)
+
+    bench = await bench_of(handle, max_attempts=1, handler_timeout=10.0)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    letters = await bench.dead_letters()
+    assert [bench.dead.decode(each) for each in letters] in ([1, 2], [2, 1])
+    assert all("handler_timeout (10s)" in str(each.headers[LAST_ERROR]) for each in letters)
+    assert bench.consumer.metrics.handler_seconds.count == 1
+
+
+async def test_auto_ack_settles_all_before_the_handler() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        assert (await bench.queue.info())["message_count"] == 0
+        raise ValueError("lost by contract")
+
+    bench = await bench_of(handle, auto_ack=True)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed, await dead(bench)) == (3, 3, {})
+
+
+async def test_a_suspect_is_alone_and_its_start_recorded() -> None:
+    broker = ModelBroker(clock_of_loop())
+    bench = await bench_of(size=4, driver=ModelDriver(broker))
+    await bench.queue.publish_many(range(7))
+    for number in (2, 3):
+        broker.queues["tasks"].stored[number].suspect = True
+    async with bench:
+        await bench.empty()
+    assert sorted(bodies(bench)) == sorted([[0, 1], [2], [3], [4, 5, 6]])
+    starts = [what for verb, what in bench.queue.driver.calls if verb == "start"]  # type: ignore[attr-defined]
+    assert [len(what) for what in starts] == [1, 1]
+
+
+async def test_leases_of_all_messages_are_renewed_while_they_wait_and_run() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        await asyncio.sleep(100)
+        assert not context.lease_lost
+
+    broker = ModelBroker(clock_of_loop())
+    bench = await bench_of(handle, wait=100.0, driver=ModelDriver(broker), lease=10.0)
+    await bench.queue.publish_many(range(2))
+    async with bench:
+        await bench.empty()
+    assert bodies(bench) == [[0, 1]]
+    assert (bench.consumer.metrics.acked, bench.consumer.metrics.lease_lost) == (2, 0)
+
+
+async def test_a_stop_releases_what_waits_and_lets_the_batch_finish() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        await asyncio.sleep(1)
+
+    bench = await bench_of(handle, wait=100.0)
+    await bench.queue.publish_many(range(5))
+    async with bench:
+        await bench.settled(held=5)
+    assert bodies(bench) == [[0, 1, 2]]
+    metrics = bench.consumer.metrics
+    assert (metrics.acked, metrics.released) == (3, 2)
+    assert [bench.queue.decode(each) for each in await bench.queue.peek(10)] == [3, 4]
+
+
+async def test_an_overdue_stop_releases_the_running_batch_without_an_attempt() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        await asyncio.sleep(100)
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    with pytest.raises(StopTimeoutError, match="1 handlers"):
+        await bench.consumer.stop(1)
+    assert bench.consumer.metrics.released == 3
+    assert [bench.queue.decode(each) for each in await bench.queue.peek(10)] == [0, 1, 2]
+
+
+async def test_a_stop_outlasted_by_its_handler_keeps_every_message() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.sleep(20)
+            except asyncio.CancelledError:
+                continue
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    assert (await bench.queue.depth()).ready == 0
+    await asyncio.sleep(60)
+    assert (await bench.queue.info())["message_count"] == 0
+
+
+async def test_no_two_messages_of_one_key_share_a_batch() -> None:
+    bench = await bench_of(size=4, wait=1.0, ordering="key")
+    for number in range(3):
+        for key in "ab":
+            await bench.queue.publish(f"{key}{number}", key=key)
+    async with bench:
+        await bench.empty()
+    assert bodies(bench) == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
+
+
+async def test_each_request_gets_its_own_answer() -> None:
+    async def handle(body: list[Any], context: Context) -> list[Any]:
+        return [each * 2 if each else Reject("zero") for each in body]
+
+    bench = await bench_of(handle)
+    replies = make_queue(bench.queue.driver, "replies")
+    await replies.driver.declare(replies.spec)
+    bench.host.queues["app:replies"] = replies
+    for number in (0, 1, 2):
+        await bench.queue.publish(number, {REPLY_TO: "app:replies"})
+    async with bench:
+        await bench.empty()
+    found = [replies.decode(each) for each in await replies.peek(10)]
+    assert 2 in found
+    assert 4 in found
+    assert len(found) == 3
+
+
+async def test_shared_workers_start_a_batch_in_one_place() -> None:
+    async def handle(body: list[Any], context: Context) -> None:
+        await asyncio.sleep(10)
+
+    bench = await bench_of(handle, concurrency=2, wait=1.0)
+    bench.consumer.share = Share(SharedWorkers(1))
+    await bench.queue.publish_many(range(7))
+    async with bench:
+        await asyncio.sleep(5)
+        assert (bench.consumer.running, bench.consumer.held, bench.consumer.unsettled) == (1, 7, 0)
+        await bench.empty()
+    assert bodies(bench) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert bench.handler.most_running == 1
+
+
+async def test_results_that_cannot_be_read_fail_all() -> None:
+    async def handle(body: list[Any], context: Context) -> Any:
+        raise ResultError("a function cannot be sent")
+
+    bench = await bench_of(handle, max_attempts=1)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await bench.empty()
+    letters = await bench.dead_letters()
+    assert ["cannot be read: a function cannot be sent" in str(each.headers[LAST_ERROR]) for each in letters] == [
+        True
+    ] * 3

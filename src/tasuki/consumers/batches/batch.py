@@ -45,7 +45,7 @@ class Batch(Delivery):
             delivery.ended = True
 
     def log_fields(self) -> dict[str, Any]:
-        """The fields of each log record about it: those of its only message, or how many there are."""
+        """The fields of each log record about it: its only message's, or the number of messages."""
         if len(self._deliveries) == 1:
             return self._deliveries[0].log_fields()
         return {"consumer": self.consumer, "queue": self.queue, "messages": len(self._deliveries)}

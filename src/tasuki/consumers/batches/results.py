@@ -15,7 +15,7 @@ def results_of(result: Any, count: int) -> Sequence[Any]:
     can be answered with it.
 
     Raises:
-        HandlerError: a list of another length; no message can be told from another then.
+        HandlerError: a list of another length; nothing says then which result belongs to which message.
     """
     if isinstance(result, list | tuple):
         if len(result) != count:

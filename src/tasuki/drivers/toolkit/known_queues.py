@@ -30,8 +30,8 @@ class KnownQueues(Generic[T]):
     """Of one driver, from its making on: they outlive a close, and a forked child has them too, but not the consumers.
 
     A declared queue may be made by the driver, also again where it is gone; an inspected one is only used (clause 30).
-    ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read: what is
-    known of a queue changes in one step, and is read in one.
+    ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read: the
+    entry of a queue changes in one step, and is read in one.
     """
 
     def __init__(self, driver: str) -> None:

@@ -19,7 +19,7 @@ class TableStore(Protocol):
     Every method raises QueueNotFoundError for a queue that is not in the database, and what the client raises. A method
     that needs other locks raises BeginAgainError before it changes anything, and is called again in a new transaction.
     Transactions of several processes run at the same time: lock queues in the order of their names, messages in the
-    order of their numbers, and let ``claim`` skip what is locked. An error of the client, a deadlock too, reaches the
+    order of their numbers, and let ``claim`` skip locked rows. An error of the client, a deadlock too, reaches the
     caller of the verb, which tries again. A method may be cancelled; its connection is then dropped.
 
     Receipts are ``(number, token)``: of the message, and of its last claim. The token stays in the row until the
@@ -38,7 +38,7 @@ class TableStore(Protocol):
     async def claim(self, queue: str, limit: int, token: int) -> list[Received]:
         """Hand out up to ``limit`` messages under the queue's lease; ``token``: a random number of 63 bits.
 
-        What is delayed or held and due counts as waiting. A delivery that ended without a settlement counts as an
+        A delayed or held message that is due counts as waiting. A delivery that ended without a settlement counts as an
         attempt if it was started, and its message is a suspect from then on.
         """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tasuki import App, Reject
 
-app = App()  # SQLite, in .tasuki below the current folder; in a test: memory
+app = App()  # SQLite, in .tasuki beside pyproject.toml; in a test: memory
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Answers to the names of other libraries: an AttributeError that says which line to write here."""
+"""Names of other libraries: using one raises an AttributeError that says which line to write here."""
 
 from __future__ import annotations
 
@@ -32,10 +32,8 @@ OF_QUEUE = {
 }
 OF_APP = {
     **dict.fromkeys(_SENDING, _ON_APP),
-    **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_DECORATOR}"),
-    **dict.fromkeys(
-        ("task", "shared_task", "actor"), f"a task belongs to a queue: 'queue = app.queue(\"jobs\")'; then {_TASK}"
-    ),
+    **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: {_HANDLE}; then {_DECORATOR}"),
+    **dict.fromkeys(("task", "shared_task", "actor"), f"a task belongs to a queue: {_HANDLE}; then {_TASK}"),
     **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
 }
 
@@ -55,7 +53,7 @@ class Guessed:
 
 
 def answer_guesses(function: Callable[..., object]) -> None:
-    """Let a handler answer ``handler.delay(…)`` and its like; names that the function has already stay."""
+    """Let ``handler.delay(…)`` and its like raise the remedy; attributes that the function has already stay."""
     if not isinstance(function, FunctionType):
         return
     for name, remedy in OF_FUNCTION.items():

@@ -28,7 +28,7 @@ _ELSEWHERE = {
     "bind": "annotate a parameter as Context",
     **dict.fromkeys(("concurrency", "prefetch", "handler_timeout", "middleware"), "give it to queue.workers(…)"),
 }
-"""What other libraries, and consumers, call an option."""
+"""Options of other libraries, and of consumers → the remedy."""
 
 
 class TaskOptions(PublishOptions, total=False):

@@ -1,1 +1,1 @@
-"""The workshop of the drivers: the mechanisms that each of them needs, built and tested once."""
+"""The toolkit of the drivers: the mechanisms that each of them needs, built and tested once."""

@@ -52,7 +52,7 @@ def _of_queue(
 
 
 def _of_others(consumers: Mapping[str, ConsumerConfig], id: str, consumer: ConsumerConfig) -> Iterator[Finding]:
-    """Consumers of the same queue that would take messages which they cannot handle, and the double life of one."""
+    """Other consumers of the same queue without the same tasks: they would receive messages that they cannot handle."""
     for other_id, other in consumers.items():
         if other.queue == consumer.queue and other.funcs.keys() != consumer.funcs.keys():
             problem = f"it takes messages of queue {other.queue!r} too, whose tasks belong to {id!r}"

@@ -34,7 +34,7 @@ class Found:
 
     @property
     def name(self) -> str:
-        """Of the App in its module."""
+        """The App's name in its module; empty without one."""
         return self.target.partition(":")[2]
 
 

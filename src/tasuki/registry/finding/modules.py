@@ -8,7 +8,7 @@ from pathlib import Path
 
 _MAX_BYTES = 2**20
 _NOT_APPS = ("test_", "conftest.", "setup.", "noxfile.")
-"""How the names of files begin whose apps are not the project."""
+"""Beginnings of the names of files whose apps are not the project."""
 
 
 def apps_in(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ def configured(folder: Path) -> tuple[str, Path] | None:
     """The project that the nearest table, in the folder or above it, names; and the folder of its file.
 
     Raises:
-        ConfigError: the file or its table is not good.
+        ConfigError: the file cannot be read, or its table has mistakes.
     """
     for place in (folder, *folder.parents):
         if (path := place / FILE).is_file() and (app := app_of(path)) is not None:

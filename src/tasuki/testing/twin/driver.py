@@ -35,7 +35,7 @@ class TwinDriver(MemoryDriver):
 
     @property
     def durability(self) -> Durability:
-        """The highest, so that a twin refuses no queue that demands one; nothing of it is true."""
+        """The highest, so that a twin refuses no queue that demands one; its messages survive nothing."""
         return "node"
 
     @property
@@ -111,7 +111,7 @@ class TwinDriver(MemoryDriver):
         return self._dead
 
     def lose_deliveries(self) -> None:
-        """The worker has died: what it held comes back when the lease ends, as suspects."""
+        """The worker has died: its messages come back when their leases end, as suspects."""
         for queue in self._queues.values():
             held, queue.held = queue.held, {}
             for slot in held.values():
@@ -124,7 +124,7 @@ class TwinDriver(MemoryDriver):
         self._store(self._queues[queue], list(messages), self._clock.monotonic())
 
     def reorder(self, queue: str) -> None:
-        """Turn the order of the receivable messages round."""
+        """Reverse the order of the receivable messages."""
         target = self.queues[queue]
         for lane in target.lanes.values():
             slots = list(lane)

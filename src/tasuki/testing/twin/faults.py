@@ -1,4 +1,4 @@
-"""Faults: what goes wrong in a twin when the test says so."""
+"""Faults: the state of a twin's faults, which its drivers obey."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FaultyDriver(Protocol):
         """Take back what the worker holds."""
 
     def wake(self) -> None:
-        """Let receivers look again."""
+        """Let receivers check again."""
 
 
 class Faults:
@@ -64,7 +64,7 @@ class Faults:
                 driver.wake()
 
     def lose_connections(self) -> None:
-        """The worker stops while the broker is away: what it holds comes back when the leases end."""
+        """The worker stops while the broker is away: its messages come back when their leases end."""
         for driver in self.drivers:
             driver.lose_deliveries()
         self._go_on()

@@ -1,4 +1,4 @@
-"""Faulty: what a test lets go wrong."""
+"""Faulty: the faults that a test can cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Faulty(Reading):
-    """Faults on demand; each is what brokers and machines do, at the moment where it hurts."""
+    """Faults on demand, as brokers and machines have them, at the worst moment."""
 
     def patch(
         self, target: object, name: str, error: type[BaseException] | BaseException, *, times: int | None = None
@@ -33,7 +33,7 @@ class Faulty(Reading):
         """Let the worker die when the next handler (of this queue) has ended, before the broker takes its settlement.
 
         The worker loses all that it held; another one takes its place. The lost messages come back when their lease has
-        ended (30 seconds, if the queue states no other): ``advance`` to then. A handler that is not idempotent shows.
+        ended (30 seconds, if the queue states no other): ``advance`` to then. Shows handlers that are not idempotent.
         """
         where = None
         if queue is not None:
@@ -57,7 +57,7 @@ class Faulty(Reading):
         raise ValueError(f"no message {id!r} was published: take an id of t.messages(queue)")
 
     def reorder(self, queue: str | QueueHandle[Any]) -> None:
-        """Turn the order of the receivable messages of a queue round: most brokers promise none.
+        """Reverse the order of the receivable messages of a queue: most brokers promise none.
 
         Raises:
             ValueError: the queue promises order per key.

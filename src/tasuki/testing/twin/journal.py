@@ -20,7 +20,7 @@ Outcome = Literal["ack", "nack", "dead_letter", "snooze", "release"]
 
 
 class Journal(Observer):
-    """Hears of messages from the app, as an observer, and from the twin's drivers."""
+    """Notified by the app, as an observer, and by the twin's drivers."""
 
     def __init__(self) -> None:
         self.published: dict[str, list[Outgoing]] = {}

@@ -47,7 +47,8 @@ class DeadLetter:
     queue: str
     """Id of the queue that it came from."""
     reason: str
-    """``max_attempts``, ``rejected``, ``expired``, ``undecodable``, ``invalid``, ``not_retryable``, ``worker_died``."""
+    """``max_attempts``, ``not_retryable``, ``worker_died``, ``rejected``, ``expired``, ``undecodable``, ``invalid``,
+    ``unknown_task``, ``unsigned``."""
     error: str
     attempts: int
     cause: BaseException | None

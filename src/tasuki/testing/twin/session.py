@@ -1,4 +1,4 @@
-"""Session: an app in the hands of a twin: its drivers replaced for the time of a test, and everything put back."""
+"""Session: an app whose drivers a twin replaces for the time of a test, and restores at its end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Session:
                 await assembly.stop_handlers()
 
     async def leave(self) -> None:
-        """Give the app back as it was: closed, with its own drivers."""
+        """Leave the app as it was: closed, with its own drivers."""
         if self.app.owner is not self:
             return
         self.app.assembly = self.app.owner = None

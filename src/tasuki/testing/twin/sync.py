@@ -1,4 +1,4 @@
-"""SyncTestApp: the awaitable half of a TestApp for tests without an event loop."""
+"""SyncTestApp: the awaitable methods of a TestApp, for tests without an event loop."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class TestApp(Faulty):
     """A twin of an app for one test, within ``async with TestApp(app) as t:`` (``with`` in a test without a loop).
 
     The code under test goes on using its own app, queue handles and ``app.sync``: within the block they reach the twin,
-    with the memory driver in the place of each driver; after it all is as before. Consumers run only while the test
-    waits for ``drain``, ``advance`` or ``request``, so nothing happens between two lines of a test.
+    with the memory driver in the place of each driver; after it, their own drivers again. Consumers run only while the
+    test waits for ``drain``, ``advance`` or ``request``, so nothing happens between two lines of a test.
 
     Time is virtual: delays, retries, times to live and leases follow the twin's clock, which only ``advance`` and
     ``request`` move. What a handler itself waits for (``asyncio.sleep``, a socket) takes the time of the event loop;

@@ -20,7 +20,7 @@ _WRITERS = {"systemd": systemd, "compose": compose, "k8s": k8s}
 def command(target: Target, system: str, processes: int, image: str | None) -> None:
     """Print a unit for systemd, a file for Compose, or a Deployment for Kubernetes that runs this project's workers.
 
-    The time to stop follows from the stop_timeout of its consumers, and the health file is what 'tasuki health' reads.
+    The time to stop follows from the stop_timeout of its consumers. Workers write the health file for 'tasuki health'.
     """
     project = target.load().check()
     if system == "k8s" or processes > 1:

@@ -24,8 +24,8 @@ def command(target: Target, *, as_json: bool) -> int:
     """Examine the installation, the project and its brokers; nothing is made or changed.
 
     Versions and extras; whether each broker answers, how durable it is and how far its clock is off; where the files
-    of SQLite are and who may write them. Exit codes: 3 the project is not good, 4 a broker cannot be reached, 1 another
-    check failed, 0 nothing but warnings.
+    of SQLite are and who may write them. Exit codes: 3 the project has mistakes, 4 a broker cannot be reached, 1
+    another check failed, 0 there are warnings at most.
     """
     found = list(installation())
     try:

@@ -15,7 +15,7 @@ from tasuki.cli.worker.watching import Watcher
 @project_options(is_argument=True, log_level="info")
 @click.pass_context
 def command(context: click.Context, target: Target) -> int:
-    """Run the project TARGET while you work on it: one process that takes each change of its source files.
+    """Run the project TARGET while you work on it: one process that applies each change of its source files.
 
     It is 'run --reload': a change that does not pass the check is refused, and the old version goes on.
     """

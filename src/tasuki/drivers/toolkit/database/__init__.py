@@ -1,1 +1,1 @@
-"""The workshop for drivers over a database: a pool, transactions, and a driver whose verbs are transactions."""
+"""The toolkit for drivers over a database: a pool, transactions, and a driver whose verbs are transactions."""

@@ -1,4 +1,4 @@
-"""docs/writing-a-driver.md quotes an example that works, and lists the modules that it may import."""
+"""The pages for authors of drivers quote an example that works, and list the modules that it may import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "directory-driver"
 SOURCES = [EXAMPLE / "directory_driver" / f"{name}.py" for name in ("settings", "entry", "driver")]
 PAGE = (ROOT / "docs" / "writing-a-driver.md").read_text("utf-8")
-PUBLIC = re.findall(r"`(tasuki[\w.]+)`", PAGE.partition("## Public modules")[2])
+REFERENCE = (ROOT / "docs" / "driver-reference.md").read_text("utf-8")
+PUBLIC = re.findall(r"`(tasuki[\w.]+)`", REFERENCE.partition("## Public modules")[2])
 PROJECT = (
     "namespace: app\nentries:\n- {name: d, kind: queue.driver.directory}\n- {name: q, kind: queue.queue, driver: d%s}\n"
 )
@@ -80,7 +81,7 @@ def test_a_public_module_says_what_it_is_for(name: str) -> None:
     assert all(hasattr(module, exported) for exported in getattr(module, "__all__", ()))
 
 
-def test_the_whole_workshop_is_public() -> None:
+def test_the_whole_toolkit_is_public() -> None:
     found = pkgutil.walk_packages(toolkit.__path__, f"{toolkit.__name__}.")
     assert {module.name for module in found if not module.ispkg} <= set(PUBLIC)
 

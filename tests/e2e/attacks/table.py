@@ -1,4 +1,4 @@
-"""The table of attempts in docs/security.md, between two markers."""
+"""The tables of attempts in docs/sandbox-attacks.md, between two markers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "security.md"
+PAGE = ROOT / "docs" / "sandbox-attacks.md"
 BEGIN = "<!-- attacks: made by `python -m tests.e2e.attacks`, from tests/e2e/attacks -->"
 END = "<!-- /attacks -->"
 
-_INTRODUCTION = """## What was tried against the sandbox
+_INTRODUCTION = """# What was tried against the sandbox
 
 Each attempt runs in a process of its own, in a script that may use 32 MiB, and 100 ms where only the time limit can end
 it. Except where **open** is said: nothing comes out, the process lives, and then the same script handles an honest
@@ -40,8 +40,8 @@ def write(attempt: Callable[[Attack], dict[str, Any]]) -> None:
     """Run all attempts and put the section in its place, or at the end of the page."""
     parts = [
         BEGIN, _INTRODUCTION,
-        f"### {len(ESCAPES)} ways out", _rows(ESCAPES, attempt),
-        f"### {len(BOMBS)} ways to use up a worker", _rows(BOMBS, attempt),
+        f"## {len(ESCAPES)} ways out", _rows(ESCAPES, attempt),
+        f"## {len(BOMBS)} ways to use up a worker", _rows(BOMBS, attempt),
         END,
     ]  # fmt: skip
     page = PAGE.read_text(encoding="utf-8")

@@ -35,6 +35,7 @@ def test_a_unit_for_systemd(tasuki: CommandLine, project: Path, tmp_path: Path) 
     assert service["WorkingDirectory"] == str(project)
     assert service["TimeoutStopSec"] == "35"
     assert service["RestartPreventExitStatus"] == "2 3"
+    assert service["Restart"] == "always", "also after --max-age, which ends with 0"
     words = shlex.split(service["ExecStart"])
     assert words[:4] == [sys.executable, "-m", "tasuki", "run"]
     assert words[4:7] == [".", "--override=app:tasks:meta.note=50%% of $$x", "--processes=3"]

@@ -213,3 +213,31 @@ def test_a_handler_that_hangs_is_interrupted_in_the_time_of_the_loop() -> None:
 
     with virtual_time() as runner:
         runner.run(main())
+
+
+def test_a_handler_without_a_queue_publishes_from_its_thread() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+
+    @app.function()
+    def send(number: int) -> None:
+        app.sync.publish(numbers, number)
+
+    with TestApp(app) as t:
+        t.sync.run(send, 1)
+        assert t.published(numbers) == [1]
+
+
+def test_tasks_that_handlers_leave_end_with_the_block() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+    left: list[asyncio.Task[None]] = []
+
+    @numbers.consumer()
+    async def leave(number: int) -> None:
+        left.append(asyncio.create_task(asyncio.sleep(60)))
+
+    with TestApp(app) as t:
+        t.sync.publish(numbers, 1)
+        t.sync.drain()
+    assert left[0].cancelled()

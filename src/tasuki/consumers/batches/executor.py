@@ -94,16 +94,17 @@ class BatchExecutor(Executor):
         return running
 
     async def _handle(self, batch: Batch, bodies: list[Any], worker: Worker) -> None:
+        count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
-            results = results_of(result, len(bodies))
+            results = results_of(result, count)
         except ResultError as error:
             raised = HandlerError(f"the results of the batch cannot be read: {error}", kind="Invalid")
-            results = [raised] * len(bodies)
+            results = [raised] * count
         except BaseException as error:
-            results, raised = [error] * len(bodies), error
+            results, raised = [error] * count, error
         finally:
             worker.ended = self._monotonic()
             self._metrics.handler_seconds.observe(worker.ended - worker.started)

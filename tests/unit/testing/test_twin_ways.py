@@ -241,3 +241,26 @@ def test_tasks_that_handlers_leave_end_with_the_block() -> None:
         t.sync.publish(numbers, 1)
         t.sync.drain()
     assert left[0].cancelled()
+
+
+def test_a_cancelled_drain_ends_with_its_handlers() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+
+    @numbers.consumer()
+    async def hang(number: int) -> None:
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        async with TestApp(app) as t:
+            await numbers.publish(1)
+            start = asyncio.get_running_loop().time()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await t.drain()
+            assert asyncio.get_running_loop().time() - start < 6
+            assert t.settled(numbers) == ["release"]
+            assert len(asyncio.all_tasks()) == 1
+
+    with virtual_time() as runner:
+        runner.run(main())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError
+from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
 from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.explain import LINES, explain
 from tasuki.testing.twin.limits import Limits
@@ -134,11 +134,20 @@ class Work:
         try:
             await self._start()
             yield
+        except BaseException:
+            with suppress(StopTimeoutError):  # the first error says more
+                await self._end(0.0)
+            raise
+        await self._end(_STOP_TIMEOUT)
+
+    async def _end(self, timeout: float) -> None:
+        """Stop the consumers; handlers that run for longer than so many seconds are cancelled."""
+        try:
+            if self._is_cut_off():
+                self.faults.lose_connections()
+            await self._stop(timeout)
         finally:
             try:
-                if self._is_cut_off():
-                    self.faults.lose_connections()
-                await self._stop(_STOP_TIMEOUT)
                 await self.assembly.leave_loop()
             finally:
                 self.loop = None

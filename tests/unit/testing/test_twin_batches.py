@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki import App, Reject
+from tasuki.errors import HandlerError
 from tasuki.testing import TestApp
 
 
@@ -58,3 +59,11 @@ def test_errors_of_single_messages_are_not_lost() -> None:
 
     with pytest.raises(ValueError, match="two"):
         run()
+
+
+def test_a_batch_is_not_run_without_a_queue() -> None:
+    with (
+        TestApp(make_app()[0]) as t,
+        pytest.raises(HandlerError, match=r"take\.consumer calls app:take with a batch: publish messages and drain"),
+    ):
+        t.sync.run("take", [1, 2])

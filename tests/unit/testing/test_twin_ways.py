@@ -12,7 +12,7 @@ import pytest
 from tasuki import App, Context, Handle, Observer, Reject
 from tasuki.contracts.context import Facts
 from tasuki.errors import LifecycleError, ProjectError
-from tasuki.testing import TestApp
+from tasuki.testing import NotSettled, TestApp
 from tasuki.testing.clock import virtual_time
 from tests.unit.testing import shop
 from tests.unit.testing.shop import Mail, jobs, mails, threaded
@@ -264,3 +264,18 @@ def test_a_cancelled_drain_ends_with_its_handlers() -> None:
 
     with virtual_time() as runner:
         runner.run(main())
+
+
+def test_a_loop_of_delayed_messages_is_ended_too() -> None:
+    app = App("memory://")
+    beats = app.queue("beats")
+
+    @beats.consumer()
+    async def beat(number: int) -> None:
+        await beats.publish(number + 1, delay="1s")
+
+    with TestApp(app) as t:
+        t.sync.publish(beats, 1)
+        with pytest.raises(NotSettled, match=r"messages are left after 10 deliveries:\n.*it is due in 1s: advance"):
+            t.sync.advance("1m", steps=10)
+        assert t.sync.advance("2.5s", steps=10).done == 2

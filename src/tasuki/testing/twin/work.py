@@ -80,6 +80,7 @@ class Work:
         async with self._running(steps):
             await self._until_idle()
             while (due := self.next_due()) is not None and due <= until:
+                self._count_steps()
                 self._pass_until(due + _TICK)
                 await self._until_idle()
             self._pass_until(until)
@@ -103,6 +104,7 @@ class Work:
                             f"queue {queue!r}: no reply within {format_duration(timeout)} of virtual time; "
                             f"{self.explain(limit=1) or 'its handler has ended without one'}"
                         )
+                    self._count_steps()
                     self._pass_until(due + _TICK)
                 return task.result()
             except HandlerError:
@@ -178,11 +180,15 @@ class Work:
                 await self._start()
             if not self._is_busy() or self._is_cut_off():
                 return
-            if self.journal.steps > self._last_step:
-                raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
+            self._count_steps()
             if self._is_stuck():
                 raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
             await self._news()
+
+    def _count_steps(self) -> None:
+        """Raise NotSettled after too many deliveries; where something is left to handle."""
+        if self.journal.steps > self._last_step:
+            raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
 
     async def _news(self, *tasks: asyncio.Task[Any]) -> None:
         """Wait for a change. Raises what ended a consumer."""

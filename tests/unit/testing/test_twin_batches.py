@@ -67,3 +67,17 @@ def test_a_batch_is_not_run_without_a_queue() -> None:
         pytest.raises(HandlerError, match=r"take\.consumer calls app:take with a batch: publish messages and drain"),
     ):
         t.sync.run("take", [1, 2])
+
+
+def test_a_list_of_another_length_is_an_error_of_the_handler() -> None:
+    app = App("memory://")
+
+    @app.queue("numbers").consumer(batch={"size": 3})
+    async def take(numbers: list[int]) -> list[None]:
+        return [None]
+
+    with TestApp(app) as t:
+        for number in range(2):
+            t.sync.publish("numbers", number)
+        t.sync.drain()
+        assert ["a list of 1 for a batch of 2" in str(failure.error) for failure in t.errors] == [True, True]

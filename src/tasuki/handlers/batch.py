@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.python import PythonHandler
@@ -27,11 +28,20 @@ class PythonBatch(PythonHandler):
                 return make_decoder(codec, item_of(parameter.type_))
         return lambda data: None
 
+    async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
+        """See Handler. An exception class in the list of results becomes an exception, as ``raise`` makes one of it."""
+        result = await self.handle(bodies, context)
+        return [_instance(each) for each in result] if isinstance(result, list | tuple) else result
+
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
         parameters = super()._read(function)
         if problem := _problem(function, parameters):
             raise HandlerError(problem, kind="Invalid")
         return parameters
+
+
+def _instance(result: Any) -> Any:
+    return result() if isinstance(result, type) and issubclass(result, BaseException) else result
 
 
 def problem_of_batch(function: Callable[..., Any]) -> str:

@@ -76,3 +76,12 @@ def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:
     given = "headers={'tenant': 'a', 'content_type': 'application/octet-stream'}"
     assert call.startswith(rf"'app:tasks',b'\x00',{given},priority=7,key='k'")
     assert as_test(Message("m", b"1", {}), 1, "app:tasks").count("publish('app:tasks', 1)") == 1
+
+
+def test_a_body_that_cannot_be_read_cannot_be_read_in_the_test(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_project(project, MENDED)
+    headers: dict[str, HeaderValue] = {"content_type": "application/json"}  # as every dead letter says
+    source = as_test(Message("m-1", b"{no", headers), b"{no", "app:tasks")
+    with pytest.raises(AssertionError):
+        run_source(source, project)
+    assert "dead-lettered to app:dead after attempt 1 (undecodable)" in caplog.text

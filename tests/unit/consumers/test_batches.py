@@ -121,6 +121,20 @@ async def test_a_list_of_another_length_fails_all(result: list[None]) -> None:
     assert all(f"a list of {len(result)} for a batch of 3" in str(each.headers[LAST_ERROR]) for each in letters)
 
 
+@pytest.mark.parametrize("result", [None, [None] * 3])
+async def test_the_function_may_change_its_list(result: Any) -> None:
+    async def handle(body: list[Any], context: Context) -> Any:
+        while body:
+            body.pop()
+        return result
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(6))
+    async with bench:
+        await bench.empty()
+    assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed) == (6, 0)
+
+
 async def test_an_error_fails_all_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def handle(body: list[Any], context: Context) -> None:
         raise ValueError("no")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasuki import Context, Message
+from tasuki import Context, Message, Retry
 from tasuki.errors import HandlerError, InvalidBodyError
 from tasuki.handlers.batch import PythonBatch, problem_of_batch
 from tasuki.handlers.signature import item_of
@@ -81,6 +81,16 @@ async def test_what_is_injected() -> None:
     await handler.handle_batch([Row(1)], context)
     await handler.call([[{"number": 2}]], RecordingContext())
     assert found == [([Row(1)], [context.message], []), ([Row(2)], [], [])]
+
+
+async def test_an_exception_class_among_the_results_is_a_failure() -> None:
+    def classes(rows: list[Row]) -> tuple[Any, ...]:
+        return (ValueError, Retry, Row, None)
+
+    handler = PythonBatch("app:rows", target=classes)
+    await handler.start()
+    first, second, *others = await handler.handle_batch([], RecordingContext())
+    assert (type(first), type(second), others) == (ValueError, Retry, [Row, None])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tasuki import App, Context, Handle, Observer, Reject
 from tasuki.contracts.context import Facts
 from tasuki.errors import LifecycleError, ProjectError
-from tasuki.testing import TestApp
+from tasuki.testing import NotSettled, TestApp
 from tasuki.testing.clock import virtual_time
 from tests.unit.testing import shop
 from tests.unit.testing.shop import Mail, jobs, mails, threaded
@@ -213,3 +213,69 @@ def test_a_handler_that_hangs_is_interrupted_in_the_time_of_the_loop() -> None:
 
     with virtual_time() as runner:
         runner.run(main())
+
+
+def test_a_handler_without_a_queue_publishes_from_its_thread() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+
+    @app.function()
+    def send(number: int) -> None:
+        app.sync.publish(numbers, number)
+
+    with TestApp(app) as t:
+        t.sync.run(send, 1)
+        assert t.published(numbers) == [1]
+
+
+def test_tasks_that_handlers_leave_end_with_the_block() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+    left: list[asyncio.Task[None]] = []
+
+    @numbers.consumer()
+    async def leave(number: int) -> None:
+        left.append(asyncio.create_task(asyncio.sleep(60)))
+
+    with TestApp(app) as t:
+        t.sync.publish(numbers, 1)
+        t.sync.drain()
+    assert left[0].cancelled()
+
+
+def test_a_cancelled_drain_ends_with_its_handlers() -> None:
+    app = App("memory://")
+    numbers = app.queue("numbers")
+
+    @numbers.consumer()
+    async def hang(number: int) -> None:
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        async with TestApp(app) as t:
+            await numbers.publish(1)
+            start = asyncio.get_running_loop().time()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await t.drain()
+            assert asyncio.get_running_loop().time() - start < 6
+            assert t.settled(numbers) == ["release"]
+            assert len(asyncio.all_tasks()) == 1
+
+    with virtual_time() as runner:
+        runner.run(main())
+
+
+def test_a_loop_of_delayed_messages_is_ended_too() -> None:
+    app = App("memory://")
+    beats = app.queue("beats")
+
+    @beats.consumer()
+    async def beat(number: int) -> None:
+        await beats.publish(number + 1, delay="1s")
+
+    with TestApp(app) as t:
+        t.sync.publish(beats, 1)
+        with pytest.raises(NotSettled, match=r"messages are left after 10 deliveries:\n.*it is due in 1s: advance"):
+            t.sync.advance("1m", steps=10)
+        assert t.sync.advance("2.5s", steps=10).done == 2

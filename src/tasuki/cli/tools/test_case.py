@@ -21,7 +21,6 @@ from tasuki.message import (
     Message,
     is_reserved,
 )
-from tasuki.queues.messages.codec import BYTES
 
 _OF_ONE_PUBLISH = {
     TIMESTAMP,
@@ -42,7 +41,7 @@ def as_test(message: Message, body: Any, queue: str) -> str:
     """A test for the fixture ``tasuki_app``: it publishes the message where it came from, and wants no dead letter."""
     name = re.sub(r"\W+", "_", message.id).strip("_") or "message"
     origin = str(message.headers.get(ORIGINAL_QUEUE, queue))
-    arguments = [repr(origin), _literal(body), *_options(message)]
+    arguments = [repr(origin), _literal(body), *_options(message, body)]
     call = ", ".join(arguments)
     if len(call) > _WIDTH or "\n" in call:
         call = (
@@ -60,12 +59,12 @@ def as_test(message: Message, body: Any, queue: str) -> str:
     )
 
 
-def _options(message: Message) -> list[str]:
+def _options(message: Message, body: Any) -> list[str]:
     headers = {
         name: value for name, value in message.headers.items() if name not in _OF_ONE_PUBLISH and not is_reserved(name)
     }
-    if message.headers.get(CONTENT_TYPE) == BYTES:
-        headers[CONTENT_TYPE] = BYTES
+    if body == message.body and CONTENT_TYPE in message.headers:  # published as it is, with what it claims to be
+        headers[CONTENT_TYPE] = message.headers[CONTENT_TYPE]
     options = [f"headers={_literal(headers)}"] if headers else []
     for header, option in ((PRIORITY, "priority"), (PARTITION_KEY, "key")):
         if header in message.headers:

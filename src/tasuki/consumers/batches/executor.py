@@ -52,9 +52,9 @@ class BatchExecutor(Executor):
         read = [(each, *body) for each in batch.deliveries if (body := self._read(each, worker.started)) is not None]
         batch.keep([each for each, _ in read])
         if read and (self._auto_ack or batch.received.suspect):
-            running = await self._prepare_all(batch, worker)
-            read = [(each, body) for each, body in read if each in running]
-            batch.keep(running)
+            await self._prepare_all(batch, worker)
+            read = [(each, body) for each, body in read if not each.ended]
+            batch.keep([each for each, _ in read])
         if read:
             await self._handle(batch, [body for _, body in read], worker)
 
@@ -71,39 +71,38 @@ class BatchExecutor(Executor):
             delivery.conclude(self._undecodable(delivery, error))
             return None
 
-    async def _prepare_all(self, batch: Batch, worker: Worker) -> list[Delivery]:
-        """Ack all messages first, or record the start of the only one, a suspect; the ones that may run."""
+    async def _prepare_all(self, batch: Batch, worker: Worker) -> None:
+        """Ack all messages first, or record the start of the only one, a suspect; ends the ones that may not run."""
         if not self._auto_ack:
             (suspect,) = batch.deliveries
             suspect.ended = not await self._prepare(suspect, worker)
-            return [] if suspect.ended else [suspect]
+            return
         worker.started = float("inf")  # the handler's time has not begun
-        acked: Sequence[bool] = ()
+        acked: Sequence[bool] = [False] * len(batch.deliveries)
         try:
             acked = await asyncio.gather(*(each.acked_first() for each in batch.deliveries))
         except asyncio.CancelledError:
             if worker.cause is None:
                 raise
-        if worker.cause is not None:
+        is_interrupted = worker.cause is not None
+        if is_interrupted:
             await absorb_cancellation(worker)
-            acked = ()
         worker.started = self._monotonic()
-        running = [each for each, is_acked in zip(batch.deliveries, acked, strict=bool(acked)) if is_acked]
-        for each in batch.deliveries:
-            each.ended = each not in running
-        return running
+        for each, is_acked in zip(batch.deliveries, acked, strict=True):
+            each.ended = is_interrupted or not is_acked
 
     async def _handle(self, batch: Batch, bodies: list[Any], worker: Worker) -> None:
+        count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
-            results = results_of(result, len(bodies))
+            results = results_of(result, count)
         except ResultError as error:
             raised = HandlerError(f"the results of the batch cannot be read: {error}", kind="Invalid")
-            results = [raised] * len(bodies)
+            results = [raised] * count
         except BaseException as error:
-            results, raised = [error] * len(bodies), error
+            results, raised = [error] * count, error
         finally:
             worker.ended = self._monotonic()
             self._metrics.handler_seconds.observe(worker.ended - worker.started)

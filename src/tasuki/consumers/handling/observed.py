@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from tasuki.consumers.batches.results import results_of
 from tasuki.consumers.handling.middleware import Handle
 from tasuki.contracts.context import Facts
 from tasuki.contracts.handler import Context
@@ -47,11 +48,11 @@ async def _observed_batch(
         on_start(facts)
     try:
         result = await handling
+        errors = results_of(result, len(batch)) if isinstance(result, list | tuple) else [None] * len(batch)
     except BaseException as error:
         for facts in batch:
             on_end(facts, monotonic() - started, error)
         raise
-    errors = result if isinstance(result, list | tuple) and len(result) == len(batch) else [None] * len(batch)
     for facts, found in zip(batch, errors, strict=True):
         on_end(facts, monotonic() - started, found if isinstance(found, BaseException) else None)
     return result

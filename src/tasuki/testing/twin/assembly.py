@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.request_reply.requests import Requests
+from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Driver
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
@@ -40,6 +43,12 @@ class TwinAssembly(Assembly):
         driver = TwinDriver(id, self._faults)
         self._faults.drivers.append(driver)
         return driver
+
+    def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
+        consumer = super()._consumer(id, config)
+        if (batching := consumer.options.batch) is not None:  # its wait is in real time, which a test must not take
+            consumer.options = replace(consumer.options, batch=replace(batching, wait=0.0))
+        return consumer
 
     def queue(self, id: str) -> Queue:
         """See ProjectHost."""

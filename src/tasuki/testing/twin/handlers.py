@@ -10,7 +10,7 @@ from tasuki.app.assembly import Assembly
 from tasuki.consumers.reach.host_reach import CallSite, HostReach
 from tasuki.contracts.context import KnownFacts
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerNotFoundError
+from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.kinds.build import is_function
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue, Message, new_id
@@ -39,6 +39,9 @@ async def run_handler(
     handler = assembly.handlers[id]
     consumers = {key: config for key, config in assembly.project.of(ConsumerConfig).items() if config.func == id}
     consumer, config = next(iter(consumers.items()), ("", None))
+    if config is not None and config.batch is not None:
+        problem = f"{consumer} calls {id} with a batch: publish messages and drain, or call the function with a list"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
     codec = assembly.codecs.get(JSON) if config is None else assembly.queues[config.queue].codec
     assert codec is not None  # JSON is built in
     await handler.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from tasuki.app import App
@@ -32,9 +33,11 @@ class Session:
         self.journal = Journal()
         self.faults = Faults(clock, self.journal)
         self.work = Work(self.faults)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """For callers without a loop; made when the first one comes."""
+        self._runner: asyncio.Runner | None = None
+        """Has the loop for callers without one; made when the first one comes."""
         self._lock = threading.Lock()
+        self._calling: asyncio.AbstractEventLoop | None = None
+        """Where a handler runs without a queue."""
 
     async def enter(self) -> None:
         """Build the app's objects on twins of its drivers. Raises LifecycleError, ProjectError."""
@@ -66,9 +69,11 @@ class Session:
         """Call one handler with a body, and end its threads and processes unless a drain uses them."""
         assembly = self.work.assembly
         id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
+        before, self._calling = self._calling, asyncio.get_running_loop()
         try:
             return await run_handler(assembly, id, body, headers, attempt)
         finally:
+            self._calling = before
             if not self.work.is_running:
                 await assembly.stop_handlers()
 
@@ -81,19 +86,22 @@ class Session:
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """See Owner: in the loop of the drain that is under way, else in a loop for such callers."""
-        if self.work.loop is not None:
-            return asyncio.run_coroutine_threadsafe(work, self.work.loop).result()
+        """See Owner: in the loop where handlers run now, as its thread may wait for them, else in one of its own."""
+        loop = self.work.loop or self._calling
+        if loop is not None:
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-            return self._loop.run_until_complete(work)
+            if self._runner is None:
+                self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+            return self._runner.run(work, context=copy_context())
 
     def close_loop(self) -> None:
-        """End the loop for callers without one."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.close()
+        """End the loop for callers without one, and the tasks that handlers left in it."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            closing = threading.Thread(target=runner.close)  # another loop may run in this one
+            closing.start()
+            closing.join()
 
 
 def refuse_loop(what: str, instead: str) -> None:

@@ -123,6 +123,7 @@ class TestApp(Faulty):
 
         Raises:
             HandlerNotFoundError: the app has no such handler.
+            HandlerError: it takes a batch.
         """
         return await self._session.handle(handler, body, headers, attempt)
 

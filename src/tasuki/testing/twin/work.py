@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError
+from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
 from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.explain import LINES, explain
 from tasuki.testing.twin.limits import Limits
@@ -80,6 +80,7 @@ class Work:
         async with self._running(steps):
             await self._until_idle()
             while (due := self.next_due()) is not None and due <= until:
+                self._count_steps()
                 self._pass_until(due + _TICK)
                 await self._until_idle()
             self._pass_until(until)
@@ -103,6 +104,7 @@ class Work:
                             f"queue {queue!r}: no reply within {format_duration(timeout)} of virtual time; "
                             f"{self.explain(limit=1) or 'its handler has ended without one'}"
                         )
+                    self._count_steps()
                     self._pass_until(due + _TICK)
                 return task.result()
             except HandlerError:
@@ -134,11 +136,20 @@ class Work:
         try:
             await self._start()
             yield
+        except BaseException:
+            with suppress(StopTimeoutError):  # the first error says more
+                await self._end(0.0)
+            raise
+        await self._end(_STOP_TIMEOUT)
+
+    async def _end(self, timeout: float) -> None:
+        """Stop the consumers; handlers that run for longer than so many seconds are cancelled."""
+        try:
+            if self._is_cut_off():
+                self.faults.lose_connections()
+            await self._stop(timeout)
         finally:
             try:
-                if self._is_cut_off():
-                    self.faults.lose_connections()
-                await self._stop(_STOP_TIMEOUT)
                 await self.assembly.leave_loop()
             finally:
                 self.loop = None
@@ -169,11 +180,15 @@ class Work:
                 await self._start()
             if not self._is_busy() or self._is_cut_off():
                 return
-            if self.journal.steps > self._last_step:
-                raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
+            self._count_steps()
             if self._is_stuck():
                 raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
             await self._news()
+
+    def _count_steps(self) -> None:
+        """Raise NotSettled after too many deliveries; where something is left to handle."""
+        if self.journal.steps > self._last_step:
+            raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
 
     async def _news(self, *tasks: asyncio.Task[Any]) -> None:
         """Wait for a change. Raises what ended a consumer."""

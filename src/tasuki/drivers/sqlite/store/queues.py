@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import product
 
 from tasuki.contracts.driver import QueueSpec
@@ -13,6 +12,7 @@ from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.rows import Tally, names_text
 from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import QueueNotFoundError
 
 _PLACES = ("ready", "delayed", "lines", "held")
@@ -118,15 +118,7 @@ class Queues:
     def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The queue with the options in force. Raises QueueNotFoundError."""
         self._numbers[spec.name] = self._existing(spec.name)
-        lease, max_length, by_key, dedup_window, temporary = self._execute(statements.OPTIONS, (spec.name,)).fetchone()
-        return replace(
-            spec,
-            lease=lease,
-            max_length=max_length,
-            ordering="key" if by_key else "none",
-            dedup_window=dedup_window,
-            temporary=bool(temporary),
-        )
+        return in_force(spec, *self._execute(statements.OPTIONS, (spec.name,)).fetchone())
 
     def attach(self, queue: int, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""

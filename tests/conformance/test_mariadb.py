@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
+from unittest.mock import patch
 
 import pytest
 
@@ -25,20 +26,24 @@ from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
 from tests.support.settings import parsed
 
-polling.SWEEP_INTERVAL = 1.0
-
 
 class Server(Proxied):
     takes_clock = False
     real_seconds = 1.5
-    patience = 8.0
+    patience = 14.0
     removes_within = 20.0
     shared_broker: ClassVar[type[Broker]] = MariaDb
+
+    def setUp(self) -> None:
+        super().setUp()
+        often = patch.object(polling, "SWEEP_INTERVAL", 1.0)
+        often.start()
+        self.addCleanup(often.stop)
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> MariaDbDriver:
         there = address(self.shared_broker, place)
         url = f"mariadb://root@127.0.0.1:{there['port']}/tasuki"
-        settings = parsed(MariaDbSettings, url=url, prefix=there["name"].lower()[:40], timeout=3.0, connect_timeout=3.0)
+        settings = parsed(MariaDbSettings, url=url, prefix=there["name"].lower()[:40], timeout=6.0, connect_timeout=3.0)
         return MariaDbDriver("mariadb", settings, clock)
 
     def version(self) -> str:

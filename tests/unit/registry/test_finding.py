@@ -94,6 +94,11 @@ def test_a_folder_without_a_project_lists_what_was_looked_for(tmp_path: Path) ->
     assert "TASUKI_PROJECT" not in refused(tmp_path, "empty")  # a named folder was meant
 
 
+def test_a_file_that_cannot_be_read_is_no_project(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    assert "there is no project here" in refused(tmp_path)
+
+
 def test_several_projects_are_listed(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": APP + "b = App()\n", "_index.yaml": YAML})
     assert refused(tmp_path) == (

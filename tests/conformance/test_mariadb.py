@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
-from unittest.mock import patch
 
 import pytest
 
@@ -26,6 +25,8 @@ from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
 from tests.support.settings import parsed
 
+polling.SWEEP_INTERVAL = 1.0
+
 
 class Server(Proxied):
     takes_clock = False
@@ -33,12 +34,6 @@ class Server(Proxied):
     patience = 14.0
     removes_within = 20.0
     shared_broker: ClassVar[type[Broker]] = MariaDb
-
-    def setUp(self) -> None:
-        super().setUp()
-        often = patch.object(polling, "SWEEP_INTERVAL", 1.0)
-        often.start()
-        self.addCleanup(often.stop)
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> MariaDbDriver:
         there = address(self.shared_broker, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.system.on_failure import OnFailure
@@ -29,20 +30,29 @@ class Tasks:
 
     async def run(self, work: Coroutine[Any, Any, T], unwanted: Callable[[T], object] | None = None) -> T:
         """The result of ``work``; ``unwanted`` takes it if the caller was cancelled meanwhile."""
-        task = self.start(work)
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
 
         def hand_over(task: asyncio.Task[T]) -> None:
+            self._ended(task)
             if unwanted is not None and not task.cancelled() and task.exception() is None:
                 unwanted(task.result())
 
         with OnFailure(lambda: task.add_done_callback(hand_over)):
             await asyncio.wait([task])
+        self._running.discard(task)  # not before: until here, no caller has the result
         return task.result()
 
     async def wait(self, timeout: float | None = None) -> None:
-        """Wait until all tasks that run now have ended, or so many seconds."""
-        if running := [task for task in self._running if not task.done()]:
-            await asyncio.wait(running, timeout=timeout)
+        """Wait until all work that runs now has ended, and its callers go on with the results; or so many seconds."""
+        awaited = set(self._running)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while awaited := awaited & self._running:
+                    if running := [task for task in awaited if not task.done()]:
+                        await asyncio.wait(running)
+                    else:
+                        await asyncio.sleep(0)  # they are done, and their callers take turns now
 
     def cancel(self) -> None:
         """Cancel all."""

@@ -34,6 +34,29 @@ async def test_work_goes_on_without_its_caller_and_its_result_is_handed_over() -
     assert [*tasks] == []
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_waits_for_all_goes_on_after_their_callers(turns: int) -> None:
+    """A close that came between the end of the work and its caller left what the caller then had."""
+    tasks, gate, seen = Tasks(), asyncio.Event(), list[str]()
+
+    async def call() -> None:
+        await tasks.run(_result(gate, 1))
+        seen.append("the caller")
+
+    async def close() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await tasks.wait()
+        seen.append("who waits")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(call())
+        await asyncio.sleep(0)
+        gate.set()
+        group.create_task(close())
+    assert seen == ["the caller", "who waits"]
+
+
 async def test_a_caller_gets_the_error() -> None:
     gate = asyncio.Event()
     gate.set()

@@ -298,13 +298,18 @@ class NATSDriver(Driver):
         connection = await link.get()
         if self._synced_on is not connection:
             await self._check_sync(connection)
-        return await self._queues.ready(queue, connection, is_publishing=is_publishing), connection
+        found = await self._queues.ready(queue, connection, is_publishing=is_publishing)
+        self._guard.check(link, queue)
+        return found, connection
 
     async def _held(self, queue: str) -> tuple[OpenQueue, Connection]:
         """The same for what ends deliveries: also of a queue that is not declared any more."""
         found = self._queues.found(queue)
         if found is not None and self._queues.is_left(queue):
-            return found, await self._guard.get(queue).get()
+            link = self._guard.get(queue)
+            connection = await link.get()
+            self._guard.check(link, queue)
+            return found, connection
         return await self._ready(queue)
 
     def _connection(self) -> Connection:

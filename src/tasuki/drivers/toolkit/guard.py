@@ -44,6 +44,14 @@ class Guard(Generic[S]):
             raise self.refusal(queue)
         return held
 
+    def check(self, held: S, queue: str = "") -> None:
+        """Raises BrokerUnavailableError if the driver was closed since ``get`` gave this, also if it is open again.
+
+        For verbs that have awaited something: what they begin after that, no close would find and end.
+        """
+        if self.current is not held:
+            raise not_open(self._driver, queue) if self.current is not None else self.refusal(queue)
+
     def changing(self) -> asyncio.Lock:
         """The lock of an open: of two at the same time the second finds what the first one has opened.
 

@@ -39,6 +39,19 @@ def test_a_close_that_comes_late_leaves_what_was_opened_since() -> None:
     assert guard.current is None
 
 
+def test_a_verb_that_has_awaited_something_finds_out_that_the_driver_was_closed_meanwhile() -> None:
+    guard = Guard[object]("app:x")
+    first, second = object(), object()
+    guard.opened(first)
+    guard.check(first)
+    guard.closed()
+    with pytest.raises(BrokerUnavailableError, match="is not open"):
+        guard.check(first, "q")
+    guard.opened(second)
+    with pytest.raises(BrokerUnavailableError, match="is not open"):
+        guard.check(first, "q")
+
+
 def test_a_child_finds_it_closed_until_it_opens_it_and_never_frees_what_is_its_parents(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

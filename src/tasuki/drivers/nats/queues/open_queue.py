@@ -125,13 +125,15 @@ class OpenQueue:
 
     async def leave(self) -> None:
         """Receive no more; held messages can still be settled."""
-        if left := await self.pulls.close():
+        await self.pulls.close()
+        if left := self.pulls.rest():
             await self.give_back(left)
 
     async def close(self, connection: Connection | None) -> None:
         """Return everything: untaken messages as if never delivered, held ones as they are."""
-        left = await self.pulls.close()
-        await self._tasks.wait()
+        await self.pulls.close()
+        await self._tasks.wait()  # among them receives, which may put messages back
+        left = self.pulls.rest()
         if connection is not None and left:
             await self.give_back(left)
         await self.holding.close(connection)

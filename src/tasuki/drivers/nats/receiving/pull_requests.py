@@ -172,8 +172,8 @@ class PullRequests:
             if self._buffer or self._pulls:
                 self._return_soon()
 
-    async def close(self) -> list[Arrival]:
-        """Ask no more; returns the untaken messages."""
+    async def close(self) -> None:
+        """Ask no more."""
         self._is_closed = True
         self._wake()
         subscription = self._subscription
@@ -187,6 +187,9 @@ class PullRequests:
         if self._timer is not None:
             self._timer.cancel()
         await self._returning.wait()
+
+    def rest(self) -> list[Arrival]:
+        """The untaken messages, which are the caller's now."""
         left, self._buffer = self._buffer, []
         return left
 
@@ -327,5 +330,4 @@ class PullRequests:
             return
         self._withdraw()
         if self._buffer:
-            arrivals, self._buffer = self._buffer, []
-            self._returning.start(self._give_back(arrivals), "release")
+            self._returning.start(self._give_back(self.rest()), "release")

@@ -103,8 +103,7 @@ class Receiver:
 
     async def put_back(self) -> None:
         """Wait for running work, and return held messages as deliveries without a settlement."""
-        # Not until there are none: waiting for a finished task gives the loop no turn to forget it.
-        while not all(task.done() for task in self._tasks):
+        while any(self._tasks):
             await self._tasks.wait()
         for queue in self.listener.queues:  # other processes are woken from now on, not this one
             if (where := self._session.known.find(queue)) is not None:

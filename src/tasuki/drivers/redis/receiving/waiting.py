@@ -11,7 +11,12 @@ from math import inf
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
 SLACK = 0.5
-"""Seconds by which a check may come early, so that many queues are checked at once."""
+"""Seconds by which a check may come early, so that many queues are checked at once; one that is due sooner comes in time.
+
+Else a check that came too early for what is due would be repeated with every other one until then.
+"""
+_EXACT = 0.001
+"""Seconds by which a timer may be early."""
 
 
 class News(Enum):
@@ -35,6 +40,8 @@ class _Line:
     """Wake-ups so far: a registration that was asked for before the last one may be used up."""
     check_at: float = inf
     """When the queue is checked next, by the loop's clock."""
+    slack: float = SLACK
+    """Seconds by which that may come early."""
 
     def wake(self, news: News) -> bool:
         """Wake the receiver that has waited longest; False if none waits."""
@@ -134,6 +141,7 @@ class Waiters:
 
     def _plan(self, line: _Line, seconds: float) -> None:
         line.check_at = asyncio.get_running_loop().time() + seconds
+        line.slack = SLACK if seconds > SLACK else _EXACT
         self._begin_timer(line.check_at)
 
     def _begin_timer(self, ends_at: float) -> None:
@@ -146,8 +154,8 @@ class Waiters:
     def _check_due(self) -> None:
         """Have all queues checked for which it is time: with one call where the process is registered and waits."""
         self._timer, self._timer_ends_at = None, inf
-        until = asyncio.get_running_loop().time() + SLACK
-        due = [queue for queue, line in self._lines.items() if line.check_at <= until]
+        now = asyncio.get_running_loop().time()
+        due = [queue for queue, line in self._lines.items() if line.check_at - line.slack <= now]
         quiet = []
         for queue in due:
             line = self._lines[queue]

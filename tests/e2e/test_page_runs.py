@@ -14,9 +14,13 @@ RUN = [
     "README.md",
     "README.ja.md",
     "docs/tutorial.md",
+    "docs/how-to/batches.md",
+    "docs/how-to/request-and-reply.md",
+    "docs/how-to/shared-workers.md",
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",
     "docs/how-to/timeouts-and-retries.md",
+    "docs/how-to/types.md",
 ]
 """Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``)."""
 

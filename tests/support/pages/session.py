@@ -117,7 +117,8 @@ class Session:
 
 def environ() -> dict[str, str]:
     """The environment of a reader: no color, no settings of the tests around it, and this Python first."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "TASUKI", "QUEUE_"))}
+    not_theirs = ("PYTEST", "TASUKI", "QUEUE_", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(not_theirs)}
     return {
         **kept,
         "NO_COLOR": "1",

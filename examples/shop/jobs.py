@@ -1,6 +1,7 @@
 """Photo orders: each one is priced and printed."""
 
 import os
+import time
 from dataclasses import dataclass
 from logging import Logger
 
@@ -21,11 +22,14 @@ orders = app.queue("orders", Order, dead_letter={"queue": "orders.dead", "max_at
 
 
 def send_to_printer(photo: str, copies: int) -> None:
-    """Stands for a printer."""
+    """Stands for a printer, which takes its time."""
+    time.sleep(0.1)
+    with open("printed.txt", "a") as paper:
+        paper.write(f"{copies} x {photo}\n")
 
 
-@orders.consumer(concurrency=4)
-async def handle(order: Order, logger: Logger) -> None:
+@orders.consumer(concurrency=4)  # a plain def runs in a thread: four at a time
+def handle(order: Order, logger: Logger) -> None:
     if order.copies < 1:
         raise Reject(f"{order.copies} copies cannot be printed")
     price = order.copies * PRICES[order.size]

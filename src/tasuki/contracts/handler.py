@@ -242,6 +242,9 @@ class Context:
 class Handler(ABC):
     """A function entry that can run: compiled or imported once, then called for every message."""
 
+    needs_context = True
+    """Whether ``handle`` looks at its context, known from ``start`` on; a message costs less without one."""
+
     def __init__(self, id: str) -> None:
         self.id = id
 

@@ -66,6 +66,7 @@ class PythonHandler(Handler):
         function = prepare(self._load(), self.id)
         refuse_generator(function)
         self._parameters = parameters = self._read(function)
+        self.needs_context = any(parameter.role not in (Role.BODY, Role.EXTRA) for parameter in parameters)
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
         self._invoke = function if is_async else functools.partial(self._threads.run, function)

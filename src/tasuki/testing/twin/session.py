@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
+from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
@@ -76,6 +77,14 @@ class Session:
             self._calling = before
             if not self.work.is_running:
                 await assembly.stop_handlers()
+
+    def provide(self, type_: object, value: object) -> None:
+        """Give handlers this object in place of what the app provides. Raises ValueError: it provides no such type."""
+        providers = self.work.assembly.providers
+        if providers is not None and type_ in providers.types:
+            return providers.replace(type_, value)
+        known = ", ".join(sorted(map(formatannotation, providers.types))) if providers is not None else "nothing"
+        raise ValueError(f"the app provides no {formatannotation(type_)}; it provides {known}")
 
     async def leave(self) -> None:
         """Leave the app as it was: closed, with its own drivers."""

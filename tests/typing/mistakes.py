@@ -77,6 +77,11 @@ def make_engine() -> Engine:
 async def store(engine: Engine, url: str) -> None: ...
 
 
+@app.on_failed  # mistake: a hook of two arguments
+def failed(queue: str, error: Exception) -> None: ...
+
+
+app.on_done(queu="mails")  # mistake: a misspelt option of a hook
 mails.task(inject="Engine")  # mistake: a text where a type is wanted
 
 

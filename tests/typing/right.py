@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
+from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
 
@@ -121,12 +121,31 @@ def load(context: Context, engine: Engine, url: str) -> str:
 async def copy(engine: Engine, session: Session, *, url: str) -> None: ...
 
 
+@app.on_start
+def connect() -> None: ...
+
+
+@app.on_done
+async def count(moment: Moment) -> None:
+    assert_type(moment.seconds, float | None)
+
+
+@app.on_failed(queue=mails)
+def report(moment: Moment) -> None:
+    assert_type(moment.error, BaseException | None)
+
+
+@app.on_give_up(task=fetch)
+def report_nothing() -> None: ...
+
+
 async def send_provided() -> None:
     assert_type(await store.publish("u"), Confirmed)
     assert_type(await store.request(url="u"), int)
     assert_type(await store(Session(Engine()), "u"), int)
     assert_type(load.send("u"), Confirmed)
     assert_type(engine(), Engine)
+    await count(Moment("done"))
     await copy.publish(url="u")
 
 

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 from tasuki.app.called import handler_for, policy_of
+from tasuki.app.hooks.building import build_hooks
+from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
@@ -45,7 +47,7 @@ from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
-from tasuki.kinds.entries.function import ProviderConfig, PythonFunctionConfig
+from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.worker import WorkerConfig
@@ -90,9 +92,10 @@ class Assembly(ProjectHost):
             id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
             for id, config in project.of(WorkerConfig).items()
         }
-        self.providers: Providers | None = (
-            old.providers if old and _provides_the_same(project, old.project) else build_providers(project)
-        )
+        has_providers = old is not None and _is_same_code(ProviderConfig, project, old.project)
+        self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
+        has_hooks = old is not None and _is_same_code(HookConfig, project, old.project)
+        self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
         self._shared = shared_workers(project.configs)
         self._roles = roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
@@ -114,9 +117,10 @@ class Assembly(ProjectHost):
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
             consumer.observers = self.observers
+            consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
-            queue.observe(self.observers)
+            queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = self._accepted(id)
@@ -127,7 +131,9 @@ class Assembly(ProjectHost):
         A driver goes on, with its messages, unless its settings changed.
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
-        if isinstance(config, PythonFunctionConfig) and self.providers is not old.providers:
+        if (isinstance(config, PythonFunctionConfig) and self.providers is not old.providers) or (
+            isinstance(config, ConsumerConfig) and self.hooks is not old.hooks
+        ):
             return False
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
             return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
@@ -315,10 +321,10 @@ class Assembly(ProjectHost):
         await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
 
 
-def _provides_the_same(project: Project, old: Project) -> bool:
-    """Whether all providers are as they were, in the order of declaration and with their code."""
-    return list(project.of(ProviderConfig).items()) == list(old.of(ProviderConfig).items()) and all(
-        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(ProviderConfig)
+def _is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
+    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
+    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
+        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
     )
 
 

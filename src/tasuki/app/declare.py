@@ -44,6 +44,11 @@ class Declarations:
         """The entry declared under this id."""
         return self._ids.get(id)
 
+    def free_name(self, name: str) -> str:
+        """The name, with a number if it is taken."""
+        names = (name, *(f"{name}-{number}" for number in range(2, len(self.entries) + 3)))
+        return next(name for name in names if self.get(self.id_of(name)) is None)
+
     def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
         """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
         entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)

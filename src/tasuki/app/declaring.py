@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from tasuki.app.declare import name_of
 from tasuki.app.guesses import OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.app.hooks.declaring import DeclaringHooks
 from tasuki.app.messaging import Messaging
 from tasuki.errors import TasukiError
 from tasuki.handlers.converters import register
@@ -26,7 +27,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Declaring(Guessed, Messaging):
+class Declaring(Guessed, Messaging, DeclaringHooks):
     """The half of an App that declares entries."""
 
     guesses = OF_APP

@@ -49,6 +49,8 @@ MISTAKES = {
     "lacks": r"has a parameter 'absent' \(.*Absent\) that nothing provides | declare a provider of that type",
     "not_async": r"is no async function, as a middleware must be | write it with 'async def'",
     "too_many": r"cannot be called as a middleware | it takes (body, context, handle) around a handler",
+    "hook": r"cannot be called as a hook | a hook takes the moment as its only argument, or nothing",
+    "hook_of_no_task": r"it is for task 'generatr', which no consumer has | there are: ",
 }
 """Function → the problem, and a part of the remedy."""
 

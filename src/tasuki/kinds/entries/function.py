@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from tasuki.contracts.moment import MomentName
 from tasuki.contracts.recycling import Limits
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import (
@@ -161,13 +162,10 @@ class ProviderConfig(PythonCodeConfig):
     """How long an object is used: made once for each worker process, or for each message, and closed after it."""
 
 
-Moment = Literal["start", "stop", "publish", "begin", "done", "failed", "give_up", "discard"]
-
-
 class HookConfig(PythonCodeConfig):
     """A Python function that is called at one moment of a worker or of its messages, beside their handling."""
 
-    moment: Moment
+    moment: MomentName
     """start, stop: of a worker process; publish, begin, done, failed, give_up, discard: of a message."""
     queue: Id | None = None
     """Only of messages of this queue."""

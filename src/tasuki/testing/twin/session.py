@@ -63,6 +63,8 @@ class Session:
         self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
         app.assembly, app.owner = assembly, self
+        if assembly.hooks is not None:
+            await assembly.hooks.start()
 
     async def handle(
         self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
@@ -92,6 +94,8 @@ class Session:
             return
         self.app.assembly = self.app.owner = None
         self.work.is_over = True
+        if self.work.assembly.hooks is not None:
+            await self.work.assembly.hooks.stop()
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

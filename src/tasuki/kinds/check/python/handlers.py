@@ -14,6 +14,7 @@ from tasuki.handlers.providing.order import order_of, sync_problem
 from tasuki.handlers.python import problem_of_handler
 from tasuki.handlers.signature import default_problem, describe, is_async, read_parameters
 from tasuki.handlers.task import problem_of_give_up, problem_of_task
+from tasuki.kinds.check.python.hooks import problems_of_hooks
 from tasuki.kinds.check.python.places import problem_at
 from tasuki.kinds.check.python.providers import Provided, problems_of_providers
 from tasuki.kinds.check.tasks import roles
@@ -26,9 +27,10 @@ _MIDDLEWARE = "(body, context, handle) around a handler, or (envelope, publish) 
 
 
 def problems_of_functions(registry: Registry, configs: Mapping[str, Config]) -> Iterator[ConfigError]:
-    """Every problem of a handler, task, provider or middleware that is declared in code."""
+    """Every problem of a handler, task, provider, hook or middleware that is declared in code."""
     provided = Provided()
     yield from problems_of_providers(registry, configs, provided)
+    yield from problems_of_hooks(registry, configs)
     used_as, tasks, lambdas = roles(configs), _tasks_of(registry, configs), _nameless(registry, configs)
     for id, config in configs.items():
         entry = registry.entries[id]

@@ -226,6 +226,8 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
+            if self.assembly is not None and self.assembly.hooks is not None:
+                await self.assembly.hooks.start()
             await self.supervisor.start()
 
     async def close(self, timeout: float | None = None) -> None:
@@ -261,6 +263,8 @@ class App(Declaring):
             await self.supervisor.stop()
         finally:
             self.assembly = self.loop = None
+            if assembly.hooks is not None:
+                await assembly.hooks.stop()
             await assembly.stop_handlers()
 
     def forget(self) -> object:

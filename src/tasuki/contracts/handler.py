@@ -110,6 +110,15 @@ class Context:
         return self.facts.attempt
 
     @property
+    def failures(self) -> int:
+        """How often a handler has failed with this message: nacks alone, without the deaths of its workers.
+
+        ``attempt`` is one more, and also counts the worker processes that died in its handler. Of a batch, the highest.
+        Where the broker keeps one count for both, the deaths are included (docs/how-to/tasks.md says where).
+        """
+        return self.facts.failures
+
+    @property
     def is_last_attempt(self) -> bool:
         """Whether a failure now sends the message to the dead-letter queue; False outside a delivery."""
         return self.facts.is_last_attempt

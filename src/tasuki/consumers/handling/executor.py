@@ -25,6 +25,7 @@ from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import failure
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.observer import Observer
 from tasuki.errors import (
     MAX_ERROR_CHARS,
     CodecError,
@@ -51,11 +52,17 @@ _START_PAUSE = 0.5
 class Executor:
     """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
 
-    def __init__(self, consumer: Definition, holder: Holder, layers: Sequence[ConsumeMiddleware]) -> None:
+    def __init__(
+        self,
+        consumer: Definition,
+        holder: Holder,
+        layers: Sequence[ConsumeMiddleware],
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self._queue = queue = consumer.queue
         self._holder = holder
         self._layers = layers
-        self._observers = consumer.observers
+        self._observers = observers
         self._metrics = consumer.metrics
         self._clock = consumer.clock
         self._monotonic = consumer.clock.monotonic

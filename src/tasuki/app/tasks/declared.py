@@ -19,7 +19,11 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class DeclaredTasks:
-    """The tasks of an app, and the consumers that have them; a queue's is called ``<queue>.workers``."""
+    """The tasks of an app, and the consumers that have them.
+
+    A queue's consumer is called ``<queue>.workers``, the function of a task ``<queue>.task.<name>``: a name of its own,
+    as a task may be called like another queue's last part (``dead``).
+    """
 
     def __init__(self, declared: Declarations) -> None:
         self._declared = declared
@@ -52,7 +56,7 @@ class DeclaredTasks:
                 entry=entry.id,
                 hint=f"give one of them another name: @….task(name={name + '2'!r})",
             )
-        id = f"{queue}.{_NO_NAME.sub('-', name)}"
+        id = f"{queue}.task.{_NO_NAME.sub('-', name)}"
         self._declared.add(id, "function.python", {}, target=function)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasuki import App, Context, Envelope, Retries
+from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 
 
 @dataclass
@@ -32,6 +33,16 @@ app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
 app.worker_pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
 app.worker_pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
 app.select(mails, concurency=4)  # mistake: a misspelt option of a choice
+App(Redis("redis://h", durabilty="broker"))  # mistake: a misspelt option of a driver
+App(Redis("redis://h", durability="forever"))  # mistake: a level that there is not
+App(SQLite(synchronous="off"))  # mistake: a choice that the driver does not have
+App(RabbitMQ(heartbeat=[5]))  # mistake: a driver's option of another type
+App(PostgreSQL("postgresql://h", tls={"enable": True}))  # mistake: a misspelt field within an option
+App(NATS(3))  # mistake: an address of another type
+App(SQS("cloud"))  # mistake: an address for a driver without one
+App(Memory(path="a.db"))  # mistake: an option of another driver
+App(Redis)  # mistake: the class itself where a driver is wanted
+app.entry("second", SQLite(3))  # mistake: a path of another type
 app.entry("store", "store.memory", max_sise=10)  # mistake: a misspelt field of an entry
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
 from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
+from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
 
@@ -32,6 +34,15 @@ amqp = app.queue("amqp", Mail, driver_options={"amqp": {"queue_type": "classic"}
 untyped = app.queue("untyped", requires=["delay"], ordering="key")
 pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 app.select(mails, "shop:mails", excluded=[batches], concurrency=8)
+
+App(Memory())
+App(SQLite(Path("a.db"), synchronous="normal", busy_timeout=timedelta(seconds=3)))
+App(Redis("redis://h", durability="broker", claim_interval="2s", tls={"enabled": True, "ca": "ca.pem"}))
+App(RabbitMQ("amqp://h", heartbeat=5, frame_size="64KiB", lifecycle={"start_timeout": "3s"}))
+App(SQS(config="cloud", default_delay_seconds=timedelta(seconds=1)))
+App(PostgreSQL("postgresql://h", pool_size=3, synchronous_commit="on"))
+App(NATS(["nats://h", "nats://i"], replicas=3, storage="file"))
+assert_type(App().entry("second", Redis(addrs=["h:1"], db=1)), str)
 
 assert_type(mails, QueueHandle[Mail])
 assert_type(batches, QueueHandle[list[Mail]])

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import Declarations, caller, lifecycle_of_code, name_of
+from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
 from tasuki.app.tasks.retries import Retries
 from tasuki.errors import InvalidEntryError
 from tasuki.registry.entry import Entry
+from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules

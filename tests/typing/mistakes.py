@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from tasuki import App, Context, Envelope, Retries
+from tasuki import App, Context, Envelope, Retries, Retry, Snooze
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 
 
@@ -20,6 +21,7 @@ class Note:
     text: str
 
 
+NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 app = App("memory://")
 mails = app.queue("mails", Mail)
 
@@ -105,6 +107,18 @@ async def publish() -> None:
     await mails.request(Mail("ada"), returns="int")  # mistake: a text where a type is wanted
     await mails.request(Mail("ada"), ttll=1)  # mistake: a misspelt option of a request
     print(text, answer)
+
+
+async def handler(body: int, context: Context) -> None:
+    Snooze()  # mistake: a snooze without a time
+    Snooze("5s", at=NOON)  # mistake: a delay and a time
+    Retry(after="5s", at=NOON)  # mistake: a delay and a time
+    Retry(at="noon")  # mistake: a time that is a text
+    Snooze(after=[5])  # mistake: a delay of another type
+    context.nack("5s", at=NOON)  # mistake: a delay and a time
+    context.snooze(NOON)  # mistake: a time where a delay is wanted
+    await context.publish("mails", 1, dealy="5s")  # mistake: a misspelt option, through a context
+    await app.close(NOON)  # mistake: a time where a duration is wanted
 
 
 def from_sync_code() -> None:

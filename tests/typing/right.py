@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
+from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry, Snooze
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
@@ -54,6 +54,16 @@ assert_type(pool, str)
 async def send(mail: Mail, context: Context) -> int:
     if not mail.to:
         raise Retry(after="1s")
+    if context.attempt == 1:
+        raise Retry(at=datetime(2026, 4, 1, tzinfo=UTC))
+    if context.attempt == 2:
+        raise Snooze(timedelta(minutes=5), "later")
+    if context.attempt == 3:
+        raise Snooze(at=datetime(2026, 4, 1, tzinfo=UTC), reason="later")
+    context.nack(timedelta(seconds=1))
+    context.nack(at=datetime(2026, 4, 1, tzinfo=UTC))
+    context.snooze(at=datetime(2026, 4, 1, tzinfo=UTC))
+    await context.publish("notes", mail.to, at=datetime(2026, 4, 1, tzinfo=UTC), ttl=timedelta(days=1))
     return len(mail.to)
 
 

@@ -21,6 +21,7 @@ from tasuki.registry.finding.home import home_of
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.caller import caller
 from tasuki.system.stopping import StopSignals
+from tasuki.units import Duration, parse_duration
 
 # The modules that check and run a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ class App(Declaring):
     """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
 
     ``App()`` keeps its queues in SQLite: in ``.tasuki/queue.db`` beside the file that makes the App, or beside the
-    nearest ``pyproject.toml`` above it. ``App("memory://")``, the URL of a broker, or a class of
-    :mod:`tasuki.drivers` swaps that.
+    nearest ``pyproject.toml`` above it. ``App("memory://")``, a broker's URL, or ``App(Redis(…))`` swaps that.
     ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
     """
 
@@ -231,18 +231,19 @@ class App(Declaring):
         if self.owner is None:
             await self.supervisor.start()
 
-    async def close(self, timeout: float | None = None) -> None:
+    async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
 
         Raises:
             StopTimeoutError: some handlers did not end in time; their messages were released.
-            LifecycleError: the app is open in another event loop.
+            LifecycleError: the app is open in another event loop. ValueError: ``timeout`` is not a duration.
         """
+        most = None if timeout is None else parse_duration(timeout)
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
         try:
-            await self.supervisor.stop(timeout)
+            await self.supervisor.stop(most)
         finally:
             async with self._changing:  # an open or a reload that this stop interrupts restores the old state first
                 await self._end()

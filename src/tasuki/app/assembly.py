@@ -106,7 +106,7 @@ class Assembly(ProjectHost):
         for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -222,7 +222,7 @@ class Assembly(ProjectHost):
             handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=policy_of(config, queue),
+            policy=policy_of(config, queue, self._clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,12 +14,14 @@ from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
 from tasuki.registry.entry import NO_NAME, Entry
+from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
+    from tasuki.drivers import DriverEntry
 
 DRIVER = "driver"
-"""Name of the driver entry that is made from an App's URL."""
+"""Name of the entry of an App's own driver."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
 _FIELDS = {"nats": "servers"}
@@ -49,12 +50,21 @@ class Declarations:
         names = (name, *(f"{name}-{number}" for number in range(2, len(self.entries) + 3)))
         return next(name for name in names if self.get(self.id_of(name)) is None)
 
-    def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
-        """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)
+    def add(
+        self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None, place: Position | None = None
+    ) -> Entry:
+        """Declare an entry; without a ``place`` it is the nearest line outside this package.
+
+        The check reports duplicates.
+        """
+        entry = Entry(self.id_of(name), kind, dict(data), positions={(): place or caller()}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
+
+    def add_driver(self, name: str, driver: DriverEntry) -> Entry:
+        """Declare a driver, at the place where it was written."""
+        return self.add(name, driver.kind, driver.fields, place=driver.place)
 
     def add_queue(self, id: str, fields: dict[str, Any], url: str) -> None:
         """Declare a queue; without a driver it is on the app's own, which is declared with the first such queue.
@@ -154,14 +164,6 @@ class Declarations:
 def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The lifecycle of a consumer that is declared in code: it starts with the app."""
     return {"auto_start": True, **fields}
-
-
-def caller() -> Position:
-    """The nearest line outside this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
-        frame = frame.f_back
-    return Position(frame.f_code.co_filename, frame.f_lineno)
 
 
 def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:

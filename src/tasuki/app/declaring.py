@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.tasks.options import TaskRules
-    from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
+    from tasuki.drivers import DriverEntry
+    from tasuki.drivers import typed as d
     from tasuki.handlers.providing.provider import Scope
 
 T = TypeVar("T")
@@ -207,10 +208,16 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
-    def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
+    @overload
+    def entry(self, name: str, driver: DriverEntry, /) -> str: ...
+    def entry(
+        self, name: str, kind: str | DriverEntry, fields: Mapping[str, object] | None = None, /, **more: object
+    ) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id.
 
         Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
-        kind as a mapping.
+        kind as a mapping. A driver may be one of :mod:`tasuki.drivers`.
         """
+        if not isinstance(kind, str):
+            return self._source.declared.add_driver(name, kind).id
         return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

@@ -133,6 +133,16 @@ class PythonHandler(Handler):
         raise HandlerError(f"{self.id}: not started")
 
 
+def problem_of_handler(function: Callable[..., Any]) -> str:
+    """Why a function cannot handle bodies; empty if it can."""
+    try:
+        refuse_generator(function)
+        read_signature(function)
+    except HandlerError as error:
+        return str(error)
+    return ""
+
+
 def refuse_generator(function: Callable[..., Any]) -> None:
     """Raise HandlerError for a function that yields."""
     if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):

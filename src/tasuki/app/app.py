@@ -12,8 +12,9 @@ from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
+from tasuki.app.lifecycle.unused import note_at_exit
 from tasuki.app.owner import Owner
-from tasuki.app.source import Source, import_target
+from tasuki.app.source import Source, hint_for, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
@@ -52,6 +53,7 @@ class App(Declaring):
     """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
+    has_consumed = False  # whether this process ever started its consumers
     _reads_only = False
     _is_in_block = False
 
@@ -76,7 +78,8 @@ class App(Declaring):
             environ: where placeholders look; default the process environment.
             clock: default the machine's.
         """
-        self.root = home_of(caller().file) if root is None else Path(root)
+        file = caller().file
+        self.root = home_of(file) if root is None else Path(root)
         self.overrides = list(overrides)
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
@@ -90,6 +93,7 @@ class App(Declaring):
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
+        note_at_exit(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
@@ -111,7 +115,7 @@ class App(Declaring):
         if ":" in text and not Path(text).exists():
             app = import_target(text, App)
             if not isinstance(app, App):
-                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App")
+                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App{hint_for(app, text)}")
             app.overrides += overrides
             return app
         path = Path(target)
@@ -226,6 +230,7 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
+            self.has_consumed = True
             await self.supervisor.start()
 
     async def close(self, timeout: float | None = None) -> None:

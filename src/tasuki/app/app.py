@@ -12,7 +12,7 @@ from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
-from tasuki.app.lifecycle.unused import note_at_exit
+from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
 from tasuki.app.source import Source, hint_for, import_target
 from tasuki.app.sync import SyncApp
@@ -53,7 +53,6 @@ class App(Declaring):
     """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
-    has_consumed = False  # whether this process ever started its consumers
     _reads_only = False
     _is_in_block = False
 
@@ -93,7 +92,7 @@ class App(Declaring):
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
-        note_at_exit(self, file)
+        self._unused = UnusedConsumers(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
@@ -230,7 +229,7 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
-            self.has_consumed = True
+            self._unused.is_certain = False
             await self.supervisor.start()
 
     async def close(self, timeout: float | None = None) -> None:
@@ -243,6 +242,7 @@ class App(Declaring):
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
+        await self._unused.look_for_workers()
         try:
             await self.supervisor.stop(timeout)
         finally:

@@ -64,7 +64,8 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
         name = source.text.strip()
         if isinstance(source.text, Substituted):
             name, what = "", f"a mistake in {HIDDEN}"
-        hint = f"for a file write file://{name}" if name.endswith(".lua") and len(name.split()) == 1 else ""
+        path = name.rpartition(":")[2].replace("\\", "/").lstrip("/") if "\\" in name else name
+        hint = f"for a file write file://{path}" if name.endswith(".lua") and len(name.split()) == 1 else ""
         yield entry.error(f"line {line} of the script: {what}", ("source",), hint)
 
 

@@ -7,13 +7,13 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
+from tasuki.observe.tracebacks import format_error
 
 Fields = Mapping[str, Any]
 
@@ -168,7 +168,7 @@ def _traceback(record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info and record.exc_info[0] is not None:
         try:
-            parts.append("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
+            parts.append(format_error(*record.exc_info))
         except Exception as error:
             parts.append(f"{record.exc_info[0].__name__} (its text raises {type(error).__name__})")
     if record.stack_info:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -140,8 +142,23 @@ def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"auto_start": True, **fields}
 
 
+_place: ContextVar[Position | None] = ContextVar("tasuki_place", default=None)
+
+
+@contextmanager
+def declared_at(place: Position) -> Iterator[None]:
+    """Give all that is declared within the block this place, such as a file of settings."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
 def caller() -> Position:
-    """The nearest line outside this package."""
+    """The nearest line outside this package, unless ``declared_at`` says otherwise."""
+    if (place := _place.get()) is not None:
+        return place
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
         frame = frame.f_back

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
+    from tasuki.contracts.handler import Around
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -29,6 +30,8 @@ class Declaring(Guessed, Messaging):
     """The half of an App that declares entries."""
 
     guesses = OF_APP
+    around: Around | None = None
+    """Makes of each Python function the one that is called in its place; from the next ``open`` on."""
 
     def queue(
         self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]

@@ -14,6 +14,8 @@ from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration
 
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
 

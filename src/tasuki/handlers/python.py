@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.handler import Context, Handler, Interrupted
+from tasuki.contracts.handler import Around, Context, Handler, Interrupted
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder
@@ -32,7 +32,8 @@ class PythonHandler(Handler):
     ``Logger`` are injected wherever they stand. A function without a body parameter takes any body, undecoded.
 
     Exactly one of ``target``, ``import_path`` (``package.module:function``) and ``source`` (a file, with ``method``)
-    says which function. ``threads`` is how many may run at once: the consumer's concurrency.
+    says which function. ``threads`` is how many may run at once: the consumer's concurrency. The function that
+    ``around`` makes of it is called in its place, in the same thread.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class PythonHandler(Handler):
         source: Path | None = None,
         method: str | None = None,
         threads: int = 1,
+        around: Around | None = None,
     ) -> None:
         super().__init__(id)
+        self._around = around
         self._target = target
         self._import_path = import_path
         self._source = source
@@ -68,6 +71,8 @@ class PythonHandler(Handler):
         self._parameters = parameters = self._read(function)
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+        if self._around is not None:
+            function = self._around(function)
         self._invoke = function if is_async else functools.partial(self._threads.run, function)
         bound = self._bound(function)
         self._run = _contain(bound if is_async else functools.partial(self._threads.handle, bound))

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
-from tasuki.contracts.handler import Handler
+from tasuki.contracts.handler import Around, Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
@@ -136,10 +136,11 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
     )
 
 
-def build_handler(project: Project, id: str, threads: int, role: str = "func") -> Handler:
+def build_handler(project: Project, id: str, threads: int, role: str = "func", around: Around | None = None) -> Handler:
     """The handler of a function entry, not yet started.
 
-    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`.
+    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
+    ``around``: of Python functions that run in this process.
     """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
@@ -159,6 +160,7 @@ def build_handler(project: Project, id: str, threads: int, role: str = "func") -
         source=config.source.file if config.source else None,
         method=config.method,
         threads=threads,
+        around=around,
     )
 
 

@@ -193,7 +193,9 @@ class App(Declaring):
                     return
         from tasuki.app.assembly import Assembly
 
-        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers)
+        assembly = Assembly(
+            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
+        )
         assembly.take_charge()
         for service in assembly.services.values():
             service.reads_only = self._reads_only

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
+    from tasuki.contracts.handler import Around
     from tasuki.drivers import DriverEntry
     from tasuki.drivers import typed as d
     from tasuki.handlers.providing.provider import Scope
@@ -32,6 +33,8 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     """The half of an App that declares entries."""
 
     guesses = OF_APP
+    around: Around | None = None
+    """Makes of each Python function the one that is called in its place; from the next ``open`` on."""
 
     if not TYPE_CHECKING:  # a type checker reports the block itself
 

@@ -53,7 +53,9 @@ class Session:
             raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
         observers = [*app.observers, self.journal]
         project = app.check()
-        assembly = TwinAssembly(self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers)
+        assembly = TwinAssembly(
+            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
+        )
         assembly.requests = TwinRequests(self.work, self.faults)
         for service in assembly.services.values():
             service.closing = [assembly.requests.close, assembly.reply_queues.close]

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import Declarations
+from tasuki.app.declare import DRIVER, Declarations
 from tasuki.app.handle import QueueHandle
 from tasuki.app.tasks.declared import DeclaredTasks
+from tasuki.drivers import DriverEntry
 from tasuki.errors import TasukiError
 
 # The modules that read a project are imported when needed, so that declaring stays quick.
@@ -23,18 +24,27 @@ class Source:
 
     Args:
         namespace: of the entries declared in code.
-        url: of the driver for queues that name none.
+        driver: of the queues that name none; its URL, or its entry, which is declared at once.
         root: where relative paths start, if ``target`` is None.
         environ: where placeholders look; None: the process environment.
+
+    Raises:
+        TypeError: ``driver`` is neither.
     """
 
-    def __init__(self, *, namespace: str, url: str, root: Path, environ: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, *, namespace: str, driver: str | DriverEntry, root: Path, environ: Mapping[str, str] | None
+    ) -> None:
         self.declared = Declarations(namespace)
         self.tasks = DeclaredTasks(self.declared)
         self.root = root
         self.target: Path | None = None
         """The folder or file; None: everything is declared in code."""
-        self._url = url
+        self._url = driver if isinstance(driver, str) else ""
+        if isinstance(driver, DriverEntry):
+            self.declared.add_driver(DRIVER, driver)
+        elif not isinstance(driver, str):
+            raise TypeError(f'App({driver!r}): give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")')
         self._environ = environ
 
     def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:

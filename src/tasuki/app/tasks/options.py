@@ -47,6 +47,7 @@ class TaskRules(TypedDict, total=False):
 
 
 SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", "timeout", "connection")
+INJECT = "inject"
 RULES = ("name", "retry", "timeout", "on_give_up")
 
 

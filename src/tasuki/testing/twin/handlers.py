@@ -46,7 +46,7 @@ async def run_handler(
     assert codec is not None  # JSON is built in
     await handler.start()
     message = Message(new_id(), codec.encode(body), dict(headers or {}))
-    facts = KnownFacts(id, logging.getLogger(f"tasuki.function.{id}"), message, attempt=attempt)
+    facts = KnownFacts(id, logging.getLogger(f"tasuki.function.{id}"), message, attempt=attempt, failures=attempt - 1)
     if config is not None:
         facts.queue, facts.consumer = config.queue, consumer
     reach = HostReach(CallSite(assembly, id, assembly.rights.consumer(consumer) if consumer else None))

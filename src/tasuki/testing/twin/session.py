@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
+from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
@@ -52,7 +53,9 @@ class Session:
             raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
         observers = [*app.observers, self.journal]
         project = app.check()
-        assembly = TwinAssembly(self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers)
+        assembly = TwinAssembly(
+            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
+        )
         assembly.requests = TwinRequests(self.work, self.faults)
         for service in assembly.services.values():
             service.closing = [assembly.requests.close, assembly.reply_queues.close]
@@ -62,6 +65,8 @@ class Session:
         self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
         app.assembly, app.owner = assembly, self
+        if assembly.hooks is not None:
+            await assembly.hooks.start()
 
     async def handle(
         self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
@@ -77,12 +82,22 @@ class Session:
             if not self.work.is_running:
                 await assembly.stop_handlers()
 
+    def provide(self, type_: object, value: object) -> None:
+        """Give handlers this object in place of what the app provides. Raises ValueError: it provides no such type."""
+        providers = self.work.assembly.providers
+        if providers is not None and type_ in providers.types:
+            return providers.replace(type_, value)
+        known = ", ".join(sorted(map(formatannotation, providers.types))) if providers is not None else "nothing"
+        raise ValueError(f"the app provides no {formatannotation(type_)}; it provides {known}")
+
     async def leave(self) -> None:
         """Leave the app as it was: closed, with its own drivers."""
         if self.app.owner is not self:
             return
         self.app.assembly = self.app.owner = None
         self.work.is_over = True
+        if self.work.assembly.hooks is not None:
+            await self.work.assembly.hooks.stop()
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

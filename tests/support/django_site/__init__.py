@@ -1,0 +1,28 @@
+"""Django for tests in this process: configured once, with queues in memory; also an installed app, with tasks."""
+
+from __future__ import annotations
+
+import django
+from django.conf import settings
+
+BACKEND = "tasuki.contrib.django.TasukiBackend"
+TASKS = {
+    "default": {"BACKEND": BACKEND, "QUEUES": ["default", "slow"], "OPTIONS": {"results": "default"}},
+    "tried": {"BACKEND": BACKEND, "QUEUES": ["tried"], "OPTIONS": {"max_attempts": 3, "transactional": True}},
+    "ranked": {"BACKEND": BACKEND, "QUEUES": ["ranked"], "OPTIONS": {"priority": True, "results": "default"}},
+}
+
+
+def set_up() -> None:
+    """Configure Django. Idempotent."""
+    if settings.configured:
+        return
+    package = [] if django.VERSION >= (6, 0) else ["django_tasks"]
+    settings.configure(
+        INSTALLED_APPS=[*package, "tasuki.contrib.django", "tests.support.django_site"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        TASUKI={"URL": "memory://"},
+        TASKS=TASKS,
+        USE_TZ=True,
+    )
+    django.setup()

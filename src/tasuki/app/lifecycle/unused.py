@@ -23,7 +23,7 @@ _PATIENCE = 1.0
 
 
 class UnusedConsumers:
-    """Whether the consumers of an App need a worker that nobody has started; logged when the program ends.
+    """Whether the consumers of an App need a worker and have none; logged when the program ends.
 
     Only for an App that the program's own file makes: a module that is imported has other users.
     """

@@ -24,6 +24,14 @@ DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+_MISNAMED = {
+    "rabbitmq": "amqp",
+    "pyamqp": "amqp",
+    "rabbit": "amqp",
+    "pg": "postgres",
+    "psql": "postgres",
+    "sqla": "sqlite",
+}
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -177,9 +185,11 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """
     scheme, colon, _ = url.partition("://")
     if not colon or not scheme:
-        raise InvalidEntryError(
-            f"{url!r} is not a URL", hint="write it like memory://, sqlite:///queue.db or redis://…"
-        )
+        hint = "write it like memory://, sqlite:///queue.db or redis://localhost:6379"
+        raise InvalidEntryError(f"{_shown(url)} is not a URL", position=caller(), hint=hint)
+    if right := _misnamed(scheme):
+        problem = f"no driver has URLs that begin with {scheme}://"
+        raise InvalidEntryError(problem, position=caller(), hint=f"write {right}://")
     if scheme == "memory":
         return "queue.driver.memory", {}
     if scheme == "sqlite":
@@ -193,6 +203,17 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
         return "queue.driver.sqlite", {"path": path} if path else {}
     driver = _SCHEMES.get(scheme, scheme)
     return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
+
+
+def _misnamed(scheme: str) -> str:
+    """The scheme that a driver has, for the one that another library has; empty for all others."""
+    plain = scheme.partition("+")[0]  # postgresql+asyncpg of SQLAlchemy, sqla+sqlite of Celery
+    return _MISNAMED.get(plain, plain if plain != scheme else "")
+
+
+def _shown(text: str) -> str:
+    """A text that is not a URL, without the part that may hold a password."""
+    return repr(f"***@{text.rpartition('@')[2]}" if "@" in text else text)
 
 
 def name_of(function: Callable[..., object]) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tasuki.contracts.context import PublishOptions
 
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
 

@@ -15,6 +15,7 @@ RUN = [
     "README.ja.md",
     "docs/tutorial.md",
     "docs/how-to/batches.md",
+    "docs/how-to/command-line.md",
     "docs/how-to/request-and-reply.md",
     "docs/how-to/shared-workers.md",
     "docs/how-to/tasks.md",

@@ -102,5 +102,5 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not _found:
-        _found.append(app_of(ScriptInfo().load_app()))
+        _found.append(app_of(ScriptInfo(os.environ.get("FLASK_APP")).load_app()))
     return _found[0]

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
+from tasuki.observe.frames import format_error
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
-from tasuki.observe.tracebacks import format_error
 
 Fields = Mapping[str, Any]
 
@@ -168,7 +168,8 @@ def _traceback(record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info and record.exc_info[0] is not None:
         try:
-            parts.append(format_error(*record.exc_info))
+            assert record.exc_info[1] is not None
+            parts.append(format_error(record.exc_info[1]).rstrip("\n"))
         except Exception as error:
             parts.append(f"{record.exc_info[0].__name__} (its text raises {type(error).__name__})")
     if record.stack_info:

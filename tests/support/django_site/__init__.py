@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
+
 import django
 from django.conf import settings
 
@@ -11,6 +13,8 @@ TASKS = {
     "tried": {"BACKEND": BACKEND, "QUEUES": ["tried"], "OPTIONS": {"max_attempts": 3, "transactional": True}},
     "ranked": {"BACKEND": BACKEND, "QUEUES": ["ranked"], "OPTIONS": {"priority": True, "results": "default"}},
 }
+_folder = TemporaryDirectory(prefix="tasuki-django-")
+"""Removed at the end of the process."""
 
 
 def set_up() -> None:
@@ -20,7 +24,8 @@ def set_up() -> None:
     package = [] if django.VERSION >= (6, 0) else ["django_tasks"]
     settings.configure(
         INSTALLED_APPS=[*package, "tasuki.contrib.django", "tests.support.django_site"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        # A file: Django closes no connection to a database in memory.
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_folder.name}/site.db"}},
         TASUKI={"URL": "memory://"},
         TASKS=TASKS,
         USE_TZ=True,

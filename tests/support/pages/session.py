@@ -81,10 +81,10 @@ class Session:
 
     def _command(self, command: Command, block: Block) -> None:
         line = self._line(command, block)
-        if entered := re.fullmatch(r"cd ([\w./-]+)", line):
+        if entered := re.fullmatch(r"cd ([\w./-]+)(?:\s+#.*)?", line):
             self.folder = (self.folder / entered[1]).resolve(strict=True)
             return
-        if exported := re.fullmatch(r"export (\w+)=(\S+)", line):
+        if exported := re.fullmatch(r"export (\w+)=(\S+)(?:\s+#.*)?", line):
             self._exported[exported[1]] = exported[2]
             return
         with Terminal(line, self.folder, self._environ()) as terminal:

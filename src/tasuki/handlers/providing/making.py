@@ -11,6 +11,7 @@ from tasuki.errors import HandlerError, ProviderError, class_names, text_of
 from tasuki.handlers.providing.provider import Provider
 from tasuki.handlers.signature import Role
 from tasuki.handlers.threads import Threads, refuse_exit
+from tasuki.observe.frames import user_traceback
 
 _log = logging.getLogger("tasuki.provider")
 
@@ -20,6 +21,7 @@ Made = list[tuple[Provider, Exit]]
 """The exits still to be called, in the order of making."""
 
 _THREADS = 8
+_TRACEBACK_CHARS = 3000
 
 making = Threads("tasuki-making", _THREADS)
 closing = Threads("tasuki-closing", _THREADS)
@@ -150,4 +152,5 @@ def _fail(provider: Provider, error: BaseException, what: str) -> NoReturn:
     kind, retryable = (error.kind, error.retryable) if isinstance(error, HandlerError) else ("", None)
     names = (*class_names(error), *(error.names if isinstance(error, HandlerError) else ()))
     text = f"provider {provider.id!r} {what}: {text_of(error)}"
-    raise ProviderError(text, kind=kind, retryable=retryable, names=names) from error
+    traceback = f"{text}\n{user_traceback(error, _TRACEBACK_CHARS)}"
+    raise ProviderError(text, kind=kind, retryable=retryable, names=names, traceback=traceback) from error

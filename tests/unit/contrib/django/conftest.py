@@ -14,8 +14,11 @@ set_up()
 @pytest.fixture(autouse=True)
 def seen() -> Iterator[list[object]]:
     """What the tasks of the site have noted; empty at first."""
+    from django.db import connections
+
     from tests.support.django_site.tasks import seen
 
     seen.clear()
     yield seen
     seen.clear()
+    connections.close_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -117,5 +117,4 @@ async def test_options_of_other_libraries_are_refused_where_a_body_is_published(
         with pytest.raises(TypeError, match="has no option 'dealy'; there are: headers, delay"):
             await app.publish(jobs, 1, dealy=5)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="takes from"):
-            publish: Any = jobs.publish
-            await publish(1, {}, 3)
+            await cast("Any", jobs).publish(1, {}, 3)

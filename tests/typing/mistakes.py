@@ -78,6 +78,26 @@ Retries(5, on=("OSError", 3))  # mistake: an error that is none
 mails.workers(concurency=4)  # mistake: a misspelt option of the workers
 
 
+class Engine: ...
+
+
+@app.provide(scope="request")  # mistake: a scope that there is not
+def make_engine() -> Engine:
+    return Engine()
+
+
+@mails.task(inject=Engine)
+async def store(engine: Engine, url: str) -> None: ...
+
+
+@app.on_failed  # mistake: a hook of two arguments
+def failed(queue: str, error: Exception) -> None: ...
+
+
+app.on_done(queu="mails")  # mistake: a misspelt option of a hook
+mails.task(inject="Engine")  # mistake: a text where a type is wanted
+
+
 async def send_tasks() -> None:
     await fetch.publish(1)  # mistake: an argument of another type
     await fetch.publish()  # mistake: an argument that is missing
@@ -89,6 +109,8 @@ async def send_tasks() -> None:
     await fetch.with_options(dealy="5s").publish("u")  # mistake: a misspelt option of a task's message
     await fetch.with_options(at="tomorrow").publish("u")  # mistake: a time that is a text
     fetch.call(2)  # mistake: an argument of another type in a call to be sent later
+    await store.publish(Engine(), "u")  # mistake: an argument for a provided parameter
+    await store.publish(2)  # mistake: an argument of another type, after a provided parameter
     number: str = await fetch.request("u")  # mistake: a result of another type
     resize("p", width=3)  # mistake: calling the function itself without the injected parameter
     print(number)

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry, Snooze
+from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry, Snooze
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
@@ -109,6 +110,66 @@ def resize(context: Context, path: str, *, width: int) -> int:
 async def ping(message: Message, log: logging.Logger, url: str) -> None: ...
 
 
+class Engine: ...
+
+
+class Session:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+@app.provide
+def engine() -> Engine:
+    return Engine()
+
+
+@app.provide(scope="message", name="session")
+async def session(engine: Engine) -> AsyncIterator[Session]:
+    yield Session(engine)
+
+
+@jobs.task(inject=Session, timeout="5s")
+async def store(session: Session, url: str) -> int:
+    return len(url)
+
+
+@jobs.task(inject=Engine)
+def load(context: Context, engine: Engine, url: str) -> str:
+    return url
+
+
+@jobs.task(inject=(Engine, Session))
+async def copy(engine: Engine, session: Session, *, url: str) -> None: ...
+
+
+@app.on_start
+def connect() -> None: ...
+
+
+@app.on_done
+async def count(moment: Moment) -> None:
+    assert_type(moment.seconds, float | None)
+
+
+@app.on_failed(queue=mails)
+def report(moment: Moment) -> None:
+    assert_type(moment.error, BaseException | None)
+
+
+@app.on_give_up(task=fetch)
+def report_nothing() -> None: ...
+
+
+async def send_provided() -> None:
+    assert_type(await store.publish("u"), Confirmed)
+    assert_type(await store.request(url="u"), int)
+    assert_type(await store(Session(Engine()), "u"), int)
+    assert_type(load.send("u"), Confirmed)
+    assert_type(engine(), Engine)
+    await count(Moment("done"))
+    await copy.publish(url="u")
+
+
 async def send_tasks() -> None:
     assert_type(await fetch.publish("u", as_json=True), Confirmed)
     assert_type(await fetch.request("u"), Note)
@@ -158,6 +219,7 @@ async def in_a_test(t: TestApp) -> None:
     assert_type((await t.drain()).done, int)
     assert_type(await t.advance(timedelta(days=1)), Drained)
     assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
+    t.provide(Session, Session(Engine()))
     assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Confirmed)
     assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)
     await t.run(send, Mail("ada"), attempt=2)

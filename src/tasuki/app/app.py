@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
+from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
-from tasuki.app.source import Source, import_target
+from tasuki.app.source import Source, hint_for, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
@@ -79,7 +80,8 @@ class App(Declaring):
             environ: where placeholders look; default the process environment.
             clock: default the machine's.
         """
-        self.root = home_of(caller().file) if root is None else Path(root)
+        file = caller().file
+        self.root = home_of(file) if root is None else Path(root)
         self.overrides = list(overrides)
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
@@ -93,6 +95,7 @@ class App(Declaring):
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, driver=driver, root=self.root, environ=environ)
+        self._unused = UnusedConsumers(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
@@ -114,7 +117,7 @@ class App(Declaring):
         if ":" in text and not Path(text).exists():
             app = import_target(text, App)
             if not isinstance(app, App):
-                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App")
+                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App{hint_for(app, text)}")
             app.overrides += overrides
             return app
         path = Path(target)
@@ -190,7 +193,9 @@ class App(Declaring):
                     return
         from tasuki.app.assembly import Assembly
 
-        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers)
+        assembly = Assembly(
+            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
+        )
         assembly.take_charge()
         for service in assembly.services.values():
             service.reads_only = self._reads_only
@@ -229,6 +234,9 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
+            if self.assembly is not None and self.assembly.hooks is not None:
+                await self.assembly.hooks.start()
+            self._unused.is_certain = False
             await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
@@ -242,6 +250,7 @@ class App(Declaring):
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
+        await self._unused.look_for_workers()
         try:
             await self.supervisor.stop(most)
         finally:
@@ -265,6 +274,8 @@ class App(Declaring):
             await self.supervisor.stop()
         finally:
             self.assembly = self.loop = None
+            if assembly.hooks is not None:
+                await assembly.hooks.stop()
             await assembly.stop_handlers()
 
     def forget(self) -> object:

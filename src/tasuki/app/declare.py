@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tasuki.errors import InvalidEntryError, Position
+from tasuki.errors import HandlerError, InvalidEntryError, Position
+from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import NO_NAME, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
@@ -22,6 +24,14 @@ DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+_MISNAMED = {
+    "rabbitmq": "amqp",
+    "pyamqp": "amqp",
+    "rabbit": "amqp",
+    "pg": "postgres",
+    "psql": "postgres",
+    "sqla": "sqlite",
+}
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -42,6 +52,11 @@ class Declarations:
     def get(self, id: str) -> Entry | None:
         """The entry declared under this id."""
         return self._ids.get(id)
+
+    def free_name(self, name: str) -> str:
+        """The name, with a number if it is taken."""
+        names = (name, *(f"{name}-{number}" for number in range(2, len(self.entries) + 3)))
+        return next(name for name in names if self.get(self.id_of(name)) is None)
 
     def add(
         self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None, place: Position | None = None
@@ -103,7 +118,7 @@ class Declarations:
             if entry.kind == "queue.consumer":
                 queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
                 target = None if (function := self.get(func)) is None else function.target
-                type_ = Any if target is None or entry.data.get("funcs") else body_of(target)
+                type_ = Any if target is None or entry.data.get("funcs") else body_of(target, self.provided())
                 if entry.data.get("batch"):
                     type_ = Any if (item := item_of(type_)) is None else item
                 found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
@@ -112,6 +127,15 @@ class Declarations:
             for queue, bodies in found.items()
             if bodies[0].type_ is not Any and all(body == bodies[0] for body in bodies)
         }
+
+    def provided(self) -> set[Any]:
+        """The types of the providers declared here; the check reports those that say none."""
+        found = set()
+        for entry in self.entries:
+            if entry.kind == "provider.python" and callable(entry.target):
+                with suppress(HandlerError):
+                    found.add(type_of(entry.target))
+        return found
 
     def add_dead_letters(self) -> None:
         """Declare each named but undeclared dead-letter queue, on the driver of the queue that names it."""
@@ -161,9 +185,11 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """
     scheme, colon, _ = url.partition("://")
     if not colon or not scheme:
-        raise InvalidEntryError(
-            f"{url!r} is not a URL", hint="write it like memory://, sqlite:///queue.db or redis://…"
-        )
+        hint = "write it like memory://, sqlite:///queue.db or redis://localhost:6379"
+        raise InvalidEntryError(f"{_shown(url)} is not a URL", position=caller(), hint=hint)
+    if right := _misnamed(scheme):
+        problem = f"no driver has URLs that begin with {scheme}://"
+        raise InvalidEntryError(problem, position=caller(), hint=f"write {right}://")
     if scheme == "memory":
         return "queue.driver.memory", {}
     if scheme == "sqlite":
@@ -179,7 +205,18 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
 
 
+def _misnamed(scheme: str) -> str:
+    """The scheme that a driver has, for the one that another library has; empty for all others."""
+    plain = scheme.partition("+")[0]  # postgresql+asyncpg of SQLAlchemy, sqla+sqlite of Celery
+    return _MISNAMED.get(plain, plain if plain != scheme else "")
+
+
+def _shown(text: str) -> str:
+    """A text that is not a URL, without the part that may hold a password."""
+    return repr(f"***@{text.rpartition('@')[2]}" if "@" in text else text)
+
+
 def name_of(function: Callable[..., object]) -> str:
     """The name that a decorated function is declared under."""
     name = getattr(function, "__name__", None) or type(function).__name__
-    return name if name.isidentifier() else "handler"
+    return name if name.isidentifier() else NO_NAME

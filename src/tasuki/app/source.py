@@ -93,6 +93,9 @@ def import_target(target: str, kind: type) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
+        if "partially initialized module" in str(error):
+            hint = "modules import each other: make the App in a module of its own, which imports none of them"
+            raise TasukiError(f"cannot load {target!r}: {error}; {hint}") from error
         if isinstance(error, ImportError) and not _is_part(error.name, module_name):
             raise  # the module is there, and imports something that is not
         raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
@@ -101,6 +104,12 @@ def import_target(target: str, kind: type) -> Any:
         hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"
         raise TasukiError(f"cannot load {target!r}: module {module_name!r} has no attribute {name!r}; {hint}")
     return getattr(module, name)
+
+
+def hint_for(made: object, target: str) -> str:
+    """What to write where a target is a function, which may make the App; empty for anything else."""
+    module, _, name = target.partition(":")
+    return f"; write app = {name}() at the top level, and name {module}:app" if callable(made) else ""
 
 
 def _is_part(missing: str | None, module: str) -> bool:

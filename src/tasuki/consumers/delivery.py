@@ -135,6 +135,10 @@ class Delivery:
         return self.received.attempt
 
     @property
+    def failures(self) -> int:
+        return self.received.attempt - 1 - self.received.deaths
+
+    @property
     def is_last_attempt(self) -> bool:
         return self.holder.policy.is_last(self.received.attempt)
 

@@ -61,6 +61,8 @@ class Facts(Protocol):
     @property
     def attempt(self) -> int: ...  # noqa: D102
     @property
+    def failures(self) -> int: ...  # noqa: D102
+    @property
     def is_last_attempt(self) -> bool: ...  # noqa: D102
     @property
     def queue(self) -> str: ...  # noqa: D102
@@ -85,6 +87,7 @@ class KnownFacts:
     message: Message | None = None
     batch: Sequence[Delivered] = ()
     attempt: int = 0
+    failures: int = 0
     is_last_attempt: bool = False
     queue: str = ""
     consumer: str = ""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tasuki.contracts.context import PublishOptions
 
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
 
@@ -146,6 +148,15 @@ class Context:
         Of a batch, the highest of its messages.
         """
         return self.facts.attempt
+
+    @property
+    def failures(self) -> int:
+        """How often a handler has failed with this message: nacks alone, without the deaths of its workers.
+
+        ``attempt`` is one more, and also counts the worker processes that died in its handler. Of a batch, the highest.
+        Where the broker keeps one count for both, the deaths are included (docs/how-to/tasks.md says where).
+        """
+        return self.facts.failures
 
     @property
     def is_last_attempt(self) -> bool:
@@ -295,6 +306,9 @@ class Context:
 
 class Handler(ABC):
     """A function entry that can run: compiled or imported once, then called for every message."""
+
+    needs_context = True
+    """Whether ``handle`` looks at its context, known from ``start`` on; a message costs less without one."""
 
     def __init__(self, id: str) -> None:
         self.id = id

@@ -60,6 +60,7 @@ class RecordingContext(Context):
         message: Message | None = None,
         *,
         attempt: int = 1,
+        failures: int | None = None,
         is_last_attempt: bool = False,
         function: str = "app:handler",
     ) -> None:
@@ -76,6 +77,7 @@ class RecordingContext(Context):
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
             facts.message, facts.attempt, facts.is_last_attempt = message, attempt, is_last_attempt
+            facts.failures = attempt - 1 if failures is None else failures
             facts.queue, facts.consumer = "app:queue", "app:consumer"
         self._known = facts
         super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))

@@ -236,7 +236,7 @@ async def test_the_check_reports_functions_that_cannot_be_tasks_at_their_lines(m
     typed.task(name="any")(lambda: None)
     stars, give, body = problems(app)
     assert "a task cannot take *all" in stars
-    assert "nothing is known to fill parameter 'number' with; it may name error" in give
+    assert "cannot fill parameter 'number'; it may name error" in give
     assert "queue 'app:typed' takes Receipt" in body
     assert all("test_tasks.py:" in each for each in (stars, give, body))
 

@@ -35,7 +35,13 @@ def test_a_dead_letter_becomes_a_test(tasuki: CommandLine, project: Path) -> Non
 
     shown = tasuki.json("show", "m-1")
     assert (shown["queue"], shown["body"]["n"]) == ("app:dead", 0)
-    assert "ZeroDivisionError" in tasuki("show", "m-1").stdout
+    pairs, _, traceback = tasuki("show", "m-1").stdout.partition("\n\n")
+    assert "x_last_error" in pairs
+    assert "x_last_traceback" not in pairs
+    lines = traceback.splitlines()
+    assert [line.split(",")[-1] for line in lines if line.startswith("  File ")] == [" in handle"]
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert shown["headers"]["x_last_traceback"] == traceback.rstrip("\n")
     source = tasuki("show", "m-1", "--as-test").stdout
 
     assert "max_attempts after 3 attempts: ZeroDivisionError: division by zero." in source

@@ -115,7 +115,7 @@ class _Declared:
         """Read when it is first needed: annotations may name what the module defines later."""
         from tasuki.handlers.arguments import Arguments
 
-        return Arguments(self.function)
+        return Arguments(self.function, self.app.provided_types())
 
     @functools.cached_property
     def returns(self) -> Any:

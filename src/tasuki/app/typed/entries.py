@@ -175,6 +175,16 @@ class PythonFunctionFields(PythonCodeFields, total=False):
     pool: PoolFields | None
 
 
+class ProviderFields(PythonCodeFields, total=False):
+    scope: Literal["process", "message"]
+
+
+class HookFields(PythonCodeFields, total=False):
+    moment: Required[Literal["start", "stop", "publish", "begin", "done", "failed", "give_up", "discard"]]
+    queue: str | None
+    task: str | None
+
+
 class MemoryStoreFields(TypedDict, total=False):
     max_size: int
     max_bytes: Size

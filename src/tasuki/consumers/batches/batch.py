@@ -63,6 +63,10 @@ class Batch(Delivery):
         return max(delivery.attempt for delivery in self._deliveries)
 
     @property
+    def failures(self) -> int:
+        return max(delivery.failures for delivery in self._deliveries)
+
+    @property
     def is_last_attempt(self) -> bool:
         return any(delivery.is_last_attempt for delivery in self._deliveries)
 

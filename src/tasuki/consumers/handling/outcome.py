@@ -100,7 +100,7 @@ def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | 
         verdict = policy.rejected("not_retryable", text)
     if isinstance(error, HandlerError):
         verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
-    if error is not None and verdict.action == "dead_letter":
+    if error is not None:
         verdict = verdict._replace(cause=error)
     return Conclusion(verdict, text, error)
 
@@ -135,7 +135,7 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
     except ValueError as error:
         given = "at" if isinstance(signal.due, datetime) else "after"
         return failed(policy, ending.attempt, f"{type(signal).__name__}({given}=…): {error}", error)
-    return Conclusion(policy.failed(ending.attempt, safe_text(signal.reason) or "retry", delay))
+    return Conclusion(policy.failed(ending.attempt, safe_text(signal.reason) or "retry", delay)._replace(cause=signal))
 
 
 _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {

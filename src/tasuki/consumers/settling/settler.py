@@ -26,8 +26,10 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.errors import DriverError, StaleReceiptError
+from tasuki.errors import DriverError, HandlerError, StaleReceiptError
 from tasuki.message import is_request
+from tasuki.observe.frames import user_traceback
+from tasuki.observe.redact import redact
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.consumer")
 
 _LOG_EVERY = 10.0
+_TRACEBACK_CHARS = 2000
+"""Most characters of a traceback in a dead letter."""
 
 
 class Settler:
@@ -60,6 +64,8 @@ class Settler:
         self._clock = consumer.clock
         self._on_settled = on_settled
         self._on_kept = on_kept
+        self.giving_up = 0
+        """Deliveries about which the user's ``on_give_up`` runs."""
         self._replies = Replies(queue, consumer.metrics)
         self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
@@ -263,9 +269,11 @@ class Settler:
             StaleReceiptError: the lease was lost in that time.
         """
         self._on_kept(delivery, 1)
+        self.giving_up += 1
         try:
             await work
         finally:
+            self.giving_up -= 1
             self._on_kept(delivery, -1)
         if delivery.lost:
             raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)
@@ -279,6 +287,7 @@ class Settler:
             attempts=received.attempt,
             now=self._clock.time(),
             content_type=self._queue.codec.name,
+            traceback="" if verdict.cause is None else _traceback(verdict.cause),
         )
 
     async def finish(self, timeout: float) -> bool:
@@ -335,3 +344,13 @@ class Settler:
             self._queue.id,
             extra=delivery.log_fields(),
         )
+
+
+def _traceback(error: BaseException) -> str:
+    """Of an error from another process its own text; cut, and without secrets."""
+    try:
+        if isinstance(error, HandlerError) and error.traceback:
+            return redact(error.traceback[-_TRACEBACK_CHARS:])
+        return redact(user_traceback(error, _TRACEBACK_CHARS))
+    except Exception:  # an error whose text or causes raise: the letter must go all the same
+        return ""

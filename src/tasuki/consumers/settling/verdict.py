@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
     answer: Answer | None = None
     """The reply to send before the ack."""
     cause: BaseException | None = None
-    """The error that a dead letter follows from, where it is known as more than a text."""
+    """The error of the handler, where it is known as more than a text."""
 
 
 ACK = Verdict("ack")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
+from tasuki.observe.frames import format_error
 from tasuki.units import plain_duration
 
 _MOST = 16_000
@@ -147,6 +147,6 @@ def plain_text(value: object) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return plain_text("".join(traceback.format_exception(error))[-_MOST:])
+        return plain_text(format_error(error)[-_MOST:])
     except Exception:
         return ""

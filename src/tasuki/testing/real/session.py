@@ -43,11 +43,12 @@ class RealSession(Session):
             clock=app.clock,
             keeper=Keeper(app.clock),
             observers=[*app.observers, self.journal],
+            around=app.around,
         )
         self._home = asyncio.get_running_loop()
         self._take(assembly, project, RealRequests(self.real_work, app.clock))
         await assembly.open()
-        app.assembly, app.owner = assembly, self
+        await self._begin(assembly)
 
     async def leave(self) -> None:
         """Close the drivers, and leave the app as it was."""
@@ -57,7 +58,11 @@ class RealSession(Session):
         self.work.is_over = True
         assembly = self.work.assembly
         assert isinstance(assembly, RealAssembly)
-        await assembly.close()
+        try:
+            if assembly.hooks is not None:
+                await assembly.hooks.stop()
+        finally:
+            await assembly.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """See Owner: in the loop of the drivers."""

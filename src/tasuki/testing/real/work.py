@@ -85,7 +85,11 @@ class RealWork(Work):
         try:
             await self._stop(timeout)
         finally:
-            self.loop = None
+            try:
+                if self.assembly.hooks is not None:
+                    await self.assembly.hooks.finish()
+            finally:
+                self.loop = None
 
     async def _until_idle(self) -> None:
         silent = 0

@@ -68,6 +68,7 @@ async def run_handler(assembly: Assembly, call: Call) -> Any:
     def one(body: object) -> tuple[Any, _Delivered]:
         message = Message(new_id(), codec.encode(body), dict(call.headers or {}))
         facts = _Delivered(id, logging.getLogger(f"tasuki.function.{id}"), message, attempt=call.attempt)
+        facts.failures = call.attempt - 1
         facts.queue, facts.consumer = queue, consumer
         return decode(message.body), facts
 

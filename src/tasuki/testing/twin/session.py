@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
@@ -50,10 +51,12 @@ class Session:
         app, clock = self.app, self.faults.clock
         observers = [*app.observers, self.journal]
         project = app.check()
-        assembly = TwinAssembly(self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers)
+        assembly = TwinAssembly(
+            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
+        )
         self._take(assembly, project, TwinRequests(self.work, self.faults))
         await assembly.open()
-        app.assembly, app.owner = assembly, self
+        await self._begin(assembly)
 
     def _check_free(self) -> None:
         app = self.app
@@ -75,6 +78,12 @@ class Session:
         consumers = project.of(ConsumerConfig)
         self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
+
+    async def _begin(self, assembly: Assembly) -> None:
+        """Let the code under test use these objects, once they are open."""
+        self.app.assembly, self.app.owner = assembly, self
+        if assembly.hooks is not None:
+            await assembly.hooks.start()
 
     def refuse_faults(self, verb: str) -> None:
         """Raise LifecycleError where ``t.verb`` has no twin to act on."""
@@ -99,12 +108,22 @@ class Session:
             if not self.work.is_running:
                 await assembly.stop_handlers()
 
+    def provide(self, type_: object, value: object) -> None:
+        """Give handlers this object in place of what the app provides. Raises ValueError: it provides no such type."""
+        providers = self.work.assembly.providers
+        if providers is not None and type_ in providers.types:
+            return providers.replace(type_, value)
+        known = ", ".join(sorted(map(formatannotation, providers.types))) if providers is not None else "nothing"
+        raise ValueError(f"the app provides no {formatannotation(type_)}; it provides {known}")
+
     async def leave(self) -> None:
         """Leave the app as it was: closed, with its own drivers."""
         if self.app.owner is not self:
             return
         self.app.assembly = self.app.owner = None
         self.work.is_over = True
+        if self.work.assembly.hooks is not None:
+            await self.work.assembly.hooks.stop()
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

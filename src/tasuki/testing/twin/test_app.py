@@ -150,6 +150,19 @@ class TestApp(Faulty):
         """
         return await self._session.handle(handler, *args, **options)
 
+    def provide(self, type_: object, value: object) -> None:
+        """Give handlers this object wherever they are provided with one of the type, in place of the app's own.
+
+        Args:
+            type_: as the app's provider says it.
+            value: given to all messages from now on; nothing closes it.
+
+        Raises:
+            ValueError: the app provides no such type.
+            HandlerError: a provider cannot be used.
+        """
+        self._session.provide(type_, value)
+
     async def __aenter__(self) -> Self:
         await self._session.enter()
         return self

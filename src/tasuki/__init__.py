@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tasuki.app.tasks import Retries, Task
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+    from tasuki.contracts.moment import Moment
     from tasuki.contracts.observer import Observer
     from tasuki.errors import TasukiError
     from tasuki.message import Message
@@ -37,6 +38,7 @@ __all__ = [
     "Handle",
     "Interrupted",
     "Message",
+    "Moment",
     "Observer",
     "Publish",
     "QueueHandle",
@@ -59,6 +61,7 @@ _HOME = {
     "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
+    "Moment": "tasuki.contracts.moment",
     "Observer": "tasuki.contracts.observer",
     "Publish": "tasuki.queues.middleware",
     "QueueHandle": "tasuki.app.handle",

@@ -18,7 +18,7 @@
     ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
-        ├── UnknownTaskError
+        ├── UnknownTaskError · ProviderError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
@@ -283,6 +283,10 @@ class HandlerNotFoundError(HandlerError):
 
 class UnknownTaskError(HandlerError):
     """A message names a task that its consumer does not have."""
+
+
+class ProviderError(HandlerError):
+    """A provider could not make, or close, what a handler is given; ``names`` has the classes of its own error."""
 
 
 class HandlerTimeoutError(HandlerError):

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, QueueHandle, Retries, Retry
+from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry, Snooze
+from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
 
@@ -33,6 +36,15 @@ untyped = app.queue("untyped", requires=["delay"], ordering="key")
 pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 app.select(mails, "shop:mails", excluded=[batches], concurrency=8)
 
+App(Memory())
+App(SQLite(Path("a.db"), synchronous="normal", busy_timeout=timedelta(seconds=3)))
+App(Redis("redis://h", durability="broker", claim_interval="2s", tls={"enabled": True, "ca": "ca.pem"}))
+App(RabbitMQ("amqp://h", heartbeat=5, frame_size="64KiB", lifecycle={"start_timeout": "3s"}))
+App(SQS(config="cloud", default_delay_seconds=timedelta(seconds=1)))
+App(PostgreSQL("postgresql://h", pool_size=3, synchronous_commit="on"))
+App(NATS(["nats://h", "nats://i"], replicas=3, storage="file"))
+assert_type(App().entry("second", Redis(addrs=["h:1"], db=1)), str)
+
 assert_type(mails, QueueHandle[Mail])
 assert_type(batches, QueueHandle[list[Mail]])
 assert_type(untyped, QueueHandle[Any])
@@ -43,6 +55,16 @@ assert_type(pool, str)
 async def send(mail: Mail, context: Context) -> int:
     if not mail.to:
         raise Retry(after="1s")
+    if context.attempt == 1:
+        raise Retry(at=datetime(2026, 4, 1, tzinfo=UTC))
+    if context.attempt == 2:
+        raise Snooze(timedelta(minutes=5), "later")
+    if context.attempt == 3:
+        raise Snooze(at=datetime(2026, 4, 1, tzinfo=UTC), reason="later")
+    context.nack(timedelta(seconds=1))
+    context.nack(at=datetime(2026, 4, 1, tzinfo=UTC))
+    context.snooze(at=datetime(2026, 4, 1, tzinfo=UTC))
+    await context.publish("notes", mail.to, at=datetime(2026, 4, 1, tzinfo=UTC), ttl=timedelta(days=1))
     return len(mail.to)
 
 
@@ -86,6 +108,66 @@ def resize(context: Context, path: str, *, width: int) -> int:
 
 @jobs.task(on_give_up=forget)
 async def ping(message: Message, log: logging.Logger, url: str) -> None: ...
+
+
+class Engine: ...
+
+
+class Session:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+@app.provide
+def engine() -> Engine:
+    return Engine()
+
+
+@app.provide(scope="message", name="session")
+async def session(engine: Engine) -> AsyncIterator[Session]:
+    yield Session(engine)
+
+
+@jobs.task(inject=Session, timeout="5s")
+async def store(session: Session, url: str) -> int:
+    return len(url)
+
+
+@jobs.task(inject=Engine)
+def load(context: Context, engine: Engine, url: str) -> str:
+    return url
+
+
+@jobs.task(inject=(Engine, Session))
+async def copy(engine: Engine, session: Session, *, url: str) -> None: ...
+
+
+@app.on_start
+def connect() -> None: ...
+
+
+@app.on_done
+async def count(moment: Moment) -> None:
+    assert_type(moment.seconds, float | None)
+
+
+@app.on_failed(queue=mails)
+def report(moment: Moment) -> None:
+    assert_type(moment.error, BaseException | None)
+
+
+@app.on_give_up(task=fetch)
+def report_nothing() -> None: ...
+
+
+async def send_provided() -> None:
+    assert_type(await store.publish("u"), Confirmed)
+    assert_type(await store.request(url="u"), int)
+    assert_type(await store(Session(Engine()), "u"), int)
+    assert_type(load.send("u"), Confirmed)
+    assert_type(engine(), Engine)
+    await count(Moment("done"))
+    await copy.publish(url="u")
 
 
 async def send_tasks() -> None:
@@ -137,6 +219,7 @@ async def in_a_test(t: TestApp) -> None:
     assert_type((await t.drain()).done, int)
     assert_type(await t.advance(timedelta(days=1)), Drained)
     assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
+    t.provide(Session, Session(Engine()))
     assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Confirmed)
     assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)
     await t.run(send, Mail("ada"), attempt=2)

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 from tasuki.app.called import handler_for, policy_of
+from tasuki.app.hooks.building import build_hooks
+from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
-from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
+from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
@@ -25,6 +27,7 @@ from tasuki.contracts.handler import Around, Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config
+from tasuki.handlers.providing.providers import Providers
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
@@ -32,7 +35,6 @@ from tasuki.kinds.build import (
     driver_settings,
     is_function,
     is_same_driver,
-    load_middleware,
     queue_policy,
     queue_spec,
 )
@@ -45,9 +47,11 @@ from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.worker import WorkerConfig
+from tasuki.kinds.loading import build_providers, load_middleware
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
@@ -90,6 +94,10 @@ class Assembly(ProjectHost):
             id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
             for id, config in project.of(WorkerConfig).items()
         }
+        has_providers = old is not None and _is_same_code(ProviderConfig, project, old.project)
+        self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
+        has_hooks = old is not None and _is_same_code(HookConfig, project, old.project)
+        self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
         self._shared = shared_workers(project.configs)
         self._roles = roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
@@ -100,7 +108,7 @@ class Assembly(ProjectHost):
         for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -111,9 +119,10 @@ class Assembly(ProjectHost):
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
             consumer.observers = self.observers
+            consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
-            queue.observe(self.observers)
+            queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = self._accepted(id)
@@ -124,6 +133,10 @@ class Assembly(ProjectHost):
         A driver goes on, with its messages, unless its settings changed.
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
+        if (isinstance(config, PythonFunctionConfig) and self.providers is not old.providers) or (
+            isinstance(config, ConsumerConfig) and self.hooks is not old.hooks
+        ):
+            return False
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
             return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
         if isinstance(kind, DriverKind) and id in old.drivers:
@@ -163,7 +176,9 @@ class Assembly(ProjectHost):
         elif isinstance(config, ConsumerConfig):
             self.consumers[id] = self._consumer(id, config)
         elif is_function(config):
-            self.handlers[id] = build_handler(self.project, id, self._threads(id), self._role(id), self.around)
+            self.handlers[id] = build_handler(
+                self.project, id, self._threads(id), self._role(id), self.providers, self.around
+            )
         elif (resource := build_resource(config, id, self._clock)) is not None:
             self.resources[id] = resource
 
@@ -211,7 +226,7 @@ class Assembly(ProjectHost):
             handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=policy_of(config, queue),
+            policy=policy_of(config, queue, self._clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared),
@@ -293,18 +308,28 @@ class Assembly(ProjectHost):
         Deliveries that run now are checked at the next reload, and at the end.
         """
         current = set(self.handlers.values())
-        gone = [handler for handler in old.handlers.values() if handler not in current]
+        gone: list[Stoppable] = [handler for handler in old.handlers.values() if handler not in current]
+        if old.providers is not None and old.providers is not self.providers:
+            gone.append(old.providers)
         running = [delivery for consumer in old.consumers.values() for delivery in consumer.deliveries()]
         self._retired = [*old._retired, Retired(gone, running)]
         for retired in [retired for retired in self._retired if retired.is_idle]:
             self._retired.remove(retired)
             await stop_all(retired.handlers)
 
-    async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
-        """Stop all handlers except the given ones."""
-        kept = set(but)
+    async def stop_handlers(self, but: Iterable[Stoppable] = ()) -> None:
+        """Stop all handlers and close the objects provided to them, except the given ones."""
+        kept: set[Stoppable] = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
-        await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
+        ours: list[Stoppable] = [*self.handlers.values(), *([self.providers] if self.providers else [])]
+        await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
+
+
+def _is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
+    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
+    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
+        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
+    )
 
 
 def _stage(config: Config) -> int:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tasuki.errors import InvalidEntryError, Position
+from tasuki.errors import HandlerError, InvalidEntryError, Position
+from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import NO_NAME, Entry
+from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
+    from tasuki.drivers import DriverEntry
 
 DRIVER = "driver"
-"""Name of the driver entry that is made from an App's URL."""
+"""Name of the entry of an App's own driver."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+_MISNAMED = {
+    "rabbitmq": "amqp",
+    "pyamqp": "amqp",
+    "rabbit": "amqp",
+    "pg": "postgres",
+    "psql": "postgres",
+    "sqla": "sqlite",
+}
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -44,12 +53,26 @@ class Declarations:
         """The entry declared under this id."""
         return self._ids.get(id)
 
-    def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
-        """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)
+    def free_name(self, name: str) -> str:
+        """The name, with a number if it is taken."""
+        names = (name, *(f"{name}-{number}" for number in range(2, len(self.entries) + 3)))
+        return next(name for name in names if self.get(self.id_of(name)) is None)
+
+    def add(
+        self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None, place: Position | None = None
+    ) -> Entry:
+        """Declare an entry; without a ``place`` it is the nearest line outside this package.
+
+        The check reports duplicates.
+        """
+        entry = Entry(self.id_of(name), kind, dict(data), positions={(): place or caller()}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
+
+    def add_driver(self, name: str, driver: DriverEntry) -> Entry:
+        """Declare a driver, at the place where it was written."""
+        return self.add(name, driver.kind, driver.fields, place=driver.place)
 
     def add_queue(self, id: str, fields: dict[str, Any], url: str) -> None:
         """Declare a queue; without a driver it is on the app's own, which is declared with the first such queue.
@@ -95,7 +118,7 @@ class Declarations:
             if entry.kind == "queue.consumer":
                 queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
                 target = None if (function := self.get(func)) is None else function.target
-                type_ = Any if target is None or entry.data.get("funcs") else body_of(target)
+                type_ = Any if target is None or entry.data.get("funcs") else body_of(target, self.provided())
                 if entry.data.get("batch"):
                     type_ = Any if (item := item_of(type_)) is None else item
                 found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
@@ -104,6 +127,15 @@ class Declarations:
             for queue, bodies in found.items()
             if bodies[0].type_ is not Any and all(body == bodies[0] for body in bodies)
         }
+
+    def provided(self) -> set[Any]:
+        """The types of the providers declared here; the check reports those that say none."""
+        found = set()
+        for entry in self.entries:
+            if entry.kind == "provider.python" and callable(entry.target):
+                with suppress(HandlerError):
+                    found.add(type_of(entry.target))
+        return found
 
     def add_dead_letters(self) -> None:
         """Declare each named but undeclared dead-letter queue, on the driver of the queue that names it."""
@@ -142,29 +174,6 @@ def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"auto_start": True, **fields}
 
 
-_place: ContextVar[Position | None] = ContextVar("tasuki_place", default=None)
-
-
-@contextmanager
-def declared_at(place: Position) -> Iterator[None]:
-    """Give all that is declared within the block this place, such as a file of settings."""
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
-
-
-def caller() -> Position:
-    """The nearest line outside this package, unless ``declared_at`` says otherwise."""
-    if (place := _place.get()) is not None:
-        return place
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
-        frame = frame.f_back
-    return Position(frame.f_code.co_filename, frame.f_lineno)
-
-
 def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """Kind and fields of the driver entry for a URL.
 
@@ -176,9 +185,11 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """
     scheme, colon, _ = url.partition("://")
     if not colon or not scheme:
-        raise InvalidEntryError(
-            f"{url!r} is not a URL", hint="write it like memory://, sqlite:///queue.db or redis://…"
-        )
+        hint = "write it like memory://, sqlite:///queue.db or redis://localhost:6379"
+        raise InvalidEntryError(f"{_shown(url)} is not a URL", position=caller(), hint=hint)
+    if right := _misnamed(scheme):
+        problem = f"no driver has URLs that begin with {scheme}://"
+        raise InvalidEntryError(problem, position=caller(), hint=f"write {right}://")
     if scheme == "memory":
         return "queue.driver.memory", {}
     if scheme == "sqlite":
@@ -194,7 +205,18 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
 
 
+def _misnamed(scheme: str) -> str:
+    """The scheme that a driver has, for the one that another library has; empty for all others."""
+    plain = scheme.partition("+")[0]  # postgresql+asyncpg of SQLAlchemy, sqla+sqlite of Celery
+    return _MISNAMED.get(plain, plain if plain != scheme else "")
+
+
+def _shown(text: str) -> str:
+    """A text that is not a URL, without the part that may hold a password."""
+    return repr(f"***@{text.rpartition('@')[2]}" if "@" in text else text)
+
+
 def name_of(function: Callable[..., object]) -> str:
     """The name that a decorated function is declared under."""
     name = getattr(function, "__name__", None) or type(function).__name__
-    return name if name.isidentifier() else "handler"
+    return name if name.isidentifier() else NO_NAME

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from tasuki.app.declare import name_of
-from tasuki.app.guesses import OF_APP, Guessed
+from tasuki.app.guesses import NOT_A_SYNC_BLOCK, OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.app.hooks.declaring import DeclaringHooks
 from tasuki.app.messaging import Messaging
 from tasuki.errors import TasukiError
 from tasuki.handlers.converters import register
@@ -17,21 +18,31 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.tasks.options import TaskRules
-    from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
     from tasuki.contracts.handler import Around
+    from tasuki.drivers import DriverEntry
+    from tasuki.drivers import typed as d
+    from tasuki.handlers.providing.provider import Scope
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Declaring(Guessed, Messaging):
+class Declaring(Guessed, Messaging, DeclaringHooks):
     """The half of an App that declares entries."""
 
     guesses = OF_APP
     around: Around | None = None
     """Makes of each Python function the one that is called in its place; from the next ``open`` on."""
+
+    if not TYPE_CHECKING:  # a type checker reports the block itself
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(NOT_A_SYNC_BLOCK)
+
+        def __exit__(self, *exc: object) -> None:  # Python looks for both before it calls one
+            """Never called."""
 
     def queue(
         self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]
@@ -48,6 +59,11 @@ class Declaring(Guessed, Messaging):
             InvalidEntryError: the queue has another body type already.
         """
         return QueueHandle(self, self._source.queue(name, fields, body))
+
+    def first_consumer(self) -> str | None:
+        """Id of the first consumer that is declared in code; None: there is none."""
+        kinds = ((entry.kind, entry.id) for entry in self._source.declared.entries)
+        return next((id for kind, id in kinds if kind == "queue.consumer"), None)
 
     @overload
     def function(self, name: F, /) -> F: ...
@@ -70,6 +86,36 @@ class Declaring(Guessed, Messaging):
         """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
         self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
         return function
+
+    @overload
+    def provide(self, function: F, /, *, scope: Scope = "process", name: str | None = None) -> F: ...
+    @overload
+    def provide(self, /, *, scope: Scope = "process", name: str | None = None) -> Callable[[F], F]: ...
+    def provide(
+        self, function: F | None = None, /, *, scope: Scope = "process", name: str | None = None
+    ) -> F | Callable[[F], F]:
+        """Declare the decorated function as ``provider.python``; it stays as it is. Works without parentheses too.
+
+        What it returns, or yields as a context manager or generator, is given to each parameter of its type: of
+        handlers, of tasks and of other providers.
+
+        Args:
+            function: the decorated function; the annotation of its result says the type.
+            scope: ``process``: made at its first use, once for each worker process, and closed at its end;
+                ``message``: made for each run of a handler, and closed after it, whatever its outcome.
+            name: of the entry; default the function's.
+        """
+
+        def declare(function: F) -> F:
+            fields = {} if scope == "process" else {"scope": scope}
+            self._source.declared.add(name or name_of(function), "provider.python", fields, target=function)
+            return function
+
+        return declare if function is None else declare(function)
+
+    def provided_types(self) -> Container[Any]:
+        """The types of the providers declared in code."""
+        return self._source.declared.provided()
 
     def converter(self, type_: type[T], to: Callable[[T], object], from_: Callable[[Any], T]) -> None:
         """Let bodies, arguments and results carry a type of your own, in this process.
@@ -147,6 +193,10 @@ class Declaring(Guessed, Messaging):
     @overload
     def entry(self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.PythonCodeFields]) -> str: ...
     @overload
+    def entry(self, name: str, kind: Literal["provider.python"], /, **fields: Unpack[e.ProviderFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["hook.python"], /, **fields: Unpack[e.HookFields]) -> str: ...
+    @overload
     def entry(self, name: str, kind: Literal["library.lua"], /, **fields: Unpack[e.LuaLibraryFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["store.memory"], /, **fields: Unpack[e.MemoryStoreFields]) -> str: ...
@@ -174,10 +224,16 @@ class Declaring(Guessed, Messaging):
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
-    def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
+    @overload
+    def entry(self, name: str, driver: DriverEntry, /) -> str: ...
+    def entry(
+        self, name: str, kind: str | DriverEntry, fields: Mapping[str, object] | None = None, /, **more: object
+    ) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id.
 
         Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
-        kind as a mapping.
+        kind as a mapping. A driver may be one of :mod:`tasuki.drivers`.
         """
+        if not isinstance(kind, str):
+            return self._source.declared.add_driver(name, kind).id
         return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

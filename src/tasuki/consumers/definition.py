@@ -20,6 +20,7 @@ from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
+    from tasuki.consumers.reports.reporting import Report
     from tasuki.security.guard import Guard
 
 
@@ -56,6 +57,7 @@ class Definition:
     guard: Guard | None = None
     """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
     observers: Sequence[Observer] = ()
+    reports: Sequence[Report] = ()
     gate: Gate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)

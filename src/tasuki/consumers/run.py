@@ -23,6 +23,9 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.reports.lines import Lines
+from tasuki.consumers.reports.lines import log as line_log
+from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
@@ -74,13 +77,15 @@ class Run:
         self.lease = lease_of(queue)
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
-        self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers)
+        self.reporting = self._make_reporting()
+        observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
+        self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
-        self.settle = self.settler.settle
+        self.settle = self.settler.settle if self.reporting is None else self.reporting.around(self.settler.settle)
         self.answer = self.settler.answer
         self.ack = self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
@@ -88,6 +93,13 @@ class Run:
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
+
+    def _make_reporting(self) -> Reporting | None:
+        """What tells hooks and the log of each message; None: neither wants to know."""
+        lines = [Lines()] if line_log.isEnabledFor(logging.INFO) else []
+        reports: list[Report] = [*self.consumer.reports, *lines]
+        kind = AutoAckReporting if self.options.auto_ack else Reporting
+        return kind(reports, self.consumer.clock.monotonic) if reports else None
 
     def _make_pool(self) -> Pool:
         share = self.consumer.share
@@ -228,6 +240,8 @@ class Run:
     def drop(self, delivery: Delivery) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self.metrics.lease_lost += 1
+        if self.reporting is not None:
+            self.reporting.forget(delivery)
         self._on_settled([Release(delivery.received.receipt)])
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:

@@ -101,6 +101,11 @@ class Received(Message, gc=False):
     attempt: int = 1
     suspect: bool = False
     """Whether its last delivery ended without a settlement: its handler may have killed the worker."""
+    deaths: int = 0
+    """How many of the failures in ``attempt`` are recorded starts that ended without a settlement.
+
+    0 as well from a driver whose broker keeps one count for both.
+    """
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):

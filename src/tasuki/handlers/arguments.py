@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Union
 
 import msgspec
@@ -23,12 +23,14 @@ _MOST_SHOWN = 80
 class Arguments:
     """What a function takes beside injected parameters: arguments by name, as the body of a message.
 
+    ``provided``: the types that the app provides.
+
     Raises:
         HandlerError: the function cannot be a task; the message says why and what to change.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.parameters = read_arguments(function)
+    def __init__(self, function: Callable[..., Any], provided: Container[Any] = ()) -> None:
+        self.parameters = read_arguments(function, provided)
         self._own = {each.name: each for each in self.parameters if each.role is Role.EXTRA}
         self._required = {name for name, each in self._own.items() if not each.has_default}
         self._positional = [each.name for each in self._own.values() if each.is_positional]
@@ -71,7 +73,7 @@ class Arguments:
         """``function``, which has these parameters, as a function of the arguments by name and a context."""
         first = [each for each in self.parameters if each.is_positional and not each.is_named]
         injected = {
-            each.name: getter_of(each.role) for each in self.parameters if each.role is not Role.EXTRA and each.is_named
+            each.name: getter_of(each) for each in self.parameters if each.role is not Role.EXTRA and each.is_named
         }
         if first:
             return self._caller_by_position(function, first, injected)
@@ -92,7 +94,7 @@ class Arguments:
             values = []
             for parameter in first:
                 if parameter.role is not Role.EXTRA:
-                    values.append(getter_of(parameter.role)(arguments, context))
+                    values.append(getter_of(parameter)(arguments, context))
                 else:
                     values.append(named.pop(parameter.name, parameter.default))
             return function(*values, **named)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import types
+import typing
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
 from tasuki.contracts.codec import Codec
@@ -10,7 +13,10 @@ from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.python import PythonHandler
-from tasuki.handlers.signature import Parameter, Role, describe, item_of, read_signature
+from tasuki.handlers.signature import Parameter, Role, describe, item_of, read_signature, result_of
+
+_RESULTS = (Any, bool, type(None), object, Sequence, Awaitable, types.UnionType)
+"""Results of a batch handler, beside lists; False is a failure of all."""
 
 
 class PythonBatch(PythonHandler):
@@ -44,12 +50,25 @@ def _instance(result: Any) -> Any:
     return result() if isinstance(result, type) and issubclass(result, BaseException) else result
 
 
-def problem_of_batch(function: Callable[..., Any]) -> str:
+def problem_of_batch(function: Callable[..., Any], provided: Container[Any] = ()) -> str:
     """Why a function cannot take a batch; empty if it can."""
     try:
-        return _problem(function, read_signature(function))
+        return _problem(function, read_signature(function, provided))
     except HandlerError as error:
         return str(error)
+
+
+def problem_of_result(function: Callable[..., Any]) -> str:
+    """Why the annotated result of a batch handler means nothing; empty if it does, or says nothing."""
+    result = result_of(function)
+    kind = typing.get_origin(result) or result
+    if kind in _RESULTS or not isinstance(kind, type) or issubclass(kind, list | tuple):
+        return ""
+    name = inspect.formatannotation(result)
+    return (
+        f"{describe(function)} returns {name}, but the result of a batch is nothing or a list with one result for each "
+        f"body; annotate it as None or list[{name}], and return that"
+    )
 
 
 def _problem(function: Callable[..., Any], parameters: tuple[Parameter, ...]) -> str:
@@ -58,11 +77,11 @@ def _problem(function: Callable[..., Any], parameters: tuple[Parameter, ...]) ->
             name = getattr(parameter.type_, "__name__", parameter.type_)
             return (
                 f"{describe(function)}: parameter {parameter.name!r} is {name}, but a consumer with batch calls it "
-                f"with a list of bodies: annotate it as list[{name}], or remove batch from the consumer"
+                f"with a list of bodies; annotate it as list[{name}], or remove batch from the consumer"
             )
         if parameter.role is Role.MESSAGE:
             return (
                 f"{describe(function)}: parameter {parameter.name!r} is one Message, but a consumer with batch calls "
-                "it for many: annotate it as list[Message]"
+                "it for many; annotate it as list[Message]"
             )
     return ""

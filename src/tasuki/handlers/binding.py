@@ -8,6 +8,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.handlers.providing.supplied import provided
 from tasuki.handlers.signature import Parameter, Role
 
 Bound = Callable[[Any, Context], Any]
@@ -50,9 +51,11 @@ def _bind_any(function: Callable[..., Any], parameters: Sequence[Parameter]) -> 
     return call
 
 
-def getter_of(role: Role) -> Bound:
+def getter_of(parameter: Parameter) -> Bound:
     """What an injected parameter is given; a body for BODY."""
-    return _GETTERS[role]
+    if parameter.role is Role.PROVIDED:
+        return lambda body, context: provided(context, parameter.type_)
+    return _GETTERS[parameter.role]
 
 
 def _is_rest(parameter: Parameter) -> bool:
@@ -62,7 +65,7 @@ def _is_rest(parameter: Parameter) -> bool:
 def _getter(parameter: Parameter) -> Bound:
     if parameter.role is Role.EXTRA:
         return lambda body, context: parameter.default
-    return _GETTERS[parameter.role]
+    return getter_of(parameter)
 
 
 def fill(
@@ -95,7 +98,7 @@ def fill(
 
 def _value(parameter: Parameter, converts: dict[str, Convert], rest: deque[Any], context: Context) -> Any:
     if parameter.role not in (Role.BODY, Role.EXTRA):
-        return _GETTERS[parameter.role](None, context)
+        return getter_of(parameter)(None, context)
     if not rest and parameter.has_default:
         return parameter.default
     return converts[parameter.name](rest.popleft() if rest else None)

@@ -16,6 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from tasuki.errors import HandlerError, HandlerNotFoundError
+from tasuki.observe.frames import format_error
 
 _USUAL_NAMES = ("main", "handler", "handle")
 
@@ -129,7 +130,7 @@ def _import_error(module: str, error: BaseException) -> HandlerError:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         place = f"{frames[-1].filename}:{frames[-1].lineno}"
     text = getattr(error, "msg", None) or str(error)
-    lines = "".join(traceback.format_exception(error))
+    lines = format_error(error)
     return HandlerError(f"{place}: cannot import {module}: {type(error).__name__}: {text}", traceback=lines)
 
 

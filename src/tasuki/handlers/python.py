@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,16 @@ from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder
 from tasuki.handlers.load import load_path, load_source, prepare
-from tasuki.handlers.signature import Parameter, Role, check_parameter, describe, read_signature
+from tasuki.handlers.providing.providers import Providers, Supply
+from tasuki.handlers.signature import (
+    Parameter,
+    Role,
+    called,
+    check_parameter,
+    describe,
+    is_async,
+    read_signature,
+)
 from tasuki.handlers.threads import Threads, refuse_exit, run_on
 from tasuki.system import forks
 
@@ -32,8 +41,9 @@ class PythonHandler(Handler):
     ``Logger`` are injected wherever they stand. A function without a body parameter takes any body, undecoded.
 
     Exactly one of ``target``, ``import_path`` (``package.module:function``) and ``source`` (a file, with ``method``)
-    says which function. ``threads`` is how many may run at once: the consumer's concurrency. The function that
-    ``around`` makes of it is called in its place, in the same thread.
+    says which function. ``threads`` is how many may run at once: the consumer's concurrency. Parameters of the types
+    that ``providers`` provide are injected too. The function that ``around`` makes of it is called in its place, in the
+    same thread.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class PythonHandler(Handler):
         source: Path | None = None,
         method: str | None = None,
         threads: int = 1,
+        providers: Providers | None = None,
         around: Around | None = None,
     ) -> None:
         super().__init__(id)
@@ -54,9 +65,11 @@ class PythonHandler(Handler):
         self._source = source
         self._method = method
         self._threads = Threads(f"tasuki-{id}", threads)
+        self._providers = providers
+        self._provided: Container[Any] = ()
         self._parameters: tuple[Parameter, ...] = ()
         self._converts: dict[str, Convert] = {}
-        self._invoke: Callable[..., Any] = self._refuse
+        self._called: Run = self._refuse
         self._run: Run = self._refuse
 
     async def start(self) -> None:
@@ -68,14 +81,15 @@ class PythonHandler(Handler):
         """
         function = prepare(self._load(), self.id)
         refuse_generator(function)
+        self._provided = () if self._providers is None else self._providers.types
         self._parameters = parameters = self._read(function)
-        self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
-        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
-        if self._around is not None:
-            function = self._around(function)
-        self._invoke = function if is_async else functools.partial(self._threads.run, function)
-        bound = self._bound(function)
-        self._run = _contain(bound if is_async else functools.partial(self._threads.handle, bound))
+        self.needs_context = any(parameter.role not in (Role.BODY, Role.EXTRA) for parameter in parameters)
+        own = [each for each in parameters if each.role is not Role.PROVIDED]
+        self._converts = {parameter.name: make_converter(parameter.type_) for parameter in own}
+        supply = None if self._providers is None else self._providers.supply(function, parameters)
+        called = function if self._around is None else self._around(function)
+        self._called = self._runner(function, self._filled(called), self._threads.run, supply)
+        self._run = self._runner(function, self._bound(called), self._threads.handle, supply)
 
     async def stop(self) -> None:
         """Let the threads end."""
@@ -110,20 +124,35 @@ class PythonHandler(Handler):
             InvalidBodyError: one does not fit.
             HandlerError: there are too many.
         """
-        positional, named = fill(self._parameters, self._converts, args, context)
-        return await _contain(functools.partial(self._invoke, *positional, **named))()
+        return await self._called(args, context)
 
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
         """The parameters of the function. Raises HandlerError: it cannot be called with a body."""
-        parameters = read_signature(function)
-        for parameter in parameters:
-            if parameter.role in (Role.BODY, Role.EXTRA):
-                check_parameter(function, parameter)
-        return parameters
+        return _checked(function, self._provided)
 
     def _bound(self, function: Callable[..., Any]) -> Bound:
         """The function as one of a body and a context."""
         return bind(function, self._parameters)
+
+    def _filled(self, function: Callable[..., Any]) -> Bound:
+        """The function as one of a sequence of arguments and a context."""
+
+        def call(args: Sequence[Any], context: Context) -> Any:
+            positional, named = fill(self._parameters, self._converts, args, context)
+            return function(*positional, **named)
+
+        return call
+
+    @staticmethod
+    def _runner(
+        function: Callable[..., Any], bound: Bound, in_thread: Callable[..., Any], supply: Supply | None
+    ) -> Run:
+        """``bound`` on the loop, or in a thread; within what the app provides to the function, if it takes any."""
+        if is_async(function):
+            run = _contain(bound)
+        else:
+            run = _contain(functools.partial(in_thread, bound if supply is None else supply.around_in_thread(bound)))
+        return run if supply is None else _contain(supply.around(run))
 
     def _load(self) -> Any:
         if self._target is not None:
@@ -138,17 +167,29 @@ class PythonHandler(Handler):
         raise HandlerError(f"{self.id}: not started")
 
 
+def problem_of_handler(function: Callable[..., Any], provided: Container[Any] = ()) -> str:
+    """Why a function cannot be a handler of bodies; empty if it can."""
+    try:
+        refuse_generator(function)
+        _checked(function, provided)
+    except HandlerError as error:
+        return str(error)
+    return ""
+
+
+def _checked(function: Callable[..., Any], provided: Container[Any]) -> tuple[Parameter, ...]:
+    parameters = read_signature(function, provided)
+    for parameter in parameters:
+        if parameter.role in (Role.BODY, Role.EXTRA):
+            check_parameter(function, parameter)
+    return parameters
+
+
 def refuse_generator(function: Callable[..., Any]) -> None:
     """Raise HandlerError for a function that yields."""
-    if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
-        raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
-
-
-def _called(function: Any) -> Any:
-    """What runs when it is called, behind partials and objects with ``__call__``."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else function.__call__
+    if any(check(called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+        remedy = "return a value, or use await instead of yield"
+        raise HandlerError(f"{describe(function)} is a generator; a handler must not yield: {remedy}", kind="Invalid")
 
 
 def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:

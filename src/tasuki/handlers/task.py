@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from tasuki.contracts.codec import Codec
@@ -33,7 +33,7 @@ class PythonTask(PythonHandler):
         return body if self._arguments is None else {**self._arguments.defaults, **body}
 
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
-        self._arguments = Arguments(function)
+        self._arguments = Arguments(function, self._provided)
         return self._arguments.parameters
 
     def _bound(self, function: Callable[..., Any]) -> Bound:
@@ -49,11 +49,11 @@ class PythonGiveUp(PythonHandler):
         await self.handle({**arguments, ERROR: error}, context)
 
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
-        return read_arguments(function)
+        return read_arguments(function, self._provided)
 
     def _bound(self, function: Callable[..., Any]) -> Bound:
         own = [(each.name, each.has_default) for each in self._parameters if each.role is Role.EXTRA]
-        injected = {each.name: getter_of(each.role) for each in self._parameters if each.role is not Role.EXTRA}
+        injected = {each.name: getter_of(each) for each in self._parameters if each.role is not Role.EXTRA}
 
         def call(body: dict[str, Any], context: Context) -> Any:
             given = {name: body[name] for name, _ in own if name in body}
@@ -64,29 +64,29 @@ class PythonGiveUp(PythonHandler):
         return call
 
 
-def problem_of_task(function: Callable[..., Any]) -> str:
+def problem_of_task(function: Callable[..., Any], provided: Container[Any] = ()) -> str:
     """Why a function cannot be a task; empty if it can."""
     try:
         refuse_generator(function)
-        Arguments(function)
+        Arguments(function, provided)
     except HandlerError as error:
         return str(error)
     return ""
 
 
-def problem_of_give_up(function: Callable[..., Any], task: Callable[..., Any]) -> str:
+def problem_of_give_up(function: Callable[..., Any], task: Callable[..., Any], provided: Container[Any] = ()) -> str:
     """Why a function cannot be called when a task is given up; empty if it can."""
     try:
-        own = {each.name: each for each in read_arguments(function) if each.role is Role.EXTRA}
-        known = Arguments(task).names
+        own = {each.name: each for each in read_arguments(function, provided) if each.role is Role.EXTRA}
+        known = Arguments(task, provided).names
     except HandlerError as error:
         return str(error)
     if ERROR in known:
         return f"the task has a parameter {ERROR!r} itself, so on_give_up cannot get its error by that name; rename it"
     for name, parameter in own.items():
         if not parameter.is_named:
-            return f"{describe(function)}: parameter {name!r} must be one that can be given by name"
+            return f"{describe(function)}: parameter {name!r} must be one that can be given by name; remove the '/'"
         if name not in (*known, ERROR) and not parameter.has_default:
             what = ", ".join([*known, ERROR])
-            return f"{describe(function)}: nothing is known to fill parameter {name!r} with; it may name {what}"
+            return f"{describe(function)}: cannot fill parameter {name!r}; it may name {what}, and injected parameters"
     return ""

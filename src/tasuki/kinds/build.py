@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -27,7 +26,6 @@ from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
     LuaLibraryConfig,
-    MiddlewareConfig,
     PythonFunctionConfig,
     PythonLimits,
 )
@@ -35,6 +33,9 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import MemoryStoreConfig
 from tasuki.queues.messages.compression import require
 from tasuki.queues.queue import QueuePolicy
+
+if TYPE_CHECKING:
+    from tasuki.handlers.providing.providers import Providers
 
 _log = logging.getLogger("tasuki.app")
 
@@ -136,11 +137,18 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
     )
 
 
-def build_handler(project: Project, id: str, threads: int, role: str = "func", around: Around | None = None) -> Handler:
+def build_handler(
+    project: Project,
+    id: str,
+    threads: int,
+    role: str = "func",
+    providers: Providers | None = None,
+    around: Around | None = None,
+) -> Handler:
     """The handler of a function entry, not yet started.
 
     ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
-    ``around``: of Python functions that run in this process.
+    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process.
     """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
@@ -160,29 +168,9 @@ def build_handler(project: Project, id: str, threads: int, role: str = "func", a
         source=config.source.file if config.source else None,
         method=config.method,
         threads=threads,
+        providers=providers,
         around=around,
     )
-
-
-def load_middleware(project: Project, id: str) -> Callable[..., Any]:
-    """The function of a middleware entry.
-
-    Raises:
-        HandlerNotFoundError: there is no such function.
-        HandlerError: its module fails while it is imported, or it is no async function.
-    """
-    from tasuki.handlers.load import load_path, load_source
-
-    config = project.configs[id]
-    assert isinstance(config, MiddlewareConfig)
-    function = project.registry.entries[id].target
-    if function is None and config.target is not None:
-        function = load_path(config.target)
-    elif function is None and config.source is not None and config.source.file is not None:
-        function = load_source(config.source.file, config.method)
-    if not inspect.iscoroutinefunction(function):
-        raise HandlerError(f"middleware {id!r} is not an async function: write it with 'async def'", kind="Invalid")
-    return function  # type: ignore[no-any-return]
 
 
 def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -> int:

@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
+from tasuki.observe.frames import format_error
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
@@ -22,7 +22,7 @@ DELIVERY_FIELDS = ("queue", "message_id", "attempt", "consumer", "trace")
 
 MAX_TRACEBACK = 32_768
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "said"}
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
@@ -102,7 +102,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """``12:34:56.789 INFO    app.mail: sent  queue=app:tasks attempt=1``; a traceback follows, indented."""
+    """``12:34:56.789 INFO    app.mail: sent  queue=app:tasks attempt=1``; a traceback follows, indented.
+
+    Fields that a record names in ``said`` stand in its message already, and are left out here.
+    """
 
     def __init__(self, *, has_colour: bool = False) -> None:
         super().__init__()
@@ -115,7 +118,9 @@ class TextFormatter(logging.Formatter):
             level = f"\x1b[{colour}m{level}\x1b[0m"
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
         head = f"{at}.{int(record.msecs):03d} {level} {escape(record.name)}: {escape(clean(_message(record)))}"
-        fields = " ".join(f"{escape(name)}={_field(value)}" for name, value in _fields(record).items())
+        said = getattr(record, "said", ())
+        found = {name: value for name, value in _fields(record).items() if name not in said}
+        fields = " ".join(f"{escape(name)}={_field(value)}" for name, value in found.items())
         lines = [f"{head}  {fields}" if fields else head]
         lines += [f"    {escape(line)}" for line in _traceback(record).splitlines()]
         return "\n".join(lines)
@@ -163,7 +168,8 @@ def _traceback(record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info and record.exc_info[0] is not None:
         try:
-            parts.append("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
+            assert record.exc_info[1] is not None
+            parts.append(format_error(record.exc_info[1]).rstrip("\n"))
         except Exception as error:
             parts.append(f"{record.exc_info[0].__name__} (its text raises {type(error).__name__})")
     if record.stack_info:

@@ -13,6 +13,7 @@ from tasuki.message import (
     DEAD_LETTER_TIME,
     EXPIRES_AT,
     LAST_ERROR,
+    LAST_TRACEBACK,
     ORIGINAL_QUEUE,
     PARTITION_KEY,
     PRIORITY,
@@ -28,11 +29,20 @@ Reason = Literal[
 
 
 def dead_letter(
-    message: Message, *, queue: str, reason: Reason, error: str, attempts: int, now: float, content_type: str
+    message: Message,
+    *,
+    queue: str,
+    reason: Reason,
+    error: str,
+    attempts: int,
+    now: float,
+    content_type: str,
+    traceback: str = "",
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
-    ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another.
+    ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
+    ``traceback`` the frames of the user's code, for people who look.
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
@@ -44,6 +54,9 @@ def dead_letter(
     if error:
         # An error may quote anything, lone surrogates included; a header must be Unicode that a broker can carry.
         headers[LAST_ERROR] = error[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()
+    headers.pop(LAST_TRACEBACK, None)
+    if traceback:
+        headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
     return Outgoing(message.id, message.body, headers)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasuki.errors import HandlerError, LuaError, class_names
+from tasuki.errors import HandlerError, LuaError, ProviderError, class_names
 
-_SAYS_SO = (HandlerError, LuaError)
+_SAYS_SO = (HandlerError, LuaError, ProviderError)
 """Errors that a handler's own code raises; the framework raises their subclasses, about handlers."""
 
 

@@ -11,7 +11,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
-from tasuki.units import Duration
+from tasuki.units import When
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class RecordingContext(Context):
         message: Message | None = None,
         *,
         attempt: int = 1,
+        failures: int | None = None,
         is_last_attempt: bool = False,
         function: str = "app:handler",
     ) -> None:
@@ -76,6 +77,7 @@ class RecordingContext(Context):
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
             facts.message, facts.attempt, facts.is_last_attempt = message, attempt, is_last_attempt
+            facts.failures = attempt - 1 if failures is None else failures
             facts.queue, facts.consumer = "app:queue", "app:consumer"
         self._known = facts
         super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))
@@ -107,14 +109,14 @@ class _RecordedSettling:
     def ack(self) -> None:
         self._settle("ack")
 
-    def nack(self, delay: Duration | None = None) -> None:
-        self._settle("nack", delay)
+    def nack(self, due: When | None = None) -> None:
+        self._settle("nack", due)
 
     def reject(self, reason: str = "") -> None:
         self._settle("reject", reason)
 
-    def snooze(self, after: Duration) -> None:
-        self._settle("snooze", after)
+    def snooze(self, due: When) -> None:
+        self._settle("snooze", due)
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:

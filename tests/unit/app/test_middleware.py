@@ -149,6 +149,13 @@ async def test_it_must_be_async(make_app: MakeApp) -> None:
     @app.middleware
     def plain(envelope: Envelope[Any], publish: Publish) -> Any: ...
 
+    with pytest.raises(ProjectError, match=r"test_middleware.py:\d+: app:plain: .* is no async function.*'async def'"):
+        app.check()
+
+
+async def test_one_that_is_imported_must_be_async_too(make_app: MakeApp) -> None:
+    app = make_app()
+    app.entry("plain", "middleware.python", target="os.path:join")
     queue = app.queue("tasks", middleware=["plain"])
     async with app:
         with pytest.raises(HandlerError, match="middleware 'app:plain' is not an async function"):

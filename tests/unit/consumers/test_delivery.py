@@ -50,11 +50,16 @@ def deliver(attempt: int = 1) -> tuple[Delivery, FakeHolder]:
     return Delivery(Received("1", b"x", {}, 7, attempt), cast("Any", holder), 0.0), holder
 
 
+async def test_failures_are_the_attempts_before_without_the_deaths() -> None:
+    received = Received("1", b"x", {}, 7, attempt=4, deaths=2)
+    assert Delivery(received, cast("Any", FakeHolder()), 0.0).failures == 1
+
+
 async def test_tells_about_itself() -> None:
     delivery, holder = deliver(2)
     assert (delivery.function, delivery.queue, delivery.consumer) == ("app:handle", "app:tasks", "app:consumer")
     assert delivery.message is delivery.received
-    assert (delivery.attempt, delivery.is_last_attempt) == (2, False)
+    assert (delivery.attempt, delivery.failures, delivery.is_last_attempt) == (2, 1, False)
     assert delivery.logger.name == "1"
     assert (delivery.stopping, delivery.lease_lost) == (False, False)
     holder.stopping = delivery.lost = True

@@ -45,10 +45,10 @@ async def test_functions_that_can_take_a_batch(function: Callable[..., Any]) -> 
     [
         (
             one,
-            "parameter 'row' is Row, but a consumer with batch calls it with a list of bodies: .* as list[Row]",
+            "parameter 'row' is Row, but a consumer with batch calls it with a list of bodies; .* as list[Row]",
         ),
         (one_message, "parameter 'message' is one Message, .* annotate it as list\\[Message\\]"),
-        (lambda first, second: None, "nothing is known to fill parameter 'second'"),
+        (lambda first, second: None, "cannot inject parameter 'second'"),
     ],
 )
 async def test_functions_that_cannot_say_why(function: Callable[..., Any], problem: str) -> None:

@@ -86,7 +86,7 @@ def test_a_function_that_cannot_be_called_then_says_why() -> None:
 
     def own_error(error: str) -> None: ...
 
-    assert "nothing is known to fill parameter 'c' with; it may name a, b, error" in problem_of_give_up(unknown, add)
+    assert "cannot fill parameter 'c'; it may name a, b, error, and injected" in problem_of_give_up(unknown, add)
     assert "parameter 'a' must be one that can be given by name" in problem_of_give_up(positional, add)
     assert "the task has a parameter 'error' itself" in problem_of_give_up(good, own_error)
     assert "a task cannot take *" in problem_of_give_up(lambda *all: None, add)

@@ -135,7 +135,7 @@ class TestHostileRecords:
         def fail(*args: object) -> None:
             raise RuntimeError
 
-        monkeypatch.setattr("tasuki.observe.log.traceback.format_exception", fail)
+        monkeypatch.setattr("tasuki.observe.log.format_error", fail)
         assert as_json(made)["error"] == "ValueError (its text raises RuntimeError)"
 
     def test_long_texts_are_cut(self) -> None:

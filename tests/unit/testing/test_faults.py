@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tasuki import App, Reject
+from tasuki import App, Context, Reject
 from tasuki.errors import BrokerUnavailableError
 from tasuki.testing import NotSettled, TestApp
 from tasuki.testing.clock import virtual_time
@@ -45,6 +45,25 @@ async def test_a_message_that_kills_every_worker_is_given_up(t: TestApp) -> None
     assert [(letter.queue, letter.reason) for letter in t.dead] == [("app:mails", "worker_died")]
     assert len(shop.smtp.sent) == 4  # max_attempts, and one that could not be attributed
     assert t.settled(jobs)[-1] == "ack"
+
+
+@pytest.mark.anyio
+async def test_failures_do_not_count_the_deaths_of_workers() -> None:
+    app, seen = App("memory://"), []
+    fragile = app.queue("fragile", dead_letter={"queue": "broken", "max_attempts": 9})
+
+    @fragile.consumer
+    async def handle(body: str, context: Context) -> None:
+        seen.append((context.attempt, context.failures))
+        if len(seen) in (3, 4):
+            raise ValueError("broken")
+
+    async with TestApp(app) as t:
+        t.kill_worker(fragile, times=2)
+        await fragile.publish("x")
+        await t.advance("1h")
+        t.errors.clear()
+    assert seen == [(1, 0), (1, 0), (2, 0), (3, 1), (4, 2)]  # the first death cannot be attributed
 
 
 @pytest.mark.anyio

@@ -44,7 +44,7 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
         app.assembly = old
         old.take_charge()
         await _declare_again(new, old)
-        await new.stop_handlers(but=old.handlers.values())
+        await new.stop_handlers(but=[*old.handlers.values(), *([old.providers] if old.providers else [])])
         raise
     for id, consumer in new.consumers.items():
         handler = new.handler_of(id)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.contracts.handler import Handler
 
 _log = logging.getLogger("tasuki.app")
+
+
+class Stoppable(Protocol):
+    """A handler, or the providers of handlers."""
+
+    id: str
+
+    async def stop(self) -> None:
+        """Free what it holds."""
 
 
 @dataclass(eq=False, slots=True)
 class Retired:
     """Handlers that were replaced, and the deliveries that ran at that time."""
 
-    handlers: list[Handler]
+    handlers: list[Stoppable]
     running: list[Delivery]
 
     @property
@@ -25,7 +34,7 @@ class Retired:
         return all(delivery.ended for delivery in self.running)
 
 
-async def stop_all(handlers: Iterable[Handler]) -> None:
+async def stop_all(handlers: Iterable[Stoppable]) -> None:
     """Stop each, also when another one fails to."""
     for handler in handlers:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
-from tasuki.app.typed.drivers import (
+from tasuki.drivers.typed import (
     AnyConsumerOptions,
     AnyQueueOptions,
     BackoffFields,
@@ -173,6 +173,16 @@ class PythonFunctionFields(PythonCodeFields, total=False):
     isolation: Literal["shared", "process"]
     limits: PythonLimitsFields | None
     pool: PoolFields | None
+
+
+class ProviderFields(PythonCodeFields, total=False):
+    scope: Literal["process", "message"]
+
+
+class HookFields(PythonCodeFields, total=False):
+    moment: Required[Literal["start", "stop", "publish", "begin", "done", "failed", "give_up", "discard"]]
+    queue: str | None
+    task: str | None
 
 
 class MemoryStoreFields(TypedDict, total=False):

@@ -31,8 +31,15 @@ class Slot(msgspec.Struct, gc=False):
     started: bool = False
     """Whether the failures contain the start of the delivery that is open."""
     suspect: bool = False
+    deaths: int = 0
+    """How many of the failures are starts that ended without a settlement."""
     failure: tuple[str, float] | None = None
     """The last error that a nack gave, and when (Unix seconds)."""
+
+    def lose(self) -> None:
+        """Its delivery ends without a settlement."""
+        self.deaths += self.started
+        self.started, self.suspect = False, True
 
     def shown(self) -> Message:
         """The message as ``peek`` shows it."""

@@ -104,7 +104,8 @@ class MemoryQueue:
             slot = pop()
             receipt = next(numbers)
             held[receipt] = slot
-            taken.append(Received(slot.id, slot.body, slot.headers.copy(), receipt, slot.failures + 1, slot.suspect))
+            headers = slot.headers.copy()
+            taken.append(Received(slot.id, slot.body, headers, receipt, slot.failures + 1, slot.suspect, slot.deaths))
         return taken
 
     def can_give(self) -> bool:
@@ -125,8 +126,7 @@ class MemoryQueue:
         """End all deliveries without a settlement."""
         held, self.held = self.held, {}
         for slot in held.values():
-            slot.started = False
-            slot.suspect = True
+            slot.lose()
             self.put_back(slot)
 
     def purge(self) -> int:

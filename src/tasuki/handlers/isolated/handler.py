@@ -96,6 +96,7 @@ def _circumstances(context: Context) -> Circumstances:
     return Circumstances(
         context.function,
         context.attempt,
+        context.failures,
         context.is_last_attempt,
         context.queue,
         context.consumer,

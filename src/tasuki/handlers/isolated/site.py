@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
 from tasuki.message import is_request
+from tasuki.observe.frames import format_error
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -125,8 +125,8 @@ class _Forward(logging.Handler):
         """Send it; one that cannot be sent is dropped."""
         try:
             text = record.getMessage()
-            if record.exc_info:
-                text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            if record.exc_info and record.exc_info[1] is not None:
+                text += "\n" + format_error(record.exc_info[1]).rstrip()
             fields = {name: value for name, value in vars(record).items() if name not in _OWN}
             plain = plain_details(fields) or {name: str(value) for name, value in fields.items()}
             self._server.note(self._call, (record.name, record.levelno, text, plain))

@@ -30,6 +30,7 @@ class Circumstances(msgspec.Struct, array_like=True):
 
     function: str
     attempt: int
+    failures: int
     is_last_attempt: bool
     queue: str
     consumer: str

@@ -26,6 +26,8 @@ from tasuki.kinds.check.batches import problems_of_batches
 from tasuki.kinds.check.conflicts import conflicts
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
+from tasuki.kinds.check.python.exceptions import unknown_exceptions
+from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
@@ -277,11 +279,13 @@ class _Checker:
         findings = (
             *served_twice(self.configs),
             *problems_of_tasks(self.registry, self.configs),
-            *problems_of_batches(self.registry, self.configs),
+            *problems_of_batches(self.configs),
             *called_in_two_ways(self.configs),
+            *unknown_exceptions(self.configs),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))
+        self.errors += problems_of_functions(self.registry, self.configs)
 
     def _check_bodies(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):

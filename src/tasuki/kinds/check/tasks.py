@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasuki.fields.types import Config
-from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -26,7 +25,7 @@ def problems_of_tasks(registry: Registry, configs: Mapping[str, Config]) -> Iter
         yield from _of_queue(registry, configs, id, consumer)
         yield from _of_others(consumers, id, consumer)
         for name, task in consumer.funcs.items():
-            yield from _of_functions(registry, configs, id, name, task)
+            yield from _of_functions(configs, id, name, task)
 
 
 def _of_queue(
@@ -59,22 +58,11 @@ def _of_others(consumers: Mapping[str, ConsumerConfig], id: str, consumer: Consu
             yield other_id, ("queue",), problem, "let one consumer have them all, or use another queue"
 
 
-def _of_functions(
-    registry: Registry, configs: Mapping[str, Config], id: str, name: str, task: TaskConfig
-) -> Iterator[Finding]:
-    target = entry.target if (entry := registry.get(task.func)) is not None else None
-    if callable(target) and (problem := problem_of_task(target)):
-        yield id, ("funcs", name), problem, ""
-        return
-    if task.on_give_up is None:
-        return
+def _of_functions(configs: Mapping[str, Config], id: str, name: str, task: TaskConfig) -> Iterator[Finding]:
+    config = configs.get(task.on_give_up) if task.on_give_up is not None else None
     path = ("funcs", name, "on_give_up")
-    config = configs.get(task.on_give_up)
     if isinstance(config, PythonFunctionConfig) and config.isolation == "process":
         yield id, path, "on_give_up gets the error itself, so its function cannot have isolation: process", "remove it"
-    give_up = other.target if (other := registry.get(task.on_give_up)) is not None else None
-    if callable(target) and callable(give_up) and (problem := problem_of_give_up(give_up, target)):
-        yield id, path, problem, ""
 
 
 def roles(configs: Mapping[str, Config]) -> Mapping[str, tuple[str, str]]:

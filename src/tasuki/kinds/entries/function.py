@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from tasuki.contracts.moment import MomentName
 from tasuki.contracts.recycling import Limits
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import (
@@ -41,6 +42,12 @@ def _module_names() -> list[str]:
     from tasuki.handlers.lua.modules import MODULES
 
     return sorted(MODULES.keys() | _STANDARD_MODULES)
+
+
+@cache
+def optional_modules() -> frozenset[str]:
+    """The modules of scripts that an entry must list."""
+    return frozenset(_module_names()) - _STANDARD_MODULES
 
 
 def _module(value: str) -> str:
@@ -154,6 +161,33 @@ class MiddlewareConfig(PythonCodeConfig):
     """An async Python function around the handler of consumers, or around the publish of queues."""
 
 
+class ProviderConfig(PythonCodeConfig):
+    """A Python function that makes what other Python functions are given for parameters of its type."""
+
+    scope: Literal["process", "message"] = "process"
+    """How long an object is used: made once for each worker process, or for each message, and closed after it."""
+
+
+class HookConfig(PythonCodeConfig):
+    """A Python function that is called at one moment of a worker or of its messages, beside their handling."""
+
+    moment: MomentName
+    """start, stop: of a worker process; publish, begin, done, failed, give_up, discard: of a message."""
+    queue: Id | None = None
+    """Only of messages of this queue."""
+    task: Text | None = None
+    """Only of messages of tasks of this name."""
+
+    @model_validator(mode="after")
+    def _is_of_messages_if_it_chooses(self) -> HookConfig:
+        for field in ("queue", "task"):
+            if self.moment in ("start", "stop") and getattr(self, field) is not None:
+                raise at_field(
+                    field, f"{self.moment} is a moment of a worker process, not of a message; remove {field}"
+                )
+        return self
+
+
 class PythonFunctionConfig(PythonCodeConfig):
     """A function in Python: a method of a source file, a target to import, or an object declared in code."""
 
@@ -184,4 +218,6 @@ KINDS = (
     Kind("function.python", PythonFunctionConfig),
     Kind("library.lua", LuaLibraryConfig, _IMPORTS),
     Kind("middleware.python", MiddlewareConfig),
+    Kind("provider.python", ProviderConfig),
+    Kind("hook.python", HookConfig, {"queue": ("queue.queue",)}),
 )

@@ -70,6 +70,8 @@ class TwinAssembly(Assembly):
         for id, driver in self.drivers.items():
             for close in self.services[id].closing:
                 await close(driver)
+        if self.hooks is not None:
+            await self.hooks.finish()
         await self.stop_handlers()
 
 

@@ -115,7 +115,7 @@ class TwinDriver(MemoryDriver):
         for queue in self._queues.values():
             held, queue.held = queue.held, {}
             for slot in held.values():
-                slot.started, slot.suspect = False, True
+                slot.lose()
                 slot.due = self._clock.monotonic() + queue.spec.lease
                 queue.put_back(slot)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
+from tasuki.app.tasks import Sender
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.message import HeaderValue
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
 from tasuki.testing.twin.faults import Faults
-from tasuki.testing.twin.handlers import find_function, run_handler
+from tasuki.testing.twin.handlers import Call, call_of_task, find_function, run_handler
 from tasuki.testing.twin.journal import Journal
 from tasuki.testing.twin.work import Work
 
@@ -64,20 +65,36 @@ class Session:
         self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
         app.assembly, app.owner = assembly, self
+        if assembly.hooks is not None:
+            await assembly.hooks.start()
 
-    async def handle(
-        self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
-    ) -> Any:
-        """Call one handler with a body, and end its threads and processes unless a drain uses them."""
+    async def handle(self, handler: str | Callable[..., Any] | Sender[..., Any], *args: Any, **named: Any) -> Any:
+        """Call one handler with a body, or a task with its arguments; see :meth:`TestApp.run`.
+
+        Ends its threads and processes, unless a drain uses them.
+        """
         assembly = self.work.assembly
-        id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
+        if isinstance(handler, Sender):
+            call = call_of_task(assembly, handler, args, named)
+        elif isinstance(handler, str):
+            call = Call(self.app.full_id(handler), *args, **named)
+        else:
+            call = Call(find_function(assembly, handler), *args, **named)
         before, self._calling = self._calling, asyncio.get_running_loop()
         try:
-            return await run_handler(assembly, id, body, headers, attempt)
+            return await run_handler(assembly, call)
         finally:
             self._calling = before
             if not self.work.is_running:
                 await assembly.stop_handlers()
+
+    def provide(self, type_: object, value: object) -> None:
+        """Give handlers this object in place of what the app provides. Raises ValueError: it provides no such type."""
+        providers = self.work.assembly.providers
+        if providers is not None and type_ in providers.types:
+            return providers.replace(type_, value)
+        known = ", ".join(sorted(map(formatannotation, providers.types))) if providers is not None else "nothing"
+        raise ValueError(f"the app provides no {formatannotation(type_)}; it provides {known}")
 
     async def leave(self) -> None:
         """Leave the app as it was: closed, with its own drivers."""
@@ -85,6 +102,8 @@ class Session:
             return
         self.app.assembly = self.app.owner = None
         self.work.is_over = True
+        if self.work.assembly.hooks is not None:
+            await self.work.assembly.hooks.stop()
         await self.work.assembly.stop_handlers()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -14,6 +14,7 @@ from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.message import as_dict, body_of, find
 from tasuki.cli.tools.test_case import as_test
 from tasuki.errors import QueueNotFoundError
+from tasuki.message import LAST_TRACEBACK
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -45,12 +46,16 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
             live = app.live_queue(queue)
             shown = {"queue": queue, **as_dict(live, message)}
             if is_test:
-                print_text(as_test(message, body_of(live, message), queue).rstrip("\n"))
+                print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))
             elif as_json:
                 print_json(shown)
             else:
                 body = shown.get("body", "base64:" + str(shown.get("body_base64")))
-                print_pairs({"queue": queue, "id": id, **message.headers, "body": preview(body)})
+                headers = dict(message.headers)
+                traceback = headers.pop(LAST_TRACEBACK, "")
+                print_pairs({"queue": queue, "id": id, **headers, "body": preview(body)})
+                if traceback:
+                    print_text(f"\n{traceback}")
 
     loop.run(look())
 

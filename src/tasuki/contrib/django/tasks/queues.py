@@ -10,11 +10,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from tasuki.app.declare import declared_at
 from tasuki.app.tasks.retries import Retries
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.options import NAME
+from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

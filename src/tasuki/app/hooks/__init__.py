@@ -1,0 +1,1 @@
+"""Hooks: functions of the user's that hear of moments, beside the messages' way."""

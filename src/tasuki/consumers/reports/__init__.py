@@ -1,0 +1,1 @@
+"""Reports: the log and hooks, told of each delivery beside its handling."""

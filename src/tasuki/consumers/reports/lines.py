@@ -1,0 +1,53 @@
+"""Lines: one line in the log for each message that is done, failed, given up or discarded."""
+
+from __future__ import annotations
+
+import logging
+
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.reports.reporting import name_of
+from tasuki.consumers.settling.verdict import Verdict
+from tasuki.message import MESSAGE_TYPE
+from tasuki.units import format_duration
+
+log = logging.getLogger("tasuki.message")
+
+_WORDS = {"done": "done", "failed": "failed", "give_up": "given up", "discard": "discarded"}
+_SAID = ("queue", "message_id", "attempt", "task", "seconds")
+_MOST_SHOWN = 100
+"""Characters of a task's name."""
+
+
+class Lines:
+    """A report; see :class:`tasuki.consumers.reports.reporting.Report`."""
+
+    def begun(self, delivery: Delivery) -> None:
+        """Nothing is written yet."""
+
+    def ended(self, delivery: Delivery, verdict: Verdict, seconds: float | None) -> None:
+        """Write the line."""
+        name = name_of(verdict, has_begun=seconds is not None)
+        if name is not None:
+            task = str(delivery.received.headers.get(MESSAGE_TYPE, ""))[:_MOST_SHOWN]
+            fields = {**delivery.log_fields(), "task": task or None, "seconds": seconds and round(seconds, 6)}
+            log.info("%s", line_of(_WORDS[name], delivery, task, verdict, seconds), extra={**fields, "said": _SAID})
+
+
+def line_of(word: str, delivery: Delivery, task: str, verdict: Verdict, seconds: float | None) -> str:
+    """``done app:mails 0197… fetch, attempt 1, 12 ms``; of a failure with what follows, and the error."""
+    head = " ".join(filter(None, (word, delivery.queue, delivery.received.id, task)))
+    parts = [head, f"attempt {delivery.received.attempt}", *([] if seconds is None else [_took(seconds)])]
+    line = ", ".join(parts)
+    if verdict.action == "ack":
+        return line
+    follows: str = verdict.reason if verdict.action == "dead_letter" else ""
+    if verdict.action == "nack" and not (verdict.kept and not verdict.delay):
+        follows = f"again in {format_duration(round(verdict.delay, 2))}"
+    why = verdict.error.partition("\n")[0]
+    return line + (f"; {': '.join(filter(None, (follows, why)))}" if follows or why else "")
+
+
+def _took(seconds: float) -> str:
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,200 @@
+"""Providers: all that an app provides, and what one function is given of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError, text_of
+from tasuki.handlers.providing.making import Made, close, close_here, closing, make, make_here, making
+from tasuki.handlers.providing.order import order_of, sync_problem
+from tasuki.handlers.providing.provider import Provider, Scope, read_provider, type_of
+from tasuki.handlers.providing.supplied import Supplied
+from tasuki.handlers.signature import Parameter, Role, describe, is_async
+
+_log = logging.getLogger("tasuki.provider")
+
+Run = Callable[[Any, Context], Any]
+
+_CLOSING = 10.0
+"""Seconds that the end of a process waits for one object to be closed."""
+
+
+class Declared(NamedTuple):
+    """A declared provider; ``load`` imports its function."""
+
+    id: str
+    scope: Scope
+    load: Callable[[], Any]
+
+
+class Providers:
+    """What the functions of an app are given; objects of scope process are made at their first use.
+
+    They belong to the event loop in which the app is open.
+    """
+
+    id = "providers"
+
+    def __init__(self, declared: Sequence[Declared]) -> None:
+        self._declared = declared
+        self._known: dict[Any, Provider] | None = None
+        self._replaced: dict[Any, Any] = {}
+        self.version = 0
+        """Counts the replacements."""
+        self.made: dict[Any, Any] = {}
+        """The objects of scope process, and those that replace others; by their types."""
+        self._to_close: Made = []
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @property
+    def known(self) -> Mapping[Any, Provider]:
+        """By their types; the functions are imported when this is first read.
+
+        Raises:
+            HandlerError: one of them cannot be imported or cannot be a provider, or two provide the same type.
+        """
+        if self._known is None:
+            functions = {declared: declared.load() for declared in self._declared}
+            types = {declared: type_of(function) for declared, function in functions.items()}
+            known: dict[Any, Provider] = {}
+            for declared, function in functions.items():
+                provider = read_provider(declared.id, function, declared.scope, set(types.values()))
+                if (other := known.setdefault(provider.type_, provider)) is not provider:
+                    raise HandlerError(same_problem(provider, other), kind="Invalid")
+            self._known = known
+        return self._known
+
+    @property
+    def types(self) -> Collection[Any]:
+        """The types that are provided; raises as ``known``."""
+        return self.known.keys()
+
+    def supply(self, function: Callable[..., Any], parameters: Sequence[Parameter]) -> Supply | None:
+        """What a function is given for its parameters; None: it takes nothing that is provided.
+
+        Raises:
+            HandlerError: it cannot be given that; the message says why.
+        """
+        needed = [parameter.type_ for parameter in parameters if parameter.role is Role.PROVIDED]
+        if not needed:
+            return None
+        order, is_plain = order_of(needed, self.known), not is_async(function)
+        if is_plain and (problem := sync_problem(describe(function), order)):
+            raise HandlerError(problem, kind="Invalid")
+        return Supply(self, needed, is_plain=is_plain)
+
+    def replace(self, type_: Any, value: Any) -> None:
+        """Give functions this object in place of the provider's own, from now on.
+
+        Raises:
+            KeyError: the type is not provided.
+        """
+        if type_ not in self.known:
+            raise KeyError(type_)
+        self._replaced[type_] = self.made[type_] = value
+        self.version += 1
+
+    def order(self, needed: Sequence[Any]) -> list[Provider]:
+        """The providers to call for the needed types, in order; see ``order_of``."""
+        return order_of(needed, self.known, self._replaced)
+
+    async def of_process(self, provider: Provider) -> None:
+        """Make the object of a provider of scope process, unless it is there; its needs are there. Raises as ``make``.
+
+        Others that need it at the same time wait for it; after a failure the next one tries again.
+        """
+        async with self._locks.setdefault(provider.id, asyncio.Lock()):
+            if provider.type_ not in self.made:
+                made = Made()
+                self.made[provider.type_] = await make(provider, self.made, None, made)
+                self._to_close += made
+
+    async def stop(self) -> None:
+        """Close the objects of scope process, the last one first. Idempotent; the next use makes them again."""
+        made, self._to_close = self._to_close, []
+        self.made, self._locks = dict(self._replaced), {}
+        making.close()
+        while made:
+            one = made.pop()
+            try:
+                async with asyncio.timeout(_CLOSING):
+                    await close([one])
+            except Exception as error:
+                _log.error("%s", error if str(error) else f"provider {one[0].id!r} does not close: {text_of(error)}")
+        closing.close()
+
+
+class Supply:
+    """What one function is given at each of its runs."""
+
+    def __init__(self, providers: Providers, needed: Sequence[Any], *, is_plain: bool) -> None:
+        self._providers = providers
+        self._needed = needed
+        self._is_plain = is_plain
+        self._version = -1
+        self._of_process: list[Provider] = []
+        self._of_message: list[Provider] = []
+
+    def _update(self) -> None:
+        order, self._version = self._providers.order(self._needed), self._providers.version
+        self._of_process = [provider for provider in order if provider.scope == "process"]
+        self._of_message = [provider for provider in order if provider.scope == "message"]
+
+    def around(self, handle: Run) -> Run:
+        """``handle`` with a context that has the provided objects; closes those made for this run after it."""
+
+        async def run(body: Any, context: Context) -> Any:
+            if self._version != self._providers.version:
+                self._update()
+            for provider in self._of_process:
+                if provider.type_ not in self._providers.made:
+                    await self._providers.of_process(provider)
+            if self._is_plain or not self._of_message:
+                return await handle(body, Supplied(context, self._providers.made))
+            return await self._with_own(handle, body, context)
+
+        return run
+
+    async def _with_own(self, handle: Run, body: Any, context: Context) -> Any:
+        provided, made = dict(self._providers.made), Made()
+        try:
+            for provider in self._of_message:
+                provided[provider.type_] = await make(provider, provided, context, made)
+            result = await handle(body, Supplied(context, provided))
+        except BaseException as error:
+            await close(made, error)
+            raise
+        await close(made)
+        return result
+
+    def around_in_thread(self, call: Run) -> Run:
+        """``call`` of a plain function; what it needs for one run is made and closed in its own thread."""
+
+        def run(body: Any, context: Context) -> Any:
+            assert isinstance(context, Supplied)
+            if not self._of_message:
+                return call(body, context)
+            provided, made = dict(context.provided), Made()
+            try:
+                for provider in self._of_message:
+                    provided[provider.type_] = make_here(provider, provided, context, made)
+                result = call(body, Supplied(context, provided))
+            except BaseException as error:
+                close_here(made, error)
+                raise
+            close_here(made)
+            return result
+
+        return run
+
+
+def same_problem(provider: Provider, other: Provider) -> str:
+    """The problem of two providers of one type, and the remedy."""
+    return (
+        f"{provider.place} provides the same type as {other.id!r}; remove one of them, or give one a type of its own, "
+        "as a NewType or with Annotated"
+    )

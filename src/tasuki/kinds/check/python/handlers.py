@@ -1,0 +1,132 @@
+"""Handlers: whether each parameter of a function can be filled, and each result means something."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from tasuki.errors import ConfigError, HandlerError
+from tasuki.fields.types import Config
+from tasuki.handlers.batch import problem_of_batch, problem_of_result
+from tasuki.handlers.load import prepare
+from tasuki.handlers.providing.order import order_of, sync_problem
+from tasuki.handlers.python import problem_of_handler
+from tasuki.handlers.signature import default_problem, describe, is_async, read_parameters
+from tasuki.handlers.task import problem_of_give_up, problem_of_task
+from tasuki.kinds.check.python.hooks import problems_of_hooks
+from tasuki.kinds.check.python.places import problem_at
+from tasuki.kinds.check.python.providers import Provided, problems_of_providers
+from tasuki.kinds.check.tasks import roles
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.function import MiddlewareConfig, PythonFunctionConfig
+from tasuki.registry.entry import NO_NAME
+from tasuki.registry.registry import Registry
+
+_MIDDLEWARE = "(body, context, handle) around a handler, or (envelope, publish) around a publish"
+
+
+def problems_of_functions(registry: Registry, configs: Mapping[str, Config]) -> Iterator[ConfigError]:
+    """Every problem of a handler, task, provider, hook or middleware that is declared in code."""
+    provided = Provided()
+    yield from problems_of_providers(registry, configs, provided)
+    yield from problems_of_hooks(registry, configs)
+    used_as, tasks, lambdas = roles(configs), _tasks_of(registry, configs), _nameless(registry, configs)
+    for id, config in configs.items():
+        entry = registry.entries[id]
+        if entry.target is None:
+            continue
+        if id in lambdas:
+            problem = f"{describe(entry.target)} has no name that the messages of a task can carry; write it with 'def'"
+            yield problem_at(entry, entry.target, problem)
+        elif isinstance(config, MiddlewareConfig) and (problem := _of_middleware(entry.target)):
+            yield problem_at(entry, entry.target, problem)
+        elif isinstance(config, PythonFunctionConfig) and provided.is_complete:
+            role = used_as.get(id, ("func", ""))[0]
+            for problem in _of_function(entry.id, entry.target, role, tasks.get(id), provided):
+                yield problem_at(entry, entry.target, problem)
+
+
+def _tasks_of(registry: Registry, configs: Mapping[str, Config]) -> Mapping[str, Any]:
+    """The function of the task, by the id of the function that is called when it is given up."""
+    found: dict[str, Any] = {}
+    for config in configs.values():
+        for task in config.funcs.values() if isinstance(config, ConsumerConfig) else ():
+            if task.on_give_up and (entry := registry.get(task.func)) is not None and callable(entry.target):
+                found[task.on_give_up] = entry.target
+    return found
+
+
+def _nameless(registry: Registry, configs: Mapping[str, Config]) -> set[str]:
+    """The functions of tasks that have no name of their own, and were given none."""
+    consumers = [config for config in configs.values() if isinstance(config, ConsumerConfig)]
+    functions = [task.func for config in consumers for name, task in config.funcs.items() if name == NO_NAME]
+    return {id for id in functions if (entry := registry.get(id)) and _name(entry.target) == "<lambda>"}
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__name__", ""))
+
+
+def _of_function(id: str, target: Any, role: str, task: Any, provided: Provided) -> Iterator[str]:
+    if isinstance(target, type):  # its object is made at the start
+        if problem := _of_class(target):
+            yield problem
+        return
+    try:
+        function = prepare(target, f"function {id!r}")
+    except HandlerError as error:
+        yield str(error)
+        return
+    problem = _of_signature(function, role, task, provided.types)
+    if problem:
+        yield problem
+        return
+    try:
+        parameters = read_parameters(function, provided.types)
+        order = order_of([each.type_ for each in parameters if each.type_ in provided.known], provided.known)
+    except (HandlerError, TypeError):  # a circle, or a scope that does not fit: reported at the provider
+        return
+    for parameter in parameters:
+        if problem := default_problem(function, parameter):
+            yield problem
+    if not is_async(function) and (problem := sync_problem(describe(function), order)):
+        yield problem
+
+
+def _of_signature(function: Any, role: str, task: Any, types: Container[Any]) -> str:
+    if role == "on_give_up":
+        return problem_of_give_up(function, task, types) if task is not None else ""
+    if role == "task":
+        return problem_of_task(function, types)
+    problem = problem_of_handler(function, types)
+    if role == "batch" and not problem:
+        problem = problem_of_batch(function, types) or problem_of_result(function)
+    return problem
+
+
+def _of_class(target: type) -> str:
+    if "__call__" not in {key for base in target.__mro__[:-1] for key in vars(base)}:
+        return f"class {target.__qualname__!r} is no function; decorate a function, or give the class a method __call__"
+    try:
+        inspect.signature(target).bind()
+    except (TypeError, ValueError) as error:
+        remedy = "make the object yourself, and declare that"
+        return f"class {target.__qualname__!r} is made without arguments, and that fails: {error}; {remedy}"
+    return ""
+
+
+def _of_middleware(function: Any) -> str:
+    if not inspect.iscoroutinefunction(function):
+        return f"{describe(function)} is no async function, as a middleware must be; write it with 'async def'"
+    try:
+        signature = inspect.signature(function)
+        for taken in (3, 2):
+            try:
+                signature.bind(*[None] * taken)
+            except TypeError:
+                continue
+            return ""
+    except ValueError:
+        return ""
+    return f"{describe(function)} cannot be called as a middleware; it takes {_MIDDLEWARE}"

@@ -1,0 +1,65 @@
+"""Frames: tracebacks that show the user's code, and leave out Tasuki's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from traceback import StackSummary, TracebackException
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NOT_OURS = os.path.join(_OURS, "cli", "template") + os.sep
+"""What ``tasuki init`` copies is the user's."""
+
+
+def format_error(error: BaseException) -> str:
+    """The traceback of an error and of its causes; if frames are left out, its last line says how many.
+
+    An error that has passed no code of the user's keeps all of its frames.
+    """
+    shown = TracebackException.from_exception(error)
+    left_out = _strip(shown)
+    return "".join(shown.format()) + (f"({_count(left_out)} of Tasuki's own code left out)\n" if left_out else "")
+
+
+def user_traceback(error: BaseException, limit: int) -> str:
+    """The end of the same traceback; empty if the error has passed no code of the user's."""
+    shown = TracebackException.from_exception(error)
+    if not any(not is_ours(frame.filename) for each in _chain(shown) for frame in each.stack or ()):
+        return ""
+    _strip(shown)
+    text = "".join(shown.format()).rstrip("\n")
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
+def is_ours(file: str) -> bool:
+    """Whether a source file is of this package."""
+    return file.startswith(_OURS) and not file.startswith(_NOT_OURS)
+
+
+def _strip(shown: TracebackException) -> int:
+    """Take our frames out, where others stay; returns how many."""
+    chain = list(_chain(shown))
+    if all(is_ours(frame.filename) for each in chain for frame in each.stack or ()):
+        return 0
+    left_out = 0
+    for each in chain:
+        kept = [frame for frame in each.stack or () if not is_ours(frame.filename)]
+        left_out += len(each.stack or ()) - len(kept)
+        each.stack = StackSummary.from_list(kept)
+    return left_out
+
+
+def _chain(shown: TracebackException) -> Iterator[TracebackException]:
+    todo, seen = [shown], {id(shown)}
+    while todo:
+        each = todo.pop()
+        yield each
+        inner = [each.__cause__, each.__context__, *(each.exceptions or ())]
+        for one in inner:
+            if one is not None and id(one) not in seen:
+                seen.add(id(one))
+                todo.append(one)
+
+
+def _count(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"

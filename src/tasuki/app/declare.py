@@ -19,6 +19,7 @@ from tasuki.registry.entry import NO_NAME, Entry
 if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
 
+Fields = Mapping[str, Any]
 DRIVER = "driver"
 """Name of the driver entry that is made from an App's URL."""
 
@@ -49,9 +50,17 @@ class Declarations:
         names = (name, *(f"{name}-{number}" for number in range(2, len(self.entries) + 3)))
         return next(name for name in names if self.get(self.id_of(name)) is None)
 
-    def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
+    def add(
+        self,
+        name: str,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        target: Any = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Entry:
         """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)
+        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): caller()}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry

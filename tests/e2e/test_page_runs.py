@@ -14,8 +14,11 @@ RUN = [
     "README.md",
     "README.ja.md",
     "docs/tutorial.md",
+    "docs/coming-from.md",
+    "docs/how-to/around-the-handler.md",
     "docs/how-to/batches.md",
     "docs/how-to/command-line.md",
+    "docs/how-to/fastapi.md",
     "docs/how-to/middleware.md",
     "docs/how-to/observers.md",
     "docs/how-to/request-and-reply.md",
@@ -24,6 +27,7 @@ RUN = [
     "docs/how-to/test.md",
     "docs/how-to/timeouts-and-retries.md",
     "docs/how-to/types.md",
+    "docs/how-to/web-applications.md",
 ]
 """Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``)."""
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 from tasuki.app.guesses import NOT_A_DECORATOR, OF_QUEUE, Guessed, answer_guesses
 from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.driver import Depth
+from tasuki.errors import TasukiError
 from tasuki.message import Message
+from tasuki.observe.frames import for_user
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, PublishResult
 
@@ -101,6 +103,8 @@ class QueueHandle(Guessed, Generic[T]):
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
             raise
+        except TasukiError as error:
+            raise for_user(error) from error.__cause__
 
     async def publish_many(
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
 from tasuki.app.tasks.options import SENDING, refuse_unknown
-from tasuki.errors import LifecycleError
+from tasuki.errors import LifecycleError, TasukiError
+from tasuki.observe.frames import for_user
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -52,6 +53,8 @@ class Messaging:
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
             raise
+        except TasukiError as error:
+            raise for_user(error) from error.__cause__
 
     async def request(
         self,

@@ -13,7 +13,8 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.errors import LifecycleError
+from tasuki.errors import LifecycleError, TasukiError
+from tasuki.observe.frames import for_user
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
@@ -63,7 +64,10 @@ class SyncApp:
         **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
-        return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
+        try:
+            return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
+        except TasukiError as error:
+            raise for_user(error) from error.__cause__
 
     def request(
         self,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
-from traceback import StackSummary, TracebackException
+from traceback import StackSummary, TracebackException, walk_tb
+from typing import TypeVar
 
+E = TypeVar("E", bound=BaseException)
+
+_log = logging.getLogger("tasuki")
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PLUMBING = tuple(os.path.join(os.path.dirname(os.__file__), name) + os.sep for name in ("asyncio", "concurrent"))
+"""The parts of Python through which an error passes from one loop or thread to another."""
 _NOT_OURS = os.path.join(_OURS, "cli", "template") + os.sep
 """What ``tasuki init`` copies is the user's."""
 
@@ -29,6 +36,20 @@ def user_traceback(error: BaseException, limit: int) -> str:
     _strip(shown)
     text = "".join(shown.format()).rstrip("\n")
     return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
+def for_user(error: E) -> E:
+    """The error and its causes, without the frames that they passed on the way to the user's code.
+
+    A traceback with a frame of other code stays, and at the level DEBUG every one.
+    """
+    each: BaseException | None = None if _log.isEnabledFor(logging.DEBUG) else error
+    while each is not None:
+        frames = (frame for frame, _ in walk_tb(each.__traceback__))
+        if all(is_ours(file := frame.f_code.co_filename) or file.startswith(_PLUMBING) for frame in frames):
+            each.__traceback__ = None
+        each = each.__cause__
+    return error
 
 
 def is_ours(file: str) -> bool:

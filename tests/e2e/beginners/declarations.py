@@ -35,7 +35,7 @@ DECLARATIONS = [
     ),
     Mistake(
         "a handler with two parameters", {"jobs.py": QUEUE + "\n@jobs.consumer\ndef work(to, text): ...\n"}, CHECK,
-        ("jobs.py:6: app:work.consumer", "fill parameter 'text'", "with several arguments is a task: @queue.task"),
+        ("jobs.py:6: app:work", "cannot inject parameter 'text'", "with several arguments is a task: @queue.task"),
     ),
     Mistake(
         "a handler without parameters", {"jobs.py": QUEUE + "\n@jobs.consumer\ndef work(): ...\n"}, CHECK,
@@ -43,7 +43,7 @@ DECLARATIONS = [
     ),
     Mistake(
         "a handler that yields", {"jobs.py": QUEUE + "\n@jobs.consumer\ndef work(body): yield body\n"}, CHECK,
-        ("jobs.py:6: app:work.consumer", "function 'work' is a generator; a handler must not yield"),
+        ("jobs.py:6: app:work", "function 'work' is a generator; a handler must not yield: return a value"),
     ),
     Mistake(
         "a misspelt option in Python",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tasuki import App, Context
 from tasuki.kinds.check.code import problems_of_code
 from tasuki.kinds.check.project import Project
 
@@ -143,23 +142,3 @@ def test_modules_that_a_script_requires_are_listed(project: Make, fields: str, m
     assert [each.partition(", which")[0] for each in found] == missing
     if fields == ", modules: [json]":
         assert found[0].endswith("; write modules: [json, time]")
-
-
-def test_functions_in_code_that_no_message_can_call() -> None:
-    app = App("memory://")
-    jobs = app.queue("jobs")
-
-    @jobs.consumer
-    def two(one: int, other: int) -> None: ...
-
-    @app.queue("more").consumer
-    def many(body: object) -> Iterator[int]:
-        yield 1
-
-    @app.queue("good").consumer
-    def good(body: object, context: Context, spare: int = 1) -> None: ...
-
-    first, second = sorted(told(app.check()), key=lambda text: "yield" in text)
-    assert "function 'test_functions_in_code_that_no_message_can_call.<locals>.two'" in first
-    assert "to fill parameter 'other' with" in first
-    assert second.endswith("is a generator; a handler must not yield")

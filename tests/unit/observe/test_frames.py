@@ -8,11 +8,12 @@ import logging
 import pytest
 
 from tasuki import App, Reject
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import BrokerUnavailableError, PublishError
 from tasuki.message import LAST_TRACEBACK
 from tasuki.observe import frames
-from tasuki.observe.frames import format_error, is_ours, user_traceback
+from tasuki.observe.frames import for_user, format_error, is_ours, user_traceback
 from tasuki.observe.log import TextFormatter
+from tasuki.queues.messages.message_builder import seconds
 from tasuki.testing import TestApp
 
 
@@ -131,3 +132,28 @@ async def test_a_dead_letter_without_an_error_of_the_user_has_no_traceback() -> 
         await jobs.publish("slow")
         await t.drain()
         assert [LAST_TRACEBACK in letter.headers for letter in t.dead] == [False]
+
+
+def failed() -> PublishError:
+    """An error that has passed frames of ours only."""
+    with pytest.raises(PublishError) as caught:
+        seconds("delay", "soon")
+    error = caught.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # without the frame of this function
+    return error
+
+
+def test_an_error_for_the_user_keeps_no_frame_of_this_package(caplog: pytest.LogCaptureFixture) -> None:
+    error = for_user(failed())
+    assert error.__traceback__ is None
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
+    caplog.set_level(logging.DEBUG, "tasuki")
+    assert for_user(failed()).__traceback__ is not None
+
+
+def test_an_error_of_the_users_own_code_keeps_its_frames() -> None:
+    with pytest.raises(ValueError, match="deep") as caught:
+        deep()
+    assert for_user(caught.value).__traceback__ is not None

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from tasuki.app.guesses import OF_TASK, Guessed
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.errors import TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
+from tasuki.observe.frames import for_user
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed
 
@@ -95,7 +97,10 @@ class Sender(Guessed, Generic[P, T]):
         self, verb: str, args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, HeaderValue], dict[str, Any]]:
         """Body, headers and options."""
-        body = self._task.arguments.bind(f"{self._task.name}.{verb}(…)", args, named)
+        try:
+            body = self._task.arguments.bind(f"{self._task.name}.{verb}(…)", args, named)
+        except TasukiError as error:
+            raise for_user(error) from error.__cause__
         options: dict[str, Any] = dict(self._options)
         headers = options.pop("headers", None) or {}
         return body, {**headers, MESSAGE_TYPE: self._task.name}, options

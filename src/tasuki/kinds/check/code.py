@@ -9,11 +9,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
-from tasuki.handlers.python import problem_of_handler
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.publishing import shown_file
 from tasuki.kinds.check.uses import requires_in_lua
-from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig, optional_modules
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
@@ -33,8 +31,6 @@ def problems_of_code(project: Project) -> list[ConfigError]:
         if isinstance(config, LuaLibraryConfig):
             found += _of_lua(entry, config.source)
             found += _of_requires(entry, config)
-        elif isinstance(config, ConsumerConfig) and config.func:
-            found += _of_handler(entry, project.registry.entries[config.func].target)
         elif isinstance(config, PythonCodeConfig) and config.source is not None:
             found += _of_python(entry, config.source, config.method or "")
         elif isinstance(config, PythonCodeConfig) and config.target is not None:
@@ -83,12 +79,6 @@ def _of_requires(entry: Entry, config: LuaLibraryConfig) -> Iterator[ConfigError
                 entry=entry.id,
                 hint=hint,
             )
-
-
-def _of_handler(entry: Entry, function: object) -> Iterator[ConfigError]:
-    """A function in code that a consumer could not call."""
-    if callable(function) and not isinstance(function, type) and (problem := problem_of_handler(function)):
-        yield entry.error(problem, ("func",))
 
 
 def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigError]:

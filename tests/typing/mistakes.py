@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from tasuki import App, Context, Envelope, Retries, Retry, Snooze
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
+from tasuki.testing import TestApp
 
 
 @dataclass
@@ -141,6 +142,14 @@ async def handler(body: int, context: Context) -> None:
     context.snooze(NOON)  # mistake: a time where a delay is wanted
     await context.publish("mails", 1, dealy="5s")  # mistake: a misspelt option, through a context
     await app.close(NOON)  # mistake: a time where a duration is wanted
+
+
+async def in_a_test(t: TestApp) -> None:
+    await t.run(fetch, 3)  # mistake: an argument of another type, in a test
+    await t.run(fetch, "u", as_jsn=True)  # mistake: a misspelt argument, in a test
+    number: str = await t.run(fetch, "u")  # mistake: a result of another type, in a test
+    TestApp(app, reel=True)  # mistake: a misspelt option of a test
+    print(number)
 
 
 def from_sync_code() -> None:

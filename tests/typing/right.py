@@ -213,6 +213,11 @@ def from_sync_code() -> None:
 
 
 async def in_a_test(t: TestApp) -> None:
+    assert_type(await t.run(fetch, "u", as_json=True), Note)
+    assert_type(await t.run(resize.with_options(headers={"tenant": "x"}), "p", width=3), int)
+    assert_type(t.sync.run(fetch, "u"), Note)
+    assert_type(await t.run(send, Mail("ada"), {"tenant": "x"}, attempt=2), Any)
+    assert_type(TestApp(app, real=True, strict=True), TestApp)
     assert_type(t.published(mails), list[Mail])
     assert_type(t.messages(mails)[0].body, Mail)
     assert_type(t.waiting(mails)[0].due_in, float)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasuki import App, Context, Envelope, Handle, Observer, QueueHandle, Reject, Retries, Retry, Snooze
+from tasuki import App, Context, Envelope, Handle, Moment, Observer, QueueHandle, Reject, Retries, Retry, Snooze
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers import Redis, SQLite
 from tasuki.errors import DriverError
@@ -53,6 +53,11 @@ class Counter(Observer):
 
 counter = Counter()
 app.observers.append(counter)
+
+
+@app.on_failed(queue=orders)
+async def complain(moment: Moment) -> None:
+    logging.warning("%s: %s", moment.name, moment.error)
 
 
 @app.middleware

@@ -1,9 +1,9 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tasuki.units import format_duration, format_size, parse_duration, parse_size
+from tasuki.units import check_time, format_duration, format_size, needed, one_of, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -132,3 +132,24 @@ def test_a_number_beyond_floats_is_no_duration(value: int) -> None:
 def test_a_size_keeps_every_digit() -> None:
     assert parse_size("9007199254740993") == 9007199254740993
     assert parse_size("1.5KiB") == 1536
+
+
+NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
+
+
+def test_a_time_has_a_time_zone() -> None:
+    assert check_time(NOON) is NOON
+    for wrong in (datetime(2026, 4, 1), "noon", 5, None):
+        with pytest.raises(
+            ValueError, match=r"at must be a datetime with a time zone, not .*; write datetime\(…, tzinfo="
+        ):
+            check_time(wrong)
+
+
+def test_one_of_a_delay_and_a_time() -> None:
+    assert [one_of("after", None, None), one_of("after", "5s", None), one_of("after", None, NOON)] == [None, "5s", NOON]
+    with pytest.raises(ValueError, match="give either after or at, not both"):
+        one_of("after", 0, NOON)
+    assert needed("Snooze", 0) == 0
+    with pytest.raises(ValueError, match="Snooze needs a time"):
+        needed("Snooze", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.tasks import Sender
@@ -30,6 +30,15 @@ def find_function(assembly: Assembly, handler: object) -> str:
     raise HandlerNotFoundError(
         f"{name} is no handler of this app; its functions are: {known}", kind="NotFound", retryable=False
     )
+
+
+class Function(Protocol):
+    """A handler as it was defined. A task has no such name, so that type checkers hold it to its own arguments."""
+
+    @property
+    def __name__(self) -> str: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
     from tasuki.queues.result import Confirmed
+    from tasuki.testing.twin.handlers import Function
     from tasuki.testing.twin.records import Drained
     from tasuki.testing.twin.session import Session
 
@@ -65,7 +66,7 @@ class SyncTestApp:
     @overload
     def run(
         self,
-        handler: str | Callable[..., Any],
+        handler: str | Function,
         body: object,
         headers: Mapping[str, HeaderValue] | None = None,
         /,

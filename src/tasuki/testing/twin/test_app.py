@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType, UnionType
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
     from tasuki.queues.result import Confirmed
+    from tasuki.testing.twin.handlers import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,7 +125,7 @@ class TestApp(Faulty):
     @overload
     async def run(
         self,
-        handler: str | Callable[..., Any],
+        handler: str | Function,
         body: object,
         headers: Mapping[str, HeaderValue] | None = None,
         /,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.drivers import DriverEntry
 
+Fields = Mapping[str, Any]
 DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 
@@ -59,13 +60,21 @@ class Declarations:
         return next(name for name in names if self.get(self.id_of(name)) is None)
 
     def add(
-        self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None, place: Position | None = None
+        self,
+        name: str,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        target: Any = None,
+        meta: Mapping[str, Any] | None = None,
+        place: Position | None = None,
     ) -> Entry:
         """Declare an entry; without a ``place`` it is the nearest line outside this package.
 
         The check reports duplicates.
         """
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): place or caller()}, target=target)
+        place = place or caller()
+        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): place}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry

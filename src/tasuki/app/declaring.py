@@ -139,9 +139,11 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
         self._source.declared.add_consumer(queue, function, name, fields)
 
-    def declare_task(self, queue: str, function: Callable[..., object], rules: TaskRules) -> str:
+    def declare_task(
+        self, queue: str, function: Callable[..., object], rules: TaskRules, inject: tuple[object, ...] = ()
+    ) -> str:
         """Declare a task of a queue; returns its name. ``QueueHandle.task`` is the decorator for it."""
-        return self._source.tasks.add(queue, function, rules)
+        return self._source.tasks.add(queue, function, rules, inject)
 
     def declare_workers(self, queue: str, fields: e.ConsumerFields) -> str:
         """Give the consumer of a queue's tasks its fields; returns its id; see ``QueueHandle.workers``."""

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from tasuki.errors import ConfigError, InvalidEntryError, Position
 
 KeyPath = tuple[str | int, ...]
+INJECT = "inject"
+"""In the meta of a function: the types that its author says are provided."""
 NO_NAME = "handler"
 """The name of an entry for a function that has none of its own."""
 E = TypeVar("E", bound=ConfigError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,16 @@ def test_names_that_two_namespaces_share(tasuki: CommandLine, project: Path, nam
         assert "app:shared, other:shared" in done.stderr
     else:
         assert done.returncode == 0
+
+
+def test_check_reports_all_wrong_functions_of_an_app_at_their_lines(tasuki: CommandLine) -> None:
+    target = "tests.unit.kinds.wrong:app"
+    done = tasuki("check", target)
+    assert done.returncode == 3
+    *lines, last = done.stderr.splitlines()
+    assert last == f"error: {len(lines)} problems"
+    assert len(lines) > 35
+    assert all(re.match(r".*/tests/unit/kinds/wrong\.py:\d+: app:\S+: .+; .+", line) for line in lines), lines
+    found = json.loads(tasuki("check", target, "--json").stdout)
+    assert len(found) == len(lines)
+    assert all(each["line"] and each["hint"] for each in found)

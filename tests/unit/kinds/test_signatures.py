@@ -36,6 +36,7 @@ MISTAKES = {
     "lambda": r"function '<lambda>' has no name that the messages of a task can carry | write it with 'def'",
     "strange": r"parameter 'thread': a body cannot become Handler | use a msgspec.Struct",
     "yields": r"is a generator | a handler must not yield: return a value",
+    "not_provided": r"inject names .*Mail, which nothing provides | declare a provider of that type",
     "by_position": r"parameter 'url' must be one that can be given by name | remove the '/'",
     "unknown_parameter": r"cannot fill parameter 'address' | it may name url, error, and injected parameters",
     "unknown_error": r"retry.never names 'ConectionError', .* no exception | did you mean 'ConnectionError'?",

@@ -159,6 +159,10 @@ async def yields(url: str) -> AsyncIterator[str]:
     yield url
 
 
+@tasks.task(inject=Mail)
+def not_provided(mail: Mail, url: str) -> None: ...
+
+
 def by_position(url: str, /) -> None: ...
 
 

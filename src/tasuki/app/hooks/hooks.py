@@ -36,7 +36,8 @@ class Hooks:
         self.hears_of_deliveries = any(hooks.get(name) for name in OF_DELIVERIES)
         self.observers: list[Observer] = [_Publishes(self)] if hooks.get("publish") else []
         """What hears of publishes for them."""
-        self._has_started = False
+        self.has_started = False
+        """Whether the worker has started, so that its stop is a moment."""
 
     def begun(self, delivery: Delivery) -> None:
         """See Report."""
@@ -66,15 +67,15 @@ class Hooks:
 
     async def start(self) -> None:
         """The worker starts: call these hooks before a consumer receives."""
-        self._has_started = True
+        self.has_started = True
         for hook in self._hooks.get("start", ()):
             await hook.call(Moment("start"))
 
     async def stop(self) -> None:
         """Let all hooks hear of what has happened, then call those for the stop of a worker that has started."""
         hooks = {hook for group in self._hooks.values() for hook in group}
-        if self._has_started:
-            self._has_started = False
+        if self.has_started:
+            self.has_started = False
             await self.finish()
             for hook in self._hooks.get("stop", ()):
                 await hook.call(Moment("stop"))

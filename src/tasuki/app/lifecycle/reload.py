@@ -50,8 +50,20 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
         handler = new.handler_of(id)
         if old.consumers.get(id) is consumer and handler is not consumer.handler:
             consumer.replace_handler(handler)
+    await _replace_hooks(new, old)
     await new.retire(old)
     return changes
+
+
+async def _replace_hooks(new: Assembly, old: Assembly) -> None:
+    """Let the old hooks hear of what has happened; the new ones take over a worker that has started already."""
+    if new.hooks is old.hooks:
+        return
+    if new.hooks is not None:
+        is_consuming = any(consumer.is_consuming for consumer in new.consumers.values())
+        new.hooks.has_started = is_consuming if old.hooks is None else old.hooks.has_started
+    if old.hooks is not None:
+        await old.hooks.finish()
 
 
 async def _prepare(new: Assembly, old: Assembly) -> None:

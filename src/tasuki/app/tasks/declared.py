@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
 from tasuki.app.tasks.retries import Retries
 from tasuki.errors import InvalidEntryError
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import INJECT, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class DeclaredTasks:
         _data_of(entry).update({**fields, "lifecycle": lifecycle_of_code(fields.get("lifecycle", {}))})
         return entry.id
 
-    def add(self, queue: str, function: Callable[..., object], rules: TaskRules) -> str:
-        """Declare a function as a task of a queue; returns the task's name.
+    def add(
+        self, queue: str, function: Callable[..., object], rules: TaskRules, inject: tuple[object, ...] = ()
+    ) -> str:
+        """Declare a function as a task of a queue, with types that it says are provided; returns the task's name.
 
         Raises:
             InvalidEntryError: the queue has a task of this name already.
@@ -58,7 +60,7 @@ class DeclaredTasks:
                 hint=f"give one of them another name: @….task(name={name + '2'!r})",
             )
         id = f"{queue}.task.{_NO_NAME.sub('-', name)}"
-        self._declared.add(id, "function.python", {}, target=function)
+        self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]
         return name

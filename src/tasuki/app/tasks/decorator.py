@@ -33,8 +33,9 @@ class TaskDecorator:
     the app provides: ``inject`` tells it the types of these parameters.
     """
 
-    def __init__(self, app: Declaring, queue: str, rules: TaskRules) -> None:
+    def __init__(self, app: Declaring, queue: str, rules: TaskRules, inject: tuple[object, ...] = ()) -> None:
         self._app = app
+        self._inject = inject
         self._queue = queue
         self._rules = rules
 
@@ -81,10 +82,11 @@ class TaskDecorator:
         if rules:
             refuse_unknown("task(…)", rules, (*RULES, INJECT))
         if function is None:
-            return TaskDecorator(self._app, self._queue, {**self._rules, **rules})
+            types = inject if isinstance(inject, tuple) else () if inject is None else (inject,)
+            return TaskDecorator(self._app, self._queue, {**self._rules, **rules}, types or self._inject)
         if not callable(function):
             raise TypeError(f"task() takes options by name only, as in task(name={function!r})")
-        name = self._app.declare_task(self._queue, function, self._rules)
+        name = self._app.declare_task(self._queue, function, self._rules, self._inject)
         return Task(self._app, self._queue, name, function)
 
 

@@ -20,7 +20,7 @@ from tasuki.kinds.check.python.providers import Provided, problems_of_providers
 from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import MiddlewareConfig, PythonFunctionConfig
-from tasuki.registry.entry import NO_NAME
+from tasuki.registry.entry import INJECT, NO_NAME, Entry
 from tasuki.registry.registry import Registry
 
 _MIDDLEWARE = "(body, context, handle) around a handler, or (envelope, publish) around a publish"
@@ -42,6 +42,9 @@ def problems_of_functions(registry: Registry, configs: Mapping[str, Config]) -> 
         elif isinstance(config, MiddlewareConfig) and (problem := _of_middleware(entry.target)):
             yield problem_at(entry, entry.target, problem)
         elif isinstance(config, PythonFunctionConfig) and provided.is_complete:
+            if problem := _of_inject(entry, provided):
+                yield problem_at(entry, entry.target, problem)
+                continue
             role = used_as.get(id, ("func", ""))[0]
             for problem in _of_function(entry.id, entry.target, role, tasks.get(id), provided):
                 yield problem_at(entry, entry.target, problem)
@@ -66,6 +69,15 @@ def _nameless(registry: Registry, configs: Mapping[str, Config]) -> set[str]:
 
 def _name(function: object) -> str:
     return str(getattr(function, "__name__", ""))
+
+
+def _of_inject(entry: Entry, provided: Provided) -> str:
+    for type_ in entry.meta.get(INJECT, ()):
+        if type_ not in provided.types:
+            name = inspect.formatannotation(type_)
+            remedy = "declare a provider of that type with @app.provide, or remove it there"
+            return f"{describe(entry.target)}: inject names {name}, which nothing provides; {remedy}"
+    return ""
 
 
 def _of_function(id: str, target: Any, role: str, task: Any, provided: Provided) -> Iterator[str]:

@@ -9,7 +9,8 @@ most_packages=11 most_megabytes=22
 root=$PWD/build/wheel-check
 rm -rf "$root"
 mkdir -p "$root"
-sed -n 's/^\([a-z][^ ]*==[^ ;]*\).*/\1/p' requirements/dev.txt > "$root/constraints.txt"
+# With their markers: a package may differ between versions of Python.
+sed -n 's/^\([a-z][^ ]*==[^\\]*[^\\ ]\) *\\$/\1/p' requirements/dev.txt > "$root/constraints.txt"
 [ -z "${LATEST:-}" ] || : > "$root/constraints.txt"
 
 install() { # FOLDER REQUIREMENT

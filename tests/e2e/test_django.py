@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
 from tests.support.brokers.postgres import Postgres
 from tests.support.django_shop import Shop, postgres_variables
 from tests.support.process import wait_until
+from tests.support.serving import free_port, serving
 
 pytestmark = pytest.mark.e2e
 _names = (f"shop_{os.getpid()}_{number}" for number in itertools.count())
@@ -145,3 +148,24 @@ def test_a_wrong_setting_is_one_line_of_the_check(shop: Shop) -> None:
     done = shop.run("check")
     assert done.returncode == 1
     assert "TASUKI has no key 'ULR'; did you mean 'URL'?" in done.stderr
+
+
+def test_gunicorn_that_loads_the_project_before_it_forks(shop: Shop) -> None:
+    """The project publishes at its import too: each child opens the App again."""
+    (shop.folder / "serve.py").write_text(
+        "import os\n"
+        "from django.core.wsgi import get_wsgi_application\n"
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'\n"
+        "web = get_wsgi_application()\n"
+        "from orders.models import Order\n"
+        "from orders.tasks import send_receipt\n"
+        "send_receipt.send(Order.objects.create(email='parent').pk)\n"
+    )
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--bind", f"127.0.0.1:{port}"]
+    with serving([*command, "serve:web"], shop.folder, port):
+        url = f"http://127.0.0.1:{port}/orders"
+        answers = [httpx.post(url, json={"email": f"{number}@example.com"}) for number in range(6)]
+    assert [answer.status_code for answer in answers] == [202] * 6
+    shop.manage("tasuki", "--until-empty")
+    assert list(shop.sent().values()) == [True] * 7

@@ -1,4 +1,4 @@
-"""Settings of the shop; DATABASE_URL-like variables move it from SQLite to PostgreSQL."""
+"""Settings of the shop: on SQLite, or with POSTGRES_HOST on PostgreSQL."""
 
 import os
 from pathlib import Path

@@ -87,9 +87,8 @@ class PythonHandler(Handler):
         own = [each for each in parameters if each.role is not Role.PROVIDED]
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in own}
         supply = None if self._providers is None else self._providers.supply(function, parameters)
-        called = function if self._around is None else self._around(function)
-        self._called = self._runner(function, self._filled(called), self._threads.run, supply)
-        self._run = self._runner(function, self._bound(called), self._threads.handle, supply)
+        self._called = self._runner(function, self._filled(function), self._threads.run, supply)
+        self._run = self._runner(function, self._bound(function), self._threads.handle, supply)
 
     async def stop(self) -> None:
         """Let the threads end."""
@@ -143,15 +142,20 @@ class PythonHandler(Handler):
 
         return call
 
-    @staticmethod
     def _runner(
-        function: Callable[..., Any], bound: Bound, in_thread: Callable[..., Any], supply: Supply | None
+        self, function: Callable[..., Any], bound: Bound, in_thread: Callable[..., Any], supply: Supply | None
     ) -> Run:
-        """``bound`` on the loop, or in a thread; within what the app provides to the function, if it takes any."""
+        """``bound`` on the loop, or in a thread; within what the app provides to the function, if it takes any.
+
+        ``around`` encloses the objects that are made for one run too.
+        """
         if is_async(function):
             run = _contain(bound)
-        else:
-            run = _contain(functools.partial(in_thread, bound if supply is None else supply.around_in_thread(bound)))
+            if supply is not None:
+                run = _contain(supply.around(run))
+            return run if self._around is None else _contain(self._around(run))
+        call = bound if supply is None else supply.around_in_thread(bound)
+        run = _contain(functools.partial(in_thread, call if self._around is None else self._around(call)))
         return run if supply is None else _contain(supply.around(run))
 
     def _load(self) -> Any:

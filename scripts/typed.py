@@ -1,4 +1,6 @@
-"""Write src/tasuki/app/typed/{entries,drivers}.py: the fields of every entry kind as TypedDicts, from its model.
+"""Write the fields of every entry kind as TypedDicts, from its model.
+
+The TypedDicts of drivers are in src/tasuki/drivers/typed.py, the others in src/tasuki/app/typed/entries.py.
 
 .venv/bin/python scripts/typed.py
 """
@@ -28,7 +30,7 @@ from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source
 
-FOLDER = Path(__file__).parent.parent / "src" / "tasuki" / "app" / "typed"
+FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 
 FAMILIES = (queue, consumer, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
@@ -77,7 +79,7 @@ from __future__ import annotations
 
 ENTRIES_IMPORTS = """from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
-from tasuki.app.typed.drivers import (
+from tasuki.drivers.typed import (
     AnyConsumerOptions,
     AnyQueueOptions,
     BackoffFields,
@@ -101,11 +103,11 @@ if TYPE_CHECKING:
 
 
 def pages() -> dict[str, str]:
-    """File names with their texts."""
+    """Files of the package with their texts."""
     done: dict[type[BaseModel], str] = {}
     drivers = _page("Fields of drivers, and driver options of queues and consumers.", DRIVERS_IMPORTS, _drivers(done))
     entries = _page("Fields of entries other than drivers.", ENTRIES_IMPORTS, _entries(done))
-    return {"drivers.py": drivers, "entries.py": entries}
+    return {"drivers/typed.py": drivers, "app/typed/entries.py": entries}
 
 
 def _page(title: str, imports: str, parts: Iterator[str]) -> str:

@@ -1,15 +1,17 @@
-"""Durations and sizes as people write them: ``"1h30m"`` ⇄ float seconds, ``"256KiB"`` ⇄ int bytes."""
+"""Durations, times and sizes as people write them: ``"1h30m"`` ⇄ float seconds, ``"256KiB"`` ⇄ int bytes."""
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
 Duration = float | str | timedelta
 """What a duration may be given as: seconds, Go-style text (``500ms``, ``1h30m``), or a ``timedelta``."""
+When = Duration | datetime
+"""A duration from now, or the time itself, with its time zone."""
 Size = int | str
 """What a size may be given as: bytes, or text (``256KiB``)."""
 
@@ -45,6 +47,40 @@ def parse_duration(value: object) -> float:
     if seconds > _LONGEST:
         raise ValueError(f"{value!r} is longer than 100 years")
     return seconds
+
+
+def check_time(at: object) -> datetime:
+    """A time that means the same moment everywhere.
+
+    Raises:
+        ValueError: not a ``datetime``, or one without a time zone; the message shows how to write it.
+    """
+    if isinstance(at, datetime) and at.utcoffset() is not None:
+        return at
+    raise ValueError(
+        f"at must be a datetime with a time zone, not {at!r:.80}; "
+        "write datetime(…, tzinfo=ZoneInfo('Asia/Tokyo')) or datetime.now(UTC) + timedelta(hours=1)"
+    )
+
+
+def one_of(name: str, delay: Duration | None, at: datetime | None) -> When | None:
+    """The one of a delay and a time that is given; ``name``: of the delay, for the error.
+
+    Raises:
+        ValueError: both are given, or the time has no time zone.
+    """
+    if at is None:
+        return delay
+    if delay is not None:
+        raise ValueError(f"give either {name} or at, not both")
+    return check_time(at)
+
+
+def needed(what: str, due: When | None) -> When:
+    """The same where one must be given. Raises ValueError that names ``what``."""
+    if due is None:
+        raise ValueError(f"{what} needs a time: write {what}('5m') or {what}(at=datetime(…, tzinfo=…))")
+    return due
 
 
 def plain_duration(value: Any) -> Any:

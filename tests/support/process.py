@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,23 @@ def environ() -> dict[str, str]:
 class Process:
     """A running command; ``lines`` holds what it wrote to stderr so far."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        command: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start ``tasuki`` with arguments, or a whole ``command``; ``variables`` are added to the environment."""
         self.process = subprocess.Popen(
-            [*TASUKI, *arguments],
+            command or [*TASUKI, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=environ(),
+            env={**environ(), **(variables or {})},
             process_group=0,
         )
         self.lines: list[str] = []

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from tasuki import App, Context, Envelope, Retries
+from tasuki import App, Context, Envelope, Retries, Retry, Snooze
+from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 
 
 @dataclass
@@ -19,6 +21,7 @@ class Note:
     text: str
 
 
+NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 app = App("memory://")
 mails = app.queue("mails", Mail)
 
@@ -32,6 +35,16 @@ app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
 app.worker_pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
 app.worker_pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
 app.select(mails, concurency=4)  # mistake: a misspelt option of a choice
+App(Redis("redis://h", durabilty="broker"))  # mistake: a misspelt option of a driver
+App(Redis("redis://h", durability="forever"))  # mistake: a level that there is not
+App(SQLite(synchronous="off"))  # mistake: a choice that the driver does not have
+App(RabbitMQ(heartbeat=[5]))  # mistake: a driver's option of another type
+App(PostgreSQL("postgresql://h", tls={"enable": True}))  # mistake: a misspelt field within an option
+App(NATS(3))  # mistake: an address of another type
+App(SQS("cloud"))  # mistake: an address for a driver without one
+App(Memory(path="a.db"))  # mistake: an option of another driver
+App(Redis)  # mistake: the class itself where a driver is wanted
+app.entry("second", SQLite(3))  # mistake: a path of another type
 app.entry("store", "store.memory", max_sise=10)  # mistake: a misspelt field of an entry
 
 
@@ -116,6 +129,18 @@ async def publish() -> None:
     await mails.request(Mail("ada"), returns="int")  # mistake: a text where a type is wanted
     await mails.request(Mail("ada"), ttll=1)  # mistake: a misspelt option of a request
     print(text, answer)
+
+
+async def handler(body: int, context: Context) -> None:
+    Snooze()  # mistake: a snooze without a time
+    Snooze("5s", at=NOON)  # mistake: a delay and a time
+    Retry(after="5s", at=NOON)  # mistake: a delay and a time
+    Retry(at="noon")  # mistake: a time that is a text
+    Snooze(after=[5])  # mistake: a delay of another type
+    context.nack("5s", at=NOON)  # mistake: a delay and a time
+    context.snooze(NOON)  # mistake: a time where a delay is wanted
+    await context.publish("mails", 1, dealy="5s")  # mistake: a misspelt option, through a context
+    await app.close(NOON)  # mistake: a time where a duration is wanted
 
 
 def from_sync_code() -> None:

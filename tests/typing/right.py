@@ -8,9 +8,11 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
-from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry
+from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry, Snooze
+from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
 
@@ -34,6 +36,15 @@ untyped = app.queue("untyped", requires=["delay"], ordering="key")
 pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 app.select(mails, "shop:mails", excluded=[batches], concurrency=8)
 
+App(Memory())
+App(SQLite(Path("a.db"), synchronous="normal", busy_timeout=timedelta(seconds=3)))
+App(Redis("redis://h", durability="broker", claim_interval="2s", tls={"enabled": True, "ca": "ca.pem"}))
+App(RabbitMQ("amqp://h", heartbeat=5, frame_size="64KiB", lifecycle={"start_timeout": "3s"}))
+App(SQS(config="cloud", default_delay_seconds=timedelta(seconds=1)))
+App(PostgreSQL("postgresql://h", pool_size=3, synchronous_commit="on"))
+App(NATS(["nats://h", "nats://i"], replicas=3, storage="file"))
+assert_type(App().entry("second", Redis(addrs=["h:1"], db=1)), str)
+
 assert_type(mails, QueueHandle[Mail])
 assert_type(batches, QueueHandle[list[Mail]])
 assert_type(untyped, QueueHandle[Any])
@@ -44,6 +55,16 @@ assert_type(pool, str)
 async def send(mail: Mail, context: Context) -> int:
     if not mail.to:
         raise Retry(after="1s")
+    if context.attempt == 1:
+        raise Retry(at=datetime(2026, 4, 1, tzinfo=UTC))
+    if context.attempt == 2:
+        raise Snooze(timedelta(minutes=5), "later")
+    if context.attempt == 3:
+        raise Snooze(at=datetime(2026, 4, 1, tzinfo=UTC), reason="later")
+    context.nack(timedelta(seconds=1))
+    context.nack(at=datetime(2026, 4, 1, tzinfo=UTC))
+    context.snooze(at=datetime(2026, 4, 1, tzinfo=UTC))
+    await context.publish("notes", mail.to, at=datetime(2026, 4, 1, tzinfo=UTC), ttl=timedelta(days=1))
     return len(mail.to)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tasuki import Envelope
 from tasuki.app.declaring import Declaring
-from tasuki.app.typed import drivers, entries, options
+from tasuki.app.typed import entries, options
+from tasuki.drivers import typed as drivers
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.queues.queue import Queue
@@ -24,7 +25,7 @@ PAGES: dict[str, str] = SCRIPT["pages"]()
 
 @pytest.mark.parametrize("file", PAGES)
 def test_the_fields_are_those_of_the_models(file: str) -> None:
-    assert (ROOT / "src" / "tasuki" / "app" / "typed" / file).read_text() == PAGES[file], "run scripts/typed.py"
+    assert (ROOT / "src" / "tasuki" / file).read_text() == PAGES[file], "run scripts/typed.py"
 
 
 @pytest.mark.parametrize("name", kind_names())
@@ -47,7 +48,9 @@ def _keywords(function: Callable[..., object]) -> set[str]:
 
 def test_each_kind_has_an_overload_with_its_fields() -> None:
     found = {}
-    for overload in typing.get_overloads(Declaring.entry):
+    *of_kinds, of_driver = typing.get_overloads(Declaring.entry)
+    assert of_driver.__annotations__["driver"] == "DriverEntry"
+    for overload in of_kinds:
         kind, fields = (overload.__annotations__.get(name, "") for name in ("kind", "fields"))
         found[kind.removeprefix("Literal['").removesuffix("']")] = fields
     assert found.pop("str") == "Mapping[str, object]"

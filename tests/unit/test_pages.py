@@ -6,9 +6,8 @@ import ast
 import importlib
 import re
 import shlex
-import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
@@ -20,9 +19,10 @@ from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.check.project import check
 from tasuki.kinds.kind import driver_names, find_kind
 from tasuki.registry.loader import Loaded, load
+from tests.support.pages.blocks import Block, blocks_of
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/how-to/*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/how-to/*.md"))]
 ADDRESSES = {"postgres": "postgresql://h/d", "redis": "redis://h", "amqp": "amqp://h/"}
 SECRETS = ("REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TASKS_KEY", "TASKS_OLD_KEY")
 
@@ -38,25 +38,10 @@ STAGE: dict[str, dict[str, Any]] = {
 """What the examples mention and do not show."""
 
 
-class Block(NamedTuple):
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.page.name}:{self.line}"
-
-
 def blocks(*languages: str) -> list[Any]:
-    found = []
-    for page in PAGES:
-        text = page.read_text("utf-8")
-        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            if match[1] in languages:
-                block = Block(page, text.count("\n", 0, match.start()) + 2, match[1], textwrap.dedent(match[2]))
-                found.append(pytest.param(block, id=block.name))
+    found = [
+        pytest.param(block, id=block.name) for page in PAGES for block in blocks_of(page) if block.language in languages
+    ]
     assert found
     return found
 
@@ -93,7 +78,7 @@ def stage(block: Block, tmp_path: Path) -> dict[str, str]:
     namespace = whole["namespace"] if isinstance(whole, dict) and "namespace" in whole else "app"
     named = {entry["name"] for entry in shown}
     staged = [{"name": name, **fields} for name, fields in STAGE.items() if name not in named]
-    for source in re.findall(r"file://(\S+)", block.text):
+    for source in re.findall(r"file://([^\s,}]+)", block.text):
         (tmp_path / source).write_text("return function() end")
     (tmp_path / "_index.yaml").write_text(yaml.safe_dump({"namespace": namespace, "entries": [*staged, *shown]}))
     address = next((url for name, url in ADDRESSES.items() if f"kind: queue.driver.{name}" in block.text), "")
@@ -106,7 +91,7 @@ def commands() -> list[Any]:
         block = parameter.values[0]
         found += [
             pytest.param(shlex.split(line), id=f"{block.name} {line.strip()}")
-            for line in re.findall(r"(?:^\$ |&& )(tasuki [^#\n&]*)", block.text, re.MULTILINE)
+            for line in re.findall(r"(?:^\$ |&& )(tasuki [^#\n&>|]*)", block.text, re.MULTILINE)
         ]
     assert len(found) > 15
     return found

@@ -1,22 +1,121 @@
-"""The README says what the code says."""
+"""The README says what the code says, is short, and says the same in Japanese."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tasuki.kinds.kind import driver_names
+from tests.support.pages.blocks import Block, blocks_of
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text("utf-8")
+JAPANESE = (ROOT / "README.ja.md").read_text("utf-8")
+FIRST_SCREEN = README.partition("## Install")[0].rstrip()
+
+
+def test_the_first_screen_is_one_screen() -> None:
+    lines = FIRST_SCREEN.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    (python,) = [block for block in blocks_of(ROOT / "README.md") if block.language == "python"]
+    assert len([line for line in python.text.splitlines() if line and not line.startswith("#")]) == 10
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 160
+
+
+def test_it_names_the_commands_of_a_clone() -> None:
+    assert re.findall(r"^\$ make (\w+)", README, re.MULTILINE) == ["demo", "test"]
 
 
 def test_every_driver_is_in_the_table() -> None:
     assert set(re.findall(r"^\| \[(\w+)\]\(docs/", README, re.MULTILINE)) == set(driver_names())
+    assert f"{_NUMBERS[len(driver_names())]} drivers" in README
 
 
-def test_what_the_pages_link_to_is_there() -> None:
-    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+_NUMBERS = {6: "Six", 7: "Seven", 8: "Eight"}
+
+
+def test_the_number_of_cases_is_about_right() -> None:
+    record = json.loads((ROOT / "docs" / "conformance.json").read_text())
+    cases = [
+        len(results["passed"]) + len(results["not_applicable"])
+        for driver, results in record.items()
+        if driver in driver_names()
+    ]
+    (told,) = re.findall(r"About (\d+) conformance cases", README)
+    assert all(abs(number - int(told)) < 20 for number in cases)
+
+
+def test_its_figures_are_those_of_the_page_on_performance() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    sqlite = [cell.strip() for cell in re.findall(r"^\| sqlite \|(.*)\|$", page, re.MULTILINE)[0].split("|")]
+    figures = re.search(r"stores (\S+) messages a second one by one in SQLite,\n.* and (\S+) in batches", README)
+    assert figures is not None
+    assert list(figures.groups()) == sqlite[:2]
+
+
+@pytest.mark.parametrize("name", ["_index.yaml", "resize.lua"])
+def test_the_example_in_yaml_and_lua_is_there_as_files(name: str) -> None:
+    (shown,) = [block.content for block in blocks_of(ROOT / "README.md") if block.file == name]
+    assert shown == (ROOT / "examples" / "images" / name).read_text("utf-8")
+
+
+def test_the_links_of_the_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")]
+    pattern = r"\]\(([^)#:]+)(?:#[^)]*)?\)|^\[[^]]+\]: ([^#:\s]+)$"
+    links = [
+        (page, found[1] or found[2])
+        for page in pages
+        for found in re.finditer(pattern, page.read_text("utf-8"), re.MULTILINE)
+    ]
     assert links
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_on_the_map() -> None:
+    docs = ROOT / "docs"
+    linked = {docs / link for link in re.findall(r"\]\(([^)#:]+)\)", (docs / "README.md").read_text("utf-8"))}
+    assert {*docs.glob("*.md"), *docs.glob("how-to/*.md")} - {docs / "README.md"} - linked == set()
+
+
+def test_each_link_by_name_has_its_target() -> None:
+    for text in (README, JAPANESE):
+        named = set(re.findall(r"\[([^]\n]+)\](?![(:\]])", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)))
+        assert named == set(re.findall(r"^\[([^]]+)\]: ", text, re.MULTILINE))
+
+
+def test_the_japanese_readme_was_read_again_after_the_last_change_of_the_english_one() -> None:
+    """Bring README.ja.md into step with the first screen of README.md, then write the hash of the message there."""
+    hashed = hashlib.sha256(FIRST_SCREEN.encode()).hexdigest()[:6]
+    assert f"<!-- en: {hashed} -->" in JAPANESE
+
+
+def test_the_japanese_readme_has_the_same_code() -> None:
+    english = [block for block in blocks_of(ROOT / "README.md") if block.text in FIRST_SCREEN]
+    assert _code(english) == _code(blocks_of(ROOT / "README.ja.md"))
+
+
+def _code(blocks: list[Block]) -> list[tuple[str, str, dict[str, str]]]:
+    """All but drawings; without comments after code, which are in the reader's language."""
+    return [
+        (block.language, re.sub(r"(?<=\S)  # .*", "", block.text), dict(block.options))
+        for block in blocks
+        if block.language != "text"
+    ]
+
+
+def test_the_japanese_readme_has_the_same_links_and_numbers() -> None:
+    targets = {"README.ja.md": "README.md"}
+    english, japanese = (set(re.findall(r"^\[[^]]+\]: (\S+)", text, re.MULTILINE)) for text in (README, JAPANESE))
+    assert {targets.get(target, target) for target in english} == japanese
+    bullets = [re.findall(r"^- .*", text, re.MULTILINE) for text in (FIRST_SCREEN, JAPANESE)]
+    spelled = [[line.replace("Seven", "7").replace("one suite", "1 suite") for line in lines] for lines in bullets]
+    numbers = [[sorted(re.findall(r"\d+", line)) for line in lines] for lines in spelled]
+    assert numbers[0] == numbers[1]

@@ -8,24 +8,27 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import caller
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.lifecycle.open_drivers import open_drivers
+from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
-from tasuki.app.source import Source, import_target
+from tasuki.app.source import Source, hint_for, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.registry.finding.home import home_of
 from tasuki.supervisor.supervisor import Supervisor
+from tasuki.system.caller import caller
 from tasuki.system.stopping import StopSignals
+from tasuki.units import Duration, parse_duration
 
 # The modules that check and run a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.contracts.observer import Observer
+    from tasuki.drivers import DriverEntry
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.selection import Selection
     from tasuki.registry.changes import Changes
@@ -36,7 +39,7 @@ class App(Declaring):
     """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
 
     ``App()`` keeps its queues in SQLite: in ``.tasuki/queue.db`` beside the file that makes the App, or beside the
-    nearest ``pyproject.toml`` above it. ``App("memory://")``, or the URL of a broker, swaps that.
+    nearest ``pyproject.toml`` above it. ``App("memory://")``, a broker's URL, or ``App(Redis(…))`` swaps that.
     ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
     """
 
@@ -57,7 +60,7 @@ class App(Declaring):
 
     def __init__(
         self,
-        url: str = "sqlite://",
+        driver: str | DriverEntry = "sqlite://",
         *,
         namespace: str = "app",
         root: Path | str | None = None,
@@ -68,7 +71,8 @@ class App(Declaring):
         """Declare an app.
 
         Args:
-            url: of the driver for queues that name none (see :func:`tasuki.app.declare.driver_of_url`).
+            driver: of the queues that name none: its URL (see :func:`tasuki.app.declare.driver_of_url`), or with its
+                options one of :mod:`tasuki.drivers`: ``App(Redis("redis://localhost", durability="broker"))``.
             namespace: of the entries declared in code.
             root: where relative paths start; default the folder of the file that makes the App, or the nearest one
                 above it with a ``pyproject.toml``; of code without a file the current folder.
@@ -76,7 +80,8 @@ class App(Declaring):
             environ: where placeholders look; default the process environment.
             clock: default the machine's.
         """
-        self.root = home_of(caller().file) if root is None else Path(root)
+        file = caller().file
+        self.root = home_of(file) if root is None else Path(root)
         self.overrides = list(overrides)
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
@@ -89,7 +94,8 @@ class App(Declaring):
         """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
-        self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
+        self._source = Source(namespace=namespace, driver=driver, root=self.root, environ=environ)
+        self._unused = UnusedConsumers(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
@@ -111,7 +117,7 @@ class App(Declaring):
         if ":" in text and not Path(text).exists():
             app = import_target(text, App)
             if not isinstance(app, App):
-                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App")
+                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App{hint_for(app, text)}")
             app.overrides += overrides
             return app
         path = Path(target)
@@ -187,7 +193,9 @@ class App(Declaring):
                     return
         from tasuki.app.assembly import Assembly
 
-        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers)
+        assembly = Assembly(
+            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
+        )
         assembly.take_charge()
         for service in assembly.services.values():
             service.reads_only = self._reads_only
@@ -228,20 +236,23 @@ class App(Declaring):
         if self.owner is None:
             if self.assembly is not None and self.assembly.hooks is not None:
                 await self.assembly.hooks.start()
+            self._unused.is_certain = False
             await self.supervisor.start()
 
-    async def close(self, timeout: float | None = None) -> None:
+    async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
 
         Raises:
             StopTimeoutError: some handlers did not end in time; their messages were released.
-            LifecycleError: the app is open in another event loop.
+            LifecycleError: the app is open in another event loop. ValueError: ``timeout`` is not a duration.
         """
+        most = None if timeout is None else parse_duration(timeout)
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
+        await self._unused.look_for_workers()
         try:
-            await self.supervisor.stop(timeout)
+            await self.supervisor.stop(most)
         finally:
             async with self._changing:  # an open or a reload that this stop interrupts restores the old state first
                 await self._end()

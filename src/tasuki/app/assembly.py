@@ -23,7 +23,7 @@ from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.tasks import Tasks
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
-from tasuki.contracts.handler import Handler
+from tasuki.contracts.handler import Around, Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config
@@ -74,11 +74,13 @@ class Assembly(ProjectHost):
         old: Assembly | None = None,
         changes: Changes | None = None,
         observers: Sequence[Observer] = (),
+        around: Around | None = None,
     ) -> None:
         self.project = project
         self._clock = clock
         self._keeper = keeper
         self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
+        self.around: Around | None = old.around if old else around
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
@@ -106,7 +108,7 @@ class Assembly(ProjectHost):
         for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -174,7 +176,9 @@ class Assembly(ProjectHost):
         elif isinstance(config, ConsumerConfig):
             self.consumers[id] = self._consumer(id, config)
         elif is_function(config):
-            self.handlers[id] = build_handler(self.project, id, self._threads(id), self._role(id), self.providers)
+            self.handlers[id] = build_handler(
+                self.project, id, self._threads(id), self._role(id), self.providers, self.around
+            )
         elif (resource := build_resource(config, id, self._clock)) is not None:
             self.resources[id] = resource
 
@@ -222,7 +226,7 @@ class Assembly(ProjectHost):
             handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=policy_of(config, queue),
+            policy=policy_of(config, queue, self._clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 
+from tasuki.clock import Clock
 from tasuki.consumers.handling.tasks import Task, Tasks
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
@@ -13,7 +14,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.queues.queue import Queue
 
 
-def policy_of(config: ConsumerConfig, queue: Queue) -> RetryPolicy:
+def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy:
     """When a consumer tries again and when it gives up."""
     retry, longest = config.retry, queue.driver.capabilities.max_delay
     return RetryPolicy(
@@ -23,18 +24,24 @@ def policy_of(config: ConsumerConfig, queue: Queue) -> RetryPolicy:
         drops_expired=queue.policy.drop_expired,
         rules=retry.rules() if retry else queue.policy.retry_rules,
         max_delay=inf if longest is None else longest,
+        clock=clock,
     )
 
 
 def handler_for(
-    id: str, config: ConsumerConfig, queue: Queue, handlers: Mapping[str, Handler], before: Handler | None
+    id: str,
+    config: ConsumerConfig,
+    queue: Queue,
+    handlers: Mapping[str, Handler],
+    before: Handler | None,
+    clock: Clock,
 ) -> Handler:
     """The handler of a consumer; ``before``, the one of the last version, if it has the same functions."""
     default = handlers[config.func] if config.func else None
     if not config.funcs:
         assert default is not None  # the model has seen to that
         return default
-    policy = policy_of(config, queue)
+    policy = policy_of(config, queue, clock)
     tasks = {name: _task(task, config, policy, handlers) for name, task in config.funcs.items()}
     if isinstance(before, Tasks) and (before.tasks, before.default) == (tasks, default):
         return before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -14,16 +13,26 @@ from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import NO_NAME, Entry
+from tasuki.registry.entry import NO_NAME, Entry, KeyPath
+from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
+    from tasuki.drivers import DriverEntry
 
 Fields = Mapping[str, Any]
 DRIVER = "driver"
-"""Name of the driver entry that is made from an App's URL."""
+"""Name of the entry of an App's own driver."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+_MISNAMED = {
+    "rabbitmq": "amqp",
+    "pyamqp": "amqp",
+    "rabbit": "amqp",
+    "pg": "postgres",
+    "psql": "postgres",
+    "sqla": "sqlite",
+}
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -54,16 +63,25 @@ class Declarations:
         self,
         name: str,
         kind: str,
-        data: Mapping[str, Any],
+        data: Fields,
         *,
         target: Any = None,
-        meta: Mapping[str, Any] | None = None,
+        place: Position | None = None,
+        meta: Fields | None = None,
     ) -> Entry:
-        """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): caller()}, target=target)
+        """Declare an entry; without a ``place`` it is the nearest line outside this package.
+
+        The check reports duplicates.
+        """
+        positions: dict[KeyPath, Position] = {(): place or caller()}
+        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions=positions, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
+
+    def add_driver(self, name: str, driver: DriverEntry) -> Entry:
+        """Declare a driver, at the place where it was written."""
+        return self.add(name, driver.kind, driver.fields, place=driver.place)
 
     def add_queue(self, id: str, fields: dict[str, Any], url: str) -> None:
         """Declare a queue; without a driver it is on the app's own, which is declared with the first such queue.
@@ -165,14 +183,6 @@ def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"auto_start": True, **fields}
 
 
-def caller() -> Position:
-    """The nearest line outside this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
-        frame = frame.f_back
-    return Position(frame.f_code.co_filename, frame.f_lineno)
-
-
 def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """Kind and fields of the driver entry for a URL.
 
@@ -184,9 +194,11 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """
     scheme, colon, _ = url.partition("://")
     if not colon or not scheme:
-        raise InvalidEntryError(
-            f"{url!r} is not a URL", hint="write it like memory://, sqlite:///queue.db or redis://…"
-        )
+        hint = "write it like memory://, sqlite:///queue.db or redis://localhost:6379"
+        raise InvalidEntryError(f"{_shown(url)} is not a URL", position=caller(), hint=hint)
+    if right := _misnamed(scheme):
+        problem = f"no driver has URLs that begin with {scheme}://"
+        raise InvalidEntryError(problem, position=caller(), hint=f"write {right}://")
     if scheme == "memory":
         return "queue.driver.memory", {}
     if scheme == "sqlite":
@@ -200,6 +212,17 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
         return "queue.driver.sqlite", {"path": path} if path else {}
     driver = _SCHEMES.get(scheme, scheme)
     return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
+
+
+def _misnamed(scheme: str) -> str:
+    """The scheme that a driver has, for the one that another library has; empty for all others."""
+    plain = scheme.partition("+")[0]  # postgresql+asyncpg of SQLAlchemy, sqla+sqlite of Celery
+    return _MISNAMED.get(plain, plain if plain != scheme else "")
+
+
+def _shown(text: str) -> str:
+    """A text that is not a URL, without the part that may hold a password."""
+    return repr(f"***@{text.rpartition('@')[2]}" if "@" in text else text)
 
 
 def name_of(function: Callable[..., object]) -> str:

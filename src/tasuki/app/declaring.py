@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from tasuki.app.declare import name_of
-from tasuki.app.guesses import OF_APP, Guessed
+from tasuki.app.guesses import NOT_A_SYNC_BLOCK, OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.hooks.declaring import DeclaringHooks
 from tasuki.app.messaging import Messaging
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.tasks.options import TaskRules
-    from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
+    from tasuki.contracts.handler import Around
+    from tasuki.drivers import DriverEntry
+    from tasuki.drivers import typed as d
     from tasuki.handlers.providing.provider import Scope
 
 T = TypeVar("T")
@@ -31,6 +33,16 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     """The half of an App that declares entries."""
 
     guesses = OF_APP
+    around: Around | None = None
+    """Makes of each Python function the one that is called in its place; from the next ``open`` on."""
+
+    if not TYPE_CHECKING:  # a type checker reports the block itself
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(NOT_A_SYNC_BLOCK)
+
+        def __exit__(self, *exc: object) -> None:  # Python looks for both before it calls one
+            """Never called."""
 
     def queue(
         self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]
@@ -47,6 +59,11 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
             InvalidEntryError: the queue has another body type already.
         """
         return QueueHandle(self, self._source.queue(name, fields, body))
+
+    def first_consumer(self) -> str | None:
+        """Id of the first consumer that is declared in code; None: there is none."""
+        kinds = ((entry.kind, entry.id) for entry in self._source.declared.entries)
+        return next((id for kind, id in kinds if kind == "queue.consumer"), None)
 
     @overload
     def function(self, name: F, /) -> F: ...
@@ -209,10 +226,16 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
-    def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
+    @overload
+    def entry(self, name: str, driver: DriverEntry, /) -> str: ...
+    def entry(
+        self, name: str, kind: str | DriverEntry, fields: Mapping[str, object] | None = None, /, **more: object
+    ) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id.
 
         Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
-        kind as a mapping.
+        kind as a mapping. A driver may be one of :mod:`tasuki.drivers`.
         """
+        if not isinstance(kind, str):
+            return self._source.declared.add_driver(name, kind).id
         return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

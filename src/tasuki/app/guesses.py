@@ -23,6 +23,12 @@ _ON_TASK = (
 )
 _WORKER = "start a worker with the command 'tasuki run', or in a program with 'await app.run()'"
 
+NOT_A_DECORATOR = f"cannot be called, and is no decorator: {_DECORATOR}"
+NOT_A_SYNC_BLOCK = (
+    "the app opens in an event loop: write 'async with app:'; "
+    "without an event loop 'app.sync.publish(queue, body)', which opens it by itself"
+)
+
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
 OF_TASK = dict.fromkeys((*_SENDING, "s", "si", "schedule", "defer", "perform_async"), _ON_TASK)
 OF_QUEUE = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
-from tasuki.app.guesses import OF_QUEUE, Guessed, answer_guesses
+from tasuki.app.guesses import NOT_A_DECORATOR, OF_QUEUE, Guessed, answer_guesses
+from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.driver import Depth
 from tasuki.message import Message
 from tasuki.queues.queue import Envelope
@@ -35,6 +36,12 @@ class QueueHandle(Guessed, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<queue {self.id}>"
+
+    if not TYPE_CHECKING:  # a type checker reports the call itself
+
+        def __call__(self, *args: object, **options: object) -> NoReturn:
+            """Refuse ``@app.queue("jobs")`` above a function."""
+            raise TypeError(f"{self!r} {NOT_A_DECORATOR}")
 
     @overload
     def consumer(self, function: F, /) -> F: ...
@@ -89,7 +96,11 @@ class QueueHandle(Guessed, Generic[T]):
 
     async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        return await self._app.live_queue(self.id).publish(body, headers, **options)
+        try:
+            return await self._app.live_queue(self.id).publish(body, headers, **options)
+        except TypeError:
+            refuse_unknown("publish(…)", options, SENDING)
+            raise
 
     async def publish_many(
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
+from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ class Messaging:
         **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        return await self.live_queue(queue).publish(body, headers, **options)
+        try:
+            return await self.live_queue(queue).publish(body, headers, **options)
+        except TypeError:
+            refuse_unknown("publish(…)", options, SENDING)
+            raise
 
     async def request(
         self,

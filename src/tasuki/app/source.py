@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import Declarations
+from tasuki.app.declare import DRIVER, Declarations
 from tasuki.app.handle import QueueHandle
 from tasuki.app.tasks.declared import DeclaredTasks
+from tasuki.drivers import DriverEntry
 from tasuki.errors import TasukiError
 
 # The modules that read a project are imported when needed, so that declaring stays quick.
@@ -23,18 +24,27 @@ class Source:
 
     Args:
         namespace: of the entries declared in code.
-        url: of the driver for queues that name none.
+        driver: of the queues that name none; its URL, or its entry, which is declared at once.
         root: where relative paths start, if ``target`` is None.
         environ: where placeholders look; None: the process environment.
+
+    Raises:
+        TypeError: ``driver`` is neither.
     """
 
-    def __init__(self, *, namespace: str, url: str, root: Path, environ: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, *, namespace: str, driver: str | DriverEntry, root: Path, environ: Mapping[str, str] | None
+    ) -> None:
         self.declared = Declarations(namespace)
         self.tasks = DeclaredTasks(self.declared)
         self.root = root
         self.target: Path | None = None
         """The folder or file; None: everything is declared in code."""
-        self._url = url
+        self._url = driver if isinstance(driver, str) else ""
+        if isinstance(driver, DriverEntry):
+            self.declared.add_driver(DRIVER, driver)
+        elif not isinstance(driver, str):
+            raise TypeError(f'App({driver!r}): give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")')
         self._environ = environ
 
     def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:
@@ -83,6 +93,9 @@ def import_target(target: str, kind: type) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
+        if "partially initialized module" in str(error):
+            hint = "modules import each other: make the App in a module of its own, which imports none of them"
+            raise TasukiError(f"cannot load {target!r}: {error}; {hint}") from error
         if isinstance(error, ImportError) and not _is_part(error.name, module_name):
             raise  # the module is there, and imports something that is not
         raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
@@ -91,6 +104,12 @@ def import_target(target: str, kind: type) -> Any:
         hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"
         raise TasukiError(f"cannot load {target!r}: module {module_name!r} has no attribute {name!r}; {hint}")
     return getattr(module, name)
+
+
+def hint_for(made: object, target: str) -> str:
+    """What to write where a target is a function, which may make the App; empty for anything else."""
+    module, _, name = target.partition(":")
+    return f"; write app = {name}() at the top level, and name {module}:app" if callable(made) else ""
 
 
 def _is_part(missing: str | None, module: str) -> bool:

@@ -36,6 +36,8 @@ def _run(args: Sequence[str] | None) -> int:
         return _command(words)
     from tasuki.cli.worker.starting import EarlySignals, StoppedError
 
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(line_buffering=True)  # what a handler prints is seen at once, in a file and through a pipe too
     early = EarlySignals()
     with early.handled():  # before all that takes its time to import
         try:

@@ -44,6 +44,14 @@ SECTIONS = {
 """Folder in ``tasuki.cli.commands`` → name of each command, as in its module → its line in the help."""
 COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 _FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in section}
+OTHERS = {
+    **dict.fromkeys(("worker", "start", "work", "serve", "up"), "tasuki run [TARGET]"),
+    **dict.fromkeys(("send", "enqueue", "push", "put"), "tasuki publish QUEUE [BODY]"),
+    **dict.fromkeys(("list", "ls", "status", "stats"), "tasuki queues"),
+    **dict.fromkeys(("new", "create", "startproject"), "tasuki init DIR"),
+    **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
+}
+"""Commands of other programs → ours."""
 DESTRUCTIVE = frozenset({"remove", "purge", "delete"})
 """Commands that remove messages: never suggested for a name that does not exist."""
 
@@ -74,6 +82,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            if remedy := OTHERS.get(args[0]):
+                raise click.UsageError(f"{error.message} Write: {remedy}", ctx) from error
             near: list[str] = getattr(error, "possibilities", None) or []
             if DESTRUCTIVE.isdisjoint(near):
                 raise

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 
+_OS = ("<frozen os>", "os.py")
+"""The module of ``os.environ``, as a traceback names it."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What the user calls the project (None: the one that is found), and the overrides for it."""
@@ -80,6 +84,8 @@ def place_of(error: BaseException) -> str:
     theirs = [frame for frame in frames if not frame.filename.startswith((ours, "<frozen", sys.base_prefix + "/lib/"))]
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     text = str(error)
+    if isinstance(error, KeyError) and frames and os.path.basename(frames[-1].filename) in _OS:
+        return f"the variable {text} is not set; set it in the environment (no .env file is read){where}"
     return f"{type(error).__name__}{f': {text}' if text else ''}{where}"
 
 

@@ -15,7 +15,7 @@ from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
-from tasuki.units import Duration
+from tasuki.units import When
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -169,19 +169,19 @@ class Delivery:
     def ack(self) -> None:
         self._settle(ACK)
 
-    def nack(self, delay: Duration | None = None) -> None:
-        seconds = None if delay is None else self._seconds(delay)
+    def nack(self, due: When | None = None) -> None:
+        seconds = None if due is None else self._seconds(due)
         self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
 
     def reject(self, reason: str = "") -> None:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
-    def snooze(self, after: Duration) -> None:
-        self._settle(Verdict("release", self._seconds(after)))
+    def snooze(self, due: When) -> None:
+        self._settle(Verdict("release", self._seconds(due)))
 
-    def _seconds(self, delay: Duration) -> float:
+    def _seconds(self, due: When) -> float:
         try:
-            return self.holder.policy.delay(delay)
+            return self.holder.policy.delay(due)
         except ValueError as error:
             raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 

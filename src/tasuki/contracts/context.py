@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
-from tasuki.units import Duration
+from tasuki.units import Duration, When
 
 Caller_contra = TypeVar("Caller_contra", contravariant=True)
 """Of the context that belongs to a reach."""
@@ -24,6 +25,28 @@ class CallOptions(NamedTuple):
     values: Mapping[str, Any] | None = None
     actor: Plain | None = None
     scope: Sequence[str] | None = None
+
+
+class MessageOptions(TypedDict, total=False):
+    """Options of one message, as mypy and pyright check them; ``Queue.publish`` says what each means."""
+
+    delay: Duration
+    ttl: Duration | None
+    priority: int | None
+    key: str | None
+    id: str | None
+    at: datetime | None
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options of one call of publish_many."""
+
+    timeout: Duration
+    connection: object
+
+
+class PublishOptions(MessageOptions, BatchOptions, total=False):
+    """Options of publish."""
 
 
 class Facts(Protocol):
@@ -79,13 +102,13 @@ class Settling(Protocol):
     def ack(self) -> None:
         """Done."""
 
-    def nack(self, delay: Duration | None = None) -> None:
-        """Failed; show it again after the delay."""
+    def nack(self, due: When | None = None) -> None:
+        """Failed; show it again then; None: as the retry policy says."""
 
     def reject(self, reason: str = "") -> None:
         """Never again."""
 
-    def snooze(self, after: Duration) -> None:
+    def snooze(self, due: When) -> None:
         """Not now; nothing failed."""
 
 

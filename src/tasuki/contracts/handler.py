@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from logging import Logger, LoggerAdapter
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
-from tasuki.units import Duration
+from tasuki.units import Duration, needed, one_of
 
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.contracts.context import PublishOptions
+
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler to request another attempt ``after`` seconds (None: the delay of the retry policy)."""
+    """Raised by a handler to request another attempt.
 
-    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None:
+    Args:
+        reason: for the log, and the last error of a dead letter.
+        after: the delay; neither this nor ``at``: the delay of the retry policy.
+        at: the time of the attempt, with its time zone.
+
+    Raises:
+        ValueError: ``at`` has no time zone, or both are given.
+    """
+
+    @overload
+    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None: ...
+    @overload
+    def __init__(self, reason: str = "", *, at: datetime) -> None: ...
+    def __init__(self, reason: str = "", *, after: Duration | None = None, at: datetime | None = None) -> None:
         self.reason = reason
         self.after = after
+        self.at = at
+        self.due = one_of("after", after, at)
+        """The one of the two that is given; None: as the retry policy says."""
         super().__init__(reason or "retry")
 
 
@@ -45,10 +69,26 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler to postpone the message by ``after`` seconds; this does not count as an attempt."""
+    """Raised by a handler to postpone the message; this does not count as an attempt.
 
-    def __init__(self, after: Duration, reason: str = "") -> None:
+    Args:
+        after: the delay.
+        reason: for the log.
+        at: the time until which it is postponed, in place of ``after``; with its time zone.
+
+    Raises:
+        ValueError: ``at`` has no time zone, or both or neither are given.
+    """
+
+    @overload
+    def __init__(self, after: Duration, reason: str = "") -> None: ...
+    @overload
+    def __init__(self, *, at: datetime, reason: str = "") -> None: ...
+    def __init__(self, after: Duration | None = None, reason: str = "", *, at: datetime | None = None) -> None:
         self.after = after
+        self.at = at
+        self.due = needed("Snooze", one_of("after", after, at))
+        """The one of the two that is given."""
         self.reason = reason
         super().__init__(reason or "snooze")
 
@@ -162,20 +202,36 @@ class Context:
         """Settle now: done."""
         self.settling.ack()
 
-    def nack(self, delay: Duration | None = None) -> None:
-        """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
-        self.settling.nack(delay)
+    @overload
+    def nack(self, delay: Duration | None = None) -> None: ...
+    @overload
+    def nack(self, *, at: datetime) -> None: ...
+    def nack(self, delay: Duration | None = None, *, at: datetime | None = None) -> None:
+        """Settle now: show it again after ``delay``, or ``at`` a time; without both as the retry policy says.
+
+        Raises:
+            ValueError: ``at`` has no time zone, or both are given.
+        """
+        self.settling.nack(one_of("delay", delay, at))
 
     def reject(self, reason: str = "") -> None:
         """Settle now: never again; dead-letter it."""
         self.settling.reject(reason)
 
-    def snooze(self, after: Duration) -> None:
-        """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
-        self.settling.snooze(after)
+    @overload
+    def snooze(self, after: Duration) -> None: ...
+    @overload
+    def snooze(self, *, at: datetime) -> None: ...
+    def snooze(self, after: Duration | None = None, *, at: datetime | None = None) -> None:
+        """Settle now: show it again ``after`` a delay, or ``at`` a time; nothing failed, so nothing is counted.
+
+        Raises:
+            ValueError: ``at`` has no time zone, or both or neither are given.
+        """
+        self.settling.snooze(needed("snooze", one_of("after", after, at)))
 
     async def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Unpack[PublishOptions]
     ) -> str:
         """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
 
@@ -250,6 +306,9 @@ class Context:
 
 class Handler(ABC):
     """A function entry that can run: compiled or imported once, then called for every message."""
+
+    needs_context = True
+    """Whether ``handle`` looks at its context, known from ``start`` on; a message costs less without one."""
 
     def __init__(self, id: str) -> None:
         self.id = id

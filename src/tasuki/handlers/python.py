@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.handler import Context, Handler, Interrupted
+from tasuki.contracts.handler import Around, Context, Handler, Interrupted
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder
@@ -42,7 +42,8 @@ class PythonHandler(Handler):
 
     Exactly one of ``target``, ``import_path`` (``package.module:function``) and ``source`` (a file, with ``method``)
     says which function. ``threads`` is how many may run at once: the consumer's concurrency. Parameters of the types
-    that ``providers`` provide are injected too.
+    that ``providers`` provide are injected too. The function that ``around`` makes of it is called in its place, in the
+    same thread.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class PythonHandler(Handler):
         method: str | None = None,
         threads: int = 1,
         providers: Providers | None = None,
+        around: Around | None = None,
     ) -> None:
         super().__init__(id)
+        self._around = around
         self._target = target
         self._import_path = import_path
         self._source = source
@@ -80,11 +83,13 @@ class PythonHandler(Handler):
         refuse_generator(function)
         self._provided = () if self._providers is None else self._providers.types
         self._parameters = parameters = self._read(function)
+        self.needs_context = any(parameter.role not in (Role.BODY, Role.EXTRA) for parameter in parameters)
         own = [each for each in parameters if each.role is not Role.PROVIDED]
         self._converts = {parameter.name: make_converter(parameter.type_) for parameter in own}
         supply = None if self._providers is None else self._providers.supply(function, parameters)
-        self._called = self._runner(function, self._filled(function), self._threads.run, supply)
-        self._run = self._runner(function, self._bound(function), self._threads.handle, supply)
+        called = function if self._around is None else self._around(function)
+        self._called = self._runner(function, self._filled(called), self._threads.run, supply)
+        self._run = self._runner(function, self._bound(called), self._threads.handle, supply)
 
     async def stop(self) -> None:
         """Let the threads end."""

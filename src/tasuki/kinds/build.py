@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
-from tasuki.contracts.handler import Handler
+from tasuki.contracts.handler import Around, Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
@@ -138,12 +138,17 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
 
 
 def build_handler(
-    project: Project, id: str, threads: int, role: str = "func", providers: Providers | None = None
+    project: Project,
+    id: str,
+    threads: int,
+    role: str = "func",
+    providers: Providers | None = None,
+    around: Around | None = None,
 ) -> Handler:
     """The handler of a function entry, not yet started.
 
     ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
-    ``providers``: what a Python function may be given.
+    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process.
     """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
@@ -164,6 +169,7 @@ def build_handler(
         method=config.method,
         threads=threads,
         providers=providers,
+        around=around,
     )
 
 

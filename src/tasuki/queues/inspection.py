@@ -84,8 +84,11 @@ class Inspection:
 
     def decode(self, message: Message, type_: Any = Any) -> Any:
         """The body as a plain value, or as a type. Raises CodecError or InvalidBodyError."""
-        codec = self._builder.named_codec(message.headers) or self.codec
-        return make_decoder(codec, type_)(message.body)
+        return make_decoder(self.codec_of(message), type_)(message.body)
+
+    def codec_of(self, message: Message) -> Codec:
+        """The codec of a body: the one that its content type names, or the queue's."""
+        return self._builder.named_codec(message.headers) or self.codec
 
     @contextmanager
     def _permitted(self, action: str, verb: str) -> Iterator[None]:

@@ -31,7 +31,8 @@ def load_source(reference: str, folder: Path, root: Path) -> Source:
     """
     name = reference.removeprefix(SCHEME)
     if not name.strip("/") or "\0" in name or "\\" in name:
-        raise ValueError(f"{reference!r} does not name a file; write it like file://handler.lua")
+        hint = name.replace("\\", "/") if "\\" in name else "handler.lua"
+        raise ValueError(f"{reference!r} does not name a file; write it like file://{hint}")
     path = root / name.lstrip("/") if name.startswith("/") else folder / name
     return Source(read_text(path, root, MAX_SOURCE_BYTES), Path(os.path.realpath(path)))
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasuki.clock import Clock
+from tasuki.units import Duration, parse_duration
 
 EPOCH = 1_700_000_000.0
 """Unix time at which test clocks begin."""
@@ -33,14 +34,15 @@ class FakeClock:
         """Unix time: where it began, plus what it was advanced and set off by."""
         return self._time
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass.
+    def advance(self, duration: Duration) -> None:
+        """Let time pass: seconds, text (``5m``) or a ``timedelta``.
 
         Raises:
-            ValueError: it cannot go back.
+            ValueError: it cannot go back, or not a duration.
         """
-        if seconds < 0:
+        if isinstance(duration, int | float) and duration < 0:
             raise ValueError("time cannot go back; set_off moves the wall clock alone")
+        seconds = parse_duration(duration)
         self._elapsed += seconds
         self._time += seconds
 

@@ -11,7 +11,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
-from tasuki.units import Duration
+from tasuki.units import When
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,14 @@ class _RecordedSettling:
     def ack(self) -> None:
         self._settle("ack")
 
-    def nack(self, delay: Duration | None = None) -> None:
-        self._settle("nack", delay)
+    def nack(self, due: When | None = None) -> None:
+        self._settle("nack", due)
 
     def reject(self, reason: str = "") -> None:
         self._settle("reject", reason)
 
-    def snooze(self, after: Duration) -> None:
-        self._settle("snooze", after)
+    def snooze(self, due: When) -> None:
+        self._settle("snooze", due)
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:

@@ -36,6 +36,29 @@ def test_what_is_no_url(url: str) -> None:
         driver_of_url(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("rabbitmq://h", "amqp://"),
+        ("pyamqp://h", "amqp://"),
+        ("postgresql+asyncpg://u:secret@h/db", "postgresql://"),
+        ("sqla+sqlite:///x.db", "sqlite://"),
+        ("psql://h/db", "postgres://"),
+    ],
+)
+def test_schemes_of_other_libraries(url: str, right: str) -> None:
+    with pytest.raises(InvalidEntryError) as caught:
+        driver_of_url(url)
+    assert caught.value.hint == f"write {right}"
+    assert caught.value.position is not None
+    assert caught.value.position.file == __file__
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(InvalidEntryError, match=r"'\*\*\*@h' is not a URL"):
+        driver_of_url("user:secret@h")
+
+
 def test_a_file_that_was_taken_for_a_host() -> None:
     with pytest.raises(InvalidEntryError, match=r"sqlite:///queue\.db"):
         driver_of_url("sqlite://queue.db")

@@ -92,3 +92,28 @@ def test_a_function_keeps_its_own_names_and_other_callables_stay_as_they_are() -
         def __call__(self, body: object) -> None: ...
 
     assert vars(queue.consumer(Callable())) == {}
+
+
+def test_a_queue_is_no_decorator() -> None:
+    with pytest.raises(TypeError, match=re.escape("<queue app:jobs> cannot be called, and is no decorator: write '@q")):
+
+        @App("memory://").queue("jobs")  # type: ignore[operator]
+        def work(body: object) -> None: ...
+
+
+def test_an_app_opens_in_an_event_loop() -> None:
+    with pytest.raises(TypeError, match=re.escape("write 'async with app:'")), App("memory://"):  # type: ignore[attr-defined]
+        pass
+
+
+@pytest.mark.anyio
+async def test_options_of_other_libraries_are_refused_where_a_body_is_published() -> None:
+    app = App("memory://")
+    jobs = app.queue("jobs")
+    async with app:
+        with pytest.raises(TypeError, match=r"^publish\(…\) has no option 'countdown'; write delay$"):
+            await jobs.publish(1, countdown=5)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="has no option 'dealy'; there are: headers, delay"):
+            await app.publish(jobs, 1, dealy=5)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="takes from"):
+            await jobs.publish(1, {}, 3)  # type: ignore[call-arg]

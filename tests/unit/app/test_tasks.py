@@ -67,9 +67,9 @@ async def test_one_consumer_has_all_tasks_of_a_queue(shop: Shop) -> None:
     (config,) = shop.app.check().of(ConsumerConfig).values()
     assert shop.app.check().of(ConsumerConfig).keys() == {"app:jobs.workers"}
     assert {name: task.func for name, task in config.funcs.items()} == {
-        "send": "app:jobs.send",
-        "pay.now": "app:jobs.pay.now",
-        "check": "app:jobs.check",
+        "send": "app:jobs.task.send",
+        "pay.now": "app:jobs.task.pay.now",
+        "check": "app:jobs.task.check",
     }
     pay = config.funcs["pay.now"]
     assert pay.retry is not None
@@ -183,6 +183,25 @@ async def test_a_task_may_have_the_name_of_its_queue_and_stand_on_two_queues(mak
         await second.publish("b")
         await asyncio.sleep(1)
     assert sorted(done) == ["a", "b"]
+
+
+async def test_a_task_may_be_called_like_the_last_part_of_its_dead_letter_queue(make_app: Make) -> None:
+    app, done = make_app(), []
+    jobs = app.queue("jobs", dead_letter="jobs.dead")
+
+    async def forget() -> None: ...
+
+    @jobs.task(on_give_up=forget)
+    async def dead(n: int) -> None:
+        done.append(n)
+
+    entries = app.check().registry.entries
+    assert (entries["app:jobs.dead"].kind, entries["app:jobs.task.dead"].kind) == ("queue.queue", "function.python")
+    assert "app:jobs.task.dead.on_give_up" in entries
+    async with app.worker():
+        await dead.publish(1)
+        await asyncio.sleep(1)
+    assert done == [1]
 
 
 async def test_two_tasks_of_one_name_are_refused(make_app: Make) -> None:

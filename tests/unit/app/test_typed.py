@@ -34,6 +34,11 @@ class Mail:
     size: int = 0
 
 
+@dataclass
+class Order:
+    photo: str
+
+
 class Note(msgspec.Struct):
     text: str
 
@@ -74,7 +79,7 @@ async def test_a_body_is_of_the_declared_type_or_reads_as_one(
 
 async def test_the_error_names_the_queue_the_type_its_place_and_the_place_in_the_body(make_app: Make) -> None:
     app = make_app()
-    queue = app.queue("mails", Mail)
+    queue, orders = app.queue("mails", Mail), app.queue("orders", Order)
     async with app:
         with pytest.raises(BodyTypeError) as caught:
             await app.publish("mails", {"to": "ada", "size": "large"})
@@ -84,6 +89,8 @@ async def test_the_error_names_the_queue_the_type_its_place_and_the_place_in_the
             r"Expected `int`, got `str` - at `\$\.size`; publish a Mail",
             str(caught.value),
         )
+        with pytest.raises(BodyTypeError, match="; publish an Order"):
+            await orders.publish({})  # type: ignore[arg-type]
         with pytest.raises(BodyTypeError, match="and this bytes is not one: bytes are not read as a type"):
             await queue.publish(b"{}")  # type: ignore[arg-type]
         await queue.publish(b'{"to": "ada"}', {"content_type": "application/json"})  # type: ignore[arg-type]

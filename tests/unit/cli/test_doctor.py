@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tasuki.cli.tools import examining
-from tasuki.cli.tools.examining import Finding, clock, extras, file, installation, skew
+from tasuki.cli.tools import database_file
+from tasuki.cli.tools.database_file import Finding, file
+from tasuki.cli.tools.examining import clock, extras, installation, skew
 from tasuki.contracts.driver import Driver
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
@@ -122,12 +125,63 @@ async def _now() -> float:
     return 1.0
 
 
-def test_a_file_that_this_user_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "queue.db").write_text("x")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(examining, "_user", lambda number: "ada")
-    for name in ("queue.db", "new/queue.db"):
-        (found,) = file("app:driver", tmp_path / name)
+@pytest.mark.parametrize("closed", ["queue.db", "queue.db-wal", "queue.db.holders", "."])
+def test_a_file_that_this_user_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
+    for name in ("queue.db", "queue.db-wal"):
+        (tmp_path / name).touch()
+    (tmp_path / "queue.db.holders").mkdir()
+    place = tmp_path / closed
+    assert file("app:driver", tmp_path / "queue.db").status == "ok"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place)
+    monkeypatch.setattr(database_file, "_user", lambda number: "ada")
+    for name in ("queue.db", "new/queue.db") if closed == "." else ("queue.db",):
+        found = file("app:driver", tmp_path / name)
         assert (found.status, found.code) == ("failed", 1)
-        assert "user ada may not write" in found.detail
+        assert found.detail.endswith(f"user ada may not write {place}")
         assert found.hint == "run it as its owner, or let ada write there"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("folder", "it is a folder; write the path of a file"),
+        ("text", "it is no SQLite database; give the driver another path"),
+        ("short", "it is no SQLite database"),
+        ("text/queue.db", "text is a file, not a folder"),
+        ("pipe", "it is no regular file"),
+        ("other", "belongs to another program"),
+    ],
+)
+def test_a_place_that_can_be_no_file_of_queues(tasuki: CommandLine, project: Path, path: str, said: str) -> None:
+    (project / "folder").mkdir()
+    (project / "text").write_text("SQLite is a library" * 10)
+    (project / "short").write_text("SQL")
+    os.mkfifo(project / "pipe")
+    with closing(sqlite3.connect(project / "other")) as other:
+        other.execute("CREATE TABLE things (id)")
+    before = set(project.iterdir())
+    done = tasuki("doctor", "-o", f"app:driver:path={path}")
+    assert done.returncode == 1
+    (failed,) = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert failed.startswith("failed   app:driver: ")
+    assert said in " ".join(done.stdout.split())
+    assert "answers" not in done.stdout
+    if path != "other":  # which only the driver can tell from its own
+        assert set(project.iterdir()) == before
+
+
+def test_an_empty_file_stays_empty(tasuki: CommandLine, project: Path) -> None:
+    (project / "empty.db").touch()
+    done = tasuki("doctor", "-o", "app:driver:path=empty.db")
+    assert (done.returncode, (project / "empty.db").stat().st_size) == (0, 0)
+
+
+def test_a_broken_driver_hides_no_other_one(tasuki: CommandLine, project: Path) -> None:
+    (project / "folder").mkdir()
+    index = project / "_index.yaml"
+    index.write_text(
+        index.read_text()
+        + "  - {name: second, kind: queue.driver.memory}\n  - {name: more, kind: queue.queue, driver: second}\n"
+    )
+    done = tasuki("doctor", "-o", "app:driver:path=folder")
+    assert "app:second: queue.driver.memory answers" in done.stdout

@@ -168,7 +168,10 @@ def test_people_see_tables(tasuki: CommandLine) -> None:
     assert "app:tasks has no waiting messages" in tasuki("peek", "tasks").stdout
     tasuki("publish", "tasks", '{"n": 1}', "--header", "a=b")
     tasuki("publish", "tasks", "--raw", "bytes", "-", stdin=b"not json")
-    assert "MESSAGES" in tasuki("queues").stdout
+    shown = tasuki("queues")
+    assert "MESSAGES" in shown.stdout
+    assert shown.stderr == "no worker consumes app:tasks; start one: tasuki run\n"
+    assert [row.get("waits_for_worker") for row in tasuki.json("queues")] == [True, None]
     assert "message_count   2" in tasuki("info", "tasks").stdout
     assert '{"n": 1}' in tasuki("peek", "tasks").stdout
     assert len(tasuki.json("peek", "tasks", "--limit", "1")) == 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 
+from tasuki.cli.commands.queues import publish
 from tasuki.cli.exits import CommandError
 from tasuki.cli.tools import sending
 from tasuki.cli.tools.sending import Report, read_header, send_file
+from tasuki.contracts.values import Durability
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueFullError
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tests.unit.cli.conftest import CommandLine
@@ -165,3 +167,9 @@ def test_a_broker_that_is_away_is_exit_4_for_files_too(tasuki: CommandLine, proj
     done = tasuki("publish", "tasks", "--file", "-", "-o", "app:driver:path=file/queue.db", stdin="1\n")
     assert done.returncode == 4
     assert "from line 2 on" in done.stderr
+
+
+@pytest.mark.parametrize("level", get_args(Durability))
+def test_a_confirmation_says_in_words_what_the_message_survives(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    publish._show({"status": "confirmed", "id": "1", "queue": "app:mails", "durability": level})
+    assert capsys.readouterr().out == f"1 confirmed by app:mails; it survives {publish._SURVIVED[level]}\n"

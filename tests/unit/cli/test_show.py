@@ -9,6 +9,7 @@ import pytest
 
 from tasuki.cli.tools.test_case import as_test
 from tasuki.message import HeaderValue, Message
+from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
@@ -73,7 +74,7 @@ def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:
         "priority": 7, "partition_key": "k", "tenant": "a", "x_original_queue": "app:tasks", "attempts": 2,
         "x_dead_letter_reason": "rejected", "x_last_error": 'a """ quote\nand a line \\ \x1b',
     }  # fmt: skip
-    source = as_test(Message("m/1-é", b"\x00", headers), b"\x00", "app:dead")
+    source = as_test(Message("m/1-é", b"\x00", headers), b"\x00", "app:dead", BytesCodec())
 
     names: dict[str, Any] = {}
     exec(compile(source, "test_it.py", "exec"), names)
@@ -81,13 +82,13 @@ def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:
     call = "".join(line.strip() for line in source.partition("publish(")[2].partition("advance")[0].splitlines())
     given = "headers={'tenant': 'a', 'content_type': 'application/octet-stream'}"
     assert call.startswith(rf"'app:tasks',b'\x00',{given},priority=7,key='k'")
-    assert as_test(Message("m", b"1", {}), 1, "app:tasks").count("publish('app:tasks', 1)") == 1
+    assert as_test(Message("m", b"1", {}), 1, "app:tasks", JsonCodec()).count("publish('app:tasks', 1)") == 1
 
 
 def test_a_body_that_cannot_be_read_cannot_be_read_in_the_test(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_project(project, MENDED)
     headers: dict[str, HeaderValue] = {"content_type": "application/json"}  # as every dead letter says
-    source = as_test(Message("m-1", b"{no", headers), b"{no", "app:tasks")
+    source = as_test(Message("m-1", b"{no", headers), b"{no", "app:tasks", JsonCodec())
     with pytest.raises(AssertionError):
         run_source(source, project)
     assert "dead-lettered to app:dead after attempt 1 (undecodable)" in caplog.text

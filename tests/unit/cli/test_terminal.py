@@ -162,6 +162,8 @@ def test_a_run_on_a_terminal_says_what_runs(tasuki: CommandLine, monkeypatch: py
     assert done.returncode == 0
     assert "app:consumer: app:tasks → app:handle" in done.stderr
     assert "durability power" in done.stderr
+    assert "handling" not in done.stderr  # a bar, which lines of the log would break
+    assert "handling" in tasuki("run", "--until-empty", "--log-level", "warning").stderr
 
 
 def test_the_summary(tasuki: CommandLine, project: Path) -> None:

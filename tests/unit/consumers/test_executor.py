@@ -156,7 +156,7 @@ async def test_after_exactly_so_many_attempts_it_is_dead_lettered(most: int, run
     assert len(await bench.dead_letters()) == 1
 
 
-@pytest.mark.parametrize("error", [Retry(Unprintable("x")), Reject(Unprintable("x")), Unprintable("x")])  # type: ignore[arg-type]
+@pytest.mark.parametrize("error", [Retry(Unprintable("x")), Reject(Unprintable("x")), Unprintable("x")])  # type: ignore[call-overload,arg-type]
 async def test_an_error_without_a_text_is_no_obstacle(error: Exception) -> None:
     bench = await one(raising(error), max_attempts=1)
     (letter,) = await bench.dead_letters()

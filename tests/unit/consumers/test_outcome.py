@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, get_args
 
 import pytest
@@ -14,9 +14,11 @@ from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, InvalidBodyError, ResultError
 from tasuki.queues.retry_rules import RetryRules
+from tasuki.testing.clock import EPOCH, FakeClock
 
 STEADY = Backoff(initial_delay=1, max_delay=8, backoff_factor=2, jitter=0)
-POLICY = RetryPolicy(STEADY, 3, True, max_delay=3600)
+POLICY = RetryPolicy(STEADY, 3, True, max_delay=3600, clock=FakeClock())
+NOON = datetime.fromtimestamp(EPOCH, timezone(timedelta(hours=9)))
 LIMIT = 2.0
 
 FALSE = "the handler returned false"
@@ -78,6 +80,10 @@ SIGNALS: list[tuple[BaseException, tuple[str, float, str]]] = [
     (Retry(after="30s"), ("nack", 30, "")),
     (Snooze("30s"), ("release", 30, "")),
     (Snooze(timedelta(minutes=1)), ("release", 60, "")),
+    (Retry(at=NOON + timedelta(seconds=40)), ("nack", 40, "")),
+    (Snooze(at=NOON + timedelta(seconds=40)), ("release", 40, "")),
+    (Snooze(at=NOON - timedelta(days=1)), ("release", 0, "")),
+    (Retry(at=NOON + timedelta(hours=2)), ("nack", 1, "Retry(at=…): the driver cannot delay messages for longer")),
     (Reject("no"), ("dead_letter", 0, "")),
     (Retry(after="nonsense"), ("nack", 1, "Retry(after=…): ")),
     (Snooze("2h"), ("nack", 1, "Snooze(after=…): the driver cannot delay messages for longer than 1h")),
@@ -90,6 +96,21 @@ def test_a_signal_is_obeyed_if_the_driver_can(signal: BaseException, expected: t
     assert (concluded.verdict.action, concluded.verdict.delay) == expected[:2]
     assert concluded.failure.startswith(expected[2])
     assert bool(concluded.failure) is bool(expected[2])
+
+
+@pytest.mark.parametrize("wrong", [datetime(2026, 1, 1), "tomorrow", 5])
+@pytest.mark.parametrize("signal", [Retry, Snooze])
+def test_a_signal_takes_a_time_with_its_time_zone(signal: Any, wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"at must be a datetime with a time zone, not .*; write datetime\(…, tzinfo="):
+        signal(at=wrong)
+
+
+def test_a_signal_takes_one_of_the_two() -> None:
+    for signal in (Retry, Snooze):
+        with pytest.raises(ValueError, match="give either after or at, not both"):
+            signal(after="5s", at=NOON)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match=r"Snooze needs a time: write Snooze\('5m'\) or Snooze\(at="):
+        Snooze()  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tasuki import App, Context
 from tasuki.kinds.check.code import problems_of_code
 from tasuki.kinds.check.project import Project
 
@@ -118,3 +119,47 @@ def test_python_without_the_function(project: Make) -> None:
 )
 def test_python_that_may_have_the_function(project: Make, text: str) -> None:
     assert python(project, text) == []
+
+
+REQUIRING = """\
+-- require("uuid") in a comment
+local text = "require('env')"
+local json = require("json")
+local time, mine = require "time", require("mine")
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ("", ["h.lua:3: app:h: the script requires 'json'", "h.lua:4: app:h: the script requires 'time'"]),
+        (", modules: [json]", ["h.lua:4: app:h: the script requires 'time'"]),
+        (", modules: [json, time]", []),
+    ],
+)
+def test_modules_that_a_script_requires_are_listed(project: Make, fields: str, missing: list[str]) -> None:
+    Path("h.lua").write_text(REQUIRING)
+    found = told(project(f"  - {{name: h, kind: function.lua, source: file://h.lua{fields}}}\n"))
+    assert [each.partition(", which")[0] for each in found] == missing
+    if fields == ", modules: [json]":
+        assert found[0].endswith("; write modules: [json, time]")
+
+
+def test_functions_in_code_that_no_message_can_call() -> None:
+    app = App("memory://")
+    jobs = app.queue("jobs")
+
+    @jobs.consumer
+    def two(one: int, other: int) -> None: ...
+
+    @app.queue("more").consumer
+    def many(body: object) -> Iterator[int]:
+        yield 1
+
+    @app.queue("good").consumer
+    def good(body: object, context: Context, spare: int = 1) -> None: ...
+
+    first, second = sorted(told(app.check()), key=lambda text: "yield" in text)
+    assert "function 'test_functions_in_code_that_no_message_can_call.<locals>.two'" in first
+    assert "to fill parameter 'other' with" in first
+    assert second.endswith("is a generator; a handler must not yield")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasuki import App, Context
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.warnings import warnings_of
 from tests.unit.kinds.conftest import Make, Problems
@@ -146,3 +147,36 @@ def test_wrong_values_are_errors(problems: Problems) -> None:
         "14:9: app:c: amqp option exclusive must be true or false, not the text 'nearly'",
         "19:9: app:c: sqs option wait_time must be at most 20, not the number 21",
     ]
+
+
+TWO = """\
+  - {name: d, kind: queue.driver.memory}
+  - {name: q, kind: queue.queue, driver: d}
+  - {name: f, kind: function.lua, source: return 1}
+  - {name: g, kind: function.lua, source: return 1}
+  - {name: a, kind: queue.consumer, queue: q, func: f, lifecycle: {auto_start: true}}
+  - {name: b, kind: queue.consumer, queue: q, func: %s, lifecycle: {auto_start: true}}
+"""
+
+
+def test_consumers_of_one_queue_with_different_functions_share_its_messages(project: Make) -> None:
+    assert warnings_of(project(TWO % "f")) == []
+    assert [str(warning) for warning in warnings_of(project(TWO % "g"))] == [
+        "p.yaml:8:5: app:b: app:q has the consumer app:a too: each message goes to one of the two functions; "
+        "give each function a queue of its own, or call both in one function"
+    ]
+
+
+def test_a_handler_without_parameters_does_not_see_the_body() -> None:
+    app = App("memory://")
+    jobs, ticks = app.queue("jobs"), app.queue("ticks")
+
+    @jobs.consumer
+    def forgetful() -> None: ...
+
+    @ticks.consumer
+    def knowing(context: Context) -> None: ...
+
+    (warning,) = warnings_of(app.check())
+    assert "the function 'forgetful' takes no parameter, so it does not see the body" in str(warning)
+    assert warning.hint == "write def forgetful(body)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -163,13 +164,30 @@ def test_the_nearest_table_counts(tmp_path: Path) -> None:
         ("from tasuki import App\ndef make():\n    app = App()\n", []),
         ("from flask import App\n# not tasuki\napp = App()\n", []),
         ("from tasuki import App\napp: App\n", []),
-        ("tasuki = (", []),
     ],
 )
 def test_apps_are_found_without_running_the_file(tmp_path: Path, source: str, names: list[str]) -> None:
     path = tmp_path / "module.py"
     path.write_text(source)
     assert apps_in(path) == names
+
+
+def test_a_file_that_is_not_python_is_named_where_no_other_has_an_app(tmp_path: Path) -> None:
+    write(tmp_path, {"jobs.py": "from tasuki import App\napp = App(\n", "sub/more.py": "import tasuki\ndef"})
+    for given in (None, "jobs.py", "jobs"):
+        with pytest.raises(ConfigError, match=r"jobs\.py:2:10: this is not Python: '\(' was never closed"):
+            find(tmp_path, given)
+    write(tmp_path, {"_index.yaml": YAML})
+    assert Path(find(tmp_path).target) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("jobs.app", "did you mean jobs:app?"), ("job", "did you mean 'jobs.py'?"), ("elsewhere.main", "name a folder, ")],
+)
+def test_a_target_that_is_not_there_is_near_to_one(tmp_path: Path, given: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(hint)):
+        find(write(tmp_path, {"jobs.py": APP}), given)
 
 
 def test_the_module_of_a_file(tmp_path: Path) -> None:

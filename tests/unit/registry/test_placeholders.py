@@ -103,6 +103,7 @@ def test_an_entry_is_resolved_throughout_and_each_failure_has_its_place() -> Non
     resolved, errors = resolve_entry(Entry("app:e", "k", data, positions=places), variables(VALUES))
     assert resolved == {"a": "${env:NONE}", "list": ["mail", "${env:"], "n": 1, "m": {"k": "25"}}
     assert list(map(str, errors.values())) == [
-        "x.yaml:3:1: app:e: the variable 'NONE' is not set; set the variable, or give a default: ${env:NAME|default}",
+        "x.yaml:3:1: app:e: the variable 'NONE' is not set; set the variable in the environment (no .env file is "
+        "read), or give a default: ${env:NAME|default}",
         "x.yaml:5:5: app:e: the placeholder '${env:' has no closing brace",
     ]

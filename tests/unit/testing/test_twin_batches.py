@@ -61,12 +61,12 @@ def test_errors_of_single_messages_are_not_lost() -> None:
         run()
 
 
-def test_a_batch_is_not_run_without_a_queue() -> None:
+def test_a_handler_of_batches_is_not_run_with_one_body() -> None:
     with (
         TestApp(make_app()[0]) as t,
-        pytest.raises(HandlerError, match=r"take\.consumer calls app:take with a batch: publish messages and drain"),
+        pytest.raises(HandlerError, match=r"take\.consumer calls app:take with a batch: give t\.run the list"),
     ):
-        t.sync.run("take", [1, 2])
+        t.sync.run("take", 1)
 
 
 def test_a_list_of_another_length_is_an_error_of_the_handler() -> None:

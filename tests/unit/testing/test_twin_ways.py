@@ -279,3 +279,24 @@ def test_a_loop_of_delayed_messages_is_ended_too() -> None:
         with pytest.raises(NotSettled, match=r"messages are left after 10 deliveries:\n.*it is due in 1s: advance"):
             t.sync.advance("1m", steps=10)
         assert t.sync.advance("2.5s", steps=10).done == 2
+
+
+def test_a_drain_waits_for_on_give_up_in_its_thread() -> None:
+    app = App("memory://")
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def give_up() -> None:
+        later = threading.Event()  # after many turns of the loop
+        loops[0].call_soon_threadsafe(loops[0].call_later, 0.1, later.set)
+        assert later.wait(10)
+
+    @jobs.task(on_give_up=give_up)
+    async def fail() -> None:
+        loops.append(asyncio.get_running_loop())
+        raise ValueError("no")
+
+    with TestApp(app) as t:
+        fail.send()
+        assert t.sync.drain().dead == 1
+        assert [dead.error for dead in t.dead] == ["ValueError: no"]

@@ -42,13 +42,11 @@ class DriverService:
         """Open, and declare the queues; until then ``problem`` of the driver says why not."""
         try:
             await self.driver.open()
-        except BaseException as error:
-            self.driver.problem = error if isinstance(error, DriverError) else self.driver.problem
-            raise
-        try:
             await self._know_queues()
-        finally:
-            self.driver.problem = None
+        except DriverError as error:
+            self.driver.problem = error  # the driver is closed now, and publishes fail for this reason
+            raise
+        self.driver.problem = None
         if self.reads_only:
             return
         given = self.driver.durability

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import Declarations, caller, lifecycle_of_code, name_of
+from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
 from tasuki.app.tasks.retries import Retries
 from tasuki.errors import InvalidEntryError
 from tasuki.registry.entry import INJECT, Entry
+from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
@@ -19,7 +20,11 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class DeclaredTasks:
-    """The tasks of an app, and the consumers that have them; a queue's is called ``<queue>.workers``."""
+    """The tasks of an app, and the consumers that have them.
+
+    A queue's consumer is called ``<queue>.workers``, the function of a task ``<queue>.task.<name>``: a name of its own,
+    as a task may be called like another queue's last part (``dead``).
+    """
 
     def __init__(self, declared: Declarations) -> None:
         self._declared = declared
@@ -54,7 +59,7 @@ class DeclaredTasks:
                 entry=entry.id,
                 hint=f"give one of them another name: @….task(name={name + '2'!r})",
             )
-        id = f"{queue}.{_NO_NAME.sub('-', name)}"
+        id = f"{queue}.task.{_NO_NAME.sub('-', name)}"
         self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]

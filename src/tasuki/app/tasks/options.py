@@ -56,4 +56,4 @@ def refuse_unknown(call: str, given: Iterable[str], known: Sequence[str]) -> Non
     for name in given:
         if name not in known:
             hint = _ELSEWHERE.get(name, f"there are: {', '.join(known)}")
-            raise TypeError(f"{call} has no option {name!r}; {hint}")
+            raise TypeError(f"{call} has no option {name!r}; {hint}") from None

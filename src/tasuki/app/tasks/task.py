@@ -45,6 +45,16 @@ class Sender(Guessed, Generic[P, T]):
         self._task = task
         self._options = options
 
+    @property
+    def name(self) -> str:
+        """The name that its messages carry in the header ``message_type``."""
+        return self._task.name
+
+    @property
+    def queue(self) -> str:
+        """Id of its queue."""
+        return self._task.queue
+
     def with_options(self, **options: Unpack[TaskOptions]) -> Sender[P, T]:
         """The same task, sent with these options and those given before.
 
@@ -122,10 +132,6 @@ class Task(Sender[P, T], Generic[P, Q, R, T]):
         functools.update_wrapper(self, function)
         self.function = function
         """The decorated function."""
-        self.name = name
-        """The name that its messages carry in the header ``message_type``."""
-        self.queue = queue
-        """Id of its queue."""
 
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """Call the function itself; nothing is sent."""

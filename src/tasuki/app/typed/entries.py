@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
-from tasuki.app.typed.drivers import (
+from tasuki.drivers.typed import (
     AnyConsumerOptions,
     AnyQueueOptions,
     BackoffFields,

@@ -1,11 +1,11 @@
-"""Options of publishing and of requests, as mypy and pyright check them; Queue.publish says what each means."""
+"""Options of requests and of publishing, as mypy and pyright check them; ``Queue.publish`` says what each means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
+from tasuki.contracts.context import BatchOptions, MessageOptions, PublishOptions
 from tasuki.message import HeaderValue
 from tasuki.units import Duration
 
@@ -17,29 +17,9 @@ if TYPE_CHECKING:
     Named = TypeVar("Named", default=Any)
     """The type that an argument names; Any where it names none, or a union."""
 
+__all__ = ["BatchOptions", "Headers", "MessageOptions", "PublishOptions", "RequestOptions"]
+
 Headers = Mapping[str, HeaderValue] | None
-
-
-class MessageOptions(TypedDict, total=False):
-    """Options of one message."""
-
-    delay: Duration
-    ttl: Duration | None
-    priority: int | None
-    key: str | None
-    id: str | None
-    at: datetime | None
-
-
-class BatchOptions(TypedDict, total=False):
-    """Options of one call of publish_many."""
-
-    timeout: Duration
-    connection: object
-
-
-class PublishOptions(MessageOptions, BatchOptions, total=False):
-    """Options of publish."""
 
 
 class RequestOptions(MessageOptions, total=False):

@@ -1,24 +1,23 @@
-"""What ``tasuki doctor`` finds: the installation, the project, its drivers, and the files of these."""
+"""What ``tasuki doctor`` finds: the installation, the project, its drivers."""
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasuki import __version__
-from tasuki.cli.exits import ERROR, UNREACHABLE, exit_code_of
+from tasuki.cli.exits import UNREACHABLE, exit_code_of
+from tasuki.cli.tools import database_file
+from tasuki.cli.tools.database_file import Finding
 from tasuki.errors import DriverError, TasukiError
 from tasuki.observe.redact import redact
-from tasuki.units import format_duration, format_size
+from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -30,17 +29,6 @@ MOST_SKEW = 1.0
 """Seconds between the clocks of broker and machine that need no warning."""
 
 _EXTRA = re.compile(r"([A-Za-z0-9_.-]+).*extra == ['\"]([a-z]+)['\"]")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One checked fact; ``code``: the exit code that a failure leads to."""
-
-    what: str
-    detail: str
-    status: Literal["ok", "warning", "failed"] = "ok"
-    hint: str = ""
-    code: int = 0
 
 
 def failure(what: str, error: BaseException, *, code: int | None = None, hint: str = "") -> Finding:
@@ -80,27 +68,39 @@ def warnings(project: Project) -> Iterator[Finding]:
 
 async def drivers(app: App, project: Project) -> list[Finding]:
     """Whether each broker answers, how durable it is, how far its clock is from ours, and who may write its file."""
+    from tasuki.app.assembly import Assembly
     from tasuki.cli.worker.running import file_of
     from tasuki.kinds.entries.queue import QueueConfig
 
-    files = {queue.driver: file_of(project, queue.driver) for queue in project.of(QueueConfig).values()}
-    found = [finding for id, path in files.items() if path for finding in file(id, Path(path))]
+    paths = {queue.driver: file_of(project, queue.driver) for queue in project.of(QueueConfig).values()}
+    files = {id: database_file.file(id, Path(path)) for id, path in paths.items() if path}
+    found = list(files.values())
     try:
-        async with app.reading():
-            assert app.assembly is not None
-            states = app.supervisor.states()
-            for id, path in files.items():
-                if (error := states[id].error) is not None:
-                    hint = f"start the broker, or change the address of {id!r}"
-                    found.append(failure(id, error, code=UNREACHABLE, hint=hint))
-                    continue
-                found.append(Finding(id, f"{project.kinds[id].name} answers"))
-                found.append(durability(id, app.assembly.services[id]))
-                if path is None:
-                    found.append(await skew(id, app.assembly.drivers[id]))
+        assembly = Assembly(project, clock=app.clock, keeper=app.keeper)
     except TasukiError as error:
-        found.append(failure("drivers", error))
+        return [*found, failure("drivers", error)]
+    assembly.take_charge()
+    for id in paths:
+        if id not in files:
+            found += await answers(project.kinds[id].name, assembly.services[id], has_clock=True)
+        elif files[id].status == "ok":  # else opening it would say the same less clearly, and leave files beside it
+            found += await answers(project.kinds[id].name, assembly.services[id], has_clock=False)
     return found
+
+
+async def answers(kind: str, service: DriverService, *, has_clock: bool) -> list[Finding]:
+    """Whether one driver can be opened; if so, how durable it is, and how far its clock is from ours."""
+    id, service.reads_only = service.driver.name, True
+    try:
+        await service.start()
+        found = [Finding(id, f"{kind} answers"), durability(id, service)]
+        return [*found, await skew(id, service.driver)] if has_clock else found
+    except TasukiError as error:
+        code = exit_code_of(error)
+        hint = f"start the broker, or change the address of {id!r}" if code == UNREACHABLE else ""
+        return [failure(id, error, hint=hint)]
+    finally:
+        await service.stop(0.0)
 
 
 def durability(id: str, service: DriverService) -> Finding:
@@ -129,37 +129,3 @@ def clock(id: str, skew: float) -> Finding:
     way = "ahead of" if skew > 0 else "behind"
     problem = f"clock: {format_duration(round(abs(skew), 1))} {way} this machine"
     return Finding(id, problem, "warning", "synchronize the clocks (NTP): delays and ages are wrong by as much")
-
-
-def file(id: str, path: Path) -> Iterator[Finding]:
-    """Where the queues are, who may write there, and whether this user may."""
-    try:
-        about = path.stat()
-    except FileNotFoundError:
-        folder = next(place for place in path.parents if place.exists())
-        text = f"file {path}: the first worker or publish makes it"
-        yield _writable(id, text, folder, os.access(folder, os.W_OK | os.X_OK))
-        return
-    except OSError as error:
-        yield failure(id, error, code=ERROR, hint="run it as a user that may read the folder")
-        return
-    mode = stat.filemode(about.st_mode)
-    text = f"file {path}: {format_size(about.st_size)}, {mode}, owner {_user(about.st_uid)}"
-    yield _writable(id, text, path, os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK))
-
-
-def _writable(id: str, text: str, place: Path, may_write: bool) -> Finding:
-    if may_write:
-        return Finding(id, text)
-    user = _user(os.getuid())
-    hint = f"run it as its owner, or let {user} write there"
-    return Finding(id, f"{text}; user {user} may not write {place}", "failed", hint, ERROR)
-
-
-def _user(number: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

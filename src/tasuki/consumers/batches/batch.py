@@ -7,7 +7,7 @@ from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import Verdict
-from tasuki.units import Duration
+from tasuki.units import When
 
 
 class Batch(Delivery):
@@ -78,17 +78,17 @@ class Batch(Delivery):
         for delivery in self._open():
             delivery.ack()
 
-    def nack(self, delay: Duration | None = None) -> None:
+    def nack(self, due: When | None = None) -> None:
         for delivery in self._open():
-            delivery.nack(delay)
+            delivery.nack(due)
 
     def reject(self, reason: str = "") -> None:
         for delivery in self._open():
             delivery.reject(reason)
 
-    def snooze(self, after: Duration) -> None:
+    def snooze(self, due: When) -> None:
         for delivery in self._open():
-            delivery.snooze(after)
+            delivery.snooze(due)
 
     def _open(self) -> Sequence[Delivery]:
         """The deliveries to settle; if there are none, the first of them says why it cannot be settled."""

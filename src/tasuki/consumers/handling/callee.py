@@ -39,6 +39,8 @@ class Callee:
     """What its deliveries see of their consumer."""
     limit: float | None
     """Its ``handler_timeout`` in seconds."""
+    needs_context: bool = True
+    """Whether the function, its middleware or an observer looks at the context."""
 
     def read(self, received: Received) -> Any:
         """The decoded body. Raises what a decoder raises."""

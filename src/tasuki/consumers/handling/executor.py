@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
+_UNUSED = cast("Context", None)
+"""In the place of a context that nothing looks at."""
 _START_PAUSE = 0.5
 """Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
@@ -88,7 +90,8 @@ class Executor:
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
-        return Callee(decode, decode_as, handle, HostReach(holder), holder, limit)
+        needs_context = handler.needs_context or bool(self._layers or self._observers)
+        return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 
     @staticmethod
     def handle_of(handler: Handler) -> Handle:
@@ -129,7 +132,8 @@ class Executor:
             return
         verdict, result = ACK, None
         try:
-            result = await callee.handle(body, Context(delivery, delivery, callee.reach))
+            context = Context(delivery, delivery, callee.reach) if callee.needs_context else _UNUSED
+            result = await callee.handle(body, context)
             if result is False:
                 verdict = self._verdict(delivery, worker, "false")
         except BaseException as error:

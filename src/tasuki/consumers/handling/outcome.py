@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
@@ -129,10 +130,11 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
         return Conclusion(policy.rejected("rejected", signal.text)._replace(cause=signal))
     try:
         if isinstance(signal, Snooze):
-            return Conclusion(Verdict("release", policy.delay(signal.after)))
-        delay = None if signal.after is None else policy.delay(signal.after)
+            return Conclusion(Verdict("release", policy.delay(signal.due)))
+        delay = None if signal.due is None else policy.delay(signal.due)
     except ValueError as error:
-        return failed(policy, ending.attempt, f"{type(signal).__name__}(after=…): {error}", error)
+        given = "at" if isinstance(signal.due, datetime) else "after"
+        return failed(policy, ending.attempt, f"{type(signal).__name__}({given}=…): {error}", error)
     return Conclusion(policy.failed(ending.attempt, safe_text(signal.reason) or "retry", delay)._replace(cause=signal))
 
 

@@ -99,7 +99,7 @@ class HostReach:
             guard = self._site.host.guard_as(guard, actor, scope)
         function = caller.function
         facts = CalledFacts(caller, function, {**caller.values, **(values or {})})
-        return Context(facts, caller, HostReach(CallSite(self._site.host, function, guard)))
+        return Context(facts, caller.settling, HostReach(CallSite(self._site.host, function, guard)))
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         id = self._id(queue)
@@ -153,7 +153,7 @@ def call_context(host: Host, function: str, caller: Context | None = None, guard
     if caller is None:
         logger = logging.getLogger(f"tasuki.function.{function}")
         return Context(KnownFacts(function, logger), NothingToSettle(function), reach)
-    return Context(CalledFacts(caller, function), caller, reach)
+    return Context(CalledFacts(caller, function), caller.settling, reach)
 
 
 @dataclass(slots=True)

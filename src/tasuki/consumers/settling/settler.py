@@ -64,6 +64,8 @@ class Settler:
         self._clock = consumer.clock
         self._on_settled = on_settled
         self._on_kept = on_kept
+        self.giving_up = 0
+        """Deliveries about which the user's ``on_give_up`` runs."""
         self._replies = Replies(queue, consumer.metrics)
         self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
@@ -267,9 +269,11 @@ class Settler:
             StaleReceiptError: the lease was lost in that time.
         """
         self._on_kept(delivery, 1)
+        self.giving_up += 1
         try:
             await work
         finally:
+            self.giving_up -= 1
             self._on_kept(delivery, -1)
         if delivery.lost:
             raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)

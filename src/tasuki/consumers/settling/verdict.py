@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import inf
 from typing import Any, Literal, NamedTuple
 
 from tasuki.backoff import Backoff
+from tasuki.clock import Clock, SystemClock
 from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.queues.dead_letter import Reason
 from tasuki.queues.retry_rules import RetryRules
-from tasuki.units import format_duration, parse_duration
+from tasuki.units import check_time, format_duration, parse_duration
 
 
 class Answer(NamedTuple):
@@ -54,10 +56,19 @@ class RetryPolicy:
     rules: RetryRules = field(default_factory=RetryRules)
     max_delay: float = inf
     """Longest delay that the driver can keep, in seconds."""
+    clock: Clock = field(default_factory=SystemClock, compare=False)
+    """Tells how long it is until a time that a handler names."""
 
     def delay(self, value: object) -> float:
-        """Seconds of a delay from a handler. Raises ValueError: no duration, or too long for the driver."""
-        seconds = parse_duration(value)
+        """Seconds until a handler's message is due again, which it gives as a duration or as a time (0: it has passed).
+
+        Raises:
+            ValueError: neither, a time without a time zone, or too long for the driver.
+        """
+        if isinstance(value, datetime):
+            seconds = max(check_time(value).timestamp() - self.clock.time(), 0.0)
+        else:
+            seconds = parse_duration(value)
         if seconds > self.max_delay:
             raise ValueError(f"the driver cannot delay messages for longer than {format_duration(self.max_delay)}")
         return seconds

@@ -135,14 +135,19 @@ class SQLiteDriver(Driver):
         """Read the queue's options from the file; no later verb makes the queue. Never creates the file."""
         self._guard.get(spec.name)
         if not self._has_file():
-            problem = f"driver {self.name!r}: queue {spec.name!r} is in no database file: {self._path!r} does not exist"
+            file = f"{self._path!r} does not exist or is empty"
+            problem = f"driver {self.name!r}: queue {spec.name!r} is in no database file: {file}"
             raise QueueNotFoundError(problem, driver=self.name, queue=spec.name)
         found: QueueSpec = await self._ask(Call("", lambda store, _: store.queues.inspect(spec)))
         self._known.inspect(found.name, found)
         return found
 
     def _has_file(self) -> bool:
-        return os.path.exists(self._path)
+        """Whether there is a file with content: an empty one is made into a database by the first declared queue."""
+        try:
+            return os.stat(self._path).st_size > 0
+        except OSError:
+            return False
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""

@@ -15,7 +15,7 @@ from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
 from tasuki.message import HeaderValue, Message
-from tasuki.units import Duration, plain_duration
+from tasuki.units import When, plain_duration
 
 Ask = Callable[..., Any]
 
@@ -71,11 +71,11 @@ class _AskedSettling:
         self.ack = partial(ask, "ack")
         self.reject = partial(ask, "reject")
 
-    def nack(self, delay: Duration | None = None) -> None:
-        self._ask("nack", plain_duration(delay))
+    def nack(self, due: When | None = None) -> None:
+        self._ask("nack", plain_duration(due))
 
-    def snooze(self, after: Duration) -> None:
-        self._ask("snooze", plain_duration(after))
+    def snooze(self, due: When) -> None:
+        self._ask("snooze", plain_duration(due))
 
 
 class _AskedReach:

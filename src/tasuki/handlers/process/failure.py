@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ _OURS: tuple[type[Exception], ...] = (
     *(each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DriverError)),
     *(errors.CodecError, errors.PublishError, PolicyDeniedError, errors.TasukiError),
 )
+_SIGNALS: dict[str, type[Retry] | type[Snooze]] = {"Retry": Retry, "Snooze": Snooze}
 _EXACT = {kind.__name__: kind for kind in (*_BUILTIN, *_OURS)}
 _FIELDS = (
     (DriverError, ("driver", "queue", "outcome")),
@@ -44,7 +46,7 @@ class Failure(msgspec.Struct, array_like=True):
     """How a call ended that did not end well.
 
     ``type`` is the name of the error, or Retry, Reject, Snooze or Cancelled; ``extra`` the limit of a LuaLimitError, or
-    the delay of a Retry or Snooze.
+    the delay or the time of a Retry or Snooze.
     """
 
     type: str
@@ -60,6 +62,8 @@ class Failure(msgspec.Struct, array_like=True):
     def error(self) -> Exception:
         """The exception that it was."""
         after = self.extra if isinstance(self.extra, int | float | str) else None
+        if (signal := _SIGNALS.get(self.type)) is not None and isinstance(self.extra, datetime):
+            return signal(reason=self.message, at=self.extra)
         if self.type == "Retry":
             return Retry(self.message, after=after)
         if self.type == "Reject":
@@ -86,9 +90,9 @@ def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
     if isinstance(error, Reject):
         return Failure("Reject", plain_text(error.text))
-    for signal in (Retry, Snooze):
+    for name, signal in _SIGNALS.items():
         if isinstance(error, signal):
-            return Failure(signal.__name__, plain_text(error.reason), extra=plain_duration(error.after))
+            return Failure(name, plain_text(error.reason), extra=plain_duration(error.due))
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__

@@ -9,9 +9,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
+from tasuki.handlers.python import problem_of_handler
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.publishing import shown_file
-from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
+from tasuki.kinds.check.uses import requires_in_lua
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig, optional_modules
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, shown
@@ -29,6 +32,9 @@ def problems_of_code(project: Project) -> list[ConfigError]:
         entry = project.registry.entries[id]
         if isinstance(config, LuaLibraryConfig):
             found += _of_lua(entry, config.source)
+            found += _of_requires(entry, config)
+        elif isinstance(config, ConsumerConfig) and config.func:
+            found += _of_handler(entry, project.registry.entries[config.func].target)
         elif isinstance(config, PythonCodeConfig) and config.source is not None:
             found += _of_python(entry, config.source, config.method or "")
         elif isinstance(config, PythonCodeConfig) and config.target is not None:
@@ -58,8 +64,31 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
         name = source.text.strip()
         if isinstance(source.text, Substituted):
             name, what = "", f"a mistake in {HIDDEN}"
-        hint = f"for a file write file://{name}" if name.endswith(".lua") and len(name.split()) == 1 else ""
+        path = name.rpartition(":")[2].replace("\\", "/").lstrip("/") if "\\" in name else name
+        hint = f"for a file write file://{path}" if name.endswith(".lua") and len(name.split()) == 1 else ""
         yield entry.error(f"line {line} of the script: {what}", ("source",), hint)
+
+
+def _of_requires(entry: Entry, config: LuaLibraryConfig) -> Iterator[ConfigError]:
+    """Modules that a script requires and its entry does not list, if they exist: ``require`` would not find them."""
+    listed = {*config.modules, *config.imports}
+    for name, line in requires_in_lua(config.source.text):
+        if name not in listed and name in optional_modules():
+            file = config.source.file
+            place = entry.position(("source",)) if file is None else Position(shown_file(file), line)
+            hint = f"write modules: [{', '.join([*config.modules, name])}]"
+            yield InvalidEntryError(
+                f"the script requires {name!r}, which the entry does not list",
+                position=place,
+                entry=entry.id,
+                hint=hint,
+            )
+
+
+def _of_handler(entry: Entry, function: object) -> Iterator[ConfigError]:
+    """A function in code that a consumer could not call."""
+    if callable(function) and not isinstance(function, type) and (problem := problem_of_handler(function)):
+        yield entry.error(problem, ("func",))
 
 
 def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigError]:

@@ -26,6 +26,8 @@ OPTIONS: dict[str, RequirementName] = {
 
 _PUBLISHING = frozenset({"publish", "request"})
 _LUA_CALL = re.compile(r"\bqueue\.publish\s*\(")
+_LUA_REQUIRE = re.compile(r"(?<![\w.:])require\b")
+_LUA_REQUIRED = re.compile(r"\s*\(?\s*([\"'])(\w+)\1")
 _LUA_SKIPPED = re.compile(
     r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
 )
@@ -158,7 +160,7 @@ def _options(call: ast.Call, headers: int) -> Iterator[str]:
 @lru_cache(maxsize=256)
 def uses_in_lua(text: str) -> list[Use]:
     """The uses in a script."""
-    blank = _LUA_SKIPPED.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    blank = _without_texts(text)
     found: list[Use] = []
     for call in _LUA_CALL.finditer(blank):
         arguments = _arguments(blank, call.end())
@@ -172,6 +174,19 @@ def uses_in_lua(text: str) -> list[Use]:
                 seconds = _seconds(delay[2] or float(delay[3])) if delay else 0.0
                 found.append(Use(name[2], option, line, seconds))
     return found
+
+
+def requires_in_lua(text: str) -> Iterator[tuple[str, int]]:
+    """Name and line of each ``require("name")``, outside of comments and texts."""
+    blank = _without_texts(text)
+    for call in _LUA_REQUIRE.finditer(blank):
+        if name := _LUA_REQUIRED.match(text, call.end()):
+            yield name[2], text.count("\n", 0, call.start()) + 1
+
+
+def _without_texts(text: str) -> str:
+    """A script with blanks for its comments and texts, everything in its place."""
+    return _LUA_SKIPPED.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
 
 
 def _arguments(text: str, start: int) -> list[tuple[int, int]]:

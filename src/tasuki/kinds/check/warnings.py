@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from inspect import signature
+from types import FunctionType
 
 from tasuki.errors import Position
 from tasuki.fields.kinds import DriverKind
@@ -50,6 +52,8 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
         _long_scripts,
         _nothing_declared,
         _not_started,
+        _without_parameters,
+        _competing,
         _shared_workers,
         _plain_placeholders,
     )
@@ -96,6 +100,27 @@ def _not_started(project: Project) -> Iterator[ConfigWarning]:
         )
         hint = "write lifecycle: {auto_start: true}, or auto_start: false to confirm it"
         yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _without_parameters(project: Project) -> Iterator[ConfigWarning]:
+    """Functions in code that handle messages and see nothing of them."""
+    for id, config in project.of(ConsumerConfig).items():
+        function = project.registry.entries[config.func].target if config.func else None
+        if isinstance(function, FunctionType) and not signature(function).parameters:
+            problem = f"the function {function.__name__!r} takes no parameter, so it does not see the body of a message"
+            hint = f"write def {function.__name__}(body)"
+            yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _competing(project: Project) -> Iterator[ConfigWarning]:
+    """Consumers of one queue with different functions: a message goes to one of them, and not to each."""
+    first: dict[str, tuple[str, str | None]] = {}
+    for id, config in project.of(ConsumerConfig).items():
+        other, function = first.setdefault(config.queue, (id, config.func))
+        if function != config.func and not config.funcs:
+            problem = f"{config.queue} has the consumer {other} too: each message goes to one of the two functions"
+            hint = "give each function a queue of its own, or call both in one function"
+            yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 
 def _shared_workers(project: Project) -> Iterator[ConfigWarning]:

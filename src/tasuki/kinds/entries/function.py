@@ -44,6 +44,12 @@ def _module_names() -> list[str]:
     return sorted(MODULES.keys() | _STANDARD_MODULES)
 
 
+@cache
+def optional_modules() -> frozenset[str]:
+    """The modules of scripts that an entry must list."""
+    return frozenset(_module_names()) - _STANDARD_MODULES
+
+
 def _module(value: str) -> str:
     if value not in _module_names():
         hint = did_you_mean(value, _module_names()) or f"known are: {', '.join(_module_names())}"

@@ -82,5 +82,9 @@ class TypedMessageBuilder(MessageBuilder):
             why = why.removeprefix("the body does not fit: ")
             raise BodyTypeError(
                 f"queue {self._queue!r} takes {self._body} (declared at {self._body.place}), and this "
-                f"{type(body).__name__} is not one: {why}; publish a {self._body}"
+                f"{type(body).__name__} is not one: {why}; publish {_with_article(str(self._body))}"
             ) from error
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOaeio' else 'a'} {name}"

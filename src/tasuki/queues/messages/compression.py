@@ -45,7 +45,7 @@ class CompressedCodec:
 
     def __init__(self, inner: Codec, method: Method) -> None:
         self.name = f"{inner.name}+{method}"
-        self._inner = inner
+        self.inner = inner
         self._unpack = _gunzip if method == "gzip" else _unzstd
 
     def encode(self, value: Any) -> bytes:
@@ -56,7 +56,7 @@ class CompressedCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`; HandlerError where the library is missing."""
-        decode, unpack = self._inner.decoder(type_), self._unpack
+        decode, unpack = self.inner.decoder(type_), self._unpack
         return lambda body: decode(unpack(body))
 
 

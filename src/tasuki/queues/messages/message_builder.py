@@ -17,7 +17,7 @@ from tasuki.queues.messages.codec import BYTES, Codecs
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.policy import QueuePolicy
-from tasuki.units import Duration, format_duration, parse_duration
+from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")
 
@@ -161,12 +161,10 @@ class MessageBuilder:
         """
         if delay:
             raise PublishError("give a message a delay or a time at which it is due (at), not both")
-        if not isinstance(at, datetime) or at.tzinfo is None:
-            raise PublishError(
-                f"at must be a datetime with a time zone, not {at!r:.80}; "
-                "write datetime(…, tzinfo=ZoneInfo('Asia/Tokyo')) or datetime.now(UTC) + timedelta(hours=1)"
-            )
-        return max(at.timestamp() - self._clock.time(), 0.0)
+        try:
+            return max(check_time(at).timestamp() - self._clock.time(), 0.0)
+        except ValueError as error:
+            raise PublishError(str(error)) from error
 
     def _priority(self, priority: Any) -> int:
         if check_priority(priority) and not self._capabilities.native_priority:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.errors import ConfigError, Position
 from tasuki.registry.finding.modules import apps_in, files_with_apps, module_of
 from tasuki.registry.finding.pyproject import FILE, app_of, configured
+from tasuki.registry.references import did_you_mean
 
 VARIABLE = "TASUKI_PROJECT"
 _YAML = (".yaml", ".yml")
@@ -86,9 +88,14 @@ def _named(name: str, here: Path, source: str, *, follows: bool = True) -> Found
 
 def _hint_for_module(module: str, here: Path) -> str:
     path = here.joinpath(*module.split(".")).with_suffix(_PYTHON)
-    if not path.is_file():
-        return "name a folder, a YAML file, a Python file or package.module:app"
-    return f"did you mean {module}:{(apps_in(path) or ['app'])[0]}?"
+    if path.is_file():
+        return f"did you mean {module}:{(apps_in(path) or ['app'])[0]}?"
+    parent, dot, name = module.rpartition(".")
+    path = here.joinpath(*parent.split(".")).with_suffix(_PYTHON) if dot else here
+    if path.is_file() and name in apps_in(path):
+        return f"did you mean {parent}:{name}?"
+    near = did_you_mean(module, [each.name for each in here.iterdir() if each.is_dir() or each.suffix == _PYTHON])
+    return near or "name a folder, a YAML file, a Python file or package.module:app"
 
 
 def _in_file(path: Path, source: str) -> Found:
@@ -109,7 +116,8 @@ def _in_module(path: Path, name: str, source: str) -> Found:
 
 def _only_one(folder: Path, source: str, looked_for: tuple[str, ...]) -> Found:
     found = [Found(str(folder), folder, source)] if _has_yaml(folder) else []
-    found += [_in_module(path, name, source) for path, name in files_with_apps(folder)]
+    with suppress(ConfigError) if found else nullcontext():
+        found += [_in_module(path, name, source) for path, name in files_with_apps(folder)]
     if not found and next(_project_files(folder), None):
         found = [Found(str(folder), folder, source)]
     if len(found) == 1:
@@ -153,6 +161,9 @@ def _declares(path: Path) -> bool:
 
 def _below(folder: Path) -> list[str]:
     """Targets one folder further down, for the hint."""
-    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith((".", "_"))]
-    found = [_in_module(path, name, "") for child in children for path, name in files_with_apps(child)]
+    found = []
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith((".", "_")):
+            with suppress(ConfigError):
+                found += [_in_module(path, name, "") for path, name in files_with_apps(child)]
     return [each.target if each.folder == folder else f"{each.file}:{each.name}" for each in found]

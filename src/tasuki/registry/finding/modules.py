@@ -6,19 +6,28 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasuki.errors import ConfigError, Position
+
 _MAX_BYTES = 2**20
 _NOT_APPS = ("test_", "conftest.", "setup.", "noxfile.")
 """Beginnings of the names of files whose apps are not the project."""
 
 
 def apps_in(path: Path) -> list[str]:
-    """Names of the module-level variables that a file assigns an ``App(…)`` to; none if it cannot be parsed."""
+    """Names of the module-level variables that a file assigns an ``App(…)`` to; none if it cannot be read.
+
+    Raises:
+        ConfigError: the file names tasuki, and is not Python.
+    """
     try:
         source = path.read_bytes()
         if b"tasuki" not in source or len(source) > _MAX_BYTES:
             return []
         module = ast.parse(source)
-    except (OSError, SyntaxError, ValueError):
+    except SyntaxError as error:
+        place = Position(str(path), error.lineno or 0, error.offset or 0)
+        raise ConfigError(f"this is not Python: {error.msg}", position=place) from error
+    except (OSError, ValueError):
         return []
     makers = set(_makers(module))
     return list(dict.fromkeys(name for name, value in _assigned(module) if _called(value) in makers))
@@ -57,10 +66,20 @@ def module_of(path: Path) -> tuple[str, Path]:
 
 
 def files_with_apps(folder: Path) -> list[tuple[Path, str]]:
-    """File and name of each App in the Python files of a folder, by the names of the files."""
-    return [
-        (path, name)
-        for path in sorted(folder.glob("*.py"))
-        if not path.name.startswith(_NOT_APPS) and not path.stem.endswith("_test")
-        for name in apps_in(path)
-    ]
+    """File and name of each App in the Python files of a folder, by the names of the files.
+
+    Raises:
+        ConfigError: there is none, and one of the files is not Python.
+    """
+    found: list[tuple[Path, str]] = []
+    broken: list[ConfigError] = []
+    for path in sorted(folder.glob("*.py")):
+        if path.name.startswith(_NOT_APPS) or path.stem.endswith("_test"):
+            continue
+        try:
+            found += [(path, name) for name in apps_in(path)]
+        except ConfigError as error:
+            broken.append(error)
+    if broken and not found:
+        raise broken[0]
+    return found

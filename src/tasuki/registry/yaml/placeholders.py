@@ -13,6 +13,7 @@ from tasuki.registry.entry import Entry, KeyPath
 from tasuki.scalars import Substituted
 
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{env:(?:([^}|]*)(\|[^}]*)?\})?")
+_HOW_TO_SET = "set the variable in the environment (no .env file is read), or give a default: ${env:NAME|default}"
 Lookup = Callable[[str], str | None]
 
 
@@ -86,7 +87,7 @@ def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any]
     errors: dict[KeyPath, ConfigError] = {}
 
     def report(path: KeyPath, problem: str) -> None:
-        hint = "set the variable, or give a default: ${env:NAME|default}" if "is not set" in problem else ""
+        hint = _HOW_TO_SET if "is not set" in problem else ""
         errors[path] = entry.error(problem, path, hint)
 
     data = _walk(entry.data, (), lambda name: variables.lookup(name, entry.namespace), report)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.tasks import Sender
 from tasuki.consumers.reach.host_reach import CallSite, HostReach
 from tasuki.contracts.context import KnownFacts
 from tasuki.contracts.handler import Context
@@ -15,7 +17,7 @@ from tasuki.kinds.build import is_function
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.queues.messages.codec import JSON
-from tasuki.testing.context import RecordingContext
+from tasuki.units import When
 
 
 def find_function(assembly: Assembly, handler: object) -> str:
@@ -30,25 +32,85 @@ def find_function(assembly: Assembly, handler: object) -> str:
     )
 
 
-async def run_handler(
-    assembly: Assembly, id: str, body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
-) -> Any:
+@dataclass(frozen=True)
+class Call:
+    """One run of a handler: what its message would be. ``body`` is the list of the bodies where it takes a batch."""
+
+    id: str
+    body: object
+    headers: Mapping[str, HeaderValue] | None = None
+    _: KW_ONLY
+    attempt: int = 1
+
+
+def call_of_task(assembly: Assembly, task: Sender[..., Any], args: Sequence[Any], named: Mapping[str, Any]) -> Call:
+    """The call of a task with its arguments. Raises BodyTypeError, HandlerNotFoundError."""
+    message = task.call(*args, **named)
+    for config in assembly.project.of(ConsumerConfig).values():
+        if config.queue == task.queue and task.name in config.funcs:
+            return Call(config.funcs[task.name].func, message.body, message.headers)
+    raise HandlerNotFoundError(f"{task!r} is no task of this app", kind="NotFound", retryable=False)
+
+
+async def run_handler(assembly: Assembly, call: Call) -> Any:
     """What the handler returns; raises what it raises. It reads the body as its consumer's queue would carry it."""
+    id = call.id
     if id not in assembly.handlers:
         await assembly.call_from(None, id, ())  # raises the error that names similar ids
     handler = assembly.handlers[id]
-    consumers = {key: config for key, config in assembly.project.of(ConsumerConfig).items() if config.func == id}
-    consumer, config = next(iter(consumers.items()), ("", None))
-    if config is not None and config.batch is not None:
-        problem = f"{consumer} calls {id} with a batch: publish messages and drain, or call the function with a list"
-        raise HandlerError(problem, kind="Invalid", retryable=False)
+    consumer, config = next(filter(_calls(id), assembly.project.of(ConsumerConfig).items()), ("", None))
     codec = assembly.codecs.get(JSON) if config is None else assembly.queues[config.queue].codec
     assert codec is not None  # JSON is built in
     await handler.start()
-    message = Message(new_id(), codec.encode(body), dict(headers or {}))
-    facts = KnownFacts(id, logging.getLogger(f"tasuki.function.{id}"), message, attempt=attempt, failures=attempt - 1)
-    if config is not None:
-        facts.queue, facts.consumer = config.queue, consumer
     reach = HostReach(CallSite(assembly, id, assembly.rights.consumer(consumer) if consumer else None))
-    context = Context(facts, RecordingContext(message).settling, reach)
-    return await handler.handle(handler.decoder(codec)(message.body), context)
+    queue, decode = "" if config is None else config.queue, handler.decoder(codec)
+
+    def one(body: object) -> tuple[Any, _Delivered]:
+        message = Message(new_id(), codec.encode(body), dict(call.headers or {}))
+        facts = _Delivered(id, logging.getLogger(f"tasuki.function.{id}"), message, attempt=call.attempt)
+        facts.failures = call.attempt - 1
+        facts.queue, facts.consumer = queue, consumer
+        return decode(message.body), facts
+
+    if config is None or config.batch is None:
+        body, facts = one(call.body)
+        return await handler.handle(body, Context(facts, facts, reach))
+    if not isinstance(call.body, list | tuple):
+        problem = f"{consumer} calls {id} with a batch: give t.run the list of the bodies"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+    bodies, batch = zip(*map(one, call.body), strict=True) if call.body else ((), ())
+    whole = _Delivered(id, logging.getLogger(f"tasuki.function.{id}"), batch=batch, attempt=call.attempt)
+    whole.queue, whole.consumer = queue, consumer
+    return await handler.handle_batch(list(bodies), Context(whole, whole, reach))
+
+
+def _calls(id: str) -> Callable[[tuple[str, ConsumerConfig]], bool]:
+    """Whether a consumer calls a function, for its bodies or as a task."""
+    return lambda item: id == item[1].func or any(task.func == id for task in item[1].funcs.values())
+
+
+class _Delivered(KnownFacts):
+    """Facts of a delivery that no broker has made; of its settlements the first one counts, as of a real one's."""
+
+    is_settled = False
+
+    def ack(self) -> None:
+        self._settle()
+
+    def nack(self, due: When | None = None) -> None:
+        self._settle()
+
+    def reject(self, reason: str = "") -> None:
+        self._settle()
+
+    def snooze(self, due: When) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Settle it, or of a batch the messages that are not settled yet."""
+        all_of_it = [each for each in self.batch if isinstance(each, _Delivered)] or [self]
+        still_open = [each for each in all_of_it if not each.is_settled]
+        if not still_open:
+            raise HandlerError("already settled", kind="Invalid", retryable=False)
+        for each in still_open:
+            each.is_settled = True

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
+from tasuki.app.tasks import Sender
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.message import HeaderValue
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
 from tasuki.testing.twin.faults import Faults
-from tasuki.testing.twin.handlers import find_function, run_handler
+from tasuki.testing.twin.handlers import Call, call_of_task, find_function, run_handler
 from tasuki.testing.twin.journal import Journal
 from tasuki.testing.twin.work import Work
 
@@ -53,7 +53,9 @@ class Session:
             raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
         observers = [*app.observers, self.journal]
         project = app.check()
-        assembly = TwinAssembly(self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers)
+        assembly = TwinAssembly(
+            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
+        )
         assembly.requests = TwinRequests(self.work, self.faults)
         for service in assembly.services.values():
             service.closing = [assembly.requests.close, assembly.reply_queues.close]
@@ -66,15 +68,21 @@ class Session:
         if assembly.hooks is not None:
             await assembly.hooks.start()
 
-    async def handle(
-        self, handler: str | Callable[..., Any], body: object, headers: Mapping[str, HeaderValue] | None, attempt: int
-    ) -> Any:
-        """Call one handler with a body, and end its threads and processes unless a drain uses them."""
+    async def handle(self, handler: str | Callable[..., Any] | Sender[..., Any], *args: Any, **named: Any) -> Any:
+        """Call one handler with a body, or a task with its arguments; see :meth:`TestApp.run`.
+
+        Ends its threads and processes, unless a drain uses them.
+        """
         assembly = self.work.assembly
-        id = self.app.full_id(handler) if isinstance(handler, str) else find_function(assembly, handler)
+        if isinstance(handler, Sender):
+            call = call_of_task(assembly, handler, args, named)
+        elif isinstance(handler, str):
+            call = Call(self.app.full_id(handler), *args, **named)
+        else:
+            call = Call(find_function(assembly, handler), *args, **named)
         before, self._calling = self._calling, asyncio.get_running_loop()
         try:
-            return await run_handler(assembly, id, body, headers, attempt)
+            return await run_handler(assembly, call)
         finally:
             self._calling = before
             if not self.work.is_running:

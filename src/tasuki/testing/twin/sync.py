@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from tasuki.testing.twin.session import refuse_loop
 from tasuki.testing.twin.work import STEPS
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.tasks import Sender
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
     from tasuki.queues.result import Confirmed
     from tasuki.testing.twin.records import Drained
     from tasuki.testing.twin.session import Session
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -57,14 +60,19 @@ class SyncTestApp:
         """See :meth:`TestApp.request`."""
         return self._session.app.sync.request(queue, body, headers, returns=returns, **options)
 
+    @overload
+    def run(self, task: Sender[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
     def run(
         self,
         handler: str | Callable[..., Any],
         body: object,
         headers: Mapping[str, HeaderValue] | None = None,
+        /,
         *,
         attempt: int = 1,
-    ) -> Any:
+    ) -> Any: ...
+    def run(self, handler: Any, /, *args: Any, **options: Any) -> Any:
         """See :meth:`TestApp.run`."""
         refuse_loop("t.sync.run", "await t.run(…)")
-        return self._session.run(self._session.handle(handler, body, headers, attempt))
+        return self._session.run(self._session.handle(handler, *args, **options))

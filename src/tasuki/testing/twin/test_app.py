@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from tasuki.app import App
 from tasuki.testing.clock import EPOCH, FakeClock
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.tasks import Sender
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
     from tasuki.queues.result import Confirmed
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -103,29 +106,36 @@ class TestApp(Faulty):
         """
         return await self.app.request(queue, body, headers, returns=returns, **options)
 
+    @overload
+    async def run(self, task: Sender[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
     async def run(
         self,
         handler: str | Callable[..., Any],
         body: object,
         headers: Mapping[str, HeaderValue] | None = None,
+        /,
         *,
         attempt: int = 1,
-    ) -> Any:
-        """Call one handler with a body, as a delivery would, with injection; returns or raises what it does.
+    ) -> Any: ...
+    async def run(self, handler: Any, /, *args: Any, **options: Any) -> Any:
+        """Call one handler as a delivery would, with injection; returns or raises what it does.
 
         No queue takes part, and no middleware. What it publishes reaches the twin.
 
         Args:
-            handler: the function, or the name or id of its entry.
-            body: encoded and decoded as its queue does.
-            headers: of its message.
-            attempt: what ``context.attempt`` says.
+            handler: the function, or the name or id of its entry; or a task.
+            args: of a task its own arguments; else the body, which is encoded and decoded as its queue does (for a
+                handler of batches the list of the bodies), and the headers of the message. A task's
+                message has the headers of ``task.with_options``.
+            options: ``attempt``: what ``context.attempt`` says.
 
         Raises:
             HandlerNotFoundError: the app has no such handler.
-            HandlerError: it takes a batch.
+            HandlerError: it takes batches, and the body is no list.
+            BodyTypeError: the arguments do not fit the task.
         """
-        return await self._session.handle(handler, body, headers, attempt)
+        return await self._session.handle(handler, *args, **options)
 
     def provide(self, type_: object, value: object) -> None:
         """Give handlers this object wherever they are provided with one of the type, in place of the app's own.

@@ -212,7 +212,8 @@ class Work:
 
     def _is_stuck(self) -> bool:
         """Whether all that is held waits for room in a dead-letter queue."""
-        kept = sum(consumer.run.window.kept for consumer in self.selected if consumer.run is not None)
+        runs = [consumer.run for consumer in self.selected if consumer.run is not None]
+        kept = sum(run.window.kept - run.settler.giving_up for run in runs)
         return kept > 0 and kept == sum(consumer.held for consumer in self.selected)
 
     def _is_cut_off(self) -> bool:

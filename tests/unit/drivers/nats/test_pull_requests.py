@@ -12,10 +12,14 @@ from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.receiving.pull_requests import GRACE, Arrival, PullRequests
+from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 
-VIRTUAL_TIME = True
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class Server:
@@ -119,9 +123,27 @@ async def test_a_queue_with_a_message_just_now_gets_a_short_request() -> None:
     task = await rig.waits()
     rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
     await task
-    rig.server.sent.clear()
+    for quiet in 0.0, 3.0, 7.0:
+        await asyncio.sleep(quiet)
+        rig.server.sent.clear()
+        await ended(await rig.waits())
+        await rig.seen("unsubscribe 1") if quiet == 3.0 else rig.pulls.lost()
+    expires = [request["expires"] / 1e9 for request in rig.server.requests]
+    assert expires == [60.0, 0.5, pytest.approx(24.0, abs=1.0), 60.0]
+
+
+async def test_a_receive_asks_again_when_the_request_that_it_took_over_ends() -> None:
+    rig = Rig(1)
     await ended(await rig.waits())
-    assert [request["expires"] / 1e9 for request in rig.server.requests] == [60.0, 0.5]
+    task = rig.take(100.0)
+    await asyncio.sleep(0)
+    rig.server.sent.clear()
+    rig.pulls.ended(PLAIN, "1", "408")
+    await rig.server.sent.wait()
+    assert not task.done(), "its own time is not over"
+    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    assert [arrival.receipt for arrival in await task] == ["receipt"]
+    assert rig.server.steps == ["subscribe", "pull", "pull"]
 
 
 async def test_a_short_request_is_left_to_its_end() -> None:
@@ -144,7 +166,7 @@ async def test_a_short_request_without_a_receive_returns_what_comes_for_it() -> 
     rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
     async with asyncio.timeout(5):
         while not rig.returned:
-            await asyncio.sleep(0)
+            await asyncio.sleep(GRACE)
     assert [arrival.receipt for arrival in rig.returned] == ["receipt"]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.redis.receiving.waiting import News, Waiters
+from tasuki.drivers.redis.receiving.waiting import SLACK, News, Waiters
 from tasuki.drivers.toolkit.wait_list import woken
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def test_all_queues_whose_time_has_come_are_checked_at_once(waiters: Waite
     queues = [f"q{number}" for number in range(1000)]
     for queue in queues:
         waiters.join(queue)
-        waiters.registered(queue, 0, 0.01)
+        waiters.registered(queue, 0, SLACK + 0.01)
     waiters.join("later")
     waiters.registered("later", 0, FAR)
     async with asyncio.timeout(5):
@@ -109,7 +109,25 @@ async def test_all_queues_whose_time_has_come_are_checked_at_once(waiters: Waite
                 await asyncio.sleep(0.01)
             assert checks.pop() == queues
             for queue in queues:
-                waiters.checked(queue, 0.01)
+                waiters.checked(queue, SLACK + 0.01)
+
+
+async def test_what_is_due_soon_is_not_checked_again_and_again_until_then(
+    waiters: Waiters, checks: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check with others comes early; the one that it then asks for does not."""
+    clock = FAR
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
+    waiters.join("q")
+    waiters.registered("q", 0, 10.0)
+    counts = []
+    for seconds in 9.4, 9.6, 9.7, 9.9, 10.0:
+        clock = FAR + seconds
+        waiters._check_due()  # as the timer of another queue does
+        if len(checks) == 1:
+            waiters.checked("q", 10.0 - seconds)
+        counts.append(len(checks))
+    assert counts == [0, 1, 1, 1, 2]
 
 
 async def test_a_check_that_found_something_wakes_one(waiters: Waiters, passed_on: list[str]) -> None:

@@ -18,7 +18,7 @@ from tasuki.drivers.sqlite.file import disk_space, locks
 from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call
-from tasuki.errors import QueueFullError, QueueNotFoundError
+from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance import ShiftedClock
 from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import message
@@ -50,6 +50,17 @@ async def test_the_first_declared_queue_makes_the_file(tmp_path: Path) -> None:
     assert path.exists()
     assert (await driver.depth("q")).ready == 0
     await driver.close()
+
+
+async def test_a_path_where_no_file_can_be_is_not_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("text")
+    for path in (tmp_path, tmp_path / "text" / "queue.db"):
+        driver = SQLiteDriver("d", parsed(SQLiteSettings, path=path))
+        await driver.declare(QueueSpec("q"))
+        with pytest.raises(DriverError, match="no file can be there; write the path of a file") as caught:
+            await driver.open()
+        assert not caught.value.retryable
+        await driver.close()
 
 
 async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:

@@ -36,3 +36,19 @@ def test_a_limit_is_told_with_its_place() -> None:
     assert str(error) == "s.lua:1: the script needs more than its 1MiB of memory"
     with pytest.raises(type(error)):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("json", '; json is a module: write local json = require("json"), and list it in modules of the entry'),
+        ("io", "; the sandbox has no io"),
+        ("mine", ""),
+    ],
+)
+def test_a_global_that_is_not_there_has_a_remedy(name: str, hint: str) -> None:
+    text = f"s.lua:1: attempt to index a nil value (global '{name}')"
+    error = raised((4, text, "trace", None, None, None))
+    assert (str(error), error.traceback) == (text + hint, text + hint)
+    wrapped = raised((4, text + " at last", "trace", None, None, None))
+    assert str(wrapped) == text + " at last"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from tasuki import Context, Reject, Snooze
+from tasuki import Context, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, HandlerNotFoundError
+
+OPENING = datetime(2026, 4, 1, 9, tzinfo=UTC)
 
 
 async def everything(body: Any, context: Context) -> dict[str, Any]:
@@ -81,8 +84,19 @@ def fails(how: str) -> Any:
         raise Reject("bad file \udcff") from OSError("no room")
     if how == "snooze":
         raise Snooze("5m", "not open yet")
+    if how == "snooze at":
+        raise Snooze(at=OPENING, reason="not open yet")
+    if how == "retry at":
+        raise Retry("closed", at=OPENING)
     if how == "large":
         return b"x" * (33 * 2**20)
     if how == "many":
         return [1000] * 400_000
     return False if how == "false" else object()
+
+
+def settles_at(verb: str, context: Context) -> None:
+    if verb == "nack":
+        context.nack(at=OPENING)
+    else:
+        context.snooze(at=OPENING)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.handler import Reject, Snooze
+from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
@@ -20,6 +20,7 @@ from tasuki.handlers.store import MemoryStore
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import ALL, delivery
+from tests.unit.handlers.process.functions import OPENING
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("in_thread")]
 
@@ -228,6 +229,20 @@ async def test_a_snooze_keeps_its_delay(python: Any) -> None:
     with pytest.raises(Snooze, match="not open yet") as caught:
         await python("fails").call(["snooze"], delivery())
     assert caught.value.after == "5m"
+
+
+async def test_a_time_crosses_as_the_same_moment(python: Any) -> None:
+    with pytest.raises(Snooze, match="not open yet") as snoozed:
+        await python("fails").call(["snooze at"], delivery())
+    with pytest.raises(Retry, match="closed") as retried:
+        await python("fails").call(["retry at"], delivery())
+    assert snoozed.value.due == retried.value.due == OPENING
+    context = RecordingContext(Message("m", b"", {}))
+    await python("settles_at").call(["nack"], context)
+    assert context.settled == [("nack", OPENING)]
+    context = RecordingContext(Message("m", b"", {}))
+    await python("settles_at").call(["snooze"], context)
+    assert context.settled == [("snooze", OPENING)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tasuki.cli.exits import CONFIG, OK, UNREACHABLE
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import print_json, print_wrapped
 from tasuki.cli.project import Target
-from tasuki.cli.tools.examining import Finding, drivers, failure, installation, warnings
+from tasuki.cli.tools.database_file import Finding
+from tasuki.cli.tools.examining import drivers, failure, installation, warnings
 from tasuki.errors import TasukiError
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("failed", "red")}

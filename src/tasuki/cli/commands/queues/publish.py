@@ -19,6 +19,14 @@ from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed
 
 _SHOWN = 20
+_SURVIVED = {
+    "memory": "nothing",
+    "process": "a crash of its worker",
+    "broker": "a crash of the broker",
+    "power": "a power failure",
+    "node": "the loss of a machine",
+}
+"""Level of durability → what a message survives there."""
 
 
 @click.command("publish")
@@ -115,7 +123,7 @@ def _reader(raw: str | None, options: dict[str, Any], *, envelopes: bool) -> Rea
 
 def _show(done: dict[str, Any]) -> None:
     if "status" in done:
-        click.echo(f"{done['id']} confirmed by {done['queue']}; it survives: {done['durability']}")
+        click.echo(f"{done['id']} confirmed by {done['queue']}; it survives {_SURVIVED[done['durability']]}")
         return
     survives = f"; {done['durability']} durability" if done["durability"] else ""
     counts = ", ".join(f"{done[outcome]} {outcome}" for outcome in OUTCOMES)

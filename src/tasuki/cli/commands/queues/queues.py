@@ -15,6 +15,7 @@ from tasuki.errors import QueueNotFoundError
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.kinds.check.project import Project
 
 _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 
@@ -22,6 +23,8 @@ _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 def _show(rows: list[dict[str, Any]]) -> None:
     shown = [(row["queue"], row["driver"], *_counts(row), age(row["oldest_age"])) for row in rows]
     print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
+    if idle := [row["queue"] for row in rows if "waits_for_worker" in row]:
+        click.echo(f"no worker consumes {', '.join(idle)}; start one: tasuki run", err=True)
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
@@ -41,7 +44,9 @@ def command(target: Target) -> list[dict[str, Any]]:
     infos: dict[str, dict[str, Any]] = {}
     if shared := [id for id in queues if is_shared(project.driver_of(id))]:
         infos = loop.run(_infos(app, shared))
-    return [_row(id, config.driver, infos.get(id, {})) for id, config in queues.items()]
+    dead = {config.dead_letter.queue for config in queues.values() if config.dead_letter is not None}
+    rows = [_row(id, config.driver, infos.get(id, {})) for id, config in queues.items()]
+    return [{**row, **_waiting(project, infos.get(row["queue"], {}), dead)} for row in rows]
 
 
 async def _infos(app: App, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -51,6 +56,16 @@ async def _infos(app: App, ids: list[str]) -> dict[str, dict[str, Any]]:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
                 infos[id] = await app.live_queue(id).info()
     return infos
+
+
+def _waiting(project: Project, info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
+    """``waits_for_worker`` where messages are ready and no process consumes them; dead letters wait for a person."""
+    from tasuki.kinds.capabilities import capabilities_of
+
+    if not info.get("ready") or info["consumer_count"] or info["queue"] in dead:
+        return {}
+    capabilities = capabilities_of(project.driver_of(info["queue"]))
+    return {"waits_for_worker": True} if capabilities is not None and capabilities.counts_consumers else {}
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
             live = app.live_queue(queue)
             shown = {"queue": queue, **as_dict(live, message)}
             if is_test:
-                print_text(as_test(message, body_of(live, message), queue).rstrip("\n"))
+                print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))
             elif as_json:
                 print_json(shown)
             else:

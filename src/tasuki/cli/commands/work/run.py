@@ -134,7 +134,8 @@ def run_here(
         from tasuki.app.health.health import Pulse
 
         beside.append(Pulse(health_file, app).run())
-    if until_empty and is_terminal(sys.stderr):
+    # Lines of the log would break a bar, and show the progress as well.
+    if until_empty and is_terminal(sys.stderr) and not logging.getLogger().isEnabledFor(logging.INFO):
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())

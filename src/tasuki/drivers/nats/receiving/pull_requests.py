@@ -28,6 +28,8 @@ SLICE = 0.5
 """Seconds that one request waits at the server, at least."""
 _LONGEST = 60.0
 """The same at most."""
+_PER_QUIET = 8
+"""How many times as long a request may wait as the queue has had no message."""
 OVERDUE = 1.0
 """Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
 GRACE = 0.05
@@ -159,14 +161,12 @@ class PullRequests:
             if self._is_offered and len(self._asked) > 1:
                 # These messages may be of a low lane, while messages of a higher one are on their way: they go first.
                 await asyncio.sleep(_MOMENT)
-            while not self._is_over:
-                if self._is_offered:
-                    return self._pick(limit)
-                remaining, longest = until - asyncio.get_running_loop().time(), self._longest
+            remaining, has_asked = wait, False
+            while not self._is_over and not self._is_offered and (remaining > 0.0 or not has_asked):
+                longest = self._longest
                 await self._ask(connection, limit, min(remaining, longest), longest)
-                if not self._is_offered and remaining <= longest:
-                    break
-            return []
+                remaining, has_asked = until - asyncio.get_running_loop().time(), True
+            return [] if self._is_over else self._pick(limit)
         finally:
             self._lock.release()
             if self._buffer or self._pulls:
@@ -277,9 +277,9 @@ class PullRequests:
 
     @property
     def _longest(self) -> float:
-        """Seconds that a request may wait: longer with many queues, but no longer than the last message is ago."""
+        """Seconds that a request may wait: longer with many queues, and the longer the last message is ago."""
         quiet = asyncio.get_running_loop().time() - self._last_arrival_at
-        return max(SLICE, min(paced(SLICE, self._queue_count()), quiet, _LONGEST))
+        return max(SLICE, min(paced(SLICE, self._queue_count()), quiet * _PER_QUIET, _LONGEST))
 
     def _withdraw(self) -> bool:
         """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""

@@ -11,9 +11,9 @@ from math import inf
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
 SLACK = 0.5
-"""Seconds by which a check may come early, so that many queues are checked at once; one that is due sooner comes in time.
+"""Seconds by which a check may come early, so that many queues are checked at once; one that is due sooner may not.
 
-Else a check that came too early for what is due would be repeated with every other one until then.
+Else a check that came before the due time would be repeated with every other one until then.
 """
 _EXACT = 0.001
 """Seconds by which a timer may be early."""

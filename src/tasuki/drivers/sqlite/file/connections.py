@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -25,6 +26,8 @@ def connect(driver: str, path: str, settings: SQLiteSettings, name: str) -> tupl
     uses: closing any descriptor would drop the locks that SQLite holds on it.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    if os.path.isdir(path):  # SQLite could only say that it cannot open it
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     timeout, waited = settings.busy_timeout, 0.0

@@ -11,6 +11,7 @@ from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "ENOSPC", "EDQUOT"}
 _BROKEN = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 _DENIED = {"SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM", "EROFS"}
+_NO_FILE = {"EISDIR", "ENOTDIR"}
 _GONE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_NOMEM"}
 
 
@@ -37,6 +38,8 @@ def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
         return AccessDeniedError, "this user may not write there; check the owner and mode of the file and its folder"
     if short in _BROKEN:
         return DriverError, "not a readable database; move it away to start with a new one, or restore a backup"
+    if short in _NO_FILE:
+        return DriverError, "no file can be there; write the path of a file, such as .tasuki/queue.db"
     if short == "SQLITE_BUSY":
         return BrokerUnavailableError, "locked by another process for longer than busy_timeout"
     if short in _GONE or isinstance(problem, OSError):

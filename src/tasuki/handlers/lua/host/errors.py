@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -23,6 +24,8 @@ from tasuki.handlers.lua.host.values import build
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.process.failure import plain_details, plain_text
 
+_NIL_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)$")
+_ABSENT = frozenset({"io", "debug", "package", "dofile", "loadfile", "load", "loadstring", "collectgarbage"})
 _TEXTS = {QueueNotFoundError: "queue not found", QueueFullError: "queue is full"}
 
 
@@ -39,9 +42,23 @@ def raised(reply: Sequence[Any]) -> LuaError:
     _, message, trace, kind, retryable, shape, *values = reply
     if kind == "LuaSyntax":
         return LuaSyntaxError(message, kind="Invalid", retryable=False)
+    message += _hint_for_nil(message)
     trace = script_trace(message, trace)
     details = _details(shape, values)
     return LuaError(message, kind=kind or "Internal", retryable=retryable, details=details, traceback=trace)
+
+
+def _hint_for_nil(message: str) -> str:
+    """What to write where a script uses a module that it has not required, or a part of Lua that the sandbox lacks."""
+    found = _NIL_GLOBAL.search(message)
+    if found is None:
+        return ""
+    from tasuki.handlers.lua.modules import MODULES  # they import this module
+
+    name = found[1]
+    if name in MODULES:
+        return f'; {name} is a module: write local {name} = require("{name}"), and list it in modules of the entry'
+    return f"; the sandbox has no {name}" if name in _ABSENT else ""
 
 
 def limited(reply: Sequence[Any], limits: LuaLimits) -> LuaLimitError:

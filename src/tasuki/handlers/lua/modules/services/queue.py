@@ -79,7 +79,7 @@ def stopping(context: Context) -> bool:
 
 def settle(context: Context, verb: str, argument: Any = None, index: Any = None) -> bool:
     """Settle the message now, or the one at this index of a batch."""
-    target: Settling = context
+    target: Context | Settling = context
     if index is not None:
         batch = context.facts.batch
         if type(index) is not int or not 0 < index <= len(batch):

@@ -1,0 +1,29 @@
+"""TasukiConfig: makes the App ready for every process of the project."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class TasukiConfig(AppConfig):
+    """Imports ``tasks.py`` of all installed apps, and declares the queues of the setting TASKS."""
+
+    name = "tasuki.contrib.django"
+    label = "tasuki"
+    verbose_name = "Tasuki"
+
+    def ready(self) -> None:
+        """See AppConfig. Mistakes in settings are left to the system checks, so that these can show them all."""
+        from django.core import checks
+        from django.core.exceptions import ImproperlyConfigured
+
+        from tasuki.contrib.django.checks import check_project
+        from tasuki.contrib.django.tasks.queues import declare_backends
+
+        checks.register(check_project, "tasuki")
+        autodiscover_modules("tasks")
+        try:
+            declare_backends()
+        except ImproperlyConfigured:
+            return

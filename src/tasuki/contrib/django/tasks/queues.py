@@ -1,0 +1,74 @@
+"""The queues and consumers that the backends of the setting TASKS need, declared on the project's App."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from tasuki.app.tasks.retries import Retries
+from tasuki.contrib.django.config import settings_place
+from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.tasks.options import NAME
+from tasuki.system.caller import declared_at
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.contrib.django.tasks.backend import TasukiBackend
+
+_lock = threading.Lock()
+_declared: weakref.WeakKeyDictionary[App, set[str]] = weakref.WeakKeyDictionary()
+"""The queues that each App has for tasks of Django already."""
+
+
+def declare_backends() -> None:
+    """Declare the queues of each TasukiBackend in the setting TASKS. Idempotent.
+
+    Raises:
+        ImproperlyConfigured: a mistake in one of them.
+    """
+    for alias, params in getattr(settings, "TASKS", {}).items():
+        kind = _backend_of(str(params.get("BACKEND", "")))
+        if kind is not None:
+            declare_queues(project_app(), kind(alias=alias, params=params))
+
+
+def _backend_of(path: str) -> type[TasukiBackend] | None:
+    """The class behind a dotted path, if it is a TasukiBackend. Django itself reports a path without a class."""
+    try:
+        from tasuki.contrib.django.tasks.backend import TasukiBackend
+    except ImproperlyConfigured:  # without tasks in Django, only a path of ours is a mistake
+        if path.startswith("tasuki."):
+            raise
+        return None
+    try:
+        found = import_string(path)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, TasukiBackend) else None
+
+
+def declare_queues(app: App, backend: TasukiBackend) -> None:
+    """Declare each queue of a backend that is not declared yet, with one consumer."""
+    from tasuki.contrib.django.tasks.worker import give_up, run_task
+
+    options = backend.settings
+    with _lock, declared_at(settings_place()):
+        known = _declared.setdefault(app, set())
+        for name, queue in backend.names().items():
+            if queue in known:
+                continue
+            known.add(queue)
+            dead_letter = {"queue": f"{queue}.dead", "max_attempts": options.max_attempts}
+            fields: dict[str, Any] = {"dead_letter": dead_letter, **options.queues.get(name, {})}
+            if options.priority:
+                fields["requires"] = sorted({*fields.get("requires", ()), "priority"})
+            handle = app.queue(queue, **fields)
+            if options.workers:
+                handle.workers(**options.workers)
+            rules = Retries(attempts=options.max_attempts)
+            handle.task(name=NAME, retry=rules, on_give_up=give_up)(run_task)

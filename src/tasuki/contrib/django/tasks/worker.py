@@ -1,0 +1,140 @@
+"""The worker's side: run one task of Django for a message, and record how it went."""
+
+from __future__ import annotations
+
+import os
+import socket
+from traceback import format_exception
+from typing import Any
+
+from django.utils import timezone
+
+from tasuki.contracts.handler import Context, Interrupted, Reject, Snooze
+from tasuki.contrib.django.tasks.backend import TasukiBackend
+from tasuki.contrib.django.tasks.results import put, task_of
+from tasuki.contrib.django.tasks.shape import (
+    Status,
+    TaskContext,
+    TaskError,
+    TaskResult,
+    TaskResultDoesNotExist,
+    normalize_json,
+    task_finished,
+    task_started,
+)
+
+_RECORDED = "_tasuki_recorded"
+"""Attribute of an error whose task has FAILED by it."""
+
+
+def run_task(task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str, Any], context: Context) -> None:
+    """Run the task of a dotted path, in a thread.
+
+    Raises:
+        Reject: the path names no task of this backend.
+        BaseException: of the task; Tasuki tries it again or gives it up.
+    """
+    result = _begin(_known(_resolve(task, using), args, kwargs, context))
+    backend = result.task.get_backend()
+    try:
+        given = [TaskContext(task_result=result)] if result.task.takes_context else []
+        value = normalize_json(result.task.call(*given, *result.args, **result.kwargs))
+    except Snooze:
+        _later(backend, result)
+        raise
+    except BaseException as error:
+        result.errors.append(_error_of(error))
+        if _is_over(error, context):
+            setattr(error, _RECORDED, True)
+            _finish(backend, result, Status.FAILED, is_told=not isinstance(error, KeyboardInterrupt))
+        else:
+            _later(backend, result)
+        raise
+    put(result, _return_value=value)
+    _finish(backend, result, Status.SUCCESSFUL)
+
+
+def give_up(
+    task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str, Any], error: BaseException, context: Context
+) -> None:
+    """Record as FAILED a task that ends without its own code: its worker died, or its time was over."""
+    if any(getattr(each, _RECORDED, False) for each in (error, error.__cause__)):
+        return
+    try:
+        result = _known(_resolve(task, using), args, kwargs, context)
+    except Reject:  # there is no such task, so nothing knows its results
+        return
+    result.errors.append(_error_of(error))
+    _finish(result.task.get_backend(), result, Status.FAILED)
+
+
+def _resolve(path: str, using: dict[str, Any]) -> Any:
+    """The task of a path. Raises Reject: a message may only name tasks that are sent by this backend."""
+    alias = using.get("backend")
+    try:
+        task = task_of(path).using(**using)
+        backend = task.get_backend()
+    except Exception as error:
+        raise Reject(f"{path!r} is no task of the backend {alias!r} here") from error
+    if not isinstance(backend, TasukiBackend):
+        raise Reject(f"{path!r} is no task of a TasukiBackend: {alias!r} is another one in TASKS")
+    return task
+
+
+def _known(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context) -> Any:
+    """The result as it was kept, else a new one of the message alone."""
+    backend, message = task.get_backend(), context.message
+    assert message is not None  # only deliveries call this
+    if backend.supports_get_result:
+        try:
+            return backend.get_result(message.id)
+        except TaskResultDoesNotExist:
+            pass
+    return TaskResult(
+        task=task,
+        id=message.id,
+        status=Status.READY,
+        enqueued_at=None,
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=task.backend,
+        errors=[],
+        worker_ids=[""] * (context.attempt - 1),  # their workers are not recorded
+    )
+
+
+def _begin(result: Any) -> Any:
+    backend, now = result.task.get_backend(), timezone.now()
+    put(result, status=Status.RUNNING, started_at=result.started_at or now, last_attempted_at=now)
+    result.worker_ids.append(f"{socket.gethostname()}:{os.getpid()}")
+    backend.save(result)
+    task_started.send(type(backend), task_result=result)
+    return result
+
+
+def _is_over(error: BaseException, context: Context) -> bool:
+    """Whether there is no other attempt. An interrupted one may come back uncounted: else ``give_up`` ends it."""
+    return isinstance(error, Reject) or (context.is_last_attempt and not isinstance(error, Interrupted))
+
+
+def _later(backend: Any, result: Any) -> None:
+    put(result, status=Status.READY)
+    backend.save(result)
+
+
+def _finish(backend: Any, result: Any, status: Any, *, is_told: bool = True) -> None:
+    """Record the end; ``is_told``: and send the signal, which Django does not for a KeyboardInterrupt."""
+    put(result, status=status, finished_at=timezone.now())
+    backend.save(result)
+    if is_told:
+        task_finished.send(type(backend), task_result=result)
+
+
+def _error_of(error: BaseException) -> Any:
+    kind = type(error)
+    return TaskError(
+        exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback="".join(format_exception(error))
+    )

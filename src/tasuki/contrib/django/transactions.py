@@ -1,0 +1,123 @@
+"""DjangoSync: ``app.sync`` of a Django project, whose messages belong to the transaction that is open."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from django.db import connections, transaction
+
+from tasuki.app.handle import QueueHandle
+from tasuki.app.sync import SyncApp
+from tasuki.contracts.driver import Driver
+from tasuki.message import new_id
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Confirmed, PublishResult
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.app import App
+    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions
+
+T = TypeVar("T")
+Way = Literal["now", "within", "after"]
+
+
+class AfterCommit(Confirmed, frozen=True, gc=False):
+    """Not published yet: Django publishes the message as soon as the transaction commits; a rollback drops it."""
+
+
+def way_of(*, in_transaction: bool, joins: bool, has_connection: bool) -> Way:
+    """How a message is published: now, as a part of the transaction, or after its commit.
+
+    Args:
+        in_transaction: Django is in one.
+        joins: the driver stores messages in the database of the transaction.
+        has_connection: the caller names the transaction itself.
+    """
+    if not in_transaction or has_connection:
+        return "now"
+    return "within" if joins else "after"
+
+
+class DjangoSync(SyncApp):
+    """As SyncApp; within a transaction of Django a message is part of it, or waits for its commit.
+
+    ``database`` is the alias of the database in which the driver keeps its messages, if it is one of Django's. Without
+    it, messages wait for the commits of the default database.
+    """
+
+    def __init__(self, app: App, database: str | None = None) -> None:
+        super().__init__(app)
+        self._database = database
+        self._alias = database or "default"
+
+    def publish(
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+    ) -> Confirmed:
+        """See SyncApp. Within a transaction nothing is received before its commit, and nothing after a rollback.
+
+        On PostgreSQL with ``TASUKI['DATABASE']`` the message is stored by the transaction itself. Else it is published
+        right after the commit, the result is an AfterCommit, and a publish that fails then raises out of the block of
+        the transaction.
+        """
+        way = self._way(queue, options.get("connection"))
+        if way == "within":
+            options["connection"] = connections[self._alias].connection
+        if way != "after":
+            return super().publish(queue, body, headers, **options)
+        durability = self._live(queue).durability  # an unknown queue is an error now, not after the commit
+        options["id"] = id = options.get("id") or new_id()
+        work = partial(super().publish, queue, copy.deepcopy(body), headers, **options)
+        transaction.on_commit(work, using=self._alias)
+        return AfterCommit(id, durability)
+
+    def publish_many(
+        self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
+    ) -> list[PublishResult]:
+        """See SyncApp, and ``publish``. After a commit the first error is raised, as the results come too late."""
+        way = self._way(queue, options.get("connection"))
+        if way == "within":
+            options["connection"] = connections[self._alias].connection
+        if way != "after":
+            return super().publish_many(queue, items, **options)
+        durability = self._live(queue).durability
+        envelopes = [_named(item) for item in items]
+        publish: Callable[..., list[PublishResult]] = super().publish_many
+        transaction.on_commit(partial(_raise_first, partial(publish, queue, envelopes, **options)), using=self._alias)
+        return [AfterCommit(str(envelope.id), durability) for envelope in envelopes]
+
+    def publish_now(
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+    ) -> Confirmed:
+        """Publish at once, whatever transaction is open."""
+        return super().publish(queue, body, headers, **options)
+
+    def _way(self, queue: str | QueueHandle[Any], connection: object) -> Way:
+        in_transaction = bool(connections[self._alias].in_atomic_block)
+        joins = in_transaction and self._database is not None and self._can_join(queue)
+        return way_of(in_transaction=in_transaction, joins=joins, has_connection=connection is not None)
+
+    def _can_join(self, queue: str | QueueHandle[Any]) -> bool:
+        return type(self._live(queue).driver).publish_within is not Driver.publish_within
+
+    def _live(self, queue: str | QueueHandle[Any]) -> Any:
+        """The open queue. Raises LifecycleError, QueueNotFoundError."""
+        self._open_loop()
+        return self._app.live_queue(queue)
+
+
+def _named(item: Any) -> Envelope[Any]:
+    """A copy with an id, which the caller learns before the message is published."""
+    envelope = copy.deepcopy(item) if isinstance(item, Envelope) else Envelope(body=copy.deepcopy(item))
+    envelope.id = envelope.id or new_id()
+    return envelope
+
+
+def _raise_first(work: Callable[[], list[PublishResult]]) -> None:
+    for result in work():
+        if not isinstance(result, Confirmed):
+            raise result.error

@@ -1,0 +1,40 @@
+"""Beginners' mistakes: each is answered with what happened, where, and what to do; none is silent, and no command of
+ours shows a traceback of its own code.
+
+The rows stand in ``beginners``, by where the mistake is made.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.beginners.commands import COMMANDS
+from tests.e2e.beginners.declarations import DECLARATIONS
+from tests.e2e.beginners.mistake import SOURCE, Mistake
+from tests.e2e.beginners.programs import PROGRAMS
+from tests.e2e.beginners.yaml_projects import YAML_PROJECTS
+
+MISTAKES = [*PROGRAMS, *DECLARATIONS, *COMMANDS, *YAML_PROJECTS]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
+def test_a_mistake_is_answered(mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASUKI_PROJECT", raising=False)
+    for name, value in mistake.environ.items():
+        monkeypatch.setenv(name, value)
+    code, output = mistake.answer(tmp_path)
+    for part in mistake.says:
+        assert part in output, output
+    assert code == mistake.code, output
+    if mistake.command.startswith("tasuki"):
+        assert re.findall(rf'File \\?"{re.escape(str(SOURCE))}', output) == [], output
+    elif "Traceback" in output:
+        assert mistake.says[0] in output.splitlines()[-1], output  # a program's own traceback ends with the answer
+
+
+def test_there_are_enough() -> None:
+    assert len({mistake.what for mistake in MISTAKES}) == len(MISTAKES) >= 38

@@ -1,0 +1,102 @@
+"""Readers who follow a page see what it shows: its blocks are run, in order, in a folder of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.brokers.redis import Redis
+from tests.support.pages.blocks import ROOT, blocks_of
+from tests.support.pages.session import Session
+
+RUN = [
+    "README.md",
+    "README.ja.md",
+    "docs/tutorial.md",
+    "docs/how-to/batches.md",
+    "docs/how-to/command-line.md",
+    "docs/how-to/request-and-reply.md",
+    "docs/how-to/shared-workers.md",
+    "docs/how-to/tasks.md",
+    "docs/how-to/test.md",
+    "docs/how-to/timeouts-and-retries.md",
+    "docs/how-to/types.md",
+]
+"""Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``)."""
+
+FINISHED = {"docs/tutorial.md": "shop"}
+"""Pages whose files, as they are in the end, are an example."""
+
+MOST_SKIPPED = 10
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("page", RUN)
+def test_a_page_is_true(page: str, tmp_path: Path) -> None:
+    folder = read(ROOT / page, tmp_path)
+    for file in (ROOT / "examples" / FINISHED[page]).glob("[!R]*.*") if page in FINISHED else ():
+        written = (folder / file.name).read_text("utf-8").removeprefix(f"# {file.name}\n")
+        assert file.read_text("utf-8") == written
+
+
+def read(page: Path, folder: Path) -> Path:
+    """Work through a page; the folder in which the reader is then."""
+    with Session(folder, {"redis": lambda: Redis.shared().url}) as session:
+        for block in blocks_of(page):
+            session.run(block)
+    return session.folder
+
+
+def test_few_blocks_are_skipped_and_each_says_why() -> None:
+    skipped = [block for page in RUN for block in blocks_of(ROOT / page) if "skip" in block.options]
+    assert len(skipped) <= MOST_SKIPPED, [block.name for block in skipped]
+    assert all(len(block.options["skip"].split()) > 2 for block in skipped)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("```console\n$ echo one\ntwo\n```\n", "page.md:2: echo one prints:\none\n"),
+        ("```console\n$ echo one\none\n$ false\n```\n", "false: exit code 1"),
+        ("```console {fails}\n$ true\n```\n", "true: exit code 0"),
+        ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
+        ("```console\n$ echo 1 > a.py\n```\n```python {shown}\n# a.py\n2\n```\n", "a.py is another one:\n1\n"),
+        ("```console {terminal=t}\n$ cat a\n1\n```\n", "the page shows:\n1\nand this was printed:\ncat: a"),
+    ],
+)
+def test_a_page_that_is_wrong_is_noticed(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(text)
+    with pytest.raises(AssertionError) as raised:
+        read(tmp_path / "page.md", tmp_path)
+    assert told in str(raised.value)
+
+
+@pytest.mark.e2e
+def test_a_terminal_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
+    text = """
+```sh
+# wait.sh
+trap 'echo ended; exit 0' INT
+echo started
+while read -r word; do echo "got $word"; done < fifo
+```
+```console
+$ mkdir work
+$ cd work
+$ mkfifo fifo
+```
+```console {terminal=worker}
+$ exec bash ../wait.sh
+started
+```
+```console
+$ echo sea > fifo
+```
+```text {terminal=worker}
+got sea
+```
+"""
+    (tmp_path / "page.md").write_text(text)
+    assert read(tmp_path / "page.md", tmp_path) == tmp_path / "work"

@@ -1,0 +1,77 @@
+"""Tasks of both kinds: Tasuki's own, and Django's."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from django.db import connection
+
+from tasuki import Reject, Snooze
+from tasuki.contrib.django import queue
+from tasuki.contrib.django.tasks.shape import PACKAGE
+
+if PACKAGE == "django.tasks":
+    from django.tasks import task
+else:
+    from django_tasks import task
+
+mails = queue("mails", dead_letter="mails.dead")
+seen: list[Any] = []
+"""What the tasks note."""
+
+
+@mails.task
+def send(to: str) -> None:
+    """Notes who gets a mail, the thread, and whether the database answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        seen.append((to, threading.get_ident(), cursor.fetchone()))
+
+
+@mails.task
+async def send_async(to: str) -> None:
+    seen.append(to)
+
+
+@task
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@task
+async def add_async(a: int, b: int) -> int:
+    return a + b
+
+
+@task(takes_context=True)
+def attempts(context: Any) -> int:
+    return int(context.attempt)
+
+
+@task
+def fail(kind: str) -> None:
+    errors = {"value": ValueError("no"), "exit": SystemExit("out"), "reject": Reject("never"), "snooze": Snooze(60)}
+    raise errors[kind]
+
+
+@task
+def not_json() -> object:
+    return object()
+
+
+@task(backend="tried", queue_name="tried")
+def fail_twice() -> str:
+    seen.append("try")
+    if len(seen) < 3:
+        raise ValueError(f"attempt {len(seen)}")
+    return "at last"
+
+
+@task(backend="ranked", queue_name="ranked")
+def note(text: str) -> None:
+    seen.append(text)
+
+
+def no_task() -> None:
+    seen.append("no task")

@@ -1,0 +1,1 @@
+"""Pages whose blocks are run as a reader runs them."""

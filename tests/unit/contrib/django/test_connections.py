@@ -1,0 +1,49 @@
+"""Connections are closed in the thread of the handler, before and after it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import close_old_connections
+
+from tasuki.contrib.django import connections
+from tasuki.contrib.django.project import project_app
+from tasuki.testing import TestApp
+from tests.support.django_site.tasks import seen, send, send_async
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The thread of each closing, and how much the tasks had noted before."""
+    told: list[tuple[int, int]] = []
+
+    def close() -> None:
+        told.append((threading.get_ident(), len(seen)))
+        close_old_connections()
+
+    monkeypatch.setattr(connections, "close_old_connections", close)
+    return told
+
+
+def test_around_a_plain_function_in_its_thread(closed: list[tuple[int, int]]) -> None:
+    with TestApp(project_app()) as twin:
+        send.send("ada")
+        assert twin.sync.drain().done == 1
+    [(to, thread, answer)] = seen
+    assert (to, answer) == ("ada", (1,))
+    assert closed == [(thread, 0), (thread, 1)]
+    assert thread != threading.get_ident()
+
+
+def test_around_an_async_function_in_the_thread_of_the_database(closed: list[tuple[int, int]]) -> None:
+    with TestApp(project_app()) as twin:
+        send_async.send("ada")
+        assert twin.sync.drain().done == 1
+    assert [before for _, before in closed] == [0, 1]
+    assert len({thread for thread, _ in closed}) == 1
+
+
+def test_a_call_without_a_worker_closes_nothing(closed: list[tuple[int, int]]) -> None:
+    send("ada")
+    assert closed == []

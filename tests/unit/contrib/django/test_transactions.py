@@ -1,0 +1,111 @@
+"""Messages that belong to a transaction of Django."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from django.db import connection, transaction
+
+from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
+from tasuki.errors import BodyTypeError, BrokerUnavailableError, QueueNotFoundError
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Confirmed
+from tasuki.testing import TestApp
+from tests.support.django_site.tasks import mails, send
+
+
+@pytest.fixture
+def twin() -> Iterator[TestApp]:
+    with TestApp(project_app()) as twin:
+        yield twin
+
+
+def test_the_way_of_a_message() -> None:
+    ways = {
+        (now, joins, named): way_of(in_transaction=now, joins=joins, has_connection=named)
+        for now, joins, named in product((False, True), repeat=3)
+    }
+    assert ways.pop((True, True, False)) == "within"
+    assert ways.pop((True, False, False)) == "after"
+    assert set(ways.values()) == {"now"}
+
+
+def test_a_message_is_published_by_the_commit(twin: TestApp) -> None:
+    with transaction.atomic():
+        result = send.send("ada")
+        assert isinstance(result, AfterCommit)
+        assert twin.published(mails) == []
+    assert [message.id for message in twin.messages(mails)] == [result.id]
+    assert twin.published(mails) == [{"to": "ada"}]
+    assert type(send.send("bob")) is Confirmed
+
+
+def test_a_rollback_drops_it_and_so_does_the_one_of_a_savepoint(twin: TestApp) -> None:
+    with transaction.atomic():
+        send.send("kept")
+        with transaction.atomic():
+            send.send("dropped")
+            transaction.set_rollback(True)
+    assert twin.published(mails) == [{"to": "kept"}]
+
+
+def test_what_is_wrong_with_a_message_is_told_before_the_commit(twin: TestApp) -> None:
+    with transaction.atomic():
+        with pytest.raises(BodyTypeError):
+            send.send(1)  # type: ignore[arg-type]
+        with pytest.raises(QueueNotFoundError):
+            project_app().sync.publish("maisl", {})
+    assert twin.published(mails) == []
+
+
+def test_its_body_is_that_of_the_call(twin: TestApp) -> None:
+    body = {"to": "ada"}
+    with transaction.atomic():
+        project_app().sync.publish("mails", body, {"message_type": "send"}, id="m1")
+        body["to"] = "eve"
+    assert twin.published(mails) == [{"to": "ada"}]
+    assert twin.messages(mails)[0].id == "m1"
+
+
+def test_many_messages_are_published_by_the_commit(twin: TestApp) -> None:
+    with transaction.atomic():
+        results = project_app().sync.publish_many("mails", [{"to": "a"}, Envelope(body={"to": "b"}, id="b")])
+        assert [type(result) for result in results] == [AfterCommit, AfterCommit]
+        assert twin.published(mails) == []
+    assert [message.id for message in twin.messages(mails)] == [result.id for result in results]
+    assert results[1].id == "b"
+
+
+def test_a_publish_that_fails_after_the_commit_is_raised(twin: TestApp) -> None:
+    def publish_while_away(*, many: bool) -> None:
+        twin.broker_away("1m")
+        with transaction.atomic():
+            if many:
+                project_app().sync.publish_many("mails", [{"to": "ada"}])
+            else:
+                send.send("ada")
+
+    for many in (False, True):
+        with pytest.raises(BrokerUnavailableError):
+            publish_while_away(many=many)
+    assert not connection.in_atomic_block
+
+
+def test_a_connection_of_the_caller_and_publish_now_do_not_wait(twin: TestApp) -> None:
+    sync = project_app().sync
+    assert isinstance(sync, DjangoSync)
+    with transaction.atomic():
+        sync.publish("mails", {"to": "ada"}, connection=object())
+        sync.publish_now("mails", {"to": "bob"})
+        assert twin.published(mails) == [{"to": "ada"}, {"to": "bob"}]
+
+
+def test_where_the_driver_shares_the_database_a_message_is_stored_by_the_transaction(twin: TestApp) -> None:
+    sync = DjangoSync(project_app(), "default")  # a twin takes part, at once
+    with transaction.atomic():
+        assert type(sync.publish("mails", {"to": "ada"})) is Confirmed
+        assert twin.published(mails) == [{"to": "ada"}]
+        assert [type(each) for each in sync.publish_many("mails", [{"to": "bob"}])] == [Confirmed]

@@ -1,0 +1,84 @@
+"""Tasuki in Flask: the application context around handlers, and where the App comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask import Flask, current_app, g
+
+from tasuki import App
+from tasuki.contrib import flask
+from tasuki.contrib.flask import Tasuki, app_of
+from tasuki.errors import TasukiError
+from tasuki.testing import TestApp
+
+
+def web_of(name: str) -> Flask:
+    web = Flask(__name__)
+    web.config.update(NAME=name, TASUKI_URL="memory://")
+    return web
+
+
+def test_a_handler_has_the_context_of_its_application_and_each_message_its_own() -> None:
+    web = web_of("shop")
+    tasuki = Tasuki(web)
+    told: list[tuple[str, str, bool]] = []
+    ended: list[BaseException | None] = []
+    mails, calls = tasuki.app.queue("mails", str), tasuki.app.queue("calls", str)
+
+    @mails.consumer
+    def plain(body: str) -> None:
+        told.append((current_app.config["NAME"], body, "seen" in g))
+        g.seen = True
+
+    @calls.consumer
+    async def call(body: str) -> None:
+        told.append((current_app.config["NAME"], body, "seen" in g))
+        g.seen = True
+
+    web.teardown_appcontext(ended.append)
+    with TestApp(tasuki.app) as twin:
+        for queue in (mails, calls):
+            for body in ("one", "two"):
+                tasuki.app.sync.publish(queue, body)
+            twin.sync.drain()
+    assert told == [("shop", body, False) for body in ("one", "two", "one", "two")]
+    assert ended == [None] * 4
+
+
+def test_teardown_gets_the_error_of_the_handler() -> None:
+    web = web_of("shop")
+    tasuki = Tasuki(web)
+    ended: list[BaseException | None] = []
+    web.teardown_appcontext(ended.append)
+
+    @tasuki.app.queue("mails", str, dead_letter={"queue": "dead", "max_attempts": 1}).consumer
+    def fail(body: str) -> None:
+        raise ValueError(body)
+
+    with TestApp(tasuki.app) as twin:
+        tasuki.app.sync.publish("mails", "no")
+        twin.sync.drain()
+        assert len(twin.dead) == 1
+    assert [str(error) for error in ended] == ["no"]
+
+
+def test_the_app_is_made_from_the_configuration_or_given(tmp_path: Path) -> None:
+    assert Tasuki(Flask("web", root_path=str(tmp_path))).app.root == tmp_path
+    own = App("memory://")
+    extension = Tasuki(app=own)
+    assert extension.app is own
+    web = web_of("factory")
+    extension.init_app(web)
+    assert app_of(web) is own
+    assert own.around is not None
+
+
+def test_mistakes_say_what_to_write() -> None:
+    with pytest.raises(TasukiError, match="in an application factory give it an App"):
+        Tasuki()
+    with pytest.raises(TasukiError, match=r"'web' has no Tasuki: write Tasuki\(app\) where it is made"):
+        app_of(Flask("web"))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        flask.nothing  # noqa: B018

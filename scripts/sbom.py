@@ -27,9 +27,17 @@ def key(name: str) -> str:
 
 
 def pinned(requirements: str) -> dict[str, tuple[str, bool]]:
-    """Name → version, and whether it is needed everywhere; only what has hashes."""
-    found = _PIN.finditer(requirements)
-    return {key(pin["name"]): (pin["version"], ";" not in pin["marker"]) for pin in found if pin["hashes"]}
+    """Name → version, and whether it is needed everywhere; only what has hashes.
+
+    A package that differs between versions of Python has its versions with `` or `` between.
+    """
+    found: dict[str, tuple[str, bool]] = {}
+    for pin in _PIN.finditer(requirements):
+        if pin["hashes"]:
+            name = key(pin["name"])
+            version = f"{found[name][0]} or {pin['version']}" if name in found else pin["version"]
+            found[name] = version, ";" not in pin["marker"]
+    return found
 
 
 def problems(bom: Mapping[str, Any], pins: Mapping[str, tuple[str, bool]]) -> list[str]:
@@ -38,7 +46,7 @@ def problems(bom: Mapping[str, Any], pins: Mapping[str, tuple[str, bool]]) -> li
     strange = [
         f"{name} {version}: not pinned by hash" + (f", but {pins[name][0]}" if name in pins else "")
         for name, version in listed.items()
-        if name not in pins or pins[name][0] != version
+        if name not in pins or version not in pins[name][0].split(" or ")
     ]
     return strange + [
         f"{name} {version}: pinned, and not listed"

@@ -85,8 +85,8 @@ def test_memory_queues_cannot_be_reached_from_another_process(project: Path) -> 
 
 
 def test_a_broker_that_cannot_be_reached_is_exit_4(project: Path) -> None:
-    (project / "file").write_text("")
-    done = run("publish", "tasks", "1", "-o", "app:driver:path=file/queue.db", folder=project)
+    away = ("-o", "app:driver:kind=queue.driver.redis", "-o", "app:driver:url=redis://127.0.0.1:1")
+    done = run("publish", "tasks", "1", *away, folder=project)
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
 

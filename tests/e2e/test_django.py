@@ -114,6 +114,12 @@ def test_reload_takes_a_changed_task_and_the_check_guards_it(shop: Shop) -> None
         worker.wait_for("change refused, the old version goes on")
 
 
+def test_the_tests_of_the_example_pass(shop: Shop) -> None:
+    done = shop.run("test")
+    assert "Ran 3 tests" in done.stderr
+    assert done.returncode == 0, done.stderr
+
+
 def test_several_processes_and_another_folder(shop: Shop, tmp_path: Path) -> None:
     assert shop.post("ada@example.com", "bob@example.com", "cora@example.com") == ["202"] * 3
     elsewhere = tmp_path / "elsewhere"

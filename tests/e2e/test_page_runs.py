@@ -16,6 +16,8 @@ RUN = [
     "docs/tutorial.md",
     "docs/how-to/batches.md",
     "docs/how-to/command-line.md",
+    "docs/how-to/middleware.md",
+    "docs/how-to/observers.md",
     "docs/how-to/request-and-reply.md",
     "docs/how-to/shared-workers.md",
     "docs/how-to/tasks.md",

@@ -13,14 +13,13 @@ from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import NO_NAME, Entry, KeyPath
+from tasuki.registry.entry import NO_NAME, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.drivers import DriverEntry
 
-Fields = Mapping[str, Any]
 DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 
@@ -63,18 +62,18 @@ class Declarations:
         self,
         name: str,
         kind: str,
-        data: Fields,
+        data: Mapping[str, Any],
         *,
         target: Any = None,
+        meta: Mapping[str, Any] | None = None,
         place: Position | None = None,
-        meta: Fields | None = None,
     ) -> Entry:
         """Declare an entry; without a ``place`` it is the nearest line outside this package.
 
         The check reports duplicates.
         """
-        positions: dict[KeyPath, Position] = {(): place or caller()}
-        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions=positions, target=target)
+        place = place or caller()
+        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): place}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry

@@ -51,11 +51,18 @@ def test_memory_queues_cannot_be_reached(tasuki: CommandLine) -> None:
     assert tasuki("run", "--until-empty", *memory).returncode == 0
 
 
-def test_a_broker_that_cannot_be_reached(tasuki: CommandLine, project: Path) -> None:
-    (project / "file").write_text("")
-    done = tasuki("publish", "tasks", "1", "-o", "app:driver:path=file/queue.db")
+def test_a_broker_that_cannot_be_reached(tasuki: CommandLine) -> None:
+    away = ("-o", "app:driver:kind=queue.driver.redis", "-o", "app:driver:url=redis://127.0.0.1:1")
+    done = tasuki("publish", "tasks", "1", *away)
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
+
+
+def test_a_path_where_no_file_can_be_is_no_broker_to_wait_for(tasuki: CommandLine, project: Path) -> None:
+    (project / "file").write_text("")
+    done = tasuki("publish", "tasks", "1", "-o", "app:driver:path=file/queue.db")
+    assert done.returncode == 1
+    assert "no file can be there; write the path of a file" in done.stderr
 
 
 def test_a_driver_whose_client_is_missing(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,9 +162,9 @@ def test_many_problems_are_summed_up(tasuki: CommandLine) -> None:
     assert "and 10 lines more" in done.stderr
 
 
-def test_a_broker_that_is_away_is_exit_4_for_files_too(tasuki: CommandLine, project: Path) -> None:
-    (project / "file").write_text("")
-    done = tasuki("publish", "tasks", "--file", "-", "-o", "app:driver:path=file/queue.db", stdin="1\n")
+def test_a_broker_that_is_away_is_exit_4_for_files_too(tasuki: CommandLine) -> None:
+    away = ("-o", "app:driver:kind=queue.driver.redis", "-o", "app:driver:url=redis://127.0.0.1:1")
+    done = tasuki("publish", "tasks", "--file", "-", *away, stdin="1\n")
     assert done.returncode == 4
     assert "from line 2 on" in done.stderr
 

@@ -42,6 +42,7 @@ def test_a_dead_letter_becomes_a_test(tasuki: CommandLine, project: Path) -> Non
     assert [line.split(",")[-1] for line in lines if line.startswith("  File ")] == [" in handle"]
     assert lines[-1] == "ZeroDivisionError: division by zero"
     assert shown["headers"]["x_last_traceback"] == traceback.rstrip("\n")
+    assert "x_last_traceback" not in tasuki("peek", "dead").stdout
     source = tasuki("show", "m-1", "--as-test").stdout
 
     assert "max_attempts after 3 attempts: ZeroDivisionError: division by zero." in source

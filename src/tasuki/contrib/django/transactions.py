@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
 from tasuki.contracts.driver import Driver
+from tasuki.errors import LifecycleError
 from tasuki.message import new_id
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, PublishResult
@@ -54,6 +55,7 @@ class DjangoSync(SyncApp):
         super().__init__(app)
         self._database = database
         self._alias = database or "default"
+        self._name = self._name_now()
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
@@ -96,7 +98,15 @@ class DjangoSync(SyncApp):
         """Publish at once, whatever transaction is open."""
         return super().publish(queue, body, headers, **options)
 
+    def _name_now(self) -> str:
+        return str(connections[self._alias].settings_dict["NAME"])
+
     def _way(self, queue: str | QueueHandle[Any], connection: object) -> Way:
+        if self._database is not None and self._app.owner is None and self._name_now() != self._name:
+            raise LifecycleError(
+                f"the database {self._alias!r} is {self._name_now()!r} now, as in a test of Django, and the queues are "
+                f"in {self._name!r}: put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
+            )
         in_transaction = bool(connections[self._alias].in_atomic_block)
         joins = in_transaction and self._database is not None and self._can_join(queue)
         return way_of(in_transaction=in_transaction, joins=joins, has_connection=connection is not None)

@@ -65,15 +65,6 @@ class TwinAssembly(Assembly):
         for queue in self.queues.values():
             await queue.driver.declare(queue.spec)
 
-    async def leave_loop(self) -> None:
-        """End what belongs to the running loop: reply queues and their receivers, and running handlers' processes."""
-        for id, driver in self.drivers.items():
-            for close in self.services[id].closing:
-                await close(driver)
-        if self.hooks is not None:
-            await self.hooks.finish()
-        await self.stop_handlers()
-
 
 class TwinRequests(Requests):
     """Runs the consumers while a request waits for its reply; virtual time passes until then."""

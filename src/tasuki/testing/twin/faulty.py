@@ -35,6 +35,7 @@ class Faulty(Reading):
         The worker loses all that it held; another one takes its place. The lost messages come back when their lease has
         ended (30 seconds, if the queue states no other): ``advance`` to then. Shows handlers that are not idempotent.
         """
+        self._session.refuse_faults("kill_worker")
         where = None
         if queue is not None:
             target = self._queue_of(queue)
@@ -48,6 +49,7 @@ class Faulty(Reading):
         Raises:
             ValueError: the application has not published a message of this id.
         """
+        self._session.refuse_faults("duplicate")
         for queue, sent in self._session.journal.published.items():
             again = [message for message in sent if message.id == id][:1]
             if again:
@@ -62,6 +64,7 @@ class Faulty(Reading):
         Raises:
             ValueError: the queue promises order per key.
         """
+        self._session.refuse_faults("reorder")
         target = self._queue_of(queue)
         if target.spec.ordering == "key":
             raise ValueError(f"queue {target.id!r} has ordering: key, which every driver keeps: it cannot be reordered")
@@ -73,5 +76,6 @@ class Faulty(Reading):
         Raises:
             ValueError: not a duration.
         """
+        self._session.refuse_faults("broker_away")
         faults = self._session.faults
         faults.away_until = faults.clock.monotonic() + parse_duration(duration)

@@ -23,7 +23,7 @@ from tasuki.units import When
 def find_function(assembly: Assembly, handler: object) -> str:
     """The id of the entry that a Python function was declared with. Raises HandlerNotFoundError."""
     for id, entry in assembly.project.registry.entries.items():
-        if entry.target is handler and is_function(assembly.project.configs[id]):
+        if entry.target == handler and is_function(assembly.project.configs[id]):
             return id
     known = ", ".join(assembly.handlers) or "none"
     name = getattr(handler, "__qualname__", repr(handler))

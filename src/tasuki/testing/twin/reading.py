@@ -8,7 +8,6 @@ from tasuki.errors import CodecError, HandlerError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR, ORIGINAL_QUEUE, Message
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.records import DeadLetter, Failure, Sent, Waiting
 
 if TYPE_CHECKING:
@@ -101,11 +100,11 @@ class Reading:
         return self._session.work.assembly.queue(self._session.app.full_id(queue))
 
     def _slots(self, queue: Queue) -> list[Slot]:
-        return list(twin_of(queue).queues[queue.spec.name].peek())
+        return self._session.work.slots(queue)
 
     def _waiting(self, queue: Queue, slot: Slot) -> Waiting[Any]:
         body, error = self._body(queue, slot), slot.failure[0] if slot.failure else ""
-        due_in = max(slot.due - self._session.faults.clock.monotonic(), 0.0) if slot.due else 0.0
+        due_in = max(slot.due - self._session.work.now(), 0.0) if slot.due else 0.0
         return Waiting(slot.id, body, dict(slot.headers), due_in, slot.failures + 1, error)
 
     def _dead_letter(self, queue: Queue, slot: Slot) -> DeadLetter:

@@ -10,9 +10,12 @@ from inspect import formatannotation
 from typing import Any, TypeVar
 
 from tasuki.app import App
+from tasuki.app.assembly import Assembly
+from tasuki.app.request_reply.requests import Requests
 from tasuki.app.tasks import Sender
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError
+from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
@@ -28,6 +31,8 @@ class Session:
     """The owner of the app from ``enter`` to ``leave``; see :class:`tasuki.app.owner.Owner`."""
 
     name = "a TestApp"
+    is_real = False
+    """Whether the app keeps its own drivers."""
 
     def __init__(self, app: App, clock: FakeClock) -> None:
         self.app = app
@@ -42,7 +47,19 @@ class Session:
 
     async def enter(self) -> None:
         """Build the app's objects on twins of its drivers. Raises LifecycleError, ProjectError."""
+        self._check_free()
         app, clock = self.app, self.faults.clock
+        observers = [*app.observers, self.journal]
+        project = app.check()
+        assembly = TwinAssembly(
+            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
+        )
+        self._take(assembly, project, TwinRequests(self.work, self.faults))
+        await assembly.open()
+        await self._begin(assembly)
+
+    def _check_free(self) -> None:
+        app = self.app
         if self.work.entered is not None:
             raise LifecycleError("a TestApp is for one block: make another one with TestApp(app)")
         if app.owner is not None:
@@ -51,22 +68,25 @@ class Session:
             )
         if app.is_open:
             raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
-        observers = [*app.observers, self.journal]
-        project = app.check()
-        assembly = TwinAssembly(
-            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
-        )
-        assembly.requests = TwinRequests(self.work, self.faults)
+
+    def _take(self, assembly: Assembly, project: Project, requests: Requests) -> None:
+        """Let the work be done with these objects, before they are opened."""
+        assembly.requests = requests
         for service in assembly.services.values():
             service.closing = [assembly.requests.close, assembly.reply_queues.close]
         assembly.take_charge()
-        await assembly.open()
         consumers = project.of(ConsumerConfig)
         self.work.entered = assembly
         self.work.selected = [each for id, each in assembly.consumers.items() if consumers[id].lifecycle.auto_start]
-        app.assembly, app.owner = assembly, self
+
+    async def _begin(self, assembly: Assembly) -> None:
+        """Let the code under test use these objects, once they are open."""
+        self.app.assembly, self.app.owner = assembly, self
         if assembly.hooks is not None:
             await assembly.hooks.start()
+
+    def refuse_faults(self, verb: str) -> None:
+        """Raise LifecycleError where ``t.verb`` has no twin to act on."""
 
     async def handle(self, handler: str | Callable[..., Any] | Sender[..., Any], *args: Any, **named: Any) -> Any:
         """Call one handler with a body, or a task with its arguments; see :meth:`TestApp.run`.

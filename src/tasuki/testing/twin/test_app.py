@@ -1,4 +1,4 @@
-"""TestApp: an app of yours in a test: on the memory driver, in virtual time, with faults."""
+"""TestApp: an app of yours in a test: on the memory driver, in virtual time, with faults; or on its own drivers."""
 
 from __future__ import annotations
 
@@ -42,30 +42,43 @@ class TestApp(Faulty):
     Time is virtual: delays, retries, times to live and leases follow the twin's clock, which only ``advance`` and
     ``request`` move. What a handler itself waits for (``asyncio.sleep``, a socket) takes the time of the event loop;
     ``handler_timeout`` counts in it.
+
+    With ``real=True`` the app keeps its own drivers and real time, for the same tests against a real broker.
     """
 
     __test__ = False  # for pytest: not a class of tests
 
-    def __init__(self, app: App | Path | str, *, strict: bool = False, now: datetime | None = None) -> None:
+    def __init__(
+        self, app: App | Path | str, *, strict: bool = False, now: datetime | None = None, real: bool = False
+    ) -> None:
         """Prepare a twin; nothing happens yet.
 
         Args:
             app: the App, ``package.module:app``, or the folder or file of a YAML project.
             strict: raise at the end, or collect in a group, the handlers' errors that the test has not read.
             now: what the clock shows first, with a time zone; default a moment of November 2023.
+            real: keep the app's own drivers and real time. ``drain`` and ``advance`` wait for what happens, and return
+                as soon as nothing more is due; faults on demand are refused, as is a wait of more than a minute.
 
         Raises:
             TasukiError: the target cannot be loaded.
-            ValueError: ``now`` has no time zone.
+            ValueError: ``now`` has no time zone, or comes with ``real``.
         """
         if now is not None and now.tzinfo is None:
             raise ValueError("now needs a time zone: datetime(2026, 1, 31, 9, tzinfo=UTC)")
+        if now is not None and real:
+            raise ValueError("real=True keeps real time: leave out now, or real")
         self.app = load_target(app)
-        self.clock = FakeClock(EPOCH if now is None else now.timestamp())
         self.strict = strict
-        self._session = Session(self.app, self.clock)
+        self._session = _real(self.app) if real else Session(self.app, _clock(now))
         self.sync = SyncTestApp(self._session)
         """``drain``, ``advance``, ``publish``, ``request`` and ``run`` for a test without an event loop."""
+
+    @property
+    def clock(self) -> FakeClock:
+        """The twin's clock. Raises LifecycleError with ``real``."""
+        self._session.refuse_faults("clock")
+        return self._session.faults.clock
 
     async def drain(self, *, steps: int = STEPS) -> Drained:
         """Handle everything that is due now, and all that follows from it; delayed messages stay.
@@ -193,3 +206,13 @@ class TestApp(Faulty):
             raise unread[0].error
         if unread:
             raise ExceptionGroup("errors of handlers that the test has not read", [each.error for each in unread])
+
+
+def _clock(now: datetime | None) -> FakeClock:
+    return FakeClock(EPOCH if now is None else now.timestamp())
+
+
+def _real(app: App) -> Session:
+    from tasuki.testing.real.session import RealSession
+
+    return RealSession(app)

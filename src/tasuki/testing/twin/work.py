@@ -15,9 +15,11 @@ from tasuki.testing.twin.records import Drained
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
     from tasuki.consumers.consumer import Consumer
+    from tasuki.drivers.memory.lanes import Slot
     from tasuki.drivers.memory.queue import MemoryQueue
-    from tasuki.testing.twin.assembly import TwinAssembly
+    from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults import Faults
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ class Work:
         self.faults = faults
         self.clock = faults.clock
         self.journal = faults.journal
-        self.entered: TwinAssembly | None = None
+        self.entered: Assembly | None = None
         """The app's objects, from when the test enters the block; also after it, to be read."""
         self.is_over = False
         """The test has left the block."""
@@ -64,11 +66,19 @@ class Work:
         return self.loop is not None
 
     @property
-    def assembly(self) -> TwinAssembly:
+    def assembly(self) -> Assembly:
         """The app's objects. Raises LifecycleError before the block."""
         if self.entered is None:
             raise LifecycleError(f"the TestApp has not begun: {_BLOCK}")
         return self.entered
+
+    def now(self) -> float:
+        """Monotonic time, virtual as all of it."""
+        return self.clock.monotonic()
+
+    def slots(self, queue: Queue) -> list[Slot]:
+        """The messages that wait in a queue: receivable ones in order, then delayed ones by their time."""
+        return list(twin_of(queue).queues[queue.spec.name].peek())
 
     async def drain(self, steps: int = STEPS) -> Drained:
         """Handle everything that is due now."""
@@ -118,7 +128,7 @@ class Work:
         """Whether the reply is there when everything is handled."""
         while not task.done():
             await self._until_idle()
-            await _turns(lambda: task.done() or self._is_busy())
+            await turns(lambda: task.done() or self._is_busy())
             if not self._is_busy():
                 break
         return task.done()
@@ -150,7 +160,7 @@ class Work:
             await self._stop(timeout)
         finally:
             try:
-                await self.assembly.leave_loop()
+                await leave_loop(self.assembly)
             finally:
                 self.loop = None
 
@@ -174,7 +184,7 @@ class Work:
     async def _until_idle(self) -> None:
         """Return when no message is due any more, and none is held."""
         while True:
-            await _turns(lambda: self.faults.is_killed)
+            await turns(lambda: self.faults.is_killed)
             if self.faults.is_killed:  # its successor takes over
                 await self._stop(0.0)
                 await self._start()
@@ -247,9 +257,19 @@ def _is_ready(queue: MemoryQueue) -> bool:
     return any(queue.lanes.values())
 
 
-async def _turns(is_over: Callable[[], bool]) -> None:
+async def turns(is_over: Callable[[], bool]) -> None:
     """Let tasks go on for a few turns of the loop: what follows from a change needs no more."""
     for _ in range(_TURNS):
         if is_over():
             return
         await asyncio.sleep(0)
+
+
+async def leave_loop(assembly: Assembly) -> None:
+    """End what belongs to the running loop: reply queues and their receivers, and running handlers' processes."""
+    for id, driver in assembly.drivers.items():
+        for close in assembly.services[id].closing:
+            await close(driver)
+    if assembly.hooks is not None:
+        await assembly.hooks.finish()
+    await assembly.stop_handlers()

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
-from tasuki.errors import BodyTypeError, BrokerUnavailableError, QueueNotFoundError
+from tasuki.errors import BodyTypeError, BrokerUnavailableError, LifecycleError, QueueNotFoundError
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed
 from tasuki.testing import TestApp
@@ -109,3 +110,28 @@ def test_where_the_driver_shares_the_database_a_message_is_stored_by_the_transac
         assert type(sync.publish("mails", {"to": "ada"})) is Confirmed
         assert twin.published(mails) == [{"to": "ada"}]
         assert [type(each) for each in sync.publish_many("mails", [{"to": "bob"}])] == [Confirmed]
+
+
+def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) -> None:
+    @sync_to_async
+    def store() -> Confirmed:
+        with transaction.atomic():
+            return send.send("bob")
+
+    async def view() -> list[Confirmed]:
+        return [await sync_to_async(send.send)("ada"), await store()]
+
+    assert [type(each) for each in async_to_sync(view)()] == [Confirmed, AfterCommit]
+    assert twin.published(mails) == [{"to": "ada"}, {"to": "bob"}]
+
+
+def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = DjangoSync(project_app(), "default")
+    monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
+    sync.publish("mails", {"to": "ada"})  # the twin's
+    monkeypatch.setattr(project_app(), "owner", None)
+    with pytest.raises(LifecycleError, match="'default' is 'test_shop' now, as in a test of Django"):
+        sync.publish("mails", {"to": "ada"})
+    with pytest.raises(LifecycleError, match="with TestApp"):
+        sync.publish_many("mails", [{"to": "ada"}])
+    monkeypatch.undo()

@@ -1,0 +1,114 @@
+"""The App of a Django project, and the system checks that look at it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+import tasuki.contrib.django as contrib
+from tasuki import App
+from tasuki.contrib.django import checks, project
+from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.connections import closing_connections
+from tasuki.contrib.django.project import make_app, project_app
+from tasuki.contrib.django.tasks.backend import TasukiBackend
+from tasuki.contrib.django.tasks.queues import declare_backends
+from tasuki.contrib.django.transactions import DjangoSync
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of the user, with an App."""
+    module = ModuleType("shop_jobs")
+    vars(module)["app"] = App("memory://")
+    monkeypatch.setitem(sys.modules, "shop_jobs", module)
+    return module
+
+
+def test_one_app_for_all(jobs: ModuleType) -> None:
+    assert project_app() is project_app() is contrib.app
+    assert contrib.TasukiBackend is TasukiBackend
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        contrib.nothing  # noqa: B018
+
+
+def test_the_users_own_app_takes_part_in_transactions_too(jobs: ModuleType) -> None:
+    app = make_app(Config(app="shop_jobs:app"))
+    assert app is jobs.app
+    assert isinstance(app.sync, DjangoSync)
+    assert app.around is closing_connections
+    with pytest.raises(ImproperlyConfigured, match=r"TASUKI\['APP'\]: .* did you mean shop_jobs:app"):
+        make_app(Config(app="shop_jobs:ap"))
+
+
+def test_relative_paths_start_at_base_dir(tmp_path: Path) -> None:
+    with override_settings(BASE_DIR=tmp_path):
+        assert make_app(Config()).root == tmp_path
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> App:
+    """Another App in the place of the project's."""
+    app = App("memory://")
+    monkeypatch.setattr(project, "_app", app)
+    monkeypatch.setattr(checks, "declare_backends", lambda: None)
+    return app
+
+
+def ids(found: list[Any]) -> list[str]:
+    return [message.id for message in found]
+
+
+def test_a_good_project_passes_the_checks() -> None:
+    assert checks.check_project() == []
+
+
+def test_a_project_without_queues_is_no_mistake(other: App) -> None:
+    assert checks.check_project() == []
+
+
+def test_mistakes_are_errors_with_their_place(other: App) -> None:
+    other.queue("mails", lase="5s")  # type: ignore[call-arg]
+    (error,) = checks.check_project()
+    assert (error.id, error.obj.startswith(f"{__file__}:")) == ("tasuki.E002", True)
+    assert "unknown field 'lase'" in error.msg
+    assert "lease" in error.hint
+
+
+def test_a_function_that_does_not_exist_is_an_error(other: App) -> None:
+    other.entry("send", "function.python", target="nowhere_at_all:send")
+    (error,) = checks.check_project()
+    assert error.id == "tasuki.E002"
+    assert "there is no module 'nowhere_at_all'" in error.msg
+
+
+def test_warnings_are_warnings(other: App) -> None:
+    other.queue("mails")
+    other.function("send")(lambda body: None)
+    other.entry("worker", "queue.consumer", queue="mails", func="send")
+    assert ids(checks.check_project()) == ["tasuki.W001"]
+
+
+def test_a_wrong_setting_is_an_error_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "_app", None)
+    with override_settings(TASUKI={"ULR": "memory://"}):
+        assert ids(checks.check_project()) == ["tasuki.E001"]
+    monkeypatch.undo()
+    backend = "tasuki.contrib.django.TasukiBackend"
+    with override_settings(TASKS={"default": {"BACKEND": backend, "OPTIONS": {"retries": 2}}}):
+        (error,) = checks.check_project()
+    assert "TASKS['default']['OPTIONS'] has no option 'retries'" in error.msg
+    assert settings.TASUKI == {"URL": "memory://"}
+
+
+def test_backends_of_others_are_left_alone() -> None:
+    others = {"a": {"BACKEND": "nowhere.Backend"}, "b": {"BACKEND": "logging.Handler"}, "c": {}}
+    with override_settings(TASKS=others):
+        declare_backends()

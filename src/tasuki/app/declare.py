@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.drivers import DriverEntry
 
-Fields = Mapping[str, Any]
 DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 

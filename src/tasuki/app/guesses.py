@@ -36,10 +36,20 @@ OF_QUEUE = {
     **dict.fromkeys(_DECORATING, _DECORATOR),
     **dict.fromkeys(("get", "pop", "receive"), f"a queue calls its consumers; {_DECORATOR}"),
 }
+_HOOKS = {
+    "on_begin": ("before_start", "on_message_start", "task_prerun", "pre_execute", "on_job_start"),
+    "on_done": ("on_success", "after_success", "task_success", "on_job_end"),
+    "on_failed": ("on_failure", "on_error", "on_retry", "task_failure", "error_handler", "exception_handler"),
+    "on_start": ("on_startup", "startup", "on_worker_start", "worker_ready"),
+    "on_stop": ("on_shutdown", "shutdown", "on_worker_stop", "worker_shutdown"),
+    "provide": ("dependency", "provider", "inject", "depends"),
+}
+"""Decorators of ours, and the names of others for them."""
 OF_APP = {
     **dict.fromkeys(_SENDING, _ON_APP),
     **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: {_HANDLE}; then {_DECORATOR}"),
     **dict.fromkeys(("task", "shared_task", "actor"), f"a task belongs to a queue: {_HANDLE}; then {_TASK}"),
+    **{name: f"write '@app.{own}' above the function" for own, names in _HOOKS.items() for name in names},
     **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
 }
 

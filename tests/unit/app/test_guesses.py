@@ -59,6 +59,15 @@ def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
         getattr(App("memory://"), name)
 
 
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("on_startup", "on_start"), ("on_success", "on_done"), ("on_failure", "on_failed"), ("dependency", "provide")],
+)
+def test_hooks_and_providers_have_one_name_each(name: str, own: str) -> None:
+    with pytest.raises(AttributeError, match=f"write '@app.{own}' above the function"):
+        getattr(App("memory://"), name)
+
+
 def test_other_guesses() -> None:
     app = App("memory://")
     with pytest.raises(AttributeError, match="'tasuki run'"):

@@ -28,6 +28,11 @@ def hear(app: App) -> list[Moment]:
     return heard
 
 
+def _fate(*, is_dropped: bool) -> Any:
+    """Of an expired message."""
+    return {"on_expire": "drop"} if is_dropped else {"dead_letter": "dead"}
+
+
 async def test_a_message_begins_fails_comes_again_and_is_done() -> None:
     app, tries = App("memory://"), []
     heard = hear(app)
@@ -86,11 +91,11 @@ async def test_a_message_is_given_up_with_its_error_and_reason() -> None:
     assert [moment.task for moment in heard if moment.name == "begin"] == ["fail", "reject"]
 
 
-@pytest.mark.parametrize("on_expire", ["dead_letter", "drop"])
-async def test_an_expired_message_is_discarded_and_its_handler_never_begins(on_expire: Any) -> None:
+@pytest.mark.parametrize("is_dropped", [False, True])
+async def test_an_expired_message_is_discarded_and_its_handler_never_begins(is_dropped: bool) -> None:
     app = App("memory://")
     heard = hear(app)
-    mails = app.queue("mails", dead_letter="dead", message_ttl="10s", on_expire=on_expire)
+    mails = app.queue("mails", message_ttl="10s", **_fate(is_dropped=is_dropped))
 
     @mails.consumer
     async def send(body: str) -> None: ...

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tasuki import App, Context, Reject, Retries
+from tasuki import App, Context, Handle, Reject, Retries
 from tasuki.errors import BodyTypeError, ProviderError
 from tasuki.testing import TestApp
 
@@ -116,8 +118,41 @@ async def test_a_plain_handler_has_its_session_in_its_own_thread() -> None:
     assert events == ["engine opens", "session opens", "session closes", "engine closes"]
 
 
+async def test_messages_that_need_it_at_the_same_time_wait_for_one_engine() -> None:
+    app, made, given = App("memory://"), [], []
+    both = asyncio.Event()
+
+    @app.provide
+    async def engine() -> Engine:
+        made.append(1)
+        await both.wait()
+        return Engine()
+
+    @app.middleware
+    async def count(body: Any, context: Context, handle: Handle) -> Any:
+        given.append(body)
+        if len(given) == 2:
+            both.set()
+        return await handle(body, context)
+
+    jobs = app.queue("jobs")
+
+    @jobs.consumer(concurrency=2, middleware=["count"])
+    async def work(body: int, engine: Engine) -> None:
+        given.append(engine)
+
+    async with TestApp(app) as t:
+        await jobs.publish_many([1, 2])
+        await t.drain()
+    assert len(made) == 1
+    assert given[:2] == [1, 2]
+    assert given[2] is given[3]
+
+
 @pytest.mark.parametrize("is_plain", [False, True])
-async def test_what_is_open_is_closed_with_the_error_of_the_handler(is_plain: bool) -> None:
+async def test_what_is_open_is_closed_with_the_error_of_the_handler(
+    is_plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     app = app_with(is_plain=is_plain)
     jobs = app.queue("jobs", dead_letter="dead")
 
@@ -137,6 +172,7 @@ async def test_what_is_open_is_closed_with_the_error_of_the_handler(is_plain: bo
         await t.drain()
         assert [letter.reason for letter in t.dead] == ["rejected"]
     assert events == ["engine opens", "session opens", "session rolls back no", "engine closes"]
+    assert "failed to close" not in caplog.text
 
 
 @pytest.mark.parametrize("is_plain", [False, True])
@@ -213,6 +249,36 @@ async def test_a_session_that_cannot_be_closed_fails_a_good_handler_and_is_logge
         errors = [letter.error for letter in t.dead]
     assert errors == ["provider 'app:session' failed to close: OSError: cannot commit", "ValueError: broken"]
     assert "provider app:session failed to close after an error of its handler: OSError: cannot commit" in caplog.text
+
+
+async def test_a_context_manager_that_raises_the_error_of_the_handler_itself_has_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Raising(AbstractContextManager[Session]):
+        def __enter__(self) -> Session:
+            return Session(Engine())
+
+        def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+            if error is not None:
+                raise error
+
+    app = App("memory://")
+
+    @app.provide(scope="message")
+    def session() -> AbstractContextManager[Session]:
+        return Raising()
+
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    @jobs.consumer
+    async def work(session: Session) -> None:
+        raise ValueError("broken")
+
+    async with TestApp(app) as t:
+        await jobs.publish({})
+        await t.drain()
+        assert [letter.error for letter in t.dead] == ["ValueError: broken"]
+    assert "failed to close" not in caplog.text
 
 
 async def test_a_provider_cannot_swallow_the_error_of_the_handler() -> None:

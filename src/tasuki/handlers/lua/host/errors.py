@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 from tasuki.errors import (
@@ -22,6 +21,7 @@ from tasuki.errors import (
 )
 from tasuki.handlers.lua.host.values import build
 from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.modules import MODULES
 from tasuki.handlers.process.failure import plain_details, plain_text
 
 _NIL_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)$")
@@ -53,8 +53,6 @@ def _hint_for_nil(message: str) -> str:
     found = _NIL_GLOBAL.search(message)
     if found is None:
         return ""
-    from tasuki.handlers.lua.modules import MODULES  # they import this module
-
     name = found[1]
     if name in MODULES:
         return f'; {name} is a module: write local {name} = require("{name}"), and list it in modules of the entry'
@@ -104,17 +102,3 @@ def _fields(error: Exception) -> dict[str, Any]:
     kind = "Invalid" if isinstance(error, PublishError) else "Internal"
     text = str(error) if isinstance(error, TasukiError) else f"{type(error).__name__}: {error}"
     return {"message": text, "kind": kind, "retryable": False}
-
-
-def permission_denied(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """The operation of a module that reports a denial by a policy as kind PermissionDenied, not as Invalid."""
-
-    @wraps(operation)
-    def checked(*args: Any) -> Any:
-        try:
-            return operation(*args)
-        except PolicyDeniedError as error:
-            details = dict(error.details)
-            raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
-
-    return checked

@@ -26,7 +26,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.host.errors import permission_denied
+from tasuki.handlers.lua.denials import permission_denied
 
 NAME = "store"
 _VERBS = ("get", "set", "has", "delete", "entry", "list", "put", "info")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.lifecycle.open_drivers import open_drivers
+from tasuki.app.lifecycle.open_drivers import lifespan_of, open_drivers, supervisor_of
 from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
 from tasuki.app.source import Source, hint_for, import_target
@@ -197,11 +197,7 @@ class App(Declaring):
             self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
         )
         assembly.take_charge()
-        for service in assembly.services.values():
-            service.reads_only = self._reads_only
-        self.supervisor = Supervisor(clock=self.clock)
-        for spec in assembly.specs().values():
-            self.supervisor.add(spec)
+        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
@@ -307,13 +303,7 @@ class App(Declaring):
 
     def lifespan(self, *, consume: bool = False) -> Callable[[object], AbstractAsyncContextManager[None]]:
         """A ``lifespan`` for Starlette, FastAPI and the like: publish from requests; with ``consume`` also work."""
-
-        @asynccontextmanager
-        async def lifespan(asgi_app: object) -> AsyncIterator[None]:
-            async with self.worker() if consume else self:
-                yield
-
-        return lifespan
+        return lambda asgi_app: lifespan_of(self.worker() if consume else self)
 
     async def run(self, *, until_empty: bool = False, signals: bool = True) -> None:
         """Consume until stopped: by ``TERM`` or ``INT`` (drain; a second one cancels), ``drain``, or ``until_empty``.

@@ -22,8 +22,9 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.tasks import Tasks
+from tasuki.contracts.context import Around
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
-from tasuki.contracts.handler import Around, Handler
+from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import Named
-    from tasuki.contracts.handler import Around
+    from tasuki.contracts.context import Around
     from tasuki.drivers import DriverEntry
     from tasuki.drivers import typed as d
     from tasuki.handlers.providing.provider import Scope

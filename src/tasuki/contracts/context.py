@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from logging import Logger, LoggerAdapter
@@ -17,6 +17,9 @@ Caller_contra = TypeVar("Caller_contra", contravariant=True)
 """Of the context that belongs to a reach."""
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 
 
 class CallOptions(NamedTuple):

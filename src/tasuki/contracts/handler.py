@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from tasuki.contracts.context import PublishOptions
 
-Around = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Makes a function that calls the given one in its own thread, and is async where that one is."""
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
 
@@ -129,10 +127,7 @@ class Context:
 
     @property
     def batch(self) -> Sequence[Context]:
-        """A context for each message of a batch, in the order of the bodies; empty where there is no batch.
-
-        Each knows its message and attempt, and settles that message alone.
-        """
+        """For each message of a batch a context that settles it alone, in the order of the bodies; else empty."""
         return [Context(each, each, self.reach) for each in self.facts.batch]
 
     @property
@@ -151,9 +146,8 @@ class Context:
 
     @property
     def failures(self) -> int:
-        """How often a handler has failed with this message: nacks alone, without the deaths of its workers.
+        """How often a handler has failed with this message, without the deaths of its workers. Of a batch, the highest.
 
-        ``attempt`` is one more, and also counts the worker processes that died in its handler. Of a batch, the highest.
         Where the broker keeps one count for both, the deaths are included (docs/how-to/tasks.md says where).
         """
         return self.facts.failures

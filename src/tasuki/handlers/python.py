@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.handler import Around, Context, Handler, Interrupted
+from tasuki.contracts.context import Around
+from tasuki.contracts.handler import Context, Handler, Interrupted
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder

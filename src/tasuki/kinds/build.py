@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from tasuki.clock import Clock
+from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Driver, QueueSpec
-from tasuki.contracts.handler import Around, Handler
+from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
+from tasuki.clock import Clock
 from tasuki.supervisor.restart import is_worth_waiting
 from tasuki.supervisor.state import State
 from tasuki.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+
+def supervisor_of(assembly: Assembly, clock: Clock, *, reads_only: bool) -> Supervisor:
+    """The supervisor of all services of an assembly; ``reads_only``: the drivers must make and change nothing."""
+    supervisor = Supervisor(clock=clock)
+    for service in assembly.services.values():
+        service.reads_only = reads_only
+    for spec in assembly.specs().values():
+        supervisor.add(spec)
+    return supervisor
+
+
+@asynccontextmanager
+async def lifespan_of(block: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    """The block, as ASGI frameworks expect it: without a value."""
+    async with block:
+        yield
 
 
 async def open_drivers(supervisor: Supervisor, ids: Sequence[str]) -> None:

@@ -1,4 +1,7 @@
-"""Lines: one line in the log for each message that is done, failed, given up or discarded."""
+"""Lines: one line in the log for each message that is done, discarded, or to be tried again as its handler asked.
+
+A failure has its warning with the traceback, and a dead letter its error: they need no second line.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import logging
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.reports.reporting import name_of
 from tasuki.consumers.settling.verdict import Verdict
+from tasuki.contracts.handler import Retry
 from tasuki.message import MESSAGE_TYPE
 from tasuki.units import format_duration
 
 log = logging.getLogger("tasuki.message")
 
-_WORDS = {"done": "done", "failed": "failed", "give_up": "given up", "discard": "discarded"}
+_WORDS = {"done": "done", "failed": "retried", "discard": "discarded"}
 _SAID = ("queue", "message_id", "attempt", "task", "seconds")
 _MOST_SHOWN = 100
 """Characters of a task's name."""
@@ -27,14 +31,19 @@ class Lines:
     def ended(self, delivery: Delivery, verdict: Verdict, seconds: float | None) -> None:
         """Write the line."""
         name = name_of(verdict, has_begun=seconds is not None)
-        if name is not None:
+        if name in _WORDS and not (name == "failed" and _has_warning(verdict)):
             task = str(delivery.received.headers.get(MESSAGE_TYPE, ""))[:_MOST_SHOWN]
             fields = {**delivery.log_fields(), "task": task or None, "seconds": seconds and round(seconds, 6)}
             log.info("%s", line_of(_WORDS[name], delivery, task, verdict, seconds), extra={**fields, "said": _SAID})
 
 
+def _has_warning(verdict: Verdict) -> bool:
+    """Whether a nack is a failure, and neither ``Retry`` nor the handler's own nack."""
+    return bool(verdict.error) and not isinstance(verdict.cause, Retry)
+
+
 def line_of(word: str, delivery: Delivery, task: str, verdict: Verdict, seconds: float | None) -> str:
-    """``done app:mails 0197… fetch, attempt 1, 12 ms``; of a failure with what follows, and the error."""
+    """``done app:mails 0197… fetch, attempt 1, 12 ms``; of a nack with what follows, and why."""
     head = " ".join(filter(None, (word, delivery.queue, delivery.received.id, task)))
     parts = [head, f"attempt {delivery.received.attempt}", *([] if seconds is None else [_took(seconds)])]
     line = ", ".join(parts)

@@ -26,10 +26,9 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.errors import DriverError, HandlerError, StaleReceiptError
+from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
-from tasuki.observe.frames import user_traceback
-from tasuki.observe.redact import redact
+from tasuki.observe.frames import kept_traceback
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
@@ -287,7 +286,7 @@ class Settler:
             attempts=received.attempt,
             now=self._clock.time(),
             content_type=self._queue.codec.name,
-            traceback="" if verdict.cause is None else _traceback(verdict.cause),
+            traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
         )
 
     async def finish(self, timeout: float) -> bool:
@@ -344,13 +343,3 @@ class Settler:
             self._queue.id,
             extra=delivery.log_fields(),
         )
-
-
-def _traceback(error: BaseException) -> str:
-    """Of an error from another process its own text; cut, and without secrets."""
-    try:
-        if isinstance(error, HandlerError) and error.traceback:
-            return redact(error.traceback[-_TRACEBACK_CHARS:])
-        return redact(user_traceback(error, _TRACEBACK_CHARS))
-    except Exception:  # an error whose text or causes raise: the letter must go all the same
-        return ""

@@ -25,15 +25,10 @@ _MOST_CAUSES = 8
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler to request another attempt.
+    """Raised by a handler to request another attempt: ``after`` a delay or ``at`` a time, or as the policy says.
 
-    Args:
-        reason: for the log, and the last error of a dead letter.
-        after: the delay; neither this nor ``at``: the delay of the retry policy.
-        at: the time of the attempt, with its time zone.
-
-    Raises:
-        ValueError: ``at`` has no time zone, or both are given.
+    ``reason`` is for the log, and the last error of a dead letter. Raises ValueError: ``at`` has no time zone, or both
+    are given.
     """
 
     @overload
@@ -67,15 +62,9 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler to postpone the message; this does not count as an attempt.
+    """Raised by a handler to postpone the message, by ``after`` or until ``at``; this does not count as an attempt.
 
-    Args:
-        after: the delay.
-        reason: for the log.
-        at: the time until which it is postponed, in place of ``after``; with its time zone.
-
-    Raises:
-        ValueError: ``at`` has no time zone, or both or neither are given.
+    ``reason`` is for the log. Raises ValueError: ``at`` has no time zone, or both or neither are given.
     """
 
     @overload

@@ -73,6 +73,15 @@ def test_a_redelivery_says_how_often_it_has_failed() -> None:
     assert [slot.failures for slot in book.ledger.waiting(JOBS)] == [2]
 
 
+def test_a_delivery_that_was_lost_is_held_no_longer_when_its_message_comes_again() -> None:
+    book = Book()
+    book.ledger.received(JOBS, [received("old", 1)])
+    book.ledger.received(JOBS, [received("old", 2)])
+    assert book.ledger.held(JOBS) == ["old"]
+    book.ledger.settled(JOBS, [Ack("old/1"), Ack("old/2")], ())
+    assert (book.ledger.held(JOBS), book.outcomes) == ([], ["ack"])
+
+
 def test_an_ack_after_a_dead_letter_is_one_for_both_ways_of_handing_over() -> None:
     book = Book()
     book.ledger.stored(JOBS, [outgoing("one"), outgoing("two"), outgoing("three")])

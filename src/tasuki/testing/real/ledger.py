@@ -45,7 +45,10 @@ class Ledger:
             if message.id not in self._slots.get(place, {}):
                 self._put(place, message, 0.0)
             self._slots[place][message.id].failures = message.attempt - 1
-            self._held.setdefault(place, {})[message.receipt] = message.id
+            held = self._held.setdefault(place, {})
+            for receipt in [old for old, id in held.items() if id == message.id]:  # its lease was lost
+                del held[receipt]
+            held[message.receipt] = message.id
         self._journal.steps += len(messages)
         if messages:
             self._journal.tell()

@@ -118,8 +118,12 @@ class RealWork(Work):
         return is_changed
 
     def _is_busy(self) -> bool:
-        return any(consumer.held for consumer in self.selected) or any(
-            slot.due <= self.now() for queue in self._queues() for slot in self.slots(queue)
+        if any(consumer.held for consumer in self.selected):
+            return True
+        # A consumer holds a delivery until its handler has ended; the broker has the settlement a moment later.
+        return any(
+            self._ledger.held(_place(queue)) or any(slot.due <= self.now() for slot in self.slots(queue))
+            for queue in self._queues()
         )
 
     async def _has_more(self) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tasuki.app.called import handler_for, policy_of
 from tasuki.app.hooks.building import build_hooks
 from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
@@ -15,6 +14,7 @@ from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.consumer import Consumer

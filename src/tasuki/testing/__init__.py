@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasuki.testing.context import RecordingContext
-    from tasuki.testing.twin.records import DeadLetter, Drained, Failure, Sent, Waiting
+    from tasuki.testing.twin.reading.records import DeadLetter, Drained, Failure, Sent, Waiting
     from tasuki.testing.twin.test_app import TestApp
     from tasuki.testing.twin.work import NotSettled
 
 __all__ = ["DeadLetter", "Drained", "Failure", "NotSettled", "RecordingContext", "Sent", "TestApp", "Waiting"]
 
 _HOME = {
-    "DeadLetter": "tasuki.testing.twin.records",
-    "Drained": "tasuki.testing.twin.records",
-    "Failure": "tasuki.testing.twin.records",
+    "DeadLetter": "tasuki.testing.twin.reading.records",
+    "Drained": "tasuki.testing.twin.reading.records",
+    "Failure": "tasuki.testing.twin.reading.records",
     "NotSettled": "tasuki.testing.twin.work",
     "RecordingContext": "tasuki.testing.context",
-    "Sent": "tasuki.testing.twin.records",
+    "Sent": "tasuki.testing.twin.reading.records",
     "TestApp": "tasuki.testing.twin.test_app",
-    "Waiting": "tasuki.testing.twin.records",
+    "Waiting": "tasuki.testing.twin.reading.records",
 }
 
 

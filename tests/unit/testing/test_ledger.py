@@ -6,7 +6,7 @@ from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Received, Release
 from tasuki.message import DEAD_LETTER_REASON, HeaderValue
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.real.ledger import Ledger
-from tasuki.testing.twin.journal import Journal
+from tasuki.testing.twin.reading.journal import Journal
 
 REJECTED: dict[str, HeaderValue] = {DEAD_LETTER_REASON: "rejected"}
 JOBS, DEAD = ("app:driver", "jobs"), ("app:driver", "dead")

@@ -22,10 +22,10 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
-from tasuki.kinds.check.batches import problems_of_batches
 from tasuki.kinds.check.conflicts import conflicts
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
+from tasuki.kinds.check.python.batches import problems_of_batches
 from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of

@@ -8,7 +8,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Receipt, Received, Settlement
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.message import DEAD_LETTER_REASON, Message, is_request
-from tasuki.testing.twin.journal import Journal, Outcome
+from tasuki.testing.twin.reading.journal import Journal, Outcome
 
 Place = tuple[str, str]
 """Id of a driver, and the name of a queue there."""

@@ -17,7 +17,7 @@ from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
 from tasuki.testing.twin.driver import TwinDriver
-from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.faults.state import Faults
 from tasuki.units import Duration
 
 

@@ -12,11 +12,11 @@ from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
-from tasuki.testing.twin.journal import Outcome
+from tasuki.testing.twin.reading.journal import Outcome
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults import Faults
+    from tasuki.testing.twin.faults.state import Faults
 
 
 class TwinDriver(MemoryDriver):

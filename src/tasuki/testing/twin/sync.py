@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasuki.message import HeaderValue
     from tasuki.queues.result import Confirmed
     from tasuki.testing.twin.handlers import Function
-    from tasuki.testing.twin.records import Drained
+    from tasuki.testing.twin.reading.records import Drained
     from tasuki.testing.twin.session import Session
 
 P = ParamSpec("P")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from tasuki.app import App
 from tasuki.testing.clock import EPOCH, FakeClock
-from tasuki.testing.twin.faulty import Faulty
-from tasuki.testing.twin.records import Drained
+from tasuki.testing.twin.faults.faulty import Faulty
+from tasuki.testing.twin.reading.records import Drained
 from tasuki.testing.twin.session import Session, refuse_loop
 from tasuki.testing.twin.sync import SyncTestApp
 from tasuki.testing.twin.target import load_target

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
 from tasuki.testing.twin.driver import twin_of
-from tasuki.testing.twin.explain import LINES, explain
 from tasuki.testing.twin.limits import Limits
-from tasuki.testing.twin.records import Drained
+from tasuki.testing.twin.reading.explain import LINES, explain
+from tasuki.testing.twin.reading.records import Drained
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.memory.lanes import Slot
     from tasuki.drivers.memory.queue import MemoryQueue
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults import Faults
+    from tasuki.testing.twin.faults.state import Faults
 
 T = TypeVar("T")
 

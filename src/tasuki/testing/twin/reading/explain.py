@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.consumer import Consumer
     from tasuki.drivers.memory.lanes import Slot
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults import Faults
+    from tasuki.testing.twin.faults.state import Faults
 
 LINES = 10
 

@@ -1,4 +1,4 @@
-"""Faults: the state of a twin's faults, which its drivers obey."""
+"""The state of a twin's faults, which its drivers obey."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.testing.clock import FakeClock
-from tasuki.testing.twin.journal import Journal
+from tasuki.testing.twin.reading.journal import Journal
 
 if TYPE_CHECKING:
     from tasuki.drivers.memory.queue import MemoryQueue

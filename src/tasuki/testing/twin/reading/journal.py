@@ -13,7 +13,7 @@ from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError
 from tasuki.message import DEAD_LETTER_REASON
-from tasuki.testing.twin.records import Drained, Failure
+from tasuki.testing.twin.reading.records import Drained, Failure
 
 Outcome = Literal["ack", "nack", "dead_letter", "snooze", "release"]
 """How a delivery ended; a snooze is a release with a delay."""

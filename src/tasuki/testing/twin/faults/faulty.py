@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasuki.testing.twin.driver import twin_of
-from tasuki.testing.twin.patch import Patch
-from tasuki.testing.twin.reading import Reading
+from tasuki.testing.twin.faults.patch import Patch
+from tasuki.testing.twin.reading.verbs import Reading
 from tasuki.units import Duration, parse_duration
 
 if TYPE_CHECKING:

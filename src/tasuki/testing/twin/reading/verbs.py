@@ -8,13 +8,13 @@ from tasuki.errors import CodecError, HandlerError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR, ORIGINAL_QUEUE, Message
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.testing.twin.records import DeadLetter, Failure, Sent, Waiting
+from tasuki.testing.twin.reading.records import DeadLetter, Failure, Sent, Waiting
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.drivers.memory.lanes import Slot
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.journal import Outcome
+    from tasuki.testing.twin.reading.journal import Outcome
     from tasuki.testing.twin.session import Session
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Faults that a test can cause in a twin."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from typing import Any
 
 import click
@@ -29,14 +30,25 @@ _SURVIVED = {
 """Level of durability → what a message survives there."""
 
 
+def _read_time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    try:
+        at = None if text is None else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write a date and a time, as in 2026-12-24T18:00+09:00") from None
+    if at is not None and at.tzinfo is None:
+        raise click.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC, or an offset such as +09:00")
+    return at
+
+
 @click.command("publish")
 @click.argument("queue")
 @click.argument("body", required=False)
 @click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="One body a line; - is stdin.")
-@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, ttl, priority, key, id}.")
+@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, at, ttl, priority, key, id}.")
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
+@click.option("--at", metavar="WHEN", callback=_read_time, help="Deliver it then, as in 2026-12-24T18:00+09:00.")
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")
@@ -65,6 +77,7 @@ def command(
     for problem, is_so in (
         ("give a BODY, - for stdin, or --file", (body is None) == (path is None)),
         ("--id is for one message; in a file of --envelopes each line may have its own", path and "id" in given),
+        ("give --delay or --at, not both", "delay" in given and "at" in given),
         ("--envelopes is for --file", envelopes and path is None),
         ("--raw does not go with --envelopes: each line is JSON", envelopes and raw),
     ):

@@ -79,7 +79,7 @@ class Executor:
             only = self._callee_of(handler, self._holder, self._handler_timeout)
         else:
             for name, task in handler.tasks.items():
-                holder = TaskHolder(self._holder, task, self._verify)
+                holder = TaskHolder(self._holder, task, self._queue)
                 holder.callee = tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
             if handler.default is not None:
                 tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Container, Coroutine, Sequence
@@ -26,7 +25,7 @@ from tasuki.handlers.signature import (
     is_async,
     read_signature,
 )
-from tasuki.handlers.threads import Threads, refuse_exit, run_on
+from tasuki.handlers.threads import Threads, is_from_outside, refuse_exit, run_on
 from tasuki.system import forks
 
 Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
@@ -209,7 +208,7 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         except BaseException as error:
             if forks.count != before:
                 forks.leave_child(error)
-            if isinstance(error, Exception | Interrupted) or _is_closed(error) or _is_cancelled(error):
+            if isinstance(error, Exception | Interrupted) or is_from_outside(error):
                 raise
             raise refuse_exit(error) from error
         if forks.count != before:
@@ -217,19 +216,3 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         return result
 
     return run
-
-
-def _is_closed(error: BaseException) -> bool:
-    # Who closes a coroutine does so from outside of its task; within it, the function itself has raised that.
-    if not isinstance(error, GeneratorExit):
-        return False
-    try:
-        return asyncio.current_task() is None
-    except RuntimeError:
-        return True
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    # A client library may raise CancelledError for a lost connection, or a task that was awaited was cancelled.
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

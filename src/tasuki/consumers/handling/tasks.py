@@ -12,6 +12,7 @@ from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, StaleReceiptError
+from tasuki.handlers.threads import is_from_outside
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.queue import Queue
 
@@ -93,7 +94,9 @@ class TaskHolder:
             return  # forged, whatever else is wrong with it
         try:
             body = self.callee.read(delivery.received)
-        except Exception:
+        except BaseException as problem:
+            if is_from_outside(problem):
+                raise
             return  # its dead letter says why it cannot be read
         if not await self._may_call(delivery):
             return

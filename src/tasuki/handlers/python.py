@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Container, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from tasuki.handlers.providing.providers import Providers, Supply
 from tasuki.handlers.signature import (
     Parameter,
     Role,
-    called,
     check_parameter,
     describe,
     is_async,
+    is_generator,
     read_signature,
 )
 from tasuki.handlers.threads import Threads, is_from_outside, refuse_exit, run_on
@@ -191,7 +190,7 @@ def _checked(function: Callable[..., Any], provided: Container[Any]) -> tuple[Pa
 
 def refuse_generator(function: Callable[..., Any]) -> None:
     """Raise HandlerError for a function that yields."""
-    if any(check(called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+    if is_generator(function):
         remedy = "return a value, or use await instead of yield"
         raise HandlerError(f"{describe(function)} is a generator; a handler must not yield: {remedy}", kind="Invalid")
 

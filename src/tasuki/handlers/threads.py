@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasuki.contracts.handler import Interrupted
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, safe_text
 from tasuki.handlers.loops import end_of
 from tasuki.system import forks
 
@@ -196,6 +196,20 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, 
     return result, None
 
 
-def refuse_exit(error: BaseException) -> HandlerError:
-    """The error of a handler that wanted to end the worker (SystemExit, KeyboardInterrupt and the like)."""
-    return HandlerError(f"the handler raised {type(error).__name__}({error}); it cannot end the worker")
+def refuse_exit(error: BaseException, who: str = "the handler") -> HandlerError:
+    """The error of a function that wanted to end the worker (SystemExit, KeyboardInterrupt and the like)."""
+    return HandlerError(f"{who} raised {type(error).__name__}({safe_text(error)}); it cannot end the worker")
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Whether an error means that the task of the caller is cancelled, or that its coroutine is closed.
+
+    A function may raise CancelledError itself: for a lost connection, or as a task that it awaits was cancelled.
+    """
+    if not isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True
+    return task is None or (isinstance(error, asyncio.CancelledError) and task.cancelling() > 0)

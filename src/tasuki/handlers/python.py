@@ -63,7 +63,7 @@ class PythonHandler(Handler):
         self._import_path = import_path
         self._source = source
         self._method = method
-        self._threads = Threads(f"tasuki-{id}", threads)
+        self._threads = Threads(f"tasuki-{id}", threads, around)
         self._providers = providers
         self._provided: Container[Any] = ()
         self._parameters: tuple[Parameter, ...] = ()

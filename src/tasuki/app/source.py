@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import DRIVER, Declarations
-from tasuki.app.handle import QueueHandle
+from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.tasks.declared import DeclaredTasks
 from tasuki.drivers import DriverEntry
 from tasuki.errors import TasukiError
@@ -44,7 +44,10 @@ class Source:
         if isinstance(driver, DriverEntry):
             self.declared.add_driver(DRIVER, driver)
         elif not isinstance(driver, str):
-            raise TypeError(f'App({driver!r}): give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")')
+            from tasuki.registry.shown import describe  # not the value itself, which may hold a password
+
+            hint = 'give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")'
+            raise TypeError(f"App(…) cannot take {describe(driver)}: {hint}")
         self._environ = environ
 
     def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:
@@ -53,7 +56,7 @@ class Source:
         Raises:
             InvalidEntryError: ``body`` is not None, and the queue has another body type already.
         """
-        id = self.declared.id_of(name)
+        id = self.declared.id_of(id_of(name))
         if body is not None:
             self.declared.add_body(id, body)
         if fields or (self.target is None and self.declared.get(id) is None):

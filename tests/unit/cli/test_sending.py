@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -152,6 +153,23 @@ def test_what_does_not_go_together(tasuki: CommandLine) -> None:
         assert tasuki("publish", "tasks", *wrong, stdin=b"\xff").returncode == 2, wrong
     assert tasuki("publish", "tasks", "1", "--delay", "soon").returncode == 1
     assert tasuki("publish", "tasks", "1", "--header", "x_mine=1").returncode == 1
+
+
+@pytest.mark.parametrize("at", ["2030-03-29T09:00+09:00", "2030-03-29T00:00:00Z"])
+def test_a_message_for_a_time(tasuki: CommandLine, at: str) -> None:
+    assert tasuki("publish", "tasks", "1", "--at", at).returncode == 0
+    assert tasuki("publish", "tasks", "--file", "-", "--at", at, stdin="2\n3\n").returncode == 0
+    line = '{"body": 4, "at": "2030-03-29T09:00:00+09:00"}\n'
+    assert tasuki("publish", "tasks", "--file", "-", "--envelopes", stdin=line).returncode == 0
+    assert json.loads(tasuki("info", "tasks", "--json").stdout)["delayed"] == 4
+
+
+@pytest.mark.parametrize("at", ["2030-03-29T09:00", "2030-03-29", "tomorrow", "", "1900000000"])
+def test_a_time_has_a_time_zone(tasuki: CommandLine, at: str) -> None:
+    done = tasuki("publish", "tasks", "1", "--at", at)
+    assert done.returncode == 2
+    assert "write it like 2030-03-29T09:00+09:00, or with Z for UTC" in done.stderr
+    assert tasuki("publish", "tasks", "1", "--at", "2030-03-29T09:00Z", "--delay", "1s").returncode == 1
 
 
 def test_many_problems_are_summed_up(tasuki: CommandLine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed
 
 _SHOWN = 20
+_AS_IN = "write it like 2030-03-29T09:00+09:00, or with Z for UTC"
 _SURVIVED = {
     "memory": "nothing",
     "process": "a crash of its worker",
@@ -29,14 +31,28 @@ _SURVIVED = {
 """Level of durability → what a message survives there."""
 
 
+class _Moment(click.ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; {_AS_IN}", param, ctx)
+        if at.utcoffset() is None:
+            self.fail(f"{value!r} has no time zone; {_AS_IN}", param, ctx)
+        return at
+
+
 @click.command("publish")
 @click.argument("queue")
 @click.argument("body", required=False)
 @click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="One body a line; - is stdin.")
-@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, ttl, priority, key, id}.")
+@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, at, ttl, priority, key, id}.")
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
+@click.option("--at", type=_Moment(), metavar="TIME", help="Deliver it at this time, as in 2030-03-29T09:00+09:00.")
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")

@@ -49,6 +49,15 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def is_duration(value: object) -> bool:
+    """Whether a value is a duration of :func:`parse_duration`."""
+    try:
+        parse_duration(value)
+    except ValueError:
+        return False
+    return True
+
+
 def check_time(at: object) -> datetime:
     """A time that means the same moment everywhere.
 

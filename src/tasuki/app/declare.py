@@ -13,7 +13,7 @@ from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import NO_NAME, Entry
+from tasuki.registry.entry import NO_COLON, NO_NAME, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Declarations:
     """The entries of one code app, in the order of declaration."""
 
     def __init__(self, namespace: str) -> None:
+        if ":" in namespace:
+            raise InvalidEntryError(f"{namespace!r} is not a valid namespace", position=caller(), hint=NO_COLON)
         self.namespace = namespace
         self.entries: list[Entry] = []
         self._ids: dict[str, Entry] = {}
@@ -205,6 +207,7 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
         if parts.netloc:
             raise InvalidEntryError(
                 f"{url!r} names a host, and SQLite has none",
+                position=caller(),
                 hint=f"write a relative path with three slashes: sqlite:///{parts.netloc}{parts.path}",
             )
         path = unquote(parts.path.removeprefix("/"))

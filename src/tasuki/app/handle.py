@@ -145,5 +145,9 @@ class QueueHandle(Guessed, Generic[T]):
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:
-    """The id or name of a queue, given as text or as a handle."""
-    return queue if isinstance(queue, str) else queue.id
+    """The id or name of a queue, given as text or as a handle. Raises TypeError: it is neither."""
+    if isinstance(queue, str):
+        return queue
+    if not isinstance(queue, QueueHandle):
+        raise TypeError(f"a queue is given as its name, its id or its handle, not as {type(queue).__name__}")
+    return queue.id

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import DRIVER, Declarations
-from tasuki.app.handle import QueueHandle
+from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.tasks.declared import DeclaredTasks
 from tasuki.drivers import DriverEntry
 from tasuki.errors import TasukiError
@@ -17,6 +17,8 @@ from tasuki.errors import TasukiError
 # The modules that read a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.registry.loader import Loaded
+
+_TARGET = "a target is a folder, or package.module:app"
 
 
 class Source:
@@ -44,7 +46,10 @@ class Source:
         if isinstance(driver, DriverEntry):
             self.declared.add_driver(DRIVER, driver)
         elif not isinstance(driver, str):
-            raise TypeError(f'App({driver!r}): give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")')
+            from tasuki.registry.shown import describe  # not the value itself, which may hold a password
+
+            hint = 'give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")'
+            raise TypeError(f"App(…) cannot take {describe(driver)}: {hint}")
         self._environ = environ
 
     def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:
@@ -53,7 +58,7 @@ class Source:
         Raises:
             InvalidEntryError: ``body`` is not None, and the queue has another body type already.
         """
-        id = self.declared.id_of(name)
+        id = self.declared.id_of(id_of(name))
         if body is not None:
             self.declared.add_body(id, body)
         if fields or (self.target is None and self.declared.get(id) is None):
@@ -90,15 +95,17 @@ def import_target(target: str, kind: type) -> Any:
         Exception: any error of the module itself.
     """
     module_name, _, name = target.partition(":")
+    if not module_name:
+        raise TasukiError(f"cannot load {target!r}: it names no module; {_TARGET}")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         if "partially initialized module" in str(error):
             hint = "modules import each other: make the App in a module of its own, which imports none of them"
             raise TasukiError(f"cannot load {target!r}: {error}; {hint}") from error
-        if isinstance(error, ImportError) and not _is_part(error.name, module_name):
+        if not _is_part(error.name, module_name):
             raise  # the module is there, and imports something that is not
-        raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
+        raise TasukiError(f"cannot load {target!r}: {error}; {_TARGET}") from error
     if not hasattr(module, name):
         apps = [f"{module_name}:{known}" for known, value in vars(module).items() if isinstance(value, kind)]
         hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"

@@ -13,7 +13,7 @@ from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
-from tasuki.units import Duration, needed, one_of
+from tasuki.units import Duration, is_duration, needed, one_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,8 +27,8 @@ _MOST_CAUSES = 8
 class Retry(Exception):  # noqa: N818 - a signal, not an error
     """Raised by a handler to request another attempt: ``after`` a delay or ``at`` a time, or as the policy says.
 
-    ``reason`` is for the log, and the last error of a dead letter. Raises ValueError: ``at`` has no time zone, or both
-    are given.
+    ``reason`` is for the log, and the last error of a dead letter. Raises ValueError: ``at`` has no time zone, both are
+    given, or the reason is a duration.
     """
 
     @overload
@@ -36,6 +36,8 @@ class Retry(Exception):  # noqa: N818 - a signal, not an error
     @overload
     def __init__(self, reason: str = "", *, at: datetime) -> None: ...
     def __init__(self, reason: str = "", *, after: Duration | None = None, at: datetime | None = None) -> None:
+        if is_duration(reason):
+            raise ValueError(f"Retry({reason!r}) gives a delay as the reason; write Retry(after={reason!r})")
         self.reason = reason
         self.after = after
         self.at = at

@@ -25,6 +25,8 @@ def check_type(type_: Any) -> None:
     Raises:
         HandlerError: the type and the ones it may be.
     """
+    if isinstance(type_, str):
+        raise HandlerError(f"a body cannot become the text {type_!r}; write the type itself", kind="Invalid")
     if uses_pydantic(type_):
         _validator(type_)
         return

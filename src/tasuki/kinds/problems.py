@@ -104,6 +104,8 @@ def _remedy(sort: str, value: object, path: KeyPath, model: type[Config]) -> str
     """How to write the value that was probably meant. Never shows the value."""
     if sort == "model_type" and (inner := _model_in(_annotation(path, model))):
         return f"its fields are: {', '.join(inner.model_fields)}"
+    if sort == "string_type" and isinstance(value, type):
+        return f"write its name: {value.__name__!r}"
     if not isinstance(value, str) or isinstance(value, Substituted):
         return ""
     if sort == "list_type":
@@ -130,7 +132,8 @@ def _unknown(path: KeyPath, name: str, value: object, model: type[Config], what:
     extra = _ENTRY_FIELDS if what == "field" and len(path) == 1 else ()
     holder = _model_in(_annotation(path[:-1], model))
     known = [*(holder.model_fields if holder else ()), *extra]
-    near = (holder.other_names if holder else {}).get(str(path[-1])) or did_you_mean(str(path[-1]), known)
+    own = "in code it is an argument of app.entry(name, kind, …)" if path[-1] in extra else ""
+    near = own or (holder.other_names if holder else {}).get(str(path[-1])) or did_you_mean(str(path[-1]), known)
     hint = near or (f"known are: {', '.join(known)}" if known else "there are none")
     if _is_secret(path[:-1], model) and (value is None or len(path) > 1):
         return f"unknown {what} in {name.rpartition('.')[0] or 'the entry'}", hint

@@ -21,7 +21,10 @@ def describe(value: object) -> str:
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return f"the number {value}"
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, Mapping) else "something else"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kinds = ((list, "a list"), (Mapping, "a mapping"))
+    return next((said for kind, said in kinds if isinstance(value, kind)), f"an object of type {type(value).__name__}")
 
 
 def shown(text: str, origin: object) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.declare import Declarations, driver_of_url, name_of
+from tasuki.drivers import Memory, Redis
 from tasuki.errors import InvalidEntryError, ProjectError
 
 
@@ -60,8 +61,53 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_file_that_was_taken_for_a_host() -> None:
-    with pytest.raises(InvalidEntryError, match=r"sqlite:///queue\.db"):
+    with pytest.raises(InvalidEntryError, match=r"sqlite:///queue\.db") as caught:
         driver_of_url("sqlite://queue.db")
+    assert caught.value.position is not None
+
+
+def test_an_app_is_not_made_of_anything_else_and_shows_no_password() -> None:
+    with pytest.raises(TypeError, match=r"App\(…\) cannot take a mapping: give it a URL, or a driver"):
+        App({"url": "redis://:secret@localhost"})  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match="cannot take the class Redis: give it"):
+        App(Redis)  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_namespace_has_no_colon() -> None:
+    with pytest.raises(InvalidEntryError, match="'a:b' is not a valid namespace; a colon ends") as caught:
+        App(namespace="a:b")
+    assert caught.value.position is not None
+    assert caught.value.position.file == __file__
+
+
+@pytest.mark.parametrize("name", [5, None])
+def test_a_name_of_a_queue_is_text(name: Any) -> None:
+    with pytest.raises(TypeError, match=r"a queue is given as its name, its id or its handle, not as (int|NoneType)"):
+        App().queue(name)
+
+
+@pytest.mark.parametrize("field", ["name", "kind", "meta"])
+def test_a_field_that_is_an_argument_in_code(field: str) -> None:
+    app = App(Memory(**{field: "x"}))  # type: ignore[arg-type]  # the mistake
+    app.queue("jobs")
+    with pytest.raises(ProjectError, match=f"unknown field '{field}'; in code it is an argument of app.entry"):
+        app.check()
+
+
+def test_classes_of_errors_are_named() -> None:
+    app = App("memory://")
+    app.queue("jobs", retry={"never": [ValueError]})  # type: ignore[list-item]  # the mistake
+    expected = "retry.never.0 must be text, not the class ValueError; write its name: 'ValueError'"
+    with pytest.raises(ProjectError, match=expected):
+        app.check()
+
+
+@pytest.mark.parametrize(("body", "problem"), [("int", "the text 'int'; write the type itself"), (5, "5")])
+def test_the_type_of_bodies_is_a_type(body: Any, problem: str) -> None:
+    app = App("memory://")
+    app.queue("jobs", body)
+    with pytest.raises(ProjectError, match=f"app:jobs: a body cannot become {problem}"):
+        app.check()
 
 
 def test_entries_know_their_place_and_their_names() -> None:

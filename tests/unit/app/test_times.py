@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,13 @@ OPENING = datetime(2026, 3, 29, 9, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 LEFT = 7.5 * 3600
 """Seconds until then: the clocks go forward that night."""
 NAIVE: Any = datetime(2026, 1, 1)
+
+
+@pytest.mark.parametrize("delay", ["30s", 30, timedelta(minutes=1)])
+def test_a_delay_is_not_taken_for_the_reason_of_a_retry(delay: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"write Retry(after={delay!r})")):
+        Retry(delay)
+    assert Retry("the shop opens in 30s").reason == "the shop opens in 30s"
 
 
 async def test_a_message_comes_at_its_time(make_app: Make) -> None:

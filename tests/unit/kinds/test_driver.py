@@ -25,6 +25,12 @@ def test_a_file_is_text(problems: Problems, driver: str) -> None:
     assert "must be text, not a mapping" in problem
 
 
+def test_a_path_is_no_url(problems: Problems) -> None:
+    assert problems("  - {name: a, kind: queue.driver.sqlite, path: 'sqlite:///queue.db'}\n") == [
+        "3:42: app:a: path: this is a URL; write the path alone, like queue.db or /var/lib/shop/queue.db"
+    ]
+
+
 def test_the_memory_driver_has_no_fields_of_its_own(problems: Problems) -> None:
     assert problems("  - {name: a, kind: queue.driver.memory, path: x}\n") == [
         "3:42: app:a: unknown field 'path'; known are: durability, lifecycle, name, kind, meta"

@@ -61,7 +61,8 @@ def found(data: dict[str, Any]) -> list[str]:
         ([1], "a list"),
         ({}, "a mapping"),
         (MappingProxyType({}), "a mapping"),
-        (object(), "something else"),
+        (object(), "an object of type object"),
+        (ValueError, "the class ValueError"),
     ],
 )
 def test_values_are_described_as_their_author_knows_them(value: object, text: str) -> None:

@@ -177,6 +177,12 @@ def test_a_bad_namespace_is_reported_once(project: Path) -> None:
     assert error.problem == "'a b' is not a valid namespace"
 
 
+def test_a_namespace_with_a_colon_is_reported_at_its_place_alone(project: Path) -> None:
+    write("a.yaml", 'namespace: "a:b"\nentries:\n  - {name: x, kind: k}\n  - {name: y, kind: k}\n')
+    hint = "a colon ends the namespace in an id: write it with dots, like shop.mails"
+    assert problems(load(Path())) == [f"a.yaml:1:1: 'a:b' is not a valid namespace; {hint}"]
+
+
 def test_overrides_come_before_placeholders_and_sources(project: Path) -> None:
     write("a.yaml", FILE.format("app"), source="file://gone.lua", port="${env:NONE}")
     write("x.lua", "return 1")

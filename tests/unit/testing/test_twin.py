@@ -234,6 +234,27 @@ async def test_a_requester_has_read_the_error_it_got() -> None:
             await jobs.request("break", timeout="1h")
 
 
+async def test_an_error_that_compares_with_nothing() -> None:
+    app = App("memory://")
+    mails = app.queue("mails", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    class IncomparableError(Exception):
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("cannot compare")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    @mails.consumer
+    async def send(body: object) -> None:
+        raise IncomparableError
+
+    async with TestApp(app, strict=True) as t:
+        await mails.publish(1)
+        await mails.publish(2)
+        await t.drain()
+        assert [type(letter.cause) for letter in t.dead] == [IncomparableError] * 2
+
+
 async def _breaks(times: int, *, reads: bool = False) -> None:
     async with TestApp(shop.app, strict=True) as t:
         for _ in range(times):

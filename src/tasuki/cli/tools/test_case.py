@@ -108,7 +108,8 @@ def _what_happened(message: Message) -> str:
     if DEAD_LETTER_REASON not in headers:
         return _in_docstring(f"Message {message.id}")
     error = " ".join(str(headers.get(LAST_ERROR, "")).split())[:_MOST]
-    attempts = f" after {headers[ATTEMPTS]} attempts" if ATTEMPTS in headers else ""
+    noun = "attempt" if headers.get(ATTEMPTS) == 1 else "attempts"
+    attempts = f" after {headers[ATTEMPTS]} {noun}" if ATTEMPTS in headers else ""
     text = f"{headers[DEAD_LETTER_REASON]}{attempts}: {error}" if error else f"{headers[DEAD_LETTER_REASON]}{attempts}"
     return _in_docstring(text)
 

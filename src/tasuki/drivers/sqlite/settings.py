@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import field_validator
+
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
 from tasuki.fields.types import Config, Duration, ProjectFile
 
@@ -21,6 +23,13 @@ class SQLiteSettings(Config):
     """full: a confirmed message survives a power loss; normal: it survives a crash of the process."""
     busy_timeout: Duration = 5.0
     """Longest wait for another process that is writing."""
+
+    @field_validator("path")
+    @classmethod
+    def _is_no_url(cls, path: str) -> str:
+        if "://" in path:
+            raise ValueError("this is a URL; write the path alone, like queue.db or /var/lib/shop/queue.db")
+        return path
 
 
 def _place(config: SQLiteSettings, root: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
-from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.entry import NO_COLON, Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import describe
 from tasuki.registry.yaml.document import Document
@@ -93,6 +93,8 @@ class Declarations:
         elif not isinstance(namespace, str):
             problem = f"a namespace is text, not {describe(namespace)}"
             self._report(("namespace",), problem, hint="put it in quotes")
+        elif ":" in namespace:
+            self._report(("namespace",), f"{namespace!r} is not a valid namespace", hint=NO_COLON)
         elif not isinstance(entries, list | None):
             hint = "begin each entry with a dash: - name: tasks"
             self._report(("entries",), "entries is a list of entries", hint=hint)

@@ -336,4 +336,4 @@ class Handler(ABC):
 
     async def give_up(self, arguments: Any, error: BaseException, context: Context) -> None:
         """Be called about a task that is given up, with its arguments and its error (in Lua: the text of it)."""
-        await self.call([arguments, str(error)], context)
+        await self.call([arguments, safe_text(error)], context)

@@ -73,7 +73,12 @@ class Threads:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         call = _Call(function, args, named)
-        job = self._pool.submit(contextvars.copy_context().run, call.run)
+        try:
+            job = self._pool.submit(contextvars.copy_context().run, call.run)
+        except RuntimeError as closed:
+            if "shutdown" not in str(closed):  # no thread can be started
+                raise
+            return call.run(), None  # the interpreter ends, and closes all pools: this loop has no other work to do
 
         def cancel() -> None:
             if not job.cancel():

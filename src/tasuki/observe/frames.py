@@ -90,7 +90,8 @@ def _chain(shown: TracebackException) -> Iterator[TracebackException]:
     while todo:
         each = todo.pop()
         yield each
-        inner = [each.__cause__, each.__context__, *(each.exceptions or ())]
+        context = None if each.__suppress_context__ else each.__context__
+        inner = [each.__cause__, context, *(each.exceptions or ())]
         for one in inner:
             if one is not None and id(one) not in seen:
                 seen.add(id(one))

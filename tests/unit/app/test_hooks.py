@@ -338,6 +338,29 @@ async def test_a_hook_that_hangs_delays_no_message_and_is_cancelled(
     assert "was cancelled: it ran longer than 50ms" in caplog.text
 
 
+async def test_a_stop_waits_only_once_for_a_call_that_cannot_be_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    may_end, heard = asyncio.Event(), list[str]()
+
+    async def stubborn(moment: Moment) -> None:
+        heard.append(moment.name)
+        while not may_end.is_set():
+            try:
+                await may_end.wait()
+            except asyncio.CancelledError:
+                continue
+
+    hook = hook_module.Hook("app:stubborn", stubborn, queue=None, task=None)
+    for name in ("begin", "done"):
+        hook.put(Moment(name))
+    await hook.finish(0.01)
+    assert "hook app:stubborn was cancelled at the stop: it did not hear of 1 more moments" in caplog.text
+    try:
+        await asyncio.wait_for(hook.finish(3600), 20)
+    finally:
+        may_end.set()
+    assert heard == ["begin"]
+
+
 async def test_too_many_moments_for_a_slow_hook_are_lost_and_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,8 @@ async def test_a_session_that_cannot_be_closed_fails_a_good_handler_and_is_logge
         errors = [letter.error for letter in t.dead]
     assert errors == ["provider 'app:session' failed to close: OSError: cannot commit", "ValueError: broken"]
     assert "provider app:session failed to close after an error of its handler: OSError: cannot commit" in caplog.text
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [repr(error) for error in logged] == ["OSError('cannot commit')", "ValueError('broken')"]
 
 
 async def test_a_context_manager_that_raises_the_error_of_the_handler_itself_has_closed(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,3 +195,32 @@ def test_another_event_loop_cannot_publish(tmp_path: Path) -> None:
         here.run(tasks.publish(2))
         assert here.run(tasks.depth()).ready == 1
         here.run(app.close())
+
+
+SCRIPT = """
+import time
+from concurrent.futures import thread
+
+from tasuki import App, Moment
+
+app = App("memory://")
+app.queue("tasks")
+
+
+@app.on_publish
+def heard(moment: Moment) -> None:
+    while not thread._shutdown:  # the end of the script
+        time.sleep(0.001)
+    print("heard", moment.body, flush=True)
+
+
+for number in range(3):
+    app.sync.publish("tasks", number)
+"""
+
+
+def test_plain_hooks_hear_of_what_a_script_has_published_last(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout.splitlines(), done.stderr) == (["heard 0", "heard 1", "heard 2"], "")

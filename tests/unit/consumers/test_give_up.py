@@ -1,4 +1,4 @@
-"""A function of ``on_give_up`` that ends its worker: its message is dead-lettered all the same."""
+"""``on_give_up``: a function that ends its worker does not keep its message, and each error has a text for it."""
 
 from __future__ import annotations
 
@@ -94,3 +94,28 @@ async def test_it_is_called_a_bounded_number_of_times(
     assert deaths == allowed
     assert [letter.headers["x_dead_letter_reason"] for letter in await bench.dead_letters()] == ["worker_died"]
     assert "on_give_up app:give_up is not called again: the worker died in it" in caplog.text
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+async def test_a_function_that_gets_the_text_of_the_error_is_called_where_it_has_none() -> None:
+    given: list[Any] = []
+
+    class InLua(ScriptedHandler):
+        async def call(self, args: Any, context: Context) -> None:
+            given.append(args)
+
+    async def raise_mute(body: Any, context: Context) -> None:
+        raise Mute
+
+    bench = await make_bench()
+    policy = RetryPolicy(Backoff(0, 0, 1, 0), 1, True, max_delay=3600)
+    task = Task(ScriptedHandler(raise_mute, "app:send"), policy, on_give_up=InLua(id="app:give_up"))
+    bench.consumer.handler = Tasks(bench.consumer.id, {"send": task})
+    await bench.queue.publish(1, {"message_type": "send"})
+    async with bench:
+        await bench.empty()
+    assert given == [[1, "(its text cannot be shown)"]]

@@ -159,6 +159,19 @@ def test_an_error_of_the_users_own_code_keeps_its_frames() -> None:
     assert for_user(caught.value).__traceback__ is not None
 
 
+def test_frames_of_an_error_that_is_not_shown_are_not_counted() -> None:
+    def hides() -> None:
+        try:
+            seconds("delay", "soon")
+        except PublishError:
+            raise KeyError("mine") from None
+
+    with pytest.raises(KeyError) as caught:
+        hides()
+    assert "left out" not in format_error(caught.value)
+    assert user_traceback(caught.value, 1000).endswith("KeyError: 'mine'")
+
+
 @pytest.mark.timeout(10)
 def test_an_error_that_is_its_own_cause_ends() -> None:
     error = failed()

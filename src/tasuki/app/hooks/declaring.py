@@ -102,5 +102,5 @@ class DeclaringHooks:
 
     @property
     def on_discard(self) -> MomentDecorator:
-        """Call the decorated function when a message expired, or was cancelled: ``reason`` says which."""
+        """Call the decorated function when a message expired, with ``reason``."""
         return MomentDecorator(self._source, "discard")

@@ -21,6 +21,8 @@ LIMIT = 10.0
 """Seconds that one call may take."""
 MOST = 10_000
 """Moments that wait for one hook; later ones are lost."""
+_GRACE = 1.0
+"""Seconds that a cancelled call has to end."""
 
 
 class Hook:
@@ -57,7 +59,8 @@ class Hook:
             while self._waiting:
                 await self.call(self._waiting.popleft())
         finally:
-            self._running = None
+            if self._running is asyncio.current_task():
+                self._running = None
 
     async def call(self, moment: Moment) -> None:
         """Call it now, for at most ``LIMIT`` seconds; its errors are logged."""
@@ -87,10 +90,12 @@ class Hook:
         if running is not None:
             _, late = await asyncio.wait([running], timeout=timeout)
             if late:
-                running.cancel()
-                await asyncio.wait([running], timeout=timeout)
-                _log.error("hook %s: %d moments were left at the stop", self.id, len(self._waiting))
+                left = len(self._waiting)
                 self._waiting.clear()
+                self._running = None  # it may not end: no later stop waits for it
+                running.cancel()
+                _log.error("hook %s was cancelled at the stop: it did not hear of %d more moments", self.id, left)
+                await asyncio.wait([running], timeout=_GRACE)
         if self._lost:
             _log.error("hook %s did not hear of %d moments, as it was too slow", self.id, self._lost)
             self._lost = 0

@@ -17,7 +17,7 @@ from tasuki.consumers.handling.outcome import Conclusion, Outcome, outcome_of
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import MAX_ERROR_CHARS, HandlerError, ResultError
+from tasuki.errors import HandlerError, ResultError
 from tasuki.message import REPLY_TO, is_request
 
 _log = logging.getLogger("tasuki.consumer")
@@ -155,14 +155,13 @@ class BatchExecutor(Executor):
         self._metrics.failed += len(group)
         self._metrics.timed_out += sum(each.is_timeout for _, each in group)
         given_up = sum(each.verdict.action == "dead_letter" and not one.settled for one, each in group)
-        error = concluded.error
-        traceback = error.traceback if isinstance(error, HandlerError) else ""
+        text, error = concluded.logged
         _log.warning(
             "handler %s failed for %d messages of a batch, %d given up: %s",
             delivery.function,
             len(group),
             given_up,
-            traceback[:MAX_ERROR_CHARS] or concluded.failure,
-            exc_info=None if error is None or isinstance(error, HandlerError) else error,
+            text,
+            exc_info=error,
             extra={"consumer": delivery.consumer, "queue": delivery.queue, "messages": len(group)},
         )

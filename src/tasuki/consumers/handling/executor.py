@@ -27,10 +27,8 @@ from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.observer import Observer
 from tasuki.errors import (
-    MAX_ERROR_CHARS,
     CodecError,
     DriverError,
-    HandlerError,
     InvalidBodyError,
     ResultError,
     text_of,
@@ -266,7 +264,7 @@ class Executor:
 
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""
-        verdict, error = concluded.verdict, concluded.error
+        verdict, (text, error) = concluded.verdict, concluded.logged
         self._metrics.failed += 1
         self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:
@@ -275,15 +273,8 @@ class Executor:
             what = "given up"
         else:
             what = f"retried in {format_duration(round(verdict.delay, 2))}"
-        traceback = error.traceback if isinstance(error, HandlerError) else ""
-        _log.warning(
-            "handler %s failed, %s: %s",
-            delivery.function,
-            what,
-            traceback[:MAX_ERROR_CHARS] or concluded.failure,
-            exc_info=None if error is None or isinstance(error, HandlerError) else error,
-            extra=delivery.log_fields(),
-        )
+        _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=error,
+                     extra=delivery.log_fields())  # fmt: skip
         return verdict
 
 

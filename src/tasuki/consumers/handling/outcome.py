@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.errors import (
+    MAX_ERROR_CHARS,
     HandlerError,
     HandlerTimeoutError,
     InvalidBodyError,
+    ProviderError,
     ResultError,
     UnknownTaskError,
     safe_text,
@@ -67,6 +69,15 @@ class Conclusion(NamedTuple):
     is_timeout: bool = False
     ends_worker: bool = False
     """Raise the error again: the worker's task cannot go on."""
+
+    @property
+    def logged(self) -> tuple[str, BaseException | None]:
+        """The failure for the log, and the error whose traceback is written below it."""
+        if isinstance(self.error, ProviderError):
+            return self.failure, self.error.__cause__
+        if isinstance(self.error, HandlerError):  # of another process, or of Lua
+            return self.error.traceback[:MAX_ERROR_CHARS] or self.failure, None
+        return self.failure, self.error
 
 
 def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:

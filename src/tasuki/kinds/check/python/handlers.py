@@ -32,9 +32,10 @@ def problems_of_functions(registry: Registry, configs: Mapping[str, Config]) -> 
     yield from problems_of_providers(registry, configs, provided)
     yield from problems_of_hooks(registry, configs)
     used_as, tasks, lambdas = roles(configs), _tasks_of(registry, configs), _nameless(registry, configs)
+    unclear = _of_wrong_consumers(registry, configs)
     for id, config in configs.items():
         entry = registry.entries[id]
-        if entry.target is None:
+        if entry.target is None or id in unclear:
             continue
         if id in lambdas:
             problem = f"{describe(entry.target)} has no name that the messages of a task can carry; write it with 'def'"
@@ -58,6 +59,14 @@ def _tasks_of(registry: Registry, configs: Mapping[str, Config]) -> Mapping[str,
             if task.on_give_up and (entry := registry.get(task.func)) is not None and callable(entry.target):
                 found[task.on_give_up] = entry.target
     return found
+
+
+def _of_wrong_consumers(registry: Registry, configs: Mapping[str, Config]) -> set[str]:
+    """The functions of tasks whose consumer has a mistake: without its config they would pass for plain handlers."""
+    wrong = [entry for id, entry in registry.entries.items() if entry.kind == "queue.consumer" and id not in configs]
+    funcs = [entry.data.get("funcs") for entry in wrong]
+    tasks = [task for each in funcs if isinstance(each, dict) for task in each.values() if isinstance(task, dict)]
+    return {str(task.get(role)) for task in tasks for role in ("func", "on_give_up")}
 
 
 def _nameless(registry: Registry, configs: Mapping[str, Config]) -> set[str]:

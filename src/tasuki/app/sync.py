@@ -45,6 +45,9 @@ os.register_at_fork(after_in_child=_abandon_parent)
 class SyncApp:
     """Runs each call on the loop of the open app, else on a loop in a thread, where it opens the app."""
 
+    remedy = "await the queue's own publish here"
+    """What to write on an event loop."""
+
     def __init__(self, app: App) -> None:
         self._app = app
         self._lock = threading.Lock()
@@ -132,7 +135,7 @@ class SyncApp:
     def _open_loop(self) -> Owner | LoopThread | asyncio.AbstractEventLoop:
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
-            raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
+            raise LifecycleError(f"app.sync would block the event loop: {self.remedy}")
         if self._app.owner is not None:
             return self._app.owner
         with self._lock:

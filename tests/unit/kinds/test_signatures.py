@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasuki import App, Retries
 from tasuki.errors import ConfigError, ProjectError
 from tests.unit.kinds import wrong
 
@@ -94,3 +95,19 @@ def test_each_says_what_is_wrong_and_what_to_write(name: str, reported: dict[int
     assert re.search(problem, error.problem), error.problem
     assert remedy in error.hint
     assert error.entry.startswith("app:")
+
+
+def test_a_mistake_of_the_consumer_is_not_one_of_its_tasks() -> None:
+    app = App("memory://")
+    queue = app.queue("mails", dead_letter="dead")
+    queue.workers(concurency=4)  # type: ignore[call-arg]
+
+    def gone(url: str, error: BaseException) -> None: ...
+
+    @queue.task(retry=Retries(3), on_give_up=gone)
+    def send(url: str, numbers: list[int]) -> None: ...
+
+    with pytest.raises(ProjectError) as refused:
+        app.check()
+    (error,) = refused.value.errors
+    assert "unknown field 'concurency'" in error.problem

@@ -35,10 +35,10 @@ def queue(name: str, body: type[Named] | UnionType | None = None, **fields: Unpa
 def __getattr__(name: str) -> Any:
     # Not at the top: Django imports this package before the settings and models can be used.
     if name == "app":
-        from tasuki.contrib.django.project import project_app, set_up
+        from tasuki.contrib.django.project import set_up, whole_app
 
         set_up()
-        return project_app()
+        return whole_app()
     if name == "TasukiBackend":
         from tasuki.contrib.django.tasks.backend import TasukiBackend
 

@@ -14,7 +14,7 @@ class TasukiConfig(AppConfig):
     verbose_name = "Tasuki"
 
     def ready(self) -> None:
-        """See AppConfig. Mistakes in settings are left to the system checks, so that these can show them all."""
+        """See AppConfig. Mistakes in TASKS are left to the system checks, which show them all, and to the worker."""
         from django.core import checks
         from django.core.exceptions import ImproperlyConfigured
 

@@ -52,6 +52,8 @@ class DjangoSync(SyncApp):
     it, messages wait for the commits of the default database.
     """
 
+    remedy = "in an async view write 'await sync_to_async(send_receipt.send)(…)', with your own task"
+
     def __init__(self, app: App, database: str | None = None) -> None:
         super().__init__(app)
         self._database = database

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.tasks.results import Results
 from tasuki.contrib.django.tasks.shape import (
     PACKAGE,
     Status,
@@ -170,6 +171,26 @@ def test_a_task_that_is_given_up_without_its_code_has_failed(twin: TestApp) -> N
     assert (result.status, result.is_finished) == (Status.FAILED, True)
     assert result.errors[0].exception_class is HandlerTimeoutError
     give_up("os.system", [], {}, using, HandlerTimeoutError("it took too long"), context)  # nothing to record
+
+
+def test_a_cache_that_fails_after_the_run_does_not_make_the_task_run_again(
+    twin: TestApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save = Results.save
+
+    def save_until_the_end(results: Results, result: Any) -> None:
+        if result.is_finished or result.errors:
+            raise ConnectionError("the cache is away")
+        save(results, result)
+
+    monkeypatch.setattr(Results, "save", save_until_the_end)
+    done, failed = tasks.add.enqueue(1, 2), tasks.fail.enqueue("reject")
+    twin.sync.drain()
+    assert [dead.id for dead in twin.dead] == [failed.id]
+    assert [dead.reason for dead in twin.dead] == ["rejected"]
+    assert f"cannot keep the result of task {done.id} (SUCCESSFUL)" in caplog.text
+    done.refresh()
+    assert done.status == Status.RUNNING
 
 
 def test_a_timeout_is_one_error_that_shows_where_the_task_was(twin: TestApp) -> None:

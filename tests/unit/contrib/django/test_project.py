@@ -108,6 +108,14 @@ def test_a_wrong_setting_is_an_error_and_no_traceback(monkeypatch: pytest.Monkey
     assert settings.TASUKI == {"URL": "memory://"}
 
 
+def test_a_worker_does_not_start_without_the_queues_of_wrong_options() -> None:
+    backend = "tasuki.contrib.django.TasukiBackend"
+    wrong = {"default": {"BACKEND": backend, "OPTIONS": {"retries": 2}}}
+    with override_settings(TASKS=wrong), pytest.raises(ImproperlyConfigured, match="has no option 'retries'"):
+        App.load("tasuki.contrib.django:app")
+    assert App.load("tasuki.contrib.django:app") is project_app()
+
+
 def test_backends_of_others_are_left_alone() -> None:
     others = {"a": {"BACKEND": "nowhere.Backend"}, "b": {"BACKEND": "logging.Handler"}, "c": {}}
     with override_settings(TASKS=others):

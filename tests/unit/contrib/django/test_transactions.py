@@ -156,6 +156,8 @@ def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) ->
             return send.send("bob")
 
     async def view() -> list[Confirmed]:
+        with pytest.raises(LifecycleError, match=r"would block the event loop: .*await sync_to_async\("):
+            send.send("eve")
         return [await sync_to_async(send.send)("ada"), await store()]
 
     assert [type(each) for each in async_to_sync(view)()] == [Confirmed, AfterCommit]

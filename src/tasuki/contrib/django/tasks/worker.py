@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from dataclasses import replace
@@ -24,6 +25,8 @@ from tasuki.contrib.django.tasks.shape import (
     task_started,
 )
 from tasuki.errors import HandlerTimeoutError
+
+_log = logging.getLogger("tasuki.django")
 
 _RECORDED = "_tasuki_recorded"
 """Attribute of an error whose task has FAILED by it."""
@@ -131,15 +134,23 @@ def _is_over(error: BaseException, context: Context) -> bool:
 
 def _later(backend: Any, result: Any) -> None:
     put(result, status=Status.READY)
-    backend.save(result)
+    _save(backend, result)
 
 
 def _finish(backend: Any, result: Any, status: Any, *, is_told: bool = True) -> None:
     """Record the end; ``is_told``: and send the signal, which Django does not for a KeyboardInterrupt."""
     put(result, status=status, finished_at=timezone.now())
-    backend.save(result)
+    _save(backend, result)
     if is_told:
         task_finished.send(type(backend), task_result=result)
+
+
+def _save(backend: Any, result: Any) -> None:
+    """Keep a result after a run; a cache that fails then must not decide whether the task runs again."""
+    try:
+        backend.save(result)
+    except Exception:
+        _log.exception("cannot keep the result of task %s (%s): readers see its state before", result.id, result.status)
 
 
 def _error_of(error: BaseException) -> Any:

@@ -18,6 +18,8 @@ from tasuki.errors import TasukiError
 if TYPE_CHECKING:
     from tasuki.registry.loader import Loaded
 
+_TARGET = "a target is a folder, or package.module:app"
+
 
 class Source:
     """One app's entries, to be declared and read.
@@ -93,15 +95,17 @@ def import_target(target: str, kind: type) -> Any:
         Exception: any error of the module itself.
     """
     module_name, _, name = target.partition(":")
+    if not module_name:
+        raise TasukiError(f"cannot load {target!r}: it names no module; {_TARGET}")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         if "partially initialized module" in str(error):
             hint = "modules import each other: make the App in a module of its own, which imports none of them"
             raise TasukiError(f"cannot load {target!r}: {error}; {hint}") from error
-        if isinstance(error, ImportError) and not _is_part(error.name, module_name):
+        if not _is_part(error.name, module_name):
             raise  # the module is there, and imports something that is not
-        raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
+        raise TasukiError(f"cannot load {target!r}: {error}; {_TARGET}") from error
     if not hasattr(module, name):
         apps = [f"{module_name}:{known}" for known, value in vars(module).items() if isinstance(value, kind)]
         hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"

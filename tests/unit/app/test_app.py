@@ -306,6 +306,7 @@ def test_loading_an_app_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("my_app_module:other", "is a int, not a tasuki.App"),
         ("my_app_module:nothing", "cannot load"),
         ("no_such_module:app", "a target is a folder, or package.module:app"),
+        (":app", "it names no module; a target is a folder, or package.module:app"),
     ):
         with pytest.raises(TasukiError, match=problem):
             App.load(target)

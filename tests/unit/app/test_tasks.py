@@ -241,6 +241,20 @@ async def test_the_check_reports_functions_that_cannot_be_tasks_at_their_lines(m
     assert all("test_tasks.py:" in each for each in (stars, give, body))
 
 
+async def test_a_wrong_rule_of_one_task_hides_and_invents_no_problem_of_the_others(make_app: Make) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    jobs.task(retry=3)(lambda: None)  # type: ignore[call-overload]  # the mistake
+    jobs.task(_two)
+    jobs.task(_stars)
+    with pytest.raises(ProjectError) as caught:
+        app.check()
+    said = "\n".join(map(str, caught.value.errors))
+    assert "retry must be a mapping, not the number 3" in said
+    assert "a task cannot take *args" in said
+    assert "cannot inject" not in said
+
+
 async def test_a_consumer_of_bodies_and_tasks_need_queues_of_their_own(make_app: Make) -> None:
     app = make_app()
     jobs = app.queue("jobs")
@@ -306,3 +320,9 @@ def test_from_sync_code(tmp_path: Path) -> None:
         echo.send()  # type: ignore[call-arg]
     assert app.sync.info(jobs)["ready"] == 1
     app.sync.close()
+
+
+def _two(url: str, depth: int) -> None: ...
+
+
+def _stars(*args: str) -> None: ...

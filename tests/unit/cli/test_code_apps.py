@@ -82,7 +82,9 @@ def test_a_target_that_is_nearly_right(tasuki: CommandLine, project: Path) -> No
     (project / "bare_module.py").write_text("")
     (project / "needy_module.py").write_text("import no_such_package_at_all\n")
     (project / "in_need_module.py").write_text("import near_module.sub\n")
+    (project / "wrong_module.py").write_text("\nint('four')\n")
     for target, said in (
+        ("wrong_module:app", "ValueError: invalid literal for int() with base 10: 'four' (wrong_module.py:2)"),
         ("near_module:ap", "module 'near_module' has no attribute 'ap'; did you mean near_module:app?"),
         ("bare_module:app", "module 'bare_module' has no attribute 'app'; write app = App() there"),
         ("no_module:app", "No module named 'no_module'; a target is a folder, or package.module:app"),

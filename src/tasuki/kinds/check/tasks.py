@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasuki.fields.types import Config
+from tasuki.ids import resolve_id
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -70,6 +71,19 @@ def roles(configs: Mapping[str, Config]) -> Mapping[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for id, function, role in _uses(configs):
         found.setdefault(function, (role, id))
+    return found
+
+
+def roles_in_broken(registry: Registry, configs: Mapping[str, Config]) -> Mapping[str, tuple[str, str]]:
+    """The same for the tasks of consumers that have no config, as one of their fields is wrong."""
+    found: dict[str, tuple[str, str]] = {}
+    for entry in registry.entries.values():
+        funcs = entry.data.get("funcs") if entry.kind == "queue.consumer" and entry.id not in configs else None
+        for task in funcs.values() if isinstance(funcs, Mapping) else ():
+            fields = task if isinstance(task, Mapping) else {"func": task}
+            for field, role in (("func", "task"), ("on_give_up", "on_give_up")):
+                if isinstance(function := fields.get(field), str):
+                    found.setdefault(resolve_id(function, entry.namespace), (role, entry.id))
     return found
 
 

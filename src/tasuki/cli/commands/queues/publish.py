@@ -31,17 +31,16 @@ _SURVIVED = {
 """Level of durability → what a message survives there."""
 
 
-class _Moment(click.ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time; {_AS_IN}", param, ctx)
-        if at.utcoffset() is None:
-            self.fail(f"{value!r} has no time zone; {_AS_IN}", param, ctx)
-        return at
+def _read_time(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no time; {_AS_IN}") from None
+    if at.utcoffset() is None:
+        raise click.BadParameter(f"{value!r} has no time zone; {_AS_IN}")
+    return at
 
 
 @click.command("publish")
@@ -52,7 +51,9 @@ class _Moment(click.ParamType):
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
-@click.option("--at", type=_Moment(), metavar="TIME", help="Deliver it at this time, as in 2030-03-29T09:00+09:00.")
+@click.option(
+    "--at", callback=_read_time, metavar="TIME", help="Deliver it at this time, as in 2030-03-29T09:00+09:00."
+)
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")

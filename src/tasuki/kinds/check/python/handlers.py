@@ -17,7 +17,7 @@ from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.check.python.hooks import problems_of_hooks
 from tasuki.kinds.check.python.places import problem_at
 from tasuki.kinds.check.python.providers import Provided, problems_of_providers
-from tasuki.kinds.check.tasks import roles
+from tasuki.kinds.check.tasks import roles, roles_in_broken
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import MiddlewareConfig, PythonFunctionConfig
 from tasuki.registry.entry import INJECT, NO_NAME, Entry
@@ -31,7 +31,8 @@ def problems_of_functions(registry: Registry, configs: Mapping[str, Config]) -> 
     provided = Provided()
     yield from problems_of_providers(registry, configs, provided)
     yield from problems_of_hooks(registry, configs)
-    used_as, tasks, lambdas = roles(configs), _tasks_of(registry, configs), _nameless(registry, configs)
+    used_as = {**roles_in_broken(registry, configs), **roles(configs)}
+    tasks, lambdas = _tasks_of(registry, configs), _nameless(registry, configs)
     for id, config in configs.items():
         entry = registry.entries[id]
         if entry.target is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.support.cli_project import notes, write_project
 from tests.support.process import TASUKI, environ, run, run_json, start
 
 pytestmark = pytest.mark.e2e
+
+LINE = shlex.join(TASUKI)
 
 ECHO = """
 import asyncio
@@ -151,3 +154,23 @@ def test_ctrl_c_ends_a_command_quietly(project: Path) -> None:
         wait_until(ended, "the end")
         assert process.wait() == 130
         assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_end_no_command(project: Path, closed: str) -> None:
+    done = shell(f"{LINE} publish tasks '\"one\"' {closed}", project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shell(f"{LINE} queues {closed}", project).returncode == 0
+    assert run_json("info", "tasks", folder=project)["ready"] == 1
+
+
+def test_a_folder_that_has_been_removed(tmp_path: Path) -> None:
+    done = shell(f"mkdir gone; cd gone; rmdir ../gone; {LINE} check", tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "error: the current folder has been removed; change to another one\n"
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, env=environ(), capture_output=True, text=True, timeout=30, check=False
+    )

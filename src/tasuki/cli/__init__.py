@@ -16,6 +16,9 @@ BROKEN_PIPE = 141
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line (``sys.argv`` if none is given); returns the exit code, see :mod:`tasuki.cli.exits`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed: the next file that is opened would get its number
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for the whole process
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not end a command
@@ -55,6 +58,7 @@ def _command(words: list[str], early: EarlySignals | None = None) -> int:
     from tasuki.errors import TasukiError
 
     try:
+        _check_folder()
         code = root.main(words, prog_name="tasuki", standalone_mode=False, obj=early)
     except click.ClickException as error:
         error.show()
@@ -67,6 +71,16 @@ def _command(words: list[str], early: EarlySignals | None = None) -> int:
         show_error(error)
         return exit_code_of(error)
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    """Raise CommandError if the current folder has been removed: no relative path means anything there."""
+    from tasuki.cli.exits import CONFIG, CommandError
+
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise CommandError("the current folder has been removed; change to another one", code=CONFIG) from None
 
 
 def _drop_output() -> None:

@@ -26,7 +26,7 @@ from tasuki.registry.loader import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "directory-driver"
-SOURCES = [EXAMPLE / "directory_driver" / f"{name}.py" for name in ("settings", "entry", "driver")]
+SOURCES = [EXAMPLE / "directory_driver" / f"{name}.py" for name in ("settings", "typed", "entry", "driver")]
 PAGE = (ROOT / "docs" / "writing-a-driver.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "driver-reference.md").read_text("utf-8")
 PUBLIC = re.findall(r"`(tasuki[\w.]+)`", REFERENCE.partition("## Public modules")[2])

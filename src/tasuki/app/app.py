@@ -55,8 +55,8 @@ class App(Declaring):
     """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
+    blocks = 0  # and runs that hold the app open now; the end of the last one closes it
     _reads_only = False
-    _is_in_block = False
 
     def __init__(
         self,
@@ -254,7 +254,7 @@ class App(Declaring):
                 await self._end()
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop. Raises LifecycleError: the app is open in another one, so awaiting its tasks never ends."""
+        """The running loop. Raises LifecycleError: the app is open in another one, where its tasks are."""
         loop = asyncio.get_running_loop()
         if self.loop is not None and self.loop is not loop and not self.loop.is_closed():
             raise LifecycleError(
@@ -283,22 +283,23 @@ class App(Declaring):
 
     async def __aenter__(self) -> App:
         await self.open()
-        self._is_in_block = True
+        self.blocks += 1
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._is_in_block = False
-        await self.close()
+        self.blocks -= 1
+        if not self.blocks:
+            await self.close()
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[App]:
         """Consume within a block: consumers run inside it and are drained at its end."""
+        self.blocks += 1
         try:
             await self.start()
-            self._is_in_block = True
             yield self
         finally:
-            self._is_in_block = False
+            self.blocks -= 1
             await self.close()
 
     def lifespan(self, *, consume: bool = False) -> Callable[[object], AbstractAsyncContextManager[None]]:
@@ -309,7 +310,6 @@ class App(Declaring):
         """Consume until stopped: by ``TERM`` or ``INT`` (drain; a second one cancels), ``drain``, or ``until_empty``.
 
         The same signal again within 0.5 s is one signal: some programs that pass signals on send them twice.
-
         ``HUP`` reloads, ``QUIT`` logs what every worker is doing. ``until_empty`` returns when no consumed queue holds
         a message any more, delayed ones included.
 
@@ -318,7 +318,7 @@ class App(Declaring):
                 RestartLimitError: a required service gave up.
         """
         self._refuse_owned("run")
-        if self._is_in_block:
+        if self.blocks:
             raise LifecycleError(
                 "app.run() closes the app at its end, and so does 'async with app': call it outside of the block, "
                 "after app.open() where you publish first; or consume within 'async with app.worker()'"

@@ -140,8 +140,10 @@ class SyncApp:
                 _end(self._thread)
                 self._forget()
             if self._thread is None:
-                if self._app.loop is not None:
-                    return self._app.loop  # open elsewhere: a worker whose sync handler publishes
+                loop = self._app.loop
+                if loop is not None and not loop.is_closed():
+                    _refuse_idle(loop)
+                    return loop  # open elsewhere: a worker whose sync handler publishes
                 self._thread = self._open()
                 atexit.register(self.close)
             return self._thread
@@ -158,6 +160,15 @@ class SyncApp:
             atexit.unregister(self.close)
         _inherited.append((self._thread, self._app.forget()))
         self._thread = None
+
+
+def _refuse_idle(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise LifecycleError for a loop that would never run the call."""
+    if not loop.is_running():
+        raise LifecycleError(
+            "the app is open in an event loop that does not run now, so app.sync would wait forever: close the app "
+            "there first (await app.close()), or run that loop in another thread"
+        )
 
 
 def _end(thread: LoopThread) -> None:

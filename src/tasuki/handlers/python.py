@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import inspect
 from collections.abc import Callable, Container, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,13 @@ from tasuki.handlers.providing.providers import Providers, Supply
 from tasuki.handlers.signature import (
     Parameter,
     Role,
-    called,
     check_parameter,
     describe,
     is_async,
+    is_generator,
     read_signature,
 )
-from tasuki.handlers.threads import Threads, refuse_exit, run_on
+from tasuki.handlers.threads import Threads, is_from_outside, refuse_exit, run_on
 from tasuki.system import forks
 
 Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
@@ -65,7 +63,7 @@ class PythonHandler(Handler):
         self._import_path = import_path
         self._source = source
         self._method = method
-        self._threads = Threads(f"tasuki-{id}", threads)
+        self._threads = Threads(f"tasuki-{id}", threads, around)
         self._providers = providers
         self._provided: Container[Any] = ()
         self._parameters: tuple[Parameter, ...] = ()
@@ -192,7 +190,7 @@ def _checked(function: Callable[..., Any], provided: Container[Any]) -> tuple[Pa
 
 def refuse_generator(function: Callable[..., Any]) -> None:
     """Raise HandlerError for a function that yields."""
-    if any(check(called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+    if is_generator(function):
         remedy = "return a value, or use await instead of yield"
         raise HandlerError(f"{describe(function)} is a generator; a handler must not yield: {remedy}", kind="Invalid")
 
@@ -209,7 +207,7 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         except BaseException as error:
             if forks.count != before:
                 forks.leave_child(error)
-            if isinstance(error, Exception | Interrupted) or _is_closed(error) or _is_cancelled(error):
+            if isinstance(error, Exception | Interrupted) or is_from_outside(error):
                 raise
             raise refuse_exit(error) from error
         if forks.count != before:
@@ -217,19 +215,3 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         return result
 
     return run
-
-
-def _is_closed(error: BaseException) -> bool:
-    # Who closes a coroutine does so from outside of its task; within it, the function itself has raised that.
-    if not isinstance(error, GeneratorExit):
-        return False
-    try:
-        return asyncio.current_task() is None
-    except RuntimeError:
-        return True
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    # A client library may raise CancelledError for a lost connection, or a task that was awaited was cancelled.
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

@@ -241,6 +241,12 @@ def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called(function))
 
 
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Whether a call of it gives a generator, of either kind."""
+    runs = called(function)
+    return inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs)
+
+
 def _inner(function: Any) -> Any:
     """The plain function behind partials, decorators, methods and objects with ``__call__``."""
     while isinstance(function, functools.partial):

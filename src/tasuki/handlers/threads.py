@@ -6,16 +6,18 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Interrupted
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, safe_text
 from tasuki.handlers.loops import end_of
 from tasuki.system import forks
 
 Outcome = tuple[Any, BaseException | None]
+RunOn = Callable[[Any], Coroutine[Any, Any, Any]]
 
 _running: dict[asyncio.Task[Any] | None, _Call] = {}
 """The calls under way, by the task that waits for each."""
@@ -28,12 +30,16 @@ def interrupt(task: asyncio.Task[Any] | None) -> bool:
 
 
 class Threads:
-    """A pool of threads; started by its first call, and again by the first call after a ``close``."""
+    """A pool of threads; started by its first call, and again by the first call after a ``close``.
 
-    def __init__(self, name: str, size: int) -> None:
+    A coroutine that a function returns is awaited within what ``around`` makes of the awaiting function.
+    """
+
+    def __init__(self, name: str, size: int, around: Around | None = None) -> None:
         self._name = name
         self._size = max(size, 1)
         self._pool: ThreadPoolExecutor | None = None
+        self._run_on = run_on if around is None else _enclosed(around)
 
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         """Call the function in a thread, with the context variables of the caller.
@@ -47,7 +53,7 @@ class Threads:
             raise cancelled
         if error is not None:
             raise error
-        return await run_on(result)
+        return await self._run_on(result)
 
     async def handle(self, function: Callable[..., Any], *args: Any) -> Any:
         """The same, but a function that ends by itself after the cancellation decides: its work may be done."""
@@ -58,7 +64,7 @@ class Threads:
             raise cancelled
         if error is not None:
             raise error
-        return result if cancelled is not None else await run_on(result)
+        return result if cancelled is not None else await self._run_on(result)
 
     async def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
@@ -181,6 +187,15 @@ async def run_on(result: Any) -> Any:
     return result
 
 
+def _enclosed(around: Around) -> RunOn:
+    inside = around(run_on)
+
+    async def run(result: Any) -> Any:
+        return await (inside if inspect.isawaitable(result) else run_on)(result)
+
+    return run
+
+
 def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Outcome:
     before = forks.count
     try:
@@ -196,6 +211,20 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, 
     return result, None
 
 
-def refuse_exit(error: BaseException) -> HandlerError:
-    """The error of a handler that wanted to end the worker (SystemExit, KeyboardInterrupt and the like)."""
-    return HandlerError(f"the handler raised {type(error).__name__}({error}); it cannot end the worker")
+def refuse_exit(error: BaseException, who: str = "the handler") -> HandlerError:
+    """The error of a function that wanted to end the worker (SystemExit, KeyboardInterrupt and the like)."""
+    return HandlerError(f"{who} raised {type(error).__name__}({safe_text(error)}); it cannot end the worker")
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Whether an error means that the task of the caller is cancelled, or that its coroutine is closed.
+
+    A function may raise CancelledError itself: for a lost connection, or as a task that it awaits was cancelled.
+    """
+    if not isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True
+    return task is None or (isinstance(error, asyncio.CancelledError) and task.cancelling() > 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,12 @@ def load_middleware(project: Project, id: str) -> Callable[..., Any]:
         HandlerNotFoundError: there is no such function.
         HandlerError: its module fails while it is imported, or it is no async function.
     """
+    from tasuki.handlers.signature import is_async
+
     config = project.configs[id]
     assert isinstance(config, MiddlewareConfig)
     function = load_function(project, id)
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         raise HandlerError(f"middleware {id!r} is not an async function: write it with 'async def'", kind="Invalid")
     return function  # type: ignore[no-any-return]
 

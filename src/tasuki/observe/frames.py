@@ -47,7 +47,9 @@ def for_user(error: E) -> E:
     A traceback with a frame of other code stays, and at the level DEBUG every one.
     """
     each: BaseException | None = None if _log.isEnabledFor(logging.DEBUG) else error
-    while each is not None:
+    seen = set()  # ``raise error from error`` makes a circle
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
         frames = (frame for frame, _ in walk_tb(each.__traceback__))
         if all(is_ours(file := frame.f_code.co_filename) or file.startswith(_PLUMBING) for frame in frames):
             each.__traceback__ = None

@@ -151,11 +151,10 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    extra = {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
-    names = [name for name in DELIVERY_FIELDS if name in extra] + [
-        name for name in extra if name not in DELIVERY_FIELDS
-    ]
-    return {name: to_plain(extra[name], name=name) for name in names}
+    given = vars(record)
+    names = [name for name in DELIVERY_FIELDS if name in given]
+    names += [name for name in given if name not in _OWN and name not in DELIVERY_FIELDS]
+    return {name: to_plain(value, name=name) for name in names if (value := given[name]) is not None}
 
 
 def _field(value: Any) -> str:

@@ -67,6 +67,8 @@ def to_plain(value: Any, *, name: str = "", depth: int = MAX_DEPTH) -> Any:
     """
     if name and value is not None and is_secret_name(name):
         return MASK
+    if type(value) is str:
+        return clean(value)
     if value is None or isinstance(value, bool):
         return value
     if type(value) is int and -(2**63) <= value < 2**64:

@@ -6,6 +6,7 @@ It errs on the side of masking too much. Every pattern is bounded, so that no te
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MASK = "***"
 
@@ -13,6 +14,8 @@ _NAMES = (
     r"password|passwd|passphrase|(?<![a-z])pass|pwd|secret|token|credentials?|cookie|authorization|signature|dsn"
     r"|(?:api|access|secret|private|account|signing|encryption)[_-]?key(?:[_-]?id)?"
 )
+_PARTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "authorization", "signature", "dsn", "key")
+"""Each of the names has one of these in it: texts without them need no slow search."""
 _SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})$|password")
 _URL = re.compile(r"(://[^\s:/@]{0,256}:)[^\s\"'<>]{1,512}@")
 _PAIR = re.compile(
@@ -33,12 +36,18 @@ def redact(text: str) -> str:
     """The text with ``***`` in the place of each likely secret; of any length, also empty."""
     if "://" in text:
         text = _URL.sub(rf"\1{MASK}@", text)
+    folded = text.casefold()
     if ":" in text or "=" in text:
-        text = _PAIR.sub(_mask_value, text)
-    text = _BEARER.sub(rf"\1{MASK}", text)
+        for part in _PARTS:
+            if part in folded:
+                text = _PAIR.sub(_mask_value, text)
+                break
+    if "bearer" in folded:
+        text = _BEARER.sub(rf"\1{MASK}", text)
     return _PEM.sub(rf"\1{MASK}", text) if "PRIVATE KEY" in text else text
 
 
+@lru_cache(1024)
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name (``password``, ``apiKey``, ``db_token``) holds a secret."""
     return _SECRET_NAME.search(name) is not None

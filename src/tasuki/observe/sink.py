@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import deque
 from typing import TextIO
+
+_GATHERED = 0.005
+"""Seconds for which lines are gathered: to wake the thread for each would cost the worker more than to write it."""
 
 
 class Sink:
@@ -38,7 +42,8 @@ class Sink:
                 self._is_closing = False
                 self._writer = threading.Thread(target=self._work, name="tasuki-log", daemon=True)
                 self._writer.start()
-            self._changed.notify_all()
+            if len(self._lines) == 1:  # else the writer is awake, or comes back for these
+                self._changed.notify_all()
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all is written, at most ``timeout`` seconds; returns whether it is."""
@@ -60,9 +65,13 @@ class Sink:
                 if not self._lines:
                     self._writer = None
                     return
+                is_closing = self._is_closing
+                self._is_writing = True
+            if not is_closing:
+                time.sleep(_GATHERED)
+            with self._changed:
                 lines = list(self._lines)
                 self._lines.clear()
-                self._is_writing = True
             lost = self._put(lines)
             with self._changed:
                 self._is_writing = False

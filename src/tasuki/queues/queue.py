@@ -143,6 +143,16 @@ class Queue(Inspection):
         guard.publish(self.id)
         check_reply_to(guard, self.id, headers)
 
+    def validate(self, message: Envelope[Any]) -> None:
+        """Raise what ``publish`` of this message raises before anything is sent; for a message that is sent later.
+
+        A queue with middleware, which may change messages, checks the permission alone.
+        """
+        if self.guard is not None:
+            self._permit(self.guard, message.headers)
+        if self._through is None:
+            self._builder.build_item(message)
+
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         return await self._send(self._builder.build_item(envelope), *sending)
 

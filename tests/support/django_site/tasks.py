@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
 from tasuki import Reject, Snooze
+from tasuki.contracts.handler import Interrupted
 from tasuki.contrib.django import queue
 from tasuki.contrib.django.tasks.shape import PACKAGE
 
@@ -52,7 +54,24 @@ def attempts(context: Any) -> int:
 @task
 def fail(kind: str) -> None:
     errors = {"value": ValueError("no"), "exit": SystemExit("out"), "reject": Reject("never"), "snooze": Snooze(60)}
-    raise errors[kind]
+    raise FrozenError("cold") if kind == "frozen" else errors[kind]
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    text: str
+
+
+@task
+def interrupted() -> None:
+    raise Interrupted
+
+
+@task(takes_context=True)
+def fail_once_more(context: Any) -> str:
+    if context.attempt == 1:
+        raise ValueError("no")
+    return f"finished_at was {context.task_result.finished_at}"
 
 
 @task

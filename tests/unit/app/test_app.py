@@ -296,6 +296,41 @@ async def test_a_lifespan_for_web_frameworks(make_app: MakeApp) -> None:
     assert seen == [2]
 
 
+async def test_a_block_within_a_lifespan_or_a_run_leaves_the_app_open(make_app: MakeApp) -> None:
+    app = make_app()
+    queue = app.queue("tasks")
+    seen: list[Any] = []
+
+    async def publish(body: str) -> None:
+        async with app:
+            await queue.publish(body)
+
+    @queue.consumer(concurrency=2)
+    async def handle(body: str) -> None:
+        if body == "first":
+            await publish("second")
+        seen.append(body)
+
+    async with app.lifespan()(None):
+        await asyncio.gather(publish("first"), publish("other"))
+        assert app.is_open
+    assert not app.is_open
+    async with app.lifespan(consume=True)(None):
+        await publish("first")
+        await asyncio.sleep(1)
+        assert sorted(seen) == ["first", "second"]
+    seen.clear()
+    running = asyncio.create_task(app.run(signals=False))
+    await asyncio.sleep(1)
+    await publish("first")
+    await asyncio.sleep(1)
+    assert sorted(seen) == ["first", "second"]
+    assert not running.done()
+    app.drain()
+    await running
+    assert not app.is_open
+
+
 def test_loading_an_app_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_app_module.py").write_text("from tasuki import App\napp = App('memory://')\nother = 5\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -271,9 +271,40 @@ async def test_a_failing_hook_is_logged_with_its_name_and_goes_no_further(caplog
         await t.drain()
         assert t.errors == []
     assert handled == ["x"]
-    for text in ("hook app:breaks.begin failed", "ValueError('in the hook')", "hook app:exits.publish failed",
+    for text in ("hook app:breaks.begin failed", "ValueError: in the hook", "hook app:exits.publish failed",
                  "hook app:fails.start failed", "no network"):  # fmt: skip
         assert text in caplog.text
+
+
+class Mute(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), Mute()])
+@pytest.mark.parametrize("is_plain", [False, True])
+async def test_a_hook_hears_of_later_moments_whatever_it_raises(
+    error: BaseException, is_plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Moment] = []
+
+    def raises(moment: Moment) -> None:
+        heard.append(moment)
+        raise error
+
+    async def raises_on_the_loop(moment: Moment) -> None:
+        raises(moment)
+
+    hook = hook_module.Hook("app:bad", raises if is_plain else raises_on_the_loop, queue=None, task=None)
+    for _ in range(3):
+        hook.put(Moment("done"))
+    await hook.finish(5)
+    assert len(heard) == 3
+    assert caplog.text.count(f"hook app:bad failed: {type(error).__name__}") == 3
 
 
 @pytest.mark.parametrize("is_plain", [False, True])

@@ -153,6 +153,31 @@ async def test_it_must_be_async(make_app: MakeApp) -> None:
         app.check()
 
 
+class Doubling:
+    """A middleware with settings of its own."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    async def __call__(self, body: int, context: Context, handle: Handle) -> Any:
+        return await handle(body * self.factor, context)
+
+
+async def test_it_may_be_an_object_whose_call_is_async(make_app: MakeApp) -> None:
+    app = make_app()
+    app.middleware(Doubling(2))
+    queue, seen = app.queue("tasks"), list[int]()
+
+    @queue.consumer(middleware=["Doubling"])
+    async def handle(body: int) -> None:
+        seen.append(body)
+
+    async with app.worker():
+        await queue.publish(21)
+        await settled(app, "tasks")
+    assert seen == [42]
+
+
 async def test_one_that_is_imported_must_be_async_too(make_app: MakeApp) -> None:
     app = make_app()
     app.entry("plain", "middleware.python", target="os.path:join")

@@ -117,6 +117,15 @@ def test_a_worker_in_another_loop_while_sync_has_it_open(app: App) -> None:
         asyncio.run(app.run(signals=False))
 
 
+def test_a_loop_that_does_not_run_is_an_error_and_a_closed_one_is_replaced(app: App) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(app.open())
+    with pytest.raises(LifecycleError, match=r"does not run now.*await app\.close\(\)"):
+        app.sync.publish("tasks", 1)
+    loop.close()
+    assert isinstance(app.sync.publish("tasks", 1), Confirmed)
+
+
 @pytest.mark.parametrize("error", [ValueError("defect"), ImportError("driver needs: pip install")])
 def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     with monkeypatch.context() as patch:

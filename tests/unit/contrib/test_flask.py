@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, current_app, g
@@ -45,6 +47,26 @@ def test_a_handler_has_the_context_of_its_application_and_each_message_its_own()
             twin.sync.drain()
     assert told == [("shop", body, False) for body in ("one", "two", "one", "two")]
     assert ended == [None] * 4
+
+
+def test_a_coroutine_that_a_plain_function_returns_has_a_context_of_its_own_too() -> None:
+    web = web_of("shop")
+    tasuki = Tasuki(web)
+    told: list[tuple[str, bool]] = []
+
+    async def note(body: str) -> None:
+        told.append((current_app.config["NAME"], "seen" in g))
+        g.seen = True
+
+    @tasuki.app.queue("mails", str).consumer
+    def decorated(body: str) -> Coroutine[Any, Any, None]:
+        return note(body)
+
+    with TestApp(tasuki.app) as twin:
+        for body in ("one", "two"):
+            tasuki.app.sync.publish("mails", body)
+        twin.sync.drain()
+    assert told == [("shop", False)] * 2
 
 
 def test_teardown_gets_the_error_of_the_handler() -> None:

@@ -51,6 +51,7 @@ MISTAKES = {
     "not_async": r"is no async function, as a middleware must be | write it with 'async def'",
     "too_many": r"cannot be called as a middleware | it takes (body, context, handle) around a handler",
     "hook": r"cannot be called as a hook | a hook takes the moment as its only argument, or nothing",
+    "hook_that_yields": r"is a generator, which a hook does not run | use await instead of yield",
     "hook_of_no_task": r"it is for task 'generatr', which no consumer has | there are: ",
 }
 """Function → the problem, and a part of the remedy."""

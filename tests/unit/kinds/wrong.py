@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasuki import App, Context, Message, Retries
+from tasuki import App, Context, Message, Moment, Retries
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -244,3 +244,8 @@ def hook(queue: str, error: Exception) -> None: ...
 
 @app.on_done(task="generatr")
 def hook_of_no_task() -> None: ...
+
+
+@app.on_begin
+def hook_that_yields(moment: Moment) -> Iterator[None]:
+    yield

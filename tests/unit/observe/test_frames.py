@@ -157,3 +157,10 @@ def test_an_error_of_the_users_own_code_keeps_its_frames() -> None:
     with pytest.raises(ValueError, match="deep") as caught:
         deep()
     assert for_user(caught.value).__traceback__ is not None
+
+
+@pytest.mark.timeout(10)
+def test_an_error_that_is_its_own_cause_ends() -> None:
+    error = failed()
+    error.__cause__ = error
+    assert for_user(error).__traceback__ is None

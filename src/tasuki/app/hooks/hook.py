@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tasuki.contracts.handler import Interrupted
 from tasuki.contracts.moment import Moment
+from tasuki.errors import text_of
 from tasuki.handlers.signature import is_async
-from tasuki.handlers.threads import Threads, run_on
+from tasuki.handlers.threads import Threads, is_from_outside, run_on
 from tasuki.kinds.check.python.hooks import takes_moment
 from tasuki.units import format_duration
 
@@ -73,11 +73,13 @@ class Hook:
                 _log.error("hook %s was cancelled: it ran longer than %s", self.id, format_duration(LIMIT))
             else:
                 self._complain(error)
-        except (Exception, SystemExit, Interrupted) as error:
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
             self._complain(error)
 
     def _complain(self, error: BaseException) -> None:
-        _log.error("hook %s failed; its message goes on: %r", self.id, error, exc_info=error)
+        _log.error("hook %s failed: %s", self.id, text_of(error), exc_info=error)
 
     async def finish(self, timeout: float) -> None:
         """Wait until all is called, or cancel it after so many seconds."""

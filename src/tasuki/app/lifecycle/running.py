@@ -37,6 +37,7 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
     watch = LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else (), stops=heard_at_once,
                       limit=lambda: app.supervisor.stop_timeout + _SPARE)  # fmt: skip
     with _signals(app, heard_at_once) if signals else nullcontext(), ExitStack() as watching:
+        app.blocks += 1
         try:
             if app.stop_signals.first is not None or await _first_of(app.start(), stop.wait()):
                 return
@@ -50,6 +51,7 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
             await _first_of(*works)
         finally:
             app.stop_requested = None
+            app.blocks -= 1
             try:
                 await app.close()
             finally:

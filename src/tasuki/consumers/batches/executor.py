@@ -49,34 +49,40 @@ class BatchExecutor(Executor):
 
     async def _execute(self, batch: Batch, worker: Worker) -> None:
         worker.started = worker.ended = self._monotonic()
-        read = [(each, *body) for each in batch.deliveries if (body := self._read(each, worker.started)) is not None]
+        batch.keep([each for each in batch.deliveries if self._is_ours(each, worker.started)])
+        if batch.received.suspect and not self._auto_ack and batch.deliveries:
+            (suspect,) = batch.deliveries
+            if not await self._prepare(suspect, worker):
+                suspect.ended = True
+                return
+        read = [(each, *body) for each in batch.deliveries if (body := self._read(each)) is not None]
         batch.keep([each for each, _ in read])
-        if read and (self._auto_ack or batch.received.suspect):
-            await self._prepare_all(batch, worker)
+        if read and self._auto_ack:
+            await self._ack_all_first(batch, worker)
             read = [(each, body) for each, body in read if not each.ended]
             batch.keep([each for each, _ in read])
         if read:
             await self._handle(batch, [body for _, body in read], worker)
 
-    def _read(self, delivery: Delivery, now: float) -> tuple[Any] | None:
-        """The decoded body; None: the message is settled, and not for the handler."""
+    def _is_ours(self, delivery: Delivery, now: float) -> bool:
+        """Whether it may be decoded; False: it is settled."""
         if not self._admit(delivery, now):
-            return None
+            return False
         if self._verify is not None and (problem := self._verify(delivery.received)) is not None:
             delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
-            return None
+            return False
+        return True
+
+    def _read(self, delivery: Delivery) -> tuple[Any] | None:
+        """The decoded body; None: the message is settled, and not for the handler."""
         try:
             return (self._only.read(delivery.received),)
-        except Exception as error:
+        except BaseException as error:
             delivery.conclude(self._undecodable(delivery, error))
             return None
 
-    async def _prepare_all(self, batch: Batch, worker: Worker) -> None:
-        """Ack all messages first, or record the start of the only one, a suspect; ends the ones that may not run."""
-        if not self._auto_ack:
-            (suspect,) = batch.deliveries
-            suspect.ended = not await self._prepare(suspect, worker)
-            return
+    async def _ack_all_first(self, batch: Batch, worker: Worker) -> None:
+        """Ack all messages first; ends the ones that may not run."""
         worker.started = float("inf")  # the handler's time has not begun
         acked: Sequence[bool] = [False] * len(batch.deliveries)
         try:

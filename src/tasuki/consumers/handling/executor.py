@@ -35,6 +35,7 @@ from tasuki.errors import (
     ResultError,
     text_of,
 )
+from tasuki.handlers.threads import is_from_outside, refuse_exit
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, REPLY_TO, HeaderValue, is_request
 from tasuki.units import format_duration
 
@@ -79,7 +80,7 @@ class Executor:
             only = self._callee_of(handler, self._holder, self._handler_timeout)
         else:
             for name, task in handler.tasks.items():
-                holder = TaskHolder(self._holder, task, self._verify)
+                holder = TaskHolder(self._holder, task, self._queue)
                 holder.callee = tasks[name] = self._callee_of(task.handler, holder, task.handler_timeout)
             if handler.default is not None:
                 tasks[None] = self._callee_of(handler.default, self._holder, self._handler_timeout)
@@ -109,7 +110,7 @@ class Executor:
         return callee
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
-        """Admit, verify, decode, prepare, handle, conclude; a step that a message does not need costs no call."""
+        """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call."""
         received = delivery.received
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
@@ -122,12 +123,16 @@ class Executor:
         if self._verify is not None and (problem := self._verify(received)) is not None:
             delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
             return
+        # Recorded before the body is decoded: the types of the body are the user's, and may end the worker too.
+        if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
+            delivery.ended = True
+            return
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
-        except Exception as error:
+        except BaseException as error:
             delivery.conclude(self._undecodable(delivery, error))
             return
-        if (self._auto_ack or received.suspect) and not await self._prepare(delivery, worker):
+        if self._auto_ack and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
         verdict, result = ACK, None
@@ -170,12 +175,15 @@ class Executor:
                 return False
         return True
 
-    def _undecodable(self, delivery: Delivery, error: Exception) -> Verdict:
+    def _undecodable(self, delivery: Delivery, error: BaseException) -> Verdict:
         if isinstance(error, InvalidBodyError):
             return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
             return delivery.holder.policy.rejected("undecodable", str(error))
-        # Raised by another package's codec, or by the body's own type: __post_init__, a validator.
+        if is_from_outside(error):
+            raise error
+        # Raised by another package's codec, or by the body's own type: __post_init__, a converter, a validator.
+        error = error if isinstance(error, Exception) else refuse_exit(error, "the decoding")
         return self._noted(delivery, failed(delivery.holder.policy, delivery.received.attempt, text_of(error), error))
 
     async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:

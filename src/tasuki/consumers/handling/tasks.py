@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import HandlerError
-from tasuki.message import Message
+from tasuki.errors import HandlerError, StaleReceiptError
+from tasuki.handlers.threads import is_from_outside
 from tasuki.observe.log import DeliveryLogger
+from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery, Holder
@@ -62,9 +63,9 @@ class Tasks(Handler):
 class TaskHolder:
     """The holder of the deliveries of one task: the run of its consumer, with the function and rules of the task."""
 
-    def __init__(self, run: Holder, task: Task, verify: Callable[[Message], str | None] | None) -> None:
+    def __init__(self, run: Holder, task: Task, queue: Queue) -> None:
         self._run = run
-        self._verify = verify
+        self._queue = queue
         self._on_give_up = task.on_give_up
         self._handler = task.handler
         self._limit = task.handler_timeout
@@ -82,14 +83,23 @@ class TaskHolder:
         return DeliveryLogger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
 
     async def _give_up(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Call ``on_give_up`` with the arguments and the error; its own errors are logged."""
+        """Call ``on_give_up`` with the arguments and the error; its own errors are logged.
+
+        Raises:
+            DriverError: of a suspect, the start of the call cannot be recorded.
+        """
         assert self._on_give_up is not None
-        if self._verify is not None and self._verify(delivery.received):
+        signer = self._queue.signer
+        if signer is not None and signer.verify(delivery.received):
             return  # forged, whatever else is wrong with it
         try:
             body = self.callee.read(delivery.received)
-        except Exception:
+        except BaseException as problem:
+            if is_from_outside(problem):
+                raise
             return  # its dead letter says why it cannot be read
+        if not await self._may_call(delivery):
+            return
         error = verdict.cause or HandlerError(verdict.error, kind=verdict.kind, retryable=verdict.retryable)
         context = Context(delivery, delivery, self.callee.reach)
         try:
@@ -102,3 +112,20 @@ class TaskHolder:
                 exc_info=problem,
                 extra=delivery.log_fields(),
             )
+
+    async def _may_call(self, delivery: Delivery) -> bool:
+        """Record that ``on_give_up`` of a suspect begins, which may end the worker too; False: it has done so."""
+        received, driver, spec = delivery.received, self._queue.driver, self._queue.spec
+        if not received.suspect:
+            return True
+        if self.policy.exhausted(received.attempt - 1):
+            assert self._on_give_up is not None
+            _log.error(
+                "on_give_up %s is not called again: the worker died in it; the message is dead-lettered",
+                self._on_give_up.id,
+                extra=delivery.log_fields(),
+            )
+            return False
+        if await driver.start(spec.name, [received.receipt]):
+            raise StaleReceiptError("the lease was lost", driver=driver.name, queue=self._queue.id)
+        return True

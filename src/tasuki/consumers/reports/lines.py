@@ -34,7 +34,11 @@ class Lines:
         if name in _WORDS and not (name == "failed" and _has_warning(verdict)):
             task = str(delivery.received.headers.get(MESSAGE_TYPE, ""))[:_MOST_SHOWN]
             fields = {**delivery.log_fields(), "task": task or None, "seconds": seconds and round(seconds, 6)}
-            log.info("%s", line_of(_WORDS[name], delivery, task, verdict, seconds), extra={**fields, "said": _SAID})
+            line = line_of(_WORDS[name], delivery, task, verdict, seconds)
+            # As log.info, but without a search for the caller, a third of the time of a line.
+            record = logging.getLogRecordFactory()(log.name, logging.INFO, __file__, 0, line, (), None)
+            vars(record).update(fields, said=_SAID)
+            log.handle(record)
 
 
 def _has_warning(verdict: Verdict) -> bool:

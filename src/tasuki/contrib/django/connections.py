@@ -12,7 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
+
+_running: set[object] = set()
+"""The async handlers that run now."""
 
 
 def closing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,14 +35,19 @@ def closing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _closing_async(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Django's own async methods use the database in the one thread of sync_to_async.
+    # Django's own async methods use the database in the one thread of sync_to_async, and with it one connection: its
+    # age counts only while no other handler may be in the middle of a result (``aiterator``).
     @functools.wraps(function)
     async def run(*args: Any, **named: Any) -> Any:
-        await sync_to_async(_begin)()
+        handler = object()
+        is_first = not _running
+        _running.add(handler)
         try:
+            await sync_to_async(_begin if is_first else _close_broken)()
             return await function(*args, **named)
         finally:
-            await sync_to_async(close_old_connections)()
+            _running.discard(handler)
+            await sync_to_async(_close_broken if _running else close_old_connections)()
 
     return run
 
@@ -47,3 +55,9 @@ def _closing_async(function: Callable[..., Any]) -> Callable[..., Any]:
 def _begin() -> None:
     reset_queries()  # with DEBUG on each connection remembers its queries
     close_old_connections()
+
+
+def _close_broken() -> None:
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()

@@ -11,11 +11,12 @@ from django.db import connections, transaction
 
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
+from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
-from tasuki.errors import LifecycleError
+from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
-from tasuki.queues.queue import Envelope
-from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.queues.queue import Envelope, Queue
+from tasuki.queues.result import Confirmed, PublishResult, Rejected
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -71,11 +72,16 @@ class DjangoSync(SyncApp):
             options["connection"] = connections[self._alias].connection
         if way != "after":
             return super().publish(queue, body, headers, **options)
-        durability = self._live(queue).durability  # an unknown queue is an error now, not after the commit
-        options["id"] = id = options.get("id") or new_id()
-        work = partial(super().publish, queue, copy.deepcopy(body), headers, **options)
+        refuse_unknown("publish(…)", options, SENDING)
+        fields: dict[str, Any] = {
+            name: value for name, value in options.items() if name not in ("timeout", "connection")
+        }
+        live, message = self._live(queue), _named(Envelope(body=body, headers=headers, **fields))
+        live.validate(message)  # now, not after the commit
+        options["id"] = id = str(message.id)
+        work = partial(super().publish, queue, message.body, message.headers, **options)
         transaction.on_commit(work, using=self._alias)
-        return AfterCommit(id, durability)
+        return AfterCommit(id, live.durability)
 
     def publish_many(
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
@@ -86,11 +92,12 @@ class DjangoSync(SyncApp):
             options["connection"] = connections[self._alias].connection
         if way != "after":
             return super().publish_many(queue, items, **options)
-        durability = self._live(queue).durability
-        envelopes = [_named(item) for item in items]
+        live, envelopes = self._live(queue), [_named(item) for item in items]
+        results = [_result_before_commit(live, envelope) for envelope in envelopes]
+        valid = [each for each, result in zip(envelopes, results, strict=True) if isinstance(result, AfterCommit)]
         publish: Callable[..., list[PublishResult]] = super().publish_many
-        transaction.on_commit(partial(_raise_first, partial(publish, queue, envelopes, **options)), using=self._alias)
-        return [AfterCommit(str(envelope.id), durability) for envelope in envelopes]
+        transaction.on_commit(partial(_raise_first, partial(publish, queue, valid, **options)), using=self._alias)
+        return results
 
     def publish_now(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
@@ -107,14 +114,16 @@ class DjangoSync(SyncApp):
                 f"the database {self._alias!r} is {self._name_now()!r} now, as in a test of Django, and the queues are "
                 f"in {self._name!r}: put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
             )
-        in_transaction = bool(connections[self._alias].in_atomic_block)
+        database = connections[self._alias]
+        is_manual = database.connection is not None and not database.autocommit  # set_autocommit(False)
+        in_transaction = bool(database.in_atomic_block or is_manual)
         joins = in_transaction and self._database is not None and self._can_join(queue)
         return way_of(in_transaction=in_transaction, joins=joins, has_connection=connection is not None)
 
     def _can_join(self, queue: str | QueueHandle[Any]) -> bool:
         return type(self._live(queue).driver).publish_within is not Driver.publish_within
 
-    def _live(self, queue: str | QueueHandle[Any]) -> Any:
+    def _live(self, queue: str | QueueHandle[Any]) -> Queue:
         """The open queue. Raises LifecycleError, QueueNotFoundError."""
         self._open_loop()
         return self._app.live_queue(queue)
@@ -125,6 +134,14 @@ def _named(item: Any) -> Envelope[Any]:
     envelope = copy.deepcopy(item) if isinstance(item, Envelope) else Envelope(body=copy.deepcopy(item))
     envelope.id = envelope.id or new_id()
     return envelope
+
+
+def _result_before_commit(queue: Queue, message: Envelope[Any]) -> PublishResult:
+    try:
+        queue.validate(message)
+    except TasukiError as error:
+        return Rejected(str(message.id), error, False)
+    return AfterCommit(str(message.id), queue.durability)
 
 
 def _raise_first(work: Callable[[], list[PublishResult]]) -> None:

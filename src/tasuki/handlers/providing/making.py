@@ -10,7 +10,7 @@ from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, ProviderError, class_names, text_of
 from tasuki.handlers.providing.provider import Provider
 from tasuki.handlers.signature import Role
-from tasuki.handlers.threads import Threads, refuse_exit
+from tasuki.handlers.threads import Threads, is_from_outside, refuse_exit
 from tasuki.observe.frames import user_traceback
 
 _log = logging.getLogger("tasuki.provider")
@@ -143,14 +143,11 @@ def _of_message(role: Role, context: Context) -> Any:
 
 def _fail(provider: Provider, error: BaseException, what: str) -> NoReturn:
     """Raise the error of a provider, so that its text names it and the retry rules know its classes."""
-    if isinstance(error, Retry | Reject | Snooze | Interrupted | ProviderError):
+    if isinstance(error, Retry | Reject | Snooze | Interrupted | ProviderError) or is_from_outside(error):
         raise error
-    if not isinstance(error, Exception):
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            raise refuse_exit(error) from error
-        raise error
-    kind, retryable = (error.kind, error.retryable) if isinstance(error, HandlerError) else ("", None)
+    problem = error if isinstance(error, Exception) else refuse_exit(error, "it")
+    kind, retryable = (problem.kind, problem.retryable) if isinstance(problem, HandlerError) else ("", None)
     names = (*class_names(error), *(error.names if isinstance(error, HandlerError) else ()))
-    text = f"provider {provider.id!r} {what}: {text_of(error)}"
+    text = f"provider {provider.id!r} {what}: {text_of(problem)}"
     traceback = f"{text}\n{user_traceback(error, _TRACEBACK_CHARS)}"
     raise ProviderError(text, kind=kind, retryable=retryable, names=names, traceback=traceback) from error

@@ -49,7 +49,12 @@ def test_a_task_runs_and_its_result_can_be_read(twin: TestApp) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error", "text"),
-    [("value", "ValueError", "no"), ("exit", "SystemExit", "out"), ("reject", "Reject", "never")],
+    [
+        ("value", "ValueError", "no"),
+        ("exit", "SystemExit", "out"),
+        ("reject", "Reject", "never"),
+        ("frozen", "FrozenError", "cold"),
+    ],
 )
 def test_a_task_that_fails_has_failed_and_is_a_dead_letter(twin: TestApp, kind: str, error: str, text: str) -> None:
     result = tasks.fail.enqueue(kind)
@@ -165,6 +170,28 @@ def test_a_task_that_is_given_up_without_its_code_has_failed(twin: TestApp) -> N
     assert (result.status, result.is_finished) == (Status.FAILED, True)
     assert result.errors[0].exception_class is HandlerTimeoutError
     give_up("os.system", [], {}, using, HandlerTimeoutError("it took too long"), context)  # nothing to record
+
+
+def test_a_timeout_is_one_error_that_shows_where_the_task_was(twin: TestApp) -> None:
+    result = tasks.interrupted.enqueue()
+    twin.sync.drain()
+    using = {"backend": "default", "queue_name": "default", "priority": 0}
+    context = RecordingContext(Message(result.id, b"", {}))
+    give_up(result.task.module_path, [], {}, using, HandlerTimeoutError("it took too long"), context)
+    result.refresh()
+    (error,) = result.errors
+    assert error.exception_class is HandlerTimeoutError
+    assert "in interrupted" in error.traceback
+    assert error.traceback.endswith("it took too long\n")
+
+
+def test_a_dead_letter_that_is_sent_back_is_not_finished_while_it_runs(twin: TestApp) -> None:
+    result = tasks.fail_once_more.enqueue()
+    twin.sync.drain()
+    assert project_app().sync.run(project_app().redrive("default.dead")) == 1
+    twin.sync.drain()
+    result.refresh()
+    assert (result.status, result.return_value) == (Status.SUCCESSFUL, "finished_at was None")
 
 
 @pytest.mark.parametrize(

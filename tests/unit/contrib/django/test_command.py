@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import sysconfig
+from pathlib import Path
 
+import django
 import pytest
 from django.core.management import call_command
 
@@ -31,13 +35,19 @@ def test_the_options_of_django_are_taken_out() -> None:
     assert split(["--settings"])[0].settings is None
 
 
-def test_children_find_the_project_from_any_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_import_from_the_folders_that_manage_py_has_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    django_itself = os.path.dirname(django.__file__)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", str(tmp_path / "gone"), *sys.path])
     monkeypatch.setenv("PYTHONPATH", "lib")
-    extend_path(os.getcwd())
-    assert os.environ["PYTHONPATH"] == "lib"
-    extend_path("/srv/shop")
-    extend_path("/srv/shop")
-    assert os.environ["PYTHONPATH"] == f"/srv/shop{os.pathsep}lib"
+    extend_path()
+    extend_path()
+    folders = os.environ["PYTHONPATH"].split(os.pathsep)
+    assert folders[0] == str(tmp_path)
+    assert folders.count(str(tmp_path)) == 1
+    assert "lib" in folders
+    assert not {django_itself, os.path.dirname(django_itself), sysconfig.get_path("stdlib"), os.getcwd()} & {*folders}
 
 
 def test_call_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

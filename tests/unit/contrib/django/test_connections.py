@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import close_old_connections
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import close_old_connections, connection
 
 from tasuki.contrib.django import connections
 from tasuki.contrib.django.project import project_app
@@ -42,6 +43,30 @@ def test_around_an_async_function_in_the_thread_of_the_database(closed: list[tup
         assert twin.sync.drain().done == 1
     assert [before for _, before in closed] == [0, 1]
     assert len({thread for thread, _ in closed}) == 1
+
+
+def test_an_async_function_leaves_the_connection_of_those_that_run_beside_it(closed: list[tuple[int, int]]) -> None:
+    async def use_while_another_ends() -> list[bool]:
+        was_there = []
+
+        async def inner() -> None: ...
+
+        @sync_to_async
+        def is_open() -> bool:
+            connection.ensure_connection()
+            return connection.connection is not None
+
+        async def outer() -> None:
+            was_there.append(await is_open())
+            await connections.closing_connections(inner)()
+            was_there.append(await sync_to_async(lambda: connection.connection is not None)())
+
+        await connections.closing_connections(outer)()
+        was_there.append(await sync_to_async(lambda: connection.connection is not None)())
+        return was_there
+
+    assert async_to_sync(use_while_another_ends)() == [True, True, False]
+    assert len(closed) == 2
 
 
 def test_a_call_without_a_worker_closes_nothing(closed: list[tuple[int, int]]) -> None:

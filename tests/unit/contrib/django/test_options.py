@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from tasuki.contrib.django.tasks.backend import TasukiBackend
 from tasuki.contrib.django.tasks.options import Options, priority_of, read_options
 from tasuki.contrib.django.tasks.results import Results
 from tests.support.django_site import tasks
@@ -26,6 +27,12 @@ def test_the_default_is_what_users_of_django_expect() -> None:
         ({"max_attempts": True}, "must be a number from 1 on, not True"),
         ({"result_ttl": "a week"}, r"\['result_ttl'\]: "),
         ({"queues": {"fast": {}}}, "names 'fast', which QUEUES of 'default' does not have"),
+        ({"queues": ["slow"]}, r"\['queues'\] must be a dict, not \['slow'\]"),
+        ({"queues": {"slow": "5m"}}, r"\['queues'\]\['slow'\] must be a dict of fields, not '5m'"),
+        ({"workers": 4}, r"\['workers'\] must be a dict, not 4"),
+        ({"priority": "no"}, r"\['priority'\] must be True or False, not 'no'"),
+        ({"transactional": None}, r"\['transactional'\] must be True or False, not None"),
+        ({"results": True}, r"\['results'\] must be the alias of a cache, not True"),
     ],
 )
 def test_mistakes_name_the_option(given: dict[str, Any], problem: str) -> None:
@@ -38,6 +45,13 @@ def test_priorities_keep_their_order_in_ten_steps() -> None:
     assert steps == sorted(steps)
     assert {step: steps.count(step) for step in steps}.keys() == set(range(10))
     assert (steps[0], steps[100], steps[200]) == (0, 4, 9)
+
+
+def test_a_cache_that_does_not_exist_is_refused() -> None:
+    backend = TasukiBackend("default", {"QUEUES": ["default"], "OPTIONS": {"results": "defualt"}})
+    (error,) = backend.check()
+    assert error.msg == "TASKS['default'] keeps results in the cache 'defualt', which CACHES does not have"
+    assert error.hint == "did you mean 'default'?"
 
 
 def test_a_cache_of_one_process_is_refused() -> None:

@@ -19,7 +19,7 @@ from tasuki.contrib.django.config import Config
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.tasks.backend import TasukiBackend
-from tasuki.contrib.django.tasks.queues import declare_backends
+from tasuki.contrib.django.tasks.queues import declare_backends, declare_queues
 from tasuki.contrib.django.transactions import DjangoSync
 
 
@@ -112,3 +112,18 @@ def test_backends_of_others_are_left_alone() -> None:
     others = {"a": {"BACKEND": "nowhere.Backend"}, "b": {"BACKEND": "logging.Handler"}, "c": {}}
     with override_settings(TASKS=others):
         declare_backends()
+
+
+def test_two_backends_of_one_queue_need_the_same_options_for_it() -> None:
+    def aliases(**options: object) -> dict[str, Any]:
+        backend = "tasuki.contrib.django.TasukiBackend"
+        first = {"BACKEND": backend, "QUEUES": ["shared"], "OPTIONS": {"max_attempts": 2}}
+        second = {"BACKEND": backend, "QUEUES": ["shared"], "OPTIONS": {"max_attempts": 2, **options}}
+        return {"first": first, "second": second}
+
+    app = App("memory://")
+    for alias, params in aliases(transactional=True).items():
+        declare_queues(app, TasukiBackend(alias, params))
+    params = aliases(max_attempts=3)["second"]
+    with pytest.raises(ImproperlyConfigured, match=r"'first'.* and TASKS\['second'\] share .*'max_attempts'"):
+        declare_queues(app, TasukiBackend("second", params))

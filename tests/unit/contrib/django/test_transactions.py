@@ -8,12 +8,21 @@ from itertools import product
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
 
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
-from tasuki.errors import BodyTypeError, BrokerUnavailableError, LifecycleError, QueueNotFoundError
+from tasuki.errors import (
+    BodyTypeError,
+    BrokerUnavailableError,
+    LifecycleError,
+    MessageTooLargeError,
+    PublishError,
+    QueueNotFoundError,
+)
+from tasuki.message import HeaderValue
 from tasuki.queues.queue import Envelope
-from tasuki.queues.result import Confirmed
+from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing import TestApp
 from tests.support.django_site.tasks import mails, send
 
@@ -59,14 +68,22 @@ def test_what_is_wrong_with_a_message_is_told_before_the_commit(twin: TestApp) -
             send.send(1)  # type: ignore[arg-type]
         with pytest.raises(QueueNotFoundError):
             project_app().sync.publish("maisl", {})
+        with pytest.raises(PublishError, match="attempts"):
+            project_app().sync.publish("mails", {"to": "ada"}, {"attempts": 1})
+        with pytest.raises(MessageTooLargeError):
+            send.send("a" * 2**20)
+        with pytest.raises(TypeError, match="write delay"):
+            project_app().sync.publish("mails", {"to": "ada"}, countdown=5)  # type: ignore[call-arg]
     assert twin.published(mails) == []
 
 
 def test_its_body_is_that_of_the_call(twin: TestApp) -> None:
     body = {"to": "ada"}
+    headers: dict[str, HeaderValue] = {"message_type": "send", "n": 1}
     with transaction.atomic():
-        project_app().sync.publish("mails", body, {"message_type": "send"}, id="m1")
-        body["to"] = "eve"
+        project_app().sync.publish("mails", body, headers, id="m1")
+        body["to"], headers["n"] = "eve", 2
+    assert twin.messages(mails)[0].headers["n"] == 1
     assert twin.published(mails) == [{"to": "ada"}]
     assert twin.messages(mails)[0].id == "m1"
 
@@ -78,6 +95,26 @@ def test_many_messages_are_published_by_the_commit(twin: TestApp) -> None:
         assert twin.published(mails) == []
     assert [message.id for message in twin.messages(mails)] == [result.id for result in results]
     assert results[1].id == "b"
+
+
+def test_an_item_that_is_not_valid_is_rejected_before_the_commit(twin: TestApp) -> None:
+    with transaction.atomic():
+        results = project_app().sync.publish_many("mails", [{"to": "a"}, Envelope(body={}, delay="soon", id="b")])
+        assert [type(result) for result in results] == [AfterCommit, Rejected]
+        assert results[1].id == "b"
+    assert twin.published(mails) == [{"to": "a"}]
+
+
+def test_a_transaction_by_hand_publishes_nothing_before_its_commit(twin: TestApp) -> None:
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(TransactionManagementError, match="on_commit"):
+            send.send("ada")
+        assert type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"})) is Confirmed  # a part of it
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert twin.published(mails) == [{"to": "bob"}]
 
 
 def test_a_publish_that_fails_after_the_commit_is_raised(twin: TestApp) -> None:

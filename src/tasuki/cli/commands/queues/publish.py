@@ -20,7 +20,6 @@ from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed
 
 _SHOWN = 20
-_AS_IN = "write it like 2030-03-29T09:00+09:00, or with Z for UTC"
 _SURVIVED = {
     "memory": "nothing",
     "process": "a crash of its worker",
@@ -31,15 +30,13 @@ _SURVIVED = {
 """Level of durability → what a message survives there."""
 
 
-def _read_time(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
+def _read_time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
     try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no time; {_AS_IN}") from None
-    if at.utcoffset() is None:
-        raise click.BadParameter(f"{value!r} has no time zone; {_AS_IN}")
+        at = None if text is None else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write a date and a time, as in 2026-12-24T18:00+09:00") from None
+    if at is not None and at.tzinfo is None:
+        raise click.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC, or an offset such as +09:00")
     return at
 
 
@@ -51,9 +48,7 @@ def _read_time(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
-@click.option(
-    "--at", callback=_read_time, metavar="TIME", help="Deliver it at this time, as in 2030-03-29T09:00+09:00."
-)
+@click.option("--at", metavar="WHEN", callback=_read_time, help="Deliver it then, as in 2026-12-24T18:00+09:00.")
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")
@@ -82,6 +77,7 @@ def command(
     for problem, is_so in (
         ("give a BODY, - for stdin, or --file", (body is None) == (path is None)),
         ("--id is for one message; in a file of --envelopes each line may have its own", path and "id" in given),
+        ("give --delay or --at, not both", "delay" in given and "at" in given),
         ("--envelopes is for --file", envelopes and path is None),
         ("--raw does not go with --envelopes: each line is JSON", envelopes and raw),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core import checks
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from tasuki.contrib.django.tasks.results import Results, put
 from tasuki.contrib.django.tasks.shape import BaseTaskBackend, Status, TaskResult, task_enqueued
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.message import MESSAGE_TYPE, new_id
+from tasuki.registry.references import did_you_mean
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -98,13 +100,15 @@ class TasukiBackend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> list[Any]:
         """Django's system checks of this backend."""
-        if self.store is None or self.store.is_shared:
+        cache = self.settings.results
+        if self.store is None or cache is None:
             return []
-        return [
-            checks.Error(
-                f"TASKS[{self.alias!r}] keeps results in the cache {self.settings.results!r}, which other processes "
-                "do not see",
-                hint="name a shared cache, such as the one of Redis, of a database or of files",
-                id="tasuki.E003",
-            )
-        ]
+        if cache not in settings.CACHES:
+            problem, hint = "CACHES does not have", did_you_mean(cache, settings.CACHES)
+        elif not self.store.is_shared:
+            problem = "other processes do not see"
+            hint = "name a shared cache, such as the one of Redis, of a database or of files"
+        else:
+            return []
+        text = f"TASKS[{self.alias!r}] keeps results in the cache {cache!r}, which {problem}"
+        return [checks.Error(text, hint=hint or None, id="tasuki.E003")]

@@ -17,6 +17,8 @@ NAME = "django.task"
 """The task of ours that runs all of Django's."""
 _STEPS, _LOWEST, _VALUES = 10, -100, 201
 """Of priorities: ours, and Django's from -100 to 100."""
+_TYPES = {"results": str | None, "transactional": bool, "priority": bool, "queues": Mapping, "workers": Mapping}
+_NOUNS = {str | None: "the alias of a cache", bool: "True or False", Mapping: "a dict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,21 @@ def read_options(alias: str, given: Mapping[str, Any], names: Iterable[str]) -> 
         options.result_seconds  # noqa: B018 - for its error
     except (ValueError, TypeError) as error:
         raise ImproperlyConfigured(f"{place}['result_ttl']: {error}") from error
+    _refuse_types(place, options)
     for name in options.queues:
         if list(names) and name not in names:
             raise ImproperlyConfigured(f"{place}['queues'] names {name!r}, which QUEUES of {alias!r} does not have")
     return options
+
+
+def _refuse_types(place: str, options: Options) -> None:
+    """Raise ImproperlyConfigured for a value of another type."""
+    for name, types in _TYPES.items():
+        if not isinstance(value := getattr(options, name), types):
+            raise ImproperlyConfigured(f"{place}[{name!r}] must be {_NOUNS[types]}, not {value!r}")
+    for name, value in options.queues.items():
+        if not isinstance(value, Mapping):
+            raise ImproperlyConfigured(f"{place}['queues'][{name!r}] must be a dict of fields, not {value!r}")
 
 
 def priority_of(value: int) -> int:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tasuki.contrib.django.tasks.backend import TasukiBackend
 
 _lock = threading.Lock()
-_declared: weakref.WeakKeyDictionary[App, set[str]] = weakref.WeakKeyDictionary()
-"""The queues that each App has for tasks of Django already."""
+_declared: weakref.WeakKeyDictionary[App, dict[str, TasukiBackend]] = weakref.WeakKeyDictionary()
+"""The queues that each App has for tasks of Django already, each with the backend that has declared it."""
+_OF_QUEUE = ("max_attempts", "priority", "queues", "workers")
+"""The options that shape a queue and its consumer."""
 
 
 def declare_backends() -> None:
@@ -53,16 +55,21 @@ def _backend_of(path: str) -> type[TasukiBackend] | None:
 
 
 def declare_queues(app: App, backend: TasukiBackend) -> None:
-    """Declare each queue of a backend that is not declared yet, with one consumer."""
+    """Declare each queue of a backend that is not declared yet, with one consumer.
+
+    Raises:
+        ImproperlyConfigured: another backend has declared one of them with other options.
+    """
     from tasuki.contrib.django.tasks.worker import give_up, run_task
 
     options = backend.settings
     with _lock, declared_at(settings_place()):
-        known = _declared.setdefault(app, set())
+        known = _declared.setdefault(app, {})
         for name, queue in backend.names().items():
             if queue in known:
+                _refuse_other(queue, known[queue], backend)
                 continue
-            known.add(queue)
+            known[queue] = backend
             dead_letter = {"queue": f"{queue}.dead", "max_attempts": options.max_attempts}
             fields: dict[str, Any] = {"dead_letter": dead_letter, **options.queues.get(name, {})}
             if options.priority:
@@ -72,3 +79,15 @@ def declare_queues(app: App, backend: TasukiBackend) -> None:
                 handle.workers(**options.workers)
             rules = Retries(attempts=options.max_attempts)
             handle.task(name=NAME, retry=rules, on_give_up=give_up)(run_task)
+
+
+def _refuse_other(queue: str, first: TasukiBackend, second: TasukiBackend) -> None:
+    """Raise ImproperlyConfigured for two backends that want one queue in two ways."""
+    if first.alias == second.alias:
+        return
+    for option in _OF_QUEUE:
+        if getattr(first.settings, option) != getattr(second.settings, option):
+            raise ImproperlyConfigured(
+                f"TASKS[{first.alias!r}] and TASKS[{second.alias!r}] share the queue {queue!r}, and their OPTIONS "
+                f"have another {option!r}: give both the same, or each its own QUEUES"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from traceback import format_exception
 from typing import Any
 
@@ -22,9 +23,12 @@ from tasuki.contrib.django.tasks.shape import (
     task_finished,
     task_started,
 )
+from tasuki.errors import HandlerTimeoutError
 
 _RECORDED = "_tasuki_recorded"
 """Attribute of an error whose task has FAILED by it."""
+_ENDS = HandlerTimeoutError, Interrupted
+_INTERRUPTED = f"{Interrupted.__module__}.{Interrupted.__qualname__}"
 
 
 def run_task(task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str, Any], context: Context) -> None:
@@ -45,7 +49,7 @@ def run_task(task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str
     except BaseException as error:
         result.errors.append(_error_of(error))
         if _is_over(error, context):
-            setattr(error, _RECORDED, True)
+            vars(error)[_RECORDED] = True  # not setattr: it may be frozen
             _finish(backend, result, Status.FAILED, is_told=not isinstance(error, KeyboardInterrupt))
         else:
             _later(backend, result)
@@ -64,7 +68,11 @@ def give_up(
         result = _known(_resolve(task, using), args, kwargs, context)
     except Reject:  # there is no such task, so nothing knows its results
         return
-    result.errors.append(_error_of(error))
+    told, errors = _error_of(error), result.errors
+    if isinstance(error, _ENDS) and errors and errors[-1].exception_class_path == _INTERRUPTED:
+        seen = errors.pop()  # the same failure, as the task has seen it
+        told = replace(told, traceback=seen.traceback + told.traceback)
+    errors.append(told)
     _finish(result.task.get_backend(), result, Status.FAILED)
 
 
@@ -108,7 +116,8 @@ def _known(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context)
 
 def _begin(result: Any) -> Any:
     backend, now = result.task.get_backend(), timezone.now()
-    put(result, status=Status.RUNNING, started_at=result.started_at or now, last_attempted_at=now)
+    started = result.started_at or now
+    put(result, status=Status.RUNNING, started_at=started, last_attempted_at=now, finished_at=None)  # None: redriven
     result.worker_ids.append(f"{socket.gethostname()}:{os.getpid()}")
     backend.save(result)
     task_started.send(type(backend), task_result=result)

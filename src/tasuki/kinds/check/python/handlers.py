@@ -130,7 +130,7 @@ def _of_class(target: type) -> str:
 
 
 def _of_middleware(function: Any) -> str:
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         return f"{describe(function)} is no async function, as a middleware must be; write it with 'async def'"
     try:
         signature = inspect.signature(function)

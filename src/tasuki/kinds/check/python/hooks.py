@@ -8,7 +8,7 @@ from typing import Any
 
 from tasuki.errors import ConfigError
 from tasuki.fields.types import Config
-from tasuki.handlers.signature import describe
+from tasuki.handlers.signature import describe, is_generator
 from tasuki.kinds.check.python.places import problem_at
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import HookConfig
@@ -34,6 +34,8 @@ def problems_of_hooks(registry: Registry, configs: Mapping[str, Config]) -> Iter
 def _of_function(function: Any) -> str:
     if not callable(function):
         return f"{function!r} is no function; decorate a function"
+    if is_generator(function):
+        return f"{describe(function)} is a generator, which a hook does not run; use await instead of yield"
     try:
         takes_moment(function)
     except TypeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, handle_default_options
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         options, words = split(argv[2:])
         handle_default_options(options)
         os.environ[VARIABLE] = TARGET  # processes that this one starts work with the same project
-        extend_path(os.path.dirname(os.path.abspath(argv[0])))
+        extend_path()
         sys.exit(main(words_of(words)))
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -64,8 +65,10 @@ def words_of(words: list[str]) -> list[str]:
     return words if is_named else ["run", *words]
 
 
-def extend_path(folder: str) -> None:
-    """Let processes that this one starts import the project, wherever ``manage.py`` was started."""
-    if folder != os.getcwd():
-        known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys([folder, *known])))
+def extend_path() -> None:
+    """Let processes that this one starts import what this one can: ``manage.py`` may have added folders to the path."""
+    pythons_own = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib", "scripts"))
+    folders = [os.path.abspath(entry) for entry in sys.path if os.path.exists(entry or ".")]
+    added = [folder for folder in folders if folder != os.getcwd() and not folder.startswith(pythons_own)]
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys([*added, *known])))

@@ -1,0 +1,96 @@
+"""A function of ``on_give_up`` that ends its worker: its message is dead-lettered all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tasuki.backoff import Backoff
+from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.handling.tasks import Task, Tasks
+from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.contracts.handler import Context, Handler, Reject
+from tasuki.errors import StopTimeoutError
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import Bench, ScriptedHandler, clock_of_loop, make_bench
+
+pytestmark = pytest.mark.anyio
+
+ATTEMPTS = 2
+
+
+class Killer(Handler):
+    """Ends its worker when it is called about a message."""
+
+    def __init__(self) -> None:
+        super().__init__("app:give_up")
+        self.is_called = asyncio.Event()
+
+    async def start(self) -> None:
+        return
+
+    async def handle(self, body: Any, context: Context) -> Any:
+        raise NotImplementedError
+
+    async def give_up(self, arguments: Any, error: BaseException, context: Context) -> None:
+        self.is_called.set()
+        await asyncio.sleep(3600)
+
+
+async def fail(body: Any, context: Context) -> None:
+    raise ValueError("no")
+
+
+async def reject(body: Any, context: Context) -> None:
+    raise Reject("no")
+
+
+async def bench_of(broker: ModelBroker, handle: Any, killer: Killer) -> Bench:
+    bench = await make_bench(driver=ModelDriver(broker), options=ConsumerOptions(1, 10))
+    bench.consumer.gate = Gate()
+    policy = RetryPolicy(Backoff(0, 0, 1, 0), ATTEMPTS, True, max_delay=3600)
+    task = Task(ScriptedHandler(handle, "app:send"), policy, on_give_up=killer)
+    bench.consumer.handler = Tasks(bench.consumer.id, {"send": task})
+    return bench
+
+
+async def has_died(bench: Bench, killer: Killer) -> bool:
+    """Run a worker until its queue is empty, False, or until it is killed."""
+    await bench.consumer.start()
+    empty, called = asyncio.create_task(bench.empty()), asyncio.create_task(killer.is_called.wait())
+    await asyncio.wait([empty, called], return_when=asyncio.FIRST_COMPLETED)
+    empty.cancel()
+    called.cancel()
+    if killer.is_called.is_set():
+        bench.queue.driver.dead = True  # type: ignore[attr-defined]
+        bench.consumer.keeper.remove(bench.run.holding)
+    with suppress(StopTimeoutError):
+        await bench.consumer.stop(0)
+    await asyncio.sleep(60)  # the lease ends
+    return killer.is_called.is_set()
+
+
+@pytest.mark.parametrize(
+    ("handle", "ttl", "allowed"),
+    [(fail, None, ATTEMPTS + 1), (reject, None, ATTEMPTS + 2), (fail, 1, ATTEMPTS + 2)],
+    ids=["failed", "rejected", "expired"],
+)
+async def test_it_is_called_a_bounded_number_of_times(
+    handle: Any, ttl: int | None, allowed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = ModelBroker(clock_of_loop())
+    bench = await bench_of(broker, handle, Killer())
+    await bench.queue.publish(1, {"message_type": "send"}, ttl=ttl)
+    await asyncio.sleep(2)
+    deaths = 0
+    while broker.ids("tasks"):
+        killer = Killer()
+        deaths += await has_died(await bench_of(broker, handle, killer), killer)
+        assert deaths <= allowed, "it kills its workers for ever"
+    assert deaths == allowed
+    assert [letter.headers["x_dead_letter_reason"] for letter in await bench.dead_letters()] == ["worker_died"]
+    assert "on_give_up app:give_up is not called again: the worker died in it" in caplog.text

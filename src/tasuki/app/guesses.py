@@ -30,7 +30,8 @@ NOT_A_SYNC_BLOCK = (
 )
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
-OF_TASK = dict.fromkeys((*_SENDING, "s", "si", "schedule", "defer", "perform_async"), _ON_TASK)
+_OF_TASKS = ("s", "si", "schedule", "defer", "perform_async", "apply", "kicker", "message", "send_with_options")
+OF_TASK = dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK)
 OF_QUEUE = {
     **dict.fromkeys(_SENDING, _ON_QUEUE),
     **dict.fromkeys(_DECORATING, _DECORATOR),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
-import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from typing import Any
 
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.observe.frames import format_error
-
-_USUAL_NAMES = ("main", "handler", "handle")
 
 
 def load_path(path: str) -> Any:
@@ -45,8 +42,8 @@ def load_path(path: str) -> Any:
     return found
 
 
-def load_source(source: Path, method: str | None = None) -> Any:
-    """The function ``method`` of a file; None: its only one, or else the one named main, handler or handle.
+def load_source(source: Path, method: str) -> Any:
+    """The function ``method`` of a file.
 
     The file becomes a module of a name of its own, so it hides no other module whatever it is called; two functions of
     the same file share it, and a changed file is a new module. Its folder is put at the *end* of ``sys.path``: it can
@@ -56,21 +53,7 @@ def load_source(source: Path, method: str | None = None) -> Any:
         HandlerNotFoundError: no such file, or no such function in it.
         HandlerError: it does not compile, or fails while it runs; with file and line.
     """
-    module = _load_module(source)
-    if method:
-        return _member(module, method, str(source))
-    functions = {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-    }
-    if len(functions) == 1:
-        return next(iter(functions.values()))
-    for name in _USUAL_NAMES:
-        if name in functions:
-            return functions[name]
-    choices = ", ".join(functions) or "none"
-    raise HandlerNotFoundError(f"{source}: say which function with `method` (there are: {choices})", kind="NotFound")
+    return _member(_load_module(source), method, str(source))
 
 
 class _Loader(SourceFileLoader):

@@ -162,7 +162,7 @@ class PythonHandler(Handler):
             return self._target
         if self._import_path is not None:
             return load_path(self._import_path)
-        if self._source is not None:
+        if self._source is not None and self._method is not None:
             return load_source(self._source, self._method)
         raise HandlerError(f"{self.id}: the entry names no function; give it a target or a source", kind="Invalid")
 

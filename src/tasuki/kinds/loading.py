@@ -45,7 +45,9 @@ def load_function(project: Project, id: str) -> Any:
     function = project.registry.entries[id].target
     if function is None and config.target is not None:
         return load_path(config.target)
-    if function is None and config.source is not None and config.source.file is not None:
+    if function is None and config.source is not None:
+        assert config.source.file is not None, "its check refuses this"
+        assert config.method is not None, "its check refuses this"
         return load_source(config.source.file, config.method)
     return function
 

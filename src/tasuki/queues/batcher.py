@@ -80,6 +80,14 @@ class Batcher:
             raise LifecycleError(f"queue {self._queue!r}: a publish of another event loop is under way")
         self._loop = loop
 
+    def check_loop(self) -> None:
+        """Raise LifecycleError if this runs in another event loop."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise LifecycleError(
+                f"queue {self._queue!r} was opened in another event loop, so it cannot be published to from this one: "
+                "use asyncio.run_coroutine_threadsafe(…, app.loop), or open another App here"
+            )
+
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
         """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s.
 
@@ -88,10 +96,7 @@ class Batcher:
         """
         loop = self._loop
         if asyncio.get_running_loop() is not loop:
-            raise LifecycleError(
-                f"queue {self._queue!r} was opened in another event loop, so it cannot be published to from this one: "
-                "use asyncio.run_coroutine_threadsafe(…, app.loop), or open another App here"
-            )
+            self.check_loop()
         request = _Request(messages, loop.time() + timeout, loop.create_future())
         if self._busy:
             if self._pending and self._pending_messages + len(messages) > MAX_PENDING:

@@ -83,6 +83,10 @@ class Queue(Inspection):
         """Belong to the running event loop from now on. Raises LifecycleError while a publish is under way."""
         self._batcher.use_running_loop()
 
+    def check_loop(self) -> None:
+        """Raise LifecycleError if this runs in another event loop than the queue's."""
+        self._batcher.check_loop()
+
     def guarded_by(self, guard: Guard) -> Queue:
         """The same queue with permission checks: a forbidden call raises PolicyDeniedError."""
         queue = copy.copy(self)

@@ -72,6 +72,10 @@ COMMANDS = [
         before=(PUBLISH,),
     ),
     Mistake(
+        "a delay in the place of the reason", handler("from tasuki import Retry; raise Retry('30s')"), RUN,
+        ("Retry('30s') gives a delay as the reason; write Retry(after='30s')", "line 9"), 0, before=(PUBLISH,),
+    ),
+    Mistake(
         "a forgotten await in a handler", handler("jobs.publish(body, id='again')"), RUN,
         ("coroutine 'QueueHandle.publish' was never awaited", "jobs.py:9"), 0, before=(PUBLISH,),
     ),

@@ -106,6 +106,14 @@ DECLARATIONS = [
         ("nothing will be handled: there is no consumer", "above a function, and import its module in", "jobs.py"), 0,
     ),
     Mistake(
+        "an error while the module is imported", {"jobs.py": QUEUE + "int('four')\n"}, RUN,
+        ("ValueError: invalid literal for int() with base 10: 'four'", "jobs.py:5"),
+    ),
+    Mistake(
+        "the class of an error in retry", {"jobs.py": QUEUE.replace('"jobs"', '"jobs", retry={"never": [OSError]}')},
+        CHECK, ("jobs.py:4: app:jobs: retry.never.0 must be text, not the class OSError; write its name: 'OSError'",),
+    ),
+    Mistake(
         "a syntax error", {"jobs.py": QUEUE + "def work(:\n"}, RUN,
         ("jobs.py:5:10: this is not Python: invalid syntax",),
     ),

@@ -67,6 +67,14 @@ YAML_PROJECTS = [
         ("_index.yaml:5:5: app:jobs: the entry has no kind", "add a line kind: …"),
     ),
     Mistake(
+        "a URL as the path of a file", project("queue.db", "sqlite:///queue.db"), CHECK,
+        ("_index.yaml:4:47: app:driver: path: this is a URL; write the path alone",),
+    ),
+    Mistake(
+        "a colon in the namespace", project("namespace: app", 'namespace: "app:shop"'), CHECK,
+        ("_index.yaml:2:1: 'app:shop' is not a valid namespace; a colon ends the namespace", "error: 1 problem"),
+    ),
+    Mistake(
         "a reference to nothing", project("queue: jobs", "queue: job"), CHECK,
         ("_index.yaml:8", "refers to queue 'app:job', which is not defined; did you mean 'app:jobs'?"),
     ),

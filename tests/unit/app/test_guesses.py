@@ -33,7 +33,9 @@ def test_sending_is_publishing(name: str) -> None:
         getattr(work, name)({}, countdown=3)
 
 
-@pytest.mark.parametrize("name", ["delay", "kiq", "enqueue", "apply_async", "s", "defer"])
+@pytest.mark.parametrize(
+    "name", ["delay", "kiq", "kicker", "enqueue", "apply_async", "s", "defer", "send_with_options"]
+)
 def test_a_task_is_published_with_its_arguments(name: str) -> None:
     @App("memory://").queue("tasks").task
     def work(number: int) -> None: ...

@@ -177,13 +177,14 @@ def test_a_loop_that_has_failed_answers_with_an_error_and_is_replaced(app: App) 
     assert app.sync.call("double", 4) == 8
 
 
-def test_another_event_loop_cannot_publish(tmp_path: Path) -> None:
-    """Whatever the driver is: it is refused before it is asked."""
-    app = App("memory://", root=tmp_path)
+@pytest.mark.parametrize("url", ["memory://", "sqlite://"])
+def test_another_event_loop_cannot_publish(tmp_path: Path, url: str) -> None:
+    """Whatever the driver is: it is refused before it is asked, for the reply queue of a request too."""
+    app = App(url, root=tmp_path)
     tasks = app.queue("tasks")
 
     async def publish_there() -> None:
-        for publish in (tasks.publish(1), tasks.publish_many([1])):
+        for publish in (tasks.publish(1), tasks.publish_many([1]), tasks.request(1)):
             with pytest.raises(
                 LifecycleError, match=r"queue '.*' was opened in another event loop.*run_coroutine_thread"
             ):

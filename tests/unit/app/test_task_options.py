@@ -26,6 +26,7 @@ def test_an_unknown_option_of_a_task_is_refused() -> None:
     for wrong, hint in (
         ({"max_retries": 3}, r"task\(…\) has no option 'max_retries'; write retry=Retries\(attempts\)"),
         ({"concurrency": 3}, r"task\(…\) has no option 'concurrency'; give it to queue.workers\(…\)"),
+        ({"acks_late": True}, "remove it: a message is acked after its handler"),
         ({"retrys": 3}, r"task\(…\) has no option 'retrys'; there are: name, retry, timeout, on_give_up"),
     ):
         given: dict[str, Any] = wrong
@@ -39,8 +40,10 @@ def test_an_unknown_option_of_a_message_is_refused() -> None:
     @jobs.task
     def fetch(url: str) -> None: ...
 
-    with pytest.raises(TypeError, match=r"with_options\(…\) has no option 'countdown'; write delay"):
-        fetch.with_options(countdown=5)  # type: ignore[call-arg]
+    for name, own in (("countdown", "delay"), ("_defer_by", "delay"), ("_defer_until", "at"), ("_job_id", "id")):
+        given: dict[str, Any] = {name: 5}
+        with pytest.raises(TypeError, match=rf"with_options\(…\) has no option '{name}'; write {own}$"):
+            fetch.with_options(**given)
 
 
 def test_the_options_are_those_of_the_types() -> None:

@@ -85,36 +85,18 @@ class TestSource:
     def test_it_hides_no_other_module(self, tmp_path: Path, name: str) -> None:
         import json
 
-        function = load_source(write(tmp_path, name, "def f(body): return __name__"))
+        function = load_source(write(tmp_path, name, "def f(body): return __name__"), "f")
         assert function(1).startswith("_tasuki_")
         assert sys.modules["json"] is json
 
-    def test_the_only_function_is_found(self, tmp_path: Path) -> None:
-        text = (
-            "from os.path import join\nfrom asyncio import run\ndef _helper(): pass\ndef work(body): return 1\nx = 5\n"
-        )
-        assert load_source(write(tmp_path, "tasks.py", text)).__name__ == "work"
-
-    @pytest.mark.parametrize("name", ["main", "handler", "handle"])
-    def test_the_usual_names_are_found(self, tmp_path: Path, name: str) -> None:
-        file = write(tmp_path, "tasks.py", f"def other(body): pass\ndef {name}(body): pass\n")
-        assert load_source(file).__name__ == name
-
-    def test_several_functions_need_a_method(self, tmp_path: Path) -> None:
-        file = write(tmp_path, "tasks.py", "def a(body): pass\ndef b(body): pass\n")
-        with pytest.raises(HandlerNotFoundError, match=r"say which function with `method` \(there are: a, b\)"):
-            load_source(file)
-        with pytest.raises(HandlerNotFoundError, match="there are: none"):
-            load_source(write(tmp_path, "empty.py", ""))
-
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(HandlerNotFoundError, match=r"tasks\.py: No such file"):
-            load_source(tmp_path / "tasks.py")
+            load_source(tmp_path / "tasks.py", "f")
 
     def test_siblings_can_be_imported(self, tmp_path: Path) -> None:
         write(tmp_path, "sibling_of_tasks.py", "value = 7")
         file = write(tmp_path, "tasks.py", "import sibling_of_tasks\ndef f(body): return sibling_of_tasks.value")
-        assert load_source(file)(1) == 7
+        assert load_source(file, "f")(1) == 7
         assert sys.path[-1] == str(tmp_path)
 
     def test_two_functions_share_the_module(self, tmp_path: Path) -> None:
@@ -123,16 +105,16 @@ class TestSource:
 
     def test_a_changed_file_is_a_new_module_and_the_old_one_goes_on(self, tmp_path: Path) -> None:
         file = write(tmp_path, "tasks.py", "def f(body): return 1")
-        old = load_source(file)
-        new = load_source(write(tmp_path, "tasks.py", "def f(body): return 2"))
+        old = load_source(file, "f")
+        new = load_source(write(tmp_path, "tasks.py", "def f(body): return 2"), "f")
         assert (old(0), new(0)) == (1, 2)
 
     def test_nothing_is_left_in_the_folder(self, tmp_path: Path) -> None:
-        load_source(write(tmp_path, "tasks.py", "def f(body): return 1"))
+        load_source(write(tmp_path, "tasks.py", "def f(body): return 1"), "f")
         assert [file.name for file in tmp_path.iterdir()] == ["tasks.py"]
 
     def test_tracebacks_show_the_file(self, tmp_path: Path) -> None:
-        function = load_source(write(tmp_path, "tasks.py", "def f(body):\n    return body / 0  # here\n"))
+        function = load_source(write(tmp_path, "tasks.py", "def f(body):\n    return body / 0  # here\n"), "f")
         with pytest.raises(ZeroDivisionError) as caught:
             function(1)
         text = "".join(traceback.format_exception(caught.value))
@@ -144,16 +126,16 @@ class TestSource:
             "from __future__ import annotations\nimport dataclasses\n"
             "@dataclasses.dataclass\nclass Task:\n    id: int\ndef f(task: Task): return task\n"
         )
-        assert load_source(write(tmp_path, "tasks.py", text)).__annotations__["task"] == "Task"
+        assert load_source(write(tmp_path, "tasks.py", text), "f").__annotations__["task"] == "Task"
 
     def test_a_file_that_fails_leaves_no_module(self, tmp_path: Path) -> None:
         before = set(sys.modules)
         with pytest.raises(HandlerError, match=r"tasks\.py:2: cannot import .*tasks\.py: ZeroDivisionError"):
-            load_source(write(tmp_path, "tasks.py", "\n1/0"))
+            load_source(write(tmp_path, "tasks.py", "\n1/0"), "f")
         with pytest.raises(HandlerError, match=r"tasks\.py:1: cannot import .*SyntaxError"):
-            load_source(write(tmp_path, "tasks.py", "def f(:"))
+            load_source(write(tmp_path, "tasks.py", "def f(:"), "f")
         with pytest.raises(KeyboardInterrupt):
-            load_source(write(tmp_path, "tasks.py", "raise KeyboardInterrupt"))
+            load_source(write(tmp_path, "tasks.py", "raise KeyboardInterrupt"), "f")
         assert not {name for name in set(sys.modules) - before if name.startswith("_tasuki_")}
 
 

@@ -49,6 +49,7 @@ class Requests:
             queue.guard.publish(queue.id)
         target = queue.origin or queue  # unguarded: we choose the reply queue, so no policy need allow it
         limit = seconds("timeout", timeout)
+        target.check_loop()  # before the reply queue is opened here
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
         sent = {**(headers or {}), REPLY_TO: inbox.queue.id, CORRELATION_ID: correlation_id}

@@ -17,6 +17,9 @@ _ELSEWHERE = {
     "eta": "write at",
     "expires": "write ttl",
     "task_id": "write id",
+    "_job_id": "write id",
+    "_defer_by": "write delay",
+    "_defer_until": "write at",
     "max_retries": "write retry=Retries(attempts)",
     "retries": "write retry=Retries(attempts)",
     "autoretry_for": "write retry=Retries(on=(…,))",
@@ -25,6 +28,7 @@ _ELSEWHERE = {
     "default_retry_delay": "write retry=Retries(backoff=…)",
     "time_limit": "write timeout",
     "soft_time_limit": "write timeout",
+    "acks_late": "remove it: a message is acked after its handler",
     "bind": "annotate a parameter as Context",
     **dict.fromkeys(("concurrency", "prefetch", "handler_timeout", "middleware"), "give it to queue.workers(…)"),
 }

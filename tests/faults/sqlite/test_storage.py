@@ -157,8 +157,9 @@ async def test_a_missing_folder_is_made_and_files_are_private(tmp_path: Path) ->
 
 async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BrokerUnavailableError, match="refuses"):
+    with pytest.raises(DriverError, match="no file can be there; write the path of a file") as caught:
         await opened(tmp_path / "file" / "queue.db")
+    assert not caught.value.retryable
 
 
 async def test_not_a_database(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def queue(name: str, body: type[Named] | UnionType | None = None, **fields: Unpa
 def __getattr__(name: str) -> Any:
     # Not at the top: Django imports this package before the settings and models can be used.
     if name == "app":
-        from tasuki.contrib.django.project import set_up, whole_app
+        from tasuki.contrib.django.project import set_up
+        from tasuki.contrib.django.tasks.queues import whole_app
 
         set_up()
         return whole_app()

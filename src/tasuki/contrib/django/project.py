@@ -36,20 +36,6 @@ def project_app() -> App:
         return _app
 
 
-def whole_app() -> App:
-    """The App with the queues of the setting TASKS, as soon as Django is ready.
-
-    Raises:
-        ImproperlyConfigured: as ``project_app``, and for a mistake in TASKS: a worker would not consume those queues.
-    """
-    from tasuki.contrib.django.tasks.queues import declare_backends  # it imports this module
-
-    app = project_app()
-    if apps.ready:
-        declare_backends()
-    return app
-
-
 def make_app(config: Config) -> App:
     """The App, which publishes in transactions of Django and closes its connections around each handler."""
     app = App(config.url, root=_root()) if config.app is None else _load(config.app)

@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -25,6 +26,18 @@ _declared: weakref.WeakKeyDictionary[App, dict[str, TasukiBackend]] = weakref.We
 """The queues that each App has for tasks of Django already, each with the backend that has declared it."""
 _OF_QUEUE = ("max_attempts", "priority", "queues", "workers")
 """The options that shape a queue and its consumer."""
+
+
+def whole_app() -> App:
+    """The project's App with the queues of the setting TASKS, as soon as Django is ready.
+
+    Raises:
+        ImproperlyConfigured: as ``project_app``, and for a mistake in TASKS: a worker would not consume those queues.
+    """
+    app = project_app()
+    if apps.ready:
+        declare_backends()
+    return app
 
 
 def declare_backends() -> None:

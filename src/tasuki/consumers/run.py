@@ -188,7 +188,7 @@ class Run:
             await self._end()
         if self._cut_off:
             raise StopTimeoutError(
-                f"consumer {self.id!r}: {self._cut_off} handlers still ran after stop_timeout; "
+                f"consumer {self.id!r}: handlers that still ran after stop_timeout: {self._cut_off}; "
                 "they were cancelled and their messages released",
                 service=self.id,
             )
@@ -203,7 +203,7 @@ class Run:
         deliveries = [delivery for each in running for delivery in each.deliveries]
         left = [delivery for delivery in deliveries if not (delivery.ended or delivery.settled)]
         if left:
-            _log.error("%d handlers go on although they were interrupted; their messages are kept until they end",
+            _log.error("handlers that go on although they were interrupted: %d; their messages are kept until they end",
                        len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip
             for delivery in left:
                 self._on_settled([Release(delivery.received.receipt)])  # from here on it is not held by this consumer

@@ -226,7 +226,7 @@ async def test_a_close_during_a_reload_closes_all(app: App, yaml: Yaml) -> None:
     yaml.more = SECOND
     reloading = asyncio.create_task(reload(app, yaml))
     await asyncio.sleep(1)
-    with pytest.raises(StopTimeoutError, match="1 handlers still ran"):
+    with pytest.raises(StopTimeoutError, match="handlers that still ran after stop_timeout: 1;"):
         await app.close(0)
     with pytest.raises(LifecycleError):
         await reloading

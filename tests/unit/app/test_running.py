@@ -83,7 +83,7 @@ async def test_a_second_signal_cancels_and_hands_back(busy: App, running: Any) -
     assert not task.done()
     os.kill(os.getpid(), signal.SIGINT)
     await send(signal.SIGINT)
-    with pytest.raises(StopTimeoutError, match="1 handlers still ran"):
+    with pytest.raises(StopTimeoutError, match="handlers that still ran after stop_timeout: 1;"):
         await task
     assert asyncio.get_running_loop().time() < 10
     assert busy.cut_short_by == signal.SIGINT

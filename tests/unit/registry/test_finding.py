@@ -203,3 +203,7 @@ def test_the_home_of_a_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert home_of(str(tmp_path / "alone/jobs.py")) == tmp_path / "alone"
     assert home_of("jobs.py") == tmp_path / "alone"
     assert home_of("<stdin>") == Path.cwd()
+
+
+def test_a_file_that_cannot_be_read_has_no_app(tmp_path: Path) -> None:
+    assert apps_in(tmp_path / "missing.py") == apps_in(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Commands of frameworks name the project in the environment, for the processes that they start; not for other tests."""
+"""Commands of frameworks name the project in the environment, for processes that they start; not for other tests."""
 
 from __future__ import annotations
 

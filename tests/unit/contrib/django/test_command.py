@@ -50,10 +50,8 @@ def test_children_import_from_the_folders_that_manage_py_has_added(
     assert not {django_itself, os.path.dirname(django_itself), sysconfig.get_path("stdlib"), os.getcwd()} & {*folders}
 
 
-def test_call_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TASUKI_PROJECT", raising=False)
+def test_call_command(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("tasuki", "check")
     assert capsys.readouterr().out.startswith("ok: ")
     with pytest.raises(SystemExit):
         call_command("tasuki", "info", "nowhere")
-    monkeypatch.delenv("TASUKI_PROJECT")

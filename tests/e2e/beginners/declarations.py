@@ -87,7 +87,7 @@ DECLARATIONS = [
         ("driver 'app:driver' cannot be loaded", "pip install 'tasuki[redis]'"), 1, prepare=hide_the_client,
     ),
     Mistake(
-        "a .env file that nobody reads",
+        "a .env file is not read",
         {"jobs.py": "import os\n" + QUEUE.replace("App()", "App(os.environ['QUEUE_URL'])"), ".env": "QUEUE_URL=x\n"},
         RUN, ("the variable 'QUEUE_URL' is not set; set it in the environment (no .env file is read)", "jobs.py:4"),
     ),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.options import DEFAULT, NAME, Options, priority_of, read_options
 from tasuki.contrib.django.tasks.results import Results, put
-from tasuki.contrib.django.tasks.shape import BaseTaskBackend, Status, TaskResult, task_enqueued
+from tasuki.contrib.django.tasks.shape import BaseTaskBackend, ready_result, task_enqueued
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.message import MESSAGE_TYPE, new_id
 from tasuki.registry.references import did_you_mean
@@ -53,20 +53,7 @@ class TasukiBackend(BaseTaskBackend):
             TasukiError: as :meth:`tasuki.queues.queue.Queue.publish`.
         """
         self.validate_task(task)
-        result = TaskResult(
-            task=task,
-            id=new_id(),
-            status=Status.READY,
-            enqueued_at=None,
-            started_at=None,
-            finished_at=None,
-            last_attempted_at=None,
-            args=args,
-            kwargs=kwargs,
-            backend=self.alias,
-            errors=[],
-            worker_ids=[],
-        )
+        result = ready_result(task, new_id(), args, kwargs, self.alias, [])
         put(result, enqueued_at=timezone.now())
         self.save(result)  # before the message: its worker may be quick
         self.send(result)

@@ -37,3 +37,21 @@ normalize_json: Any = _json.normalize_json
 task_enqueued: Any = _signals.task_enqueued
 task_started: Any = _signals.task_started
 task_finished: Any = _signals.task_finished
+
+
+def ready_result(task: Any, id: str, args: Any, kwargs: Any, backend: str, worker_ids: list[str]) -> Any:
+    """The ``TaskResult`` of a message that waits; ``worker_ids``: one for each run so far."""
+    return TaskResult(
+        task=task,
+        id=id,
+        status=Status.READY,
+        enqueued_at=None,
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=backend,
+        errors=[],
+        worker_ids=worker_ids,
+    )

@@ -18,9 +18,9 @@ from tasuki.contrib.django.tasks.shape import (
     Status,
     TaskContext,
     TaskError,
-    TaskResult,
     TaskResultDoesNotExist,
     normalize_json,
+    ready_result,
     task_finished,
     task_started,
 )
@@ -101,20 +101,8 @@ def _known(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context)
             return backend.get_result(message.id)
         except TaskResultDoesNotExist:
             pass
-    return TaskResult(
-        task=task,
-        id=message.id,
-        status=Status.READY,
-        enqueued_at=None,
-        started_at=None,
-        finished_at=None,
-        last_attempted_at=None,
-        args=args,
-        kwargs=kwargs,
-        backend=task.backend,
-        errors=[],
-        worker_ids=[""] * (context.attempt - 1),  # their workers are not recorded
-    )
+    unknown = [""] * (context.attempt - 1)  # their workers are not recorded
+    return ready_result(task, message.id, args, kwargs, task.backend, unknown)
 
 
 def _begin(result: Any) -> Any:

@@ -106,10 +106,15 @@ class Assembly(ProjectHost):
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
+        self._build_all(old, changes)
+
+    def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
+        """Make each entry's object, or take it over from the old assembly; what others need comes first."""
+        project = self.project
         for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, clock)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self._clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:

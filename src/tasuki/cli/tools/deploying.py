@@ -141,11 +141,7 @@ services:
 
 def k8s(plan: Plan, image: str | None) -> str:
     """A Deployment. Raises CommandError for queues in files: pods share no disk."""
-    if plan.files:
-        raise CommandError(
-            f"queues are in the file {plan.files[0]}, and pods share no disk; move them to a broker, for example with "
-            "-o ENTRY:kind=queue.driver.postgres -o 'ENTRY:url=${env:QUEUE_URL}'"
-        )
+    _refuse_files(plan)
     command = json.dumps(["tasuki", "run", *plan.words, "--health-file", _HEALTH])
     health = ["tasuki", "health", _HEALTH]
     return f"""\
@@ -183,6 +179,14 @@ spec:
             requests: {{cpu: 250m, memory: 128Mi}}
             limits: {{memory: 512Mi}}
 """
+
+
+def _refuse_files(plan: Plan) -> None:
+    if plan.files:
+        raise CommandError(
+            f"queues are in the file {plan.files[0]}, and pods share no disk; move them to a broker, for example with "
+            "-o ENTRY:kind=queue.driver.postgres -o 'ENTRY:url=${env:QUEUE_URL}'"
+        )
 
 
 def _image(plan: Plan, image: str | None) -> str:

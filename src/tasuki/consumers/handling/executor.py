@@ -108,12 +108,15 @@ class Executor:
         return callee
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
-        """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call."""
+        """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call.
+
+        One check admits the common message: first delivery, no time to live, lease ours. The start of a suspect is
+        recorded before its body is decoded: the types of the body are the user's, and may end the worker too.
+        """
         received = delivery.received
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
-        # One check for the common message: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
         ) and not self._admit(delivery, started):
@@ -121,7 +124,6 @@ class Executor:
         if self._verify is not None and (problem := self._verify(received)) is not None:
             delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
             return
-        # Recorded before the body is decoded: the types of the body are the user's, and may end the worker too.
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
             delivery.ended = True
             return

@@ -103,6 +103,24 @@ async def test_dead_letters_with_their_causes(shop: Shop) -> None:
         assert sorted(t.settled(shop.mails)) == ["dead_letter", "dead_letter", "nack", "nack"]
 
 
+async def test_what_comes_due_while_the_broker_is_asked_is_awaited(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_more = work.RealWork._has_more
+
+    async def answered_late(real: work.RealWork) -> bool:
+        answer = await has_more(real)
+        while not answer and real.next_due() is not None:
+            with real.journal.news() as news:
+                await news
+        return answer
+
+    monkeypatch.setattr(work.RealWork, "_has_more", answered_late)
+    async with TestApp(shop.app, strict=True, real=True) as t:
+        await shop.mails.publish(Mail("breaks"), id="b")
+        run = await t.advance("1m")
+        assert (run.failed, run.dead) == (3, 1)
+        assert [letter.id for letter in t.dead] == ["b"]
+
+
 async def test_an_error_that_the_test_does_not_read_fails_it(shop: Shop) -> None:
     async def run() -> None:
         async with TestApp(shop.app, strict=True, real=True) as t:

@@ -95,7 +95,8 @@ class RealWork(Work):
         silent = 0
         while True:
             await turns(lambda: False)
-            if not self._is_busy() and not await self._has_more():
+            # The broker takes its time to answer: what came due meanwhile may be held now.
+            if not self._is_busy() and not await self._has_more() and not self._is_busy():
                 return
             self._count_steps()
             steps = self.journal.steps

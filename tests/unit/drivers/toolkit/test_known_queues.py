@@ -141,6 +141,7 @@ def interrupted(work: Step, meanwhile: Step, *, at: int | None = None) -> None:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 reports instructions only to traces that are set after this
     sys.settrace(trace)
     try:
         work()

@@ -192,6 +192,20 @@ class DurabilityError(DriverError):
     retryable = True
 
 
+class ConflictError(DriverError):
+    """The key has another version than the one expected: another caller has changed it; nothing was written."""
+
+
+class StoreLimitError(DriverError):
+    """A key or a value that the store does not take; nothing was written."""
+
+
+class StoreFullError(DriverError):
+    """The store has no room; nothing was written."""
+
+    retryable = True
+
+
 class PublishError(TasukiError):
     """A message that must not be published: bad header, bad option, empty body; nothing was stored."""
 

@@ -79,6 +79,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from tasuki.contracts.moving import publish_then_ack
+from tasuki.contracts.store import Store
 from tasuki.contracts.values import (
     DURABILITIES,
     NACK_ERROR_CHARS,
@@ -338,6 +339,14 @@ class Driver(ABC):
         Must: remove held messages too (27).
         """
         raise self._unsupported("delete", queue)
+
+    def store(self, name: str) -> Store:
+        """The store of this name at this broker, on the driver's connections; it works while the driver is open.
+
+        Each call makes an object of its own for the same store. Raises UnsupportedError (``store``). See
+        :mod:`tasuki.contracts.store`.
+        """
+        raise UnsupportedError(f"driver {self.name!r} has no store: name one of another driver", driver=self.name)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:
         return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

@@ -52,6 +52,8 @@ class Capabilities:
     """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
+    store: bool = False
+    """Has stores for state that all processes share (``Driver.store``)."""
     emulates: frozenset[str] = frozenset()
     """The capabilities that the driver builds itself, without a feature of the broker's; for the matrix."""
     max_batch: int = 1000

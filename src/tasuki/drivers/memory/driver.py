@@ -26,6 +26,7 @@ from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
+from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -54,6 +55,7 @@ class MemoryDriver(Driver):
         dedup=True,
         delete=True,
         atomic_move=True,
+        store=True,
     )
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
@@ -63,6 +65,7 @@ class MemoryDriver(Driver):
         self._known: KnownQueues[MemoryQueue] = KnownQueues(name)
         self._numbers = count(1)
         self._guard: Guard[KnownQueues[MemoryQueue]] = Guard(name)
+        self._shelves: dict[str, Shelf] = {}
 
     async def open(self) -> None:
         """Start to serve, with the messages of before."""
@@ -247,6 +250,10 @@ class MemoryDriver(Driver):
         self._known.forget(queue)
         del self._queues[queue]
         deleted.waiters.wake_all(False)
+
+    def store(self, name: str) -> MemoryStore:
+        """A store in this process; its entries outlive a close of the driver."""
+        return MemoryStore(name, self.name, self._shelves.setdefault(name, Shelf()), self._clock)
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""

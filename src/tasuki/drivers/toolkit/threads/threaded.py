@@ -43,8 +43,8 @@ class Threaded(Driver):
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
-        # A transaction of the caller's stays on the caller's loop, and cannot be taken to another.
-        self.capabilities = replace(inner.capabilities, transactional=False)  # type: ignore[misc]
+        # A transaction of the caller's stays on the caller's loop, and a watch on that of its reader.
+        self.capabilities = replace(inner.capabilities, transactional=False, store=False)  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)

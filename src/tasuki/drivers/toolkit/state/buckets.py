@@ -1,0 +1,51 @@
+"""The rule of token buckets (clauses 17 to 19 of the store contract); no I/O. Scripts and SQL state it again."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import NamedTuple
+
+from tasuki.contracts.store import Grant
+
+_ROUNDING = 1e-9
+"""Part of a token by which sums of float times may miss a whole one."""
+
+
+class Bucket(NamedTuple):
+    """So many tokens at a time; from then on the bucket fills by ``rate`` a second, up to ``burst``."""
+
+    level: float
+    at: float
+    rate: float
+    burst: int
+
+    def now(self, now: float, rate: float, burst: int) -> Bucket:
+        """The bucket at a later time, which fills by other numbers from then on.
+
+        Until now it has filled by the old numbers, and a larger burst begins with the old level: so a
+        change never gives a second burst.
+        """
+        gained = max(now - self.at, 0.0) * self.rate
+        return Bucket(min(self.level + gained, float(self.burst), float(burst)), max(now, self.at), rate, burst)
+
+    @property
+    def full_at(self) -> float:
+        """When it is as good as a new one."""
+        return self.at + (self.burst - self.level) / self.rate
+
+
+def at(bucket: Bucket | None, now: float, rate: float, burst: int) -> Bucket:
+    """A stored bucket at a later time; None, none is stored: a full one."""
+    return Bucket(float(burst), now, rate, burst) if bucket is None else bucket.now(now, rate, burst)
+
+
+def take(bucket: Bucket, tokens: int) -> tuple[Grant, Bucket]:
+    """Up to so many tokens, and the bucket without them."""
+    granted = min(max(tokens, 0), floor(bucket.level + _ROUNDING))
+    left = bucket._replace(level=max(bucket.level - granted, 0.0))
+    return Grant(granted, 0.0 if granted or tokens <= 0 else max(1.0 - bucket.level, 0.0) / bucket.rate), left
+
+
+def give(bucket: Bucket, tokens: int) -> Bucket:
+    """With tokens that were not used."""
+    return bucket._replace(level=min(bucket.level + max(tokens, 0), float(bucket.burst)))

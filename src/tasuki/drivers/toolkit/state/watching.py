@@ -1,0 +1,98 @@
+"""Watcher: what the reader of a watch has not read yet, at most one change for each key."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Literal
+
+from tasuki.contracts.store import CURRENT, Change, Current, Entry
+from tasuki.errors import DriverError
+
+
+class Watcher:
+    """Of one reader, in the loop that makes it. A store tells it of changes, from any thread, or of all entries.
+
+    It remembers the version of each key, and so learns from a list of all entries which keys are new, changed and
+    gone.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._known: dict[str, int] = {}
+        self._unread: dict[str, Change] = {}
+        self._lock = threading.Lock()
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._has_all = False
+        self._is_over = False
+
+    def tell(self, change: Change) -> None:
+        """A key has changed; an older change than the known one is passed over, and so are keys of other prefixes."""
+        if not change.key.startswith(self.prefix):
+            return
+        with self._lock:
+            self._tell(change)
+        self._wake()
+
+    def _tell(self, change: Change) -> None:
+        known = self._known.get(change.key)
+        if change.value is None:
+            if known is None or change.version < known:
+                return
+            del self._known[change.key]
+        elif known is not None and change.version <= known:
+            return
+        else:
+            self._known[change.key] = change.version
+        self._unread.pop(change.key, None)  # so that changes stay in the order in which they happened
+        self._unread[change.key] = change
+
+    def tell_all(self, entries: Iterable[Entry]) -> None:
+        """These are all keys of the prefix now, also before the first time, and after a time without news."""
+        with self._lock:
+            gone = dict(self._known)
+            for key, value, version in entries:
+                gone.pop(key, None)
+                self._tell(Change(key, value, version))
+            for key, version in gone.items():
+                self._tell(Change(key, None, version))
+            self._has_all = True
+        self._wake()
+
+    def end(self) -> None:
+        """The store is closed: the reader gets no more."""
+        self._is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news.is_set():
+            return
+        with suppress(RuntimeError):  # the loop of the reader is closed
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def read(
+        self, look: Callable[[], Awaitable[None]], interval: float
+    ) -> AsyncIterator[Change | Literal[Current.CURRENT]]:
+        """The changes; ``look`` runs each ``interval`` seconds without news, and may fail: then it runs again."""
+        is_current = False
+        while not self._is_over:
+            self._news.clear()
+            with self._lock:
+                unread, self._unread = self._unread, {}
+                has_all = self._has_all
+            for change in unread.values():
+                yield change
+            if has_all and not is_current:
+                is_current = True
+                yield CURRENT
+            if self._unread or self._is_over:
+                continue
+            try:
+                async with asyncio.timeout(interval):
+                    await self._news.wait()
+            except TimeoutError:
+                with suppress(DriverError):
+                    await look()

@@ -56,6 +56,7 @@ from tasuki.kinds.loading import build_providers, load_middleware
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
+from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
@@ -103,6 +104,7 @@ class Assembly(ProjectHost):
         self._roles = roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
+        self.states = old.states if old else States(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
@@ -176,7 +178,7 @@ class Assembly(ProjectHost):
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = self._driver(id)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
-            self.services[id].closing = [self.requests.close, self.reply_queues.close]
+            self.services[id].closing = [self.requests.close, self.reply_queues.close, self.states.close]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
         elif isinstance(config, ConsumerConfig):

@@ -143,6 +143,7 @@ class Watching(StoreSuite):
             await other.put("kept", b"kept", ttl=rig.far)
             await other.put("removed", b"removed")
             await rig.put("ends", ttl=rig.term)
+            await reader.until(lambda: "ends" in reader.values, "the key that ends")
             await rig.outlast(rig.term)
             await rig.put("end")
             await reader.until(lambda: "end" in reader.values and "ends" not in reader.values, "the last change")

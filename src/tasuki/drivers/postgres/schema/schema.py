@@ -44,7 +44,7 @@ _VERSIONS = (
     "coalesce(max((to_jsonb(made) ->> 'min_version')::integer), max(version), 0)] FROM {0}.migrations made"
 )
 _MADE = re.compile(r"^create (?:or replace )?(?:unlogged )?(table|function) (?:if not exists )?(\w+)", re.M)
-# Receipts of a table that was dropped must never fit a message of the one that takes its place, nor versions an entry.
+# Receipts and versions of a table that was dropped must never fit a row of the one that takes its place.
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _RENUMBER = "ALTER TABLE {} ALTER COLUMN {} RESTART WITH {}"
 _VERSION_TABLE = (

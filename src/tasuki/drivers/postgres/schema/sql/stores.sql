@@ -133,14 +133,15 @@ begin
 end $$;
 
 -- What has changed in some ranges of keys since an earlier call. One row has a head: what the next call has to give for since, and
--- whether the others are all entries instead: at first, after a restart of the server, and where changes may be forgotten.
+-- whether the others are all entries instead: at first, after a restart of the server or the loss of a table, and where changes
+-- may be forgotten.
 -- A null for the value: the key is gone.
 create or replace function store_watch(in_store text, low text[], high text[], since text)
 returns table (head text, is_all boolean, key text, value bytea, version bigint) language plpgsql as $$
 declare
     at double precision := extract(epoch from clock_timestamp());
     before double precision := split_part(since, ' ', 1);
-    server text := extract(epoch from pg_postmaster_start_time())::text;
+    server text := concat_ws('/', extract(epoch from pg_postmaster_start_time()), to_regclass('store_changes')::oid);
     seen txid_snapshot := nullif(split_part(since, ' ', 3), '');
 begin
     -- In each case one statement, so that the rows and the snapshot are of one moment.
@@ -180,9 +181,9 @@ create or replace function store_take(
 declare
     now_at double precision := lock_key(in_store, in_key);
     tokens double precision := new_burst;
-    b store_buckets;
+    b record;
 begin
-    select * into b from store_buckets o where o.store = in_store and o.key = in_key;
+    select o.level, o.at, o.rate, o.burst into b from store_buckets o where o.store = in_store and o.key = in_key;
     if found then
         tokens := least(b.level + greatest(now_at - b.at, 0) * b.rate, b.burst, new_burst);
         now_at := greatest(now_at, b.at);

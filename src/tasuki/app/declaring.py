@@ -203,6 +203,14 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     @overload
     def entry(self, name: str, kind: Literal["store.memory"], /, **fields: Unpack[e.MemoryStoreFields]) -> str: ...
     @overload
+    def entry(
+        self,
+        name: str,
+        kind: Literal["store.sqlite", "store.postgres", "store.redis", "store.nats"],
+        /,
+        **fields: Unpack[e.DriverStoreFields],
+    ) -> str: ...
+    @overload
     def entry(self, name: str, kind: Literal["env.variable"], /, **fields: Unpack[e.EnvVariableFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["env.storage.memory"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...

@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.state.finding import state_of
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
 from tasuki.message import HeaderValue
@@ -19,13 +22,17 @@ from tasuki.queues.messages.reply_to import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
+from tasuki.state.shared import SharedState, States
 
 
 class ProjectHost:
     """The half of an Assembly that is the :class:`tasuki.consumers.reach.host.Host` of its handlers."""
 
+    project: Project
     settings: Settings
     rights: Rights
+    states: States
+    drivers: dict[str, Driver]
     queues: dict[str, Queue]
     handlers: dict[str, Handler]
     resources: dict[str, Any]
@@ -37,6 +44,15 @@ class ProjectHost:
         if queue is None:
             raise QueueNotFoundError(_not_found("queue", id, self.queues), queue=id)
         return queue
+
+    def state_of(self, queue: str) -> SharedState | None:
+        """The state of a queue by its id; None: neither its driver nor its entry has a store for it."""
+        return state_of(self.project, self.drivers, self.states, queue)
+
+    def states_of_queues(self) -> list[SharedState]:
+        """The states that processes share, of all queues, each once."""
+        found = dict.fromkeys(self.state_of(id) for id in self.queues)
+        return [state for state in found if state is not None and state.driver.capabilities.multi_process]
 
     def queue_of_application(self, id: str) -> Queue:
         """The queue of an id, behind the application's guard if there is one.

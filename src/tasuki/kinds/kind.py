@@ -68,7 +68,7 @@ def as_entry(kind: DriverKind) -> DriverKind:
 
     name = kind.model.__name__.removesuffix("Settings").removesuffix("Config") + "DriverConfig"
     model = new_class(name, (kind.model, DriverConfig), exec_body=lambda body: body.update(__doc__=kind.model.__doc__))
-    return replace(kind, model=model, references={**REFERENCES, **kind.references})
+    return replace(kind, model=model, references={**REFERENCES, "state": ("store",), **kind.references})
 
 
 def _other_contract(kind: DriverKind, point: EntryPoint) -> UnknownKindError:

@@ -66,6 +66,7 @@ class QueueFields(TypedDict, total=False):
     lease: Duration
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
+    state: str | None
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None

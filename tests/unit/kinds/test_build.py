@@ -111,6 +111,7 @@ def test_resources(project: Project) -> None:
 @pytest.mark.anyio
 async def test_a_store_of_a_driver() -> None:
     driver = MemoryDriver("app:d")
+    await driver.open()
     found: list[tuple[str, str]] = []
 
     def find(id: str, name: str) -> Opened:

@@ -220,7 +220,9 @@ async def test_errors_of_the_broker(error: DriverError, kind: str, retryable: bo
 
 
 async def test_a_value_that_no_handler_has_written(store: HandlerStore) -> None:
-    raw = MemoryDriver("app:d").store("s")
+    driver = MemoryDriver("app:d")
+    await driver.open()
+    raw = driver.store("s")
     await raw.open()
     await raw.put("k", b"\xc1")
 

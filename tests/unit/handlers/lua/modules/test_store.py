@@ -129,7 +129,9 @@ async def test_a_store_with_plain_methods_works() -> None:
 
 async def test_other_coroutines_run_while_a_store_works() -> None:
     made, reached = context(), asyncio.Event()
-    memory = MemoryDriver("app:d").store("s")
+    driver = MemoryDriver("app:d")
+    await driver.open()
+    memory = driver.store("s")
 
     async def opened() -> Store:
         await reached.wait()

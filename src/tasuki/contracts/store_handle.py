@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any, Protocol, TypedDict
 
+from tasuki.contracts.holding import holding
 from tasuki.contracts.store import Grant
 from tasuki.errors import HandlerError
 from tasuki.units import Duration, parse_duration
@@ -176,6 +178,23 @@ class StoreHandle:
     async def release(self, key: str, holder: str) -> None:
         """Free the holder's place."""
         await self._use("release", key, holder)
+
+    def holding(
+        self, key: str, *, places: int = 1, lease: Duration = 30, wait: Duration = 0
+    ) -> AbstractAsyncContextManager[None]:
+        """Have one of so many places within an ``async with`` block; the lease is renewed while the block runs.
+
+        Args:
+            key: the key.
+            places: how many may be in such a block at a time, over all processes.
+            lease: the time after which the place of a killed process is free.
+            wait: how long to wait for a place.
+
+        Raises:
+            HandlerError: kind Conflict: all places are taken; or the lease could not be renewed in time, and another
+                may be in its block: then the block is cancelled where it waits.
+        """
+        return holding(self, key, places=places, lease=parse_duration(lease), wait=parse_duration(wait))
 
 
 class SyncStoreHandle:

@@ -123,6 +123,23 @@ class ConsumerEntryFields(ConsumerFields, total=False):
     funcs: dict[str, str | TaskFields]
 
 
+class ScheduleFields(TypedDict, total=False):
+    cron: str | None
+    every: Duration | None
+    timezone: str
+    body: Any
+    headers: dict[str, str | int | float | bool]
+    task: str | None
+    catch_up: Literal["skip", "one", "all"]
+    overlap: Literal["allow", "skip"]
+    jitter: Duration
+    enabled: bool
+
+
+class ScheduleEntryFields(ScheduleFields, total=False):
+    queue: Required[str]
+
+
 class WorkerFields(TypedDict, total=False):
     concurrency: Required[int]
     order: Literal["fair", "weighted", "strict"]

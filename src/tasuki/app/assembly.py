@@ -197,7 +197,7 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, kind, id, self._clock, self.opener)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:

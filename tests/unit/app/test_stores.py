@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
+from tasuki.app.host import ProjectHost
 from tasuki.errors import HandlerError, LifecycleError, PolicyDeniedError
 from tasuki.testing import TestApp
 from tests.unit.app.test_sync import in_thread
@@ -177,3 +178,10 @@ def test_a_twin_without_an_event_loop(tmp_path: Path) -> None:
     with TestApp(app):
         app.sync.store("counts").set("n", 1)
         assert in_thread(lambda: app.sync.store("counts").get("n")) == 1
+
+
+def test_a_plain_function_that_outlives_its_app() -> None:
+    work = asyncio.sleep(0)
+    with pytest.raises(HandlerError, match="the app is not open") as raised:
+        ProjectHost().wait_for(work)
+    assert raised.value.kind == "Unavailable"

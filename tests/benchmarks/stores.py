@@ -19,7 +19,7 @@ from unittest import SkipTest
 
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.store import Store
-from tests.benchmarks.queues import _each, _spent
+from tests.benchmarks.queues import Spent, _spent
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.everywhere import broker_of
 from tests.support.settings import parsed
@@ -145,7 +145,8 @@ async def _idle(name: str, reader: Store, broker: Broker | None) -> None:
         await asyncio.sleep(1.0)
         before, began = _spent(broker), time.perf_counter()
         await asyncio.sleep(_IDLE_SECONDS)
-        spent = _each(before, _spent(broker), lambda spent, began=began: spent / (time.perf_counter() - began))
+        took = time.perf_counter() - began
+        spent = Spent(*((last - first) / took for first, last in zip(before, _spent(broker), strict=True)))
         found.append(f"{watches}: {spent.here * 100:.2f} % here, {spent.there * 100:.2f} % there")
         for task in reading:
             task.cancel()

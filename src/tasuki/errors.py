@@ -12,6 +12,7 @@
     ├── DriverError(driver, queue; retryable, outcome)
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    │   ├── ConflictError · StoreLimitError · StoreFullError ↻
     │   └── StaleReceiptError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError

@@ -18,6 +18,7 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
     StopTimeoutError,
+    StoreFullError,
     TasukiError,
     ThrottledError,
 )
@@ -68,7 +69,8 @@ def test_lifecycle_errors_know_the_service() -> None:
 
 def test_what_is_retryable() -> None:
     retryable = {error for error in CLASSES.values() if issubclass(error, DriverError) and error.retryable}
-    assert retryable == {BrokerUnavailableError, BrokerTimeoutError, ThrottledError, QueueFullError, DurabilityError}
+    broker = {BrokerUnavailableError, BrokerTimeoutError, ThrottledError}
+    assert retryable == broker | {QueueFullError, StoreFullError, DurabilityError}
 
 
 def test_outcomes() -> None:

@@ -112,7 +112,11 @@ def test_commands_take_their_arguments(arguments: list[str]) -> None:
 def test_the_fields_of_a_driver_are_all_there(page: Path) -> None:
     kind = find_kind(f"queue.driver.{page.stem}")
     assert isinstance(kind, DriverKind)
-    known = {field.alias or name for name, field in kind.model.model_fields.items()} - {"durability", "lifecycle"}
+    known = {field.alias or name for name, field in kind.model.model_fields.items()} - {
+        "durability",
+        "state",
+        "lifecycle",
+    }
     assert _first_column(page, "field of the driver") == known
 
 

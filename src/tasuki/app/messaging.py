@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
+    from tasuki.state.presence import Presence
 
 T = TypeVar("T")
 
@@ -95,6 +98,18 @@ class Messaging:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
+    def store(self, id: str) -> StoreHandle:
+        """The store of an entry by id, for ``await``; the app must be open when its verbs are called.
+
+        They raise HandlerError, and PolicyDeniedError where the application may not.
+        """
+        return StoreHandle(self.full_id(id), partial(self.use_store, id))
+
+    async def use_store(self, id: str, verb: str, *args: Any, **options: Any) -> Any:
+        """Call a verb of a store; see :meth:`store`."""
+        id = self.full_id(id)
+        return await user_of(checked_store(self._live().application_resource(id), id))(verb, *args, **options)
+
     async def redrive(
         self,
         dead_letters: str | QueueHandle[Any],
@@ -112,6 +127,19 @@ class Messaging:
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         return await redrive(self._live(), source, target, limit, progress)
+
+    async def workers(self) -> list[Presence]:
+        """The worker processes that consume from queues of this app, on all machines, as their last signs say.
+
+        A worker gives a sign every 5 seconds, and is gone 15 seconds after its last one. Workers of queues without a
+        state, or in memory, are not among them.
+
+        Raises:
+            LifecycleError: the app is not open. DriverError: a store cannot be read.
+        """
+        from tasuki.app.state.workers import workers_of
+
+        return await workers_of(self._live().states_of_queues())
 
     def _live(self) -> Assembly:
         if self.assembly is None:

@@ -37,6 +37,7 @@ class LifecycleFields(TypedDict, total=False):
 
 class DriverFields(TypedDict, total=False):
     durability: DurabilityLevel | None
+    state: str | None
     lifecycle: LifecycleFields
 
 

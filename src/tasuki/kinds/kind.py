@@ -68,7 +68,7 @@ def as_entry(kind: DriverKind) -> DriverKind:
 
     name = kind.model.__name__.removesuffix("Settings").removesuffix("Config") + "DriverConfig"
     model = new_class(name, (kind.model, DriverConfig), exec_body=lambda body: body.update(__doc__=kind.model.__doc__))
-    return replace(kind, model=model, references={**REFERENCES, **kind.references})
+    return replace(kind, model=model, references={**REFERENCES, "state": ("store",), **kind.references})
 
 
 def _other_contract(kind: DriverKind, point: EntryPoint) -> UnknownKindError:
@@ -115,5 +115,5 @@ def _hint(name: str) -> str:
     relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
     if relatives:
         return f"known are: {', '.join(relatives)}"
-    shortened = {kind.rpartition(".")[2]: kind for kind in kind_names()}.get(name)
+    shortened = {kind.rpartition(".")[2]: kind for kind in reversed(kind_names())}.get(name)  # drivers before stores
     return f"did you mean {shortened!r}?" if shortened else did_you_mean(name, kind_names()) or _ALL_KINDS

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tasuki.contracts.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.memory.store import MemoryStore
 from tasuki.testing.conformance import ShiftedClock
 from tasuki.testing.conformance.stores import StoreConformance
 
@@ -15,3 +19,13 @@ class TestMemoryStore(StoreConformance):
 
     def version(self) -> str:
         return "no broker"
+
+    @asynccontextmanager
+    async def full(self, store: Store) -> AsyncIterator[None]:
+        """There is room for no more entries."""
+        assert isinstance(store, MemoryStore)
+        most, store._shelf.max_entries = store._shelf.max_entries, len(store._shelf.items)
+        try:
+            yield
+        finally:
+            store._shelf.max_entries = most

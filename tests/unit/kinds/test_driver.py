@@ -33,7 +33,7 @@ def test_a_path_is_no_url(problems: Problems) -> None:
 
 def test_the_memory_driver_has_no_fields_of_its_own(problems: Problems) -> None:
     assert problems("  - {name: a, kind: queue.driver.memory, path: x}\n") == [
-        "3:42: app:a: unknown field 'path'; known are: durability, lifecycle, name, kind, meta"
+        "3:42: app:a: unknown field 'path'; known are: durability, state, lifecycle, name, kind, meta"
     ]
 
 

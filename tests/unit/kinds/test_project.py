@@ -130,7 +130,7 @@ def test_a_field_that_comes_with_the_swap_is_for_the_new_driver(problems: Proble
 def test_a_swap_does_not_hide_a_misspelt_field(problems: Problems) -> None:
     text = "  - {name: d, kind: queue.driver.sqlite, path: x.db, pth: y}\n"
     assert problems(text, overrides=("app:d:kind=queue.driver.memory",)) == [
-        "3:54: app:d: unknown field 'pth'; known are: durability, lifecycle, name, kind, meta"
+        "3:54: app:d: unknown field 'pth'; known are: durability, state, lifecycle, name, kind, meta"
     ]
 
 

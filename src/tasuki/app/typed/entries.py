@@ -66,6 +66,7 @@ class QueueFields(TypedDict, total=False):
     lease: Duration
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
+    state: str | None
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None
@@ -189,6 +190,12 @@ class MemoryStoreFields(TypedDict, total=False):
     max_size: int
     max_bytes: Size
     cleanup_interval: Duration
+    lifecycle: LifecycleFields
+
+
+class DriverStoreFields(TypedDict, total=False):
+    driver: Required[str]
+    store_name: str | None
     lifecycle: LifecycleFields
 
 

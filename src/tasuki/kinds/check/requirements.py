@@ -54,6 +54,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
+    "state": Requirement(lambda has: has.store, "keep state for all processes: pauses, cancelled messages, results"),
     "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.fields.types import Config, DurabilityLevel
+from tasuki.fields.types import Config, DurabilityLevel, Id
 from tasuki.kinds.entries.lifecycle import LifecycleConfig
 
 
@@ -11,5 +11,7 @@ class DriverConfig(Config):
 
     durability: DurabilityLevel | None = None
     """What a confirmed message must survive on all of its queues; publishing is refused while the broker gives less."""
+    state: Id | None = None
+    """The store for the state of its queues: pauses, cancelled messages, results; default: the driver's own."""
     lifecycle: LifecycleConfig = LifecycleConfig()
     """When it starts and stops."""

@@ -31,7 +31,7 @@ from tasuki.registry.references import did_you_mean
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
     "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move", "last_error",
+    "delete", "atomic_move", "state", "last_error",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
@@ -178,6 +178,8 @@ class QueueConfig(Config):
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
+    state: Id | None = None
+    """The store for its state: pauses, cancelled messages, results; default: the one of its driver."""
     requires: list[RequirementName] = Field(default_factory=list)
     """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
     middleware: list[Id] = Field(default_factory=list)
@@ -203,6 +205,7 @@ KINDS = (
             "dead_letter": _QUEUES,
             "dead_letter.queue": _QUEUES,
             "middleware.*": ("middleware",),
+            "state": ("store",),
         },
     ),
 )

@@ -36,6 +36,10 @@ class StoreSuite(Suite):
         """Let the store have no room for a new entry of a kilobyte, for the time of the block."""
         raise SkipTest("not applicable: the suite cannot fill this store")
 
+    def detour(self, place: Path) -> Path:
+        """Another place of the same broker and the same store, which ``broken`` leaves alone."""
+        raise SkipTest("not applicable: the suite has no second way to this broker")
+
     def facts(self) -> StoreFacts:
         """The facts of the store, for the report; asked after a case has passed."""
 
@@ -76,6 +80,10 @@ class StoreRig(Rig):
     async def another_store(self, name: str = NAME) -> Store:
         """The store as another process has it; where only one process can have it, another object of this one."""
         return await self.open_store(await self.stranger() if self.store.facts.multi_process else None, name)
+
+    def closes(self, driver: Driver) -> None:
+        """Close this driver too when the case ends."""
+        self._drivers.append(driver)
 
     async def restart(self) -> None:
         """Close everything, restart the broker, and open the rig's own store again."""
@@ -181,9 +189,12 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        was_over = self._task.done()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._watch.aclose()  # type: ignore[attr-defined]  # watches are generators
+        if was_over and problem is None:
+            self._task.result()
 
     @property
     def is_over(self) -> bool:

@@ -12,7 +12,7 @@ from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, 
 _POLL = 1.0
 """Seconds within which a watch reports a change (14)."""
 _PUSH = 0.2
-_TRIES = 20
+_TRIES = 8
 
 
 class Watching(StoreSuite):
@@ -82,6 +82,19 @@ class Watching(StoreSuite):
             await reader.has({entry.key: entry.value for entry in await rig.all()})
 
     @case()
+    async def test_12_the_versions_of_a_key_never_fall(self, rig: StoreRig) -> None:
+        stores = [rig.store, await rig.another_store()]
+        async with Reader(rig) as reader:
+            await reader.current()
+            for number in range(20):
+                value = b"%d" % number
+                await stores[number % 2].put("key", value)
+                await reader.has({"key": value})
+                if number % 5 == 4:
+                    await stores[number % 2].delete("key")
+                    await reader.has({})
+
+    @case()
     async def test_12_a_watch_tells_of_its_prefix_alone(self, rig: StoreRig) -> None:
         for prefix in ("a", "a/", "%", "_", "\\", "*", "日本", "[a]"):
             keys = {key for key in HOSTILE if key.startswith(prefix)}
@@ -136,19 +149,17 @@ class Watching(StoreSuite):
     async def test_13_no_expiry_of_a_key_whose_ttl_was_set_again_is_reported(self, rig: StoreRig) -> None:
         other = await rig.another_store()
         before = await rig.store.time()
-        await rig.put("renewed", "kept", "removed", ttl=rig.term)
+        await rig.put("renewed", "kept", "removed", "ends", ttl=rig.term)
         async with Reader(rig) as reader:
             await reader.current()
             await other.put("renewed", b"renewed", ttl=rig.far)
             await other.put("kept", b"kept", ttl=rig.far)
             await other.put("removed", b"removed")
-            await rig.put("ends", ttl=rig.term)
-            await reader.until(lambda: "ends" in reader.values, "the key that ends")
             await rig.outlast(rig.term)
             await rig.put("end")
             await reader.until(lambda: "end" in reader.values and "ends" not in reader.values, "the last change")
             gone = {change.key for change in reader.changes if change.value is None}
-            assert gone == {"ends"} or await rig.store.time() >= before + rig.far, f"reported as gone: {gone}"
+            assert gone <= {"ends"} or await rig.store.time() >= before + rig.far, f"reported as gone: {gone}"
 
     @case()
     async def test_14_a_change_is_reported_soon(self, rig: StoreRig) -> None:

@@ -1,0 +1,26 @@
+"""Which store keeps the state of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasuki.contracts.driver import Driver
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.store import DriverStoreConfig
+from tasuki.state.shared import SharedState, States
+
+
+def state_of(project: Project, drivers: Mapping[str, Driver], states: States, queue: str) -> SharedState | None:
+    """The state of a queue: in the store that it or its driver names, else in its driver's; None: there is none."""
+    config = project.configs[queue]
+    assert isinstance(config, QueueConfig)
+    on = project.configs[config.driver]
+    assert isinstance(on, DriverConfig)
+    if (named := config.state or on.state) is not None:
+        store = project.configs[named]
+        assert isinstance(store, DriverStoreConfig)
+        return states.of(drivers[store.driver], store.store_name or named)
+    driver = drivers[config.driver]
+    return states.of(driver) if driver.capabilities.store else None

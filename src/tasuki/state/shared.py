@@ -1,0 +1,127 @@
+"""SharedState: the store of some queues, opened when it is needed, and one watch of this process on its controls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Driver
+from tasuki.contracts.store import CURRENT, Store
+from tasuki.errors import DriverError
+from tasuki.state.controls import CONTROL, Controls
+
+_log = logging.getLogger("tasuki.state")
+
+STATE = "state"
+"""Name of the store that a driver has for its own queues."""
+_PAUSE = 1.0
+"""Seconds before a watch begins again that has failed, against the contract."""
+
+
+class SharedState:
+    """One per driver and name of a store in a process. A process that only publishes opens no store, and watches none.
+
+    Args:
+        driver: has the store; its service opens and closes it, and calls ``close``.
+        name: of the store.
+        clock: of this process.
+    """
+
+    def __init__(self, driver: Driver, name: str, clock: Clock) -> None:
+        self.driver = driver
+        self.name = name
+        self.clock = clock
+        self.controls = Controls()
+        """As ``follow`` reads them."""
+        self._store: Store | None = None
+        self._changing: asyncio.Lock | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._is_current: asyncio.Future[None] | None = None
+
+    @property
+    def opened(self) -> Store | None:
+        """The store as long as it is open here; may be read from any thread."""
+        return self._store
+
+    async def store(self) -> Store:
+        """The store, open. Raises DriverError: the broker is away."""
+        if self._store is not None:
+            return self._store
+        if self._changing is None:
+            self._changing = asyncio.Lock()
+        async with self._changing:
+            if self._store is None:
+                store = self.driver.store(self.name)
+                await store.open()
+                self._store = store
+        return self._store
+
+    async def follow(self) -> Controls:
+        """The controls, which are current when this returns and follow the store from now on.
+
+        Raises:
+            DriverError: the store cannot be opened.
+        """
+        if self._following is None or self._following.done():
+            store = await self.store()
+            if self._following is None or self._following.done():
+                self._is_current = asyncio.get_running_loop().create_future()
+                self._following = asyncio.create_task(self._follow(store), name=f"watch {self.driver.name}")
+        assert self._is_current is not None
+        await asyncio.shield(self._is_current)
+        return self.controls
+
+    async def _follow(self, store: Store) -> None:
+        is_current, known = self._is_current, self.controls
+        while True:
+            found: set[str] | None = set()
+            try:
+                async for change in store.watch(CONTROL):
+                    if change is not CURRENT:
+                        known.apply(change)
+                        if found is not None:
+                            found.add(change.key)
+                        continue
+                    known.forget_others(found or ())
+                    found = None
+                    if is_current is not None and not is_current.done():
+                        is_current.set_result(None)
+                return  # the store is closed
+            except DriverError as error:
+                _log.warning("cannot watch the state of driver %s, trying again: %s", self.driver.name, error)
+                await asyncio.sleep(_PAUSE)
+
+    async def close(self, driver: Driver) -> None:
+        """End the watch and close the store, if it is of this driver; the next use opens it again."""
+        if driver is not self.driver:
+            return
+        following, store, self._following, self._store = self._following, self._store, None, None
+        self._changing = None
+        if following is not None:
+            following.cancel()
+            await asyncio.wait([following])
+        if store is not None:
+            with suppress(DriverError):
+                await store.close()
+
+
+class States:
+    """The shared states of a process: each driver object has its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._states: dict[tuple[Driver, str], SharedState] = {}
+
+    def of(self, driver: Driver, name: str = STATE) -> SharedState:
+        """The state in this store of the driver."""
+        state = self._states.get((driver, name))
+        if state is None:
+            state = self._states[driver, name] = SharedState(driver, name, self._clock)
+        return state
+
+    async def close(self, driver: Driver) -> None:
+        """Close the states on a driver, which is about to close."""
+        for state in list(self._states.values()):
+            await state.close(driver)

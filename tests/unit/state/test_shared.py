@@ -1,0 +1,101 @@
+"""SharedState: the store of some queues, and the watch on its controls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tasuki.clock import SystemClock
+from tasuki.contracts.store import Store
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.toolkit.threads.threaded import Threaded
+from tasuki.errors import UnsupportedError
+from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.shared import SharedState, States
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def driver() -> MemoryDriver:
+    return MemoryDriver("app:memory")
+
+
+@pytest.fixture
+async def state(driver: MemoryDriver) -> AsyncIterator[SharedState]:
+    await driver.open()
+    state = SharedState(driver, "state", SystemClock())
+    yield state
+    await state.close(driver)
+    await driver.close()
+
+
+async def heard(controls: Controls, prefix: str) -> tuple[str, bytes | None]:
+    """The next change."""
+    news: asyncio.Future[tuple[str, bytes | None]] = asyncio.get_running_loop().create_future()
+    end = controls.listen(prefix, lambda key, value: None if news.done() else news.set_result((key, value)))
+    try:
+        return await news
+    finally:
+        end()
+
+
+async def put(store: Store, key: str, value: bytes) -> None:
+    await store.put(CONTROL + key, value)
+
+
+async def test_what_is_there_is_known_when_follow_returns(state: SharedState) -> None:
+    store = await state.store()
+    await put(store, "pause/queue/mails", b"1")
+    await store.put("result/x", b"2")
+    controls = await state.follow()
+    assert controls.get("pause/queue/mails") == b"1"
+    assert list(controls.under("")) == [("pause/queue/mails", b"1")]
+
+
+async def test_changes_are_heard_by_prefix(state: SharedState) -> None:
+    controls, store = await state.follow(), await state.store()
+    pauses = asyncio.ensure_future(heard(controls, "pause/"))
+    all_changes = asyncio.ensure_future(heard(controls, ""))
+    await asyncio.sleep(0)
+    await put(store, "scale/app:c", b"3")
+    assert await all_changes == ("scale/app:c", b"3")
+    assert not pauses.done()
+    await put(store, "pause/queue/q", b"x")
+    assert await pauses == ("pause/queue/q", b"x")
+    gone = asyncio.ensure_future(heard(controls, "pause/"))
+    await asyncio.sleep(0)
+    await store.delete(CONTROL + "pause/queue/q")
+    assert await gone == ("pause/queue/q", None)
+    assert controls.get("pause/queue/q") is None
+
+
+async def test_there_is_one_watch_for_all_who_follow(state: SharedState) -> None:
+    found = await asyncio.gather(*(state.follow() for _ in range(5)))
+    assert found == [state.controls] * 5
+    assert len([task for task in asyncio.all_tasks() if task.get_name() == "watch app:memory"]) == 1
+
+
+async def test_after_a_close_it_begins_again(state: SharedState, driver: MemoryDriver) -> None:
+    await state.follow()
+    await put(await state.store(), "pause/queue/q", b"1")
+    await state.close(driver)
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "watch app:memory"]
+    await MemoryDriver.close(driver)
+    await driver.open()
+    await (await state.store()).delete(CONTROL + "pause/queue/q")
+    assert (await state.follow()).get("pause/queue/q") is None
+
+
+async def test_each_driver_and_each_name_has_its_own(driver: MemoryDriver) -> None:
+    states = States(SystemClock())
+    assert states.of(driver) is states.of(driver)
+    assert states.of(driver) is not states.of(driver, "other")
+    assert states.of(driver) is not states.of(MemoryDriver("app:memory"))
+
+
+async def test_a_driver_without_stores_says_so() -> None:
+    with pytest.raises(UnsupportedError, match="driver 'm' has no store: name one of another driver"):
+        await SharedState(Threaded(MemoryDriver("m")), "state", SystemClock()).store()

@@ -22,6 +22,7 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from tasuki.consumers.reports.reporting import Report
     from tasuki.security.guard import Guard
+    from tasuki.state.shared import SharedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Definition:
     middleware: Sequence[Callable[[], ConsumeMiddleware]] = ()
     share: Share | None = None
     """Its part of shared workers; None: its workers are its own."""
+    state: SharedState | None = None
+    """Where pauses and scales are read from; None: nowhere, for the queue has no store."""
     guard: Guard | None = None
     """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
     observers: Sequence[Observer] = ()

@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
+from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
@@ -27,6 +28,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -228,6 +230,8 @@ async def make_bench(
     on_expire: str = "dead_letter",
     dead_driver: Driver | None = None,
     dead_options: Mapping[str, Any] | None = None,
+    state: SharedState | None = None,
+    share: Share | None = None,
     **queue_options: Any,
 ) -> Bench:
     clock = clock_of_loop()
@@ -257,6 +261,8 @@ async def make_bench(
         options=options or ConsumerOptions(),
         dead_letters=dead if dead_letter else None,
         clock=clock,
+        state=state,
+        share=share,
     )
     return Bench(consumer, queue, dead, handler, host)
 

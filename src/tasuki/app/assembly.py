@@ -14,6 +14,7 @@ from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -52,7 +53,7 @@ from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunc
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.worker import WorkerConfig
-from tasuki.kinds.loading import build_providers, load_middleware
+from tasuki.kinds.loading import build_providers, is_same_code, load_middleware
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
@@ -96,9 +97,9 @@ class Assembly(ProjectHost):
             id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
             for id, config in project.of(WorkerConfig).items()
         }
-        has_providers = old is not None and _is_same_code(ProviderConfig, project, old.project)
+        has_providers = old is not None and is_same_code(ProviderConfig, project, old.project)
         self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
-        has_hooks = old is not None and _is_same_code(HookConfig, project, old.project)
+        has_hooks = old is not None and is_same_code(HookConfig, project, old.project)
         self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
         self._shared = shared_workers(project.configs)
         self._roles = roles(project.configs)
@@ -130,6 +131,7 @@ class Assembly(ProjectHost):
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.find_pause = partial(pause_of, self, queue.id)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
@@ -333,13 +335,6 @@ class Assembly(ProjectHost):
         retired = [handler for group in self._retired for handler in group.handlers]
         ours: list[Stoppable] = [*self.handlers.values(), *([self.providers] if self.providers else [])]
         await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
-
-
-def _is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
-    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
-    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
-        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
-    )
 
 
 def _stage(config: Config) -> int:

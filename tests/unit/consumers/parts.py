@@ -29,6 +29,7 @@ from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState
+from tasuki.units import When
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -123,6 +124,16 @@ class FakeHost:
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         self.calls.append(("info", queue))
         return {"queue": queue}
+
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        self.calls.append(("pause", queue, due, reason, guard, actor))
+        return {"until": None, "actor": actor, "at": 0.0, "reason": reason}
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        self.calls.append(("resume", queue, guard, actor))
+        return True
 
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.errors import HandlerError
-from tasuki.fields.types import Config
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.function import MiddlewareConfig, ProviderConfig, PythonCodeConfig
 
@@ -70,10 +69,3 @@ def _load_provider(project: Project, id: str) -> Callable[..., Any]:
     if not callable(function):
         raise HandlerError(f"provider {id!r} is not a function", kind="Invalid")
     return function  # type: ignore[no-any-return]
-
-
-def is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
-    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
-    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
-        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -140,8 +140,11 @@ class Orders:
     """By consumer."""
 
 
-async def orders_of(host: ProjectHost) -> Orders:
-    """All pauses and scales of the project's entries, read from their stores. Raises DriverError."""
+async def orders_of(host: ProjectHost, queues: Container[str]) -> Orders:
+    """The pauses and scales of these queues, their consumers and schedules, read from the stores. Raises DriverError.
+
+    A store is made by opening it: leave out the queues that their brokers do not have.
+    """
     read = dict[SharedState, dict[str, bytes]]()
     orders = Orders({}, {})
     for id, kind in host.project.kinds.items():
@@ -149,6 +152,8 @@ async def orders_of(host: ProjectHost) -> Orders:
             continue
         target = Target(pausable, id)
         queue = host.queues[queue_of(host.project, target)]
+        if queue.id not in queues:
+            continue
         if (state := host.state_of(queue.id)) is None:
             continue
         if state not in read:

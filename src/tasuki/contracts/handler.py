@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.queues import QueueContext
 from tasuki.contracts.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
@@ -91,7 +92,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(Storing):
+class Context(Storing, QueueContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
@@ -257,32 +258,6 @@ class Context(Storing):
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
         """
         return await self.reach.call(self, function, args, CallOptions(values, actor, scope))
-
-    async def info(self, queue: str) -> Mapping[str, Any]:
-        """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id.
-
-        ``paused`` is there only while the queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``,
-        ``reason``.
-        """
-        return await self.reach.info(queue)
-
-    async def pause(
-        self, queue: str, duration: Duration | None = None, *, until: datetime | None = None, reason: str = ""
-    ) -> Mapping[str, Any]:
-        """Let all workers stop receiving from a queue: for a ``duration``, ``until`` a time, or until it is resumed.
-
-        Running handlers end; the message of this one is settled as it says. A pause that ends later stays in force, so
-        that a handler never shortens an operator's pause. Returns the pause in force, as ``info`` has it.
-
-        Raises:
-            ValueError: the time is over or has no time zone, or both are given.
-            PolicyDeniedError, QueueNotFoundError, DriverError. UnsupportedError: the queue has no state.
-        """
-        return await self.reach.pause(queue, one_of("duration", duration, until, "until"), reason)
-
-    async def resume(self, queue: str) -> bool:
-        """End the pause of a queue; whether there was one. Raises as ``pause``."""
-        return await self.reach.resume(queue)
 
     def resource(self, id: str) -> Any:
         """The object behind a resource entry of another package's kind; of a store, see ``store``.

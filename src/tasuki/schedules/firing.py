@@ -132,35 +132,20 @@ class Firing:
 
     async def _hold(self) -> bool:
         if not self._scope:
-            self._scope = await self._find_scope()
+            self._scope = (await find_mark(self._store, self._schedules))[0]
         end = await self._store.hold(MARKS + self._scope, self._holder, places=1, lease=LEASE)
         if end is not None:
             self._ahead = end - LEASE - self._clock.monotonic()
         return end is not None
 
-    async def _find_scope(self) -> str:
-        marks = {key.removeprefix(MARKS): _mark(value).sketch async for key, value in self._entries(MARKS)}
-        return find_scope(sketch(self._schedules), marks)
-
-    async def _entries(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
-        cursor = ""
-        while True:
-            page = await self._store.list(prefix, after=cursor, limit=MAX_PAGE)
-            for key, value, _ in page.entries:
-                yield key, value
-            if not (cursor := page.cursor):
-                return
-
     async def _begin(self) -> _Turn:
         """What the last holder has left; of a new scope nothing, and its ticks begin now."""
-        known, prefix = KnownSchedules(), f"{KNOWN}{self._scope}/"
-        async for _, value in self._entries(prefix):
-            known.read(value)
+        known = await read_known(self._store, self._scope)
         now, entry = self._now(), await self._store.get(MARKS + self._scope)
         schedules, changed = known.see(self._schedules, now)
         changed |= known.forget_others(self._schedules)
         for shard in sorted(changed):
-            await self._store.put(f"{prefix}{shard}", known.shard(shard))
+            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
         mark = Mark(now, []) if entry is None else _mark(entry.value)
         turn = _Turn(Wheel(schedules), mark, 0 if entry is None else entry.version)
         if mark.sketch != (own := sketch(self._schedules)):
@@ -198,6 +183,32 @@ class Firing:
 
 def _mark(value: bytes) -> Mark:
     return msgspec.json.decode(value, type=Mark)
+
+
+async def find_mark(store: Store, identities: Iterable[bytes]) -> tuple[str, Mark | None]:
+    """The scope of a set of schedules, and its record; None: no worker has fired any of them yet."""
+    marks = {key.removeprefix(MARKS): _mark(value) async for key, value in entries_of(store, MARKS)}
+    scope = find_scope(sketch(identities), {scope: mark.sketch for scope, mark in marks.items()})
+    return scope, marks.get(scope)
+
+
+async def read_known(store: Store, scope: str) -> KnownSchedules:
+    """The known schedules of a scope."""
+    known = KnownSchedules()
+    async for _, value in entries_of(store, f"{KNOWN}{scope}/"):
+        known.read(value)
+    return known
+
+
+async def entries_of(store: Store, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
+    """All keys of a prefix with their values."""
+    cursor = ""
+    while True:
+        page = await store.list(prefix, after=cursor, limit=MAX_PAGE)
+        for key, value, _ in page.entries:
+            yield key, value
+        if not (cursor := page.cursor):
+            return
 
 
 def _portions(due: Iterable[Tick]) -> Iterator[list[Tick]]:

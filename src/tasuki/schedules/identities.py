@@ -71,6 +71,10 @@ class KnownSchedules:
             found.append(replace(schedule, since=since))
         return found, changed
 
+    def since(self, own: bytes, schedule: Schedule) -> int | None:
+        """Since when a schedule is known with its timing; None: it is not."""
+        return self._since.get(_key(own, schedule))
+
     def shard(self, number: int) -> bytes:
         """The content of a shard, to be stored."""
         return b"".join(_KNOWN.pack(key, since) for key, since in sorted(self._since.items()) if _shard(key) == number)

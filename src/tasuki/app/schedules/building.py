@@ -25,7 +25,7 @@ def build_schedulers(
     for id, config in project.of(ScheduleConfig).items():
         state = state_of(config.queue)
         if config.enabled and state is not None:
-            found.setdefault(state, {})[id] = Scheduled(config, queues[config.queue])
+            found.setdefault(state, {})[id] = Scheduled(id, config, queues[config.queue])
     schedulers = {}
     for state, schedules in found.items():
         service = f"schedules of {state.driver.name}" + ("" if state.name == STATE else f" in {state.name}")

@@ -21,6 +21,7 @@ from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
 from tasuki.schedules.identities import identity
 from tasuki.schedules.schedule import Schedule, Tick
+from tasuki.state.pauses import pause_in
 from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.schedules")
@@ -34,8 +35,18 @@ SCHEDULED_FOR = "scheduled_for"
 class Scheduled(NamedTuple):
     """A schedule's entry, and its queue."""
 
+    id: str
     config: ScheduleConfig
     queue: Queue
+
+    def envelope(self, at: int, message_id: str, delay: float = 0.0) -> Envelope[Any]:
+        """Its message for a moment, in UTC seconds."""
+        config = self.config
+        headers = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}
+        if config.task is None:
+            return Envelope(body=config.body, headers=headers, id=message_id, delay=delay)
+        headers[MESSAGE_TYPE] = config.task
+        return Envelope(body=config.body or {}, headers=headers, id=message_id, delay=delay)
 
 
 class Scheduler:
@@ -54,11 +65,11 @@ class Scheduler:
         firing = Firing(
             store,
             self.publish,
-            lambda id: controls.get(f"pause/schedule/{id}") is not None,
+            lambda id: pause_in(controls, "schedule", id) is not None,
             clock=self._clock,
             holder=holder,
         )
-        firing.use(dict(map(_identified, self.schedules.items())))
+        firing.use(identified(self.schedules))
         self._running = asyncio.create_task(firing.run(), name=f"schedules of {self.state.driver.name}")
 
     async def wait(self) -> None:
@@ -76,42 +87,38 @@ class Scheduler:
 
     async def publish(self, ticks: Sequence[Tick]) -> None:
         """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
-        now = self._clock.time()
-        for queue, portion in _by_queue(ticks, self.schedules):
-            results = await queue.publish_many([self._envelope(tick, now) for tick in portion])
+        for queue, portion in self._by_queue(ticks):
+            results = await queue.publish_many([self._envelope(tick) for tick in portion])
             for tick, result in zip(portion, results, strict=True):
                 if isinstance(result, Confirmed):
                     continue
                 if isinstance(result, Rejected) and not result.retryable:
                     _log.error("schedule %s: the message of %s was refused: %s",
-                               tick.schedule.id, _iso(tick.at), result.error)  # fmt: skip
+                               tick.schedule.id, text_of(tick.at), result.error)  # fmt: skip
                 elif isinstance(result.error, DriverError):
                     raise result.error
                 else:
                     raise DriverError(str(result.error), queue=queue.id)
 
-    def _envelope(self, tick: Tick, now: float) -> Envelope[Any]:
-        config = self.schedules[tick.schedule.id].config
-        headers = {**config.headers, SCHEDULE: tick.schedule.id, SCHEDULED_FOR: _iso(tick.at)}
-        body = config.body
-        if config.task is not None:
-            headers, body = {**headers, MESSAGE_TYPE: config.task}, body or {}
-        delay = tick.ready_at - tick.at
-        return Envelope(body=body, headers=headers, id=tick.message_id, delay=delay)
+    def _envelope(self, tick: Tick) -> Envelope[Any]:
+        return self.schedules[tick.schedule.id].envelope(tick.at, tick.message_id, tick.ready_at - tick.at)
+
+    def _by_queue(self, ticks: Sequence[Tick]) -> list[tuple[Queue, list[Tick]]]:
+        found: dict[str, tuple[Queue, list[Tick]]] = {}
+        for tick in ticks:
+            queue = self.schedules[tick.schedule.id].queue
+            found.setdefault(queue.id, (queue, []))[1].append(tick)
+        return list(found.values())
 
 
-def _identified(item: tuple[str, Scheduled]) -> tuple[bytes, Schedule]:
-    id, (config, queue) = item
-    return identity(id, queue.spec.name), Schedule(id, config.timing, config.catch_up, config.jitter)
+def identified(schedules: Mapping[str, Scheduled]) -> dict[bytes, Schedule]:
+    """The schedules by their identities."""
+    return {
+        identity(id, queue.spec.name): Schedule(id, config.timing, config.catch_up, config.jitter)
+        for id, config, queue in schedules.values()
+    }
 
 
-def _by_queue(ticks: Sequence[Tick], schedules: Mapping[str, Scheduled]) -> list[tuple[Queue, list[Tick]]]:
-    found: dict[str, tuple[Queue, list[Tick]]] = {}
-    for tick in ticks:
-        queue = schedules[tick.schedule.id].queue
-        found.setdefault(queue.id, (queue, []))[1].append(tick)
-    return list(found.values())
-
-
-def _iso(at: int) -> str:
+def text_of(at: int) -> str:
+    """UTC seconds as a time: ``2026-12-24T18:00:00Z``."""
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -30,7 +30,7 @@ from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.check.state.schedules import problems_of_schedules
-from tasuki.kinds.check.stores import problems_of_stores
+from tasuki.kinds.check.state.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig

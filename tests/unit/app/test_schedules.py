@@ -119,7 +119,7 @@ async def test_run_now_publishes_at_once() -> None:
         await t.drain()
         assert done == ["ada 2026-03-28T08:00:00Z"]
         assert id.startswith("schedule:app:greet.schedule:now:")
-        with pytest.raises(ConfigError, match=r"did you mean 'app:greet\.schedule'"):
+        with pytest.raises(ConfigError, match=r"did you mean 'greet\.schedule'"):
             await app.run_now("greet.schedul")
 
 

@@ -50,7 +50,7 @@ class Both:
             batch.append(Outgoing(str(self.count), b"x", {}, chance.choice((0.0, 0.0, 0.0, 500.0)), priority, key))
         kinds = []
         for driver in (self.redis, self.memory):
-            results: Sequence[Exception | None]
+            results: Sequence[object]
             try:
                 results = await driver.publish("q", batch)
             except Exception as error:

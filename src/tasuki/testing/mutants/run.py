@@ -32,7 +32,7 @@ def noticed(suite: type[DriverConformance], mutant: type[Mutant], cases: Sequenc
         def maker(self) -> Callable[[Path, ShiftedClock], Driver]:
             return partial(_make, mutant, suite().maker())
 
-    if mutant.needs and not getattr(_capabilities(suite), mutant.needs):
+    if mutant.needs and not _capabilities(suite).has(mutant.needs):
         return False, f"not applicable: lacks {mutant.needs}"
     reason = "no case"
     for name in cases or mutant.noticed_by:

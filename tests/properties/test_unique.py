@@ -15,7 +15,7 @@ from hypothesis.stateful import rule
 
 from tasuki.contracts.driver import Merged, Outgoing, Unique
 from tasuki.errors import QueueFullError
-from tests.properties.test_drivers import DriverMachine, Item
+from tests.properties.test_drivers import DriverMachine, Item, SQLiteMachine
 
 WINDOW, DELAY, LATEST = 7.0, 4.0, 11.0
 
@@ -89,6 +89,12 @@ class UniqueMachine(DriverMachine):
         return Merged("extended", old)
 
 
+class SQLiteUniqueMachine(UniqueMachine, SQLiteMachine):
+    """The same in a file."""
+
+
 slow = [HealthCheck.too_slow]
 TestMemoryModel = UniqueMachine.TestCase
 TestMemoryModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=slow)
+TestSQLiteModel = SQLiteUniqueMachine.TestCase
+TestSQLiteModel.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=slow)

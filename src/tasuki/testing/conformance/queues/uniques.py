@@ -7,8 +7,9 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from tasuki.contracts.driver import Act, Answers, Driver, Merged, Move, Nack, Outgoing, Release, Span, Unique
+from tasuki.contracts.driver import Ack, Act, Answers, Driver, Merged, Move, Nack, Outgoing, Release, Span, Unique
 from tasuki.errors import QueueFullError, UnsupportedError
+from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 from tasuki.testing.conformance.verbs import raises
 
@@ -238,6 +239,31 @@ class Uniques(Suite):
         assert got.id == "a"
         await rig.driver.settle(rig.queue, [Release(got.receipt)])
         assert await told(rig, unique(rig, "b")) == [kept("a")]
+
+    @case("unique:replace", "leases")
+    async def test_41_a_late_settlement_leaves_the_message_that_replaced_its_own(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a"))
+        late = await rig.one()
+        await rig.advance(rig.long * 1.2)
+        back = await rig.one()
+        await rig.driver.settle(rig.queue, [Release(back.receipt)])
+        assert await told(rig, unique(rig, "b", act="replace")) == [Merged("replaced", "a")]
+        for receipt in (late.receipt, back.receipt):
+            assert list(await rig.driver.settle(rig.queue, [Ack(receipt)])) == [receipt]
+        assert ids(await rig.take()) == ["b"]
+
+    @case("unique:running", "multi_process", "leases")
+    async def test_41_a_killed_holder_frees_no_key(self, rig: Rig) -> None:
+        lease = 2.0
+        await rig.declare(lease=lease)
+        await told(rig, unique(rig, "a", span="running"))
+        async with Holder(rig.suite, rig.place, rig.spec(lease=lease), 1) as holder:
+            holder.kill()
+        assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+        got = await rig.one()
+        assert (got.id, got.suspect) == ("a", True)
+        await rig.ack(got)
+        assert await told(rig, unique(rig, "c", span="running")) == [None]
 
     @case("unique", "purge")
     async def test_41_purge_frees_keys(self, rig: Rig) -> None:

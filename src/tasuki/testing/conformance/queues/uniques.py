@@ -203,7 +203,8 @@ class Uniques(Suite):
         await told(rig, unique(rig, "0", act="extend", delay=rig.long, latest=latest))
         for number in (1, 2):
             await rig.advance(rig.long * 0.6)
-            await told(rig, unique(rig, f"{number}", act="extend", delay=rig.long, latest=latest))
+            await told(rig, unique(rig, f"{number}", act="extend", delay=rig.long * 10, latest=latest))
+        await rig.nothing()
         await rig.advance(rig.long * 0.4)
         assert ids(await rig.take()) == ["2"]
 

@@ -34,7 +34,7 @@ local function found_for(key)
   end
 end
 
--- Whether a message is held. Without order per key, what is neither ready nor delayed is.
+-- Whether a message is held. Without order per key, a message is held that is neither ready nor delayed.
 local function is_held(place)
   if redis.call('ZSCORE', READY, place) or redis.call('ZSCORE', DELAYED, place) then
     return false

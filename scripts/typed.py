@@ -8,6 +8,7 @@ The TypedDicts of drivers are in src/tasuki/drivers/typed.py, the others in src/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -36,7 +37,7 @@ FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
-_UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str"}
+_UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str", "_span": 'Literal["pending", "running"] | Duration'}
 """What may be written for a field, by the validator that reads it."""
 _NUMBERS = (int, float, bool)
 _NAMED = {
@@ -233,6 +234,9 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _class(name: str, fields: dict[str, str], *, base: str = "TypedDict") -> str:
+    if any(map(iskeyword, fields)):
+        rows = "".join(f'        "{field}": {type_},\n' for field, type_ in fields.items())
+        return f'{name} = TypedDict(\n    "{name}",\n    {{\n{rows}    }},\n    total=False,\n)\n'
     return f"class {name}({base}, total=False):\n" + "".join(
         f"    {field}: {type_}\n" for field, type_ in fields.items()
     )

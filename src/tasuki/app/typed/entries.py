@@ -38,6 +38,18 @@ class RetryFields(BackoffFields, total=False):
     on: list[str]
 
 
+UniqueFields = TypedDict(
+    "UniqueFields",
+    {
+        "key": Required[str],
+        "for": Literal["pending", "running"] | Duration,
+        "on_conflict": Literal["keep", "replace", "extend"],
+        "max": Duration | None,
+    },
+    total=False,
+)
+
+
 class KeyFields(TypedDict, total=False):
     id: Required[str]
     secret: Required[str]
@@ -66,6 +78,7 @@ class QueueFields(TypedDict, total=False):
     lease: Duration
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
+    unique: str | UniqueFields | None
     state: str | None
     requires: list[RequirementName]
     middleware: list[str]

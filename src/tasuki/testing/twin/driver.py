@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.driver import Ack, Durability, Move, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Answers, Durability, Move, Nack, Outgoing, Receipt, Received, Settlement
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.lanes import Slot
@@ -57,11 +57,11 @@ class TwinDriver(MemoryDriver):
         """A store in memory."""
         return TwinStore(name, self._guard, self._shelves.setdefault(name, Shelf()), self._faults)
 
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Sequence[Any]:
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Publish at once: a twin has no transactions."""
         return await self.publish(queue, batch)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """As the memory driver; notes dead letters and requests."""
         results = await super().publish(queue, batch)
         self._dead.update(message.id for message in batch if DEAD_LETTER_REASON in message.headers)

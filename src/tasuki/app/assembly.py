@@ -16,6 +16,7 @@ from tasuki.app.lifecycle.order import is_same_code, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -138,6 +139,7 @@ class Assembly(ProjectHost):
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.find_pause = partial(pause_of, self, queue.id)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
@@ -170,6 +172,7 @@ class Assembly(ProjectHost):
             queue = self.queues[config.queue]
             needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
             is_same = all(self.queues[needed_id] is old.queues.get(needed_id) for needed_id in needed)
+            is_same = is_same and self.state_of(queue.id) is old.consumers[id].state
             return is_same and self._share(queue.id) == old.consumers[id].share
         return True
 
@@ -254,6 +257,7 @@ class Assembly(ProjectHost):
             clock=self._clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
+            state=self.state_of(config.queue),
         )
 
     def _share(self, queue: str) -> Share | None:

@@ -53,6 +53,7 @@ from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.loading import build_providers, load_middleware
 from tasuki.queues.messages.codec import Codecs
@@ -128,9 +129,9 @@ class Assembly(ProjectHost):
 
     def take_charge(self) -> None:
         """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
+        self.remember_loop()
         for id, consumer in self.consumers.items():
-            consumer.host, consumer.guard = self, self.rights.consumer(id)
-            consumer.observers = self.observers
+            consumer.host, consumer.guard, consumer.observers = self, self.rights.consumer(id), self.observers
             state = consumer.state = self.state_of(consumer.queue.id)
             is_shared = state is not None and state.driver.capabilities.multi_process
             consumer.attendance = self.attendance if is_shared else None
@@ -152,7 +153,7 @@ class Assembly(ProjectHost):
             isinstance(config, ConsumerConfig) and self.hooks is not old.hooks
         ):
             return False
-        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
+        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig | DriverStoreConfig):
             return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
@@ -162,7 +163,9 @@ class Assembly(ProjectHost):
             return False
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
-        if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before
+        if isinstance(
+            config, QueueConfig | DriverStoreConfig
+        ):  # its publishers' code may require more of it than before
             is_same = config == old.project.configs[id]
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
@@ -194,7 +197,7 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, id, self._clock)) is not None:
+        elif (resource := build_resource(config, kind, id, self._clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:

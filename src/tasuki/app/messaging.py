@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 
@@ -95,6 +97,18 @@ class Messaging:
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
+
+    def store(self, id: str) -> StoreHandle:
+        """The store of an entry by id, for ``await``; the app must be open when its verbs are called.
+
+        They raise HandlerError, and PolicyDeniedError where the application may not.
+        """
+        return StoreHandle(self.full_id(id), partial(self.use_store, id))
+
+    async def use_store(self, id: str, verb: str, *args: Any, **options: Any) -> Any:
+        """Call a verb of a store; see :meth:`store`."""
+        id = self.full_id(id)
+        return await user_of(checked_store(self._live().application_resource(id), id))(verb, *args, **options)
 
     async def redrive(
         self,

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.contracts.store_handle import SyncStoreHandle
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 from tasuki.queues.result import Confirmed, PublishResult
@@ -100,6 +101,13 @@ class SyncApp:
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
+
+    def store(self, id: str) -> SyncStoreHandle:
+        """See :meth:`tasuki.App.store`; its verbs block until they are done."""
+        use = self._app.use_store
+        return SyncStoreHandle(
+            self._app.full_id(id), lambda verb, *args, **options: self.run(use(id, verb, *args, **options))
+        )
 
     def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""

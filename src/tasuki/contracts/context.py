@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.store_handle import Use
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When
 
@@ -144,6 +145,12 @@ class Reach(Protocol[Caller_contra]):
 
     def resource(self, id: str) -> Any:
         """The object behind a resource entry."""
+
+    def store(self, id: str) -> Use:
+        """Calls the verbs of a store; their results are awaited."""
+
+    def sync_store(self, id: str) -> Use:
+        """Calls the verbs of a store from a thread without an event loop."""
 
     def env(self, name: str) -> str | None:
         """Value of a declared environment variable."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, is_duration, needed, one_of
@@ -90,16 +91,17 @@ class Interrupted(BaseException):
     """
 
 
-class Context:
+class Context(Storing):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
     All methods that do not await are safe from the thread of a sync handler. Methods beyond the delivery (``publish``,
-    ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
+    ``call``, ``info``, ``store``, ``resource``, ``env``) raise PolicyDeniedError where the actor may not.
     """
 
     __slots__ = ("facts", "reach", "settling")
+    reach: Reach[Context]
 
     def __init__(self, facts: Facts, settling: Settling, reach: Reach[Context]) -> None:
         self.facts = facts
@@ -261,7 +263,7 @@ class Context:
         return await self.reach.info(queue)
 
     def resource(self, id: str) -> Any:
-        """The object behind a resource entry, such as a store.
+        """The object behind a resource entry of another package's kind; of a store, see ``store``.
 
         Raises:
             HandlerError: kind NotFound.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.testing.context import at_once
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -124,6 +125,9 @@ class FakeHost:
 
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return at_once(work)
 
     def has_function(self, id: str) -> bool:
         return not id.endswith("missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,6 +64,9 @@ class Host(Protocol):
 
     def resource_of(self, id: str) -> Any:
         """The object behind a resource entry."""
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of a coroutine that runs on the loop of the drivers; from a thread without a loop."""
 
     def permissions_of(self, guard: Guard | None) -> Permissions:
         """The permissions behind a guard; None: all."""

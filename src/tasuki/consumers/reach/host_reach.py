@@ -12,6 +12,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
@@ -113,6 +114,13 @@ class HostReach:
             return self._site.host.resource_of(id)
         guard.require("store.get", id, f"not allowed to access store: {id}")
         return guarded(self._site.host.resource_of(id), id, guard)
+
+    def store(self, id: str) -> Use:
+        return user_of(checked_store(self.resource(id), id))
+
+    def sync_store(self, id: str) -> Use:
+        use, wait_for = self.store(id), self._site.host.wait_for
+        return lambda verb, *args, **options: wait_for(use(verb, *args, **options))
 
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")

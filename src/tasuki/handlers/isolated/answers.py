@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
+from tasuki.contracts.store_handle import VERBS
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.host import Death
@@ -53,6 +54,16 @@ async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     return True, await value
 
 
+def _find_store(context: Context, id: str) -> None:
+    context.store(id)
+
+
+async def _use_store(context: Context, id: str, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
+    if verb not in VERBS:
+        raise ProtocolError(f"a store has no {verb[:50]!r}")
+    return await context.reach.store(id)(verb, *args, **options)
+
+
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
@@ -72,6 +83,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,
+    "store": _find_store,
+    "store.use": _use_store,
     "permissions": _permit,
 }
 

@@ -11,13 +11,17 @@ from typing import Any
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.store_handle import Use
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
+from tasuki.handlers.store.values import check as check_value
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
 
 Ask = Callable[..., Any]
+
+_WRITES = frozenset({"set", "put"})
 
 
 def child_context(
@@ -105,6 +109,22 @@ class _AskedReach:
     def resource(self, id: str) -> Any:
         self._ask("resource", id)
         return _Resource(id, self._ask)
+
+    def store(self, id: str) -> Use:
+        return self._use(id, self._wait_for)
+
+    def sync_store(self, id: str) -> Use:
+        return self._use(id, self._ask)
+
+    def _use(self, id: str, ask: Ask) -> Use:
+        self._ask("store", id)
+
+        def use(verb: str, *args: Any, **options: Any) -> Any:
+            if verb in _WRITES:
+                check_value(*args[:2])  # here: on its way to the worker a tuple would become a list
+            return ask("store.use", id, verb, args, options)
+
+        return use
 
 
 class _Resource:

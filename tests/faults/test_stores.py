@@ -1,4 +1,4 @@
-"""A store whose broker is killed: handlers are told so within a bound, and find their entries when it is back."""
+"""A store whose broker is killed: its handlers learn of it within a bound, and find their entries when it is back."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def reads(app: App) -> list[Any]:
         return [await app.call(f"app:{function}", "n") for function in FUNCTIONS]
 
 
-async def test_handlers_are_told_and_go_on(kind: str, tmp_path: Path) -> None:
+async def test_handlers_get_an_error_and_go_on(kind: str, tmp_path: Path) -> None:
     app, broker = app_on(kind, tmp_path)
     async with app:
         counts = app.store("app:counts")

@@ -177,6 +177,39 @@ def test_a_queue_without_a_state_has_no_schedules() -> None:
     assert "others" not in str(refused.value)
 
 
+async def test_overlap_skip_passes_over_ticks_while_a_message_is_not_done() -> None:
+    app = App(Memory())
+    jobs, busy = (
+        app.queue("jobs", dead_letter="dead", retry={"initial_delay": "25m", "max_delay": "25m", "jitter": 0}),
+        [True],
+    )
+
+    @jobs.every("10m", overlap="skip")
+    async def slow(context: Context) -> None:
+        if busy:
+            busy.pop()
+            raise OSError("not yet")
+
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("36m")
+        assert t.settled(jobs) == ["nack", "ack"]
+        await t.advance("10m")
+        assert t.settled(jobs) == ["nack", "ack", "ack"]
+
+
+def test_overlap_skip_is_refused_where_the_driver_cannot() -> None:
+    app = App("sqs://", namespace="app")
+    app.entry("db", "queue.driver.sqlite", {})
+    app.entry("state", "store.sqlite", {"driver": "db"})
+    app.entry("sqs", "queue.driver.sqs", {})
+    app.queue("jobs", driver="sqs", state="state")
+    app.schedule("s", "jobs", every="1h", overlap="skip")
+    with pytest.raises(
+        ProjectError, match=r"overlap: skip needs a driver .* 'app:sqs' \(sqs\) cannot; these can: .*sqlite"
+    ):
+        app.check()
+
+
 async def test_a_worker_fires_and_a_publisher_does_not(tmp_path: Path) -> None:
     """In real time, on a real file."""
     import asyncio

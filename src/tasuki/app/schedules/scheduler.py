@@ -31,6 +31,9 @@ SCHEDULE = "schedule"
 SCHEDULED_FOR = "scheduled_for"
 """Header: the time of its tick, as ISO 8601 in UTC."""
 
+_WINDOW = 3600.0
+"""Seconds in which a worker may publish the ticks of one that was killed, again."""
+
 
 class Scheduled(NamedTuple):
     """A schedule's entry, and its queue."""
@@ -42,11 +45,20 @@ class Scheduled(NamedTuple):
     def envelope(self, at: int, message_id: str, delay: float = 0.0) -> Envelope[Any]:
         """Its message for a moment, in UTC seconds."""
         config = self.config
-        headers = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}
-        if config.task is None:
-            return Envelope(body=config.body, headers=headers, id=message_id, delay=delay)
-        headers[MESSAGE_TYPE] = config.task
-        return Envelope(body=config.body or {}, headers=headers, id=message_id, delay=delay)
+        headers, body = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}, config.body
+        if config.task is not None:
+            headers[MESSAGE_TYPE], body = config.task, body or {}
+        return Envelope(body=body, headers=headers, id=message_id, delay=delay)
+
+    def tick(self, tick: Tick) -> Envelope[Any]:
+        """Its message for a tick: published once, where the driver can tell, also by a worker that takes over."""
+        envelope = self.envelope(tick.at, tick.message_id, tick.ready_at - tick.at)
+        able = self.queue.driver.capabilities
+        if self.config.overlap == "skip":
+            envelope.unique, envelope.unique_for = f"schedule:{self.id}", "running"
+        elif "window" in able.unique:
+            envelope.unique, envelope.unique_for = tick.message_id, min(able.unique_window or _WINDOW, _WINDOW)
+        return envelope
 
 
 class Scheduler:
@@ -88,7 +100,7 @@ class Scheduler:
     async def publish(self, ticks: Sequence[Tick]) -> None:
         """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
         for queue, portion in self._by_queue(ticks):
-            results = await queue.publish_many([self._envelope(tick) for tick in portion])
+            results = await queue.publish_many([self.schedules[tick.schedule.id].tick(tick) for tick in portion])
             for tick, result in zip(portion, results, strict=True):
                 if isinstance(result, Confirmed):
                     continue
@@ -99,9 +111,6 @@ class Scheduler:
                     raise result.error
                 else:
                     raise DriverError(str(result.error), queue=queue.id)
-
-    def _envelope(self, tick: Tick) -> Envelope[Any]:
-        return self.schedules[tick.schedule.id].envelope(tick.at, tick.message_id, tick.ready_at - tick.at)
 
     def _by_queue(self, ticks: Sequence[Tick]) -> list[tuple[Queue, list[Tick]]]:
         found: dict[str, tuple[Queue, list[Tick]]] = {}

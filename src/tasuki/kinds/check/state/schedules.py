@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
-from tasuki.kinds.capabilities import capabilities_of
+from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.check.tasks import Finding
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
@@ -23,21 +23,29 @@ def problems_of_schedules(configs: Mapping[str, Config], kinds: Mapping[str, Kin
             tasks.setdefault(config.queue, set()).update(config.funcs)
     for id, schedule in configs.items():
         if isinstance(schedule, ScheduleConfig):
-            yield from _of_state(configs, kinds, id, schedule)
+            yield from _of_driver(configs, kinds, id, schedule)
             yield from _of_task(tasks.get(schedule.queue, set()), id, schedule)
 
 
-def _of_state(
+def _of_driver(
     configs: Mapping[str, Config], kinds: Mapping[str, Kind], id: str, schedule: ScheduleConfig
 ) -> Iterator[Finding]:
     queue = configs.get(schedule.queue)
     driver = configs.get(queue.driver) if isinstance(queue, QueueConfig) else None
-    if not isinstance(queue, QueueConfig) or not isinstance(driver, DriverConfig) or queue.state or driver.state:
+    if not isinstance(queue, QueueConfig) or not isinstance(driver, DriverConfig):
         return
     kind = kinds[queue.driver]
     capabilities = capabilities_of(kind) if isinstance(kind, DriverKind) else None
-    if capabilities is not None and not capabilities.store and isinstance(kind, DriverKind):
-        problem = f"queue {schedule.queue!r} has no state in which to note the last tick, as {kind.short_name} has none"
+    if not isinstance(kind, DriverKind) or capabilities is None:
+        return
+    if schedule.overlap == "skip" and "running" not in capabilities.unique:
+        able = [name for name, has in all_capabilities().items() if "running" in has.unique]
+        problem = f"overlap: skip needs a driver that keeps one message per key until it is done; {queue.driver!r} "
+        yield id, ("overlap",), f"{problem}({kind.short_name}) cannot", f"these can: {', '.join(able)}"
+    if not capabilities.store and not queue.state and not driver.state:
+        problem = (
+            f"queue {schedule.queue!r} has no state in which to note the last tick: {kind.short_name} has no store"
+        )
         yield id, ("queue",), problem, f"give {schedule.queue!r} or {queue.driver!r} a store: state: <id of a store.…>"
 
 

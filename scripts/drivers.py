@@ -43,7 +43,9 @@ STORES = "stores/"
 """Before the name of a driver, in the results of a run: its store."""
 
 Results = dict[str, dict[str, Any]]
-"""Driver → ``brokers``, ``passed``, ``failed``, ``not_applicable``: case → reason; ``store``: these, and its ``facts``."""
+"""Driver → ``brokers``, ``passed``, ``failed``, ``not_applicable``: case → reason. ``store``: the same of its store,
+and the store's ``facts``.
+"""
 
 
 def record(run: Path = RUN) -> None:

@@ -68,6 +68,7 @@ BEHAVIOURS = (
     Behaviour("one message per key and window (throttle)", "test_39_a_window_outlives_its_message", "unique:window"),
     Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
     Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
+    Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
 )
 

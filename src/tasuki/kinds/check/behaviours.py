@@ -67,6 +67,7 @@ BEHAVIOURS = (
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
     Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
+    Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
 )
 

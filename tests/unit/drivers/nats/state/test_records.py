@@ -53,6 +53,7 @@ def test_a_bucket_is_kept_until_it_could_be_full_for_its_largest_burst() -> None
     stored = StoredBucket(Bucket(1.0, 100.0, 0.5, 1), 11)
     assert read_bucket(Record(1, stored.written(), 0.0, inf)) == stored
     assert stored.lasts == 20.0
+    assert StoredBucket(Bucket(0.0, 100.0, 0.0, 1), 1).lasts == inf
     assert read_bucket(None) is None
 
 

@@ -16,6 +16,7 @@ from tasuki.app.lifecycle.order import is_same_code, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -138,6 +139,7 @@ class Assembly(ProjectHost):
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.find_pause = partial(pause_of, self, queue.id)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
@@ -153,7 +155,7 @@ class Assembly(ProjectHost):
             isinstance(config, ConsumerConfig) and self.hooks is not old.hooks
         ):
             return False
-        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig | DriverStoreConfig):
+        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
             return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
@@ -163,15 +165,14 @@ class Assembly(ProjectHost):
             return False
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
-        if isinstance(
-            config, QueueConfig | DriverStoreConfig
-        ):  # its publishers' code may require more of it than before
+        if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
             is_same = config == old.project.configs[id]
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]
             needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
             is_same = all(self.queues[needed_id] is old.queues.get(needed_id) for needed_id in needed)
+            is_same = is_same and self.state_of(queue.id) is old.consumers[id].state
             return is_same and self._share(queue.id) == old.consumers[id].share
         return True
 
@@ -197,7 +198,7 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, kind, id, self._clock, self.opener)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:
@@ -256,6 +257,7 @@ class Assembly(ProjectHost):
             clock=self._clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
+            state=self.state_of(config.queue),
         )
 
     def _share(self, queue: str) -> Share | None:

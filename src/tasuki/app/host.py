@@ -9,6 +9,7 @@ from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.state.finding import state_of
+from tasuki.app.state.pausing import Steering, Target
 from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
@@ -26,6 +27,7 @@ from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState, States
+from tasuki.units import When
 
 
 class ProjectHost:
@@ -117,6 +119,15 @@ class ProjectHost:
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         return await self.queue(queue).info()
+
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        steering = Steering(self, guard, actor)
+        return (await steering.pause(Target("queue", queue), due, reason, may_shorten=False)).as_dict()
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        return await Steering(self, guard, actor).resume(Target("queue", queue)) is not None
 
     def resource_of(self, id: str) -> Any:
         if id not in self.resources:

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from datetime import datetime
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from tasuki.observe.frames import for_user
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
+    from tasuki.state.pauses import Pause, Scale
 
 T = TypeVar("T")
 
@@ -101,6 +104,26 @@ class SyncApp:
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
+
+    def pause(
+        self,
+        name: str | QueueHandle[Any],
+        duration: Duration | None = None,
+        *,
+        until: datetime | None = None,
+        reason: str = "",
+        actor: str | None = None,
+    ) -> Pause:
+        """See :meth:`tasuki.App.pause`."""
+        return self.run(self._app.pause(name, duration, until=until, reason=reason, actor=actor))
+
+    def resume(self, name: str | QueueHandle[Any], *, actor: str | None = None) -> Pause | None:
+        """See :meth:`tasuki.App.resume`."""
+        return self.run(self._app.resume(name, actor=actor))
+
+    def scale(self, consumer: str, concurrency: int | None, *, actor: str | None = None) -> Scale | None:
+        """See :meth:`tasuki.App.scale`."""
+        return self.run(self._app.scale(consumer, concurrency, actor=actor))
 
     def store(self, id: str) -> SyncStoreHandle:
         """See :meth:`tasuki.App.store`; its verbs block until they are done."""

@@ -30,6 +30,11 @@ SECTIONS = {
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },
+    "control": {
+        "pause": "Pause a queue, a consumer or a schedule.",
+        "resume": "End a pause.",
+        "scale": "Set how many messages a consumer handles at a time.",
+    },
     "queues": {
         "publish": "Publish one message, or a file of them.",
         "queues": "List the queues and how full they are.",

@@ -13,9 +13,10 @@ from tasuki.consumers.batches.executor import BatchExecutor
 from tasuki.consumers.batches.gatherer import Gatherer
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import Window, prefetch_for
 from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
@@ -37,6 +38,7 @@ from tasuki.units import format_duration
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
+    from tasuki.state.pauses import Pause
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -89,6 +91,8 @@ class Run:
         self.answer = self.settler.answer
         self.ack = self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
+        self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
+        """Obeys the controls of the queue's state; None: it has none."""
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
@@ -152,7 +156,7 @@ class Run:
 
     async def _fetch(self) -> None:
         await self._attach()
-        await self.fetcher.run()
+        await (self.fetcher if self.controlled is None else self.controlled).run()
 
     async def _attach(self) -> None:
         """Tell the driver how many consumers the queue has here; it is only for people who look, so it may fail."""
@@ -175,9 +179,7 @@ class Run:
         """See :meth:`tasuki.consumers.consumer.Consumer.stop`."""
         self.stopping = True
         try:
-            waiting = [] if self.gatherer is None else self.gatherer.take_back()
-            for delivery in (*waiting, *self.pool.take_back()):
-                delivery.conclude(RELEASE)
+            self.release_unstarted()
             self.fetcher.stop()
             self.fetching.cancel()
             await asyncio.wait([self.fetching], timeout=_END_GRACE)
@@ -196,6 +198,30 @@ class Run:
             _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
                        extra={"consumer": self.id})  # fmt: skip
 
+    def release_unstarted(self) -> None:
+        """Release the messages whose handlers have not started."""
+        waiting = [] if self.gatherer is None else self.gatherer.take_back()
+        for delivery in (*waiting, *self.pool.take_back()):
+            delivery.conclude(RELEASE)
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why it receives nothing now; None: it is not paused."""
+        return None if self.controlled is None else self.controlled.pause
+
+    def resize(self, concurrency: int) -> bool:
+        """Handle so many messages at the same time from now on; False: it does already."""
+        if (change := concurrency - self.pool.concurrency) == 0:
+            return False
+        options = self.options
+        window = max(options.prefetch, options.concurrency)
+        least = 1 if options.batch is None else options.batch.size
+        self.window.prefetch = prefetch_for(concurrency, window, options.concurrency, least)
+        self.consumer.handler.add_places(change)
+        self.pool.resize(concurrency)
+        self._on_empty()
+        return True
+
     async def _cancel_what_runs(self) -> None:
         running = self.pool.interrupt()
         self._cut_off += len(running)
@@ -213,6 +239,7 @@ class Run:
         if self.has_ended:
             return  # another stop has been faster
         self.has_ended = True
+        self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
         self.suspects.close()
         self.consumer.keeper.remove(self.holding)
         self.queue.consumer_count -= 1
@@ -269,7 +296,7 @@ class Run:
         if self.lease is not None:
             for delivery in deliveries:
                 self.holding.deliveries[delivery.received.receipt] = delivery
-        if self.stopping:  # a receive that its cancellation came too late for
+        if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
         else:

@@ -143,6 +143,12 @@ class Reach(Protocol[Caller_contra]):
     async def info(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
 
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        """Pause a queue, until a time or for a duration; the pause in force."""
+
+    async def resume(self, queue: str) -> bool:
+        """End the pause of a queue; whether there was one."""
+
     def resource(self, id: str) -> Any:
         """The object behind a resource entry."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.queues import QueueContext
 from tasuki.contracts.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
@@ -91,7 +92,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(Storing):
+class Context(Storing, QueueContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
@@ -258,10 +259,6 @@ class Context(Storing):
         """
         return await self.reach.call(self, function, args, CallOptions(values, actor, scope))
 
-    async def info(self, queue: str) -> Mapping[str, Any]:
-        """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""
-        return await self.reach.info(queue)
-
     def resource(self, id: str) -> Any:
         """The object behind a resource entry of another package's kind; of a store, see ``store``.
 
@@ -306,6 +303,10 @@ class Handler(ABC):
 
     async def stop(self) -> None:
         """Free threads and runtimes. Idempotent."""
+        return
+
+    def add_places(self, count: int) -> None:
+        """Its consumer handles so many more messages at the same time than before, or, below zero, fewer."""
         return
 
     def decoder(self, codec: Codec) -> Callable[[bytes], Any]:

@@ -53,7 +53,8 @@ class RecordingContext(Context):
     ``published``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in order. What
     ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or
     async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and ``variables``; ``set_env``
-    changes the last. ``called_with`` holds what ``call_with`` was given beside function and arguments.
+    changes the last. ``called_with`` holds what ``call_with`` was given beside function and arguments; ``paused`` what
+    ``pause`` was given, by queue, until a ``resume``.
     ``publish_error`` is raised by the next publishes when set.
     """
 
@@ -75,6 +76,7 @@ class RecordingContext(Context):
         self.variables: dict[str, str] = {}
         self.known_values: dict[str, Any] = {}
         self.called_with: list[Mapping[str, Any]] = []
+        self.paused: dict[str, Mapping[str, Any]] = {}
         self.publish_error: Exception | None = None
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
@@ -171,6 +173,13 @@ class _RecordedReach:
         if queue not in self._record.queues:
             raise HandlerError("queue not found", kind="Internal", retryable=False)
         return self._record.queues[queue]
+
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        self._record.paused[queue] = {"due": due, "reason": reason}
+        return {"until": None, "actor": self._record.function, "at": 0.0, "reason": reason}
+
+    async def resume(self, queue: str) -> bool:
+        return self._record.paused.pop(queue, None) is not None
 
     def resource(self, id: str) -> Any:
         if id not in self._record.resources:

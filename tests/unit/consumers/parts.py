@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
+from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
@@ -27,7 +28,9 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.state.shared import SharedState
 from tasuki.testing.context import at_once
+from tasuki.units import When
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -122,6 +125,16 @@ class FakeHost:
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         self.calls.append(("info", queue))
         return {"queue": queue}
+
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        self.calls.append(("pause", queue, due, reason, guard, actor))
+        return {"until": None, "actor": actor, "at": 0.0, "reason": reason}
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        self.calls.append(("resume", queue, guard, actor))
+        return True
 
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")
@@ -232,6 +245,8 @@ async def make_bench(
     on_expire: str = "dead_letter",
     dead_driver: Driver | None = None,
     dead_options: Mapping[str, Any] | None = None,
+    state: SharedState | None = None,
+    share: Share | None = None,
     **queue_options: Any,
 ) -> Bench:
     clock = clock_of_loop()
@@ -261,6 +276,8 @@ async def make_bench(
         options=options or ConsumerOptions(),
         dead_letters=dead if dead_letter else None,
         clock=clock,
+        state=state,
+        share=share,
     )
     return Bench(consumer, queue, dead, handler, host)
 

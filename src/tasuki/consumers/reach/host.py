@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
+from tasuki.units import When
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
@@ -61,6 +62,18 @@ class Host(Protocol):
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
+
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        """Pause a queue with these rights; returns the pause in force, which may be one that ends later.
+
+        Raises:
+            PolicyDeniedError, QueueNotFoundError, UnsupportedError (the queue has no state), DriverError, ValueError.
+        """
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        """End the pause of a queue; whether there was one. Raises as ``pause_from``."""
 
     def resource_of(self, id: str) -> Any:
         """The object behind a resource entry."""

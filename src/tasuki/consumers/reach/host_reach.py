@@ -16,6 +16,7 @@ from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.units import When
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -107,6 +108,12 @@ class HostReach:
         if (guard := self.guard) is not None:
             guard.require("queue.info.queue", id, f"not allowed to see queue: {id}")
         return await self._site.host.info_of(id)
+
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        return await self._site.host.pause_from(self._id(queue), due, reason, self.guard, self._site.function_id)
+
+    async def resume(self, queue: str) -> bool:
+        return await self._site.host.resume_from(self._id(queue), self.guard, self._site.function_id)
 
     def resource(self, id: str) -> Any:
         id = self._id(id)

@@ -38,6 +38,10 @@ async def _info(context: Context, queue: str) -> dict[str, Any]:
     return dict(await context.info(queue))
 
 
+async def _pause(context: Context, queue: str, due: Any, reason: str) -> dict[str, Any]:
+    return dict(await context.reach.pause(queue, due, reason))
+
+
 def _find(context: Context, id: str) -> None:
     context.resource(id)
 
@@ -75,6 +79,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "publish": _publish,
     "call": _call,
     "info": _info,
+    "pause": _pause,
+    "resume": _method("resume"),
     "stopping": lambda context: context.stopping,
     "lease_lost": lambda context: context.lease_lost,
     **{name: _method(name) for name in ("ack", "reject", "check_call", "env", "set_env")},

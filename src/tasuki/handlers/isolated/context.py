@@ -90,6 +90,7 @@ class _AskedReach:
         self._wait_for = wait_for
         self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
         self.info = partial(wait_for, "info")
+        self.resume = partial(wait_for, "resume")
         self.check_call = partial(ask, "check_call")
         self.env = partial(ask, "env")
         self.set_env = partial(ask, "set_env")
@@ -100,6 +101,10 @@ class _AskedReach:
     ) -> str:
         plain = {name: plain_duration(value) for name, value in options.items()}
         return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
+
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        paused: Mapping[str, Any] = await self._wait_for("pause", queue, plain_duration(due), reason)
+        return paused
 
     async def call(
         self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None

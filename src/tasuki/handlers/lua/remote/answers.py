@@ -24,6 +24,8 @@ _TEXTS = {
     "queue.publish": 1,
     "queue.may": 1,
     "queue.info": 1,
+    "queue.pause": 1,
+    "queue.resume": 1,
     "queue.settle": 1,
     "funcs.call": 1,
     "funcs.check": 1,

@@ -93,6 +93,8 @@ async def tour(name: str, context: Context):
     until = await store.hold(f"{name}/place", "me", lease="20s")
     other = await store.hold(f"{name}/place", "you", lease="20s")
     await store.release(f"{name}/place", "me")
+    async with store.holding(f"{name}/place", lease="20s", wait="10s"):
+        assert await store.hold(f"{name}/place", "you", lease="20s") is None
     gone = [await store.delete(f"{name}/0"), await store.delete(f"{name}/0"), await store.has(f"{name}/0")]
     info = await store.info()
     return [kinds, taken.tokens, until is not None, other, gone, info["consistency"], info["durable"]]
@@ -217,3 +219,7 @@ async def test_what_handlers_put_comes_back(app: App, kind: str) -> None:
             assert told == [refused, 3, True, None, [True, False, False], consistency, durable], how
         with pytest.raises(HandlerError, match="key not found"):
             await app.store("app:counts").get("none")
+        if kind != "memory":
+            with pytest.raises(HandlerError, match=r"'large' has 1048\d\d\d bytes, and may have \d+ at most") as raised:
+                await app.store("app:counts").set("large", "x" * 2**20)
+            assert raised.value.kind == "Invalid"

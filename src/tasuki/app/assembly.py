@@ -155,7 +155,7 @@ class Assembly(ProjectHost):
             isinstance(config, ConsumerConfig) and self.hooks is not old.hooks
         ):
             return False
-        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig | DriverStoreConfig):
+        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
             return not is_function(config) or (self._threads(id), self._role(id)) == (old._threads(id), old._role(id))
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
@@ -165,9 +165,7 @@ class Assembly(ProjectHost):
             return False
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
-        if isinstance(
-            config, QueueConfig | DriverStoreConfig
-        ):  # its publishers' code may require more of it than before
+        if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
             is_same = config == old.project.configs[id]
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
@@ -200,7 +198,7 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, kind, id, self._clock, self.opener)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:

@@ -17,7 +17,7 @@ from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
-from tasuki.fields.kinds import DriverKind, Kind
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.fields.pem import is_pem
 from tasuki.fields.tls import TlsConfig
 from tasuki.fields.types import Config, InProject
@@ -257,15 +257,17 @@ def is_function(config: Config) -> bool:
     return isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
 
 
-def build_resource(config: Config, kind: Kind, id: str, clock: Clock, find: Callable[[str, str], Opened]) -> Any:
+def build_resource(
+    config: Config, kinds: Mapping[str, Kind], id: str, clock: Clock, find: Callable[[str, str], Opened]
+) -> Any:
     """The object behind a resource entry (a store), or None for an entry that is no resource.
 
     A kind from another package is a resource if its model has a method ``build(id, clock)``.
-    ``find``: how to open a store, by the id of its driver and its name.
+    ``kinds``: of all entries, by id. ``find``: how to open a store, by the id of its driver and its name.
     """
     if isinstance(config, MemoryStoreConfig):
         return memory_store(id, max_size=config.max_size, max_bytes=config.max_bytes, clock=clock)
     if isinstance(config, DriverStoreConfig):
-        return driver_store(id, config, kind.name.rpartition(".")[2], find)
+        return driver_store(id, config, kinds[config.driver].name.removeprefix(DRIVER_PREFIX), find)
     build = getattr(config, "build", None)
     return build(id, clock) if build else None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
+from tasuki.app.host import ProjectHost
 from tasuki.errors import HandlerError, LifecycleError, PolicyDeniedError
 from tasuki.testing import TestApp
 from tests.unit.app.test_sync import in_thread
@@ -160,6 +161,13 @@ async def test_a_twin_has_stores_in_memory(tmp_path: Path) -> None:
         assert await app.call("plain") == 5
         await t.advance("2h")
         assert await app.call("plain") is None
+        await app.store("counts").set("n", 1)
+        t.broker_away("30s")
+        with pytest.raises(HandlerError, match="the broker is away") as raised:
+            await app.store("counts").get("n")
+        assert raised.value.kind == "Unavailable"
+        await t.advance("31s")
+        assert await app.store("counts").get("n") == 1
     assert not (tmp_path / ".tasuki").exists()
 
 
@@ -170,3 +178,10 @@ def test_a_twin_without_an_event_loop(tmp_path: Path) -> None:
     with TestApp(app):
         app.sync.store("counts").set("n", 1)
         assert in_thread(lambda: app.sync.store("counts").get("n")) == 1
+
+
+def test_a_plain_function_that_outlives_its_app() -> None:
+    work = asyncio.sleep(0)
+    with pytest.raises(HandlerError, match="the app is not open") as raised:
+        ProjectHost().wait_for(work)
+    assert raised.value.kind == "Unavailable"

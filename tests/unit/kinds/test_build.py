@@ -124,11 +124,11 @@ async def test_a_store_of_a_driver() -> None:
 
         return opened
 
-    for kind, name in (("store.postgres", None), ("store.redis", "other")):
+    for kind, name in (("queue.driver.postgres", None), ("queue.driver.redis", "other")):
         config = DriverStoreConfig(driver="app:d", store_name=name)
-        store = build_resource(config, Kind(kind, DriverStoreConfig), "app:carts", SystemClock(), find)
+        store = build_resource(config, {"app:d": Kind(kind, MemorySettings)}, "app:carts", SystemClock(), find)
         await store.set("k", kind)
-        assert (await store.info())["backend"] == {"store.postgres": "sql"}.get(kind, "redis")
+        assert (await store.info())["backend"] == ("sql" if name is None else "redis")
     assert found == [("app:d", "app:carts"), ("app:d", "other")]
 
 
@@ -137,13 +137,11 @@ def test_a_resource_of_another_package() -> None:
         def build(self, id: str, clock: Any) -> str:
             return f"the object of {id}"
 
-    assert (
-        build_resource(Cache(), Kind("cache", Cache), "app:cache", SystemClock(), no_store) == "the object of app:cache"
-    )
+    assert build_resource(Cache(), {}, "app:cache", SystemClock(), no_store) == "the object of app:cache"
 
 
 def resource(project: Project, id: str) -> Any:
-    return build_resource(project.configs[id], project.kinds[id], id, SystemClock(), no_store)
+    return build_resource(project.configs[id], project.kinds, id, SystemClock(), no_store)
 
 
 def no_store(driver: str, name: str) -> Opened:

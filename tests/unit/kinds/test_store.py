@@ -54,8 +54,7 @@ def test_a_store_of_each_driver(project: Make, driver: str) -> None:
         (
             "redis",
             "amqp",
-            "a store.redis needs a queue.driver.redis, but 'app:amqp' is a queue.driver.amqp; "
-            "that driver has no store; name a driver of these kinds: sqlite, postgres, redis, nats",
+            "driver 'app:amqp' (amqp) has no store; name a driver of these kinds: sqlite, postgres, redis, nats",
         ),
     ],
 )
@@ -78,3 +77,10 @@ def test_a_store_is_swapped_from_the_command_line(project: Make) -> None:
     text = f"{DRIVERS}  - {{name: s, kind: store.redis, driver: redis, store_name: carts}}\n"
     made = project(text, overrides=("app:s:kind=store.memory",))
     assert made.of(MemoryStoreConfig)["app:s"].max_size == 10_000
+
+
+@pytest.mark.parametrize("driver", ["memory", "sqlite", "postgres", "nats"])
+def test_a_driver_that_is_swapped_takes_its_stores_along(project: Make, driver: str) -> None:
+    text = f"{DRIVERS}  - {{name: s, kind: store.redis, driver: redis}}\n"
+    made = project(text, overrides=(f"app:redis:kind=queue.driver.{driver}", "app:amqp:kind=queue.driver.memory"))
+    assert made.of(DriverStoreConfig)["app:s"].driver == "app:redis"

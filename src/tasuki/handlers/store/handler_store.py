@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from tasuki.contracts.store import Entry, Grant, Store
+from tasuki.contracts.store import Entry, Grant, Store, StoreFacts
 from tasuki.contracts.store_handle import StoreEntry, StoreInfo, StorePage
 from tasuki.errors import (
     BrokerTimeoutError,
@@ -101,7 +101,7 @@ class HandlerStore:
 
     async def info(self) -> StoreInfo:
         """What the store can do."""
-        facts = (await self._do(_itself)).facts
+        facts = await self._do(_facts)
         return {
             "id": self.id,
             "backend": self._backend,
@@ -165,8 +165,8 @@ class HandlerStore:
             raise _as_handler_error(error) from error
 
 
-async def _itself(store: Store) -> Store:
-    return store
+async def _facts(store: Store) -> StoreFacts:
+    return store.facts
 
 
 def _entry(entry: Entry) -> StoreEntry:

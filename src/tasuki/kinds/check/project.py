@@ -284,7 +284,7 @@ class _Checker:
             *problems_of_batches(self.configs),
             *called_in_two_ways(self.configs),
             *unknown_exceptions(self.configs),
-            *problems_of_stores(self.configs, self.kinds),
+            *problems_of_stores(self.registry, self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))

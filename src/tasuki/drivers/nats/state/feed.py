@@ -215,6 +215,8 @@ class Feed:
                 connection.send(frame(beat.answer_to, b""))
         if beat.number is not None and beat.number != watch.delivered:
             self._again(watch)
+        elif beat.number is not None:
+            self._complete(watch, is_idle=True)
 
     def _take(self, watch: _Watch, push: Push) -> None:
         watch.heard_at = self._loop.time()
@@ -223,6 +225,11 @@ class Feed:
             self._again(watch)
             return
         key = self._subjects.key(push.subject)
+        if key.startswith(watch.watcher.prefix):  # the consumer knows the whole parts of the prefix only
+            self._tell(watch, key, push)
+        self._complete(watch, is_idle=not push.pending)
+
+    def _tell(self, watch: _Watch, key: str, push: Push) -> None:
         ttl, removed = read_headers(push.headers)
         if watch.entries is not None:
             if removed:
@@ -234,11 +241,10 @@ class Feed:
         else:
             watch.watcher.tell(Change(key, push.data, push.sequence))
         self._expect(key, push.sequence, inf if removed else push.written_at + ttl)
-        self._complete(watch)
 
-    def _complete(self, watch: _Watch) -> None:
-        """The entries are there once as many have come as there were."""
-        if watch.entries is None or watch.expected is None or watch.delivered < watch.expected:
+    def _complete(self, watch: _Watch, *, is_idle: bool = False) -> None:
+        """The entries are there once as many have come as there were; fewer come if some are removed meanwhile."""
+        if watch.entries is None or watch.expected is None or not (is_idle or watch.delivered >= watch.expected):
             return
         now = self._clock + self._loop.time()
         entries, watch.entries = watch.entries.values(), None

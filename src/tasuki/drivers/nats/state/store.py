@@ -159,7 +159,8 @@ class NATSStore(Store):
         return Page(entries, entries[-1].key if keys and entries else "")
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
-        """See Store."""
+        """See Store. It begins with an answer of the server, or with the error that there is none."""
+        await self.time()
         feed = self._opened.here(self._new_feed)
         watcher = feed.join(prefix)
         try:

@@ -111,8 +111,10 @@ class StoreStream:
             "max_msgs_per_subject": 1,
             "storage": self._storage.kind,
             "num_replicas": self._storage.replicas,
-            # Sequences are versions: they must rise, also if the stream was lost with the server's memory.
-            "first_seq": time.time_ns() // 1000,
+            # Sequences are versions, which must rise when the stream was lost with the server's memory. A file keeps
+            # them, and with a first sequence it loses its messages when NATS 2.10 (to 2.10.27 at least) starts again
+            # (nats-io/nats-server#6753).
+            **({"first_seq": time.time_ns() // 1000} if self._storage.kind == "memory" else {}),
             "allow_msg_ttl": True,
             "metadata": dict(zip(_LAYOUT, map(str, LAYOUT), strict=True)),
         }

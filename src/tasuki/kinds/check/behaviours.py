@@ -62,6 +62,7 @@ BEHAVIOURS = (
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
+    Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),
     Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
     Behaviour("one waiting message per key", "test_39_a_waiting_message_keeps_its_key", "unique:pending"),
     Behaviour("one message per key until it is done", "test_39_a_running_message_keeps_its_key", "unique:running"),

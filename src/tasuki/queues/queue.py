@@ -201,8 +201,7 @@ class Queue(Inspection):
             answer = (await self._publish_within(connection, (message,)))[0]
         if isinstance(answer, DriverError):
             raise self._failed(message.id, self._advised(message, answer))
-        self.metrics.published += 1
-        return confirmed(message.id, self.demand.given, answer)
+        return self._confirmed(message.id, answer)
 
     async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> Results:
         """Publish in the caller's transaction; one result each, in order."""
@@ -297,10 +296,14 @@ class Queue(Inspection):
         self.metrics.published += results.count(None)
         return results
 
+    def _confirmed(self, id: str, merged: Merged | None) -> Confirmed:
+        result = confirmed(id, self.demand.given, merged)
+        self.metrics.published += result.outcome != "kept"
+        return result
+
     def _result(self, id: str, answer: DriverError | Merged | None) -> PublishResult:
         if not isinstance(answer, DriverError):
-            self.metrics.published += 1
-            return confirmed(id, self.demand.given, answer)
+            return self._confirmed(id, answer)
         error = self._failed(id, answer)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,24 @@ from tests.unit.app.doubling import Make, double
 pytestmark = pytest.mark.anyio
 
 VIRTUAL_TIME = True
+
+LUA = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: d, kind: queue.driver.memory}
+  - {name: tasks, kind: queue.queue, driver: d}
+  - {name: next, kind: queue.queue, driver: d}
+  - name: forward
+    kind: function.lua
+    modules: [queue]
+    source: |
+      local queue = require("queue")
+      return function(body)
+        return queue.publish("app:next", body, nil, {unique = "k", unique_for = "running", on_conflict = "replace"})
+      end
+  - {name: consumer, kind: queue.consumer, queue: tasks, func: forward, lifecycle: {auto_start: true}}
+"""
 
 
 async def test_queues_and_tasks_take_the_options() -> None:
@@ -86,3 +105,15 @@ async def test_a_request_that_another_message_is_kept_for_has_no_reply(make_app:
         assert await app.request("tasks", 21, {"tenant": "a"}) == 42
         with pytest.raises(PublishError, match="has the unique key of this request and was kept, so there will be no"):
             await app.request("tasks", 21, {"tenant": "a"})
+
+
+async def test_lua_gives_the_same_options(tmp_path: Path) -> None:
+    (tmp_path / "_index.yaml").write_text(LUA)
+    app = App.load(tmp_path)
+    async with TestApp(app) as test:
+        await app.publish("tasks", "first")
+        await test.drain()
+        await app.publish("tasks", "second")
+        await test.drain()
+        (waiting,) = await app.live_queue("next").peek()
+        assert waiting.body == b'"second"'

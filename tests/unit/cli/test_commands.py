@@ -258,7 +258,8 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
     drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["durability"] == "power"
-    assert drivers["memory"]["emulates"] == []
+    assert drivers["memory"]["emulates"] == drivers["amqp"]["unique"] == []
+    assert drivers["memory"]["unique"] == ["extend", "keep", "pending", "replace", "running", "window"]
     shown = tasuki("drivers").stdout
     assert "order per key" in shown
     assert "`" not in shown

@@ -87,7 +87,7 @@ async def test_a_publish_says_what_happened() -> None:
     message = await only(queue)
     assert (message.id, message.body) == ("d", b"4")
     assert (await queue.depth()).delayed == 1
-    assert queue.metrics.published == 5
+    assert queue.metrics.published == 4, "all but the kept one"
 
 
 async def test_a_batch_has_a_result_for_each() -> None:

@@ -246,6 +246,7 @@ class Assembly(ProjectHost):
             clock=self._clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
+            state=self.state_of(config.queue),
         )
 
     def _share(self, queue: str) -> Share | None:

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.check.project import Project
@@ -108,6 +110,9 @@ class ProjectHost:
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         return await self.queue(queue).info()
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        return (await cancel_in(self, guard, queue, [id])).outcome
 
     def resource_of(self, id: str) -> Any:
         if id not in self.resources:

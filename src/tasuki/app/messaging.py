@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasuki.app.source import Source
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
+    from tasuki.contracts.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
 
@@ -94,6 +95,36 @@ class Messaging:
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
+
+    async def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
+        """Cancel a message: it does not start any more, and a handler that has it is interrupted.
+
+        Nothing brings it back for 7 days: no retry, redelivery or redrive, and no publish under the same id. Without a
+        queue every queue is searched that is consumed, and a message that is not found stays unknown.
+
+        Returns where it was: ``waiting`` (it never starts), ``running`` (its handler is interrupted, unless it ends
+        before), ``not found`` (settled already, or unknown), or, where the broker cannot remove a message by its id and
+        no worker has it now, ``requested``: a worker that is about to start it finds that it is cancelled.
+
+        Raises:
+            PolicyDeniedError: the application may not cancel there.
+            QueueNotFoundError: there is no such queue. UnsupportedError: it has no state.
+            DriverError: its store or its broker cannot be reached; cancel again.
+        """
+        from tasuki.app.state.cancelling import cancel_anywhere, cancel_in
+
+        live = self._live()
+        guard = live.rights.application
+        if queue is None:
+            return await cancel_anywhere(live, guard, id)
+        return (await cancel_in(live, guard, self.full_id(queue), [id])).outcome
+
+    async def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
+        """Cancel many messages of one queue; see ``cancel``. Returns how many were where."""
+        from tasuki.app.state.cancelling import cancel_in
+
+        live = self._live()
+        return await cancel_in(live, live.rights.application, self.full_id(queue), ids)
 
     async def redrive(
         self,

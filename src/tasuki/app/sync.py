@@ -7,7 +7,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
+    from tasuki.contracts.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
@@ -100,6 +101,14 @@ class SyncApp:
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
+
+    def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
+        """See :meth:`tasuki.App.cancel`."""
+        return self.run(self._app.cancel(id, queue=queue))
+
+    def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
+        """See :meth:`tasuki.App.cancel_many`."""
+        return self.run(self._app.cancel_many(ids, queue=queue))
 
     def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""

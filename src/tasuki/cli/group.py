@@ -29,6 +29,9 @@ SECTIONS = {
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },
+    "jobs": {
+        "cancel": "Cancel messages, also those whose handlers run.",
+    },
     "queues": {
         "publish": "Publish one message, or a file of them.",
         "queues": "List the queues and how full they are.",
@@ -52,8 +55,8 @@ OTHERS = {
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }
 """Commands of other programs → ours."""
-DESTRUCTIVE = frozenset({"remove", "purge", "delete"})
-"""Commands that remove messages: never suggested for a name that does not exist."""
+DESTRUCTIVE = frozenset({"cancel", "remove", "purge", "delete"})
+"""Commands that end messages: never suggested for a name that does not exist."""
 
 
 class OutputClosedError(Exception):

@@ -22,6 +22,7 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from tasuki.consumers.reports.reporting import Report
     from tasuki.security.guard import Guard
+    from tasuki.state.shared import SharedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Definition:
     dead_letters: Queue | None
     clock: Clock
     middleware: Sequence[Callable[[], ConsumeMiddleware]] = ()
+    state: SharedState | None = None
+    """Where the orders of operators for its queue are; None: nowhere."""
     share: Share | None = None
     """Its part of shared workers; None: its workers are its own."""
     guard: Guard | None = None

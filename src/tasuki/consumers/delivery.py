@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +30,10 @@ class Holder(Protocol):
     stopping: bool
     loop: asyncio.AbstractEventLoop
     thread: int
+
+    @property
+    def cancelled(self) -> Container[str]:
+        """Ids of the cancelled messages of its queue."""
 
     @property
     def function_id(self) -> str:
@@ -157,6 +161,10 @@ class Delivery:
     @property
     def lease_lost(self) -> bool:
         return self.lost
+
+    @property
+    def cancelled(self) -> bool:
+        return self.received.id in self.holder.cancelled
 
     @property
     def values(self) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.jobs.cancelling import Cancelling
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -86,6 +87,7 @@ class Run:
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle if self.reporting is None else self.reporting.around(self.settler.settle)
+        self.cancelling = self._make_cancelling()
         self.answer = self.settler.answer
         self.ack = self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
@@ -114,6 +116,17 @@ class Run:
             on_end=self._on_end,
             is_ending=self._is_ending,
         )
+
+    def _make_cancelling(self) -> Cancelling | None:
+        """What stops cancelled messages; None: the queue has no state."""
+        state, queue = self.consumer.state, self.queue
+        if state is None:
+            return None
+        return Cancelling(self, state, queue.spec.name, self.metrics, is_strict=queue.policy.cancels_strictly)
+
+    def waiting(self) -> list[Delivery]:
+        """See :class:`tasuki.consumers.jobs.cancelling.Held`."""
+        return [*self.pool.waiting(), *(() if self.gatherer is None else self.gatherer.waiting())]
 
     def _make_gatherer(self) -> Gatherer | None:
         """What joins messages into batches; None: each is handled by itself."""
@@ -152,6 +165,8 @@ class Run:
 
     async def _fetch(self) -> None:
         await self._attach()
+        if self.cancelling is not None and self.consumer.state is not None:
+            self.cancelling.follow(await self.fetcher.insist(self.consumer.state.follow))
         await self.fetcher.run()
 
     async def _attach(self) -> None:
@@ -213,6 +228,8 @@ class Run:
         if self.has_ended:
             return  # another stop has been faster
         self.has_ended = True
+        if self.cancelling is not None:
+            self.cancelling.close()
         self.suspects.close()
         self.consumer.keeper.remove(self.holding)
         self.queue.consumer_count -= 1
@@ -226,6 +243,11 @@ class Run:
     def function_id(self) -> str:
         """Id of the function that handles now."""
         return self.consumer.handler.id
+
+    @property
+    def cancelled(self) -> Container[str]:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return () if self.cancelling is None else self.cancelling.ids
 
     @property
     def host(self) -> Host:

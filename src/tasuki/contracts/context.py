@@ -9,6 +9,7 @@ from logging import Logger, LoggerAdapter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When
@@ -76,6 +77,8 @@ class Facts(Protocol):
     @property
     def lease_lost(self) -> bool: ...  # noqa: D102
     @property
+    def cancelled(self) -> bool: ...  # noqa: D102
+    @property
     def values(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]: ...  # noqa: D102
@@ -96,6 +99,7 @@ class KnownFacts:
     consumer: str = ""
     stopping: bool = False
     lease_lost: bool = False
+    cancelled: bool = False
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
 
 
@@ -135,6 +139,9 @@ class Reach(Protocol[Caller_contra]):
         self, caller: Caller_contra, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
         """Call a function entry; with ``options`` it does not get all from its caller."""
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        """Cancel a message."""
 
     def check_call(self, function: str) -> None:
         """Raise what ``call`` would raise before it runs the function."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
+from tasuki.contracts.jobs import JobContext
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
@@ -90,7 +91,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context:
+class Context(JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,

@@ -134,6 +134,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
         compression=config.compress.compression() if config.compress else None,
+        cancels_strictly=config.cancel == "strict",
         signing=config.signing.signing() if config.signing else None,
     )
 

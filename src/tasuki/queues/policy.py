@@ -29,5 +29,7 @@ class QueuePolicy:
     """The remedy in the error about a priority in a queue that was declared without priorities."""
     compression: Compression | None = None
     """None: bodies travel as they are encoded."""
+    cancels_strictly: bool = False
+    """Each message's record of cancellation is read before it starts."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.units import When
@@ -52,7 +53,8 @@ class RecordingContext(Context):
     ``published``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in order. What
     ``call``, ``info``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or async),
     ``queues``, ``resources`` and ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with``
-    was given beside function and arguments. ``publish_error`` is raised by the next publishes when set.
+    was given beside function and arguments, ``cancelled_ids`` (queue and id) what ``cancel`` was.
+    ``publish_error`` is raised by the next publishes when set.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class RecordingContext(Context):
         self.variables: dict[str, str] = {}
         self.known_values: dict[str, Any] = {}
         self.called_with: list[Mapping[str, Any]] = []
+        self.cancelled_ids: list[tuple[str, str]] = []
         self.publish_error: Exception | None = None
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
@@ -99,6 +102,15 @@ class RecordingContext(Context):
     @is_lease_lost.setter
     def is_lease_lost(self, value: bool) -> None:
         self._known.lease_lost = value
+
+    @property
+    def is_cancelled(self) -> bool:
+        """What ``cancelled`` says; may be set."""
+        return self._known.cancelled
+
+    @is_cancelled.setter
+    def is_cancelled(self, value: bool) -> None:
+        self._known.cancelled = value
 
 
 class _RecordedSettling:
@@ -159,6 +171,10 @@ class _RecordedReach:
         if queue not in self._record.queues:
             raise HandlerError("queue not found", kind="Internal", retryable=False)
         return self._record.queues[queue]
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        self._record.cancelled_ids.append((queue, id))
+        return "waiting"
 
     def resource(self, id: str) -> Any:
         if id not in self._record.resources:

@@ -19,6 +19,7 @@ from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
@@ -27,6 +28,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -121,6 +123,10 @@ class FakeHost:
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         self.calls.append(("info", queue))
         return {"queue": queue}
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        self.calls.append(("cancel", guard, queue, id))
+        return "waiting"
 
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")
@@ -226,6 +232,7 @@ async def make_bench(
     keeper: Keeper | None = None,
     options: ConsumerOptions | None = None,
     on_expire: str = "dead_letter",
+    state: SharedState | None = None,
     dead_driver: Driver | None = None,
     dead_options: Mapping[str, Any] | None = None,
     **queue_options: Any,
@@ -257,6 +264,7 @@ async def make_bench(
         options=options or ConsumerOptions(),
         dead_letters=dead if dead_letter else None,
         clock=clock,
+        state=state,
     )
     return Bench(consumer, queue, dead, handler, host)
 

@@ -67,6 +67,7 @@ class QueueFields(TypedDict, total=False):
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
     state: str | None
+    cancel: Literal["watched", "strict"]
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None

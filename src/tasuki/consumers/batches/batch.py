@@ -74,6 +74,10 @@ class Batch(Delivery):
     def lease_lost(self) -> bool:
         return any(delivery.lost for delivery in self._deliveries)
 
+    @property
+    def cancelled(self) -> bool:
+        return all(delivery.cancelled for delivery in self._deliveries)
+
     def ack(self) -> None:
         for delivery in self._open():
             delivery.ack()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
 
 _log = logging.getLogger("tasuki.consumer")
+
+T = TypeVar("T")
 
 WAIT = 60.0
 """Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
@@ -81,6 +83,16 @@ class Fetcher:
                 _log.info("consuming again", extra=self._extra())
             if received:
                 self._accept(received, asked_at)
+
+    async def insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of what must be done before the first receive; raises DriverError only if a retry cannot help."""
+        while True:
+            try:
+                return await work()
+            except DriverError as error:
+                if not error.retryable:
+                    raise
+                await self._back_off(error)
 
     def stop(self) -> None:
         """Stop receiving, even if a cancellation comes too late for the present receive."""

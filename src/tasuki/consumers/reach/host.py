@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
 
@@ -61,6 +62,9 @@ class Host(Protocol):
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        """Cancel a message, with these rights; None: all."""
 
     def resource_of(self, id: str) -> Any:
         """The object behind a resource entry."""

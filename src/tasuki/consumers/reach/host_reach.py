@@ -11,6 +11,7 @@ from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
@@ -106,6 +107,9 @@ class HostReach:
         if (guard := self.guard) is not None:
             guard.require("queue.info.queue", id, f"not allowed to see queue: {id}")
         return await self._site.host.info_of(id)
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        return await self._site.host.cancel_from(self.guard, self._id(queue), id)
 
     def resource(self, id: str) -> Any:
         id = self._id(id)

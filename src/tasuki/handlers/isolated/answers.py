@@ -66,6 +66,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "info": _info,
     "stopping": lambda context: context.stopping,
     "lease_lost": lambda context: context.lease_lost,
+    "cancelled": lambda context: context.cancelled,
+    "cancel": lambda context, queue, id: context.cancel(id, queue=queue),
     **{name: _method(name) for name in ("ack", "reject", "check_call", "env", "set_env")},
     "nack": lambda context, due: context.settling.nack(due),
     "snooze": lambda context, due: context.settling.snooze(due),

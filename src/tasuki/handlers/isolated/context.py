@@ -64,6 +64,10 @@ class _AskedFacts:
     def lease_lost(self) -> bool:
         return bool(self._ask("lease_lost"))
 
+    @property
+    def cancelled(self) -> bool:
+        return bool(self._ask("cancelled"))
+
 
 class _AskedSettling:
     def __init__(self, ask: Ask) -> None:
@@ -86,6 +90,7 @@ class _AskedReach:
         self._wait_for = wait_for
         self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
         self.info = partial(wait_for, "info")
+        self.cancel = partial(wait_for, "cancel")
         self.check_call = partial(ask, "check_call")
         self.env = partial(ask, "env")
         self.set_env = partial(ask, "set_env")

@@ -180,6 +180,8 @@ class QueueConfig(Config):
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
     state: Id | None = None
     """The store for its state: pauses, cancelled messages, results; default: the one of its driver."""
+    cancel: Literal["watched", "strict"] = "watched"
+    """How a worker learns of cancelled messages: watched within a second; strict by one read before each start."""
     requires: list[RequirementName] = Field(default_factory=list)
     """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
     middleware: list[Id] = Field(default_factory=list)

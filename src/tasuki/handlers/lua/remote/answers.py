@@ -24,6 +24,7 @@ _TEXTS = {
     "queue.publish": 1,
     "queue.may": 1,
     "queue.info": 1,
+    "queue.cancel": 2,
     "queue.settle": 1,
     "funcs.call": 1,
     "funcs.check": 1,

@@ -5,6 +5,8 @@
 --   queue.messages()                              the Messages of a batch in the order of the bodies; else the only one
 --   queue.info(id)                                table, nil | nil, err
 --   queue.stopping()                              boolean: the consumer drains, finish soon
+--   queue.cancelled()                             boolean: the message is cancelled, finish soon
+--   queue.cancel(id, message_id)                  string, nil | nil, err   waiting, running, not found or requested
 --
 --   msg:id() msg:header(key) msg:headers() msg:body() msg:attempt() msg:queue()    value, nil | nil, err
 --   msg:ack() msg:nack(delay?) msg:reject(reason?) msg:snooze(after)               true, nil | nil, err
@@ -98,6 +100,20 @@ end
 function queue.stopping()
   local _, value = ask("queue.stopping")
   return value
+end
+
+function queue.cancelled()
+  local _, value = ask("queue.cancelled")
+  return value
+end
+
+function queue.cancel(id, message)
+  if id == nil or id == "" then
+    return invalid("queue ID required")
+  elseif message == nil or message == "" then
+    return invalid("message ID required")
+  end
+  return answer(ask("queue.cancel", host.scrub(string("cancel", 1, id)), host.scrub(string("cancel", 2, message))))
 end
 
 -- Message -----------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ operation             arguments                               returns
 ``queue.may``         queue id, or an empty text              True; Invalid where publishing there is denied
 ``queue.info``        queue id                                counters by name
 ``queue.stopping``    -                                       whether the consumer drains
+``queue.cancelled``   -                                       whether the message is cancelled
+``queue.cancel``      queue id, message id                    waiting, running, not found or requested
 ``queue.settle``      ack, nack, reject or snooze; argument;  True; Invalid if the message is settled already
                       index in the batch or nil
 ====================  ======================================  ==========================================================
@@ -77,6 +79,16 @@ def stopping(context: Context) -> bool:
     return context.stopping
 
 
+def cancelled(context: Context) -> bool:
+    """Whether the message is cancelled."""
+    return context.cancelled
+
+
+async def cancel(context: Context, queue: str, id: str) -> str:
+    """Cancel a message of a queue."""
+    return await context.cancel(id, queue=queue)
+
+
 def settle(context: Context, verb: str, argument: Any = None, index: Any = None) -> bool:
     """Settle the message now, or the one at this index of a batch."""
     target: Context | Settling = context
@@ -108,5 +120,7 @@ OPERATIONS = {
     "queue.messages": messages,
     "queue.info": info,
     "queue.stopping": stopping,
+    "queue.cancelled": cancelled,
+    "queue.cancel": cancel,
     "queue.settle": settle,
 }

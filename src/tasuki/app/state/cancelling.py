@@ -1,0 +1,105 @@
+"""Cancel messages of the queues of an app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.jobs import Cancellation, CancelOutcome
+from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.security.guard import Guard
+from tasuki.state.cancelling import Cancelled, cancel, forget
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+    from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.app")
+
+
+def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
+    """The state of a queue. Raises UnsupportedError: it has none, and ``what`` needs one."""
+    state = host.state_of(queue)
+    if state is None:
+        driver = host.queue(queue).driver.name
+        raise UnsupportedError(
+            f"queue {queue!r} has no state, which {what} needs: its driver {driver!r} has no store; write "
+            f"'state: <id of a store>' at the queue or at the driver",
+            driver=driver,
+            queue=queue,
+        )
+    return state
+
+
+def permit(guard: Guard | None, queue: str) -> None:
+    """Raise PolicyDeniedError: messages of this queue may not be cancelled."""
+    if guard is not None:
+        guard.require("queue.cancel.queue", queue, f"not allowed to cancel messages of queue: {queue}")
+
+
+async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Iterable[str]) -> Cancellation:
+    """Cancel messages of one queue, by its id.
+
+    Raises:
+        PolicyDeniedError: the actor may not.
+        QueueNotFoundError: there is no such queue.
+        UnsupportedError: it has no state.
+        DriverError: its store or its broker cannot be reached.
+    """
+    permit(guard, queue)
+    found = await cancel(_cancelled(host, queue), ids)
+    _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
+              extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip
+    return found
+
+
+async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> CancelOutcome:
+    """Cancel the message in whichever queue has it; where it was not found, it may be published later.
+
+    Queues that only keep dead letters are left alone.
+
+    Raises:
+        PolicyDeniedError: the actor may cancel in none of the queues.
+        UnsupportedError: no queue has a state.
+        QueueNotFoundError: there is no queue.
+    """
+    queues = _queues(host)
+    allowed = [each for each in queues if guard is None or guard.decide("queue.cancel.queue", each).allowed] or queues[
+        :1
+    ]
+    places = [each for each in allowed if host.state_of(each) is not None] or allowed[:1]
+    if not places:
+        raise QueueNotFoundError("the project has no queue", queue="")
+    found = await asyncio.gather(*(cancel_in(host, guard, queue, [id]) for queue in places))
+    outcomes = dict(zip(places, found, strict=True))
+    is_found = any(each.waiting or each.running for each in found)
+    for queue, each in outcomes.items():
+        if each.not_found or (is_found and each.requested):
+            await forget(_cancelled(host, queue), id)
+    return sum(found, Cancellation()).outcome
+
+
+def _cancelled(host: ProjectHost, queue: str) -> Cancelled:
+    live = host.queue(queue)
+    state = needed_state(host, queue, "cancelling")
+    return Cancelled(state, live.driver, live.spec.name, live.policy.cancels_strictly)
+
+
+def _queues(host: ProjectHost) -> list[str]:
+    """The queues whose messages are handled; of a project without consumers all that keep no dead letters."""
+    consumed = {config.queue for config in host.project.of(ConsumerConfig).values()}
+    configs = host.project.of(QueueConfig)
+    dead = {config.dead_letter.queue for config in configs.values() if config.dead_letter is not None}
+    return [id for id in configs if id in consumed or id not in dead]
+
+
+def _counts(found: Cancellation) -> tuple[int, ...]:
+    return found.waiting, found.running, found.not_found, found.requested
+
+
+def _actor(guard: Guard | None) -> str | None:
+    return None if guard is None or guard.actor is None else guard.actor.id

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from tasuki.testing.conformance import Suite
+from tasuki.testing.conformance.stores import StoreSuite
 
 RESULTS = Path(__file__).parents[2] / "build" / "conformance.json"
 _PROPERTY = "conformance"
+
+STORES = "stores/"
+"""Before the name of a driver: its store."""
 
 Results = dict[str, dict[str, dict[str, Any]]]
 """Driver → suite → ``broker`` and ``cases``: case → passed, failed, or why it was skipped."""
@@ -27,6 +31,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     suite = getattr(item, "cls", None)
     if report.when == "call" and isinstance(suite, type) and issubclass(suite, Suite):
         driver = item.path.stem.removeprefix("test_")
+        if issubclass(suite, StoreSuite):
+            driver = f"{STORES}{driver}"
         case = item.name.partition("[")[0]
         broker = _broker(suite) if report.passed else ""  # type: ignore[arg-type]  # a class is hashable
         report.user_properties.append((_PROPERTY, [driver, suite.__name__, case, _words(report), broker]))

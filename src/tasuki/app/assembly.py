@@ -7,10 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tasuki import __version__
 from tasuki.app.hooks.building import build_hooks
 from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
+from tasuki.app.lifecycle.order import is_same_code, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
@@ -22,12 +24,12 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.context import Around
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
 from tasuki.handlers.providing.providers import Providers
 from tasuki.kinds.build import (
     build_driver,
@@ -56,6 +58,7 @@ from tasuki.kinds.loading import build_providers, load_middleware
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
+from tasuki.state.attendance import Attendance
 from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
@@ -96,15 +99,16 @@ class Assembly(ProjectHost):
             id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
             for id, config in project.of(WorkerConfig).items()
         }
-        has_providers = old is not None and _is_same_code(ProviderConfig, project, old.project)
+        has_providers = old is not None and is_same_code(ProviderConfig, project, old.project)
         self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
-        has_hooks = old is not None and _is_same_code(HookConfig, project, old.project)
+        has_hooks = old is not None and is_same_code(HookConfig, project, old.project)
         self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
         self._shared = shared_workers(project.configs)
         self._roles = roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
+        self.attendance: Attendance[Consumer] = old.attendance if old else Attendance(Describer(__version__, clock))
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
@@ -113,7 +117,7 @@ class Assembly(ProjectHost):
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
-        for id in sorted(project.configs, key=lambda id: _stage(project.configs[id])):
+        for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
                 self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self._clock)
@@ -127,6 +131,9 @@ class Assembly(ProjectHost):
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
             consumer.observers = self.observers
+            state = consumer.state = self.state_of(consumer.queue.id)
+            is_shared = state is not None and state.driver.capabilities.multi_process
+            consumer.attendance = self.attendance if is_shared else None
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
@@ -246,7 +253,6 @@ class Assembly(ProjectHost):
             clock=self._clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
-            state=self.state_of(config.queue),
         )
 
     def _share(self, queue: str) -> Share | None:
@@ -332,19 +338,3 @@ class Assembly(ProjectHost):
         retired = [handler for group in self._retired for handler in group.handlers]
         ours: list[Stoppable] = [*self.handlers.values(), *([self.providers] if self.providers else [])]
         await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
-
-
-def _is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
-    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
-    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
-        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
-    )
-
-
-def _stage(config: Config) -> int:
-    """When an object is made: drivers first, then queues, functions and stores, and last the consumers."""
-    if isinstance(config, DriverConfig):
-        return 0
-    if isinstance(config, QueueConfig):
-        return 1
-    return 3 if isinstance(config, ConsumerConfig) else 2

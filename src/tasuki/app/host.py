@@ -51,6 +51,11 @@ class ProjectHost:
         """The state of a queue by its id; None: neither its driver nor its entry has a store for it."""
         return state_of(self.project, self.drivers, self.states, queue)
 
+    def states_of_queues(self) -> list[SharedState]:
+        """The states that processes share, of all queues, each once."""
+        found = dict.fromkeys(self.state_of(id) for id in self.queues)
+        return [state for state in found if state is not None and state.driver.capabilities.multi_process]
+
     def queue_of_application(self, id: str) -> Queue:
         """The queue of an id, behind the application's guard if there is one.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tasuki.contracts.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
+    from tasuki.state.presence import Presence
 
 T = TypeVar("T")
 
@@ -143,6 +144,19 @@ class Messaging:
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         return await redrive(self._live(), source, target, limit, progress)
+
+    async def workers(self) -> list[Presence]:
+        """The worker processes that consume from queues of this app, on all machines, as their last signs say.
+
+        A worker gives a sign every 5 seconds, and is gone 15 seconds after its last one. Workers of queues without a
+        state, or in memory, are not among them.
+
+        Raises:
+            LifecycleError: the app is not open. DriverError: a store cannot be read.
+        """
+        from tasuki.app.state.workers import workers_of
+
+        return await workers_of(self._live().states_of_queues())
 
     def _live(self) -> Assembly:
         if self.assembly is None:

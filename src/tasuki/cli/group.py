@@ -24,6 +24,7 @@ SECTIONS = {
     "work": {
         "run": "Run the consumers of a project until stopped.",
         "dev": "Run a project, and follow changes of its source.",
+        "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
         "test": "Run the tests of a project.",

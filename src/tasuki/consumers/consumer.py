@@ -45,6 +45,8 @@ class Consumer(Definition):
                          options.concurrency, extra={"consumer": self.id})  # fmt: skip
         self._run = Run(self, layers)
         self._run.start()
+        if self.attendance is not None and self.state is not None:
+            await self.attendance.join(self.state, self)
 
     async def wait(self) -> None:
         """Return after a stop; raise the error that ended it before, so that it is never alive but idle."""
@@ -60,8 +62,13 @@ class Consumer(Definition):
             StopTimeoutError: handlers still ran after ``timeout`` seconds; they were cancelled and their messages
                 released, without counting an attempt.
         """
-        if self.run is not None:
+        if self.run is None:
+            return
+        try:
             await self.run.stop(timeout)
+        finally:
+            if self.attendance is not None and self.state is not None:
+                await self.attendance.leave(self.state, self)
 
     def replace_handler(self, handler: Handler) -> None:
         """Handle new messages with another handler, already started; running ones finish with theirs."""

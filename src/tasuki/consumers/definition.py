@@ -20,8 +20,11 @@ from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from tasuki.consumers.reports.reporting import Report
     from tasuki.security.guard import Guard
+    from tasuki.state.attendance import Attendance
     from tasuki.state.shared import SharedState
 
 
@@ -53,14 +56,16 @@ class Definition:
     dead_letters: Queue | None
     clock: Clock
     middleware: Sequence[Callable[[], ConsumeMiddleware]] = ()
-    state: SharedState | None = None
-    """Where the orders of operators for its queue are; None: nowhere."""
     share: Share | None = None
     """Its part of shared workers; None: its workers are its own."""
     guard: Guard | None = None
     """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
     observers: Sequence[Observer] = ()
     reports: Sequence[Report] = ()
+    state: SharedState | None = None
+    """The state of its queue; None: it has none."""
+    attendance: Attendance[Any] | None = None
+    """Tells other processes of this one and its consumers."""
     gate: Gate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)

@@ -40,6 +40,11 @@ class SharedState:
         self._following: asyncio.Task[None] | None = None
         self._is_current: asyncio.Future[None] | None = None
 
+    @property
+    def opened(self) -> Store | None:
+        """The store as long as it is open here; may be read from any thread."""
+        return self._store
+
     async def store(self) -> Store:
         """The store, open. Raises DriverError: the broker is away."""
         if self._store is not None:

@@ -67,6 +67,12 @@ class Proxied(Suite):
             proxy.cut_short(answers)
             yield lambda: not proxy.is_cutting_short
 
+    def detour(self, place: Path) -> Path:
+        """A place of the same name, which has a proxy of its own."""
+        there = place / "detour" / place.name
+        there.mkdir(parents=True, exist_ok=True)
+        return there
+
     async def kill(self, place: Path) -> None:
         """SIGKILL the broker, and start it again."""
         await asyncio.to_thread(self.shared_broker.shared().restart)

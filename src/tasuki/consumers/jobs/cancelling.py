@@ -97,7 +97,9 @@ class Cancelling:
 
     def _answer(self, asker: str, id: str, where: bytes) -> None:
         if asker:
-            task = asyncio.get_running_loop().create_task(self._put(asker, id, where), name="say what is cancelled")
+            task = asyncio.get_running_loop().create_task(
+                self._put(asker, id, where), name="answer about a cancelled message"
+            )
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 

@@ -52,7 +52,7 @@ def failure(verdict: Verdict) -> Answer:
 
 
 def cancelled(message: Message) -> Verdict:
-    """The verdict for a cancelled message: forget it; a requester is told."""
+    """The verdict for a cancelled message: forget it; a requester gets an error."""
     return CANCELLED._replace(answer=failure(CANCELLED)) if is_request(message) else CANCELLED
 
 

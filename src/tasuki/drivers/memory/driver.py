@@ -253,7 +253,7 @@ class MemoryDriver(Driver):
 
     def store(self, name: str) -> MemoryStore:
         """A store in this process; its entries outlive a close of the driver."""
-        return MemoryStore(name, self.name, self._shelves.setdefault(name, Shelf()), self._clock)
+        return MemoryStore(name, self._guard, self._shelves.setdefault(name, Shelf()), self._clock)
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""

@@ -8,10 +8,11 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator
 from itertools import islice
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
 from tasuki.drivers.toolkit.state.watching import Watcher
@@ -137,8 +138,9 @@ class Shelf:
 class MemoryStore(Store):
     """A store of one process; its clock is the Unix time of the clock that it is given."""
 
-    def __init__(self, name: str, driver: str, shelf: Shelf, clock: Clock | None = None) -> None:
-        super().__init__(name, driver)
+    def __init__(self, name: str, guard: Guard[Any], shelf: Shelf, clock: Clock | None = None) -> None:
+        super().__init__(name, guard.driver)
+        self._guard = guard
         self._shelf = shelf
         self._clock = clock or SystemClock()
         self._watchers: list[Watcher] = []
@@ -151,6 +153,7 @@ class MemoryStore(Store):
 
     async def open(self) -> None:
         """Serve, with the entries of before."""
+        self._guard.get()
         self._is_open = True
 
     async def close(self) -> None:
@@ -164,6 +167,7 @@ class MemoryStore(Store):
 
     def _ready(self, key: str = "x", value: bytes = b"") -> Shelf:
         """The shelf without expired keys; callers hold its lock."""
+        self._guard.get()
         if not self._is_open:
             raise BrokerUnavailableError(
                 f"store {self.name!r} of driver {self.driver!r} is not open; open it first", driver=self.driver

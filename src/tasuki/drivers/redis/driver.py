@@ -42,6 +42,7 @@ from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.drivers.redis.state.store import RedisStore
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
@@ -88,6 +89,7 @@ class RedisDriver(Driver):
         dedup=True,
         delete=True,
         atomic_move=True,
+        store=True,
         emulates=frozenset({"ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup"}),
         max_message_bytes=256 * 2**20,
     )
@@ -301,3 +303,7 @@ class RedisDriver(Driver):
             more, on = await self._session.ask(queue, scripts.REMOVE, PURGED, on, *wanted)
             removed += more
         return int(removed)
+
+    def store(self, name: str) -> RedisStore:
+        """A store at the server; all its keys are in one hash slot."""
+        return RedisStore(name, self.name, self._prefix, lambda: self._session)

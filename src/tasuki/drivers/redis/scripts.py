@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-_SLOTS = 16384
+SLOTS = 16384
 _KEYS = [
     "messages",
     "ready",
@@ -123,7 +123,7 @@ def place(prefix: str, spec: QueueSpec) -> Place:
     """The place of a queue. Braces in names are written otherwise: they would end the hash tag."""
     tag = f"{prefix}:{spec.name}".replace("%", "%25").replace("{", "%7B").replace("}", "%7D").encode()
     keys = (b"{%b}" % tag, *(b"{%b}:%b" % (tag, part.encode()) for part in _KEYS))
-    return Place(spec, keys, crc_hqx(tag, 0) % _SLOTS)
+    return Place(spec, keys, crc_hqx(tag, 0) % SLOTS)
 
 
 async def run_for_each(

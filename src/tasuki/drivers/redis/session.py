@@ -105,16 +105,18 @@ class Session:
 
     def durability(self, queue: str | None = None) -> Durability:
         """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
+        where = self.known.find(queue) if queue else None
+        level = self.durability_at(where.slot if where else None)
+        return keeping.level(level, where.spec) if where and self._connections is not None else level
+
+    def durability_at(self, slot: int | None) -> Durability:
+        """The same of the server that has a slot; None: the weakest of all."""
         if self._connections is None:
             return self._level
-        nodes = self._connections.home
-        where = self.known.find(queue) if queue else None
-        slot = where.slot if where else None
-        level = self._probe.level(link.server for link in nodes.serving(slot))
+        level = self._probe.level(link.server for link in self._connections.home.serving(slot))
         if level is not None and slot is None:
             self._level = level
-        level = level or self._level
-        return keeping.level(level, where.spec) if where else level
+        return level or self._level
 
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""

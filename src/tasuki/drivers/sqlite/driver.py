@@ -27,6 +27,8 @@ from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tasuki.drivers.sqlite.state.reader import Reader
+from tasuki.drivers.sqlite.state.store import SQLiteStore
 from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
@@ -79,6 +81,7 @@ class SQLiteDriver(Driver):
         dedup=True,
         delete=True,
         atomic_move=True,
+        store=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -89,6 +92,7 @@ class SQLiteDriver(Driver):
         self._clock = clock or SystemClock()
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
+        self._readers: Guard[Reader] = Guard(name)
 
     @property
     def durability(self) -> Durability:
@@ -106,19 +110,29 @@ class SQLiteDriver(Driver):
             forks.close_inherited()
             database = Database(self.name, self._path, self._settings, self._clock, self._known)
             writer = Writer(self.name, database, self._clock, self._known)
+            reader = Reader(self.name, self._path, self._settings, self._clock)
             forks.watch(writer)
+            forks.watch(reader)
             writer.start()
             self._guard.opened(writer)
+            self._readers.opened(reader)
             async with OnFailure(self.close):
                 if self._known.declared() or self._has_file():
                     await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
 
     async def close(self) -> None:
         """Release held messages, merge the log into the file, and close it."""
-        writer = self._guard.current
+        writer, reader = self._guard.current, self._readers.current
+        if reader is not None:
+            await reader.stop()
         if writer is not None:
             await writer.stop()
         self._guard.closed(writer)
+        self._readers.closed(reader)
+
+    def store(self, name: str) -> SQLiteStore:
+        """A store in the same file; its first open starts the thread that reads."""
+        return SQLiteStore(name, self, self._guard, self._readers, self._clock)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the file; its options hold for all processes, the last declaration wins."""

@@ -21,7 +21,7 @@ class Guard(Generic[S]):
     """
 
     def __init__(self, driver: str) -> None:
-        self._driver = driver
+        self.driver = driver
         self._held: S | None = None
         self._forks = -1
         self._changing: asyncio.Lock | None = None
@@ -50,7 +50,7 @@ class Guard(Generic[S]):
         For verbs that have awaited something: what they begin after that, no close would find and end.
         """
         if self.current is not held:
-            raise not_open(self._driver, queue) if self.current is not None else self.refusal(queue)
+            raise not_open(self.driver, queue) if self.current is not None else self.refusal(queue)
 
     def changing(self) -> asyncio.Lock:
         """The lock of an open: of two at the same time the second finds what the first one has opened.
@@ -81,9 +81,9 @@ class Guard(Generic[S]):
     def refusal(self, queue: str = "") -> BrokerUnavailableError:
         """The error of a verb on a driver that is not open."""
         if self._held is None:
-            return not_open(self._driver, queue)
-        problem = f"driver {self._driver!r} was opened by the parent process; open it in this one"
-        return BrokerUnavailableError(problem, driver=self._driver, queue=queue)
+            return not_open(self.driver, queue)
+        problem = f"driver {self.driver!r} was opened by the parent process; open it in this one"
+        return BrokerUnavailableError(problem, driver=self.driver, queue=queue)
 
 
 def not_open(driver: str, queue: str = "") -> BrokerUnavailableError:

@@ -36,7 +36,7 @@ def as_child(writer: Writer) -> Iterator[list[sqlite3.Connection]]:
     """
     closed: list[sqlite3.Connection] = []
     with pytest.MonkeyPatch.context() as patch:  # over before the driver closes, which then closes its connection
-        patch.setattr(forks, "_writers", weakref.WeakSet([writer]))
+        patch.setattr(forks, "_threads", weakref.WeakSet([writer]))
         patch.setattr(forks, "_inherited", [])
         patch.setattr(forks, "_connections", [])
         patch.setattr(connections, "close", closed.append)

@@ -70,6 +70,28 @@ async def use(publisher: SQLiteDriver, consumer: SQLiteDriver, clock: ShiftedClo
     assert await consumer.purge("keyed") == 1
     await publisher.declare(QueueSpec("gone", temporary=True))
     await publisher.delete("gone")
+    await use_store(publisher, consumer, clock)
+
+
+async def use_store(writer: SQLiteDriver, reader: SQLiteDriver, clock: ShiftedClock) -> None:
+    one, other = writer.store("state"), reader.store("state")
+    await one.open()
+    await other.open()
+    await one.put("k", b"1", ttl=5.0)
+    assert await other.put("k", b"2", version=await one.put("k", b"1", ttl=5.0)) == (await one.get("k") or (0, 0, 0))[2]
+    assert await other.delete("k")
+    assert (await other.list()).entries == []
+    await one.put("k", b"", ttl=1.0)
+    assert (await other.take("b", 2, rate=1.0, burst=1)).tokens == 1
+    await one.give("b", 1, rate=1.0, burst=1)
+    assert await one.hold("h", "one", places=1, lease=5.0)
+    assert await other.hold("h", "other", places=1, lease=5.0) is None
+    await one.release("h", "one")
+    clock.advance(100.0)  # a sweep forgets all of it
+    assert await other.put("l", b"")
+    assert await other.delete("l")
+    await one.close()
+    await other.close()
 
 
 async def test_two_versions_work_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

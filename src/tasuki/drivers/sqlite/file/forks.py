@@ -12,30 +12,41 @@ import sqlite3
 import sys
 import threading
 import weakref
+from typing import Protocol
 
 from tasuki.drivers.sqlite.file import connections
-from tasuki.drivers.sqlite.thread.writer import Writer
 
 PATIENCE = 5.0
 """Seconds that a fork waits for the end of a transaction, which may wait for the lock of another process."""
 
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_inherited: list[Writer] = []
-"""The parent's writers: never freed, for that could use a connection that was amid something."""
+
+class FileThread(Protocol):
+    """A thread with a connection of its own."""
+
+    at_work: threading.Lock
+    """It has this while it uses the connection."""
+
+    def forget_parent(self) -> sqlite3.Connection | None:
+        """In a forked child: close what the child shares with its parent; gives the connection, untouched."""
+
+
+_threads: weakref.WeakSet[FileThread] = weakref.WeakSet()
+_inherited: list[FileThread] = []
+"""The parent's threads: never freed, for that could use a connection that was amid something."""
 _connections: list[sqlite3.Connection] = []
 """The connections that were at rest at the fork, and can be closed."""
 
 
 class _Forking(threading.local):
-    at_rest: tuple[Writer, ...] = ()
+    at_rest: tuple[FileThread, ...] = ()
 
 
 _forking = _Forking()
 
 
-def watch(writer: Writer) -> None:
-    """Let a writer be at rest whenever the process forks."""
-    _writers.add(writer)
+def watch(thread: FileThread) -> None:
+    """Let a thread be at rest whenever the process forks."""
+    _threads.add(thread)
 
 
 def close_inherited() -> None:
@@ -48,23 +59,23 @@ def close_inherited() -> None:
 
 
 def _before() -> None:
-    writers = sorted(_writers, key=id)  # two threads that fork at a time must not wait for each other
-    _forking.at_rest = tuple(writer for writer in writers if writer.at_work.acquire(timeout=PATIENCE))
+    threads = sorted(_threads, key=id)  # two threads that fork at a time must not wait for each other
+    _forking.at_rest = tuple(thread for thread in threads if thread.at_work.acquire(timeout=PATIENCE))
 
 
 def _in_parent() -> None:
-    for writer in _forking.at_rest:
-        writer.at_work.release()
+    for thread in _forking.at_rest:
+        thread.at_work.release()
     _forking.at_rest = ()
 
 
 def _in_child() -> None:
-    for writer in list(_writers):
-        _inherited.append(writer)
-        connection = writer.forget_parent()
-        if connection is not None and writer in _forking.at_rest:
+    for thread in list(_threads):
+        _inherited.append(thread)
+        connection = thread.forget_parent()
+        if connection is not None and thread in _forking.at_rest:
             _connections.append(connection)
-    _writers.clear()
+    _threads.clear()
     _forking.at_rest = ()
 
 

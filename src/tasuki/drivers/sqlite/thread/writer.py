@@ -19,6 +19,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite.file import disk_space, locks
 from tasuki.drivers.sqlite.file.database import Database
+from tasuki.drivers.sqlite.state.changing import sweep
 from tasuki.drivers.sqlite.thread.answers import answer
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.parked import Parked
@@ -288,6 +289,7 @@ class Writer:
             return
         if self._next_sweep < 0:
             store.queues.delete_orphans()
+        sweep(connection, self._clock.time())
         self._parked.prune()
         self._parked.change(store.queues.moved(self._parked.queues))
         self._next_sweep = now + SWEEP

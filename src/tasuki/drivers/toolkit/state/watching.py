@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Literal
 
@@ -75,7 +75,7 @@ class Watcher:
 
     async def read(
         self, look: Callable[[], Awaitable[None]], interval: float
-    ) -> AsyncIterator[Change | Literal[Current.CURRENT]]:
+    ) -> AsyncGenerator[Change | Literal[Current.CURRENT], None]:
         """The changes; ``look`` runs each ``interval`` seconds without news, and may fail: then it runs again."""
         is_current = False
         while not self._is_over:

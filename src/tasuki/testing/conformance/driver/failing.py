@@ -139,7 +139,7 @@ class Failing(Suite):
             results = await rig.driver.publish(rig.queue, [message])
             return "confirmed" if not any(results) else type(next(filter(None, results))).__name__
 
-        answer = await asyncio.to_thread(_answer_of_a_fork, publish)
+        answer = await asyncio.to_thread(answer_of_a_fork, publish)
         assert ids(await rig.take()) == ["before"] or answer == "confirmed"
         for number in range(5):
             await rig.publish(rig.message(id=f"after-{number}"))
@@ -156,7 +156,7 @@ class Failing(Suite):
             return str(depth.consumers)
 
         await rig.driver.attach(rig.queue, 2)
-        assert await asyncio.to_thread(_answer_of_a_fork, ask) == "2"  # the parent's
+        assert await asyncio.to_thread(answer_of_a_fork, ask) == "2"  # the parent's
         assert (await rig.driver.depth(rig.queue)).consumers == 2
 
     @case("multi_process", "delete")
@@ -210,7 +210,7 @@ async def _until_back(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.05)
 
 
-def _answer_of_a_fork(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:
+def answer_of_a_fork(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:
     """What a forked child answers, or the name of its error; ``nothing``: it ended before."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():

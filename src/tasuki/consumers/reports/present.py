@@ -1,0 +1,56 @@
+"""What a worker process says of its consumers, as they are now; read from another thread than theirs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from tasuki.clock import Clock
+from tasuki.consumers.consumer import Consumer
+from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
+
+MOST_MESSAGES = 50
+"""Running messages of a consumer that are named."""
+
+
+class Describer:
+    """The entry of this process; its start is the time of its first entry in each store."""
+
+    def __init__(self, version: str, clock: Clock) -> None:
+        self._version = version
+        self._clock = clock
+        self._born = clock.monotonic()
+
+    def __call__(self, consumers: Sequence[Consumer], now: float) -> Presence:
+        """The entry for a store whose clock says ``now``."""
+        here = self._clock.monotonic()
+        return Presence(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=self._version,
+            started=now - (here - self._born),
+            seen=now,
+            consumers=[_consumer(consumer, now, now - here) for consumer in consumers],
+        )
+
+
+def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
+    metrics, busy = consumer.metrics, [(worker.delivery, worker.started) for worker in list(consumer.workers)]
+    running = [
+        RunningMessage(one.received.id, one.function, round(min(started + ahead, now), 3))
+        for delivery, started in busy
+        if delivery is not None
+        for one in delivery.deliveries
+    ]
+    running.sort(key=lambda message: message.since)
+    return PresentConsumer(
+        id=consumer.id,
+        queue=consumer.queue.spec.name,
+        driver=consumer.queue.driver.name,
+        concurrency=consumer.options.concurrency,
+        running=len(running),
+        done=metrics.acked,
+        failed=metrics.failed,
+        messages=running[:MOST_MESSAGES],
+    )

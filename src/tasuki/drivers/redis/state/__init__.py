@@ -1,0 +1,1 @@
+"""The stores of the driver: their keys and scripts, and the watches."""

@@ -1,0 +1,69 @@
+"""Places: the keys of a store at the server, its scripts, and the bounds of a prefix."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from dataclasses import dataclass
+
+from tasuki.drivers.redis.scripts import SLOTS, Script
+from tasuki.drivers.toolkit.layout import Layout
+
+LAYOUT = Layout(1, 1)
+"""Of the keys and scripts of a store (ADR 16)."""
+
+_KEYS = (b"values", b"versions", b"names", b"ends")
+
+
+def _script(*parts: str) -> Script:
+    return Script.about((), *parts)
+
+
+OPEN = _script("entries", "store")
+READ = _script("entries", "read")
+WRITE = _script("entries", "write")
+ERASE = _script("entries", "erase")
+PAGE = _script("entries", "page")
+EXPIRE = _script("entries", "expire")
+TAKE = _script("bucket", "take")
+GIVE = _script("bucket", "give")
+HOLD = _script("places")
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """Where a store is: its keys, which share one hash slot."""
+
+    keys: tuple[bytes, ...]
+    slot: int
+
+    def bucket(self, key: bytes) -> tuple[bytes]:
+        """The key of a bucket at the server."""
+        return (b"%b:bucket:%b" % (self.keys[0], key),)
+
+    def places(self, key: bytes) -> tuple[bytes]:
+        """The key of the holders of places at the server."""
+        return (b"%b:places:%b" % (self.keys[0], key),)
+
+    def channel(self, prefix: str) -> bytes:
+        """Where the changes of all keys with this prefix are published, and few others."""
+        part, slash, _ = prefix.partition("/")
+        return b"%b:%b" % (self.keys[0], raw(part)) if slash else self.keys[0]
+
+
+def store_place(prefix: str, name: str) -> StorePlace:
+    """The place of a store. Braces in names are written otherwise: they would end the hash tag."""
+    tag = raw(f"{prefix}:{name}".replace("%", "%25").replace("{", "%7B").replace("}", "%7D"))
+    store = b"{%b}:store" % tag
+    return StorePlace((store, *(b"%b::%b" % (store, part) for part in _KEYS)), crc_hqx(tag, 0) % SLOTS)
+
+
+def raw(text: str) -> bytes:
+    """Any text as bytes, whose order is the order of its code points."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def bounds(prefix: str, after: str) -> tuple[bytes, bytes]:
+    """The lowest and the highest name of a list, as ZRANGEBYLEX wants them."""
+    first, start = raw(prefix), raw(after)
+    low = b"(" + start if start and start >= first else b"[" + first if first else b"-"
+    return low, b"(" + first + b"\xff" if first else b"+"  # UTF-8 has no byte 255

@@ -1,0 +1,1 @@
+"""Stores in the file: tables that the writer's thread changes, and a thread that reads."""

@@ -1,0 +1,237 @@
+"""The thread that reads: gets and lists of stores, and what their watches tell, on a connection that cannot write.
+
+So a long list holds up neither the event loop nor the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from tasuki.clock import Clock
+from tasuki.drivers.sqlite.file import connections, errors
+from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tasuki.drivers.sqlite.state.reading import StoreWatch
+from tasuki.drivers.toolkit.guard import not_open
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system.helper_threads import HelperThread
+
+LOOK = 0.2
+"""Seconds between two checks for changes of other processes, while there is a watch."""
+_PAUSE = 0.005
+"""Seconds between two checks at least, however much this process writes."""
+
+T = TypeVar("T")
+Read = Callable[[sqlite3.Connection], T]
+
+
+class FileMissingError(BrokerUnavailableError):
+    """The database file is not where it was; the writer makes it again."""
+
+
+class _Request(Generic[T]):
+    """Something to read, for a caller in some loop."""
+
+    def __init__(self, work: Read[T] | None) -> None:
+        self.work = work
+        """None: end the thread."""
+        self.future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+
+    def answer(self, result: T | None, error: DriverError | None = None) -> None:
+        with suppress(RuntimeError):  # the loop of the caller is closed
+            self.future.get_loop().call_soon_threadsafe(self._deliver, result, error)
+
+    def _deliver(self, result: T | None, error: DriverError | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class Reader:
+    """Serves the stores of one open driver; the first store starts its thread, and the first read opens the file."""
+
+    def __init__(self, driver: str, path: str, settings: SQLiteSettings, clock: Clock) -> None:
+        self._driver = driver
+        self._path = path
+        self._timeout = settings.busy_timeout
+        self._clock = clock
+        self._requests: SimpleQueue[_Request[Any] | None] = SimpleQueue()
+        self._entrance = threading.Lock()
+        self._is_closed = False
+        self._helper: HelperThread | None = None
+        self._watches: list[StoreWatch] = []
+        self._connection: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self._seen_version = -1
+        self._looked_at = self._look_at = 0.0
+        self.at_work = threading.Lock()
+
+    # Called from event loops.
+
+    def start(self) -> None:
+        """Start the thread, once. Raises BrokerUnavailableError without one."""
+        with self._entrance:
+            if self._helper is not None:
+                return
+            helper = HelperThread(f"tasuki-sqlite-{self._driver}-reader", self._run)
+            try:
+                helper.start()
+            except RuntimeError as error:
+                problem = f"cannot start the thread that reads: {error}"
+                raise BrokerUnavailableError(problem, driver=self._driver) from error
+            self._helper = helper
+
+    async def read(self, work: Read[T]) -> T:
+        """What ``work`` gives on the thread. Raises DriverError."""
+        request: _Request[T] = _Request(work)
+        self._put(request)
+        result: Any = await request.future
+        return result  # type: ignore[no-any-return]
+
+    def _put(self, request: _Request[Any]) -> None:
+        with self._entrance:
+            if self._is_closed:
+                raise not_open(self._driver)
+            self._requests.put(request)
+
+    async def watch(self, watch: StoreWatch) -> None:
+        """Tell its watcher all entries, then what changes."""
+
+        def begin(connection: sqlite3.Connection) -> None:
+            self._look(connection, watch, is_changed=True)
+            self._watches.append(watch)
+            self._look_at = min(self._look_at, time.monotonic() + LOOK)
+
+        await self.read(begin)
+
+    def forget(self, watch: StoreWatch) -> None:
+        """Tell it no more."""
+        with suppress(ValueError):
+            self._watches.remove(watch)
+
+    def notify(self) -> None:
+        """This process has changed something: let the watches know without delay."""
+        if self._watches:
+            self._requests.put(None)
+
+    async def stop(self) -> None:
+        """End the watches, close the file, end the thread. Idempotent."""
+        for watch in list(self._watches):
+            watch.watcher.end()
+        stop: _Request[None] = _Request(None)
+        with self._entrance:
+            is_first, self._is_closed = not self._is_closed, True
+            if self._helper is None or not is_first:
+                return
+            self._requests.put(stop)
+        await stop.future
+
+    def forget_parent(self) -> sqlite3.Connection | None:
+        """In a forked child: the parent's connection, untouched."""
+        return self._connection
+
+    # The thread.
+
+    def _run(self, helper: HelperThread) -> None:
+        while True:
+            request = self._next()
+            with self.at_work:
+                if request is not None and request.work is None:
+                    self._disconnect()
+                elif request is not None:
+                    self._serve(request)
+                elif self._watches:
+                    self._look_all()
+            helper.works()
+            if request is not None and request.work is None:
+                request.answer(None)
+                return
+
+    def _next(self) -> _Request[Any] | None:
+        """A request; None: it is time to look for changes."""
+        while True:
+            wait = max(self._look_at - time.monotonic(), 0.0) if self._watches else None
+            try:
+                request = self._requests.get(timeout=wait)
+            except Empty:
+                return None
+            if request is not None:
+                return request
+            self._look_at = min(self._look_at, self._looked_at + _PAUSE)
+
+    def _serve(self, request: _Request[Any]) -> None:
+        assert request.work is not None
+        try:
+            with self._failing():
+                result = request.work(self._connected())
+        except DriverError as error:
+            request.answer(None, error)
+        except BaseException as error:
+            request.answer(None, DriverError(f"the thread that reads failed: {error}", driver=self._driver))
+            raise
+        else:
+            request.answer(result)
+
+    def _look_all(self) -> None:
+        with suppress(DriverError), self._failing():  # then again
+            connection = self._connected()
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            is_changed, self._seen_version = version != self._seen_version, version
+            for watch in list(self._watches):
+                self._look(connection, watch, is_changed=is_changed)
+        self._looked_at = time.monotonic()
+        self._look_at = self._looked_at + LOOK
+
+    def _look(self, connection: sqlite3.Connection, watch: StoreWatch, *, is_changed: bool) -> None:
+        now = self._clock.time()
+        connection.execute("BEGIN")
+        try:
+            watch.look(connection, now, is_changed=is_changed)
+        finally:
+            connections.has_rolled_back(connection)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            with errors.translated(self._driver, self._path):
+                yield
+        except DriverError:
+            self._disconnect()  # a new connection sees the disk's content
+            raise
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection; another one where the file is another."""
+        identity = connections.identity(self._path)
+        if self._connection is not None and identity == self._identity:
+            return self._connection
+        self._disconnect()
+        if identity == (0, 0):
+            problem = f"SQLite file {self._path!r} was removed while it was open; it will be made again"
+            raise FileMissingError(problem, driver=self._driver)
+        # A forked child, where this thread is not, closes it in another.
+        self._connection = sqlite3.connect(
+            f"file:{quote(self._path)}?mode=ro",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        is_other_file, self._identity, self._seen_version = identity != self._identity, identity, -1
+        for watch in list(self._watches):
+            watch.has_reconnected(is_other_file=is_other_file)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connections.close(connection)

@@ -1,0 +1,96 @@
+"""Attendance: keeps the entry of a worker process in each store of its consumers, from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from tasuki.errors import DriverError
+from tasuki.state.presence import PERIOD, TTL, Presence, encode
+from tasuki.state.shared import SharedState
+from tasuki.system.loop_thread import LoopThread
+
+_log = logging.getLogger("tasuki.state")
+
+M = TypeVar("M")
+_GOODBYE = 1.0
+"""Longest time that a consumer's stop waits for the store."""
+
+
+class Attendance(Generic[M]):
+    """Of all consumers (``M``) of a process. A handler that blocks the event loop does not make its worker look dead.
+
+    A store that is away is tried again with the next sign; a missing entry delays no message.
+
+    Args:
+        describe: the entry for a state whose consumers are these, by the time of its store.
+        period: seconds between two signs.
+    """
+
+    def __init__(self, describe: Callable[[Sequence[M], float], Presence], period: float = PERIOD) -> None:
+        self._describe = describe
+        self._period = period
+        self._present: dict[SharedState, list[M]] = {}
+        self._keys: dict[SharedState, str] = {}
+        self._thread: LoopThread | None = None
+        self._changed = asyncio.Event()
+        """Of the thread's loop: wakes it for another sign."""
+
+    async def join(self, state: SharedState, consumer: M) -> None:
+        """A consumer has started; its worker's entry tells of it soon."""
+        self._present[state] = [*self._present.get(state, ()), consumer]
+        if state.opened is None:
+            with suppress(DriverError):
+                await state.store()
+        if self._thread is None:
+            thread = self._thread = LoopThread("tasuki presence", work=self._keep)
+            thread.start()
+        else:
+            self._thread.tell(self._changed.set)
+
+    async def leave(self, state: SharedState, consumer: M) -> None:
+        """A consumer has stopped. With the last one of a state, the entry is removed."""
+        left = [each for each in self._present.get(state, ()) if each is not consumer]
+        if left:
+            self._present[state] = left
+            return
+        self._present.pop(state, None)
+        thread = self._thread
+        if not self._present and thread is not None:
+            self._thread = None
+            thread.stop()
+            await asyncio.to_thread(thread.join)  # so that no sign follows the removal
+        key, store = self._keys.pop(state, ""), state.opened
+        if key and store is not None:
+            with suppress(DriverError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await store.delete(key)
+
+    async def _keep(self) -> None:
+        self._changed = changed = asyncio.Event()
+        while True:
+            changed.clear()
+            await asyncio.gather(*(self._sign(state) for state in list(self._present)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._period):
+                    await changed.wait()
+
+    async def _sign(self, state: SharedState) -> None:
+        """Put the entry; does not raise, as the next sign is another try."""
+        if (store := state.opened) is None:
+            return
+        try:
+            now = await store.time()
+            present = self._present.get(state)
+            if not present:
+                return
+            presence = self._describe(present, now)
+            self._keys[state] = presence.key
+            await store.put(presence.key, encode(presence), ttl=TTL)
+        except DriverError as error:
+            _log.debug("no sign of presence: %s", error)
+        except Exception:  # a defect here must not end the worker
+            _log.exception("no sign of presence")

@@ -1,0 +1,116 @@
+"""Presence: what a worker process says of itself, as one entry of a store; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+PRESENCE = "presence/"
+"""Prefix of the keys: one for each worker process, which ends with its time to live."""
+TTL = 15.0
+"""Seconds after which a worker that gave no sign is gone."""
+PERIOD = 5.0
+"""Seconds between two signs."""
+MAX_BYTES = 8 * 1024
+"""Largest entry: of long lists the last items are left out."""
+
+
+class RunningMessage(msgspec.Struct, frozen=True):
+    """A message whose handler runs; ``since``: Unix time of the store."""
+
+    id: str
+    function: str
+    since: float
+
+
+class PresentConsumer(msgspec.Struct, frozen=True):
+    """A consumer of a worker process; counts are since the process started."""
+
+    id: str
+    queue: str
+    """The queue's name at the broker."""
+    driver: str
+    concurrency: int
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    messages: Sequence[RunningMessage] = ()
+    """The handlers that run now, the longest first."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """A worker process; times are Unix times of the store."""
+
+    host: str
+    pid: int
+    version: str
+    started: float
+    seen: float
+    consumers: Sequence[PresentConsumer] = ()
+    left_out: int = 0
+    """Consumers and running messages for which the entry had no room."""
+
+    @property
+    def key(self) -> str:
+        """The key of its entry: a process that follows with the same number has another."""
+        return f"{PRESENCE}{self.host[:200]}:{self.pid}:{self.started:.3f}"
+
+    @property
+    def running(self) -> int:
+        """Handlers that run now."""
+        return sum(consumer.running for consumer in self.consumers)
+
+    @property
+    def done(self) -> int:
+        """Messages that were handled since it started."""
+        return sum(consumer.done for consumer in self.consumers)
+
+    @property
+    def failed(self) -> int:
+        """Failures of handlers since it started."""
+        return sum(consumer.failed for consumer in self.consumers)
+
+
+_encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Presence)
+
+
+def encode(presence: Presence) -> bytes:
+    """The entry, of ``MAX_BYTES`` at most: of what runs first the shortest are left out, then the last consumers."""
+    value = _encoder.encode(presence)
+    while len(value) > MAX_BYTES and presence.consumers:
+        presence = _shorter(presence)
+        value = _encoder.encode(presence)
+    return value
+
+
+def _shorter(presence: Presence) -> Presence:
+    most = max(len(consumer.messages) for consumer in presence.consumers)
+    if most:
+        kept = [_messages_cut(each, most // 2) for each in presence.consumers]
+        dropped = sum(map(_messages, presence.consumers)) - sum(map(_messages, kept))
+    else:
+        kept = list(presence.consumers[: len(presence.consumers) // 2])
+        dropped = len(presence.consumers) - len(kept)
+    return msgspec.structs.replace(presence, consumers=kept, left_out=presence.left_out + dropped)
+
+
+def _messages(consumer: PresentConsumer) -> int:
+    return len(consumer.messages)
+
+
+def _messages_cut(consumer: PresentConsumer, most: int) -> PresentConsumer:
+    return msgspec.structs.replace(consumer, messages=consumer.messages[:most])
+
+
+def decode(value: bytes) -> Presence | None:
+    """The worker behind an entry; None: another version wrote it in a way that this one cannot read."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError:
+        return None
+
+
+def consumers_of(workers: Sequence[Presence], queue: str) -> int:
+    """How many consumers all worker processes have at a queue, by its name at the broker."""
+    return sum(consumer.queue == queue for worker in workers for consumer in worker.consumers)

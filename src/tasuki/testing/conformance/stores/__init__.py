@@ -1,0 +1,32 @@
+"""The conformance suite of stores: run it against the store of your own driver.
+
+::
+
+    from tasuki.testing.conformance import ShiftedClock
+    from tasuki.testing.conformance.stores import StoreConformance
+
+    class TestMyStore(StoreConformance):
+        def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:
+            return MyDriver("mine", url="...", prefix=place.name)
+
+The hooks of the driver's suite (:class:`~tasuki.testing.conformance.Suite`) are here too; write ``full`` if the suite
+can fill the store. A case that needs a fact which the store does not claim is skipped, and says so.
+"""
+
+from tasuki.testing.conformance.stores.entries import Entries
+from tasuki.testing.conformance.stores.expiring import Expiring
+from tasuki.testing.conformance.stores.failing import Failing
+from tasuki.testing.conformance.stores.killing import Killing
+from tasuki.testing.conformance.stores.listing import Listing
+from tasuki.testing.conformance.stores.places import Places
+from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
+from tasuki.testing.conformance.stores.running import Running
+from tasuki.testing.conformance.stores.tokens import Tokens
+from tasuki.testing.conformance.stores.watching import Watching
+
+
+class StoreConformance(Entries, Expiring, Listing, Watching, Tokens, Places, Running, Failing, Killing):
+    """Every case; see :class:`StoreSuite` for the hooks."""
+
+
+__all__ = ["StoreConformance", "StoreRig", "StoreSuite", "case"]

@@ -1,0 +1,201 @@
+"""Clauses 12 to 14 and 16: what a watch gives, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.testing.conformance.stores.entries import HOSTILE
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
+
+_POLL = 1.0
+"""Seconds within which a watch reports a change (14)."""
+_PUSH = 0.2
+_TRIES = 20
+
+
+class Watching(StoreSuite):
+    """A watch tells of all entries, then of what changes."""
+
+    @case()
+    async def test_12_first_the_entries_then_current_then_changes(self, rig: StoreRig) -> None:
+        versions = await rig.put("a", "b")
+        async with Reader(rig) as reader:
+            await reader.current()
+            expected = [Change(key, key.encode(), version) for key, version in versions.items()]
+            assert sorted(reader.changes) == expected
+            new = await rig.store.put("a", b"new")
+            await reader.has({"a": b"new", "b": b"b"})
+            assert reader.before == 2
+            assert reader.changes[2:] == [Change("a", b"new", new)]
+
+    @case()
+    async def test_12_a_watch_of_an_empty_store_is_current(self, rig: StoreRig) -> None:
+        async with Reader(rig) as reader:
+            await reader.current()
+            assert reader.changes == []
+            await rig.put("first")
+            await reader.has({"first": b"first"})
+
+    @case()
+    async def test_12_no_change_falls_between_the_entries_and_the_changes(self, rig: StoreRig) -> None:
+        other = await rig.another_store()
+        over = asyncio.Event()
+
+        async def write(store: Store, start: int) -> None:
+            for number in count(start):
+                key = f"{number * 31 % 97:02d}-{start}"
+                await (store.put(key, b"%d" % number) if number % 5 else store.delete(key))
+                await asyncio.sleep(0)
+                if over.is_set():
+                    return
+
+        writing = [asyncio.create_task(write(rig.store, 0)), asyncio.create_task(write(other, 1))]
+        readers: list[Reader] = []
+        try:
+            for _ in range(10):
+                readers.append(Reader(rig))
+                await readers[-1].current()
+        finally:
+            over.set()
+            await asyncio.gather(*writing)
+        values = {entry.key: entry.value for entry in await rig.all()}
+        for reader in readers:
+            async with reader:
+                await reader.has(values)
+
+    @case()
+    async def test_12_the_last_of_many_changes_comes(self, rig: StoreRig) -> None:
+        stores = [rig.store, await rig.another_store()]
+        async with Reader(rig) as reader:
+            await reader.current()
+
+            async def write(worker: int) -> None:
+                for number in range(50):
+                    await stores[worker % 2].put(f"own-{worker}", b"%d" % number)
+                    await stores[worker % 2].put("shared", b"%d %d" % (worker, number))
+                    if number % 10 == worker:
+                        await stores[worker % 2].delete(f"own-{worker}")
+
+            await asyncio.gather(*map(write, range(8)))
+            await reader.has({entry.key: entry.value for entry in await rig.all()})
+
+    @case()
+    async def test_12_a_watch_tells_of_its_prefix_alone(self, rig: StoreRig) -> None:
+        for prefix in ("a", "a/", "%", "_", "\\", "*", "日本", "[a]"):
+            keys = {key for key in HOSTILE if key.startswith(prefix)}
+            async with Reader(rig, prefix) as reader:
+                await reader.current()
+                await rig.put(*HOSTILE)
+                await reader.has({key: key.encode() for key in keys})
+                for key in HOSTILE:
+                    await rig.store.delete(key)
+                await reader.has({})
+            assert {change.key for change in reader.changes} == keys
+
+    @case()
+    async def test_12_watches_do_not_disturb_each_other(self, rig: StoreRig) -> None:
+        await rig.put("before")
+        async with Reader(rig) as first, Reader(rig, store=await rig.another_store()) as second:
+            await first.current()
+            await second.current()
+            async with Reader(rig) as third:
+                await third.current()
+            await rig.put("after")
+            for reader in (first, second):
+                await reader.has({"before": b"before", "after": b"after"})
+
+    @case()
+    async def test_13_a_deletion_is_reported(self, rig: StoreRig) -> None:
+        versions = await rig.put("gone", "back", "stays")
+        async with Reader(rig) as reader:
+            await reader.current()
+            await rig.store.delete("gone")
+            await reader.has({"back": b"back", "stays": b"stays"})
+            (change,) = reader.changes[3:]
+            assert change.key == "gone"
+            assert change.version >= versions["gone"]
+            await rig.store.delete("back")
+            await rig.store.put("back", b"again")
+            await reader.has({"back": b"again", "stays": b"stays"})
+
+    @case()
+    async def test_13_an_expiry_is_reported(self, rig: StoreRig) -> None:
+        await rig.put("known", ttl=rig.term)
+        async with Reader(rig) as reader:
+            await reader.current()
+            await rig.put("new", "set", ttl=rig.term)
+            await rig.put("stays")
+            await rig.outlast(rig.term)
+            await reader.has({"stays": b"stays"})
+            await rig.store.put("known", b"again")
+            await reader.has({"stays": b"stays", "known": b"again"})
+
+    @case()
+    async def test_13_no_expiry_of_a_key_whose_ttl_was_set_again_is_reported(self, rig: StoreRig) -> None:
+        other = await rig.another_store()
+        before = await rig.store.time()
+        await rig.put("renewed", "kept", "removed", "ends", ttl=rig.term)
+        async with Reader(rig) as reader:
+            await reader.current()
+            await other.put("renewed", b"renewed", ttl=rig.far)
+            await other.put("kept", b"kept", ttl=rig.far)
+            await other.put("removed", b"removed")
+            await rig.outlast(rig.term)
+            await rig.put("end")
+            await reader.until(lambda: "end" in reader.values and "ends" not in reader.values, "the last change")
+            gone = {change.key for change in reader.changes if change.value is None}
+            assert gone <= {"ends"} or await rig.store.time() >= before + rig.far, f"reported as gone: {gone}"
+
+    @case()
+    async def test_14_a_change_is_reported_soon(self, rig: StoreRig) -> None:
+        """A busy machine is slow at times, a store with a longer interval always: each put follows a report at once."""
+        most, other = _PUSH if rig.store.facts.push else _POLL, await rig.another_store()
+        took: list[float] = []
+        loop = asyncio.get_running_loop()
+        async with Reader(rig) as reader:
+            await reader.current()
+            for number in range(_TRIES):
+                value = b"%d" % number
+                await other.put("key", value)
+                returned = loop.time()
+                await reader.until(lambda: reader.values.get("key") == value, "a change")  # noqa: B023
+                took.append(loop.time() - returned)
+                if took[-1] <= most and number:
+                    return
+        raise AssertionError(f"each of {_TRIES} changes took more than {most} s: {min(took):.3f} to {max(took):.3f} s")
+
+    @case()
+    async def test_16_an_unread_watch_keeps_one_change_for_each_key(self, rig: StoreRig) -> None:
+        keys = [f"key-{number}" for number in range(10)]
+        await rig.put(*keys)
+        watch = rig.store.watch()
+        async for change in watch:
+            if change is CURRENT:
+                break
+        for number in range(rig.suite.changes // len(keys)):
+            await rig.put(*keys, ttl=rig.far if number % 2 else None)
+        await rig.put("end")
+        found: list[str] = []
+        async with asyncio.timeout(rig.suite.patience):
+            async for change in watch:
+                assert isinstance(change, Change)
+                found.append(change.key)
+                if change.key == "end":
+                    break
+        await watch.aclose()  # type: ignore[attr-defined]  # watches are generators
+        most = 2 * (len(keys) + 1)  # those kept, and those that the reader was about to get
+        assert len(found) <= most, f"{len(found)} changes of {len(keys) + 1} keys were kept"
+
+    @case()
+    async def test_16_a_watch_that_its_reader_has_left_is_closed(self, rig: StoreRig) -> None:
+        await rig.put("key")
+        for _ in range(100):
+            watch = rig.store.watch()
+            assert await anext(watch) != CURRENT
+            await watch.aclose()  # type: ignore[attr-defined]
+        async with Reader(rig) as reader:
+            await reader.current()
+            await rig.put("new")
+            await reader.has({"key": b"key", "new": b"new"})

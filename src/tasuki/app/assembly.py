@@ -169,6 +169,7 @@ class Assembly(ProjectHost):
             queue = self.queues[config.queue]
             needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
             is_same = all(self.queues[needed_id] is old.queues.get(needed_id) for needed_id in needed)
+            is_same = is_same and self.state_of(queue.id) is old.consumers[id].state
             return is_same and self._share(queue.id) == old.consumers[id].share
         return True
 
@@ -253,6 +254,7 @@ class Assembly(ProjectHost):
             clock=self._clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
+            state=self.state_of(config.queue),
         )
 
     def _share(self, queue: str) -> Share | None:

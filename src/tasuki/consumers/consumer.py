@@ -17,6 +17,8 @@ from tasuki.contracts.handler import Handler
 if TYPE_CHECKING:
     from types import FrameType
 
+    from tasuki.state.pauses import Pause
+
 _log = logging.getLogger("tasuki.consumer")
 
 
@@ -74,6 +76,7 @@ class Consumer(Definition):
         """Handle new messages with another handler, already started; running ones finish with theirs."""
         self.handler = handler
         if self.run is not None:
+            handler.add_places(self.run.pool.concurrency - self.options.concurrency)
             self.run.executor.use(handler)
 
     @property
@@ -89,8 +92,23 @@ class Consumer(Definition):
     @property
     def problem(self) -> str:
         """Why it cannot receive now; empty if it can, or does not consume."""
-        failure = self.run.fetcher.failure if self.run is not None and self.is_consuming else None
-        return f"it cannot receive: {failure}" if failure is not None else ""
+        run = self.run
+        if run is None or run.stopping or run.pause is not None:
+            return ""
+        if (failure := run.fetcher.failure) is not None:
+            return f"it cannot receive: {failure}"
+        is_waiting = run.controlled is not None and not run.controlled.is_current.is_set()
+        return "it has not read yet whether it is paused" if is_waiting else ""
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why it receives nothing now; None: it is not paused, or does not consume."""
+        return None if self.run is None else self.run.pause
+
+    @property
+    def window(self) -> int:
+        """How many messages it may hold."""
+        return max(self.options.prefetch, self.options.concurrency) if self.run is None else self.run.window.prefetch
 
     @property
     def unsettled(self) -> int:

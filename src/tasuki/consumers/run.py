@@ -13,9 +13,10 @@ from tasuki.consumers.batches.executor import BatchExecutor
 from tasuki.consumers.batches.gatherer import Gatherer
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import Window, prefetch_for
 from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
@@ -23,7 +24,8 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
-from tasuki.consumers.jobs.cancelling import Cancelling
+from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
+from tasuki.consumers.jobs.overdue import interrupt_overdue
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -33,11 +35,11 @@ from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import tell
-from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
+    from tasuki.state.pauses import Pause
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -87,10 +89,13 @@ class Run:
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         self.settle = self.settler.settle if self.reporting is None else self.reporting.around(self.settler.settle)
-        self.cancelling = self._make_cancelling()
+        self.cancelling: Cancelling | None = cancelling_of(self, consumer)
+        """Stops cancelled messages; None: the queue has no state."""
         self.answer = self.settler.answer
         self.ack = self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
+        self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
+        """Obeys the controls of the queue's state; None: it has none."""
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
@@ -117,13 +122,6 @@ class Run:
             is_ending=self._is_ending,
         )
 
-    def _make_cancelling(self) -> Cancelling | None:
-        """What stops cancelled messages; None: the queue has no state."""
-        state, queue = self.consumer.state, self.queue
-        if state is None:
-            return None
-        return Cancelling(self, state, queue.spec.name, self.metrics, is_strict=queue.policy.cancels_strictly)
-
     def waiting(self) -> list[Delivery]:
         """See :class:`tasuki.consumers.jobs.cancelling.Held`."""
         return [*self.pool.waiting(), *(() if self.gatherer is None else self.gatherer.waiting())]
@@ -144,7 +142,7 @@ class Run:
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
         limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
         if limits:
-            self.tasks.append(self._make_task(self._watch(min(limits)), "timeouts"))
+            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits)), "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -165,9 +163,7 @@ class Run:
 
     async def _fetch(self) -> None:
         await self._attach()
-        if self.cancelling is not None and self.consumer.state is not None:
-            self.cancelling.follow(await self.fetcher.insist(self.consumer.state.follow))
-        await self.fetcher.run()
+        await (self.fetcher if self.controlled is None else self.controlled).run()
 
     async def _attach(self) -> None:
         """Tell the driver how many consumers the queue has here; it is only for people who look, so it may fail."""
@@ -190,9 +186,7 @@ class Run:
         """See :meth:`tasuki.consumers.consumer.Consumer.stop`."""
         self.stopping = True
         try:
-            waiting = [] if self.gatherer is None else self.gatherer.take_back()
-            for delivery in (*waiting, *self.pool.take_back()):
-                delivery.conclude(RELEASE)
+            self.release_unstarted()
             self.fetcher.stop()
             self.fetching.cancel()
             await asyncio.wait([self.fetching], timeout=_END_GRACE)
@@ -210,6 +204,30 @@ class Run:
         if not is_settled:
             _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
                        extra={"consumer": self.id})  # fmt: skip
+
+    def release_unstarted(self) -> None:
+        """Release the messages whose handlers have not started."""
+        waiting = [] if self.gatherer is None else self.gatherer.take_back()
+        for delivery in (*waiting, *self.pool.take_back()):
+            delivery.conclude(RELEASE)
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why it receives nothing now; None: it is not paused."""
+        return None if self.controlled is None else self.controlled.pause
+
+    def resize(self, concurrency: int) -> bool:
+        """Handle so many messages at the same time from now on; False: it does already."""
+        if (change := concurrency - self.pool.concurrency) == 0:
+            return False
+        options = self.options
+        window = max(options.prefetch, options.concurrency)
+        least = 1 if options.batch is None else options.batch.size
+        self.window.prefetch = prefetch_for(concurrency, window, options.concurrency, least)
+        self.consumer.handler.add_places(change)
+        self.pool.resize(concurrency)
+        self._on_empty()
+        return True
 
     async def _cancel_what_runs(self) -> None:
         running = self.pool.interrupt()
@@ -230,6 +248,7 @@ class Run:
         self.has_ended = True
         if self.cancelling is not None:
             self.cancelling.close()
+        self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
         self.suspects.close()
         self.consumer.keeper.remove(self.holding)
         self.queue.consumer_count -= 1
@@ -291,7 +310,7 @@ class Run:
         if self.lease is not None:
             for delivery in deliveries:
                 self.holding.deliveries[delivery.received.receipt] = delivery
-        if self.stopping:  # a receive that its cancellation came too late for
+        if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
         else:
@@ -328,16 +347,3 @@ class Run:
         # Its handler has ended, and no suspect may wait for room in a dead-letter queue.
         self.suspects.settled([Release(delivery.received.receipt)])
         self.fetcher.room_made()
-
-    async def _watch(self, shortest: float) -> None:
-        """Cancel handlers that run too long: one sweep over the workers instead of a timer per message."""
-        while True:
-            await asyncio.sleep(min(max(shortest / 10, 0.01), 0.1))
-            for worker in self.overdue():
-                if worker.delivery is not None and worker.interrupt("timeout"):
-                    _log.warning(
-                        "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
-                        worker.delivery.function,
-                        format_duration(worker.limit or 0.0),
-                        extra=worker.delivery.log_fields(),
-                    )

@@ -307,6 +307,10 @@ class Handler(ABC):
         """Free threads and runtimes. Idempotent."""
         return
 
+    def add_places(self, count: int) -> None:
+        """Its consumer handles so many more messages at the same time than before, or, below zero, fewer."""
+        return
+
     def decoder(self, codec: Codec) -> Callable[[bytes], Any]:
         """How bodies become this handler's first argument; a typed handler asks the codec for its type."""
         return codec.decoder()

@@ -89,6 +89,10 @@ class PythonHandler(Handler):
         self._called = self._runner(function, self._filled(function), self._threads.run, supply)
         self._run = self._runner(function, self._bound(function), self._threads.handle, supply)
 
+    def add_places(self, count: int) -> None:
+        """Have more threads, or fewer."""
+        self._threads.add(count)
+
     async def stop(self) -> None:
         """Let the threads end."""
         self._threads.close()

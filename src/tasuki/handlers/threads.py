@@ -99,6 +99,12 @@ class Threads:
             return (None, refused), cancelled
         return (result, error), cancelled
 
+    def add(self, threads: int) -> None:
+        """Let so many more functions run at a time, or fewer; those that run go on."""
+        if threads:
+            self._size = max(self._size + threads, 1)
+            self.close()
+
     def close(self) -> None:
         """Let the threads end when they are done; does not wait for them."""
         pool, self._pool = self._pool, None

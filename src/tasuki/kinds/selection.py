@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.errors import ConfigError, SelectionError
 from tasuki.fields.types import Config
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.consumer import MOST_CONCURRENCY, ConsumerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind

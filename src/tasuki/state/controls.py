@@ -18,6 +18,7 @@ class Controls:
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
+        self._versions: dict[str, int] = {}
         self._listeners: dict[str, list[Listener]] = {}
 
     def get(self, key: str) -> bytes | None:
@@ -35,11 +36,18 @@ class Controls:
         return lambda: listeners.remove(listener)
 
     def apply(self, change: Change) -> None:
-        """Take note of a change of the store."""
-        self._set(change.key.removeprefix(CONTROL), change.value)
+        """Take note of a change of the store; nothing happens if a later one is known.
+
+        Who changes a control in this process applies it at once, and the watch reports it again.
+        """
+        key = change.key.removeprefix(CONTROL)
+        if change.version >= self._versions.get(key, 0):
+            self._versions[key] = change.version
+            self._set(key, change.value)
 
     def forget_others(self, keys: Container[str]) -> None:
         """These are all keys of the store; others have gone while there was no watch."""
+        self._versions = {key: version for key, version in self._versions.items() if CONTROL + key in keys}
         for key in [key for key in self._values if CONTROL + key not in keys]:
             self._set(key, None)
 

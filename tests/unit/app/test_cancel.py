@@ -32,7 +32,7 @@ async def test_it_is_found_in_whichever_queue_has_it(make_app: Callable[..., App
         assert await app.cancel("a") == "waiting"
         assert (await app.queue("two").info())["message_count"] == 0
         assert await app.cancel("b") == "not found"
-        await app.publish("one", 1, id="b")  # what was nowhere is not cancelled
+        await app.publish("one", 1, id="b")  # it was nowhere, so it is not cancelled
         assert await app.cancel("b") == "waiting"
 
 
@@ -163,9 +163,10 @@ async def test_an_actor_that_may_not(make_app: Callable[..., App]) -> None:
     app.queue("later")
     for name, actions, effect in (("most", "*", "allow"), ("not_this", "queue.cancel.queue", "deny")):
         app.entry(name, "security.policy", {"policy": {"actions": actions, "resources": "*", "effect": effect}})
-    security = {"actor": {"id": "worker"}, "policies": ["most", "not_this"]}
 
-    @app.queue("jobs").consumer(lifecycle={"security": security})
+    @app.queue("jobs").consumer(
+        lifecycle={"security": {"actor": {"id": "worker"}, "policies": ["most", "not_this"]}},
+    )
     async def work(body: str, context: Context) -> None:
         try:
             await context.cancel(body, queue="later")

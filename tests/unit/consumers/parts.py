@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
+from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
@@ -232,9 +233,10 @@ async def make_bench(
     keeper: Keeper | None = None,
     options: ConsumerOptions | None = None,
     on_expire: str = "dead_letter",
-    state: SharedState | None = None,
     dead_driver: Driver | None = None,
     dead_options: Mapping[str, Any] | None = None,
+    state: SharedState | None = None,
+    share: Share | None = None,
     **queue_options: Any,
 ) -> Bench:
     clock = clock_of_loop()
@@ -265,6 +267,7 @@ async def make_bench(
         dead_letters=dead if dead_letter else None,
         clock=clock,
         state=state,
+        share=share,
     )
     return Bench(consumer, queue, dead, handler, host)
 

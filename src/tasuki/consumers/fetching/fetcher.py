@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
 
 _log = logging.getLogger("tasuki.consumer")
-
-T = TypeVar("T")
 
 WAIT = 60.0
 """Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
@@ -76,27 +74,26 @@ class Fetcher:
             except DriverError as error:
                 if not error.retryable:
                     raise
-                await self._back_off(error)
+                await self.back_off(error)
                 continue
             if self.failures:
-                self.failures, self.failure = 0, None
-                _log.info("consuming again", extra=self._extra())
+                self.answered()
             if received:
                 self._accept(received, asked_at)
-
-    async def insist(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of what must be done before the first receive; raises DriverError only if a retry cannot help."""
-        while True:
-            try:
-                return await work()
-            except DriverError as error:
-                if not error.retryable:
-                    raise
-                await self._back_off(error)
 
     def stop(self) -> None:
         """Stop receiving, even if a cancellation comes too late for the present receive."""
         self._stopped = True
+
+    def go_on(self) -> None:
+        """Let ``run`` receive again after a ``stop``."""
+        self._stopped = False
+
+    def answered(self) -> None:
+        """The broker has answered: if it was away, it is back."""
+        if self.failures:
+            self.failures, self.failure = 0, None
+            _log.info("consuming again", extra=self._extra())
 
     def room_made(self) -> None:
         """Deliveries were settled, or the buffer is empty: receive again if there is enough room now."""
@@ -105,7 +102,8 @@ class Fetcher:
                 self._room.set_result(None)
             self._room = None
 
-    async def _back_off(self, error: DriverError) -> None:
+    async def back_off(self, error: DriverError) -> None:
+        """Take note of a failure, and wait before the next request."""
         self.failures, self.failure = self.failures + 1, error
         self._consumer.keeper.check()
         delay = UNTIL_BACK.delay(self.failures)

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_CONCURRENCY = 1000
+"""Most messages that one consumer of a process handles at the same time."""
+MAX_PREFETCH = 10000
+"""Most messages that it holds."""
+
+
+def prefetch_for(concurrency: int, prefetch: int, own: int, least: int = 1) -> int:
+    """The window of a consumer that handles so many messages at a time, instead of its ``own`` with ``prefetch``.
+
+    It has the same proportion, and room for each worker; ``least``: the size of a batch.
+    """
+    return max(min(max(-(-prefetch * concurrency // own), least), MAX_PREFETCH), concurrency)
+
 
 @dataclass(eq=False, slots=True)
 class Window:

@@ -39,6 +39,8 @@ class Worker:
     """Seconds that the running handler may take; None: as long as it likes."""
     cause: Cause | None = None
     """Why the running handler was cancelled, if it was."""
+    is_last: bool = False
+    """It takes no other delivery after the running one."""
 
     def interrupt(self, cause: Cause) -> bool:
         """Cancel the running handler, once for a cause; a stop also after an interrupt that the handler ignored."""
@@ -135,6 +137,7 @@ class Pool:
         parked = [] if self._suspects is None else self._suspects.take_back()
         unstarted = [*reversed(self.buffer), *reversed(parked)]
         self.buffer.clear()
+        self._unblock()
         return unstarted
 
     def _ramp_up(self, count: int) -> None:
@@ -173,7 +176,7 @@ class Pool:
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
         self._begin_turn()
-        while not self._stopped:
+        while not worker.is_last:
             if not self._ready or self._resting:
                 if self._is_surplus and not self._ready:
                     self._forget(worker)
@@ -203,6 +206,7 @@ class Pool:
             if worker.ended >= self._turn_end and self._ready and not self._resting:
                 self._resting = True
                 loop.call_soon(self._end_rest)
+        self._leave(worker)
 
     def _begin_turn(self) -> None:
         if (now := self._monotonic()) >= self._turn_end:
@@ -212,6 +216,13 @@ class Pool:
     def _is_surplus(self) -> bool:
         """Whether a worker with nothing to do ends; else it waits for the next delivery."""
         return False
+
+    def _leave(self, worker: Worker) -> None:
+        """A worker ends, as it is one too many; at a stop it stays in the list."""
+        if not self._stopped:
+            self._forget(worker)
+            if not self._ramping:
+                self._ramp_up(1)  # it may have been woken for a delivery, or the number was raised again
 
     def _forget(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -247,13 +258,30 @@ class Pool:
         if self._blocked is not None and not self._blocked.done():
             self._blocked.set_result(None)
 
-    async def drain(self, timeout: float) -> bool:
-        """Let the running handlers finish and the workers end; False if some still run after ``timeout`` seconds."""
-        self._stopped = True
+    def resize(self, concurrency: int) -> None:
+        """Change how many deliveries run at the same time; running ones end, and idle workers go first."""
+        self.concurrency = concurrency
+        for number, worker in enumerate(sorted(self.workers, key=lambda each: each.delivery is None)):
+            worker.is_last = number >= concurrency
         self._unblock()
+        self._wake_idle()
+        if not self._ramping:
+            self._ramp_up(1)
+
+    def _wake_idle(self) -> None:
+        """Let workers without a delivery see whether they are needed."""
         for idle in self._idle:
             if not idle.done():
                 idle.set_result(None)
+        self._idle.clear()
+
+    async def drain(self, timeout: float) -> bool:
+        """Let the running handlers finish and the workers end; False if some still run after ``timeout`` seconds."""
+        self._stopped = True
+        for worker in self.workers:
+            worker.is_last = True
+        self._unblock()
+        self._wake_idle()
         tasks = [worker.task for worker in self.workers if worker.task is not None and not worker.task.done()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)

@@ -158,6 +158,11 @@ class SharedPool(Pool):
         self._give_back(ready)
         return unstarted
 
+    def resize(self, concurrency: int) -> None:
+        """See Pool; never more than the shared workers."""
+        super().resize(concurrency)
+        self.share.workers.ask(self)
+
     def _give_back(self, places: int) -> None:
         self._taken -= places
         self.share.workers.give_back(self, places)

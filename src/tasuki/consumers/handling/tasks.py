@@ -55,6 +55,11 @@ class Tasks(Handler):
         for handler in self.handlers:
             await handler.start()
 
+    def add_places(self, count: int) -> None:
+        """Each function may be the one that all messages name."""
+        for handler in self.handlers:
+            handler.add_places(count)
+
     async def handle(self, body: Any, context: Context) -> Any:
         """Never called: the executor chooses the function before it decodes the body."""
         raise NotImplementedError

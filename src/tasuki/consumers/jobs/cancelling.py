@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tasuki.consumers.batches.batch import Batch
 from tasuki.consumers.delivery import Delivery
@@ -24,6 +24,10 @@ _log = logging.getLogger("tasuki.consumer")
 
 _PAUSE = 0.5
 """Seconds before a message is released whose record cannot be read; the broker redelivers it at once."""
+
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
 
 
 class Held(Protocol):
@@ -164,6 +168,14 @@ class Cancelling:
             else:
                 left.append(each)
         return left
+
+
+def cancelling_of(run: Held, consumer: Definition) -> Cancelling | None:
+    """The check of a run; None: the queue has no state."""
+    state, queue = consumer.state, consumer.queue
+    if state is None:
+        return None
+    return Cancelling(run, state, queue.spec.name, consumer.metrics, is_strict=queue.policy.cancels_strictly)
 
 
 async def _pause(worker: Worker) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tasuki.consumers.fetching.window import MAX_PREFETCH
 from tasuki.fields.types import Config
-from tasuki.kinds.entries.consumer import MAX_PREFETCH, ConsumerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.registry.entry import KeyPath
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tasuki.consumers.fetching.window import MAX_PREFETCH, MOST_CONCURRENCY
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Duration, Flag, Id, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
@@ -23,8 +24,6 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
 
 
 MAX_BATCH = 1000
-MAX_PREFETCH = 10000
-MOST_CONCURRENCY = 1000
 
 Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", MOST_CONCURRENCY))]
 """Messages handled at the same time."""

@@ -1,0 +1,128 @@
+"""Pauses and scales: their records, how long they last, and who is paused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.state import pauses, pausing
+from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.pauses import Pause, Scale
+from tasuki.state.shared import SharedState
+from tasuki.testing.clock import FakeClock
+from tasuki.units import When
+from tests.support.narrow import present
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1_700_000_000.0)
+
+
+@pytest.fixture
+async def state(clock: FakeClock) -> AsyncIterator[SharedState]:
+    driver = MemoryDriver("app:memory", clock=clock)
+    await driver.open()
+    state = SharedState(driver, "state", clock)
+    yield state
+    await state.close(driver)
+    await driver.close()
+
+
+def controls_with(**values: bytes) -> Controls:
+    controls = Controls()
+    controls._values.update({key.replace("_", "/"): value for key, value in values.items()})
+    return controls
+
+
+def test_records_come_back_as_they_were() -> None:
+    pause = Pause(1.5, 60.0, "kana@host", "the API answers 429")
+    assert pauses.read_pause(pause.encode()) == pause
+    assert str(pause) == "until 1970-01-01T00:01:00Z, by kana@host: the API answers 429"
+    assert str(Pause(1.5)) == "until it is resumed"
+    assert pauses.read_scale(Scale(3, 1.0, "kana").encode()) == Scale(3, 1.0, "kana")
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b"[1]", b'{"at": "x"}'])
+def test_a_record_that_cannot_be_read_is_a_pause_and_no_scale(value: bytes) -> None:
+    assert "cannot be read" in str(pauses.read_pause(value))
+    assert pauses.read_scale(value) is None
+
+
+def test_a_consumer_is_paused_by_its_queue_itself_or_a_scale_of_0() -> None:
+    one = Pause(1.0, reason="x").encode()
+    of = pauses.pause_of_consumer
+    assert of(controls_with(), "mails", "c") is None
+    assert of(controls_with(pause_queue_mails=one), "mails", "c") == Pause(1.0, reason="x")
+    assert of(controls_with(pause_queue_mails2=one), "mails", "c") is None
+    assert of(controls_with(pause_consumer_c=one), "mails", "c") == Pause(1.0, reason="x")
+    assert of(controls_with(pause_schedule_c=one), "mails", "c") is None
+    assert of(controls_with(scale_c=Scale(2, 1.0).encode()), "mails", "c") is None
+    scaled = of(controls_with(scale_c=Scale(0, 1.0, "kana").encode()), "mails", "c")
+    assert str(scaled) == "until it is resumed, by kana: scaled to 0"
+
+
+@pytest.mark.parametrize("due", ["10m", 600, timedelta(minutes=10), datetime(2023, 11, 14, 22, 23, 20, tzinfo=UTC)])
+async def test_a_pause_with_an_end_is_gone_after_it(state: SharedState, clock: FakeClock, due: When) -> None:
+    pause = await pausing.pause(state, "queue", "mails", due=due, actor="kana", reason="429")
+    assert pause == Pause(1_700_000_000.0, 1_700_000_600.0, "kana", "429")
+    clock.advance(599.9)
+    assert await pausing.find_pause(state, "queue", "mails") == pause
+    clock.advance(0.2)
+    assert await pausing.find_pause(state, "queue", "mails") is None
+
+
+@pytest.mark.parametrize(
+    ("due", "problem"),
+    [
+        (0, "a pause of 0 is none"),
+        ("soon", "not a duration"),
+        (datetime(2023, 1, 1, tzinfo=UTC), "a pause until 2023-01-01T00:00:00Z is over: it is 2023-11-14T22:13:20Z"),
+        (datetime(2030, 1, 1), "needs a time zone"),
+    ],
+)
+async def test_a_pause_without_a_future_is_refused(state: SharedState, due: When, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        await pausing.pause(state, "queue", "mails", due=due)
+    assert await pausing.find_pause(state, "queue", "mails") is None
+
+
+async def test_one_that_may_not_shorten_leaves_a_longer_pause(state: SharedState) -> None:
+    long = await pausing.pause(state, "queue", "mails", due="1h")
+    assert await pausing.pause(state, "queue", "mails", due="30s", may_shorten=False) == long
+    longer = await pausing.pause(state, "queue", "mails", due="2h", may_shorten=False)
+    assert present(longer.until) - present(long.until) == pytest.approx(3600)
+    endless = await pausing.pause(state, "queue", "mails")
+    assert await pausing.pause(state, "queue", "mails", due="3h", may_shorten=False) == endless
+    assert await pausing.pause(state, "queue", "mails", due="30s") != endless
+
+
+async def test_resume_says_what_it_ended(state: SharedState, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tasuki.state")
+    pause = await pausing.pause(state, "schedule", "app:nightly", actor="kana")
+    assert await pausing.resume(state, "schedule", "app:nightly", actor="ken") == pause
+    assert await pausing.resume(state, "schedule", "app:nightly", actor="ken") is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "paused schedule app:nightly until it is resumed, by kana",
+        "resumed schedule app:nightly, by ken",
+    ]
+
+
+async def test_this_process_knows_at_once_and_an_older_change_does_not_undo_it(state: SharedState) -> None:
+    await pausing.pause(state, "consumer", "app:c")
+    assert pauses.pause_in(state.controls, "consumer", "app:c") is not None
+    old = present(await (await state.store()).get(CONTROL + "pause/consumer/app:c"))
+    await pausing.resume(state, "consumer", "app:c")
+    assert pauses.pause_in(state.controls, "consumer", "app:c") is None
+    await pausing.scale(state, "app:c", 3, actor="kana")
+    new = await pausing.scale(state, "app:c", 5)
+    assert pauses.scale_in(state.controls, "app:c") == new
+    assert await pausing.find_all(state, "") == {"scale/app:c": new.encode()}
+    assert await pausing.reset_scale(state, "app:c")
+    assert not await pausing.reset_scale(state, "app:c")
+    assert old.version > 0

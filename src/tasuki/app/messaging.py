@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
+    from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.contracts.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
-    from tasuki.queues.result import Confirmed
     from tasuki.state.presence import Presence
 
 T = TypeVar("T")
@@ -48,10 +48,14 @@ class Messaging:
         body: T,
         headers: Headers = None,
         **options: Unpack[PublishOptions],
-    ) -> Confirmed:
+    ) -> Job:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        from tasuki.app.state.jobs import Job
+
         try:
-            return await self.live_queue(queue).publish(body, headers, **options)
+            live = self.live_queue(queue)
+            done = await live.publish(body, headers, **options)
+            return Job(done.id, done.durability, live.id, self)
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
             raise
@@ -96,6 +100,13 @@ class Messaging:
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
+
+    def job(self, id: str, *, queue: str | QueueHandle[Any]) -> Job:
+        """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
+        from tasuki.app.state.jobs import Job
+
+        live = self._live().queue(self.full_id(queue))
+        return Job(id, live.durability, live.id, self)
 
     async def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """Cancel a message: it does not start any more, and a handler that has it is interrupted.
@@ -157,6 +168,10 @@ class Messaging:
         from tasuki.app.state.workers import workers_of
 
         return await workers_of(self._live().states_of_queues())
+
+    def live_assembly(self) -> Assembly:
+        """The open app's objects. Raises LifecycleError when it is not open."""
+        return self._live()
 
     def _live(self) -> Assembly:
         if self.assembly is None:

@@ -32,6 +32,8 @@ SECTIONS = {
     },
     "jobs": {
         "cancel": "Cancel messages, also those whose handlers run.",
+        "status": "Say what has become of a message.",
+        "result": "Print what the handler of a message returned.",
     },
     "queues": {
         "publish": "Publish one message, or a file of them.",
@@ -51,7 +53,7 @@ _FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in sec
 OTHERS = {
     **dict.fromkeys(("worker", "start", "work", "serve", "up"), "tasuki run [TARGET]"),
     **dict.fromkeys(("send", "enqueue", "push", "put"), "tasuki publish QUEUE [BODY]"),
-    **dict.fromkeys(("list", "ls", "status", "stats"), "tasuki queues"),
+    **dict.fromkeys(("list", "ls", "stats"), "tasuki queues"),
     **dict.fromkeys(("new", "create", "startproject"), "tasuki init DIR"),
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }

@@ -13,11 +13,13 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
+from tasuki.contracts.jobs import Progress
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
+    from tasuki.consumers.jobs.results import Results
     from tasuki.security.guard import Guard
 
 
@@ -34,6 +36,10 @@ class Holder(Protocol):
     @property
     def cancelled(self) -> Container[str]:
         """Ids of the cancelled messages of its queue."""
+
+    @property
+    def results(self) -> Results | None:
+        """Keeps what its handlers return; None: nothing is kept."""
 
     @property
     def function_id(self) -> str:
@@ -173,6 +179,14 @@ class Delivery:
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]:
         return self.holder.logger_of(self)
+
+    @property
+    def keeps_result(self) -> bool:
+        return self.holder.results is not None
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        if (results := self.holder.results) is not None:
+            self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
 
     def ack(self) -> None:
         self._settle(ACK)

@@ -26,6 +26,7 @@ from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.overdue import interrupt_overdue
+from tasuki.consumers.jobs.results import results_for
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -66,8 +67,7 @@ class Run:
         options, queue = consumer.options, consumer.queue
         self.consumer = consumer
         self.id = consumer.id
-        self.queue = queue
-        self.queue_id = queue.id
+        self.queue, self.queue_id = queue, queue.id
         self.policy = consumer.policy
         self.options = options
         self.metrics = consumer.metrics
@@ -81,6 +81,8 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.reporting = self._make_reporting()
+        self.results = results_for(consumer)
+        layers = layers if self.results is None else (self.results.layer, *layers)
         observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
         self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
@@ -88,11 +90,10 @@ class Run:
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
-        self.settle = self.settler.settle if self.reporting is None else self.reporting.around(self.settler.settle)
+        settle = self.settler.settle if self.results is None else self.results.around(self.settler)
+        self.settle = settle if self.reporting is None else self.reporting.around(settle)
         self.cancelling: Cancelling | None = cancelling_of(self, consumer)
-        """Stops cancelled messages; None: the queue has no state."""
-        self.answer = self.settler.answer
-        self.ack = self.settler.ack
+        self.answer, self.ack = self.settler.answer, self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""

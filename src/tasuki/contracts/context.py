@@ -79,6 +79,8 @@ class Facts(Protocol):
     @property
     def cancelled(self) -> bool: ...  # noqa: D102
     @property
+    def keeps_result(self) -> bool: ...  # noqa: D102
+    @property
     def values(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]: ...  # noqa: D102
@@ -100,6 +102,7 @@ class KnownFacts:
     stopping: bool = False
     lease_lost: bool = False
     cancelled: bool = False
+    keeps_result: bool = False
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
 
 
@@ -117,6 +120,9 @@ class Settling(Protocol):
 
     def snooze(self, due: When) -> None:
         """Not now; nothing failed."""
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """So far."""
 
 
 class Delivered(Facts, Settling, Protocol):

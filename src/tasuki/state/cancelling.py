@@ -49,7 +49,7 @@ async def cancel(what: Cancelled, ids: Iterable[str]) -> Cancellation:
     wanted = list(dict.fromkeys(ids))
     asker, store = new_id(), await what.state.store()
     entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
-    await _each(store.put(key, value, ttl=TTL) for key, value in entries)
+    await each(store.put(key, value, ttl=TTL) for key, value in entries)
     removed = await _remove(what, wanted)
     answers = await _answers(what, store, asker, len(wanted) - removed)
     running = sum(answer == RUNNING for answer in answers)
@@ -120,7 +120,7 @@ async def _read(store: Store, prefix: str) -> list[bytes]:
     return values
 
 
-async def _each(works: Iterable[Coroutine[Any, Any, object]]) -> None:
+async def each(works: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Do all, several at a time. Raises the first error."""
     left = iter(works)
 

@@ -83,7 +83,10 @@ class RecordingContext(Context):
             facts.failures = attempt - 1 if failures is None else failures
             facts.queue, facts.consumer = "app:queue", "app:consumer"
         self._known = facts
-        super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))
+        settling = _RecordedSettling(self.settled, has_message=message is not None)
+        self.progressed = settling.progressed
+        """What ``progress`` was given."""
+        super().__init__(facts, settling, _RecordedReach(self))
 
     @property
     def is_stopping(self) -> bool:
@@ -117,6 +120,7 @@ class _RecordedSettling:
     def __init__(self, settled: list[tuple[Any, ...]], *, has_message: bool) -> None:
         self._settled = settled
         self._has_message = has_message
+        self.progressed: list[tuple[float, float | None, str]] = []
 
     def ack(self) -> None:
         self._settle("ack")
@@ -129,6 +133,9 @@ class _RecordedSettling:
 
     def snooze(self, due: When) -> None:
         self._settle("snooze", due)
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        self.progressed.append((done, total, note))
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:

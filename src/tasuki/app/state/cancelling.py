@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.jobs import Cancellation, CancelOutcome
-from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.errors import ConflictError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.security.guard import Guard
-from tasuki.state.cancelling import Cancelled, cancel, forget
+from tasuki.state.cancelling import Cancelled, cancel, each, forget
+from tasuki.state.results import JobRecord, decode, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
@@ -51,7 +53,10 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
         DriverError: its store or its broker cannot be reached.
     """
     permit(guard, queue)
-    found = await cancel(_cancelled(host, queue), ids)
+    wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
+    found = await cancel(place, wanted)
+    if (kept := host.queue(queue).policy.result) is not None:
+        await each(_note(place, id, kept.ttl) for id in wanted)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip
     return found
@@ -71,16 +76,27 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
     allowed = [each for each in queues if guard is None or guard.decide("queue.cancel.queue", each).allowed] or queues[
         :1
     ]
-    places = [each for each in allowed if host.state_of(each) is not None] or allowed[:1]
+    places = [place for place in allowed if host.state_of(place) is not None] or allowed[:1]
     if not places:
         raise QueueNotFoundError("the project has no queue", queue="")
     found = await asyncio.gather(*(cancel_in(host, guard, queue, [id]) for queue in places))
     outcomes = dict(zip(places, found, strict=True))
-    is_found = any(each.waiting or each.running for each in found)
-    for queue, each in outcomes.items():
-        if each.not_found or (is_found and each.requested):
+    is_found = any(one.waiting or one.running for one in found)
+    for queue, one in outcomes.items():
+        if one.not_found or (is_found and one.requested):
             await forget(_cancelled(host, queue), id)
     return sum(found, Cancellation()).outcome
+
+
+async def _note(place: Cancelled, id: str, ttl: float) -> None:
+    """Let the job of a message that had not started end here; its worker writes the end of all others."""
+    store, key = await place.state.store(), result_key(place.queue, id)
+    found = await store.get(key)
+    record = None if found is None else decode(found.value)
+    if record is None or record.status == "waiting":
+        with suppress(ConflictError):  # it has just started
+            version = 0 if found is None else found.version
+            await store.put(key, encode(JobRecord("cancelled", place.state.clock.time())), ttl=ttl, version=version)
 
 
 def _cancelled(host: ProjectHost, queue: str) -> Cancelled:

@@ -38,6 +38,11 @@ class RetryFields(BackoffFields, total=False):
     on: list[str]
 
 
+class ResultFields(TypedDict, total=False):
+    ttl: Duration
+    max_size: Size
+
+
 class KeyFields(TypedDict, total=False):
     id: Required[str]
     secret: Required[str]
@@ -68,6 +73,7 @@ class QueueFields(TypedDict, total=False):
     dedup_window: Duration | None
     state: str | None
     cancel: Literal["watched", "strict"]
+    result: str | ResultFields | None
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None

@@ -78,6 +78,10 @@ class Batch(Delivery):
     def cancelled(self) -> bool:
         return all(delivery.cancelled for delivery in self._deliveries)
 
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        for delivery in self._deliveries:
+            delivery.progress(done, total, note)
+
     def ack(self) -> None:
         for delivery in self._open():
             delivery.ack()

@@ -203,4 +203,7 @@ class NothingToSettle:
             retryable=False,
         )
 
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """Keep nothing: there is no job."""
+
     ack = nack = reject = snooze = _refuse

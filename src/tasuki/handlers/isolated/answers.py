@@ -71,6 +71,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: _method(name) for name in ("ack", "reject", "check_call", "env", "set_env")},
     "nack": lambda context, due: context.settling.nack(due),
     "snooze": lambda context, due: context.settling.snooze(due),
+    "progress": lambda context, *args: context.settling.progress(*args),
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

@@ -74,6 +74,7 @@ class _AskedSettling:
         self._ask = ask
         self.ack = partial(ask, "ack")
         self.reject = partial(ask, "reject")
+        self.progress = partial(ask, "progress")
 
     def nack(self, due: When | None = None) -> None:
         self._ask("nack", plain_duration(due))

@@ -55,7 +55,8 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     permit(guard, queue)
     wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
     found = await cancel(place, wanted)
-    if (kept := host.queue(queue).policy.result) is not None:
+    kept = host.queue(queue).policy.result
+    if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip

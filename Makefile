@@ -57,16 +57,17 @@ fuzz: $(VENV)/.fuzz ## Fuzz each target for a minute; SECONDS=600 for longer; by
 	@for target in loader json msgpack pattern policy rights stripper typed lua values; do \
 		$(VENV)/bin/python -m tests.fuzz $$target $(or $(SECONDS),60) || exit 1; done
 
-mutate: $(VENV)/.dev brokers ## Break each driver on purpose; the suite must notice every time; DRIVERS="redis nats" for some
+mutate: $(VENV)/.dev brokers ## Break each driver and store on purpose; the suite must notice every time; DRIVERS="redis nats" for some
 	@$(VENV)/bin/python -m tests.conformance.mutate $(DRIVERS)
 
 matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md
 	@rm -f build/conformance.json
-	@$(PYTEST) tests/conformance -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
+	@$(PYTEST) tests/conformance -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore-glob '*/test_mutants.py'
 	@$(VENV)/bin/python scripts/drivers.py --record
 
-conformance: $(VENV)/.dev ## Run the conformance suite; DRIVERS="memory sqlite" for some
-	@$(PYTEST) $(if $(DRIVERS),$(patsubst %,tests/conformance/test_%.py,$(DRIVERS)),tests/conformance) \
+conformance: $(VENV)/.dev ## Run the conformance suites of drivers and stores; DRIVERS="memory sqlite" for some
+	@$(PYTEST) $(if $(DRIVERS),$(foreach driver,$(DRIVERS),tests/conformance/test_$(driver).py \
+		$(wildcard tests/conformance/stores/test_$(driver).py)),tests/conformance) \
 		--quiet --numprocesses $(WORKERS)
 
 variants: $(VENV)/.dev brokers ## Run the conformance suite on Valkey, behind a Sentinel, in a Redis Cluster, through PgBouncer

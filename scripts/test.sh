@@ -18,6 +18,10 @@ pure="
     src/tasuki/registry/yaml/*
     src/tasuki/security/*
     src/tasuki/security/expressions/*
+    src/tasuki/schedules/catch_up.py
+    src/tasuki/schedules/schedule.py
+    src/tasuki/schedules/wheel.py
+    src/tasuki/schedules/times/*
     src/tasuki/supervisor/*
 "
 

@@ -58,8 +58,8 @@ def is_duration(value: object) -> bool:
     return True
 
 
-def check_time(at: object) -> datetime:
-    """A time that means the same moment everywhere.
+def check_time(at: object, name: str = "at") -> datetime:
+    """A time that means the same moment everywhere; ``name``: of the argument, for the error.
 
     Raises:
         ValueError: not a ``datetime``, or one without a time zone; the message shows how to write it.
@@ -67,13 +67,13 @@ def check_time(at: object) -> datetime:
     if isinstance(at, datetime) and at.utcoffset() is not None:
         return at
     raise ValueError(
-        f"at must be a datetime with a time zone, not {at!r:.80}; "
+        f"{name} must be a datetime with a time zone, not {at!r:.80}; "
         "write datetime(…, tzinfo=ZoneInfo('Asia/Tokyo')) or datetime.now(UTC) + timedelta(hours=1)"
     )
 
 
-def one_of(name: str, delay: Duration | None, at: datetime | None) -> When | None:
-    """The one of a delay and a time that is given; ``name``: of the delay, for the error.
+def one_of(name: str, delay: Duration | None, at: datetime | None, time: str = "at") -> When | None:
+    """The one of a delay and a time that is given; ``name`` of the delay and ``time`` of the other, for the error.
 
     Raises:
         ValueError: both are given, or the time has no time zone.
@@ -81,8 +81,8 @@ def one_of(name: str, delay: Duration | None, at: datetime | None) -> When | Non
     if at is None:
         return delay
     if delay is not None:
-        raise ValueError(f"give either {name} or at, not both")
-    return check_time(at)
+        raise ValueError(f"give either {name} or {time}, not both")
+    return check_time(at, time)
 
 
 def needed(what: str, due: When | None) -> When:

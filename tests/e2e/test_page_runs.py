@@ -23,6 +23,7 @@ RUN = [
     "docs/how-to/observers.md",
     "docs/how-to/request-and-reply.md",
     "docs/how-to/shared-workers.md",
+    "docs/how-to/stores.md",
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",
     "docs/how-to/timeouts-and-retries.md",

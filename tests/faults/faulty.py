@@ -48,7 +48,7 @@ async def asks(body: Any, context: Context) -> Any:
 
 
 def stores(body: Any, context: Context) -> Any:
-    store = context.resource("app:store")
+    store = context.sync.store("app:store")
     store.set("key", body, ttl=60)
     return [store.get("key"), store.list(prefix="k")["items"][0]["version"]]
 
@@ -158,7 +158,7 @@ def pid(body: Any) -> int:
 
 def meets(body: Any, context: Context) -> int:
     """Returns when two processes are in here at a time."""
-    store = context.resource("app:store")
+    store = context.sync.store("app:store")
     store.set(str(os.getpid()), True)
     ends_at = time.monotonic() + 20
     while len(store.list()["items"]) < 2 and time.monotonic() < ends_at:

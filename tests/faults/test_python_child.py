@@ -25,7 +25,7 @@ from tasuki.errors import (
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.protocol import decode, encode
-from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.stores import memory_store
 from tasuki.message import LAST_ERROR
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing.context import RecordingContext
@@ -101,7 +101,7 @@ async def test_the_context_asks_the_worker(make: Make) -> None:
 
 async def test_resources_logs_and_settlements(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     context = delivery()
-    context.resources["app:store"] = MemoryStore("app:store")
+    context.resources["app:store"] = memory_store("app:store")
     assert await call(make("stores"), [1], context=context) == [[1], "1"]
     assert await call(make("logs"), "it", context=context) is None
     assert [(logged.level, logged.message, logged.fields) for logged in context.logged] == [
@@ -237,7 +237,7 @@ async def test_what_waits_ends_in_time_by_itself(make: Make) -> None:
 
 async def test_two_messages_run_in_two_processes(make: Make) -> None:
     handler, context = make("meets", processes=2), delivery()
-    context.resources["app:store"] = MemoryStore("app:store")
+    context.resources["app:store"] = memory_store("app:store")
     assert await asyncio.gather(*(call(handler, number, context=context) for number in range(2))) == [2, 2]
 
 

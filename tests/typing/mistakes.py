@@ -144,6 +144,11 @@ async def handler(body: int, context: Context) -> None:
     await app.close(NOON)  # mistake: a time where a duration is wanted
 
 
+async def stores(context: Context) -> None:
+    await context.store("counts").put("n", 1, if_absent=True)  # mistake: a misspelt option of a store
+    context.sync.store("counts").set("n", 1, ttl=NOON)  # mistake: a time where a duration is wanted, in a store
+
+
 async def in_a_test(t: TestApp) -> None:
     await t.run(fetch, 3)  # mistake: an argument of another type, in a test
     await t.run(fetch, "u", as_jsn=True)  # mistake: a misspelt argument, in a test

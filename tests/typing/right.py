@@ -210,6 +210,17 @@ async def publish() -> None:
     print(length)
 
 
+async def stores(context: Context) -> None:
+    assert_type((await context.store("counts").entry("n"))["version"], str)
+    assert_type(await context.store("counts").has("n"), bool)
+    await context.store("counts").put("n", 1, ttl=timedelta(hours=1), if_version="2")
+    assert_type((await app.store("counts").take("n", rate=1, burst=5)).tokens, int)
+    assert_type(app.sync.store("counts").list("n")["items"][0]["key"], str)
+    assert_type(context.sync.store("counts").delete("n"), bool)
+    async with context.store("counts").holding("n", lease="30s", wait=1):
+        pass
+
+
 def from_another_package() -> None:
     app.entry("mariadb", "queue.driver.mariadb", {"url": "mariadb://localhost"})
 
@@ -241,6 +252,7 @@ async def in_a_test(t: TestApp) -> None:
 
 
 app.entry("store", "store.memory", max_size=100, cleanup_interval="5m")
+app.entry("counts", "store.redis", driver="redis", store_name="counts")
 app.entry("redis", "queue.driver.redis", url="redis://localhost", tls={"enabled": False}, durability="process")
 
 if TYPE_CHECKING:

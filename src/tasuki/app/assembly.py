@@ -16,6 +16,7 @@ from tasuki.app.lifecycle.order import is_same_code, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -53,6 +54,7 @@ from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.loading import build_providers, load_middleware
 from tasuki.queues.messages.codec import Codecs
@@ -128,15 +130,16 @@ class Assembly(ProjectHost):
 
     def take_charge(self) -> None:
         """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
+        self.remember_loop()
         for id, consumer in self.consumers.items():
-            consumer.host, consumer.guard = self, self.rights.consumer(id)
-            consumer.observers = self.observers
+            consumer.host, consumer.guard, consumer.observers = self, self.rights.consumer(id), self.observers
             state = consumer.state = self.state_of(consumer.queue.id)
             is_shared = state is not None and state.driver.capabilities.multi_process
             consumer.attendance = self.attendance if is_shared else None
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.find_pause = partial(pause_of, self, queue.id)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
@@ -162,7 +165,7 @@ class Assembly(ProjectHost):
             return False
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
-        if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before
+        if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
             is_same = config == old.project.configs[id]
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
@@ -195,7 +198,7 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, id, self._clock)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:

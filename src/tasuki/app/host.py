@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
+from tasuki.app.state.pausing import Steering, Target
+from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
@@ -19,12 +22,14 @@ from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.stores import Opened
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState, States
+from tasuki.units import When
 
 
 class ProjectHost:
@@ -39,6 +44,7 @@ class ProjectHost:
     handlers: dict[str, Handler]
     resources: dict[str, Any]
     reply_queues: ForeignReplyQueues
+    loop: asyncio.AbstractEventLoop | None = None
 
     def queue(self, id: str) -> Queue:
         """The queue of an id. Raises QueueNotFoundError, which names similar ids."""
@@ -119,11 +125,43 @@ class ProjectHost:
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         return (await cancel_in(self, guard, queue, [id])).outcome
 
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        steering = Steering(self, guard, actor)
+        return (await steering.pause(Target("queue", queue), due, reason, may_shorten=False)).as_dict()
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        return await Steering(self, guard, actor).resume(Target("queue", queue)) is not None
+
     def resource_of(self, id: str) -> Any:
         if id not in self.resources:
             text = _not_found("resource", id, self.resources)
             raise HandlerError(text, kind="NotFound", retryable=False)
         return self.resources[id]
+
+    def application_resource(self, id: str) -> Any:
+        """The object behind a resource entry, behind the application's guard if there is one."""
+        guard = self.rights.application
+        if guard is None:
+            return self.resource_of(id)
+        guard.require("store.get", id, f"not allowed to access store: {id}")
+        return guarded(self.resource_of(id), id, guard)
+
+    def opener(self, driver: str, name: str) -> Opened:
+        """How to open a store of a driver."""
+        return self.states.of(self.drivers[driver], name).store
+
+    def remember_loop(self) -> None:
+        """The drivers are used on the running loop, if there is one."""
+        with suppress(RuntimeError):
+            self.loop = asyncio.get_running_loop()
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        if self.loop is None or self.loop.is_closed():
+            work.close()
+            raise HandlerError("the app is not open", kind="Unavailable", retryable=True)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
+from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging:
+class Messaging(Pausable):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
@@ -137,6 +140,18 @@ class Messaging:
 
         live = self._live()
         return await cancel_in(live, live.rights.application, self.full_id(queue), ids)
+
+    def store(self, id: str) -> StoreHandle:
+        """The store of an entry by id, for ``await``; the app must be open when its verbs are called.
+
+        They raise HandlerError, and PolicyDeniedError where the application may not.
+        """
+        return StoreHandle(self.full_id(id), partial(self.use_store, id))
+
+    async def use_store(self, id: str, verb: str, *args: Any, **options: Any) -> Any:
+        """Call a verb of a store; see :meth:`store`."""
+        id = self.full_id(id)
+        return await user_of(checked_store(self._live().application_resource(id), id))(verb, *args, **options)
 
     async def redrive(
         self,

@@ -9,15 +9,18 @@ import threading
 import weakref
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.contracts.store_handle import SyncStoreHandle
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
     from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
-    from tasuki.units import Duration
+    from tasuki.state.pauses import Pause, Scale
 
 T = TypeVar("T")
 
@@ -127,6 +130,33 @@ class SyncApp:
     def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
         """See :meth:`tasuki.App.cancel_many`."""
         return self.run(self._app.cancel_many(ids, queue=queue))
+
+    def pause(
+        self,
+        name: str | QueueHandle[Any],
+        duration: Duration | None = None,
+        *,
+        until: datetime | None = None,
+        reason: str = "",
+        actor: str | None = None,
+    ) -> Pause:
+        """See :meth:`tasuki.App.pause`."""
+        return self.run(self._app.pause(name, duration, until=until, reason=reason, actor=actor))
+
+    def resume(self, name: str | QueueHandle[Any], *, actor: str | None = None) -> Pause | None:
+        """See :meth:`tasuki.App.resume`."""
+        return self.run(self._app.resume(name, actor=actor))
+
+    def scale(self, consumer: str, concurrency: int | None, *, actor: str | None = None) -> Scale | None:
+        """See :meth:`tasuki.App.scale`."""
+        return self.run(self._app.scale(consumer, concurrency, actor=actor))
+
+    def store(self, id: str) -> SyncStoreHandle:
+        """See :meth:`tasuki.App.store`; its verbs block until they are done."""
+        use = self._app.use_store
+        return SyncStoreHandle(
+            self._app.full_id(id), lambda verb, *args, **options: self.run(use(id, verb, *args, **options))
+        )
 
     def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""

@@ -35,6 +35,11 @@ SECTIONS = {
         "status": "Say what has become of a message.",
         "result": "Print what the handler of a message returned.",
     },
+    "control": {
+        "pause": "Pause a queue, a consumer or a schedule.",
+        "resume": "End a pause.",
+        "scale": "Set how many messages a consumer handles at a time.",
+    },
     "queues": {
         "publish": "Publish one message, or a file of them.",
         "queues": "List the queues and how full they are.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args
 
 import click
@@ -35,6 +36,17 @@ def printing(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Ca
         return json_option(command)
 
     return decorate
+
+
+def read_time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    """The callback of an option that takes a time with a time zone."""
+    try:
+        at = None if text is None else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write a date and a time, as in 2026-12-24T18:00+09:00") from None
+    if at is not None and at.tzinfo is None:
+        raise click.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC, or an offset such as +09:00")
+    return at
 
 
 def _choice(name: str, values: Sequence[str], default: str, text: str) -> Callable[[F], F]:

@@ -113,12 +113,17 @@ def find_queue(project: Project, name: str) -> str:
     from tasuki.kinds.entries.queue import QueueConfig
 
     id = find_id(name, project.of(QueueConfig), "queue")
+    refuse_private(project, id)
+    return id
+
+
+def refuse_private(project: Project, id: str) -> None:
+    """Raise CommandError if a queue lives in the memory of another process."""
     if not is_shared(project.driver_of(id)):
         raise CommandError(
             f"queue {id!r} is on {project.driver_of(id).name}: it lives in the memory of the process that runs it, and "
             f"no other can reach it; {durable_hint()}"
         )
-    return id
 
 
 def is_shared(kind: DriverKind) -> bool:

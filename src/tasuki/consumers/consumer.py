@@ -106,6 +106,16 @@ class Consumer(Definition):
         return None if self.run is None else self.run.pause
 
     @property
+    def concurrency(self) -> int:
+        """How many messages it handles at the same time, while it is not paused."""
+        return self.options.concurrency if self.run is None else self.run.pool.concurrency
+
+    async def until_current(self) -> None:
+        """Return when it has read whether it is paused."""
+        if self.run is not None and self.run.controlled is not None:
+            await self.run.controlled.is_current.wait()
+
+    @property
     def window(self) -> int:
         """How many messages it may hold."""
         return max(self.options.prefetch, self.options.concurrency) if self.run is None else self.run.window.prefetch

@@ -58,12 +58,12 @@ class Definition:
     middleware: Sequence[Callable[[], ConsumeMiddleware]] = ()
     share: Share | None = None
     """Its part of shared workers; None: its workers are its own."""
-    state: SharedState | None = None
-    """Where its queue's pauses, cancelled messages and results are; None: it has no store for them."""
     guard: Guard | None = None
     """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
     observers: Sequence[Observer] = ()
     reports: Sequence[Report] = ()
+    state: SharedState | None = None
+    """The state of its queue; None: it has none."""
     attendance: Attendance[Any] | None = None
     """Tells other processes of this one and its consumers."""
     gate: Gate = PROCESS_GATE

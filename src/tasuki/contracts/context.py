@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.store_handle import Use
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When
 
@@ -155,8 +156,20 @@ class Reach(Protocol[Caller_contra]):
     async def info(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
 
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        """Pause a queue, until a time or for a duration; the pause in force."""
+
+    async def resume(self, queue: str) -> bool:
+        """End the pause of a queue; whether there was one."""
+
     def resource(self, id: str) -> Any:
         """The object behind a resource entry."""
+
+    def store(self, id: str) -> Use:
+        """Calls the verbs of a store; their results are awaited."""
+
+    def sync_store(self, id: str) -> Use:
+        """Calls the verbs of a store from a thread without an event loop."""
 
     def env(self, name: str) -> str | None:
         """Value of a declared environment variable."""

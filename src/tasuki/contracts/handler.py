@@ -12,6 +12,8 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.jobs import JobContext
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.queues import QueueContext
+from tasuki.contracts.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, is_duration, needed, one_of
@@ -91,16 +93,17 @@ class Interrupted(BaseException):
     """
 
 
-class Context(JobContext):
+class Context(Storing, QueueContext, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
     All methods that do not await are safe from the thread of a sync handler. Methods beyond the delivery (``publish``,
-    ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
+    ``call``, ``info``, ``store``, ``resource``, ``env``) raise PolicyDeniedError where the actor may not.
     """
 
     __slots__ = ("facts", "reach", "settling")
+    reach: Reach[Context]
 
     def __init__(self, facts: Facts, settling: Settling, reach: Reach[Context]) -> None:
         self.facts = facts
@@ -257,12 +260,8 @@ class Context(JobContext):
         """
         return await self.reach.call(self, function, args, CallOptions(values, actor, scope))
 
-    async def info(self, queue: str) -> Mapping[str, Any]:
-        """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""
-        return await self.reach.info(queue)
-
     def resource(self, id: str) -> Any:
-        """The object behind a resource entry, such as a store.
+        """The object behind a resource entry of another package's kind; of a store, see ``store``.
 
         Raises:
             HandlerError: kind NotFound.

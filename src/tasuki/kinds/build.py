@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.fields.pem import is_pem
 from tasuki.fields.tls import TlsConfig
 from tasuki.fields.types import Config, InProject
@@ -31,7 +31,8 @@ from tasuki.kinds.entries.function import (
     PythonLimits,
 )
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.store import MemoryStoreConfig
+from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.compression import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
@@ -258,20 +259,17 @@ def is_function(config: Config) -> bool:
     return isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
 
 
-def build_resource(config: Config, id: str, clock: Clock) -> Any:
+def build_resource(
+    config: Config, kinds: Mapping[str, Kind], id: str, clock: Clock, find: Callable[[str, str], Opened]
+) -> Any:
     """The object behind a resource entry (a store), or None for an entry that is no resource.
 
     A kind from another package is a resource if its model has a method ``build(id, clock)``.
+    ``kinds``: of all entries, by id. ``find``: how to open a store, by the id of its driver and its name.
     """
     if isinstance(config, MemoryStoreConfig):
-        from tasuki.handlers.store import MemoryStore
-
-        return MemoryStore(
-            id,
-            max_size=config.max_size,
-            max_bytes=config.max_bytes,
-            cleanup_interval=config.cleanup_interval,
-            clock=clock,
-        )
+        return memory_store(id, max_size=config.max_size, max_bytes=config.max_bytes, clock=clock)
+    if isinstance(config, DriverStoreConfig):
+        return driver_store(id, config, kinds[config.driver].name.removeprefix(DRIVER_PREFIX), find)
     build = getattr(config, "build", None)
     return build(id, clock) if build else None

@@ -115,5 +115,5 @@ def _hint(name: str) -> str:
     relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
     if relatives:
         return f"known are: {', '.join(relatives)}"
-    shortened = {kind.rpartition(".")[2]: kind for kind in kind_names()}.get(name)
+    shortened = {kind.rpartition(".")[2]: kind for kind in reversed(kind_names())}.get(name)  # drivers before stores
     return f"did you mean {shortened!r}?" if shortened else did_you_mean(name, kind_names()) or _ALL_KINDS

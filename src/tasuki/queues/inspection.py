@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +31,8 @@ class Inspection:
     """Consumers of this queue that run in this process."""
     origin: Self | None
     """The queue that this one is a guarded view of."""
+    find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
+    """Finds who has paused the queue, until when and why; None: it has no state."""
     _builder: MessageBuilder
 
     async def depth(self) -> Depth:
@@ -46,9 +48,11 @@ class Inspection:
     async def info(self) -> dict[str, Any]:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
 
-        ``is_estimate`` is there, and true, only if there were too many messages to count.
+        ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
+        queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``.
         """
         depth = await self.depth()
+        pause = None if self.find_pause is None else await self.find_pause()
         origin = self.origin or self
         return {
             "queue": self.id,
@@ -60,6 +64,7 @@ class Inspection:
             "consumer_count": origin.consumer_count if depth.consumers is None else depth.consumers,
             "oldest_age": depth.oldest_age,
             **({"is_estimate": True} if depth.is_estimate else {}),
+            **({"paused": pause} if pause is not None else {}),
         }
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:

@@ -58,6 +58,12 @@ class SharedState:
                 self._store = store
         return self._store
 
+    @property
+    def is_following(self) -> bool:
+        """Whether the controls follow the store now."""
+        is_current = self._is_current is not None and self._is_current.done()
+        return is_current and self._following is not None and not self._following.done()
+
     async def follow(self) -> Controls:
         """The controls, which are current when this returns and follow the store from now on.
 

@@ -9,12 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasuki.kinds.stores import memory_store
     from tasuki.testing.context import RecordingContext
     from tasuki.testing.twin.reading.records import DeadLetter, Drained, Failure, Sent, Waiting
     from tasuki.testing.twin.test_app import TestApp
     from tasuki.testing.twin.work import NotSettled
 
-__all__ = ["DeadLetter", "Drained", "Failure", "NotSettled", "RecordingContext", "Sent", "TestApp", "Waiting"]
+__all__ = [
+    "DeadLetter",
+    "Drained",
+    "Failure",
+    "NotSettled",
+    "RecordingContext",
+    "Sent",
+    "TestApp",
+    "Waiting",
+    "memory_store",
+]
 
 _HOME = {
     "DeadLetter": "tasuki.testing.twin.reading.records",
@@ -25,6 +36,7 @@ _HOME = {
     "Sent": "tasuki.testing.twin.reading.records",
     "TestApp": "tasuki.testing.twin.test_app",
     "Waiting": "tasuki.testing.twin.reading.records",
+    "memory_store": "tasuki.kinds.stores",
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.jobs import CancelOutcome
+from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.units import When
@@ -51,9 +52,11 @@ class RecordingContext(Context):
     """Keeps what a handler publishes, logs and settles.
 
     ``published``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in order. What
-    ``call``, ``info``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or async),
-    ``queues``, ``resources`` and ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with``
-    was given beside function and arguments, ``cancelled_ids`` (queue and id) what ``cancel`` was.
+    ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or
+    async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and ``variables``; ``set_env``
+    changes the last. ``called_with`` holds what ``call_with`` was given beside function and arguments; ``paused`` what
+    ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what ``cancel``
+    was given.
     ``publish_error`` is raised by the next publishes when set.
     """
 
@@ -76,6 +79,7 @@ class RecordingContext(Context):
         self.known_values: dict[str, Any] = {}
         self.called_with: list[Mapping[str, Any]] = []
         self.cancelled_ids: list[tuple[str, str]] = []
+        self.paused: dict[str, Mapping[str, Any]] = {}
         self.publish_error: Exception | None = None
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
         if message is not None:
@@ -145,6 +149,16 @@ class _RecordedSettling:
         self._settled.append(what)
 
 
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that never waits, as a verb of a store in memory. Raises HandlerError: it waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise HandlerError("a test of a plain function needs a store that never waits: memory_store", kind="Invalid")
+
+
 class _RecordedReach:
     """Answers with what the recording context holds now."""
 
@@ -183,10 +197,24 @@ class _RecordedReach:
         self._record.cancelled_ids.append((queue, id))
         return "waiting"
 
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        self._record.paused[queue] = {"due": due, "reason": reason}
+        return {"until": None, "actor": self._record.function, "at": 0.0, "reason": reason}
+
+    async def resume(self, queue: str) -> bool:
+        return self._record.paused.pop(queue, None) is not None
+
     def resource(self, id: str) -> Any:
         if id not in self._record.resources:
             raise HandlerError(f"resource {id!r} is not defined", kind="NotFound", retryable=False)
         return self._record.resources[id]
+
+    def store(self, id: str) -> Use:
+        return user_of(checked_store(self.resource(id), id))
+
+    def sync_store(self, id: str) -> Use:
+        use = self.store(id)
+        return lambda verb, *args, **options: at_once(use(verb, *args, **options))
 
     def env(self, name: str) -> str | None:
         return self._record.variables.get(name)

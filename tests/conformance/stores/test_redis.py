@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from tasuki.contracts.store import Store
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import ShiftedClock
@@ -32,6 +35,15 @@ class TestRedisStore(Proxied, StoreConformance):
 
     async def restart(self, place: Path) -> None:
         await asyncio.to_thread(self.shared_broker.shared().restart)
+
+    @asynccontextmanager
+    async def full(self, store: Store) -> AsyncIterator[None]:
+        limit = self.shared_broker.shared().ask
+        assert await asyncio.to_thread(limit, "CONFIG", "SET", "maxmemory", "1") == "+OK"
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(limit, "CONFIG", "SET", "maxmemory", "0")
 
 
 @pytest.mark.variant

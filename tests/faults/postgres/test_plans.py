@@ -37,16 +37,17 @@ class Explainer:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
         self.plans: list[str] = []
+        self.tables = {"messages"}
         connection.add_log_listener(lambda _, message: self.plans.append(message.message))
 
     async def scans(self, sql: str, *arguments: Any) -> list[tuple[str, str, int]]:
-        """How a statement, with all in its functions, reached ``messages``: index or ``seq``, and rows in all."""
+        """How a statement, with all in its functions, reached the tables: index or ``seq``, and rows in all."""
         self.plans.clear()
         await self.connection.fetch(sql, *arguments)
         found = []
         for plan in self.plans:
             for kind, index, table, rows, loops in _SCAN.findall(plan):
-                if table == "messages":
+                if table in self.tables:
                     found.append((index or kind, plan, int(rows) * int(loops)))
             found += [("removed", plan, int(removed)) for removed in _REMOVED.findall(plan)]
         return found

@@ -89,6 +89,7 @@ async def test_two_versions_work_side_by_side(make: Callable[..., Any], sql: asy
         await one.delete("q")
         for driver in (one, other):
             await driver.declare(QueueSpec("q", lease=5.0, ordering="key", dedup_window=60.0))
+        await use_stores(one, other)
     await sql.execute(f"DROP FUNCTION {schema}.added()")
     [(dropped,)] = await sql.fetch(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
@@ -99,6 +100,23 @@ async def test_two_versions_work_side_by_side(make: Callable[..., Any], sql: asy
         DriverError, match=r"is of a newer Tasuki \(layout 1000\) and lacks publish: start a process of it"
     ):
         await make()
+
+
+async def use_stores(writer: PostgresDriver, reader: PostgresDriver) -> None:
+    one, other = writer.store("state"), reader.store("state")
+    await one.open()
+    await other.open()
+    version = await one.put("k", b"1", ttl=60.0)
+    assert await other.get("k") == ("k", b"1", version)
+    assert (await other.list()).entries == [("k", b"1", version)]
+    assert await other.delete("k", version=version)
+    assert (await other.take("b", 2, rate=1e-3, burst=1)).tokens == 1
+    await one.give("b", 1, rate=1e-3, burst=1)
+    assert await one.hold("h", "one", places=1, lease=60.0)
+    assert await other.hold("h", "other", places=1, lease=60.0) is None
+    await one.release("h", "one")
+    await one.close()
+    await other.close()
 
 
 async def test_consumers_of_a_killed_process_are_not_counted(

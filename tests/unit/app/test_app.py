@@ -271,7 +271,7 @@ async def test_resources(make_app: MakeApp) -> None:
 
     @app.function()
     async def use(body: Any, context: Context) -> bool:
-        return context.resource("store") is not None
+        return str(context.resource("store").id) == "app:store"
 
     async with app:
         assert await app.call("use", None) is True

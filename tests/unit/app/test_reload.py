@@ -194,6 +194,15 @@ async def test_what_only_refers_to_something_that_changed_goes_on(app: App, yaml
     assert live(app).resources["app:store"] is not before.resources["app:store"]
 
 
+async def test_a_store_in_memory_keeps_its_entries_while_its_entry_is_the_same(app: App, yaml: Yaml) -> None:
+    yaml.more = "{name: store, kind: store.memory}"
+    await reload(app, yaml)
+    await app.store("store").set("k", 1)
+    yaml.version("v2")
+    await reload(app, yaml)
+    assert await app.store("store").get("k") == 1
+
+
 LIBRARY = "{name: lib, kind: library.lua, source: 'file://lib.lua'}"
 SCRIPT = "{name: script, kind: function.lua, source: 'file://script.lua', imports: {lib: lib}}"
 

@@ -274,3 +274,22 @@ async def wait_for(condition: Any) -> None:
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_a_store_goes_with_its_driver(project: Project) -> None:
+    """It goes on while both are the same; with another driver it is that driver's."""
+    store = "  - {name: counts, kind: store.sqlite, driver: driver}"
+    await project.start("sqlite, path: a.db", more=store)
+    counts = project.app.store("app:counts")
+    await counts.set("n", 1)
+    await project.change("sqlite, path: a.db", consumes=True, more=store)
+    assert await counts.get("n") == 1
+    await project.change("sqlite, path: b.db", more=store)
+    assert await counts.get("n", None) is None
+    await counts.set("n", 2)
+    await project.change("sqlite, path: a.db", more=store)
+    assert await counts.get("n") == 1
+    await project.change(
+        "sqlite, path: a.db", more=store.replace("driver: driver", "driver: driver, store_name: other")
+    )
+    assert await counts.get("n", None) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,8 @@ from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState
+from tasuki.testing.context import at_once
+from tasuki.units import When
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
@@ -129,8 +131,21 @@ class FakeHost:
         self.calls.append(("cancel", guard, queue, id))
         return "waiting"
 
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        self.calls.append(("pause", queue, due, reason, guard, actor))
+        return {"until": None, "actor": actor, "at": 0.0, "reason": reason}
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        self.calls.append(("resume", queue, guard, actor))
+        return True
+
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return at_once(work)
 
     def has_function(self, id: str) -> bool:
         return not id.endswith("missing")

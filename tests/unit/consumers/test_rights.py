@@ -11,7 +11,7 @@ from tasuki.consumers.reach.guarded import GuardedStore, guarded
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import PolicyDeniedError
-from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.stores import memory_store
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Rejected
 from tasuki.security.actor import Actor
@@ -32,7 +32,7 @@ class Host(FakeHost):
 
     def resource_of(self, id: str) -> Any:
         self.calls.append(("resource", id))
-        return MemoryStore(id) if id.endswith("store") else object()
+        return memory_store(id) if id.endswith("store") else object()
 
 
 async def test_each_way_out_asks_first() -> None:
@@ -48,6 +48,8 @@ async def test_each_way_out_asks_first() -> None:
             await ask()
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
         context.resource("store")
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
+        context.store("store")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
         context.env("NAME")
     assert host.calls == []
@@ -175,14 +177,17 @@ async def test_a_queue_behind_a_guard_is_the_same_queue() -> None:
     await bench.queue.publish(1)
 
 
-def test_a_store_behind_a_guard() -> None:
+async def test_a_store_behind_a_guard() -> None:
     rights = guard(policy(actions="store.*", resources="app:s", conditions=[("meta.key", "ne", "k")]))
-    store = guarded(MemoryStore("app:s"), "app:s", rights)
-    store.set("x", 1, ttl=5.0)
-    assert (store.get("x"), store.has("x"), store.put("x", 2)["value"], store.entry("x")["value"]) == (1, True, 2, 2)
-    assert store.delete(key="x")
+    store = guarded(memory_store("app:s"), "app:s", rights)
+    await store.set("x", 1, ttl=5.0)
+    assert (await store.get("x"), await store.has("x")) == (1, True)
+    assert ((await store.put("x", 2))["value"], (await store.entry("x"))["value"]) == (2, 2)
+    assert await store.delete(key="x")
     assert store.id == "app:s"
-    for ask in (store.get, store.entry, store.has, store.delete, lambda key: store.set(key, 1)):
+    assert await store.hold("x", "me", lease=1)
+    asked = [store.get, store.entry, store.has, store.delete, store.take, store.give, store.hold, store.release]
+    for ask in (*asked, lambda key: store.set(key, 1), lambda key: store.put(key, 1)):
         with pytest.raises(PolicyDeniedError):
             ask("k")
     for ask_all in (store.list, store.info):
@@ -190,12 +195,22 @@ def test_a_store_behind_a_guard() -> None:
             ask_all()
 
 
-def test_lists_are_judged_by_their_prefix() -> None:
-    store = guarded(MemoryStore("s"), "s", guard(policy(conditions=[("meta.prefix", "eq", "a")])))
-    assert store.list("a")["items"] == store.list(prefix="a")["items"] == []
+async def test_lists_are_judged_by_their_prefix() -> None:
+    store = guarded(memory_store("s"), "s", guard(policy(conditions=[("meta.prefix", "eq", "a")])))
+    assert (await store.list("a"))["items"] == (await store.list(prefix="a"))["items"] == []
     with pytest.raises(PolicyDeniedError):
         store.list()
-    assert guarded(MemoryStore("s"), "s", guard(policy())).info()["id"] == "s"
+    assert (await guarded(memory_store("s"), "s", guard(policy())).info())["id"] == "s"
+
+
+async def test_a_handle_asks_for_each_key() -> None:
+    opens = policy(id="opens", actions="store.get", resources="app:store")
+    rights = guard(opens, policy(actions="store.key.*", conditions=[("meta.key", "ne", "k")]))
+    store = call_context(Host(), "app:f", None, rights).store("store")
+    await store.set("x", 1)
+    for refused in (store.get("k"), store.set("k", 1), store.take("k", rate=1, burst=1), store.info()):
+        with pytest.raises(PolicyDeniedError):
+            await refused
 
 
 def permissions(rights: Guard | None) -> GuardedPermissions:

@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
+from tasuki.contracts.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import UnsupportedError
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 from tasuki.handlers.python import PythonHandler
-from tasuki.handlers.store import MemoryStore
+from tasuki.handlers.store import HandlerStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.check.project import Project, check
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.store import DriverStoreConfig
+from tasuki.kinds.stores import Opened
 from tasuki.registry.loader import load
 from tasuki.registry.registry import Registry
 
@@ -101,8 +104,32 @@ def test_functions(project: Project) -> None:
 
 
 def test_resources(project: Project) -> None:
-    assert isinstance(build_resource(project.configs["app:store"], "app:store", SystemClock()), MemoryStore)
-    assert build_resource(project.configs["app:memory"], "app:memory", SystemClock()) is None
+    assert isinstance(resource(project, "app:store"), HandlerStore)
+    assert resource(project, "app:memory") is None
+
+
+@pytest.mark.anyio
+async def test_a_store_of_a_driver() -> None:
+    driver = MemoryDriver("app:d")
+    await driver.open()
+    found: list[tuple[str, str]] = []
+
+    def find(id: str, name: str) -> Opened:
+        found.append((id, name))
+        store = driver.store(name)
+
+        async def opened() -> Store:
+            await store.open()
+            return store
+
+        return opened
+
+    for kind, name in (("queue.driver.postgres", None), ("queue.driver.redis", "other")):
+        config = DriverStoreConfig(driver="app:d", store_name=name)
+        store = build_resource(config, {"app:d": Kind(kind, MemorySettings)}, "app:carts", SystemClock(), find)
+        await store.set("k", kind)
+        assert (await store.info())["backend"] == ("sql" if name is None else "redis")
+    assert found == [("app:d", "app:carts"), ("app:d", "other")]
 
 
 def test_a_resource_of_another_package() -> None:
@@ -110,4 +137,12 @@ def test_a_resource_of_another_package() -> None:
         def build(self, id: str, clock: Any) -> str:
             return f"the object of {id}"
 
-    assert build_resource(Cache(), "app:cache", SystemClock()) == "the object of app:cache"
+    assert build_resource(Cache(), {}, "app:cache", SystemClock(), no_store) == "the object of app:cache"
+
+
+def resource(project: Project, id: str) -> Any:
+    return build_resource(project.configs[id], project.kinds, id, SystemClock(), no_store)
+
+
+def no_store(driver: str, name: str) -> Opened:
+    raise AssertionError(driver)

@@ -167,7 +167,7 @@ def test_other_mistakes_of_the_entry_are_told_beside_it(problems: Problems) -> N
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        ("store.sql", "known are: store.memory"),
+        ("store.sql", "known are: store.memory, store.nats, store.postgres, store.redis, store.sqlite"),
         ("function.js", "known are: function.lua, function.python"),
         ("queue.consumr", "did you mean 'queue.consumer'?"),
         (

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 
 from tasuki.schedules import wheel as wheel_module
 from tasuki.schedules.schedule import CatchUp, Schedule
+from tasuki.schedules.times.cron import Cron
 from tasuki.schedules.times.timing import Every, Timing, cron_timing, next_tick
 from tasuki.schedules.wheel import Wheel
 
@@ -90,9 +92,42 @@ def test_after_a_day_without_a_worker(catch_up: CatchUp, expected: list[int], dr
     assert list(wheel.dropped(START + 86340, START + 86400)) == []
 
 
+@pytest.mark.parametrize(("catch_up", "most"), [("skip", 10), ("one", 10), ("all", 3100)])
+def test_after_a_year_without_a_worker_few_wall_times_are_visited(
+    catch_up: CatchUp, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[int] = []
+
+    def counted(visit: Callable[[Cron, int], int | None]) -> Callable[[Cron, int], int | None]:
+        def call(cron: Cron, wall: int) -> int | None:
+            visited.append(wall)
+            return visit(cron, wall)
+
+        return call
+
+    monkeypatch.setattr(Cron, "next_wall", counted(Cron.next_wall))
+    monkeypatch.setattr(Cron, "last_wall", counted(Cron.last_wall))
+    wheel = Wheel([Schedule("a", cron_timing("* * * * *", "Europe/Berlin"), catch_up)])
+    assert due(wheel, -365 * 86400, 0)[-1:] == [("a", 0)]
+    assert next(dropped for _, dropped in wheel.dropped(START - 365 * 86400, START)) > 365 * 1440 - 1001
+    assert 1 < len(visited) < most
+
+
 def test_ticks_before_a_schedule_was_seen_are_not_counted_as_dropped() -> None:
-    old, new = (Schedule(id, Every(60), "skip", since=since) for id, since in (("old", 0), ("new", START + 86100)))
-    assert dict(Wheel([old, new]).dropped(START, START + 86400)) == {old: 1438, new: 3}
+    old, other, new = (Schedule(id, Every(60), since=since) for id, since in (("a", 0), ("b", 1), ("c", START + 86100)))
+    assert dict(Wheel([old, other, new]).dropped(START, START + 86400)) == {old: 1438, other: 1438, new: 3}
+
+
+def test_a_tick_that_is_dropped_alone() -> None:
+    schedule = Schedule("a", Every(86400))
+    assert due(Wheel([schedule]), -100, 100) == []
+    assert list(Wheel([schedule]).dropped(START - 100, START + 100)) == [(schedule, 1)]
+
+
+def test_after_the_last_moment_nothing_ticks() -> None:
+    wheel = Wheel([Schedule("a", Every(20))])
+    assert wheel.next_at(10**15) is None
+    assert wheel.next_at(START) == START + 20
 
 
 def test_choices_of_what_to_catch_up_keep_their_order() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import Message
+from tasuki.testing import memory_store
 from tasuki.testing.context import Logged, Published, RecordingContext
 
 pytestmark = pytest.mark.anyio
@@ -71,3 +75,29 @@ async def test_what_it_records_and_answers() -> None:
     assert (context.resource("a:r"), context.env("V"), context.env("W")) == (5, "x", None)
     with pytest.raises(HandlerError, match="not defined"):
         context.resource("a:none")
+
+
+async def test_a_store_for_async_handlers() -> None:
+    context = RecordingContext()
+    context.resources.update({"counts": memory_store("counts"), "thing": object()})
+    await context.store("counts").set("n", 1)
+    assert await context.store("counts").get("n") == 1
+    with pytest.raises(HandlerError, match="resource is not a store: thing"):
+        context.store("thing")
+    with pytest.raises(HandlerError, match="resource 'none' is not defined"):
+        context.store("none")
+
+
+def test_a_store_for_plain_handlers() -> None:
+    class Slow:
+        set = has = delete = entry = list = put = info = staticmethod(lambda *args, **options: True)
+
+        async def get(self, key: str) -> Any:
+            await asyncio.sleep(0)
+
+    context = RecordingContext()
+    context.resources.update({"counts": memory_store("counts"), "slow": Slow()})
+    context.sync.store("counts").set("n", 1)
+    assert context.sync.store("counts").get("n") == 1
+    with pytest.raises(HandlerError, match="needs a store that never waits: memory_store"):
+        context.sync.store("slow").get("n")

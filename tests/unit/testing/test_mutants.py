@@ -78,7 +78,7 @@ def test_the_command_ends_with_1_if_a_mutant_was_missed(
         ),
         ("tests.conformance.test_memory", "cannot import the suite 'tests.conformance.test_memory'"),
         ("tests.conformance.test_memory:Absent", "no attribute 'Absent'"),
-        ("tasuki.errors:DriverError", "'tasuki.errors:DriverError' is no DriverConformance"),
+        ("tasuki.errors:DriverError", "'tasuki.errors:DriverError' is no DriverConformance or StoreConformance"),
     ],
 )
 def test_a_path_that_names_no_suite(path: str, problem: str) -> None:

@@ -38,8 +38,9 @@ class Pulse:
     """Writes a health file repeatedly.
 
     It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
-    ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.health.status.status_of`; for each consumer also
-    ``moved_at``: when a new delivery to it was last observed; null: none yet.
+    ``ready``: lists of reasons), ``warnings``, ``paused`` (each a text that names the consumer and says why), and
+    :func:`tasuki.app.health.status.status_of`; for each consumer also ``moved_at``: when a new delivery to it was last
+    observed; null: none yet.
     """
 
     file: Path
@@ -93,8 +94,6 @@ class Pulse:
 
     async def _observe(self, consumer: Consumer) -> Observation:
         held, delivered, has_free_worker = consumer.held, consumer.metrics.delivered, consumer.has_free_worker
-        options = consumer.options
-        window = max(options.prefetch, options.concurrency)
         problem = self._problem(consumer.id) or consumer.problem
         if not consumer.is_consuming:
             return Observation(delivered, problem=problem)
@@ -103,7 +102,7 @@ class Pulse:
             delivered=delivered,
             settled=delivered - held,
             unsettled=consumer.unsettled,
-            is_free=has_free_worker and held < window,
+            is_free=has_free_worker and held < consumer.window and consumer.pause is None,
             ready=ready,
             silence=silence,
             problem=problem or unanswered,
@@ -161,8 +160,11 @@ class Pulse:
             for id, queue in status["queues"].items()
             if (demanded := queue["demanded_durability"]) and is_less(given := queue["durability"], demanded)
         ]
+        consumers = assembly.consumers.items() if assembly else ()
+        paused = [f"{id} is paused {consumer.pause}" for id, consumer in consumers if consumer.pause is not None]
+        document = {**head(live, ready, now), "warnings": warnings, "paused": paused, **status}
         try:
-            write(self.file, {**head(live, ready, now), "warnings": warnings, **status}, self._live_at)
+            write(self.file, document, self._live_at)
         except OSError as error:  # the file becomes stale, and an orchestrator may restart us
             _log.error("cannot write the health file: %s", error)
 

@@ -70,8 +70,14 @@ def gathered(documents: Mapping[int, Document | None], now: float) -> dict[str, 
         not_live, not_ready = reasons(document, now)
         live += [f"process {number}: {reason}" for reason in not_live]
         ready += [f"process {number}: {reason}" for reason in not_ready]
+    paused = dict.fromkeys(text for document in documents.values() for text in paused_in(document))
     processes = {str(number): document for number, document in documents.items()}
-    return {**head(live, ready, now), "processes": processes}
+    return {**head(live, ready, now), "paused": list(paused), "processes": processes}
+
+
+def paused_in(document: Document | None) -> list[str]:
+    """The consumers of a document that are paused, each with the reason."""
+    return [] if document is None else list(document.get("paused", []))
 
 
 def head(live: list[str], ready: list[str], now: float) -> dict[str, Any]:

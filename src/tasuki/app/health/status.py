@@ -19,7 +19,8 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
 
     Returns:
         ``workers``: shared workers by id, ``concurrency``, ``running`` now, and ``queues``;
-        ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
+        ``consumers``: by id, ``running``, ``held`` and ``concurrency`` now, ``paused`` (null, or ``until``, ``actor``,
+        ``at``, ``reason``), and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
         ``published``, ``rejected`` and ``unknown`` publishes of this process, and
         ``late_replies`` to its requests, the ``durability`` that its driver gives, and the ``demanded_durability``: if
         that is more, publishing is refused; ``metrics``: what handlers have counted, each ``{function, name, type,
@@ -36,7 +37,13 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
             if assembly
         },
         "consumers": {
-            id: {"running": consumer.running, "held": consumer.held, **consumer.metrics.as_dict()}
+            id: {
+                "running": consumer.running,
+                "held": consumer.held,
+                "concurrency": consumer.concurrency,
+                "paused": None if consumer.pause is None else consumer.pause.as_dict(),
+                **consumer.metrics.as_dict(),
+            }
             for id, consumer in consumers
         },
         "queues": {

@@ -185,7 +185,8 @@ def dump(app: App, here: FrameType | None) -> None:
     for id, workers in app.assembly.workers.items() if app.assembly else ():
         print(f"{id}: {workers.running} of {workers.concurrency} shared workers are busy", file=out)
     for consumer in app.assembly.consumers.values() if app.assembly else ():
-        print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
+        paused = f", paused {consumer.pause}" if consumer.pause is not None else ""
+        print(f"{consumer.id}: {consumer.running} running, {consumer.held} held{paused}", file=out)
         counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
         print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
         for delivery, stack in consumer.stacks(here):

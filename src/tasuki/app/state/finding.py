@@ -8,6 +8,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.state.shared import SharedState, States
 
 
@@ -19,6 +20,7 @@ def state_of(project: Project, drivers: Mapping[str, Driver], states: States, qu
     assert isinstance(on, DriverConfig)
     if (named := config.state or on.state) is not None:
         store = project.configs[named]
-        return states.of(drivers[store.driver], store.name or named)  # type: ignore[attr-defined]
+        assert isinstance(store, DriverStoreConfig)
+        return states.of(drivers[store.driver], store.store_name or named)
     driver = drivers[config.driver]
     return states.of(driver) if driver.capabilities.store else None

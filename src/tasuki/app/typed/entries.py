@@ -200,6 +200,12 @@ class MemoryStoreFields(TypedDict, total=False):
     lifecycle: LifecycleFields
 
 
+class DriverStoreFields(TypedDict, total=False):
+    driver: Required[str]
+    store_name: str | None
+    lifecycle: LifecycleFields
+
+
 class EnvVariableFields(TypedDict, total=False):
     variable: str | None
     default: str | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasuki.contracts.store_handle import is_store
+
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
@@ -14,6 +16,7 @@ _VERBS = {
     "set": ("store.key.set", "not allowed to write key: {}"),
     "put": ("store.key.set", "not allowed to write key: {}"),
     "has": ("store.key.has", "not allowed to check key existence: {}"),
+    **dict.fromkeys(("take", "give", "hold", "release"), ("store.key.set", "not allowed to write key: {}")),
     "delete": ("store.key.delete", "not allowed to delete key: {}"),
 }
 """Methods whose first argument is a key: the action to check, and the text of a denial."""
@@ -57,5 +60,4 @@ class GuardedStore:
 
 def guarded(resource: Any, id: str, guard: Guard) -> Any:
     """The resource, behind the guard if it is a store."""
-    is_store = all(callable(getattr(resource, verb, None)) for verb in (*_VERBS, "list", "info"))
-    return GuardedStore(resource, id, guard) if is_store else resource
+    return GuardedStore(resource, id, guard) if is_store(resource) else resource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +10,7 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
+from tasuki.units import When
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
@@ -66,8 +67,23 @@ class Host(Protocol):
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         """Cancel a message, with these rights; None: all."""
 
+    async def pause_from(
+        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
+    ) -> Mapping[str, Any]:
+        """Pause a queue with these rights; returns the pause in force, which may be one that ends later.
+
+        Raises:
+            PolicyDeniedError, QueueNotFoundError, UnsupportedError (the queue has no state), DriverError, ValueError.
+        """
+
+    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        """End the pause of a queue; whether there was one. Raises as ``pause_from``."""
+
     def resource_of(self, id: str) -> Any:
         """The object behind a resource entry."""
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of a coroutine that runs on the loop of the drivers; from a thread without a loop."""
 
     def permissions_of(self, guard: Guard | None) -> Permissions:
         """The permissions behind a guard; None: all."""

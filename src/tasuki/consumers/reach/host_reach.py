@@ -13,9 +13,11 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.units import When
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -111,12 +113,25 @@ class HostReach:
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         return await self._site.host.cancel_from(self.guard, self._id(queue), id)
 
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        return await self._site.host.pause_from(self._id(queue), due, reason, self.guard, self._site.function_id)
+
+    async def resume(self, queue: str) -> bool:
+        return await self._site.host.resume_from(self._id(queue), self.guard, self._site.function_id)
+
     def resource(self, id: str) -> Any:
         id = self._id(id)
         if (guard := self.guard) is None:
             return self._site.host.resource_of(id)
         guard.require("store.get", id, f"not allowed to access store: {id}")
         return guarded(self._site.host.resource_of(id), id, guard)
+
+    def store(self, id: str) -> Use:
+        return user_of(checked_store(self.resource(id), id))
+
+    def sync_store(self, id: str) -> Use:
+        use, wait_for = self.store(id), self._site.host.wait_for
+        return lambda verb, *args, **options: wait_for(use(verb, *args, **options))
 
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")

@@ -48,7 +48,7 @@ def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
         id=consumer.id,
         queue=consumer.queue.spec.name,
         driver=consumer.queue.driver.name,
-        concurrency=consumer.options.concurrency,
+        concurrency=consumer.concurrency,
         running=len(running),
         done=metrics.acked,
         failed=metrics.failed,

@@ -11,7 +11,17 @@ from math import inf
 from typing import Any, Literal, NamedTuple
 
 from tasuki.clock import Clock, SystemClock
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.store import (
+    MAX_PAGE,
+    MAX_VALUE_BYTES,
+    Change,
+    Current,
+    Entry,
+    Grant,
+    Page,
+    Store,
+    StoreFacts,
+)
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
@@ -37,8 +47,10 @@ class _Item(NamedTuple):
 class Shelf:
     """What the stores of one name in one process share; it outlives their closing."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self.max_entries, self.max_bytes = max_entries, max_bytes
+    def __init__(
+        self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, max_value_bytes: int = MAX_VALUE_BYTES
+    ) -> None:
+        self.max_entries, self.max_bytes, self.max_value_bytes = max_entries, max_bytes, max_value_bytes
         self.lock = threading.RLock()
         self.items: dict[str, _Item] = {}
         self.bytes = 0
@@ -149,7 +161,7 @@ class MemoryStore(Store):
     @property
     def facts(self) -> StoreFacts:
         """Everything at once, and nothing for long."""
-        return StoreFacts(durability="memory", push=True)
+        return StoreFacts(durability="memory", push=True, max_value_bytes=self._shelf.max_value_bytes)
 
     async def open(self) -> None:
         """Serve, with the entries of before."""

@@ -37,6 +37,8 @@ from tasuki.drivers.nats.records.consumer_count import ConsumerCount
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
+from tasuki.drivers.nats.state.store import NATSStore
+from tasuki.drivers.nats.state.ways import Ways
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -77,6 +79,7 @@ class NATSDriver(Driver):
         max_length=True,
         dedup=True,
         delete=True,
+        store=True,
         emulates=frozenset({"native_delay", "native_priority", "ordering_key", "counts_consumers", "purge"}),
         max_batch=1000,
         max_message_bytes=8 * 2**20,
@@ -105,6 +108,7 @@ class NATSDriver(Driver):
         self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._known)
         self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
+        self._ways = Ways(self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability)
         self._closing: asyncio.Task[None] | None = None
         self._is_synced = settings.server_sync == "always"
         self._synced_on: Connection | None = None
@@ -127,6 +131,7 @@ class NATSDriver(Driver):
             if self._guard.current is not None:
                 return
             link = reconnecting(self._address, self._connection)
+            self._ways.opened()
             self._guard.opened(link)
             self._queues.begin(link.get)
             self._leases.open()
@@ -286,6 +291,10 @@ class NATSDriver(Driver):
         await DedupIds(self._names, queue).delete(connection)
         await self._consumer_count.attach(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
+
+    def store(self, name: str) -> NATSStore:
+        """A store in a stream of its own."""
+        return NATSStore(name, self.name, self._ways)
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)

@@ -82,6 +82,11 @@ def is_wrong_sequence(error: Any) -> bool:
     return isinstance(error, dict) and error.get("err_code") in _WRONG_SEQUENCE
 
 
+def is_name_taken(error: Any) -> bool:
+    """Whether a JetStream answer says that a stream of this name is there, with another configuration."""
+    return isinstance(error, dict) and error.get("err_code") == _NAME_IN_USE
+
+
 def is_missing(error: Any) -> bool:
     """Whether a JetStream answer says that the stream or the consumer is not there."""
     return isinstance(error, dict) and error.get("err_code") in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}

@@ -16,6 +16,7 @@ depth           exact up to some thousands, counted when asked; an estimate beyo
 max_length      exact; publishes in callers' transactions may exceed it by their uncommitted messages
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits
 temporary       removed by the beat of any process when its own gave no sign of it for ten minutes
+stores          a function a verb, by the server's clock; a poll every 0.4 s serves all watches of a store
 tables          made and brought up to date by the first process that opens the schema
 ==============  =====================================================================================================
 """

@@ -36,6 +36,7 @@ from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
+from tasuki.drivers.postgres.state.store import PostgresStore
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
@@ -92,6 +93,7 @@ class PostgresDriver(Driver):
         delete=True,
         atomic_move=True,
         transactional=True,
+        store=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
     )
@@ -156,6 +158,10 @@ class PostgresDriver(Driver):
             if session is not None and not session.loop.is_closed():
                 await session.close()
             self._guard.closed(session)
+
+    def store(self, name: str) -> PostgresStore:
+        """A store in the same schema."""
+        return PostgresStore(name, self, self._guard)
 
     async def time(self) -> float | None:
         """The clock of the server."""

@@ -19,6 +19,7 @@ from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
 from tasuki.drivers.postgres.schema.schema import check, migrate
 from tasuki.drivers.postgres.settings import PostgresSettings
+from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
@@ -82,6 +83,7 @@ class Session:
         self._temporary_names: set[str] = set()
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
         self._healing = Healing(known, self._migrate, self._declare, self.tasks.start)
+        self.stores = StoreUpkeep(self.fetch)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -248,6 +250,7 @@ class Session:
 
     async def _close(self) -> None:
         self.waiting.wake_all()
+        await self.stores.close()
         await self.tasks.wait(CLOSE_TIMEOUT)
         if self._listener is not None:
             await self._listener.close()

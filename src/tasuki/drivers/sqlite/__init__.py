@@ -22,5 +22,6 @@ depth           exact, from counters kept in each transaction; ``oldest_age`` lo
                 The cost of looking at a queue (depth, peek) or removing one does not grow with what other queues hold
 deleted bodies  stay in free pages of the file (mode 0600) until they are overwritten
 full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast
+stores          written in the same transactions, read by a thread of their own; a watch checks every 0.2 s
 ==============  =====================================================================================================
 """

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
+from tasuki.contracts.store_handle import VERBS
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.host import Death
@@ -37,6 +38,10 @@ async def _info(context: Context, queue: str) -> dict[str, Any]:
     return dict(await context.info(queue))
 
 
+async def _pause(context: Context, queue: str, due: Any, reason: str) -> dict[str, Any]:
+    return dict(await context.reach.pause(queue, due, reason))
+
+
 def _find(context: Context, id: str) -> None:
     context.resource(id)
 
@@ -53,6 +58,16 @@ async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     return True, await value
 
 
+def _find_store(context: Context, id: str) -> None:
+    context.store(id)
+
+
+async def _use_store(context: Context, id: str, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
+    if verb not in VERBS:
+        raise ProtocolError(f"a store has no {verb[:50]!r}")
+    return await context.reach.store(id)(verb, *args, **options)
+
+
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
@@ -64,6 +79,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "publish": _publish,
     "call": _call,
     "info": _info,
+    "pause": _pause,
+    "resume": _method("resume"),
     "stopping": lambda context: context.stopping,
     "lease_lost": lambda context: context.lease_lost,
     "cancelled": lambda context: context.cancelled,
@@ -75,6 +92,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,
+    "store": _find_store,
+    "store.use": _use_store,
     "permissions": _permit,
 }
 

@@ -11,13 +11,17 @@ from typing import Any
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.store_handle import Use
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
+from tasuki.handlers.store.values import check as check_value
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
 
 Ask = Callable[..., Any]
+
+_WRITES = frozenset({"set", "put"})
 
 
 def child_context(
@@ -92,6 +96,7 @@ class _AskedReach:
         self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
         self.info = partial(wait_for, "info")
         self.cancel = partial(wait_for, "cancel")
+        self.resume = partial(wait_for, "resume")
         self.check_call = partial(ask, "check_call")
         self.env = partial(ask, "env")
         self.set_env = partial(ask, "set_env")
@@ -103,6 +108,10 @@ class _AskedReach:
         plain = {name: plain_duration(value) for name, value in options.items()}
         return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
 
+    async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
+        paused: Mapping[str, Any] = await self._wait_for("pause", queue, plain_duration(due), reason)
+        return paused
+
     async def call(
         self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
@@ -111,6 +120,22 @@ class _AskedReach:
     def resource(self, id: str) -> Any:
         self._ask("resource", id)
         return _Resource(id, self._ask)
+
+    def store(self, id: str) -> Use:
+        return self._use(id, self._wait_for)
+
+    def sync_store(self, id: str) -> Use:
+        return self._use(id, self._ask)
+
+    def _use(self, id: str, ask: Ask) -> Use:
+        self._ask("store", id)
+
+        def use(verb: str, *args: Any, **options: Any) -> Any:
+            if verb in _WRITES:
+                check_value(*args[:2])  # here: on its way to the worker a tuple would become a list
+            return ask("store.use", id, verb, args, options)
+
+        return use
 
 
 class _Resource:

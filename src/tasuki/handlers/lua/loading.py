@@ -14,6 +14,8 @@ from tasuki.errors import HandlerError
 _NAMES = {
     "publish": "queue.publish",
     "info": "queue.info",
+    "pause": "queue.pause",
+    "resume": "queue.resume",
     "call": "funcs.call",
     "resource": "store.get",
     "env": "env.get",

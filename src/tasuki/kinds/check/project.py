@@ -29,11 +29,13 @@ from tasuki.kinds.check.python.batches import problems_of_batches
 from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
+from tasuki.kinds.check.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
+from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
@@ -289,6 +291,7 @@ class _Checker:
             *problems_of_batches(self.configs),
             *called_in_two_ways(self.configs),
             *unknown_exceptions(self.configs),
+            *problems_of_stores(self.registry, self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))
@@ -313,10 +316,13 @@ def _is_ours(driver: DriverKind | None) -> bool:
 
 
 def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:
-    """The entry's fields; when an override swapped its driver, without those that belong to other drivers only."""
-    if not (isinstance(kind, DriverKind) and is_overridden(entry, ("kind",))):
+    """The entry's fields; when an override swapped a driver or a store, without those that belong to others only."""
+    if not is_overridden(entry, ("kind",)):
         return entry.data
-    others = filter(None, map(find_driver, driver_names()))
-    foreign = {field for other in others for field in other.model.model_fields} - kind.model.model_fields.keys()
+    if isinstance(kind, DriverKind):
+        others = [other.model for other in map(find_driver, driver_names()) if other is not None]
+    else:
+        others = [MemoryStoreConfig, DriverStoreConfig] if kind.name.startswith(STORE_PREFIX) else []
+    foreign = {field for other in others for field in other.model_fields} - kind.model.model_fields.keys()
     foreign -= {field for field in foreign if is_overridden(entry, (field,))}  # who said it there means this driver
     return {field: value for field, value in entry.data.items() if field not in foreign}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import date, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
@@ -24,6 +25,8 @@ _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 _DAY = 86400
 _FIRST_DAY = _EPOCH.toordinal()
+_SINGLE = re.compile(r"(?<![^ ,])(\w+)-\1/0*[1-9]\d*(?![^ ,])")
+"""A range of one value with a step: CronSim reads ``5-5/10`` as ``5/10``, Debian's cron as ``5``."""
 _LONGEST_TEXT = 256
 """Characters: a text is refused before its lists and ranges are expanded."""
 
@@ -118,4 +121,4 @@ def _fields(text: str) -> str:
     fields = " ".join(text.upper().split())
     if fields.count(" ") != 4:
         raise explain_fields(text, "")
-    return fields
+    return _SINGLE.sub(r"\1", fields)

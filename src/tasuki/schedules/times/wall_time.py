@@ -107,28 +107,24 @@ def count_moments(cron: Cron, zone: tzinfo, start: int, end: int) -> int:
 
 
 def _spans(zone: tzinfo, start: int, end: int) -> Iterator[_Span]:
-    if start >= end:
-        return
-    change = _latest(zone, start)
     while start < end:
         stop = min(end, start + _STRETCH)
-        for following in changes(zone, start, stop + 1):
+        change = _latest(zone, start)
+        for following in changes(zone, start, stop):
             yield _Span(start, following.at, change)
             start, change = following.at, following
-        if start < stop:
-            yield _Span(start, stop, change)
-            start = stop
+        yield _Span(start, stop, change)
+        start = stop
 
 
 def _spans_back(zone: tzinfo, start: int, end: int) -> Iterator[_Span]:
     while start < end:
         stop = max(start, end - _STRETCH)
-        for change in changes_back(zone, stop - 1, end):
+        for change in changes_back(zone, stop, end):
             yield _Span(change.at, end, change)
             end = change.at
-        if stop < end:
-            yield _Span(stop, end, _latest(zone, stop))
-            end = stop
+        yield _Span(stop, end, _latest(zone, stop))
+        end = stop
 
 
 def _latest(zone: tzinfo, at: int) -> Change:

@@ -1,4 +1,4 @@
-"""Mutants: a driver with one thing broken on purpose, to see that the conformance suite notices it.
+"""Mutants: a driver or a store with one thing broken on purpose, to see that its conformance suite notices it.
 
 ``python -m tasuki.testing.mutants my_tests:TestMine`` runs all that apply to the driver of a suite, and prints a line
 for each: the mutant, and the case that noticed it. It ends with 1 if a mutant was missed.
@@ -7,6 +7,7 @@ for each: the mutant, and the case that noticed it. It ends with 1 if a mutant w
 from tasuki.testing.mutants import counting, moving, publishing, queues, receiving, settling
 from tasuki.testing.mutants.mutant import Mutant, Unbroken
 from tasuki.testing.mutants.run import noticed, report
+from tasuki.testing.mutants.stores import STORE_MUTANTS, StoreMutant, UnbrokenStore
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     found
@@ -15,4 +16,4 @@ MUTANTS: tuple[type[Mutant], ...] = tuple(
     if isinstance(found, type) and issubclass(found, Mutant) and found is not Mutant
 )
 
-__all__ = ["MUTANTS", "Mutant", "Unbroken", "noticed", "report"]
+__all__ = ["MUTANTS", "STORE_MUTANTS", "Mutant", "StoreMutant", "Unbroken", "UnbrokenStore", "noticed", "report"]

@@ -1,4 +1,4 @@
-"""``python -m tasuki.testing.mutants module:Suite …``: run all mutants against the driver of each suite."""
+"""``python -m tasuki.testing.mutants module:Suite …``: run all mutants against each suite's driver or store."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from tasuki.testing.conformance import DriverConformance
-from tasuki.testing.mutants import MUTANTS, report
+from tasuki.testing.conformance.stores import StoreConformance
+from tasuki.testing.mutants import MUTANTS, STORE_MUTANTS, report
 from tasuki.testing.mutants.run import MISSED
 
 
-def suite_at(path: str) -> type[DriverConformance]:
+def suite_at(path: str) -> type[DriverConformance] | type[StoreConformance]:
     """The suite class at an import path such as ``my_tests:TestMine``. Raises SystemExit with the reason."""
     module, _, name = path.partition(":")
     try:
@@ -20,8 +21,11 @@ def suite_at(path: str) -> type[DriverConformance]:
         raise SystemExit(
             f"cannot import the suite {path!r}: {error}; give module:Class, such as my_tests:TestMine"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, DriverConformance)):
-        raise SystemExit(f"{path!r} is no DriverConformance; give the class that runs the suite against your driver")
+    if not (isinstance(found, type) and issubclass(found, DriverConformance | StoreConformance)):
+        raise SystemExit(
+            f"{path!r} is no DriverConformance or StoreConformance; "
+            "give the class that runs the suite against your driver or its store"
+        )
     return found
 
 
@@ -31,7 +35,7 @@ def main(paths: Sequence[str]) -> int:
         raise SystemExit("name a suite: python -m tasuki.testing.mutants my_tests:TestMine")
     missed = False
     for suite in [suite_at(path) for path in paths]:
-        for line in report(suite, MUTANTS):
+        for line in report(suite, STORE_MUTANTS if issubclass(suite, StoreConformance) else MUTANTS):
             print(f"{suite.__name__}: {line}", flush=True)
             missed |= line.startswith(MISSED)
     return int(missed)

@@ -21,6 +21,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.contracts.store import Store
 from tasuki.drivers.toolkit.results import Results
 from tasuki.message import Message
 
@@ -53,6 +54,12 @@ class Mutant(Driver):
     @property
     def patience(self) -> float | None:
         return self.inner.patience
+
+    def store(self, name: str) -> Store:
+        return self.inner.store(name)
+
+    async def time(self) -> float | None:
+        return await self.inner.time()
 
     async def open(self) -> None:
         await self.inner.open()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from unittest import SkipTest
 
-from tasuki.contracts.driver import Capabilities, Driver
-from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tasuki.contracts.driver import Driver
+from tasuki.contracts.store import Store
+from tasuki.testing.conformance import ShiftedClock, Suite
+from tasuki.testing.conformance.stores.rig import StoreSuite, open_rig
 from tasuki.testing.mutants.mutant import Mutant, Unbroken
+from tasuki.testing.mutants.stores import StoreMutant, StoresBroken, UnbrokenStore
+
+AnyMutant = type[Mutant] | type[StoreMutant]
 
 MISSED = "MISSED"
 """How the line of a mutant begins that no case has noticed."""
 
 
-def noticed(suite: type[DriverConformance], mutant: type[Mutant], cases: Sequence[str] = ()) -> tuple[bool, str]:
+def noticed(suite: type[Suite], mutant: AnyMutant, cases: Sequence[str] = ()) -> tuple[bool, str]:
     """Whether a case fails for the driver of the suite with this mutation, and which one; or why none does.
 
     ``cases``: names of cases to try; none: those that should notice the mutant.
@@ -27,12 +34,16 @@ def noticed(suite: type[DriverConformance], mutant: type[Mutant], cases: Sequenc
         case_timeout = 40.0
 
         def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:
-            return mutant(super().make_driver(place, clock))
+            return _mutated(mutant, super().make_driver(place, clock), clock)
 
         def maker(self) -> Callable[[Path, ShiftedClock], Driver]:
             return partial(_make, mutant, suite().maker())
 
-    if mutant.needs and not getattr(_capabilities(suite), mutant.needs):
+        def full(self, store: Store) -> AbstractAsyncContextManager[None]:
+            inner = store.inner if isinstance(store, StoreMutant) else store
+            return super().full(inner)  # type: ignore[no-any-return]
+
+    if mutant.needs and not asyncio.run(_claims(suite, mutant.needs)):
         return False, f"not applicable: lacks {mutant.needs}"
     reason = "no case"
     for name in cases or mutant.noticed_by:
@@ -48,14 +59,15 @@ def noticed(suite: type[DriverConformance], mutant: type[Mutant], cases: Sequenc
     return False, reason
 
 
-def report(suite: type[DriverConformance], mutants: Iterable[type[Mutant]]) -> Iterator[str]:
+def report(suite: type[Suite], mutants: Iterable[AnyMutant]) -> Iterator[str]:
     """A line for each mutant: ``noticed``, ``skipped`` or ``MISSED``, its name, and the case or the reason.
 
     First, the driver itself must pass the cases, or their failing would prove nothing.
     """
     mutants = tuple(mutants)
     cases = tuple(dict.fromkeys(name for mutant in mutants for name in mutant.noticed_by))
-    fails, how = noticed(suite, Unbroken, cases)
+    unbroken = UnbrokenStore if issubclass(suite, StoreSuite) else Unbroken
+    fails, how = noticed(suite, unbroken, cases)
     if fails:
         yield f"{MISSED}  the suite fails without a mutation: {how}"
         return
@@ -65,12 +77,18 @@ def report(suite: type[DriverConformance], mutants: Iterable[type[Mutant]]) -> I
         yield f"{word:<7} {mutant.__name__:<28} {how}"
 
 
-def _capabilities(suite: type[DriverConformance]) -> Capabilities:
+async def _claims(suite: type[Suite], needed: str) -> bool:
+    """Whether the driver, or the store where it is about stores, claims what a mutant needs."""
+    if issubclass(suite, StoreSuite):
+        async with open_rig(suite()) as rig:
+            return bool(getattr(rig.store.facts, needed))
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
-        return suite().make_driver(Path(place), ShiftedClock()).capabilities
+        return bool(getattr(suite().make_driver(Path(place), ShiftedClock()).capabilities, needed))
 
 
-def _make(
-    mutant: type[Mutant], make: Callable[[Path, ShiftedClock], Driver], place: Path, clock: ShiftedClock
-) -> Driver:
-    return mutant(make(place, clock))
+def _mutated(mutant: AnyMutant, driver: Driver, clock: ShiftedClock) -> Driver:
+    return StoresBroken(driver, mutant, clock) if issubclass(mutant, StoreMutant) else mutant(driver)
+
+
+def _make(mutant: AnyMutant, make: Callable[[Path, ShiftedClock], Driver], place: Path, clock: ShiftedClock) -> Driver:
+    return _mutated(mutant, make(place, clock), clock)

@@ -80,6 +80,7 @@ class RealWork(Work):
         for consumer in self.selected:
             await consumer.start()
             self._ends.append(asyncio.create_task(consumer.wait(), name=f"end of {consumer.id}"))
+        await self._until_current()
 
     async def _end(self, timeout: float) -> None:
         try:
@@ -148,8 +149,8 @@ class RealWork(Work):
                     self._ledger.forget(_place(queue))
 
     def _queues(self) -> list[Queue]:
-        """The queues of the consumers, each once."""
-        return list({consumer.queue.id: consumer.queue for consumer in self.selected}.values())
+        """The queues of the consumers that are not paused, each once."""
+        return list({consumer.queue.id: consumer.queue for consumer in self.selected if not consumer.pause}.values())
 
     def next_due(self) -> float | None:
         """See Work."""

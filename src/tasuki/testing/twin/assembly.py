@@ -16,6 +16,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
+from tasuki.testing.context import at_once
 from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.faults.state import Faults
 from tasuki.units import Duration
@@ -57,6 +58,10 @@ class TwinAssembly(Assembly):
             asyncio.get_running_loop()
             queue.use_running_loop()
         return queue
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """See Host: all stores are in memory, and never wait."""
+        return at_once(work)
 
     async def open(self) -> None:
         """Open the drivers and declare their queues."""

@@ -10,9 +10,11 @@ from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.memory.store import Shelf
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
 from tasuki.testing.twin.reading.journal import Outcome
+from tasuki.testing.twin.store import TwinStore
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class TwinDriver(MemoryDriver):
     """Differs from the memory driver by what its faults do.
 
-    While the broker is away, publishing and inspecting raise BrokerUnavailableError; receiving and settling wait until
-    it is back, as virtual time does not pass while a driver retries.
+    While the broker is away, publishing, inspecting and stores raise BrokerUnavailableError; receiving and settling
+    wait until it is back, as virtual time does not pass while a driver retries.
     """
 
     def __init__(self, name: str, faults: Faults) -> None:
@@ -50,6 +52,10 @@ class TwinDriver(MemoryDriver):
             problem = f"driver {self.name!r}: the broker is away, as the test says"
             raise BrokerUnavailableError(problem, driver=self.name, queue=name)
         return super()._queue(name)
+
+    def store(self, name: str) -> TwinStore:
+        """A store in memory."""
+        return TwinStore(name, self._guard, self._shelves.setdefault(name, Shelf()), self._faults)
 
     async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Sequence[Any]:
         """Publish at once: a twin has no transactions."""

@@ -73,7 +73,7 @@ class Session:
         """Let the work be done with these objects, before they are opened."""
         assembly.requests = requests
         for service in assembly.services.values():
-            service.closing = [assembly.requests.close, assembly.reply_queues.close]
+            service.closing = [assembly.requests.close, assembly.reply_queues.close, assembly.states.close]
         assembly.take_charge()
         consumers = project.of(ConsumerConfig)
         self.work.entered = assembly

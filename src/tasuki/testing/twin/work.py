@@ -170,7 +170,21 @@ class Work:
         for consumer in self.selected:
             await consumer.start()
             self._ends.append(asyncio.create_task(consumer.wait(), name=f"end of {consumer.id}"))
+        await self._until_current()
         self.faults.is_killed = False
+
+    async def _until_current(self) -> None:
+        """Return when each consumer knows whether it is paused. Raises what ended one."""
+        knowing = asyncio.create_task(self._all_current(), name="read the controls")
+        await asyncio.wait([knowing, *self._ends], return_when=asyncio.FIRST_COMPLETED)
+        knowing.cancel()
+        for end in self._ends:
+            if end.done():
+                end.result()
+
+    async def _all_current(self) -> None:
+        for consumer in self.selected:
+            await consumer.until_current()
 
     async def _stop(self, timeout: float) -> None:
         try:
@@ -183,6 +197,8 @@ class Work:
 
     async def _until_idle(self) -> None:
         """Return when no message is due any more, and none is held."""
+        for state in {consumer.state for consumer in self.selected if consumer.state is not None}:
+            await (await state.store()).time()  # its watch learns of the pauses that have ended by now
         while True:
             await turns(lambda: self.faults.is_killed)
             if self.faults.is_killed:  # its successor takes over
@@ -232,8 +248,8 @@ class Work:
         return held and self.faults.is_away and not any(consumer.running for consumer in self.selected)
 
     def consumed(self) -> list[MemoryQueue]:
-        """The queues of the consumers."""
-        queues = {consumer.queue.id: consumer.queue for consumer in self.selected}
+        """The queues of the consumers that are not paused."""
+        queues = {consumer.queue.id: consumer.queue for consumer in self.selected if consumer.pause is None}
         return [twin_of(queue).queues[queue.spec.name] for queue in queues.values()]
 
     def next_due(self) -> float | None:
@@ -241,6 +257,8 @@ class Work:
         times = [queue.delayed[0][0] for queue in self.consumed() if queue.delayed]
         if self.faults.is_away:
             times.append(self.faults.away_until)
+        pauses = [consumer.pause for consumer in self.selected if consumer.pause is not None]
+        times += [self.now() + pause.until - self.clock.time() for pause in pauses if pause.until is not None]
         return min(times, default=None)
 
     def explain(self, but: Collection[str] = (), limit: int = LINES) -> str:

@@ -34,15 +34,17 @@ async def everything(body: Any, context: Context) -> dict[str, Any]:
     value = context.env("NAME")
     context.set_env("NAME", "new")
     told["env"] = [value, context.env_all()]
-    store = context.resource("app:store")
-    store.set("key", body)
-    told["store"] = [store.get("key"), await context.resource("app:slow").get()]
+    store = context.store("app:store")
+    await store.set("key", body)
+    told["store"] = [await store.get("key"), await context.resource("app:slow").get()]
+    told["taken"] = await store.take("key", 3, rate=1, burst=2)
+    for refused in (store.get("other"), store.set("tuple", (1, 2))):
+        try:
+            await refused
+        except HandlerError as error:
+            told.setdefault("refused", []).append([error.kind, error.message])
     try:
-        store.get("other")
-    except HandlerError as error:
-        told["missing"] = error.message
-    try:
-        store._items  # noqa: B018
+        context.resource("app:slow")._items  # noqa: B018
     except AttributeError as error:
         told["private"] = type(error).__name__
     try:
@@ -57,6 +59,16 @@ async def everything(body: Any, context: Context) -> dict[str, Any]:
         context.logger.exception("failed")
     context.ack()
     return told
+
+
+def counts(by: int, context: Context) -> list[Any]:
+    store = context.sync.store("app:store")
+    written = store.put("n", store.get("n", 0) + by, only_if_absent=True, ttl="1h")
+    try:
+        context.store("app:store")
+    except HandlerError as error:
+        return [written["value"], written["version"], store.take("n", rate=1, burst=1), error.message.partition(":")[0]]
+    return []
 
 
 def rights(context: Context) -> list[Any]:

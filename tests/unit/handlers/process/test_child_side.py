@@ -16,11 +16,13 @@ from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.stores import memory_store
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import ALL, delivery
 from tests.unit.handlers.process.functions import OPENING
+
+PLAIN = "store plain data: bool, int, float, str, bytes, and lists and dicts of these"
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("in_thread")]
 
@@ -69,7 +71,7 @@ class Context(RecordingContext):
 
 async def test_lua_computes_there_and_acts_here(lua: Any) -> None:
     context = delivery()
-    context.resources["app:store"] = MemoryStore("app:store")
+    context.resources["app:store"] = memory_store("app:store")
     code = """
     local value = json.decode(json.encode({n = #hash.sha256('x')}))
     local s = assert(store.get('app:store'))
@@ -147,7 +149,7 @@ async def test_a_cancel_takes_back_what_was_asked(lua: Any) -> None:
 
 async def test_python_asks_for_everything_of_its_context(python: Any) -> None:
     context = delivery()
-    context.resources["app:store"] = MemoryStore("app:store")
+    context.resources["app:store"] = memory_store("app:store")
     context.resources["app:slow"] = Slow()
     context.queues["app:q"] = {"ready": 1}
     context.functions["app:double"] = lambda number: number * 2
@@ -161,7 +163,11 @@ async def test_python_asks_for_everything_of_its_context(python: Any) -> None:
         "info": 1,
         "env": ["value", {"NAME": "new"}],
         "store": [{"n": 1}, "slow"],
-        "missing": "key not found",
+        "taken": [2, 0.0],
+        "refused": [
+            ["NotFound", "key not found"],
+            ["Invalid", f"key 'tuple': a value of type tuple cannot be stored; {PLAIN}"],
+        ],
         "private": "AttributeError",
         "unknown": "HandlerNotFoundError",
         "permissions": None,
@@ -170,6 +176,13 @@ async def test_python_asks_for_everything_of_its_context(python: Any) -> None:
     assert [(sent.queue, sent.options) for sent in context.published] == [("app:q", {"delay": 1})]
     assert (context.logged[0].level, context.logged[0].message, context.logged[0].fields) == ("info", "it", {"a": 1})
     assert "ZeroDivisionError" in context.logged[1].message
+
+
+async def test_a_plain_function_uses_a_store(python: Any) -> None:
+    context = delivery()
+    context.resources["app:store"] = memory_store("app:store")
+    assert await python("counts").call([2], context) == [2, "1", [1, 0.0], "context.store is for async functions"]
+    assert await context.store("app:store").get("n") == 2
 
 
 class Slow:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tasuki.schedules.times.cron import WORDS, Cron
+from tasuki.schedules.times.cron_problems import explain_fields
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -46,6 +47,7 @@ def after(cron: str, start: str, number: int) -> list[str]:
         ("0 0 29 2 *", ["2028-02-29 00:00", "2032-02-29 00:00", "2036-02-29 00:00"]),
         ("0 0 L 2 *", ["2026-02-28 00:00", "2027-02-28 00:00", "2028-02-29 00:00"]),
         ("0 0 31 * *", ["2026-01-31 00:00", "2026-03-31 00:00", "2026-05-31 00:00"]),
+        ("5-5/20,50 0-0/1 * * *", ["2026-01-01 00:05", "2026-01-01 00:50", "2026-01-02 00:05"]),
         # Either day, as in every cron; both, if one of the two fields begins with *.
         ("0 0 13 * fri", ["2026-01-02 00:00", "2026-01-09 00:00", "2026-01-13 00:00"]),
         ("0 0 1-7 * */7", ["2026-01-04 00:00", "2026-02-01 00:00", "2026-03-01 00:00"]),
@@ -220,3 +222,7 @@ def test_a_mistake_is_named_with_its_field_and_its_remedy(cron: str, error: str)
     with pytest.raises(ValueError, match="cron") as caught:
         Cron(cron)
     assert str(caught.value) == error
+
+
+def test_an_error_that_no_field_explains_is_shown_itself() -> None:
+    assert str(explain_fields("* * * * *", "Bad luck")) == f"cron '* * * * *': Bad luck; write five fields: {ORDER}"

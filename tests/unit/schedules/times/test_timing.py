@@ -96,6 +96,13 @@ def test_the_tick_with_so_many_behind_it() -> None:
     assert nth_last_tick(Every(10), 3, 80, 100) is None
 
 
+def test_a_cron_without_another_time_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = cron_timing("@daily", "Europe/Berlin")
+    monkeypatch.setattr(type(timing.cron), "next_wall", lambda *_: None)
+    monkeypatch.setattr(type(timing.cron), "last_wall", lambda *_: None)
+    assert next_tick(timing, 0) is last_tick(timing, 10**15) is None
+
+
 def test_counting_years_of_minutes_visits_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     timing = cron_timing("* * * * *", "Europe/Berlin")
     monkeypatch.setattr(type(timing.cron), "next_wall", None)

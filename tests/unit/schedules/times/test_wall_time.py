@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from tasuki.schedules.times.timing import count_ticks, cron_timing, ticks, ticks_back
 from tasuki.schedules.times.zones import find_zone
-from tests.unit.schedules.times.clocks import changes_of, expected_ticks, minutes
+from tests.support.wall_clocks import changes_of, expected_ticks, minutes
 
 ZONES = {
     "America/New_York": 2,
@@ -114,6 +115,23 @@ def test_a_day_that_a_zone_left_out() -> None:
     ]
 
 
+@pytest.mark.parametrize("cron", ["30 2 * * *", "*/15 * * * *"])
+@pytest.mark.parametrize("distance", [29, 30, 31, 60, 366])
+def test_a_search_that_begins_days_from_a_change(cron: str, distance: int) -> None:
+    timing = cron_timing(cron, "Europe/Berlin")
+    for change in ("2026-03-29T01:00Z", "2026-10-25T01:00Z"):
+        at = int(datetime.fromisoformat(change).timestamp())
+        day = list(ticks(timing, at - 7200, at + 7200))
+        assert len(day) == (1 if cron[0] == "3" else 16)
+        assert [tick for tick in ticks(timing, at - distance * 86400 - 1, at + 7200) if tick > at - 7200] == day
+        assert [tick for tick in ticks_back(timing, at + distance * 86400 - 1, at - 7200) if tick <= at + 7200] == day[
+            ::-1
+        ]
+        assert count_ticks(timing, at - distance * 86400 - 1, at + 7200) == len(day) + count_ticks(
+            timing, at - distance * 86400 - 1, at - 7200
+        )
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_minute_around_every_change_of_2026(zone: str) -> None:
     place = find_zone(zone)
@@ -123,6 +141,12 @@ def test_every_minute_around_every_change_of_2026(zone: str) -> None:
     for day in days:
         start, end = day - timedelta(hours=3), day + timedelta(hours=27)
         visited = minutes(place, start, end)
+        edges = [
+            later.at + second
+            for minute, later in pairwise(visited)
+            if later.wall - minute.wall != timedelta(minutes=1)
+            for second in (-1, 0, 900)
+        ]
         for cron in CRONS:
             expected = expected_ticks(cron, visited)
             timing, after, until = cron_timing(cron, zone), int(start.timestamp()) - 1, int(end.timestamp()) - 1
@@ -130,9 +154,10 @@ def test_every_minute_around_every_change_of_2026(zone: str) -> None:
             assert list(ticks_back(timing, until, after)) == expected[::-1], cron
             assert count_ticks(timing, after, until) == len(expected), cron
             source = random.Random(f"{zone} {cron} {day}")
-            for _ in range(5):  # begun and ended anywhere, also within the hour that comes twice
-                first = source.randrange(after, until)
-                last = source.randrange(first, until)
+            # Begun and ended anywhere, also within the hour that comes twice, and beside each change.
+            sample = [(edge, until) for edge in edges] + [(after, edge) for edge in edges]
+            sample.append((first := source.randrange(after, until), source.randrange(first, until)))
+            for first, last in sample:
                 part = [tick for tick in expected if first < tick <= last]
                 assert list(ticks(timing, first, last)) == part, (cron, first, last)
                 assert list(ticks_back(timing, last, first)) == part[::-1], (cron, first, last)

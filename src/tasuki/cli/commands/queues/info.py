@@ -9,11 +9,13 @@ import click
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_pairs
 from tasuki.cli.project import Target
+from tasuki.cli.tools.pausing import pause_text
 from tasuki.cli.tools.queues import on_queue
 
 
 def _show(info: dict[str, Any]) -> None:
-    print_pairs({**info, "oldest_age": age(info["oldest_age"])})
+    paused = {"paused": pause_text(info["paused"])} if "paused" in info else {}
+    print_pairs({**info, "oldest_age": age(info["oldest_age"]), **paused})
 
 
 @click.command("info")

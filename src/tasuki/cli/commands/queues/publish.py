@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ import msgspec
 
 from tasuki.cli import loop
 from tasuki.cli.exits import OK
-from tasuki.cli.options import json_option, project_options
+from tasuki.cli.options import json_option, project_options, read_time
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.sending import OUTCOMES, ReadLine, Report, read_header, send_file
@@ -30,16 +29,6 @@ _SURVIVED = {
 """Level of durability → what a message survives there."""
 
 
-def _read_time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
-    try:
-        at = None if text is None else datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; write a date and a time, as in 2026-12-24T18:00+09:00") from None
-    if at is not None and at.tzinfo is None:
-        raise click.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC, or an offset such as +09:00")
-    return at
-
-
 @click.command("publish")
 @click.argument("queue")
 @click.argument("body", required=False)
@@ -48,7 +37,7 @@ def _read_time(_: click.Context, __: click.Parameter, text: str | None) -> datet
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
-@click.option("--at", metavar="WHEN", callback=_read_time, help="Deliver it then, as in 2026-12-24T18:00+09:00.")
+@click.option("--at", metavar="WHEN", callback=read_time, help="Deliver it then, as in 2026-12-24T18:00+09:00.")
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")

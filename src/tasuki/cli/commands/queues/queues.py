@@ -11,6 +11,7 @@ from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_table
 from tasuki.cli.project import Target, is_shared
+from tasuki.cli.tools.pausing import lines_of, orders_by_queue
 from tasuki.errors import QueueNotFoundError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 def _show(rows: list[dict[str, Any]]) -> None:
     shown = [(row["queue"], row["driver"], *_counts(row), age(row["oldest_age"])) for row in rows]
     print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
+    for line in (line for row in rows for line in lines_of(row)):
+        click.echo(line, err=True)
     if idle := [row["queue"] for row in rows if "waits_for_worker" in row]:
         click.echo(f"no worker consumes {', '.join(idle)}; start one: tasuki run", err=True)
 
@@ -42,20 +45,24 @@ def command(target: Target) -> list[dict[str, Any]]:
     project = app.check()
     queues = project.of(QueueConfig)
     infos: dict[str, dict[str, Any]] = {}
+    orders: dict[str, dict[str, Any]] = {}
     if shared := [id for id in queues if is_shared(project.driver_of(id))]:
-        infos = loop.run(_infos(app, shared))
+        infos, orders = loop.run(_infos(app, project, shared))
     dead = {config.dead_letter.queue for config in queues.values() if config.dead_letter is not None}
-    rows = [_row(id, config.driver, infos.get(id, {})) for id, config in queues.items()]
+    rows = [_row(id, config.driver, infos.get(id, {})) | orders.get(id, {}) for id, config in queues.items()]
     return [{**row, **_waiting(project, infos.get(row["queue"], {}), dead)} for row in rows]
 
 
-async def _infos(app: App, ids: list[str]) -> dict[str, dict[str, Any]]:
+async def _infos(
+    app: App, project: Project, ids: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The counts of the queues, and the orders for them."""
     infos = {}
     async with app.reading():
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
                 infos[id] = await app.live_queue(id).info()
-    return infos
+        return infos, await orders_by_queue(app, project, infos)
 
 
 def _waiting(project: Project, info: dict[str, Any], dead: set[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.message import as_dict, body_of, find
+from tasuki.cli.tools.pausing import pause_text
 from tasuki.cli.tools.test_case import as_test
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import LAST_TRACEBACK
@@ -44,7 +45,8 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 )
                 raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
             live = app.live_queue(queue)
-            shown = {"queue": queue, **as_dict(live, message)}
+            pause = None if live.find_pause is None else await live.find_pause()
+            shown = {"queue": queue, **({} if pause is None else {"paused": pause}), **as_dict(live, message)}
             if is_test:
                 print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))
             elif as_json:
@@ -53,7 +55,8 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 body = shown.get("body", "base64:" + str(shown.get("body_base64")))
                 headers = dict(message.headers)
                 traceback = headers.pop(LAST_TRACEBACK, "")
-                print_pairs({"queue": queue, "id": id, **headers, "body": preview(body)})
+                paused = {} if pause is None else {"paused": pause_text(pause)}
+                print_pairs({"queue": queue, **paused, "id": id, **headers, "body": preview(body)})
                 if traceback:
                     print_text(f"\n{traceback}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tasuki.app.health.health_file import read, reasons
+from tasuki.app.health.health_file import paused_in, read, reasons
 from tasuki.cli.exits import ERROR, OK
 from tasuki.cli.options import json_option
 
@@ -20,7 +20,7 @@ from tasuki.cli.options import json_option
 def command(file: Path, *, asks_ready: bool, as_json: bool) -> int:
     """Say whether the worker that writes FILE (``run --health-file FILE``) is live: exit code 0, else 1.
 
-    Live: a restart would not help. Ready: all its consumers can consume.
+    Live: a restart would not help. Ready: all its consumers can consume. One that is paused is both, and is named.
     """
     document = read(file)
     live, ready = reasons(document, time.time())
@@ -30,9 +30,11 @@ def command(file: Path, *, asks_ready: bool, as_json: bool) -> int:
     if as_json:
         from tasuki.cli.output import print_json
 
-        print_json({"live": not live, "ready": not (live or ready), "why": {"live": live, "ready": ready}})
+        found = {"live": not live, "ready": not (live or ready), "why": {"live": live, "ready": ready}}
+        print_json({**found, "paused": paused_in(document)})
     elif why:
         click.echo("\n".join(why), file=sys.stderr)
     else:
         click.echo("live" if live or ready else "live and ready")
+        click.echo("\n".join(paused_in(document)), nl=bool(paused_in(document)))
     return ERROR if why else OK

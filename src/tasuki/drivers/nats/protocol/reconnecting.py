@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from tasuki.drivers.nats.protocol.connection import Address, Connection
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 
+C = TypeVar("C", bound=Connection)
 
-def reconnecting(address: Address, make: Callable[[], Connection]) -> Reconnecting[Connection]:
+
+def reconnecting(address: Address, make: Callable[[], C]) -> Reconnecting[C]:
     """The connection; ``make`` makes one that is not yet connected.
 
     ``get`` waits for one attempt. Raises BrokerUnavailableError, or AccessDeniedError.
     """
-    last: Connection | None = None
+    last: C | None = None
 
-    async def connect() -> Connection:
+    async def connect() -> C:
         nonlocal last
         if last is not None:
             await last.close()  # its tasks may still run

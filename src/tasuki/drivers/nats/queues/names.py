@@ -85,3 +85,14 @@ class Names:
     def id_subject(self, queue: str, digest: str) -> str:
         """Where an id is noted; ``*`` for all."""
         return f"{self.prefix}.i.{token_of(queue)}.{digest}"
+
+    def store_stream(self, store: str) -> str:
+        """The stream of a store."""
+        name = f"{self.prefix}+=store+{token_of(store)}"
+        return (
+            name if len(name) <= LONGEST else f"{self.prefix}+=store+=hash+{blake2b(store.encode()).hexdigest()[:64]}"
+        )
+
+    def store_subject(self, part: str) -> str:
+        """What the subjects of a store begin with; ``part`` is its name as part of a subject."""
+        return f"{self.prefix}.s.{part}"

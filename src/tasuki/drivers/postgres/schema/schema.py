@@ -13,13 +13,13 @@ from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
-LAYOUT = Layout(17, 17)
+LAYOUT = Layout(18, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
 docs/adr/0016."""
 
 PARTS = (
     *("tables", "queues", "ordering", "waking", "publishing", "receiving", "settling", "inspecting", "removing"),
-    *("presence", "plans"),
+    *("presence", "stores", "plans"),
 )
 """Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""
 
@@ -44,7 +44,8 @@ _VERSIONS = (
     "coalesce(max((to_jsonb(made) ->> 'min_version')::integer), max(version), 0)] FROM {0}.migrations made"
 )
 _MADE = re.compile(r"^create (?:or replace )?(?:unlogged )?(table|function) (?:if not exists )?(\w+)", re.M)
-# Receipts of a table that was dropped must never fit a message of the one that takes its place.
+# Receipts and versions of a table that was dropped must never fit a row of the one that takes its place.
+_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _RENUMBER = "ALTER TABLE {} ALTER COLUMN {} RESTART WITH {}"
 _VERSION_TABLE = (
     "CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, min_version integer, "
@@ -124,8 +125,9 @@ async def _make(connection: Any, schema: str, missing: Sequence[str]) -> None:
         await connection.execute(sql)
     await connection.execute(_NOTE.format(*LAYOUT))
     if "messages" in missing:
-        now = await _one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        await connection.execute(_RENUMBER.format("messages", "seq", now))
+        await connection.execute(_RENUMBER.format("messages", "seq", await _one(connection, _NOW)))
+    if "store_entries" in missing:
+        await connection.execute(_RENUMBER.format("store_entries", "version", await _one(connection, _NOW)))
     if "queues" in missing:
         await connection.execute(_RENUMBER.format("queues", "id", await _one(connection, _QUEUES_EVER)))
 

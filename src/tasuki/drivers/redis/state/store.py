@@ -102,7 +102,8 @@ class RedisStore(Store):
         return listed(await self._entries(places.PAGE, *bounds(prefix, after), limit))
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
-        """See Store."""
+        """See Store. It begins with an answer of the server, or with the error that there is none."""
+        await self.time()
         feed = self._opened.here(self._new_feed)
         watcher = feed.join(prefix)
         try:

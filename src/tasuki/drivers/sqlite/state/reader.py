@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from tasuki.clock import Clock
 from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reading import StoreWatch
+from tasuki.drivers.sqlite.thread.answers import answer
+from tasuki.drivers.sqlite.thread.requests import Request
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system.helper_threads import HelperThread
@@ -28,6 +30,9 @@ LOOK = 0.2
 _PAUSE = 0.005
 """Seconds between two checks at least, however much this process writes."""
 
+_GROUP = 100
+"""Most requests that are answered together."""
+
 T = TypeVar("T")
 Read = Callable[[sqlite3.Connection], T]
 
@@ -36,25 +41,16 @@ class FileMissingError(BrokerUnavailableError):
     """The database file is not where it was; the writer makes it again."""
 
 
-class _Request(Generic[T]):
-    """Something to read, for a caller in some loop."""
+class _Reading(Request):
+    """Something to read."""
 
-    def __init__(self, work: Read[T] | None) -> None:
+    def __init__(self, driver: str, work: Read[Any] | None = None) -> None:
+        super().__init__()
         self.work = work
         """None: end the thread."""
-        self.future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
-
-    def answer(self, result: T | None, error: DriverError | None = None) -> None:
-        with suppress(RuntimeError):  # the loop of the caller is closed
-            self.future.get_loop().call_soon_threadsafe(self._deliver, result, error)
-
-    def _deliver(self, result: T | None, error: DriverError | None) -> None:
-        if self.future.done():
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.future = self.answer
+        self.error = DriverError("the thread that reads failed", driver=driver)  # until it is read
 
 
 class Reader:
@@ -65,7 +61,7 @@ class Reader:
         self._path = path
         self._timeout = settings.busy_timeout
         self._clock = clock
-        self._requests: SimpleQueue[_Request[Any] | None] = SimpleQueue()
+        self._requests: SimpleQueue[_Reading | None] = SimpleQueue()
         self._entrance = threading.Lock()
         self._is_closed = False
         self._helper: HelperThread | None = None
@@ -93,16 +89,13 @@ class Reader:
 
     async def read(self, work: Read[T]) -> T:
         """What ``work`` gives on the thread. Raises DriverError."""
-        request: _Request[T] = _Request(work)
-        self._put(request)
-        result: Any = await request.future
-        return result  # type: ignore[no-any-return]
-
-    def _put(self, request: _Request[Any]) -> None:
+        request = _Reading(self._driver, work)
         with self._entrance:
             if self._is_closed:
                 raise not_open(self._driver)
             self._requests.put(request)
+        result: T = await request.answer
+        return result
 
     async def watch(self, watch: StoreWatch) -> None:
         """Tell its watcher all entries, then what changes."""
@@ -110,12 +103,15 @@ class Reader:
         def begin(connection: sqlite3.Connection) -> None:
             self._look(connection, watch, is_changed=True)
             self._watches.append(watch)
+            if watch.is_over:  # its reader was cancelled meanwhile
+                self.forget(watch)
             self._look_at = min(self._look_at, time.monotonic() + LOOK)
 
         await self.read(begin)
 
     def forget(self, watch: StoreWatch) -> None:
         """Tell it no more."""
+        watch.is_over = True
         with suppress(ValueError):
             self._watches.remove(watch)
 
@@ -128,13 +124,13 @@ class Reader:
         """End the watches, close the file, end the thread. Idempotent."""
         for watch in list(self._watches):
             watch.watcher.end()
-        stop: _Request[None] = _Request(None)
+        stop = _Reading(self._driver)
         with self._entrance:
             is_first, self._is_closed = not self._is_closed, True
             if self._helper is None or not is_first:
                 return
             self._requests.put(stop)
-        await stop.future
+        await stop.answer
 
     def forget_parent(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, untouched."""
@@ -143,44 +139,48 @@ class Reader:
     # The thread.
 
     def _run(self, helper: HelperThread) -> None:
-        while True:
-            request = self._next()
-            with self.at_work:
-                if request is not None and request.work is None:
-                    self._disconnect()
-                elif request is not None:
-                    self._serve(request)
-                elif self._watches:
-                    self._look_all()
-            helper.works()
-            if request is not None and request.work is None:
-                request.answer(None)
-                return
-
-    def _next(self) -> _Request[Any] | None:
-        """A request; None: it is time to look for changes."""
-        while True:
-            wait = max(self._look_at - time.monotonic(), 0.0) if self._watches else None
+        is_over = False
+        while not is_over:
+            group = self._next()
             try:
-                request = self._requests.get(timeout=wait)
-            except Empty:
-                return None
-            if request is not None:
-                return request
+                with self.at_work:
+                    for request in group:
+                        self._serve(request)
+                    if self._watches and time.monotonic() >= self._look_at:
+                        self._look_all()
+                helper.works()
+            finally:
+                is_over = any(request.work is None for request in group)
+                answer(group, lambda _: None)
+
+    def _next(self) -> list[_Reading]:
+        """The waiting requests; none: it is time to look for changes."""
+        group: list[_Reading] = []
+        try:
+            wait = max(self._look_at - time.monotonic(), 0.0) if self._watches else None
+            self._add(group, self._requests.get(timeout=wait))
+            while len(group) < _GROUP:
+                self._add(group, self._requests.get_nowait())
+        except Empty:
+            pass
+        return group
+
+    def _add(self, group: list[_Reading], request: _Reading | None) -> None:
+        if request is not None:
+            group.append(request)
+        else:
             self._look_at = min(self._look_at, self._looked_at + _PAUSE)
 
-    def _serve(self, request: _Request[Any]) -> None:
-        assert request.work is not None
+    def _serve(self, request: _Reading) -> None:
         try:
             with self._failing():
-                result = request.work(self._connected())
+                if request.work is None:
+                    self._disconnect()
+                else:
+                    request.result = request.work(self._connected())
+            request.error = None
         except DriverError as error:
-            request.answer(None, error)
-        except BaseException as error:
-            request.answer(None, DriverError(f"the thread that reads failed: {error}", driver=self._driver))
-            raise
-        else:
-            request.answer(result)
+            request.error = error
 
     def _look_all(self) -> None:
         with suppress(DriverError), self._failing():  # then again

@@ -62,6 +62,7 @@ class StoreWatch:
     def __init__(self, store: str, watcher: Watcher) -> None:
         self.store = store
         self.watcher = watcher
+        self.is_over = False
         self._keys = key_range(watcher.prefix)
         self._version = -1
         self._removal = -1

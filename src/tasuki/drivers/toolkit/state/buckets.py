@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, inf
 from typing import NamedTuple
 
 from tasuki.contracts.store import Grant
@@ -31,7 +31,14 @@ class Bucket(NamedTuple):
     @property
     def full_at(self) -> float:
         """When it is as good as a new one."""
-        return self.at + (self.burst - self.level) / self.rate
+        return self.at + _seconds(self.burst - self.level, self.rate)
+
+
+def _seconds(tokens: float, rate: float) -> float:
+    """How long so many tokens take; a rate of 0 brings none, ever."""
+    if tokens <= 0:
+        return 0.0
+    return tokens / rate if rate > 0 else inf
 
 
 def at(bucket: Bucket | None, now: float, rate: float, burst: int) -> Bucket:
@@ -43,7 +50,7 @@ def take(bucket: Bucket, tokens: int) -> tuple[Grant, Bucket]:
     """Up to so many tokens, and the bucket without them."""
     granted = min(max(tokens, 0), floor(bucket.level + _ROUNDING))
     left = bucket._replace(level=max(bucket.level - granted, 0.0))
-    return Grant(granted, 0.0 if granted or tokens <= 0 else max(1.0 - bucket.level, 0.0) / bucket.rate), left
+    return Grant(granted, 0.0 if granted or tokens <= 0 else _seconds(1.0 - bucket.level, bucket.rate)), left
 
 
 def give(bucket: Bucket, tokens: int) -> Bucket:

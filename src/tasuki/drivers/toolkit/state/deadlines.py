@@ -30,6 +30,10 @@ class Deadlines:
             self._heap = [(at, key) for key, at in self._ends.items()]
             heapq.heapify(self._heap)
 
+    def at(self, key: str) -> float | None:
+        """When the key expires; None: not known, or never."""
+        return self._ends.get(key)
+
     @property
     def next(self) -> float:
         """The next deadline; infinity if there is none."""

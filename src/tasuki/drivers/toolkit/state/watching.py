@@ -23,6 +23,8 @@ class Watcher:
         self.prefix = prefix
         self._known: dict[str, int] = {}
         self._unread: dict[str, Change] = {}
+        self._unseen: set[str] = set()
+        """Unread keys of which the reader has heard nothing: if they go before that, there is nothing to report."""
         self._lock = threading.Lock()
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -43,15 +45,24 @@ class Watcher:
             if known is None or change.version < known:
                 return
             del self._known[change.key]
+            if change.key in self._unseen:
+                self._unseen.remove(change.key)
+                del self._unread[change.key]
+                return
         elif known is not None and change.version <= known:
             return
         else:
+            if known is None and change.key not in self._unread:
+                self._unseen.add(change.key)
             self._known[change.key] = change.version
         self._unread.pop(change.key, None)  # so that changes stay in the order in which they happened
         self._unread[change.key] = change
 
     def tell_all(self, entries: Iterable[Entry]) -> None:
-        """These are all keys of the prefix now, also before the first time, and after a time without news."""
+        """These are all keys of the prefix now, also before the first time, and after a time without news.
+
+        A store that hears of changes while it reads the list tells of them after it: the list may be older.
+        """
         with self._lock:
             gone = dict(self._known)
             for key, value, version in entries:
@@ -76,23 +87,26 @@ class Watcher:
     async def read(
         self, look: Callable[[], Awaitable[None]], interval: float
     ) -> AsyncGenerator[Change | Literal[Current.CURRENT], None]:
-        """The changes; ``look`` runs each ``interval`` seconds without news, and may fail: then it runs again."""
+        """The changes; ``look`` runs each ``interval`` seconds, and may fail: then it runs again."""
         is_current = False
+        look_at = self._loop.time() + interval
         while not self._is_over:
             self._news.clear()
             with self._lock:
                 unread, self._unread = self._unread, {}
+                self._unseen.clear()
                 has_all = self._has_all
             for change in unread.values():
                 yield change
             if has_all and not is_current:
                 is_current = True
                 yield CURRENT
-            if self._unread or self._is_over:
-                continue
-            try:
-                async with asyncio.timeout(interval):
+            if self._is_over:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(look_at):
                     await self._news.wait()
-            except TimeoutError:
+            if self._loop.time() >= look_at:
                 with suppress(DriverError):
                     await look()
+                look_at = self._loop.time() + interval

@@ -25,6 +25,8 @@ _TEXTS = {
     "queue.may": 1,
     "queue.info": 1,
     "queue.cancel": 2,
+    "queue.pause": 1,
+    "queue.resume": 1,
     "queue.settle": 1,
     "funcs.call": 1,
     "funcs.check": 1,

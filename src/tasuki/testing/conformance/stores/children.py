@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +72,7 @@ class Crew:
 
     def __init__(self, rig: StoreRig) -> None:
         self._rig = rig
-        self._context = multiprocessing.get_context("spawn")  # a fork would share this process's locks and threads
+        self._context = _context()
         self._jobs: dict[str, tuple[Job, Any]] = {}
         self._running: dict[str, multiprocessing.process.BaseProcess] = {}
         self._dice = random.Random(0)  # noqa: S311 - no secret
@@ -167,6 +169,15 @@ async def crew_of(rig: StoreRig) -> AsyncIterator[Crew]:
         yield crew
     finally:
         await asyncio.to_thread(crew.stop)
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    """A fork of this process would share its locks and threads; a server that forks starts children sooner."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _work(duty: _Duty, pipe: Any) -> None:

@@ -50,6 +50,7 @@ class Failing(StoreSuite):
                 await writer.delete("deleted")
                 await writer.delete("back")
                 await writer.put("back", b"again")
+                await asyncio.sleep(rig.suite.brief)  # so that a watch which polls has met the outage
             expected = {"kept": b"kept", "changed": b"new", "new": b"new", "back": b"again"}
             await reader.has(expected, rig.suite.case_timeout)
             await second.has({}, rig.suite.case_timeout)

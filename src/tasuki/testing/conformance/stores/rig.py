@@ -189,9 +189,12 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        was_over = self._task.done()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._watch.aclose()  # type: ignore[attr-defined]  # watches are generators
+        if was_over and problem is None:
+            self._task.result()
 
     @property
     def is_over(self) -> bool:

@@ -12,7 +12,7 @@ from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, 
 _POLL = 1.0
 """Seconds within which a watch reports a change (14)."""
 _PUSH = 0.2
-_TRIES = 20
+_TRIES = 8
 
 
 class Watching(StoreSuite):
@@ -80,6 +80,19 @@ class Watching(StoreSuite):
 
             await asyncio.gather(*map(write, range(8)))
             await reader.has({entry.key: entry.value for entry in await rig.all()})
+
+    @case()
+    async def test_12_the_versions_of_a_key_never_fall(self, rig: StoreRig) -> None:
+        stores = [rig.store, await rig.another_store()]
+        async with Reader(rig) as reader:
+            await reader.current()
+            for number in range(20):
+                value = b"%d" % number
+                await stores[number % 2].put("key", value)
+                await reader.has({"key": value})
+                if number % 5 == 4:
+                    await stores[number % 2].delete("key")
+                    await reader.has({})
 
     @case()
     async def test_12_a_watch_tells_of_its_prefix_alone(self, rig: StoreRig) -> None:

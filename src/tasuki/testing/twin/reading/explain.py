@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tasuki.state.pauses import Pause, pause_of_consumer
 from tasuki.testing.twin.driver import twin_of
 from tasuki.units import format_duration
 
@@ -53,7 +54,18 @@ def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], *, is_ready: b
         return "no consumer of this queue starts by itself"
     if faults.is_away:
         return f"the broker is away for {format_duration(round(faults.away_until - faults.clock.monotonic(), 3))}"
+    pauses = [_pause_of(faults, consumer) for consumer in consumers]
+    if (pause := pauses[0]) is not None and None not in pauses:
+        return f"it is paused {pause}"
     return "it is ready: drain" if is_ready else f"it waits for earlier messages of key {slot.key!r}"
+
+
+def _pause_of(faults: Faults, consumer: Consumer) -> Pause | None:
+    if consumer.state is None:
+        return None
+    pause = pause_of_consumer(consumer.state.controls, consumer.queue.spec.name, consumer.id)
+    is_over = pause is not None and pause.until is not None and pause.until <= faults.clock.time()
+    return None if is_over else pause
 
 
 def _after(slot: Slot) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import LuaError, PolicyDeniedError
-from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.stores import memory_store
 from tasuki.message import Message
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
@@ -167,7 +167,7 @@ async def test_a_denied_variable() -> None:
 def with_store(*actions: str) -> RecordingContext:
     context = delivery()
     guard = Guard(Actor("me"), Scope([policy(actions=" ".join(actions), conditions=[("meta.key", "ne", "k")])]))
-    context.resources["app:s"] = guarded(MemoryStore("app:s"), "app:s", guard)
+    context.resources["app:s"] = guarded(memory_store("app:s"), "app:s", guard)
     return context
 
 

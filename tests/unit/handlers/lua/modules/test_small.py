@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, LuaError, PolicyDeniedError
-from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.stores import memory_store
 from tests.unit.handlers.lua.support import delivery, run
 
 pytestmark = pytest.mark.anyio
@@ -208,6 +208,6 @@ async def test_uuid_refuses(call: str, message: str) -> None:
 )
 async def test_a_wrong_argument_names_the_line_of_its_call(call: str, message: str) -> None:
     context = delivery()
-    context.resources["app:store"] = MemoryStore("app:store")
+    context.resources["app:store"] = memory_store("app:store")
     code = f"local function one()\n local made = {call}\n return made end\n return {{pcall(function() local made = one() end)}}"
     assert await run(code, context=context) == [False, f"script.lua:2: {message}"]

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from tasuki.errors import LuaError
-from tasuki.handlers.store import MemoryStore
+from tasuki.contracts.store import Store
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.errors import BrokerUnavailableError, LuaError
+from tasuki.handlers.store import HandlerStore
+from tasuki.kinds.stores import memory_store
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, run
 
@@ -18,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 def context() -> RecordingContext:
     made = delivery()
-    made.resources["app:s"] = MemoryStore("app:s", max_size=3)
+    made.resources["app:s"] = memory_store("app:s", max_size=3)
     made.resources["app:other"] = object()
     return made
 
@@ -101,21 +105,70 @@ async def test_what_it_refuses(call: str, first: Any, kind: str, message: str, r
     assert await in_store(code) == ["nil" if first is None else "false", kind, message, retryable]
 
 
-async def test_a_closed_store_is_unavailable() -> None:
-    made = context()
-    made.resources["app:s"].close()
-    code = "local s = store.get('app:s') local v, e = s:info() local w, f = s:get('k') return {type(v), f:kind(), f:retryable()}"
-    assert await run(code, context=made) == ["table", "Unavailable", True]
-
-
-async def test_async_stores_work() -> None:
-    class Slow(MemoryStore):
-        async def get(self, key: str) -> Any:
-            return super().get(key)
+async def test_a_store_whose_broker_is_away_is_unavailable() -> None:
+    async def opened() -> Store:
+        raise BrokerUnavailableError("the broker is away")
 
     made = context()
-    made.resources["app:s"] = Slow("app:s")
-    assert await run("local s = store.get('app:s') s:set('k', 7) return s:get('k')", context=made) == 7
+    made.resources["app:s"] = HandlerStore("app:s", opened, "redis")
+    code = "local s = store.get('app:s') local v, e = s:get('k') return {e:kind(), e:message(), e:retryable(), e:details().outcome}"
+    assert await run(code, context=made) == ["Unavailable", "the broker is away", True, "rejected"]
+
+
+async def test_a_store_with_plain_methods_works() -> None:
+    class Plain:
+        set = has = delete = entry = list = put = info = staticmethod(lambda *args, **options: True)
+
+        def get(self, key: str) -> str:
+            return key * 2
+
+    made = context()
+    made.resources["app:s"] = Plain()
+    assert await run("local s = store.get('app:s') s:set('k', 7) return s:get('k')", context=made) == "kk"
+
+
+async def test_other_coroutines_run_while_a_store_works() -> None:
+    made, reached = context(), asyncio.Event()
+    driver = MemoryDriver("app:d")
+    await driver.open()
+    memory = driver.store("s")
+
+    async def opened() -> Store:
+        await reached.wait()
+        await memory.open()
+        return memory
+
+    made.resources["app:s"] = HandlerStore("app:s", opened, "memory")
+    made.functions["app:go"] = reached.set
+    code = """
+    local s, done = store.get('app:s'), channel.new(1)
+    coroutine.spawn(function() done:send({s:set('k', 7), s:get('k')}) end)
+    funcs.call('app:go')
+    return (done:receive())
+    """
+    assert await run(code, context=made) == [True, 7]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{}", "{1, {}, {a = {}}}", "{{}}", "true", "false", "0", "-0.0", "1e300", "math.huge", "math.mininteger",
+        "'\\0\\255\\n'", "'日本'", "{['\\1'] = 1}", "{a = {b = {c = {1, 2.5, 'x'}}}}",
+    ],
+)  # fmt: skip
+async def test_values_come_back_as_they_went_in(value: str) -> None:
+    code = f"""
+    local function same(a, b)
+      if type(a) ~= 'table' then return a == b and math.type(a) == math.type(b) and tostring(a) == tostring(b) end
+      for k, v in pairs(a) do if not same(v, b[k]) then return false end end
+      for k in pairs(b) do if a[k] == nil then return false end end
+      return #a == #b
+    end
+    local value = {value}
+    s:set('k', value)
+    return {{same(value, s:get('k')), same(value, s:entry('k').value), same(value, s:put('k', value).value)}}
+    """
+    assert await in_store(code) == [True, True, True]
 
 
 @pytest.mark.parametrize(

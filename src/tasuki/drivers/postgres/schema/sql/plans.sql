@@ -10,7 +10,9 @@ begin
         and p.proname in (
             'declare_queue', 'publish', 'receive', 'check_queues', 'pass_on', 'start', 'extend', 'settle', 'settle_with_errors', 'move',
             'count_messages', 'occupancies', 'show_messages', 'clear_queue', 'purge_these', 'delete_rest', 'delete_queue',
-            'beat', 'attach', 'leave', 'keep_queues', 'unused_queues', 'sweep_queue')
+            'beat', 'attach', 'leave', 'keep_queues', 'unused_queues', 'sweep_queue',
+            'store_get', 'store_put', 'store_delete', 'store_list', 'store_watch', 'store_take', 'store_hold', 'store_release',
+            'store_sweep')
     loop
         foreach setting in array array[
             'search_path from current', 'plan_cache_mode = force_generic_plan', 'jit = off', 'enable_seqscan = off',

@@ -4,6 +4,8 @@
 --   queue.message()                               Message, nil | nil, err (Invalid: no delivery)
 --   queue.messages()                              the Messages of a batch in the order of the bodies; else the only one
 --   queue.info(id)                                table, nil | nil, err
+--   queue.pause(id, options?)                     true, nil | nil, err   options: duration, until (Unix time), reason
+--   queue.resume(id)                              boolean (it was paused), nil | nil, err
 --   queue.stopping()                              boolean: the consumer drains, finish soon
 --   queue.cancelled()                             boolean: the message is cancelled, finish soon
 --   queue.progress(done, total?, note?)           true, nil | nil, err   where the queue keeps results
@@ -96,6 +98,51 @@ function queue.info(id)
     return invalid("queue ID required")
   end
   return answer(ask("queue.info", host.scrub(string("info", 1, id))))
+end
+
+-- The word until is Lua's own: a script writes {["until"] = t}, or {duration = "30s"}.
+local PAUSE = {
+  duration = { string = true, number = true, words = "a string or a number" },
+  ["until"] = { number = true, words = "a number, Unix time" },
+  reason = { string = true, words = "a string" },
+}
+
+local function pause_options(options)
+  if options == nil then
+    return {}
+  elseif not host.contents(options) then
+    return nil, "options must be a table"
+  end
+  local plain = {}
+  for key, value in next, host.contents(options) do
+    local kind = PAUSE[key]
+    if not kind then
+      return nil, "unknown option '" .. host.tostring(key) .. "': options are duration, until and reason"
+    elseif not kind[type(value)] then
+      return nil, "option '" .. key .. "' must be " .. kind.words
+    end
+    plain[key] = type(value) == "string" and host.clean(value) or value
+  end
+  return plain
+end
+
+function queue.pause(id, options)
+  if id == nil or id == "" then
+    return invalid("queue ID required")
+  end
+  local plain, problem = pause_options(options)
+  if problem then
+    return invalid(problem)
+  end
+  local name = host.scrub(string("pause", 1, id))
+  return answer(ask("queue.pause", name, plain.duration, plain["until"], plain.reason))
+end
+
+function queue.resume(id)
+  if id == nil or id == "" then
+    return invalid("queue ID required")
+  end
+  return answer(ask("queue.resume", host.scrub(string("resume", 1, id))))
 end
 
 function queue.stopping()

@@ -8,6 +8,8 @@ operation             arguments                               returns
 ``queue.messages``    -                                       the same of each message of a batch, with its index from 1
 ``queue.may``         queue id, or an empty text              True; Invalid where publishing there is denied
 ``queue.info``        queue id                                counters by name
+``queue.pause``       queue id, duration, until, reason       True; until: Unix seconds
+``queue.resume``      queue id                                whether the queue was paused
 ``queue.stopping``    -                                       whether the consumer drains
 ``queue.cancelled``   -                                       whether the message is cancelled
 ``queue.cancel``      queue id, message id                    waiting, running, not found or requested
@@ -19,6 +21,7 @@ operation             arguments                               returns
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from tasuki.contracts.context import Facts, Settling
@@ -75,6 +78,21 @@ async def info(context: Context, queue: str) -> dict[str, Any]:
     return dict(await context.info(queue))
 
 
+async def pause(context: Context, queue: str, duration: Any = None, until: Any = None, reason: Any = None) -> bool:
+    """Pause a queue for all workers."""
+    try:
+        at = None if until is None else datetime.fromtimestamp(until, UTC)
+        await context.pause(queue, duration, until=at, reason=reason or "")
+    except (ValueError, OverflowError, OSError) as error:
+        raise HandlerError(str(error), kind="Invalid", retryable=False) from error
+    return True
+
+
+async def resume(context: Context, queue: str) -> bool:
+    """End the pause of a queue."""
+    return await context.resume(queue)
+
+
 def stopping(context: Context) -> bool:
     """Whether the consumer drains."""
     return context.stopping
@@ -126,6 +144,8 @@ OPERATIONS = {
     "queue.message": message,
     "queue.messages": messages,
     "queue.info": info,
+    "queue.pause": pause,
+    "queue.resume": resume,
     "queue.stopping": stopping,
     "queue.cancelled": cancelled,
     "queue.cancel": cancel,

@@ -21,7 +21,7 @@ local methods = {}
 local new, data_of, _, meta = host.class("store.Store", methods)
 
 local store = {
-  backend = freeze({ KV_RAFT = "kv.raft", KV_CRDT = "kv.crdt", MEMORY = "memory", SQL = "sql", UNKNOWN = "unknown" }),
+  backend = freeze({ KV_RAFT = "kv.raft", KV_CRDT = "kv.crdt", MEMORY = "memory", SQL = "sql", REDIS = "redis", NATS = "nats", UNKNOWN = "unknown" }),
   consistency = freeze({ LINEARIZABLE = "linearizable", EVENTUAL = "eventual", LOCAL = "local", UNKNOWN = "unknown" }),
 }
 

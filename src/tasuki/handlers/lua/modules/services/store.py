@@ -25,18 +25,14 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError
+from tasuki.contracts.store_handle import checked_store
 from tasuki.handlers.lua.denials import permission_denied
 
 NAME = "store"
-_VERBS = ("get", "set", "has", "delete", "entry", "list", "put", "info")
 
 
 def _store(context: Context, id: str) -> Any:
-    found = context.resource(id)
-    if not all(callable(getattr(found, verb, None)) for verb in _VERBS):
-        raise HandlerError(f"resource is not a store: {id}", kind="Invalid", retryable=False)
-    return found
+    return checked_store(context.resource(id), id)
 
 
 def open_store(context: Context, id: str) -> bool:

@@ -1,0 +1,1 @@
+"""The commands of ``tasuki`` that change what workers do."""

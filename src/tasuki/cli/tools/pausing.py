@@ -1,0 +1,89 @@
+"""Pauses and scales for the command line: which entry a name means, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
+from tasuki.cli.project import Target, refuse_private
+from tasuki.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.app.state import pausing
+    from tasuki.kinds.check.project import Project
+
+T = TypeVar("T")
+
+
+def on_target(
+    target: Target, name: str, work: Callable[[App, pausing.Target], Awaitable[T]], *, only_consumers: bool = False
+) -> tuple[pausing.Target, T]:
+    """What the name means, and the result of the work on it. Raises CommandError."""
+    from tasuki.app.state.pausing import find_target, queue_of
+
+    app = target.load()
+    project = app.check()
+    try:
+        found = find_target(project, name, ("consumer",)) if only_consumers else find_target(project, name)
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    refuse_private(project, queue_of(project, found))
+
+    async def run() -> T:
+        async with app.reading():
+            try:
+                return await work(app, found)
+            except ValueError as error:
+                raise CommandError(str(error)) from error
+
+    return found, loop.run(run())
+
+
+def pause_text(pause: Mapping[str, Any]) -> str:
+    """``until 2026-12-24T18:00:00Z, by kana@host: the API answers 429``."""
+    from tasuki.state.pauses import Pause
+
+    return str(Pause(**pause))
+
+
+async def orders_by_queue(app: App, project: Project, queues: Container[str]) -> dict[str, dict[str, Any]]:
+    """The orders for each queue: ``paused`` of itself, and ``orders`` of its consumers and schedules by id.
+
+    ``queues``: which queues the brokers have.
+
+    A store that cannot be read now adds nothing: the counts are worth showing without it.
+    """
+    from tasuki.app.state.pausing import orders_of, queue_of
+    from tasuki.errors import DriverError
+
+    found: dict[str, dict[str, Any]] = {}
+    if app.assembly is None:
+        return found
+    try:
+        orders = await orders_of(app.assembly, queues)
+    except DriverError:
+        return found
+    for target, pause in orders.pauses.items():
+        row = found.setdefault(queue_of(project, target), {})
+        if target.kind == "queue":
+            row["paused"] = pause.as_dict()
+        else:
+            row.setdefault("orders", {}).setdefault(target.id, {})["paused"] = pause.as_dict()
+    for id, scale in orders.scales.items():
+        row = found.setdefault(project.configs[id].queue, {})  # type: ignore[attr-defined]
+        row.setdefault("orders", {}).setdefault(id, {})["concurrency"] = scale.concurrency
+    return found
+
+
+def lines_of(row: Mapping[str, Any]) -> list[str]:
+    """What people read of a queue's orders, one line each."""
+    lines = [f"{row['queue']} is paused {pause_text(row['paused'])}"] if "paused" in row else []
+    for id, order in row.get("orders", {}).items():
+        if "paused" in order:
+            lines.append(f"{id} is paused {pause_text(order['paused'])}")
+        if "concurrency" in order:
+            lines.append(f"{id} is scaled to {order['concurrency']} in each process")
+    return lines

@@ -1,0 +1,116 @@
+"""Records: the messages of a store's stream, and what a bucket and the holders of places are written as; no I/O.
+
+The time of a message is the server's, and so is the time at which a reader asks: a message only says how long it
+counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from math import ceil, inf
+from typing import Any, NamedTuple
+
+from tasuki.drivers.nats.protocol.api import data_of, seconds_of
+from tasuki.drivers.toolkit.state.buckets import Bucket
+
+_TTL = b"Tasuki-TTL"
+"""Seconds for which the message counts, from its time on."""
+_GONE = b"Tasuki-Gone"
+"""The version of the entry that this message has removed."""
+MARKED = 60.0
+"""Seconds for which the note of a removal stays: watches hear of it at once, or list again."""
+_LONGEST = 10**9
+"""Seconds of the longest ttl that the server gets."""
+
+
+class Record(NamedTuple):
+    """The last message of a subject."""
+
+    sequence: int
+    value: bytes
+    written_at: float
+    ttl: float
+    removed: int = 0
+    """The version of the entry that was removed; 0: it was not."""
+
+    @property
+    def ends(self) -> float:
+        """When it counts no longer."""
+        return self.written_at + self.ttl
+
+    def lives(self, now: float) -> bool:
+        """Whether there is such an entry."""
+        return not self.removed and self.ends > now
+
+
+def record_in(message: Mapping[str, Any]) -> Record:
+    """The record in the answer to a request for a message."""
+    headers = base64.b64decode(message.get("hdrs") or "")
+    return Record(int(message["seq"]), data_of(message), seconds_of(message["time"]), *read_headers(headers))
+
+
+def read_headers(headers: bytes | None) -> tuple[float, int]:
+    """How many seconds a message counts, and what it has removed."""
+    ttl, removed = inf, 0
+    for line in (headers or b"").split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name == _TTL:
+            ttl = float(value)
+        elif name == _GONE:
+            removed = int(value)
+    return ttl, removed
+
+
+def headers_of(*, ttl: float = inf, removed: int = 0, expected: int | None = None, tells_server: bool = False) -> bytes:
+    """The headers of a message; ``expected``: the sequence that the last message of its subject must have; 0: none.
+
+    ``tells_server``: the server itself removes the message later than its ttl.
+    """
+    lines = []
+    if removed:
+        ttl = MARKED
+        lines.append(b"%b: %d" % (_GONE, removed))
+    if ttl < inf:
+        lines.append(b"%b: %b" % (_TTL, repr(ttl).encode()))
+        if tells_server and ttl < _LONGEST:
+            lines.append(b"Nats-TTL: %ds" % (ceil(max(ttl, 0.0)) + 2))
+    if expected is not None:
+        lines.append(b"Nats-Expected-Last-Subject-Sequence: %d" % expected)
+    return b"\r\n".join([b"NATS/1.0", *lines, b"", b""]) if lines else b""
+
+
+class StoredBucket(NamedTuple):
+    """A bucket, and the largest burst that it had: until it could be full for that, it must not be forgotten."""
+
+    bucket: Bucket
+    top: int
+
+    @property
+    def lasts(self) -> float:
+        """Seconds until it may be forgotten."""
+        return (self.top - self.bucket.level) / self.bucket.rate
+
+    def written(self) -> bytes:
+        """As it is stored."""
+        return json.dumps([*self.bucket, self.top]).encode()
+
+
+def read_bucket(record: Record | None) -> StoredBucket | None:
+    """A stored bucket; None: there is none."""
+    if record is None:
+        return None
+    level, at, rate, burst, top = json.loads(record.value)
+    return StoredBucket(Bucket(level, at, rate, burst), top)
+
+
+def write_places(holders: Mapping[str, float]) -> bytes:
+    """The holders and the ends of their leases, as they are stored."""
+    return json.dumps(holders).encode()
+
+
+def read_places(record: Record | None, now: float) -> dict[str, float]:
+    """The holders whose lease has not ended, and its end."""
+    found: dict[str, float] = json.loads(record.value) if record is not None else {}
+    return {holder: end for holder, end in found.items() if end > now}

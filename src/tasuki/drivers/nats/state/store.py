@@ -1,0 +1,250 @@
+"""NATSStore: the verbs of the store contract, as reads and conditional writes of a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from math import inf
+from typing import Literal, TypeVar
+
+from tasuki.contracts.store import MAX_PAGE, MAX_VALUE_BYTES, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.state.feed import Feed
+from tasuki.drivers.nats.state.records import (
+    MARKED,
+    Record,
+    StoredBucket,
+    read_bucket,
+    read_places,
+    write_places,
+)
+from tasuki.drivers.nats.state.stream import Step, StoreStream
+from tasuki.drivers.nats.state.subjects import StoreSubjects
+from tasuki.drivers.nats.state.ways import Ways
+from tasuki.drivers.toolkit.state import buckets
+from tasuki.drivers.toolkit.state.buckets import Bucket
+from tasuki.drivers.toolkit.state.opened import Opened
+from tasuki.errors import ConflictError
+
+MARGIN = 1.0
+"""Seconds by which a put with a version may come too late: the entry expires between its check and the write."""
+HEADERS = 512
+"""Bytes of a message that its headers may need."""
+_PART = 64
+"""Entries that one request of a list reads."""
+_PAGE_BYTES = 4 * 2**20
+"""Bytes of values after which a page ends."""
+_POLL = 60.0
+"""Seconds between two polls of a reader: the feed brings everything, so there is nothing to poll for."""
+
+T = TypeVar("T")
+
+
+class NATSStore(Store):
+    """A store in a stream of its own; its clock is the server's."""
+
+    def __init__(self, name: str, driver: str, ways: Ways) -> None:
+        super().__init__(name, driver)
+        self._ways = ways
+        self._subjects = StoreSubjects(ways.names, name)
+        self._stream = StoreStream(name, driver, self._subjects, ways.storage)
+        self._opened: Opened[Feed] = Opened(name, driver)
+
+    @property
+    def facts(self) -> StoreFacts:
+        """Durability by the storage, the replicas and the server's syncing, as far as it is known."""
+        payload = self._ways.max_payload
+        return StoreFacts(
+            durability=self._ways.durability(),
+            multi_process=True,
+            push=True,
+            expiry_margin=MARGIN,
+            max_value_bytes=min(MAX_VALUE_BYTES, payload - HEADERS) if payload else MAX_VALUE_BYTES,
+        )
+
+    async def open(self) -> None:
+        """Make the stream, or check the one that is there."""
+        await self._ways.reach(self._stream.make)
+        self._opened.open()
+
+    async def close(self) -> None:
+        """End the watches, in all loops."""
+        for loop, feed in self._opened.close():
+            if loop is asyncio.get_running_loop():
+                await feed.close()
+            else:
+                with suppress(RuntimeError):  # the loop is closed, and the watches with it
+                    asyncio.run_coroutine_threadsafe(feed.close(), loop)
+
+    async def get(self, key: str) -> Entry | None:
+        """See Store. The time of the server is asked only for an entry with a ttl."""
+        subject = self._entry(key)
+
+        async def get(connection: Connection) -> Record | None:
+            record = await self._stream.last(connection, subject)
+            if record is None or record.removed or record.ttl == inf:
+                return None if record is None or record.removed else record
+            (record,), now = await self._stream.read(connection, subject)
+            return record if record is not None and record.lives(now) else None
+
+        found = await self._ways.reach(get)
+        return None if found is None else Entry(key, found.value, found.sequence)
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
+        """See Store. Without a version, or for an absent key, in one round trip; else after a read."""
+        subject, data = self._entry(key, value), bytes(value)
+        span = inf if ttl is None else max(float(ttl), 0.0)
+
+        def decide(record: Record | None, now: float) -> Step[None]:
+            self._expect(key, version, record, now)
+            return Step(None, data, span)
+
+        async def put(connection: Connection) -> int:
+            if not version:
+                expected = None if version is None else 0
+                written = await self._stream.write(connection, subject, data, ttl=span, expected=expected)
+                if written is not None:
+                    return written
+            return (await self._stream.change(connection, subject, decide))[1]
+
+        return await self._ways.reach(put)
+
+    async def delete(self, key: str, *, version: int | None = None) -> bool:
+        """See Store. A note of the removal stays for a minute, for the watches."""
+        subject = self._entry(key)
+
+        def decide(record: Record | None, now: float) -> Step[bool]:
+            self._expect(key, version, record, now)
+            if record is None or not record.lives(now):
+                return Step(False)
+            return Step(True, b"", MARKED, removed=record.sequence, frees=True)
+
+        return (await self._ways.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
+
+    def _expect(self, key: str, version: int | None, record: Record | None, now: float) -> None:
+        found = record.sequence if record is not None and record.lives(now) else 0
+        if version is not None and found != version:
+            problem = f"key {key[:40]!r} has version {found}, not {version}"
+            raise ConflictError(f"store {self.name!r} of driver {self.driver!r}: {problem}", driver=self.driver)
+
+    async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
+        """See Store. Each page reads the names of all entries below the whole parts of the prefix."""
+        self._opened.check()
+        most = min(max(limit, 1), MAX_PAGE)
+        return await self._ways.reach(lambda connection: self._list(connection, prefix, after, most))
+
+    async def _list(self, connection: Connection, prefix: str, after: str, limit: int) -> Page:
+        subjects, now = await self._stream.names(connection, self._subjects.entries(prefix))
+        keys = sorted(
+            (key, subject)
+            for subject in subjects
+            if (key := self._subjects.key(subject)).startswith(prefix) and key > after
+        )
+        entries: list[Entry] = []
+        old: list[tuple[str, int]] = []
+        size = 0
+        while keys and len(entries) <= limit and size < _PAGE_BYTES:
+            part, keys = keys[: min(_PART, limit + 1 - len(entries))], keys[min(_PART, limit + 1 - len(entries)) :]
+            records, _ = await self._stream.read(connection, *(subject for _, subject in part))
+            for (key, subject), record in zip(part, records, strict=True):
+                if record is not None and record.lives(now):
+                    entries.append(Entry(key, record.value, record.sequence))
+                    size += len(record.value)
+                elif record is not None and record.ends < now:
+                    old.append((subject, record.sequence))
+        await self._stream.erase_all(connection, old)
+        if len(entries) > limit:
+            return Page(entries[:limit], entries[limit - 1].key)
+        return Page(entries, entries[-1].key if keys and entries else "")
+
+    async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
+        """See Store. It begins with an answer of the server, or with the error that there is none."""
+        await self.time()
+        feed = self._opened.here(self._new_feed)
+        watcher = feed.join(prefix)
+        try:
+            async for change in watcher.read(_nothing, _POLL):
+                yield change
+        finally:
+            feed.leave(watcher)
+
+    def _new_feed(self) -> Feed:
+        return Feed(self._ways.address, self._stream, self._subjects, lambda: self._ways.is_open)
+
+    async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
+        """See Store. Two round trips, and two more whenever another process was faster."""
+
+        def decide(record: Record | None, now: float) -> Step[Grant]:
+            stored, bucket = _filled(record, now, rate, burst)
+            grant, left = buckets.take(bucket, tokens)
+            same = stored is not None and (stored.bucket.rate, stored.bucket.burst) == (rate, burst)
+            return Step(grant) if same and not grant.tokens else _kept(grant, stored, left)
+
+        return await self._change(self._subjects.bucket(self._checked(key)), decide)
+
+    async def give(self, key: str, tokens: int, *, rate: float, burst: int) -> None:
+        """See Store."""
+
+        def decide(record: Record | None, now: float) -> Step[None]:
+            stored, bucket = _filled(record, now, rate, burst)
+            return _kept(None, stored, buckets.give(bucket, tokens))
+
+        await self._change(self._subjects.bucket(self._checked(key)), decide)
+
+    async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
+        """See Store."""
+
+        def decide(record: Record | None, now: float) -> Step[float | None]:
+            held = read_places(record, now)
+            if holder not in held and len(held) >= places:
+                return Step(None)
+            held[holder] = now + max(lease, 0.0)
+            return Step(held[holder], write_places(held), max(held.values()) - now)
+
+        return await self._change(self._subjects.places(self._checked(key)), decide)
+
+    async def release(self, key: str, holder: str) -> None:
+        """See Store."""
+
+        def decide(record: Record | None, now: float) -> Step[None]:
+            held = read_places(record, now)
+            if held.pop(holder, None) is None:
+                return Step(None)
+            if not held:
+                return Step(None, b"", frees=True)
+            return Step(None, write_places(held), max(held.values()) - now, frees=True)
+
+        await self._change(self._subjects.places(self._checked(key)), decide)
+
+    async def _change(self, subject: str, decide: Callable[[Record | None, float], Step[T]]) -> T:
+        return (await self._ways.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
+
+    async def time(self) -> float:
+        """See Store."""
+        self._opened.check()
+        return (await self._ways.reach(self._stream.read))[1]
+
+    def _checked(self, key: str, value: bytes = b"") -> str:
+        self._opened.check()
+        self.check(key, value)
+        return key
+
+    def _entry(self, key: str, value: bytes = b"") -> str:
+        return self._subjects.entry(self._checked(key, value))
+
+
+def _filled(record: Record | None, now: float, rate: float, burst: int) -> tuple[StoredBucket | None, Bucket]:
+    """The stored bucket, and what it has become by now."""
+    stored = read_bucket(record)
+    return stored, buckets.at(stored and stored.bucket, now, rate, burst)
+
+
+def _kept(result: T, stored: StoredBucket | None, bucket: Bucket) -> Step[T]:
+    """Store a bucket, for as long as it must not be forgotten."""
+    new = StoredBucket(bucket, max(bucket.burst, stored.top if stored else 0))
+    return Step(result, new.written(), new.lasts)
+
+
+async def _nothing() -> None:
+    """There is nothing to poll for."""

@@ -1,0 +1,288 @@
+"""StoreStream: the stream of a store: makes it, reads it, and changes a subject in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from tasuki.drivers.nats.failures import (
+    is_name_taken,
+    is_stream_missing,
+    is_stream_or_message_missing,
+    is_wrong_sequence,
+    refusal,
+)
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, erasing, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.setup import Storage
+from tasuki.drivers.nats.state.records import MARKED, Record, headers_of, record_in
+from tasuki.drivers.nats.state.subjects import StoreSubjects
+from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    QueueConflictError,
+    QueueFullError,
+    QueueNotFoundError,
+    StoreFullError,
+    StoreLimitError,
+)
+
+LAYOUT = Layout(1, 1)
+"""Of a store's stream (ADR 16); kept in its metadata."""
+_LAYOUT = ("tasuki.layout", "tasuki.min_layout")
+_PAUSE = 0.02
+"""Seconds of the pause, at most, after another caller was faster; as many times as that has happened."""
+_LONGEST_PAUSE = 0.5
+SWEPT_EVERY = 256
+"""Writes between two sweeps, where the server removes nothing by itself."""
+SWEPT = 32
+"""Messages that one sweep leaves; it goes on while it removes some."""
+MOST_SWEPT = 512
+
+R = TypeVar("R")
+
+_KINDS: dict[type[DriverError], type[DriverError]] = {
+    QueueFullError: StoreFullError,
+    MessageTooLargeError: StoreLimitError,
+    QueueNotFoundError: BrokerUnavailableError,
+    QueueConflictError: DriverError,
+}
+"""What the errors of queues are for a store."""
+
+
+class Step(NamedTuple, Generic[R]):
+    """What becomes of a subject."""
+
+    result: R
+    data: bytes | None = None
+    """None: nothing is written."""
+    ttl: float = inf
+    removed: int = 0
+    """The version of the entry that goes, whose note this is."""
+    frees: bool = False
+    """There is less in the subject than before, so a full store takes it too; without data the subject is erased."""
+
+
+class StoreStream:
+    """Of one store. The verbs take a connection, on whose loop they run."""
+
+    def __init__(self, name: str, driver: str, subjects: StoreSubjects, storage: Storage) -> None:
+        self._place = f"store {name!r} of driver {driver!r}"
+        self._driver = driver
+        self._subjects = subjects
+        self._storage = storage
+        self._removes_itself = False
+        """The server removes old messages itself (NATS 2.11)."""
+        self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._writes = 0
+        self._swept_to = 0
+
+    async def make(self, connection: Connection) -> None:
+        """Make the stream, or check the one that is there."""
+        stream = self._subjects.stream
+        (info,) = await self._demand(connection, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
+        if "error" in info:
+            create: Request = f"STREAM.CREATE.{stream}", self._config()
+            (info,) = await self._demand(connection, create, unless=is_name_taken)
+        if "error" in info:  # another process was faster
+            (info,) = await self._demand(connection, (f"STREAM.INFO.{stream}", {}))
+        kept = info["config"].get("metadata") or {}
+        layout = Layout(*(int(kept.get(name, number)) for name, number in zip(_LAYOUT, LAYOUT, strict=True)))
+        is_outdated(layout, LAYOUT, place=f"stream {stream!r}", driver=self._driver)
+        self._removes_itself = bool(info["config"].get("allow_msg_ttl"))
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "name": self._subjects.stream,
+            "description": "Tasuki: a store",
+            "subjects": [self._subjects.all],
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "storage": self._storage.kind,
+            "num_replicas": self._storage.replicas,
+            # Sequences are versions, which must rise when the stream was lost with the server's memory. A file keeps
+            # them, and with a first sequence it loses its messages when NATS 2.10 (to 2.10.27 at least) starts again
+            # (nats-io/nats-server#6753).
+            **({"first_seq": time.time_ns() // 1000} if self._storage.kind == "memory" else {}),
+            "allow_msg_ttl": True,
+            "metadata": dict(zip(_LAYOUT, map(str, LAYOUT), strict=True)),
+        }
+
+    async def read(self, connection: Connection, *subjects: str) -> tuple[list[Record | None], float]:
+        """The last records of the subjects, and the server's time."""
+        stream = self._subjects.stream
+        gets: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
+        info: Request = f"STREAM.INFO.{stream}", {}
+        *answers, said = await self._demand(connection, *gets, info, unless=is_stream_or_message_missing)
+        if "error" in said:
+            await self.make(connection)  # it was lost: with the server's memory, or by another program
+            return await self.read(connection, *subjects)
+        return [record_in(answer["message"]) if "message" in answer else None for answer in answers], _time_in(said)
+
+    async def last(self, connection: Connection, subject: str) -> Record | None:
+        """The last record of a subject."""
+        get: Request = f"STREAM.MSG.GET.{self._subjects.stream}", {"last_by_subj": subject}
+        (answer,) = await self._demand(connection, get, unless=is_stream_or_message_missing)
+        return record_in(answer["message"]) if "message" in answer else None
+
+    async def names(self, connection: Connection, filter_: str) -> tuple[list[str], float]:
+        """The subjects that the filter finds, and the server's time before."""
+        found: list[str] = []
+        total, now = 1, inf
+        while len(found) < total:
+            fields = {"subjects_filter": filter_, "offset": len(found)}
+            info: Request = f"STREAM.INFO.{self._subjects.stream}", fields
+            (answer,) = await self._demand(connection, info, unless=is_stream_missing)
+            if "error" in answer:
+                await self.make(connection)
+                continue
+            now = min(now, _time_in(answer))
+            part = answer["state"].get("subjects") or {}
+            found += part
+            total = int(answer.get("total", 0)) if part else 0
+        return found, now
+
+    async def write(
+        self,
+        connection: Connection,
+        subject: str,
+        data: bytes,
+        *,
+        ttl: float = inf,
+        removed: int = 0,
+        expected: int | None = None,
+    ) -> int | None:
+        """Write a message; returns its sequence, None if the subject's last one is not the expected one."""
+        headers = headers_of(ttl=ttl, removed=removed, expected=expected, tells_server=self._removes_itself)
+        for is_last in (False, True):
+            exchange = await connection.exchange([(subject, data)], headers=[headers])
+            exchange.check()
+            (answer,) = exchange.answers
+            if isinstance(answer, bytes):
+                break
+            if is_last:
+                raise self._refused({"code": 503, "description": "no stream takes the entry"})
+            await self.make(connection)
+        fields = _fields(answer)
+        if "error" not in fields:
+            await self._written(connection)
+            return int(fields["seq"])
+        if is_wrong_sequence(fields["error"]):
+            return None
+        raise self._refused(fields["error"])
+
+    async def change(
+        self, connection: Connection, subject: str, decide: Callable[[Record | None, float], Step[R]]
+    ) -> tuple[R, int]:
+        """Read, decide and write in one step; returns the result and the new sequence, 0 if nothing was written.
+
+        ``decide`` gets the last record and the server's time. It is called again if another caller was faster.
+        """
+        loop = asyncio.get_running_loop()
+        until, pauses = loop.time() + connection.address.timeout, 0
+        turn = self._turns.setdefault((id(loop), subject), asyncio.Lock())
+        async with turn:  # callers of one process would only disturb each other
+            while True:
+                (record,), now = await self.read(connection, subject)
+                step = decide(record, now)
+                if step.data is None:
+                    return step.result, 0
+                sequence = await self._step(connection, subject, step, record.sequence if record else 0)
+                if sequence is not None:
+                    return step.result, sequence
+                if loop.time() >= until:
+                    problem = f"{self._place}: other callers were faster for {connection.address.timeout:g} s"
+                    raise BrokerTimeoutError(problem, driver=self._driver, outcome="rejected")
+                pauses += 1
+                await asyncio.sleep(random.uniform(0, min(_PAUSE * pauses, _LONGEST_PAUSE)))  # noqa: S311
+
+    async def _step(self, connection: Connection, subject: str, step: Step[Any], expected: int) -> int | None:
+        if step.frees and not step.data and not step.removed:
+            return expected if await self.erase(connection, subject, expected) else None
+        write = partial(self.write, connection, subject, step.data or b"", ttl=step.ttl, removed=step.removed)
+        try:
+            return await write(expected=expected)
+        except StoreFullError:
+            if not step.frees:
+                raise
+        # The old message makes room for the new one.
+        if not await self.erase(connection, subject, expected):
+            return None
+        try:
+            return await write(expected=0)
+        except StoreFullError:
+            if not step.removed:
+                raise
+            return expected  # it is gone; a watch hears of it when it lists again
+
+    async def erase(self, connection: Connection, subject: str, up_to: int) -> int:
+        """Remove a message, unless a newer one is there; returns how many were removed."""
+        (answer,) = await self._demand(
+            connection, erasing(self._subjects.stream, subject, up_to=up_to), unless=is_stream_missing
+        )
+        return int(answer.get("purged", 0))
+
+    async def erase_all(self, connection: Connection, old: Sequence[tuple[str, int]]) -> None:
+        """Remove old messages, unless newer ones are there."""
+        if old:
+            await ask(connection, "", [erasing(self._subjects.stream, subject, up_to=last) for subject, last in old])
+
+    async def _written(self, connection: Connection) -> None:
+        """Now and then remove what counts no longer, where the server does not."""
+        self._writes += 1
+        if self._removes_itself or self._writes % SWEPT_EVERY:
+            return
+        _, now = await self.read(connection)
+        left = SWEPT
+        for _ in range(MOST_SWEPT):
+            fields = {"seq": self._swept_to + 1, "next_by_subj": self._subjects.all}
+            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{self._subjects.stream}", fields)])
+            record = record_in(answer["message"]) if "message" in answer else None
+            self._swept_to = record.sequence if record else 0
+            if record is None:
+                return
+            if record.ends + MARKED < now:
+                await self.erase(connection, answer["message"]["subject"], record.sequence)
+            elif not (left := left - 1):
+                return
+
+    async def _demand(
+        self, connection: Connection, *requests: Request, unless: Callable[[Any], bool] = lambda _: False
+    ) -> list[Answer]:
+        answers = await ask(connection, "", requests)
+        for answer in answers:
+            if (error := answer.get("error")) and not unless(error):
+                raise self._refused(error)
+        return answers
+
+    def _refused(self, error: Any) -> DriverError:
+        problem = refusal(error, driver=self._driver, queue="")
+        kind = _KINDS.get(type(problem), type(problem))
+        fields = error if isinstance(error, dict) else {}
+        text = (
+            f"{self._place}: NATS refuses: {fields.get('description', 'unknown reason')} ({fields.get('err_code', 0)})"
+        )
+        return kind(text, driver=self._driver, outcome="rejected")
+
+
+def _time_in(info: Answer) -> float:
+    return seconds_of(info["ts"])
+
+
+def _fields(answer: bytes | str | None) -> dict[str, Any]:
+    try:
+        fields = json.loads(answer or b"")
+    except ValueError:
+        fields = None
+    return fields if isinstance(fields, dict) else {"error": {"code": 500, "description": "not an answer"}}

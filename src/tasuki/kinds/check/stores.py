@@ -1,0 +1,34 @@
+"""Stores and their drivers: each kind of store is for one kind of driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
+from tasuki.fields.types import Config
+from tasuki.kinds.entries.store import OF_DRIVERS, STORE_PREFIX, DriverStoreConfig
+from tasuki.registry.entry import KeyPath
+from tasuki.registry.registry import Registry
+from tasuki.registry.yaml.overrides import is_overridden
+
+Finding = tuple[str, KeyPath, str, str]
+"""Id of the entry, path, problem, hint."""
+
+
+def problems_of_stores(
+    registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]
+) -> Iterator[Finding]:
+    """Stores whose driver has no store, or one of another kind; a driver that an override swaps takes them along."""
+    for id, config in configs.items():
+        driver = kinds.get(config.driver) if isinstance(config, DriverStoreConfig) else None
+        if not isinstance(config, DriverStoreConfig) or not isinstance(driver, DriverKind):
+            continue
+        wanted, found = kinds[id].name.removeprefix(STORE_PREFIX), driver.short_name
+        if found != "memory" and found not in OF_DRIVERS:
+            hint = f"name a driver of these kinds: {', '.join(OF_DRIVERS)}"
+            yield id, ("driver",), f"driver {config.driver!r} ({found}) has no store", hint
+        elif found != wanted and not is_overridden(registry.entries[config.driver], ("kind",)):
+            needed = f"a {STORE_PREFIX}{wanted} needs a {DRIVER_PREFIX}{wanted}"
+            other = f"{STORE_PREFIX}{found}" + (" without a driver" if found == "memory" else "")
+            problem = f"{needed}, but {config.driver!r} is a {driver.name}"
+            yield id, ("driver",), problem, f"make it a {other}, or name another driver"

@@ -1,0 +1,17 @@
+"""Who uses this process, for records that people read."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from functools import cache
+
+
+@cache
+def user_and_host() -> str:
+    """``kana@laptop``; without a user's name, as in some containers, the host alone."""
+    host = socket.gethostname()
+    try:
+        return f"{getpass.getuser()}@{host}"
+    except (OSError, KeyError, ImportError):  # no such user is known
+        return host

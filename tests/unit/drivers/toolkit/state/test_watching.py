@@ -1,0 +1,310 @@
+"""Watcher: what the reader of a watch gets, in which order, and when the store is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from tasuki.contracts.store import CURRENT, Change, Entry
+from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.errors import BrokerUnavailableError
+from tasuki.testing.clock import virtual_time
+
+pytestmark = pytest.mark.anyio
+INTERVAL = 10.0
+
+
+async def never() -> None:
+    """A check that has nothing to tell."""
+
+
+def watch(watcher: Watcher) -> AsyncIterator[Any]:
+    return watcher.read(never, INTERVAL)
+
+
+async def unread(reading: AsyncIterator[Any]) -> list[Any]:
+    """All that can be read now; ends the reading."""
+    found: list[Any] = []
+    try:
+        async with asyncio.timeout(INTERVAL / 2):
+            async for item in reading:
+                found.append(item)  # noqa: PERF401 - as far as it comes
+    except TimeoutError:
+        pass
+    return found
+
+
+def put(key: str, version: int) -> Change:
+    return Change(key, b"%d" % version, version)
+
+
+def gone(key: str, version: int) -> Change:
+    return Change(key, None, version)
+
+
+def entry(key: str, version: int) -> Entry:
+    return Entry(key, b"%d" % version, version)
+
+
+async def test_entries_then_current_then_changes() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 1), entry("b", 2)])
+    reading = watch(watcher)
+    assert [await anext(reading) for _ in range(3)] == [put("a", 1), put("b", 2), CURRENT]
+    watcher.tell(put("a", 3))
+    assert await anext(reading) == put("a", 3)
+    watcher.tell(gone("b", 4))
+    assert await anext(reading) == gone("b", 4)
+
+
+async def test_an_empty_store_is_current_once_it_has_been_listed() -> None:
+    watcher = Watcher("")
+    reading = watch(watcher)
+    coming = asyncio.ensure_future(anext(reading))
+    await asyncio.sleep(1.0)
+    assert not coming.done()
+    watcher.tell_all([])
+    assert await coming is CURRENT
+    watcher.tell_all([])
+    assert await unread(reading) == []
+
+
+async def test_changes_before_the_list_come_first_and_current_after_it() -> None:
+    watcher = Watcher("")
+    watcher.tell(put("a", 5))
+    reading = watch(watcher)
+    assert await anext(reading) == put("a", 5)
+    watcher.tell_all([entry("a", 5), entry("b", 2)])
+    assert await unread(reading) == [put("b", 2), CURRENT]
+
+
+async def test_changes_of_a_key_are_merged_and_stay_in_the_order_of_the_last() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 1), entry("b", 2)])
+    reading = watch(watcher)
+    assert [await anext(reading) for _ in range(3)] == [put("a", 1), put("b", 2), CURRENT]
+    for change in (put("a", 3), put("b", 4), gone("b", 4), put("c", 5), put("a", 6)):
+        watcher.tell(change)
+    assert await unread(reading) == [gone("b", 4), put("c", 5), put("a", 6)]
+
+
+async def test_an_older_change_is_passed_over() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 5)])
+    for change in (put("a", 4), put("a", 5), gone("a", 4), gone("absent", 9)):
+        watcher.tell(change)
+    assert await unread(watch(watcher)) == [put("a", 5), CURRENT]
+
+
+async def test_keys_of_other_prefixes_are_passed_over() -> None:
+    watcher = Watcher("a/")
+    watcher.tell_all([])
+    for change in (put("a/b", 1), put("b", 2), put("a", 3)):
+        watcher.tell(change)
+    assert await unread(watch(watcher)) == [put("a/b", 1), CURRENT]
+
+
+async def test_a_list_tells_what_is_new_changed_and_gone() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("changed", 1), entry("gone", 2), entry("kept", 3)])
+    reading = watch(watcher)
+    assert len([await anext(reading) for _ in range(4)]) == 4
+    watcher.tell_all([entry("changed", 4), entry("kept", 3), entry("new", 5)])
+    assert sorted(await unread(reading)) == sorted([put("changed", 4), put("new", 5), gone("gone", 2)])
+
+
+async def test_a_key_that_came_and_went_unread_leaves_nothing() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 1)])
+    reading = watch(watcher)
+    assert [await anext(reading) for _ in range(2)] == [put("a", 1), CURRENT]
+    for version in range(2, 2000, 2):
+        watcher.tell(put(f"key-{version}", version))
+        watcher.tell(gone(f"key-{version}", version))
+    watcher.tell(gone("a", 1))
+    watcher.tell(put("a", 3000))
+    watcher.tell(gone("a", 3000))
+    assert len(watcher._unread) == 1
+    assert await unread(reading) == [gone("a", 3000)]
+
+
+async def test_a_key_that_went_and_came_again_unread_is_one_change() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 1)])
+    reading = watch(watcher)
+    assert [await anext(reading) for _ in range(2)] == [put("a", 1), CURRENT]
+    watcher.tell(gone("a", 1))
+    watcher.tell(put("a", 2))
+    assert await unread(reading) == [put("a", 2)]
+
+
+async def test_the_end_of_the_store_ends_the_reading() -> None:
+    watcher = Watcher("")
+    watcher.tell_all([entry("a", 1)])
+    reading = asyncio.create_task(unread(watch(watcher)))
+    await asyncio.sleep(1.0)
+    watcher.end()
+    assert await reading == [put("a", 1), CURRENT]
+    assert [item async for item in watch(watcher)] == []
+
+
+async def test_the_store_is_asked_each_interval_also_while_there_is_news() -> None:
+    """Its own news may say nothing of what other processes do."""
+    loop = asyncio.get_running_loop()
+    watcher, asked = Watcher(""), list[float]()
+    watcher.tell_all([])
+
+    async def look() -> None:
+        asked.append(loop.time())
+        watcher.tell(put("theirs", 1000 + len(asked)))
+
+    async def write() -> None:
+        for version in range(1, 60):
+            watcher.tell(put("ours", version))
+            await asyncio.sleep(INTERVAL / 7)
+
+    began = loop.time()
+    writing = asyncio.create_task(write())
+    seen: list[Any] = []
+    async for item in watcher.read(look, INTERVAL):
+        seen.append(item)
+        if item == put("theirs", 1005):
+            break
+    await writing
+    assert asked == pytest.approx([began + INTERVAL * number for number in range(1, 6)], abs=INTERVAL / 7)
+    assert len([item for item in seen if item != CURRENT and item.key == "ours"]) > 30
+
+
+async def test_a_check_that_fails_is_made_again() -> None:
+    watcher, asked = Watcher(""), 0
+
+    async def look() -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            raise BrokerUnavailableError("away", driver="d")
+        watcher.tell_all([entry("a", 1)])
+
+    reading = watcher.read(look, INTERVAL)
+    assert await anext(reading) == put("a", 1)
+    assert (asked, await anext(reading)) == (4, CURRENT)
+
+
+async def test_an_error_of_the_program_is_not_hidden() -> None:
+    async def look() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await anext(Watcher("").read(look, INTERVAL))
+
+
+def test_any_thread_may_tell() -> None:
+    async def read() -> list[Any]:
+        watcher = Watcher("")
+
+        def tell(worker: int) -> None:
+            for number in range(200):
+                watcher.tell(put(f"key-{worker}", number + 1))
+            watcher.tell(put("end", worker + 1))
+
+        watcher.tell_all([])
+        threads = [threading.Thread(target=tell, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        last: dict[str, int] = {}
+        async for change in watch(watcher):
+            if change is not CURRENT:
+                assert change.version > last.get(change.key, 0)
+                last[change.key] = change.version
+            if len(last) == 5 and all(last[f"key-{worker}"] == 200 for worker in range(4)):
+                break
+        for thread in threads:
+            thread.join()
+        return sorted(last)
+
+    assert asyncio.run(read()) == ["end", *(f"key-{worker}" for worker in range(4))]
+
+
+def test_a_change_for_a_reader_whose_loop_has_ended_harms_no_teller() -> None:
+    async def make() -> Watcher:
+        return Watcher("")
+
+    watcher = asyncio.run(make())
+    watcher.tell(put("a", 1))
+    watcher.end()
+
+
+KEYS = some.sampled_from(["a", "b", "c", "d"])
+STEPS = some.lists(
+    some.one_of(
+        some.tuples(some.just("put"), KEYS),
+        some.tuples(some.just("delete"), KEYS),
+        some.tuples(some.just("lose"), KEYS),
+        some.tuples(some.sampled_from(["list", "read"]), some.just("")),
+    ),
+    max_size=60,
+)
+
+
+class Model:
+    """A store, a watcher of it, and what its reader knows."""
+
+    def __init__(self) -> None:
+        self.store: dict[str, int] = {}
+        self.known: dict[str, int] = {}
+        self.watcher = Watcher("")
+        self._reading = watch(self.watcher)
+        self._versions: dict[str, int] = {}
+        self._version = 0
+
+    async def step(self, what: str, key: str) -> None:
+        match what:
+            case "put" | "lose":
+                self._version += 1
+                self.store[key] = self._version
+                if what == "put":
+                    self.watcher.tell(put(key, self._version))
+            case "delete" if key in self.store:
+                self.watcher.tell(gone(key, self.store.pop(key)))
+            case "list":
+                self.watcher.tell_all([entry(key, self.store[key]) for key in sorted(self.store)])
+            case "read":
+                while self.watcher._unread:
+                    self.take(await anext(self._reading))
+        assert len(self.watcher._unread) <= 4
+
+    async def rest(self) -> None:
+        for change in await unread(self._reading):
+            self.take(change)
+
+    def take(self, change: Any) -> None:
+        if change is CURRENT:
+            return
+        assert change.version >= self._versions.get(change.key, 0)
+        self._versions[change.key] = change.version
+        if change.value is None:
+            assert self.known.pop(change.key, None) is not None, "gone, and never there"
+        else:
+            assert self.known.get(change.key, 0) < change.version
+            self.known[change.key] = change.version
+
+
+@given(STEPS)
+def test_a_reader_knows_what_the_store_has_in_the_end(steps: list[tuple[str, str]]) -> None:
+    """Changes may be merged, or lost until the next list: the last state comes, and no version falls."""
+
+    async def run() -> None:
+        model = Model()
+        for what, key in [*steps, ("list", "")]:
+            await model.step(what, key)
+        await model.rest()
+        assert model.known == model.store
+
+    with virtual_time() as runner:
+        runner.run(run())

@@ -185,7 +185,11 @@ class Delivery:
         return self.holder.results is not None
 
     def progress(self, done: float, total: float | None, note: str) -> None:
-        if (results := self.holder.results) is not None:
+        if (results := self.holder.results) is None:
+            return
+        if threading.get_ident() == self.holder.thread:
+            results.progress(self, Progress(done, total, note))
+        else:  # the end of the thread's function reaches the loop after this
             self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
 
     def ack(self) -> None:

@@ -95,3 +95,27 @@ async def test_a_script_cancels_and_is_cancelled(make_app: Callable[..., App], i
 async def empty(app: App, queue: str) -> None:
     while (await app.queue(queue).info())["message_count"]:
         await asyncio.sleep(0.01)
+
+
+async def test_results_and_progress_of_plain_functions_and_scripts(make_app: Callable[[], App]) -> None:
+    app = make_app()
+    jobs, scripts = app.queue("jobs", result="1h"), app.queue("scripts", result="1h")
+
+    @jobs.consumer
+    def work(body: int, context: Context) -> int:
+        context.progress(body, 10)
+        return body * 2
+
+    source = "local queue = require('queue') return function(body) queue.progress(body) return { twice = body * 2 } end"
+    for isolation in ("shared", "process"):
+        app.entry(isolation, "function.lua", {"source": source, "modules": ["queue"], "isolation": isolation})
+    app.entry("run", "queue.consumer", queue="scripts", func="process", lifecycle={"auto_start": True})
+    other = app.queue("others", result="1h")
+    app.entry("run_others", "queue.consumer", queue="others", func="shared", lifecycle={"auto_start": True})
+    async with app.worker():
+        for queue, expected in ((jobs, 8), (scripts, {"twice": 8}), (other, {"twice": 8})):
+            job = await queue.publish(4)
+            assert await job.result() == expected
+            progress = await job.progress()
+            assert progress is not None
+            assert progress.done == 4

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue
@@ -17,10 +18,10 @@ from tasuki.cli.project import Target, find_queue
 @click.command("cancel")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--queue", metavar="QUEUE", help="The queue of the messages; default: search all that are consumed.")
-@click.option("--file", "path", type=click.File(), help="One id a line; - is stdin.")
+@click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="One id a line; - is stdin.")
 @json_option
 @project_options()
-def command(target: Target, ids: tuple[str, ...], queue: str | None, path: Any, *, as_json: bool) -> None:
+def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str | None, *, as_json: bool) -> None:
     """Cancel the messages with these IDs: they do not start any more, and their handlers are interrupted.
 
     Prints where each was: waiting, running or not found; or requested, where the broker cannot remove it by its id.
@@ -52,5 +53,9 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: Any, 
         click.echo(f"{count(len(wanted), 'message')}: {', '.join(parts)}")
 
 
-def _lines(file: Any) -> Iterator[str]:
-    return (line for text in file if (line := text.strip()))
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with click.open_file(path, encoding="utf-8") as file:
+            yield from (line for text in file if (line := text.strip()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"cannot read {path}: {error}") from error

@@ -19,6 +19,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.state.jobs import Job
     from tasuki.app.tasks import Retries, Task
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
@@ -37,6 +38,7 @@ __all__ = [
     "Envelope",
     "Handle",
     "Interrupted",
+    "Job",
     "Message",
     "Moment",
     "Observer",
@@ -60,6 +62,7 @@ _HOME = {
     "Envelope": "tasuki.queues.queue",
     "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
+    "Job": "tasuki.app.state.jobs",
     "Message": "tasuki.message",
     "Moment": "tasuki.contracts.moment",
     "Observer": "tasuki.contracts.observer",

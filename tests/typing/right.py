@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
-from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry, Snooze
+from tasuki import App, Context, Envelope, Job, Message, Moment, QueueHandle, Retries, Retry, Snooze
+from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
@@ -161,7 +162,7 @@ def report_nothing() -> None: ...
 
 
 async def send_provided() -> None:
-    assert_type(await store.publish("u"), Confirmed)
+    assert_type(await store.publish("u"), Job)
     assert_type(await store.request(url="u"), int)
     assert_type(await store(Session(Engine()), "u"), int)
     assert_type(load.send("u"), Confirmed)
@@ -171,7 +172,7 @@ async def send_provided() -> None:
 
 
 async def send_tasks() -> None:
-    assert_type(await fetch.publish("u", as_json=True), Confirmed)
+    assert_type(await fetch.publish("u", as_json=True), Job)
     assert_type(await fetch.request("u"), Note)
     assert_type(await fetch("u"), Note)
     assert_type(resize.send("p", width=3), Confirmed)
@@ -186,11 +187,18 @@ async def publish() -> None:
     assert_type(await send(Mail("ada"), _context()), int)
     assert_type(half(2), float)
     await double(2)
-    assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Confirmed)
-    await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
     kept = await mails.publish(Mail("ada"), unique="ada", unique_for="running")
     assert_type(kept.outcome, Literal["stored", "kept", "replaced", "extended"])
     await mails.publish(Mail("ada"), unique="ada", unique_for=timedelta(minutes=1), on_conflict="keep")
+    assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Job)
+    job = await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
+    assert_type(await job.cancel(), CancelOutcome)
+    assert_type(await job.status(), JobStatus)
+    assert_type(await job.progress(), Progress | None)
+    await job.result(timedelta(seconds=5), returns=int)
+    assert_type(await app.cancel(job.id, queue=mails), CancelOutcome)
+    assert_type(await app.cancel_many([job.id], queue=mails), Cancellation)
+    assert_type(app.sync.status(job.id, queue=mails), JobStatus)
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
     await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
     await batches.publish([Mail("ada")])
@@ -239,7 +247,7 @@ async def in_a_test(t: TestApp) -> None:
     assert_type(await t.advance(timedelta(days=1)), Drained)
     assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
     t.provide(Session, Session(Engine()))
-    assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Confirmed)
+    assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Job)
     assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)
     await t.run(send, Mail("ada"), attempt=2)
     with t.patch(app, "publish", ConnectionError, times=2) as patch:

@@ -7,19 +7,17 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from tasuki.app.guesses import NOT_A_DECORATOR, OF_QUEUE, Guessed, answer_guesses
-from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.driver import Depth
-from tasuki.errors import TasukiError
 from tasuki.message import Message
-from tasuki.observe.frames import for_user
 from tasuki.queues.queue import Envelope
-from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.queues.result import PublishResult
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
+    from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
@@ -106,15 +104,9 @@ class QueueHandle(Guessed, Generic[T]):
         """
         return self._app.declare_workers(self.id, fields)
 
-    async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Confirmed:
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Job:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        try:
-            return await self._app.live_queue(self.id).publish(body, headers, **options)
-        except TypeError:
-            refuse_unknown("publish(…)", options, SENDING)
-            raise
-        except TasukiError as error:
-            raise for_user(error) from error.__cause__
+        return await self._app.publish(self.id, body, headers, **options)
 
     async def publish_many(
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]

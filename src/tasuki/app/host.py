@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.app.state.pausing import Steering, Target
 from tasuki.consumers.reach.guarded import guarded
@@ -15,6 +16,7 @@ from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.check.project import Project
@@ -119,6 +121,9 @@ class ProjectHost:
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         return await self.queue(queue).info()
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        return (await cancel_in(self, guard, queue, [id])).outcome
 
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str

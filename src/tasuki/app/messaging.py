@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
+    from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
+    from tasuki.contracts.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
-    from tasuki.queues.result import Confirmed
     from tasuki.state.presence import Presence
 
 T = TypeVar("T")
@@ -51,10 +52,14 @@ class Messaging(Pausable, Scheduling):
         body: T,
         headers: Headers = None,
         **options: Unpack[PublishOptions],
-    ) -> Confirmed:
+    ) -> Job:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        from tasuki.app.state.jobs import Job
+
         try:
-            return await self.live_queue(queue).publish(body, headers, **options)
+            live = self.live_queue(queue)
+            done = await live.publish(body, headers, **options)
+            return Job(done.id, done.durability, done.outcome, done.instead_of, live.id, self)
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
             raise
@@ -100,6 +105,43 @@ class Messaging(Pausable, Scheduling):
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
+    def job(self, id: str, *, queue: str | QueueHandle[Any]) -> Job:
+        """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
+        from tasuki.app.state.jobs import Job
+
+        live = self._live().queue(self.full_id(queue))
+        return Job(id, live.durability, queue=live.id, _app=self)
+
+    async def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
+        """Cancel a message: it does not start any more, and a handler that has it is interrupted.
+
+        Nothing brings it back for 7 days: no retry, redelivery or redrive, and no publish under the same id. Without a
+        queue every queue is searched that is consumed, and a message that is not found stays unknown.
+
+        Returns where it was: ``waiting`` (it never starts), ``running`` (its handler is interrupted, unless it ends
+        before), ``not found`` (settled already, or unknown), or, where the broker cannot remove a message by its id and
+        no worker has it now, ``requested``: a worker that is about to start it finds that it is cancelled.
+
+        Raises:
+            PolicyDeniedError: the application may not cancel there.
+            QueueNotFoundError: there is no such queue. UnsupportedError: it has no state.
+            DriverError: its store or its broker cannot be reached; cancel again.
+        """
+        from tasuki.app.state.cancelling import cancel_anywhere, cancel_in
+
+        live = self._live()
+        guard = live.rights.application
+        if queue is None:
+            return await cancel_anywhere(live, guard, id)
+        return (await cancel_in(live, guard, self.full_id(queue), [id])).outcome
+
+    async def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
+        """Cancel many messages of one queue; see ``cancel``. Returns how many were where."""
+        from tasuki.app.state.cancelling import cancel_in
+
+        live = self._live()
+        return await cancel_in(live, live.rights.application, self.full_id(queue), ids)
+
     def store(self, id: str) -> StoreHandle:
         """The store of an entry by id, for ``await``; the app must be open when its verbs are called.
 
@@ -142,6 +184,10 @@ class Messaging(Pausable, Scheduling):
         from tasuki.app.state.workers import workers_of
 
         return await workers_of(self._live().states_of_queues())
+
+    def live_assembly(self) -> Assembly:
+        """The open app's objects. Raises LifecycleError when it is not open."""
+        return self._live()
 
     def _live(self) -> Assembly:
         if self.assembly is None:

@@ -7,7 +7,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import UnionType
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
+    from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
 
@@ -104,6 +105,31 @@ class SyncApp:
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
+
+    def status(self, id: str, *, queue: str | QueueHandle[Any]) -> JobStatus:
+        """See :meth:`tasuki.app.state.jobs.Job.status`."""
+        status: JobStatus = self.run(self._of_job(id, queue, "status"))
+        return status
+
+    def progress(self, id: str, *, queue: str | QueueHandle[Any]) -> Progress | None:
+        """See :meth:`tasuki.app.state.jobs.Job.progress`."""
+        found: Progress | None = self.run(self._of_job(id, queue, "progress"))
+        return found
+
+    def result(self, id: str, *, queue: str | QueueHandle[Any], timeout: Duration = 30.0, returns: object = Any) -> Any:
+        """See :meth:`tasuki.app.state.jobs.Job.result`."""
+        return self.run(self._of_job(id, queue, "result", timeout, returns=returns))
+
+    async def _of_job(self, id: str, queue: str | QueueHandle[Any], verb: str, *args: Any, **named: Any) -> Any:
+        return await getattr(self._app.job(id, queue=queue), verb)(*args, **named)
+
+    def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
+        """See :meth:`tasuki.App.cancel`."""
+        return self.run(self._app.cancel(id, queue=queue))
+
+    def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
+        """See :meth:`tasuki.App.cancel_many`."""
+        return self.run(self._app.cancel_many(ids, queue=queue))
 
     def pause(
         self,

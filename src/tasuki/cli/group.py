@@ -30,6 +30,11 @@ SECTIONS = {
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },
+    "jobs": {
+        "cancel": "Cancel messages, also those whose handlers run.",
+        "status": "Say what has become of a message.",
+        "result": "Print what the handler of a message returned.",
+    },
     "control": {
         "pause": "Pause a queue, a consumer or a schedule.",
         "resume": "End a pause.",
@@ -55,13 +60,13 @@ _FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in sec
 OTHERS = {
     **dict.fromkeys(("worker", "start", "work", "serve", "up"), "tasuki run [TARGET]"),
     **dict.fromkeys(("send", "enqueue", "push", "put"), "tasuki publish QUEUE [BODY]"),
-    **dict.fromkeys(("list", "ls", "status", "stats"), "tasuki queues"),
+    **dict.fromkeys(("list", "ls", "stats"), "tasuki queues"),
     **dict.fromkeys(("new", "create", "startproject"), "tasuki init DIR"),
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }
 """Commands of other programs → ours."""
-DESTRUCTIVE = frozenset({"remove", "purge", "delete"})
-"""Commands that remove messages: never suggested for a name that does not exist."""
+DESTRUCTIVE = frozenset({"cancel", "remove", "purge", "delete"})
+"""Commands that end messages: never suggested for a name that does not exist."""
 
 
 class OutputClosedError(Exception):

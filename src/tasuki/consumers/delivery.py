@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,11 +13,13 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
+from tasuki.contracts.jobs import Progress
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
+    from tasuki.consumers.jobs.results import Results
     from tasuki.security.guard import Guard
 
 
@@ -30,6 +32,14 @@ class Holder(Protocol):
     stopping: bool
     loop: asyncio.AbstractEventLoop
     thread: int
+
+    @property
+    def cancelled(self) -> Container[str]:
+        """Ids of the cancelled messages of its queue."""
+
+    @property
+    def results(self) -> Results | None:
+        """Keeps what its handlers return; None: nothing is kept."""
 
     @property
     def function_id(self) -> str:
@@ -159,12 +169,28 @@ class Delivery:
         return self.lost
 
     @property
+    def cancelled(self) -> bool:
+        return self.received.id in self.holder.cancelled
+
+    @property
     def values(self) -> Mapping[str, Any]:
         return NO_VALUES
 
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]:
         return self.holder.logger_of(self)
+
+    @property
+    def keeps_result(self) -> bool:
+        return self.holder.results is not None
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        if (results := self.holder.results) is None:
+            return
+        if threading.get_ident() == self.holder.thread:
+            results.progress(self, Progress(done, total, note))
+        else:  # the end of the thread's function reaches the loop after this
+            self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
 
     def ack(self) -> None:
         self._settle(ACK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
+from tasuki.consumers.jobs.overdue import interrupt_overdue
+from tasuki.consumers.jobs.results import results_for
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -33,7 +36,6 @@ from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import tell
-from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
@@ -65,8 +67,7 @@ class Run:
         options, queue = consumer.options, consumer.queue
         self.consumer = consumer
         self.id = consumer.id
-        self.queue = queue
-        self.queue_id = queue.id
+        self.queue, self.queue_id = queue, queue.id
         self.policy = consumer.policy
         self.options = options
         self.metrics = consumer.metrics
@@ -80,6 +81,8 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.reporting = self._make_reporting()
+        self.results = results_for(consumer)
+        layers = layers if self.results is None else (self.results.layer, *layers)
         observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
         self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
@@ -87,9 +90,10 @@ class Run:
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
-        self.settle = self.settler.settle if self.reporting is None else self.reporting.around(self.settler.settle)
-        self.answer = self.settler.answer
-        self.ack = self.settler.ack
+        settle = self.settler.settle if self.results is None else self.results.around(self.settler)
+        self.settle = settle if self.reporting is None else self.reporting.around(settle)
+        self.cancelling: Cancelling | None = cancelling_of(self, consumer)
+        self.answer, self.ack = self.settler.answer, self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
@@ -119,6 +123,10 @@ class Run:
             is_ending=self._is_ending,
         )
 
+    def waiting(self) -> list[Delivery]:
+        """See :class:`tasuki.consumers.jobs.cancelling.Held`."""
+        return [*self.pool.waiting(), *(() if self.gatherer is None else self.gatherer.waiting())]
+
     def _make_gatherer(self) -> Gatherer | None:
         """What joins messages into batches; None: each is handled by itself."""
         if not isinstance(self.executor, BatchExecutor) or self.options.batch is None:
@@ -135,7 +143,7 @@ class Run:
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
         limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
         if limits:
-            self.tasks.append(self._make_task(self._watch(min(limits)), "timeouts"))
+            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits)), "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -239,6 +247,8 @@ class Run:
         if self.has_ended:
             return  # another stop has been faster
         self.has_ended = True
+        if self.cancelling is not None:
+            self.cancelling.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
         self.suspects.close()
         self.consumer.keeper.remove(self.holding)
@@ -253,6 +263,11 @@ class Run:
     def function_id(self) -> str:
         """Id of the function that handles now."""
         return self.consumer.handler.id
+
+    @property
+    def cancelled(self) -> Container[str]:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return () if self.cancelling is None else self.cancelling.ids
 
     @property
     def host(self) -> Host:
@@ -333,16 +348,3 @@ class Run:
         # Its handler has ended, and no suspect may wait for room in a dead-letter queue.
         self.suspects.settled([Release(delivery.received.receipt)])
         self.fetcher.room_made()
-
-    async def _watch(self, shortest: float) -> None:
-        """Cancel handlers that run too long: one sweep over the workers instead of a timer per message."""
-        while True:
-            await asyncio.sleep(min(max(shortest / 10, 0.01), 0.1))
-            for worker in self.overdue():
-                if worker.delivery is not None and worker.interrupt("timeout"):
-                    _log.warning(
-                        "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
-                        worker.delivery.function,
-                        format_duration(worker.limit or 0.0),
-                        extra=worker.delivery.log_fields(),
-                    )

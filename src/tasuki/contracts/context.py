@@ -9,6 +9,7 @@ from logging import Logger, LoggerAdapter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.store_handle import Use
 from tasuki.contracts.values import Act
@@ -87,6 +88,10 @@ class Facts(Protocol):
     @property
     def lease_lost(self) -> bool: ...  # noqa: D102
     @property
+    def cancelled(self) -> bool: ...  # noqa: D102
+    @property
+    def keeps_result(self) -> bool: ...  # noqa: D102
+    @property
     def values(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]: ...  # noqa: D102
@@ -107,6 +112,8 @@ class KnownFacts:
     consumer: str = ""
     stopping: bool = False
     lease_lost: bool = False
+    cancelled: bool = False
+    keeps_result: bool = False
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
 
 
@@ -124,6 +131,9 @@ class Settling(Protocol):
 
     def snooze(self, due: When) -> None:
         """Not now; nothing failed."""
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """So far."""
 
 
 class Delivered(Facts, Settling, Protocol):
@@ -146,6 +156,9 @@ class Reach(Protocol[Caller_contra]):
         self, caller: Caller_contra, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
         """Call a function entry; with ``options`` it does not get all from its caller."""
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        """Cancel a message."""
 
     def check_call(self, function: str) -> None:
         """Raise what ``call`` would raise before it runs the function."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
+from tasuki.contracts.jobs import JobContext
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.queues import QueueContext
 from tasuki.contracts.store_handle import Storing
@@ -92,7 +93,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(Storing, QueueContext):
+class Context(Storing, QueueContext, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,

@@ -33,7 +33,7 @@ class Moment:
     error: BaseException | None = None
     """Why the publish or the handler failed; a signal such as Retry too."""
     reason: str = ""
-    """Why the message is given up or discarded, as in its dead letter: ``max_attempts``, ``rejected``, ``expired`` …"""
+    """Why the message is given up or discarded: ``max_attempts``, ``rejected``, ``expired``, ``cancelled`` …"""
     delay: float | None = None
     """Seconds until the next attempt of a message that failed."""
     decode: Callable[[Message], Any] | None = field(default=None, repr=False)

@@ -34,7 +34,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.compression import require
-from tasuki.queues.queue import QueuePolicy
+from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
     from tasuki.handlers.providing.providers import Providers
@@ -135,6 +135,8 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
         compression=config.compress.compression() if config.compress else None,
+        result=ResultPolicy(config.result.ttl, config.result.max_size) if config.result else None,
+        cancels_strictly=config.cancel == "strict",
         signing=config.signing.signing() if config.signing else None,
         unique=config.unique.rule() if config.unique else None,
     )

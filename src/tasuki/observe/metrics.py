@@ -62,6 +62,7 @@ class ConsumerMetrics:
     result_errors: int = 0
     dead_lettered: int = 0
     dropped: int = 0
+    cancelled: int = 0
     failed: int = 0
     timed_out: int = 0
     stale: int = 0

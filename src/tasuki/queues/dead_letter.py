@@ -24,7 +24,7 @@ from tasuki.message import (
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
-    "unknown_task",
+    "unknown_task", "cancelled",
 ]  # fmt: skip
 
 

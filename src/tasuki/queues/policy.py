@@ -14,6 +14,14 @@ from tasuki.queues.retry_rules import RetryRules
 
 
 @dataclass(frozen=True, slots=True)
+class ResultPolicy:
+    """For how long a result is kept, in seconds, and how large it may be, in bytes."""
+
+    ttl: float
+    max_size: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePolicy:
     """The rules of a queue that the framework enforces; sizes in bytes, durations in seconds."""
 
@@ -30,6 +38,10 @@ class QueuePolicy:
     """The remedy in the error about a priority in a queue that was declared without priorities."""
     compression: Compression | None = None
     """None: bodies travel as they are encoded."""
+    cancels_strictly: bool = False
+    """Each message's record of cancellation is read before it starts."""
+    result: ResultPolicy | None = None
+    """None: what handlers return is not kept."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""
     unique: UniqueRule | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
@@ -54,7 +55,8 @@ class RecordingContext(Context):
     ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or
     async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and ``variables``; ``set_env``
     changes the last. ``called_with`` holds what ``call_with`` was given beside function and arguments; ``paused`` what
-    ``pause`` was given, by queue, until a ``resume``.
+    ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what ``cancel``
+    was given.
     ``publish_error`` is raised by the next publishes when set.
     """
 
@@ -76,6 +78,7 @@ class RecordingContext(Context):
         self.variables: dict[str, str] = {}
         self.known_values: dict[str, Any] = {}
         self.called_with: list[Mapping[str, Any]] = []
+        self.cancelled_ids: list[tuple[str, str]] = []
         self.paused: dict[str, Mapping[str, Any]] = {}
         self.publish_error: Exception | None = None
         facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
@@ -84,7 +87,10 @@ class RecordingContext(Context):
             facts.failures = attempt - 1 if failures is None else failures
             facts.queue, facts.consumer = "app:queue", "app:consumer"
         self._known = facts
-        super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))
+        settling = _RecordedSettling(self.settled, has_message=message is not None)
+        self.progressed = settling.progressed
+        """What ``progress`` was given."""
+        super().__init__(facts, settling, _RecordedReach(self))
 
     @property
     def is_stopping(self) -> bool:
@@ -104,11 +110,21 @@ class RecordingContext(Context):
     def is_lease_lost(self, value: bool) -> None:
         self._known.lease_lost = value
 
+    @property
+    def is_cancelled(self) -> bool:
+        """What ``cancelled`` says; may be set."""
+        return self._known.cancelled
+
+    @is_cancelled.setter
+    def is_cancelled(self, value: bool) -> None:
+        self._known.cancelled = value
+
 
 class _RecordedSettling:
     def __init__(self, settled: list[tuple[Any, ...]], *, has_message: bool) -> None:
         self._settled = settled
         self._has_message = has_message
+        self.progressed: list[tuple[float, float | None, str]] = []
 
     def ack(self) -> None:
         self._settle("ack")
@@ -121,6 +137,9 @@ class _RecordedSettling:
 
     def snooze(self, due: When) -> None:
         self._settle("snooze", due)
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        self.progressed.append((done, total, note))
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:
@@ -173,6 +192,10 @@ class _RecordedReach:
         if queue not in self._record.queues:
             raise HandlerError("queue not found", kind="Internal", retryable=False)
         return self._record.queues[queue]
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        self._record.cancelled_ids.append((queue, id))
+        return "waiting"
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         self._record.paused[queue] = {"due": due, "reason": reason}

@@ -20,6 +20,7 @@ from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
@@ -125,6 +126,10 @@ class FakeHost:
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         self.calls.append(("info", queue))
         return {"queue": queue}
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        self.calls.append(("cancel", guard, queue, id))
+        return "waiting"
 
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str

@@ -133,6 +133,7 @@ async def test_it_is_interrupted_while_another_handler_blocks_the_loop(
         assert app.assembly is not None
         with LoopWatch(app.assembly.consumers.values, period=0.01).watching():
             await tasks.publish(1)
+            assert await asyncio.to_thread(running.wait, 30)
             await blocking.publish(1)
             dead = app.queue("dead")
             while not (letters := await dead.peek()):

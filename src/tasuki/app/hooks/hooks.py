@@ -52,7 +52,7 @@ class Hooks:
         moment = self._moment(name, delivery)
         moment.seconds = seconds
         if name == "discard":
-            moment.reason = "expired"
+            moment.reason = "cancelled" if verdict.reason == "cancelled" else "expired"
         elif name != "done":
             moment.error = verdict.cause or HandlerError(verdict.error, kind=verdict.kind, retryable=verdict.retryable)
             moment.reason = verdict.reason if name == "give_up" or verdict.kept else ""

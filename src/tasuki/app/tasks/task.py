@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
+    from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.options import TaskOptions
     from tasuki.handlers.arguments import Arguments
 
@@ -70,7 +71,7 @@ class Sender(Guessed, Generic[P, T]):
         refuse_unknown("with_options(…)", options, SENDING)
         return Sender(self._task, {**self._options, **options})
 
-    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
         body, headers, options = self._message("publish", args, kwargs)
         return await self._task.app.publish(self._task.queue, body, headers, **options)

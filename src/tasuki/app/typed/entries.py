@@ -50,6 +50,11 @@ UniqueFields = TypedDict(
 )
 
 
+class ResultFields(TypedDict, total=False):
+    ttl: Duration
+    max_size: Size
+
+
 class KeyFields(TypedDict, total=False):
     id: Required[str]
     secret: Required[str]
@@ -80,6 +85,8 @@ class QueueFields(TypedDict, total=False):
     dedup_window: Duration | None
     unique: str | UniqueFields | None
     state: str | None
+    cancel: Literal["watched", "strict"]
+    result: str | ResultFields | None
     requires: list[RequirementName]
     middleware: list[str]
     signing: SigningFields | None

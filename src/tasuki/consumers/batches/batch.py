@@ -74,6 +74,14 @@ class Batch(Delivery):
     def lease_lost(self) -> bool:
         return any(delivery.lost for delivery in self._deliveries)
 
+    @property
+    def cancelled(self) -> bool:
+        return all(delivery.cancelled for delivery in self._deliveries)
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        for delivery in self._deliveries:
+            delivery.progress(done, total, note)
+
     def ack(self) -> None:
         for delivery in self._open():
             delivery.ack()

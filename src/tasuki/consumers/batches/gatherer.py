@@ -44,6 +44,10 @@ class Gatherer:
         if self._waiting:
             self._call_soon(self._hand_over)
 
+    def waiting(self) -> list[Delivery]:
+        """Everything that waits."""
+        return [delivery for delivery, _ in self._waiting]
+
     def take_back(self) -> list[Delivery]:
         """Everything that waits, newest first; nothing waits after it."""
         self._stop_timer()

@@ -36,6 +36,8 @@ class ControlledFetching:
     async def run(self) -> None:
         """Receive unless paused, until cancelled; raises DriverError only if a retry cannot help."""
         controls = await self._follow()
+        if self._run.cancelling is not None:
+            self._run.cancelling.follow(controls)
         keys = (pause_key("queue", self._queue), pause_key("consumer", self._consumer), scale_key(self._consumer))
         ends = [controls.listen(key, lambda key, value: self._obey(controls)) for key in keys]
         try:

@@ -22,8 +22,8 @@ from tasuki.consumers.handling.outcome import (
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.tasks import TaskHolder, Tasks
 from tasuki.consumers.reach.host_reach import HostReach
-from tasuki.consumers.settling.replies import failure
-from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
+from tasuki.consumers.settling.replies import cancelled, failure
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.observer import Observer
 from tasuki.errors import (
@@ -64,7 +64,7 @@ class Executor:
         self._observers = observers
         self._metrics = consumer.metrics
         self._clock = consumer.clock
-        self._monotonic = consumer.clock.monotonic
+        self._monotonic = self.now = consumer.clock.monotonic
         self._auto_ack = consumer.options.auto_ack
         self._handler_timeout = consumer.options.handler_timeout
         self._verify = None if queue.signer is None else queue.signer.verify
@@ -248,8 +248,12 @@ class Executor:
         # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
         if cause is None and outcome == "interrupted" and self._is_overdue(worker):
             cause = "timeout"
+        if delivery.cancelled and (cause is not None or outcome not in ("task_cancelled", "closed")):
+            cause = "cancel"  # whatever else has ended the handler
         ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
-        return conclusion(delivery.holder.policy, ending, cause)
+        concluded = conclusion(delivery.holder.policy, ending, cause)
+        self._metrics.cancelled += concluded.verdict is CANCELLED
+        return concluded
 
     def _is_overdue(self, worker: Worker) -> bool:
         limit = worker.limit
@@ -261,6 +265,8 @@ class Executor:
         if verdict is ACK:
             is_unfit = type(result) is ResultError
             verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
+        elif verdict is CANCELLED:
+            verdict = cancelled(delivery.received)
         if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
             delivery.holder.answer(delivery, verdict.answer or failure(verdict))
 

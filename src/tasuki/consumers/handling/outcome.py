@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.errors import (
     MAX_ERROR_CHARS,
@@ -22,7 +22,7 @@ from tasuki.errors import (
 )
 from tasuki.units import format_duration
 
-Cause = Literal["timeout", "stop"]
+Cause = Literal["timeout", "cancel", "stop"]
 """Why a running handler was cancelled."""
 
 Outcome = Literal[
@@ -34,21 +34,22 @@ false: it returned False · unfit: its result cannot be sent · signal: Retry, R
 not fit its type · cancelled: by itself · task_cancelled: its worker's task is cancelled · closed: the event loop ends.
 """
 
-Rule = Literal["ack", "release", "obey", "refuse", "fail", "time_out", "fail_and_end", "end"]
+Rule = Literal["ack", "release", "obey", "refuse", "fail", "time_out", "fail_and_end", "end", "discard"]
 
-RULES: dict[Outcome, tuple[Rule, Rule, Rule]] = {
-    #                  no cause        timeout     stop
-    "unfit":          ("ack",          "ack",      "ack"),
-    "signal":         ("obey",         "obey",     "obey"),
-    "false":          ("fail",         "fail",     "release"),
-    "invalid":        ("refuse",       "time_out", "release"),
-    "interrupted":    ("fail",         "time_out", "release"),
-    "cancelled":      ("fail",         "time_out", "release"),
-    "task_cancelled": ("fail_and_end", "time_out", "release"),
-    "closed":         ("end",          "time_out", "release"),
-    "error":          ("fail",         "time_out", "release"),
+RULES: dict[Outcome, tuple[Rule, Rule, Rule, Rule]] = {
+    #                  no cause        timeout     cancel     stop
+    "unfit":          ("ack",          "ack",      "ack",     "ack"),
+    "signal":         ("obey",         "obey",     "discard", "obey"),
+    "false":          ("fail",         "fail",     "discard", "release"),
+    "invalid":        ("refuse",       "time_out", "discard", "release"),
+    "interrupted":    ("fail",         "time_out", "discard", "release"),
+    "cancelled":      ("fail",         "time_out", "discard", "release"),
+    "task_cancelled": ("fail_and_end", "time_out", "discard", "release"),
+    "closed":         ("end",          "time_out", "discard", "release"),
+    "error":          ("fail",         "time_out", "discard", "release"),
 }  # fmt: skip
 """An error that a cancelled handler raises instead of CancelledError counts as its cancellation."""
+_COLUMNS: dict[Cause, int] = {"timeout": 1, "cancel": 2, "stop": 3}
 
 
 class Ending(NamedTuple):
@@ -97,7 +98,7 @@ def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:
 
 def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conclusion:
     """The conclusion for an ending and the cause of its cancellation, if it was cancelled."""
-    column = 0 if cause is None else 1 if cause == "timeout" else 2
+    column = 0 if cause is None else _COLUMNS[cause]
     return _CARRIED_OUT[RULES[ending.outcome][column]](policy, ending)
 
 
@@ -157,5 +158,6 @@ _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
     "fail": _fail,
     "time_out": _time_out,
     "fail_and_end": lambda policy, ending: _fail(policy, ending)._replace(ends_worker=True),
+    "discard": lambda policy, ending: Conclusion(CANCELLED),
     "end": lambda policy, ending: Conclusion(RELEASE, error=ending.error, ends_worker=True),
 }

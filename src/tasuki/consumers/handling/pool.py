@@ -19,6 +19,8 @@ from tasuki.consumers.handling.outcome import Cause
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.settling.verdict import RELEASE
 
+_RANK: dict[Cause | None, int] = {None: 0, "timeout": 1, "cancel": 2, "stop": 3}
+"""A later cause takes the place of one with a lower rank."""
 _TURN = 0.005
 """Seconds after which the workers let the loop go round, once the handler that runs has ended."""
 
@@ -41,8 +43,8 @@ class Worker:
     """It takes no other delivery after the running one."""
 
     def interrupt(self, cause: Cause) -> bool:
-        """Cancel the running handler, once for a cause; a stop also after a timeout that the handler ignored."""
-        if self.delivery is None or self.task is None or self.cause in (cause, "stop"):
+        """Cancel the running handler, once for a cause; a stop also after an interrupt that the handler ignored."""
+        if self.delivery is None or self.task is None or _RANK[self.cause] >= _RANK[cause]:
             return False
         self.cause = cause
         return self.task.cancel()
@@ -121,6 +123,14 @@ class Pool:
         self.buffer.extend(deliveries)
         if not self._ramping:
             self._ramp_up(1)
+
+    def use(self, execute: Callable[[Delivery, Worker], Awaitable[None]]) -> None:
+        """Handle later deliveries with this function; running ones go on."""
+        self._execute = execute
+
+    def waiting(self) -> list[Delivery]:
+        """Everything that has not started."""
+        return [*self.buffer, *(() if self._suspects is None else self._suspects.parked)]
 
     def take_back(self) -> list[Delivery]:
         """Everything that has not started, newest first; the buffer is empty after it."""

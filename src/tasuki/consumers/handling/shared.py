@@ -141,6 +141,14 @@ class SharedPool(Pool):
         if not self._ramping and not self._goes_on:
             self._ramp_up(1)
 
+    def use(self, execute: Callable[[Delivery, Worker], Awaitable[None]]) -> None:
+        """See Pool."""
+        self._handle = execute
+
+    def waiting(self) -> list[Delivery]:
+        """See Pool."""
+        return [*self._ready, *super().waiting()]
+
     def take_back(self) -> list[Delivery]:
         """Everything that has not started, newest first; its places are free for others."""
         ready = len(self._ready)

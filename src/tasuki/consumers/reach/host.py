@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
 from tasuki.units import When
@@ -62,6 +63,9 @@ class Host(Protocol):
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
+
+    async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        """Cancel a message, with these rights; None: all."""
 
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str

@@ -11,6 +11,7 @@ from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
@@ -108,6 +109,9 @@ class HostReach:
         if (guard := self.guard) is not None:
             guard.require("queue.info.queue", id, f"not allowed to see queue: {id}")
         return await self._site.host.info_of(id)
+
+    async def cancel(self, queue: str, id: str) -> CancelOutcome:
+        return await self._site.host.cancel_from(self.guard, self._id(queue), id)
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         return await self._site.host.pause_from(self._id(queue), due, reason, self.guard, self._site.function_id)
@@ -213,5 +217,8 @@ class NothingToSettle:
             kind="Invalid",
             retryable=False,
         )
+
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """Keep nothing: there is no job."""
 
     ack = nack = reject = snooze = _refuse

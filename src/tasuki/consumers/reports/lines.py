@@ -17,6 +17,7 @@ from tasuki.units import format_duration
 log = logging.getLogger("tasuki.message")
 
 _WORDS = {"done": "done", "failed": "retried", "discard": "discarded"}
+_CANCELLED = "cancelled"
 _SAID = ("queue", "message_id", "attempt", "task", "seconds")
 _MOST_SHOWN = 100
 """Characters of a task's name."""
@@ -34,7 +35,8 @@ class Lines:
         if name in _WORDS and not (name == "failed" and _has_warning(verdict)):
             task = str(delivery.received.headers.get(MESSAGE_TYPE, ""))[:_MOST_SHOWN]
             fields = {**delivery.log_fields(), "task": task or None, "seconds": seconds and round(seconds, 6)}
-            line = line_of(_WORDS[name], delivery, task, verdict, seconds)
+            word = _CANCELLED if verdict.reason == _CANCELLED else _WORDS[name]
+            line = line_of(word, delivery, task, verdict, seconds)
             # As log.info, but without a search for the caller, a third of the time of a line.
             record = logging.getLogRecordFactory()(log.name, logging.INFO, __file__, 0, line, (), None)
             vars(record).update(fields, said=_SAID)

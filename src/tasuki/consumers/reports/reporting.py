@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.settling.verdict import Verdict
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, Verdict
 from tasuki.contracts.context import Facts
 from tasuki.contracts.moment import MomentName
 from tasuki.contracts.observer import Observer
@@ -73,14 +73,20 @@ class AutoAckReporting(Reporting):
     def on_end(self, facts: Facts, seconds: float, error: BaseException | None) -> None:
         """See Observer."""
         self._begun.pop(facts, None)
-        verdict = Verdict("ack") if error is None else Verdict("nack", error=text_of(error), cause=error, kept=True)
+        if error is None:
+            verdict = ACK
+        elif facts.cancelled:
+            verdict = CANCELLED
+        else:
+            verdict = Verdict("nack", error=text_of(error), cause=error, kept=True)
         self._tell("ended", facts, verdict, seconds)
 
 
 def name_of(verdict: Verdict, *, has_begun: bool) -> MomentName | None:
     """The moment of a verdict; None: the message is only released."""
     if verdict.action == "ack":
-        return "done" if has_begun else "discard"  # expired, in a queue that drops such messages
+        # Not begun: expired, in a queue that drops such messages.
+        return "done" if has_begun and verdict.reason != "cancelled" else "discard"
     if verdict.action == "nack":
         return "failed"
     if verdict.action == "dead_letter":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tasuki.consumers.settling.verdict import Answer, Verdict
+from tasuki.consumers.settling.verdict import CANCELLED, Answer, Verdict
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -21,6 +21,7 @@ from tasuki.message import (
     REPLY_TO,
     HeaderValue,
     Message,
+    is_request,
 )
 from tasuki.queues.middleware import Carry
 from tasuki.queues.queue import Queue
@@ -48,6 +49,11 @@ def failure(verdict: Verdict) -> Answer:
     kind = verdict.kind or _KINDS.get(verdict.reason, "Invalid")
     retryable = verdict.retryable if verdict.kind or verdict.reason == "max_attempts" else False
     return Answer({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
+
+
+def cancelled(message: Message) -> Verdict:
+    """The verdict for a cancelled message: forget it; a requester gets an error."""
+    return CANCELLED._replace(answer=failure(CANCELLED)) if is_request(message) else CANCELLED
 
 
 class Replies:

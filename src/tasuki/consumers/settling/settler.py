@@ -59,8 +59,7 @@ class Settler:
         self._queue = queue = consumer.queue
         self._driver: Driver = queue.driver
         self._dead_letters = consumer.dead_letters
-        self._metrics = consumer.metrics
-        self._clock = consumer.clock
+        self._metrics, self._clock = consumer.metrics, consumer.clock
         self._on_settled = on_settled
         self._on_kept = on_kept
         self.giving_up = 0
@@ -91,15 +90,21 @@ class Settler:
             self._metrics.released += 1
             self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
-            self._begin(self._reply(delivery, verdict.answer), "reply")
+            self.begin(self._reply(delivery, verdict.answer), "reply")
         else:
-            self._begin(self._move(delivery, verdict), "dead-letter")
+            self.begin(self._move(delivery, verdict), "dead-letter")
+
+    async def settle_after(self, work: Callable[[], Awaitable[None]], delivery: Delivery, verdict: Verdict) -> None:
+        """Carry out a verdict once the work has succeeded, which is tried again until then, as a dead letter is."""
+        if await self._insist(work, delivery, "settled, as its result cannot be kept"):
+            self.settle(delivery, verdict)
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Reply to a request that is settled already; a failure is only logged."""
-        self._begin(self._try_to_reply(delivery, answer), "late reply")
+        self.begin(self._try_to_reply(delivery, answer), "late reply")
 
-    def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
+    def begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
+        """Do it beside all else; a stop waits for it."""
         task = asyncio.get_running_loop().create_task(move, name=name)
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)

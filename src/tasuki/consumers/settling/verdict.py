@@ -43,6 +43,7 @@ class Verdict(NamedTuple):
 
 ACK = Verdict("ack")
 RELEASE = Verdict("release")
+CANCELLED = Verdict("ack", reason="cancelled", error="the message was cancelled", kind="Canceled", retryable=False)
 
 
 @dataclass(frozen=True, slots=True)

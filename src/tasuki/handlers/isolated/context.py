@@ -68,12 +68,17 @@ class _AskedFacts:
     def lease_lost(self) -> bool:
         return bool(self._ask("lease_lost"))
 
+    @property
+    def cancelled(self) -> bool:
+        return bool(self._ask("cancelled"))
+
 
 class _AskedSettling:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.ack = partial(ask, "ack")
         self.reject = partial(ask, "reject")
+        self.progress = partial(ask, "progress")
 
     def nack(self, due: When | None = None) -> None:
         self._ask("nack", plain_duration(due))
@@ -90,6 +95,7 @@ class _AskedReach:
         self._wait_for = wait_for
         self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
         self.info = partial(wait_for, "info")
+        self.cancel = partial(wait_for, "cancel")
         self.resume = partial(wait_for, "resume")
         self.check_call = partial(ask, "check_call")
         self.env = partial(ask, "env")

@@ -104,4 +104,5 @@ def _circumstances(context: Context) -> Circumstances:
         dict(context.values),
         context.permissions is not None,
         context.logger.getEffectiveLevel(),
+        context.facts.keeps_result,
     )

@@ -25,7 +25,6 @@ from tasuki.handlers.process.failure import Failure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
-from tasuki.message import is_request
 from tasuki.observe.frames import format_error
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
@@ -80,7 +79,7 @@ class PythonSite:
         if is_call:
             return await self._handler.call(value, context)
         result = await self._handler.handle(self._decode(value), context)
-        if is_request(context.message):
+        if context.wants_result:
             return result
         return False if result is False else None
 

@@ -38,3 +38,4 @@ class Circumstances(msgspec.Struct, array_like=True):
     values: dict[str, Any]
     has_permissions: bool
     level: int
+    keeps_result: bool

@@ -16,7 +16,6 @@ from tasuki.handlers.lua.host.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.host.values import build
 from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.message import is_request
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
 
@@ -104,7 +103,7 @@ class LuaHandler(Handler):
         runtime = self._runtime
         if runtime is None:
             runtime = self._runtime = self._boot()
-        if is_request(context.message):
+        if context.wants_result:
             return await self.call((body,), context)
         try:
             reply = runtime.run(body)

@@ -60,6 +60,8 @@ BEHAVIOURS = (
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
+    Behaviour("cancel a message that waits or runs", "tests/faults/test_cancel.py", "store", is_ours=True),
+    Behaviour("status, result and progress of a message", "tests/unit/app/test_results.py", "store", is_ours=True),
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
     Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),

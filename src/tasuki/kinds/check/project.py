@@ -199,7 +199,8 @@ class _Checker:
         published = self._published.get(entry.id, {})
         unsaid = {name: need for name, need in published.items() if name not in config.requires}
         for need in (*needs_of(config), *unsaid.values()):
-            if not need.requirement.is_met(capabilities):
+            is_elsewhere = need.requirement is REQUIREMENTS["state"] and self._names_store(config)
+            if not (is_elsewhere or need.requirement.is_met(capabilities)):
                 self._refuse(entry, need, driver, config.driver)
         self._check_delay(entry, config, driver)
         if unsaid:
@@ -208,6 +209,10 @@ class _Checker:
         if most is None or config.max_message_size <= most:
             return config
         return config.model_copy(update={"max_message_size": most})
+
+    def _names_store(self, config: QueueConfig) -> bool:
+        """Whether the queue, or its driver for all of its queues, has its state in a store of its own choice."""
+        return config.state is not None or getattr(self.configs.get(config.driver), "state", None) is not None
 
     def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:
         """Compare constant delays in the code with the limits of the driver's fields."""
@@ -232,6 +237,8 @@ class _Checker:
         able = [name for name, capabilities in all_capabilities().items() if need.requirement.is_met(capabilities)]
         problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
         hint = f"these can: {', '.join(able)}" if able else "no driver can"
+        if need.requirement is REQUIREMENTS["state"]:
+            hint += "; or write 'state: <id of a store>' at the queue or its driver"
         path = option_path(entry, driver, *need.path) or need.path
         self.errors.append(entry.error(problem, path, hint))
 

@@ -73,6 +73,10 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
         yield Need(("durability",), f"durability: {config.durability}", REQUIREMENTS[config.durability])
     if config.ordering == "key":
         yield Need(("ordering",), "ordering: key", REQUIREMENTS["ordering.key"])
+    if config.cancel == "strict":
+        yield Need(("cancel",), "cancel: strict", REQUIREMENTS["state"])
+    if config.result is not None:
+        yield Need(("result",), "result", REQUIREMENTS["state"])
     if config.max_length is not None:
         yield Need(("max_length",), "max_length", REQUIREMENTS["max_length"])
     if config.dedup_window is not None:

@@ -154,6 +154,19 @@ def _unique(value: object) -> object:
     return {"key": value} if isinstance(value, str) else value
 
 
+class ResultConfig(Config):
+    """The record of each job: whether it runs, its progress, and what its handler returned or why it failed."""
+
+    ttl: PositiveDuration = 3600.0
+    """Time for which it is kept after its last change."""
+    max_size: PositiveSize = 256 * 1024
+    """Largest encoded result; a larger one is not kept, and its reader gets an error."""
+
+
+def _result(value: object) -> object:
+    return value if value is None or isinstance(value, dict) else {"ttl": value}
+
+
 def _compress(value: object) -> object:
     return {"method": value} if isinstance(value, str) else value
 
@@ -237,6 +250,12 @@ class QueueConfig(Config):
     """A key of which it has one message at a time; dead letters and redrives are stored beside all others."""
     state: Id | None = None
     """The store for its state: pauses, cancelled messages, results; default: the one of its driver."""
+    cancel: Literal["watched", "strict"] = "watched"
+    """How a worker learns of cancelled messages: watched within a second; strict by one read before each start."""
+    result: Annotated[
+        ResultConfig | None, BeforeValidator(_result, json_schema_input_type=str | ResultConfig | None)
+    ] = None
+    """Keep what handlers return, and how far they are; a time says for how long. Not given: nothing is kept."""
     requires: list[RequirementName] = Field(default_factory=list)
     """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
     middleware: list[Id] = Field(default_factory=list)

@@ -115,6 +115,9 @@ class _Delivered(KnownFacts):
     def snooze(self, due: When) -> None:
         self._settle()
 
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """No queue keeps it."""
+
     def _settle(self) -> None:
         """Settle it, or of a batch the messages that are not settled yet."""
         all_of_it = [each for each in self.batch if isinstance(each, _Delivered)] or [self]

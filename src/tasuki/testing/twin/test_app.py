@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.state.jobs import Job
     from tasuki.app.tasks import Sender
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
-    from tasuki.queues.result import Confirmed
     from tasuki.testing.twin.handlers import Function
 
 P = ParamSpec("P")
@@ -101,7 +101,7 @@ class TestApp(Faulty):
 
     async def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
-    ) -> Confirmed:
+    ) -> Job:
         """See :meth:`tasuki.App.publish`; the same as a publish of the code under test."""
         return await self.app.publish(queue, body, headers, **options)
 

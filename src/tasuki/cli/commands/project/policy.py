@@ -22,6 +22,7 @@ ACTIONS = {
     "publish": "queue.publish.queue",
     "consume": "queue.consume.queue",
     "info": "queue.info.queue",
+    "cancel": "queue.cancel.queue",
     "peek": "queue.admin.peek",
     "remove": "queue.admin.remove",
     "purge": "queue.admin.purge",

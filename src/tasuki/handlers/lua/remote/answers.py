@@ -24,6 +24,7 @@ _TEXTS = {
     "queue.publish": 1,
     "queue.may": 1,
     "queue.info": 1,
+    "queue.cancel": 2,
     "queue.pause": 1,
     "queue.resume": 1,
     "queue.settle": 1,

@@ -16,7 +16,6 @@ from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, HANDLE, encode
 from tasuki.handlers.process.worker import Recipe
-from tasuki.message import is_request
 
 _SITE = "tasuki.handlers.lua.remote.child_main:LuaSite"
 
@@ -51,7 +50,7 @@ class IsolatedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """Treat one message; as ``LuaHandler.handle``, and LuaError if the process ends."""
-        if is_request(context.message):
+        if context.wants_result:
             return await self.call((body,), context)
         return await self._run(HANDLE, body, context)
 

@@ -21,7 +21,6 @@ from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import errand
 from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.message import is_request
 from tasuki.system.loop_thread import LoopThread
 
 _OPERATIONS = catalogue.operations(catalogue.MODULES)
@@ -71,7 +70,7 @@ class ThreadedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """As ``LuaHandler.handle``."""
-        if is_request(context.message):
+        if context.wants_result:
             return await self.call((body,), context)
         return await (await self._thread()).treat(body, context, is_call=False)
 

@@ -185,3 +185,27 @@ async def test_wrong_arguments_raise(code: str, message: str) -> None:
     with pytest.raises(LuaError) as raised:
         await run(code)
     assert str(raised.value) == f"script.lua:1: {message}"
+
+
+async def test_cancel_and_progress() -> None:
+    context = delivery()
+    assert await run("return {queue.cancelled(), (queue.cancel('jobs', 'a'))}", context=context) == [False, "waiting"]
+    assert context.cancelled_ids == [("jobs", "a")]
+    context.is_cancelled = True
+    assert await run("return queue.cancelled()", context=context) is True
+    assert await run("return {queue.progress(1, 2, 'half')}", context=context) == [True]
+    assert await run("return {queue.progress(2)}", context=context) == [True]
+    assert context.progressed == [(1, 2, "half"), (2, None, "")]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("queue.cancel()", "queue ID required"),
+        ("queue.cancel('jobs')", "message ID required"),
+        ("queue.progress('1')", "progress takes a number, and the total as a number or nil"),
+        ("queue.progress(1, 'x')", "progress takes a number, and the total as a number or nil"),
+    ],
+)
+async def test_mistakes_in_cancel_and_progress(call: str, message: str) -> None:
+    assert (await failing(call))[1:3] == ["Invalid", message]

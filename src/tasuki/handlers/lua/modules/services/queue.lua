@@ -7,6 +7,9 @@
 --   queue.pause(id, options?)                     true, nil | nil, err   options: duration, until (Unix time), reason
 --   queue.resume(id)                              boolean (it was paused), nil | nil, err
 --   queue.stopping()                              boolean: the consumer drains, finish soon
+--   queue.cancelled()                             boolean: the message is cancelled, finish soon
+--   queue.progress(done, total?, note?)           true, nil | nil, err   where the queue keeps results
+--   queue.cancel(id, message_id)                  string, nil | nil, err   waiting, running, not found or requested
 --
 --   msg:id() msg:header(key) msg:headers() msg:body() msg:attempt() msg:queue()    value, nil | nil, err
 --   msg:ack() msg:nack(delay?) msg:reject(reason?) msg:snooze(after)               true, nil | nil, err
@@ -149,6 +152,27 @@ end
 function queue.stopping()
   local _, value = ask("queue.stopping")
   return value
+end
+
+function queue.cancelled()
+  local _, value = ask("queue.cancelled")
+  return value
+end
+
+function queue.cancel(id, message)
+  if id == nil or id == "" then
+    return invalid("queue ID required")
+  elseif message == nil or message == "" then
+    return invalid("message ID required")
+  end
+  return answer(ask("queue.cancel", host.scrub(string("cancel", 1, id)), host.scrub(string("cancel", 2, message))))
+end
+
+function queue.progress(done, total, note)
+  if type(done) ~= "number" or (total ~= nil and type(total) ~= "number") then
+    return invalid("progress takes a number, and the total as a number or nil")
+  end
+  return answer(ask("queue.progress", done, total, note ~= nil and host.scrub(string("progress", 3, note)) or nil))
 end
 
 -- Message -----------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ operation             arguments                               returns
 ``queue.pause``       queue id, duration, until, reason       True; until: Unix seconds
 ``queue.resume``      queue id                                whether the queue was paused
 ``queue.stopping``    -                                       whether the consumer drains
+``queue.cancelled``   -                                       whether the message is cancelled
+``queue.cancel``      queue id, message id                    waiting, running, not found or requested
+``queue.progress``    done, total?, note?                     True
 ``queue.settle``      ack, nack, reject or snooze; argument;  True; Invalid if the message is settled already
                       index in the batch or nil
 ====================  ======================================  ==========================================================
@@ -95,6 +98,22 @@ def stopping(context: Context) -> bool:
     return context.stopping
 
 
+def cancelled(context: Context) -> bool:
+    """Whether the message is cancelled."""
+    return context.cancelled
+
+
+async def cancel(context: Context, queue: str, id: str) -> str:
+    """Cancel a message of a queue."""
+    return await context.cancel(id, queue=queue)
+
+
+def progress(context: Context, done: float, total: float | None = None, note: str | None = None) -> bool:
+    """Say how far the handler is."""
+    context.progress(done, total, note or "")
+    return True
+
+
 def settle(context: Context, verb: str, argument: Any = None, index: Any = None) -> bool:
     """Settle the message now, or the one at this index of a batch."""
     target: Context | Settling = context
@@ -128,5 +147,8 @@ OPERATIONS = {
     "queue.pause": pause,
     "queue.resume": resume,
     "queue.stopping": stopping,
+    "queue.cancelled": cancelled,
+    "queue.cancel": cancel,
+    "queue.progress": progress,
     "queue.settle": settle,
 }

@@ -1,0 +1,122 @@
+"""Cancel messages of the queues of an app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.jobs import Cancellation, CancelOutcome
+from tasuki.errors import ConflictError, QueueNotFoundError, UnsupportedError
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.security.guard import Guard
+from tasuki.state.cancelling import Cancelled, cancel, each, forget
+from tasuki.state.results import JobRecord, decode, encode, result_key
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+    from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.app")
+
+
+def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
+    """The state of a queue. Raises UnsupportedError: it has none, and ``what`` needs one."""
+    state = host.state_of(queue)
+    if state is None:
+        driver = host.queue(queue).driver.name
+        raise UnsupportedError(
+            f"queue {queue!r} has no state, which {what} needs: its driver {driver!r} has no store; write "
+            f"'state: <id of a store>' at the queue or at the driver",
+            driver=driver,
+            queue=queue,
+        )
+    return state
+
+
+def permit(guard: Guard | None, queue: str) -> None:
+    """Raise PolicyDeniedError: messages of this queue may not be cancelled."""
+    if guard is not None:
+        guard.require("queue.cancel.queue", queue, f"not allowed to cancel messages of queue: {queue}")
+
+
+async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Iterable[str]) -> Cancellation:
+    """Cancel messages of one queue, by its id.
+
+    Raises:
+        PolicyDeniedError: the actor may not.
+        QueueNotFoundError: there is no such queue.
+        UnsupportedError: it has no state.
+        DriverError: its store or its broker cannot be reached.
+    """
+    permit(guard, queue)
+    wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
+    found = await cancel(place, wanted)
+    kept = host.queue(queue).policy.result
+    if kept is not None and found.not_found < len(wanted):
+        await each(_note(place, id, kept.ttl) for id in wanted)
+    _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
+              extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip
+    return found
+
+
+async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> CancelOutcome:
+    """Cancel the message in whichever queue has it; where it was not found, it may be published later.
+
+    Queues that only keep dead letters are left alone.
+
+    Raises:
+        PolicyDeniedError: the actor may cancel in none of the queues.
+        UnsupportedError: no queue has a state.
+        QueueNotFoundError: there is no queue.
+    """
+    queues = _queues(host)
+    allowed = [each for each in queues if guard is None or guard.decide("queue.cancel.queue", each).allowed] or queues[
+        :1
+    ]
+    places = [place for place in allowed if host.state_of(place) is not None] or allowed[:1]
+    if not places:
+        raise QueueNotFoundError("the project has no queue", queue="")
+    found = await asyncio.gather(*(cancel_in(host, guard, queue, [id]) for queue in places))
+    outcomes = dict(zip(places, found, strict=True))
+    is_found = any(one.waiting or one.running for one in found)
+    for queue, one in outcomes.items():
+        if one.not_found or (is_found and one.requested):
+            await forget(_cancelled(host, queue), id)
+    return sum(found, Cancellation()).outcome
+
+
+async def _note(place: Cancelled, id: str, ttl: float) -> None:
+    """Let the job of a message that had not started end here; its worker writes the end of all others."""
+    store, key = await place.state.store(), result_key(place.queue, id)
+    found = await store.get(key)
+    record = None if found is None else decode(found.value)
+    if record is None or record.status == "waiting":
+        with suppress(ConflictError):  # it has just started
+            version = 0 if found is None else found.version
+            await store.put(key, encode(JobRecord("cancelled", place.state.clock.time())), ttl=ttl, version=version)
+
+
+def _cancelled(host: ProjectHost, queue: str) -> Cancelled:
+    live = host.queue(queue)
+    state = needed_state(host, queue, "cancelling")
+    return Cancelled(state, live.driver, live.spec.name, live.policy.cancels_strictly)
+
+
+def _queues(host: ProjectHost) -> list[str]:
+    """The queues whose messages are handled; of a project without consumers all that keep no dead letters."""
+    consumed = {config.queue for config in host.project.of(ConsumerConfig).values()}
+    configs = host.project.of(QueueConfig)
+    dead = {config.dead_letter.queue for config in configs.values() if config.dead_letter is not None}
+    return [id for id in configs if id in consumed or id not in dead]
+
+
+def _counts(found: Cancellation) -> tuple[int, ...]:
+    return found.waiting, found.running, found.not_found, found.requested
+
+
+def _actor(guard: Guard | None) -> str | None:
+    return None if guard is None or guard.actor is None else guard.actor.id

@@ -1,0 +1,1 @@
+"""What a consumer does about single jobs: cancelled messages, results and progress."""

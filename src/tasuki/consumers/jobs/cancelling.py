@@ -1,0 +1,187 @@
+"""Cancelling: which messages of a consumer do not start, and which handlers are interrupted, as they are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tasuki.consumers.batches.batch import Batch
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.executor import Executor, absorb_cancellation
+from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.settling.replies import cancelled
+from tasuki.consumers.settling.verdict import RELEASE
+from tasuki.errors import DriverError
+from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.state.cancelling import RUNNING, WAITING, answer, is_recorded
+from tasuki.state.cancels import CancelledIds
+from tasuki.state.controls import Controls
+from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.consumer")
+
+_PAUSE = 0.5
+"""Seconds before a message is released whose record cannot be read; the broker redelivers it at once."""
+
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+
+
+class Held(Protocol):
+    """What a run has of messages."""
+
+    pool: Pool
+    executor: Executor
+
+    def waiting(self) -> Iterable[Delivery]:
+        """The deliveries that have not started."""
+
+
+class Cancelling:
+    """The check before each start; while no message of the queue is cancelled, the pool works without it.
+
+    Args:
+        run: whose deliveries they are.
+        state: where the records are.
+        queue: its name at the broker.
+        is_strict: read the record of each message from the store before it starts.
+    """
+
+    def __init__(
+        self, run: Held, state: SharedState, queue: str, metrics: ConsumerMetrics, *, is_strict: bool = False
+    ) -> None:
+        self._run = run
+        self._state = state
+        self._queue = queue
+        self._metrics = metrics
+        self._is_strict = is_strict
+        self._answers: set[asyncio.Task[None]] = set()
+        self._close: Callable[[], None] = lambda: None
+        self.ids: CancelledIds | frozenset[str] = frozenset()
+        """The cancelled messages of the queue."""
+
+    def follow(self, controls: Controls) -> None:
+        """Obey these controls, which are current, from now on."""
+        self.ids = ids = CancelledIds(controls, self._queue, self._hear)
+        self._close = ids.close
+        self._choose()
+
+    def close(self) -> None:
+        """Hear of no more."""
+        self._close()
+
+    def _choose(self) -> None:
+        self._run.pool.use(self._execute if self._is_strict or self.ids else self._run.executor.execute)
+
+    def _hear(self, ids: Collection[str], asker: str) -> None:
+        """Records have changed: these ids are cancelled now."""
+        self._choose()
+        if not ids:
+            return
+        for worker in self._run.pool.workers:
+            if worker.delivery is not None:
+                self._interrupt(worker, worker.delivery, ids, asker)
+        for delivery in self._run.waiting():
+            for each in delivery.deliveries:
+                if each.received.id in ids:
+                    self._answer(asker, each.received.id, WAITING)
+
+    def _interrupt(self, worker: Worker, delivery: Delivery, ids: Collection[str], asker: str) -> None:
+        if not any(each.received.id in ids for each in delivery.deliveries):
+            return
+        for each in delivery.deliveries:
+            if each.received.id in ids:
+                self._answer(asker, each.received.id, RUNNING)
+        if delivery.cancelled and worker.interrupt("cancel"):
+            _log.info("handler %s: its message is cancelled: interrupted", delivery.function,
+                      extra=delivery.log_fields())  # fmt: skip
+
+    def _answer(self, asker: str, id: str, where: bytes) -> None:
+        if asker:
+            task = asyncio.get_running_loop().create_task(
+                self._put(asker, id, where), name="answer about a cancelled message"
+            )
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+    async def _put(self, asker: str, id: str, where: bytes) -> None:
+        try:
+            await answer(self._state, asker, id, where)
+        except DriverError as error:
+            _log.debug("cannot say that message %s is cancelled: %s", id, error)
+
+    async def _execute(self, delivery: Delivery, worker: Worker) -> None:
+        """As the executor, for the messages that are not cancelled."""
+        worker.started = worker.ended = self._run.executor.now()
+        left = [each for each in delivery.deliveries if not self._is_cancelled(each)]
+        if self._is_strict and left:
+            left = await self._ask(left, worker)
+        if isinstance(delivery, Batch):
+            delivery.keep(left)
+        if left or isinstance(delivery, Batch):
+            await self._run.executor.execute(delivery, worker)
+
+    def _is_cancelled(self, delivery: Delivery) -> bool:
+        """Whether it is, and has been settled for that."""
+        id = delivery.received.id
+        if id not in self.ids:
+            return False
+        assert isinstance(self.ids, CancelledIds)
+        self._discard(delivery)
+        self._answer(self.ids.asker_of(id), id, WAITING)
+        return True
+
+    def _discard(self, delivery: Delivery) -> None:
+        self._metrics.cancelled += 1
+        delivery.conclude(cancelled(delivery.received))
+        delivery.ended = True
+
+    async def _ask(self, deliveries: Sequence[Delivery], worker: Worker) -> list[Delivery]:
+        """The messages that have no record in the store; the others are settled."""
+        worker.started = float("inf")  # the handler's time has not begun
+        found: list[bool] | None = None
+        try:
+            found = await is_recorded(self._state, self._queue, [each.received.id for each in deliveries])
+        except DriverError as error:
+            _log.warning("cannot read whether a message is cancelled, so it is released: %s", error,
+                         extra=deliveries[0].log_fields())  # fmt: skip
+            await _pause(worker)
+        except asyncio.CancelledError:
+            if worker.cause is None:
+                raise
+        if worker.cause is not None:
+            await absorb_cancellation(worker)
+            found = None
+        worker.started = self._run.executor.now()
+        left: list[Delivery] = []
+        for index, each in enumerate(deliveries):
+            if self._is_cancelled(each):
+                continue
+            if found is None:
+                each.conclude(RELEASE)
+                each.ended = True
+            elif found[index]:
+                self._discard(each)
+            else:
+                left.append(each)
+        return left
+
+
+def cancelling_of(run: Held, consumer: Definition) -> Cancelling | None:
+    """The check of a run; None: the queue has no state."""
+    state, queue = consumer.state, consumer.queue
+    if state is None:
+        return None
+    return Cancelling(run, state, queue.spec.name, consumer.metrics, is_strict=queue.policy.cancels_strictly)
+
+
+async def _pause(worker: Worker) -> None:
+    """Let the store come back, unless the worker is interrupted meanwhile."""
+    try:
+        await asyncio.sleep(_PAUSE)
+    except asyncio.CancelledError:
+        if worker.cause is None:
+            raise

@@ -1,0 +1,29 @@
+"""Handlers that run too long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from tasuki.consumers.handling.pool import Worker
+from tasuki.units import format_duration
+
+_log = logging.getLogger("tasuki.consumer")
+
+
+async def interrupt_overdue(overdue: Callable[[], Iterable[Worker]], shortest: float) -> None:
+    """Cancel handlers that run too long: one sweep over the workers instead of a timer per message.
+
+    ``shortest``: the shortest ``handler_timeout``, in seconds.
+    """
+    while True:
+        await asyncio.sleep(min(max(shortest / 10, 0.01), 0.1))
+        for worker in overdue():
+            if worker.delivery is not None and worker.interrupt("timeout"):
+                _log.warning(
+                    "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
+                    worker.delivery.function,
+                    format_duration(worker.limit or 0.0),
+                    extra=worker.delivery.log_fields(),
+                )

@@ -1,0 +1,193 @@
+"""Results: what the handlers of one run return, kept in the store before their messages are acked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tasuki.consumers.batches.results import results_of
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.middleware import Handle
+from tasuki.consumers.settling.verdict import Verdict
+from tasuki.contracts.handler import Context
+from tasuki.contracts.jobs import JobStatus, Progress
+from tasuki.errors import DriverError, TasukiError
+from tasuki.state.results import JobError, JobRecord, encode, result_key
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+    from tasuki.consumers.settling.settler import Settler
+    from tasuki.queues.policy import ResultPolicy
+    from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.consumer")
+
+_EVERY = 1.0
+"""Seconds between two records of the progress of a message."""
+
+Settle = Callable[[Delivery, Verdict], None]
+
+
+class _Job:
+    """A message whose handler runs, or has just ended."""
+
+    def __init__(self) -> None:
+        self.value: tuple[Any] | None = None
+        """What the handler returned; None: it runs, or has failed."""
+        self.progress: Progress | None = None
+        self.writing: asyncio.Task[None] | None = None
+        self.written_at = float("-inf")
+
+
+class Results:
+    """A layer around the handler, and one around the settling of its deliveries."""
+
+    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
+        self._queue = consumer.queue
+        self._clock = consumer.clock
+        self._acks_first = consumer.options.auto_ack
+        self._is_batch = consumer.options.batch is not None
+        self._state = state
+        self._policy = policy
+        self._jobs: dict[Delivery, _Job] = {}
+
+    async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
+        """Record that the handler runs, and remember what it returns."""
+        facts: Any = context.facts
+        deliveries: list[Delivery] = list(facts.deliveries)
+        for each in deliveries:
+            self._jobs[each] = _Job()
+        await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
+        try:
+            result = await inner(body, context)
+            self._note(deliveries, result)
+        finally:
+            await asyncio.gather(*(self._end_early(each) for each in deliveries if each.settled))
+        return result
+
+    def _note(self, deliveries: list[Delivery], result: Any) -> None:
+        if not self._is_batch:
+            values: list[Any] = [result]
+        elif isinstance(result, list | tuple):
+            values = list(results_of(result, len(deliveries)))
+        else:
+            values = [None] * len(deliveries)
+        for each, value in zip(deliveries, values, strict=True):
+            if each in self._jobs and not isinstance(value, BaseException):
+                self._jobs[each].value = (value,)
+
+    async def _end_early(self, delivery: Delivery) -> None:
+        """Its message was settled before its handler ended: what it returned is kept all the same, if it can be."""
+        job = self._jobs.pop(delivery, None)
+        if job is None or not delivery.was_acked:
+            return
+        await self._stop_writing(job)
+        if job.value is not None:
+            await self._try_to_put(delivery, self._done(delivery, job))
+        elif self._acks_first:
+            error = JobError("the handler failed; its message was acked before")
+            await self._try_to_put(delivery, self._record("failed", delivery, job, error=error))
+
+    def around(self, settler: Settler) -> Settle:
+        """``settle`` of the settler, after the record of the end is confirmed."""
+        settle = settler.settle
+
+        def kept(delivery: Delivery, verdict: Verdict) -> None:
+            job = self._jobs.get(delivery)
+            if job is not None and job.value is None and verdict.action == "ack" and verdict.reason != "cancelled":
+                settle(delivery, verdict)  # by the handler itself, which goes on
+                return
+            self._jobs.pop(delivery, None)
+            if job is None and verdict.action in ("release", "nack"):
+                settle(delivery, verdict)  # it has not started
+                return
+            record = self._ended(delivery, verdict, job)
+
+            async def write() -> None:
+                if job is not None:
+                    await self._stop_writing(job)
+                await self._put(delivery, record)
+
+            settler.begin(settler.settle_after(write, delivery, verdict), "result")
+
+        return kept
+
+    def progress(self, delivery: Delivery, progress: Progress) -> None:
+        """Take note of it, and write it now or soon; in the loop of the run."""
+        job = self._jobs.get(delivery)
+        if job is None:
+            return
+        job.progress = progress
+        if job.writing is None or job.writing.done():
+            work = self._write_progress(delivery, job)
+            job.writing = asyncio.get_running_loop().create_task(work, name="progress of a message")
+
+    async def _write_progress(self, delivery: Delivery, job: _Job) -> None:
+        written: Progress | None = None
+        while written is not job.progress:
+            if (wait := job.written_at + _EVERY - self._clock.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            written, job.written_at = job.progress, self._clock.monotonic()
+            await self._try_to_put(delivery, self._record("running", delivery, job))
+
+    @staticmethod
+    async def _stop_writing(job: _Job) -> None:
+        """Let no earlier record follow the last one."""
+        if job.writing is not None:
+            job.writing.cancel()
+            await asyncio.wait([job.writing])
+
+    def _ended(self, delivery: Delivery, verdict: Verdict, job: _Job | None) -> JobRecord:
+        if verdict.reason == "cancelled":
+            return self._record("cancelled", delivery, job)
+        if verdict.action == "ack" and job is not None:
+            return self._done(delivery, job)
+        if verdict.action == "release":
+            return self._record("waiting", delivery, job)
+        kind = verdict.kind or ("Timeout" if verdict.reason == "expired" else "Internal")
+        type_ = "" if verdict.cause is None else type(verdict.cause).__name__
+        is_final = verdict.action != "nack"
+        text = verdict.error or "its time to live has passed"  # a queue that drops what expires says nothing
+        error = JobError(text, type_, kind, verdict.reason if is_final else "")
+        return self._record("failed" if is_final else "waiting", delivery, job, error=error)
+
+    def _done(self, delivery: Delivery, job: _Job) -> JobRecord:
+        assert job.value is not None
+        record = self._record("done", delivery, job)
+        try:
+            value = self._queue.codec.encode(job.value[0])
+        except TasukiError as error:
+            problem = str(error)
+        else:
+            if len(value) <= self._policy.max_size:
+                return msgspec.structs.replace(record, value=value, codec=self._queue.codec.name)
+            problem = f"it has {len(value)} bytes, and max_size of the queue's result is {self._policy.max_size}"
+        _log.warning("the result of the handler cannot be kept: %s", problem, extra=delivery.log_fields())
+        return msgspec.structs.replace(record, problem=problem)
+
+    def _record(
+        self, status: JobStatus, delivery: Delivery, job: _Job | None = None, error: JobError | None = None
+    ) -> JobRecord:
+        progress = None if job is None else job.progress
+        return JobRecord(status, self._clock.time(), delivery.received.attempt, error=error, progress=progress)
+
+    async def _try_to_put(self, delivery: Delivery, record: JobRecord) -> None:
+        """Put a record that may be missing, as another one follows."""
+        try:
+            await self._put(delivery, record)
+        except DriverError as error:
+            _log.debug("cannot keep the status of a message: %s", error, extra=delivery.log_fields())
+
+    async def _put(self, delivery: Delivery, record: JobRecord) -> None:
+        key = result_key(self._queue.spec.name, delivery.received.id)
+        await (await self._state.store()).put(key, encode(record), ttl=self._policy.ttl)
+
+
+def results_for(consumer: Definition) -> Results | None:
+    """The results of a run; None: its queue keeps none."""
+    policy = consumer.queue.policy.result
+    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy)

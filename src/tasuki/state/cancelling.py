@@ -1,0 +1,137 @@
+"""Cancelling: record that messages are cancelled, remove them at the broker, and ask the workers which they have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.contracts.driver import Driver
+from tasuki.contracts.jobs import Cancellation
+from tasuki.contracts.store import MAX_PAGE, Store
+from tasuki.message import new_id
+from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, key_of, records
+from tasuki.state.shared import SharedState
+
+RUNNING = b"running"
+WAITING = b"waiting"
+PATIENCE = 2.0
+"""Seconds in which each worker learns of a cancelled message and answers: twice as long as a watch may take."""
+_PAUSE = 0.02
+_LONGEST_PAUSE = 0.2
+_AT_ONCE = 32
+"""Records that are written at the same time."""
+_BATCH = 1000
+"""Most ids of one removal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The queue of the messages, and where its state is."""
+
+    state: SharedState
+    driver: Driver
+    queue: str
+    """Its name at the broker."""
+    is_strict: bool = False
+
+
+async def cancel(what: Cancelled, ids: Iterable[str]) -> Cancellation:
+    """Cancel these messages; each counts once.
+
+    The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
+    when it is about to start. A removed message is gone.
+
+    Raises:
+        DriverError: the store or the broker cannot be reached; the messages may be cancelled or not.
+    """
+    wanted = list(dict.fromkeys(ids))
+    asker, store = new_id(), await what.state.store()
+    entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
+    await each(store.put(key, value, ttl=TTL) for key, value in entries)
+    removed = await _remove(what, wanted)
+    answers = await _answers(what, store, asker, len(wanted) - removed)
+    running = sum(answer == RUNNING for answer in answers)
+    waiting = removed + len(answers) - running
+    if waiting + running < len(wanted):
+        waiting += await _remove(what, wanted)  # a worker has put one back meanwhile, before it knew
+    waiting = min(waiting, len(wanted) - running)  # there may be two messages of one id
+    left = len(wanted) - waiting - running
+    if what.driver.capabilities.remove:
+        return Cancellation(waiting, running, not_found=left)
+    return Cancellation(waiting, running, requested=left)
+
+
+async def forget(what: Cancelled, id: str) -> None:
+    """Remove the record of one message."""
+    await (await what.state.store()).delete(key_of(what.queue, id))
+
+
+async def answer(state: SharedState, asker: str, id: str, where: bytes) -> None:
+    """Say where a cancelled message is."""
+    await (await state.store()).put(answer_key(asker, id), where, ttl=ANSWER_TTL)
+
+
+async def is_recorded(state: SharedState, queue: str, ids: Sequence[str]) -> list[bool]:
+    """Whether each message is cancelled, as the store says now."""
+    store = await state.store()
+    found = await asyncio.gather(*(store.get(key_of(queue, id)) for id in ids))
+    return [entry is not None for entry in found]
+
+
+async def _remove(what: Cancelled, ids: Sequence[str]) -> int:
+    if not what.driver.capabilities.remove:
+        return 0
+    return sum([await what.driver.remove(what.queue, page) for page in _pages(ids)])
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Collection[str]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+
+
+async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> list[bytes]:
+    """The answers of the workers: as many as expected, or all that come in time."""
+    loop, pause = asyncio.get_running_loop(), _PAUSE
+    until = loop.time() + PATIENCE
+    found: list[bytes] = []
+    while expected > 0:
+        is_over = loop.time() >= until or await _is_held_nowhere(what)
+        found = await _read(store, f"{ANSWERS}{asker}/")
+        if is_over or len(found) >= expected:
+            break
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return found
+
+
+async def _is_held_nowhere(what: Cancelled) -> bool:
+    """Whether the broker is sure that no worker has a message of the queue."""
+    return what.driver.capabilities.exact_depth and not (await what.driver.depth(what.queue)).in_flight
+
+
+async def _read(store: Store, prefix: str) -> list[bytes]:
+    values: list[bytes] = []
+    cursor, is_first = "", True
+    while cursor or is_first:
+        page = await store.list(prefix, after=cursor, limit=MAX_PAGE)
+        values += [entry.value for entry in page.entries]
+        cursor, is_first = page.cursor, False
+    return values
+
+
+async def each(works: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Do all, several at a time. Raises the first error."""
+    left = iter(works)
+
+    async def do_some() -> None:
+        for work in left:
+            await work
+
+    tasks = [asyncio.create_task(do_some()) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,61 @@
+"""Results: what a store keeps about a job whose queue has ``result``; no I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tasuki.contracts.jobs import JobStatus, Progress
+
+RESULTS = "result/"
+"""Prefix of the keys: one for each message, by its queue's name at the broker and its id."""
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """Why a job failed, or failed last."""
+
+    text: str
+    type: str = ""
+    """Name of the exception's class; empty: there was none."""
+    kind: str = ""
+    reason: str = ""
+    """Why it is given up, as its dead letter says; empty: it is tried again."""
+
+
+class JobRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One job, as its worker saw it last; ``at``: Unix time of the worker."""
+
+    status: JobStatus
+    at: float
+    attempt: int = 0
+    value: bytes | None = None
+    """The result, as ``codec`` encodes it; None: there is none, or ``problem`` says why it could not be kept."""
+    codec: str = ""
+    problem: str = ""
+    error: JobError | None = None
+    progress: Progress | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows."""
+        return self.status in ("done", "failed", "cancelled")
+
+
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(JobRecord)
+
+
+def result_key(queue: str, id: str) -> str:
+    """The key of a job."""
+    return f"{RESULTS}{queue}/{id}"
+
+
+def encode(record: JobRecord) -> bytes:
+    """The value under the key."""
+    return _encoder.encode(record)
+
+
+def decode(value: bytes) -> JobRecord | None:
+    """The record of a value; None: another version wrote it in a way that this one cannot read."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,257 @@
+"""What becomes of a job: its status, its progress, and its result before the ack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tasuki import App, Context, Reject
+from tasuki.contracts.jobs import Progress
+from tasuki.errors import (
+    BrokerUnavailableError,
+    HandlerError,
+    ProjectError,
+    RequestTimeoutError,
+    UnsupportedError,
+)
+from tasuki.queues.result import Confirmed
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+
+@dataclass
+class Sum:
+    total: int
+
+
+async def test_what_a_handler_returns_is_kept(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result={"ttl": "1h"})
+
+    @jobs.consumer
+    async def work(body: list[int]) -> Sum:
+        return Sum(sum(body))
+
+    async with app.worker():
+        job = await jobs.publish([1, 2])
+        assert isinstance(job, Confirmed)
+        assert await job.result() == {"total": 3}
+        assert await job.result(returns=Sum) == Sum(3)
+        assert await job.status() == "done"
+        assert await app.job(job.id, queue=jobs).result() == {"total": 3}
+        await asyncio.sleep(3605)
+        assert await job.status() == "unknown"
+
+
+async def test_the_status_follows_the_job(make_app: Callable[..., App]) -> None:
+    app, gates = make_app(), [asyncio.Event(), asyncio.Event()]
+    jobs = app.queue("jobs", result="1h", dead_letter={"queue": "dead", "max_attempts": 2})
+    app.queue("dead")
+
+    @jobs.consumer(retry={"initial_delay": "1m", "max_delay": "1m"})
+    async def work(body: int, context: Context) -> None:
+        await gates[context.attempt - 1].wait()
+        raise ValueError("boom")
+
+    async with app.worker():
+        job = await jobs.publish(1, delay="1m")
+        assert await job.status() == "waiting"
+        await asyncio.sleep(61)
+        assert await job.status() == "running"
+        gates[0].set()
+        await asyncio.sleep(1)
+        assert await job.status() == "waiting"  # for its second attempt
+        await asyncio.sleep(90)
+        assert await job.status() == "running"
+        gates[1].set()
+        with pytest.raises(HandlerError, match="ValueError: boom") as caught:
+            await job.result()
+        assert await job.status() == "failed"
+    assert caught.value.names == ["ValueError"]
+    assert caught.value.details == {"reason": "max_attempts"}
+
+
+async def test_a_cancelled_job(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> None:
+        await asyncio.sleep(3600)
+
+    async with app.worker():
+        running, waiting = await jobs.publish(1), await jobs.publish(2, delay="1h")
+        await asyncio.sleep(1)
+        assert (await running.cancel(), await waiting.cancel()) == ("running", "waiting")
+        for job in (running, waiting):
+            with pytest.raises(HandlerError, match="the message was cancelled") as caught:
+                await job.result()
+            assert caught.value.kind == "Canceled"
+            assert await job.status() == "cancelled"
+
+
+async def test_progress_is_written_once_a_second_and_at_the_end(make_app: Callable[..., App]) -> None:
+    app, seen = make_app(), []
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        for step in range(1, 101):
+            context.progress(step, 100, f"row {step}")
+            await asyncio.sleep(0.1)
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        assert await job.progress() is None
+        assert app.assembly is not None
+        state = app.assembly.state_of("app:jobs")
+        assert state is not None
+        async for _ in (await state.store()).watch("result/"):
+            progress = await job.progress()
+            seen.append(progress)
+            if await job.status() == "done":
+                break
+        assert seen[-1] == Progress(100, 100, "row 100")
+        assert 10 <= len(seen) <= 16
+
+
+async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result={"max_size": 100})
+
+    @jobs.consumer
+    async def work(body: str) -> Any:
+        return "x" * 200 if body == "large" else object()
+
+    async with app.worker():
+        large, foreign = await jobs.publish("large"), await jobs.publish("foreign")
+        with pytest.raises(HandlerError, match=r"cannot be kept: it has 202 bytes, and max_size of .* is 100"):
+            await large.result()
+        with pytest.raises(HandlerError, match="cannot be kept: "):
+            await foreign.result()
+        assert await large.status() == "done"
+
+
+async def test_the_message_is_not_acked_before_its_result_is_kept(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        return body
+
+    async with app.worker():
+        await (await jobs.publish(0)).result()
+        assert app.assembly is not None
+        state = app.assembly.state_of("app:jobs")
+        assert state is not None
+        store, is_away = await state.store(), True
+        put = store.put
+
+        async def refuse(*args: Any, **named: Any) -> int:
+            if is_away:
+                raise BrokerUnavailableError("gone")
+            return await put(*args, **named)
+
+        monkeypatch.setattr(store, "put", refuse)
+        job = await jobs.publish(1)
+        await asyncio.sleep(10)
+        assert (await jobs.info())["in_flight"] == 1
+        with pytest.raises(RequestTimeoutError, match="has not started after 5s"):
+            await job.result("5s")
+        is_away = False
+        assert await job.result("10m") == 1
+        await asyncio.sleep(1)
+        assert (await jobs.info())["message_count"] == 0
+
+
+async def test_each_message_of_a_batch_has_its_result(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h", dead_letter={"queue": "dead", "max_attempts": 1})
+    app.queue("dead")
+
+    @jobs.consumer(batch={"size": 3})
+    async def work(bodies: list[int]) -> list[object]:
+        return [ValueError("odd") if body % 2 else body * 2 for body in bodies]
+
+    async with app.worker():
+        found = [await jobs.publish(number) for number in (1, 2, 4)]
+        assert [await job.result() for job in found[1:]] == [4, 8]
+        with pytest.raises(HandlerError, match="odd"):
+            await found[0].result()
+
+
+async def test_a_message_that_is_acked_first_has_a_result_too(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer(auto_ack=True)
+    async def work(body: int) -> int:
+        if body == 0:
+            raise ValueError("boom")
+        return body
+
+    async with app.worker():
+        bad, good = await jobs.publish(0), await jobs.publish(1)
+        assert await good.result() == 1
+        with pytest.raises(HandlerError, match="the handler failed"):
+            await bad.result()
+
+
+async def test_a_handler_that_settles_its_message_itself(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> int:
+        if body == 0:
+            raise Reject("never")
+        context.ack()
+        await asyncio.sleep(1)
+        return body
+
+    async with app.worker():
+        assert await (await jobs.publish(1)).result() == 1
+
+
+async def test_a_task_has_a_job(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.task
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    async with app.worker():
+        job = await add.publish(1, b=2)
+        assert await job.result() == 3
+
+
+async def test_a_queue_that_keeps_no_results(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    async with app:
+        job = await jobs.publish(1)
+        assert await job.status() == "waiting"
+        assert await job.progress() is None
+        with pytest.raises(
+            UnsupportedError, match=r"queue 'app:jobs' keeps no results: write 'result: {ttl: 1h}' at it"
+        ):
+            await job.result()
+        await job.cancel()
+        assert await job.status() == "cancelled"
+        assert await app.job("other", queue=jobs).status() == "unknown"
+
+
+async def test_results_need_a_state(make_app: Callable[..., App]) -> None:
+    app = make_app("amqp://127.0.0.1:1")
+    app.queue("jobs", result="1h")
+    with pytest.raises(ProjectError, match="result needs a driver that can keep state"):
+        app.check()

@@ -92,7 +92,7 @@ class Run:
         self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
         settle = self.settler.settle if self.results is None else self.results.around(self.settler)
         self.settle = settle if self.reporting is None else self.reporting.around(settle)
-        self.cancelling: Cancelling | None = cancelling_of(self, consumer)
+        self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
@@ -247,8 +247,8 @@ class Run:
         if self.has_ended:
             return  # another stop has been faster
         self.has_ended = True
-        if self.cancelling is not None:
-            self.cancelling.close()
+        if self.follower is not None:
+            self.follower.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
         self.suspects.close()
         self.consumer.keeper.remove(self.holding)
@@ -267,7 +267,7 @@ class Run:
     @property
     def cancelled(self) -> Container[str]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        return () if self.cancelling is None else self.cancelling.ids
+        return () if self.follower is None else self.follower.ids
 
     @property
     def host(self) -> Host:

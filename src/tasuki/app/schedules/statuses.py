@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.scheduler import Scheduled, identified
-from tasuki.app.schedules.verbs import ScheduleStatus
+from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.registry.references import find_named

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tasuki.errors import UnsupportedError
 from tasuki.message import new_id
@@ -11,24 +10,7 @@ from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.state.pauses import Pause
-
-
-class ScheduleStatus(NamedTuple):
-    """A schedule as it stands; times are in UTC."""
-
-    id: str
-    queue: str
-    """Id of its queue."""
-    timing: str
-    """Its cron expression with its time zone, or its interval."""
-    next: datetime | None
-    """Its next tick; None: it has none, or is off."""
-    last: datetime | None
-    """The last tick that was published, or passed over by a pause; None: none since a worker first saw it."""
-    is_enabled: bool
-    pause: Pause | None
-    """Why it is paused; None: it is not."""
+    from tasuki.app.schedules.status import ScheduleStatus
 
 
 class Scheduling:

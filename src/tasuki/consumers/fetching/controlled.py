@@ -4,24 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.errors import DriverError
 from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
+from tasuki.queues.queue import Queue
 from tasuki.state.shared import SharedState
 
-if TYPE_CHECKING:
-    from tasuki.consumers.run import Run
-
 _log = logging.getLogger("tasuki.consumer")
+
+
+class Follower(Protocol):
+    """Acts by the controls as well, once they are read."""
+
+    def follow(self, controls: Controls) -> None:
+        """Take note of the present controls, and of each change."""
+
+
+class Controlled(Protocol):
+    """The life of a consumer, as far as controls change it."""
+
+    id: str
+    queue: Queue
+    queue_id: str
+    fetcher: Fetcher
+    options: ConsumerOptions
+
+    @property
+    def follower(self) -> Follower | None:
+        """What cancels its messages; None: nothing does."""
+
+    def release_unstarted(self) -> None:
+        """Give back the messages that have not started."""
+
+    def resize(self, concurrency: int) -> bool:
+        """Handle so many messages at the same time; False: it does already."""
 
 
 class ControlledFetching:
     """Of one run. It reads the controls before its first receive: without their store nothing is received."""
 
-    def __init__(self, run: Run, state: SharedState) -> None:
+    def __init__(self, run: Controlled, state: SharedState) -> None:
         self._run = run
         self._state = state
         self._queue, self._consumer = run.queue.spec.name, run.id
@@ -36,8 +63,8 @@ class ControlledFetching:
     async def run(self) -> None:
         """Receive unless paused, until cancelled; raises DriverError only if a retry cannot help."""
         controls = await self._follow()
-        if self._run.cancelling is not None:
-            self._run.cancelling.follow(controls)
+        if (follower := self._run.follower) is not None:
+            follower.follow(controls)
         keys = (pause_key("queue", self._queue), pause_key("consumer", self._consumer), scale_key(self._consumer))
         ends = [controls.listen(key, lambda key, value: self._obey(controls)) for key in keys]
         try:

@@ -14,7 +14,7 @@ from tasuki.cli.project import Target
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.schedules.verbs import ScheduleStatus
+    from tasuki.app.schedules.status import ScheduleStatus
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,25 @@
+"""ScheduleStatus: how one schedule stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from tasuki.state.pauses import Pause
+
+
+class ScheduleStatus(NamedTuple):
+    """A schedule as it stands; times are in UTC."""
+
+    id: str
+    queue: str
+    """Id of its queue."""
+    timing: str
+    """Its cron expression with its time zone, or its interval."""
+    next: datetime | None
+    """Its next tick; None: it has none, or is off."""
+    last: datetime | None
+    """The last tick that was published, or passed over by a pause; None: none since a worker first saw it."""
+    is_enabled: bool
+    pause: Pause | None
+    """Why it is paused; None: it is not."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 from tasuki import App, Context, Envelope, Message, Moment, QueueHandle, Retries, Retry, Snooze
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
@@ -188,6 +188,9 @@ async def publish() -> None:
     await double(2)
     assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Confirmed)
     await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
+    kept = await mails.publish(Mail("ada"), unique="ada", unique_for="running")
+    assert_type(kept.outcome, Literal["stored", "kept", "replaced", "extended"])
+    await mails.publish(Mail("ada"), unique="ada", unique_for=timedelta(minutes=1), on_conflict="keep")
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
     await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
     await batches.publish([Mail("ada")])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Capabilities
+from tasuki.contracts.driver import ACTS, SPANS, Capabilities
 from tasuki.contracts.store import StoreFacts
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
@@ -113,6 +113,7 @@ def test_every_capability_has_a_row() -> None:
         name for name in Capabilities.__dataclass_fields__ if Capabilities.__dataclass_fields__[name].type == "bool"
     }
     flags -= {"declares_priorities"}  # no ability, but what a queue must say
+    flags |= {f"unique:{part}" for part in {*SPANS, *ACTS} - {"keep"}}  # without keep there would be nothing
     assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}
 
 

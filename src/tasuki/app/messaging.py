@@ -8,6 +8,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
+from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable):
+class Messaging(Pausable, Scheduling):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None

@@ -136,6 +136,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         retry_rules=config.retry.rules(),
         compression=config.compress.compression() if config.compress else None,
         signing=config.signing.signing() if config.signing else None,
+        unique=config.unique.rule() if config.unique else None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from tasuki.backoff import Backoff
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.signature import Signing
+from tasuki.queues.messages.uniqueness import UniqueRule
 from tasuki.queues.retry_rules import RetryRules
 
 
@@ -31,3 +32,5 @@ class QueuePolicy:
     """None: bodies travel as they are encoded."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""
+    unique: UniqueRule | None = None
+    """None: messages are unique only where their publish says so."""

@@ -181,9 +181,9 @@ def stores(results: Results) -> str:
     """What the store of each driver claims, and how many cases passed."""
     found = {name: results[name]["store"] for name in drivers() if "store" in results.get(name, {})}
     table = [[fact, *(cell(each["facts"]) for each in found.values()), f"`{proof}`"] for fact, proof, cell in FACTS]
-    table.append(["brokers", *(", ".join(each["brokers"]) for each in found.values()), ""])
-    table.append(["cases passed", *(str(len(each["passed"])) for each in found.values()), ""])
-    table.append(["not applicable", *(str(len(each["not_applicable"])) for each in found.values()), ""])
+    table.append(["brokers", *(", ".join(each["brokers"]) for each in found.values()), "-"])
+    table.append(["cases passed", *(str(len(each["passed"])) for each in found.values()), "-"])
+    table.append(["not applicable", *(str(len(each["not_applicable"])) for each in found.values()), "-"])
     return markdown(("", *found, "proof"), table, texts=("proof",))
 
 

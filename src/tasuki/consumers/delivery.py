@@ -19,8 +19,14 @@ from tasuki.message import Message, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
-    from tasuki.consumers.jobs.results import Results
     from tasuki.security.guard import Guard
+
+
+class ResultKeeper(Protocol):
+    """Keeps what handlers return, and how far they are."""
+
+    def progress(self, delivery: Delivery, progress: Progress) -> None:
+        """Note how far the handler of a delivery is."""
 
 
 class Holder(Protocol):
@@ -38,7 +44,7 @@ class Holder(Protocol):
         """Ids of the cancelled messages of its queue."""
 
     @property
-    def results(self) -> Results | None:
+    def results(self) -> ResultKeeper | None:
         """Keeps what its handlers return; None: nothing is kept."""
 
     @property

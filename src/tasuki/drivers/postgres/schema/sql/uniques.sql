@@ -5,6 +5,7 @@
 -- key goes at a time. A message that is waited for here is being taken: to skip it would store another one beside it. A
 -- message that is kept cannot start before the publisher's commit; a held one is not locked, for its holder must settle.
 
+-- All functions are in plpgsql, which keeps their plans; a function in SQL is planned at each call.
 create or replace function lock_keys(q queues, wanted text[]) returns void language plpgsql as $$
 declare
     next text;
@@ -19,24 +20,26 @@ begin
 end $$;
 
 -- Locks the waiting messages of these keys. A lease that has ended counts as waiting: the message may come back at any time.
-create or replace function lock_waiting(q queues, wanted text[], at timestamptz) returns void language sql as $$
-    select count(*) from (
+create or replace function lock_waiting(q queues, wanted text[], at timestamptz) returns void language plpgsql as $$
+begin
+    perform count(*) from (
         select u.seq from uniques u where u.queue = q.id and u.key = any (wanted) order by u.seq
     ) s cross join lateral (
         select 1 from messages m
         where m.seq = s.seq and m.queue = q.id and not (m.state = 2 and m.due > at) offset 0 for update
-    ) l
-$$;
+    ) l;
+end $$;
 
 -- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random.
-create or replace function sweep_uniques(at timestamptz) returns void language sql as $$
+create or replace function sweep_uniques(at timestamptz) returns void language plpgsql as $$
+begin
     delete from uniques where ctid = any (array(
         select u.ctid from uniques u where u.ctid = any (array(
             select s.ctid from uniques s tablesample system (
                 least(100, 2000.0 / greatest(pg_relation_size('uniques') / current_setting('block_size')::bigint, 1))) limit 500))
         and coalesce(u.until <= at, true) and not exists (select 1 from messages m where m.seq = u.seq and m.queue = u.queue)
-        for update skip locked))
-$$;
+        for update skip locked));
+end $$;
 
 -- Arrays of one length; ranks, keys, delays and always may be null, and unique_keys where a message is not unique. spans: seconds,
 -- -1 pending, -2 running. acts: 0 keep, 1 replace, 2 extend. Returns JSON: one [how, other id] for each message from the

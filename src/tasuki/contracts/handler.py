@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
-from tasuki.contracts.jobs import JobContext
+from tasuki.contracts.job_context import JobContext
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.queues import QueueContext
 from tasuki.contracts.store_handle import Storing

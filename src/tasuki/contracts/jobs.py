@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import msgspec
-
-from tasuki.message import is_request
-
-if TYPE_CHECKING:
-    from tasuki.contracts.context import Facts, Reach, Settling
 
 CancelOutcome = Literal["waiting", "running", "not found", "requested"]
 """Where a cancelled message was.
@@ -58,39 +53,3 @@ class Cancellation(msgspec.Struct, frozen=True):
         if self.waiting:
             return "waiting"
         return "requested" if self.requested else "not found"
-
-
-class JobContext:
-    """The half of a handler's context that is about the job itself."""
-
-    __slots__ = ()
-    facts: Facts
-    settling: Settling
-    reach: Reach[Any]
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the message is cancelled: end soon; it does not come again. Of a batch, whether all of them are."""
-        return self.facts.cancelled
-
-    @property
-    def wants_result(self) -> bool:
-        """Whether what the handler returns is used: for a reply, or as its queue keeps results."""
-        return self.facts.keeps_result or is_request(self.facts.message)
-
-    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Say how far the work is, for ``job.progress()``; only where the queue keeps results, else it does nothing.
-
-        The store hears of it once a second at most, and of the last one always. Safe in a plain handler's thread.
-        """
-        self.settling.progress(done, total, str(note)[:MAX_NOTE])
-
-    async def cancel(self, id: str, *, queue: str) -> CancelOutcome:
-        """Cancel a message of a queue by id; see :meth:`tasuki.App.cancel`.
-
-        Raises:
-            PolicyDeniedError: the actor may not.
-            UnsupportedError: the queue has no state.
-            DriverError: its store cannot be reached.
-        """
-        return await self.reach.cancel(queue, id)

@@ -10,9 +10,9 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.errors import DriverError
+from tasuki.queues.queue import Queue
 from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
-from tasuki.queues.queue import Queue
 from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.consumer")
@@ -39,7 +39,7 @@ class Controlled(Protocol):
         """What cancels its messages; None: nothing does."""
 
     def release_unstarted(self) -> None:
-        """Give back the messages that have not started."""
+        """Release the messages that have not started."""
 
     def resize(self, concurrency: int) -> bool:
         """Handle so many messages at the same time; False: it does already."""

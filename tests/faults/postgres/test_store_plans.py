@@ -18,8 +18,8 @@ FILL = (
     "FROM generate_series(1, 10000) n, unnest(array['a', 'b']) s",
     "INSERT INTO plans.store_changes (store, key, version, at) SELECT 'a', n::text, 1, "
     "extract(epoch FROM clock_timestamp()) FROM generate_series(1, 10000) n",
-    "INSERT INTO plans.store_buckets (store, key, level, at, rate, burst) SELECT 'a', n::text, 0, "
-    "extract(epoch FROM clock_timestamp()), 1e-6, 1 FROM generate_series(1, 10000) n",
+    "INSERT INTO plans.store_buckets (store, key, level, at, rate, burst, top) SELECT 'a', n::text, 0, "
+    "extract(epoch FROM clock_timestamp()), 1e-6, 1, 1 FROM generate_series(1, 10000) n",
     "INSERT INTO plans.store_places (store, key, holder, until) SELECT 'a', n::text, 'h', "
     "extract(epoch FROM clock_timestamp()) + 1000 FROM generate_series(1, 10000) n",
 )

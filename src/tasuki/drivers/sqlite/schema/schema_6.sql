@@ -28,7 +28,8 @@ CREATE TABLE store_buckets (
     at      REAL NOT NULL,
     rate    REAL NOT NULL,                   -- tokens a second, and the most that it holds, since then
     burst   INTEGER NOT NULL,
-    full_at REAL NOT NULL,
+    top     INTEGER NOT NULL,                -- the largest burst so far
+    full_at REAL NOT NULL,                   -- when it could be full for that
     PRIMARY KEY (store, key)
 ) WITHOUT ROWID;
 CREATE INDEX store_buckets_full ON store_buckets (full_at);

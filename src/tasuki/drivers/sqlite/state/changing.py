@@ -34,9 +34,10 @@ _FORGET_PLACES = """
     DELETE FROM store_places WHERE (store, key, holder) IN
         (SELECT store, key, holder FROM store_places WHERE until <= ? ORDER BY until LIMIT ?)
 """
-_BUCKET = "SELECT level, at, rate, burst FROM store_buckets WHERE store = ? AND key = ?"
+_BUCKET = "SELECT level, at, rate, burst, top FROM store_buckets WHERE store = ? AND key = ?"
 _KEEP_BUCKET = """
-    INSERT OR REPLACE INTO store_buckets (store, key, level, at, rate, burst, full_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT OR REPLACE INTO store_buckets (store, key, level, at, rate, burst, top, full_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END_PLACES = "DELETE FROM store_places WHERE store = ? AND key = ? AND until <= ?"
 _HOLDERS = "SELECT count(*), coalesce(max(holder = ?), 0) FROM store_places WHERE store = ? AND key = ?"

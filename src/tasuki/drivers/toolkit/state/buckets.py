@@ -18,6 +18,8 @@ class Bucket(NamedTuple):
     at: float
     rate: float
     burst: int
+    top: int = 0
+    """The largest burst so far: a bucket that is full for a smaller one is not as good as a new one."""
 
     def now(self, now: float, rate: float, burst: int) -> Bucket:
         """The bucket at a later time, which fills by other numbers from then on.
@@ -26,12 +28,13 @@ class Bucket(NamedTuple):
         change never gives a second burst.
         """
         gained = max(now - self.at, 0.0) * self.rate
-        return Bucket(min(self.level + gained, float(self.burst), float(burst)), max(now, self.at), rate, burst)
+        level = min(self.level + gained, float(self.burst), float(burst))
+        return Bucket(level, max(now, self.at), rate, burst, max(self.top, self.burst, burst))
 
     @property
     def full_at(self) -> float:
         """When it is as good as a new one."""
-        return self.at + _seconds(self.burst - self.level, self.rate)
+        return self.at + _seconds(max(self.top, self.burst) - self.level, self.rate)
 
 
 def _seconds(tokens: float, rate: float) -> float:
@@ -43,7 +46,7 @@ def _seconds(tokens: float, rate: float) -> float:
 
 def at(bucket: Bucket | None, now: float, rate: float, burst: int) -> Bucket:
     """A stored bucket at a later time; None, none is stored: a full one."""
-    return Bucket(float(burst), now, rate, burst) if bucket is None else bucket.now(now, rate, burst)
+    return Bucket(float(burst), now, rate, burst, burst) if bucket is None else bucket.now(now, rate, burst)
 
 
 def take(bucket: Bucket, tokens: int) -> tuple[Grant, Bucket]:

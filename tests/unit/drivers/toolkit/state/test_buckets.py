@@ -81,12 +81,12 @@ def test_tokens_given_never_fill_it_above_the_burst(calls: list[Call], back: int
 
 
 def test_a_new_bucket_is_full() -> None:
-    assert buckets.at(None, 5.0, 2.0, 3) == Bucket(3.0, 5.0, 2.0, 3)
-    assert buckets.take(buckets.at(None, 5.0, 2.0, 3), 5) == (Grant(3, 0.0), Bucket(0.0, 5.0, 2.0, 3))
+    assert buckets.at(None, 5.0, 2.0, 3) == Bucket(3.0, 5.0, 2.0, 3, 3)
+    assert buckets.take(buckets.at(None, 5.0, 2.0, 3), 5) == (Grant(3, 0.0), Bucket(0.0, 5.0, 2.0, 3, 3))
 
 
 def test_it_fills_at_the_old_rate_until_the_call_that_changes_it() -> None:
-    assert Bucket(0.0, 0.0, 1.0, 10).now(4.0, 100.0, 10) == Bucket(4.0, 4.0, 100.0, 10)
+    assert Bucket(0.0, 0.0, 1.0, 10).now(4.0, 100.0, 10) == Bucket(4.0, 4.0, 100.0, 10, 10)
 
 
 @pytest.mark.parametrize(("burst", "level"), [(3, 3.0), (10, 8.0), (1000, 8.0)])
@@ -99,12 +99,20 @@ def test_a_larger_burst_is_not_filled_by_the_time_before() -> None:
 
 
 def test_time_that_falls_back_takes_and_gives_nothing() -> None:
-    assert Bucket(1.0, 100.0, 1.0, 10).now(50.0, 1.0, 10) == Bucket(1.0, 100.0, 1.0, 10)
+    assert Bucket(1.0, 100.0, 1.0, 10).now(50.0, 1.0, 10) == Bucket(1.0, 100.0, 1.0, 10, 10)
 
 
 def test_it_is_as_good_as_new_when_it_is_full() -> None:
     assert Bucket(4.0, 100.0, 2.0, 10).full_at == 103.0
     assert Bucket(10.0, 100.0, 2.0, 10).full_at == 100.0
+
+
+def test_a_bucket_that_is_full_for_a_small_burst_only_is_kept() -> None:
+    """Forgotten, it would be a full one for the next large burst."""
+    empty = buckets.take(buckets.at(None, 100.0, 1.0, 10), 10)[1]
+    small = empty.now(101.0, 1.0, 1)
+    assert (small.level, small.full_at) == (1.0, 110.0)
+    assert small.now(101.0, 1.0, 10).level == 1.0
 
 
 def test_a_rate_of_0_brings_no_token() -> None:

@@ -35,6 +35,7 @@ create table if not exists store_buckets (
     at      double precision not null,
     rate    double precision not null,                -- tokens a second, and the most that it holds, since then
     burst   bigint not null,
+    top     bigint not null,                          -- the largest burst so far
     primary key (store, key)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 create table if not exists store_places (
@@ -191,9 +192,10 @@ begin
     granted := least(greatest(taken, 0), floor(tokens + 1e-9));
     wait := case when granted > 0 or taken <= 0 then 0 else greatest(1 - tokens, 0) / new_rate end;
     tokens := least(greatest(tokens - granted, 0) + greatest(given, 0), new_burst);
-    insert into store_buckets as o (store, key, level, at, rate, burst)
-        values (in_store, in_key, tokens, now_at, new_rate, new_burst)
-    on conflict (store, key) do update set level = excluded.level, at = excluded.at, rate = excluded.rate, burst = excluded.burst;
+    insert into store_buckets as o (store, key, level, at, rate, burst, top)
+        values (in_store, in_key, tokens, now_at, new_rate, new_burst, new_burst)
+    on conflict (store, key) do update set level = excluded.level, at = excluded.at, rate = excluded.rate,
+        burst = excluded.burst, top = greatest(o.top, excluded.top);
 end $$;
 
 -- Returns when the lease ends; null: all places are taken.
@@ -244,7 +246,7 @@ begin
     gone := gone || count;
     delete from store_buckets b where b.ctid = any (array(
         select o.ctid from store_buckets o
-        where o.level + (now_at - o.at) * o.rate >= o.burst limit most for update skip locked));
+        where o.level + (now_at - o.at) * o.rate >= o.top limit most for update skip locked));
     get diagnostics count = row_count;
     gone := gone || count;
     delete from store_places p where p.ctid = any (array(

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tests.benchmarks.queues import Spent, _spent
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.everywhere import broker_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tasuki.clock import Clock
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.toolkit.state.watching import Watcher

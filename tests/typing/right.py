@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 from tasuki import App, Context, Envelope, Job, Message, Moment, QueueHandle, Retries, Retry, Snooze
-from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
+from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import ACTS, SPANS, Capabilities
-from tasuki.contracts.store import StoreFacts
+from tasuki.contracts.state.store import StoreFacts
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
 from tasuki.testing.conformance import DriverConformance

@@ -16,8 +16,8 @@ from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
-from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
+from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights

@@ -11,7 +11,7 @@ from tasuki.app.handle import id_of
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
-from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
+from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
-    from tasuki.contracts.jobs import Cancellation, CancelOutcome
+    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
 

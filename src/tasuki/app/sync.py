@@ -14,7 +14,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.contracts.store_handle import SyncStoreHandle
+from tasuki.contracts.state.store_handle import SyncStoreHandle
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
 from tasuki.queues.result import Confirmed, PublishResult
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
-    from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
+    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
 

@@ -13,7 +13,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
-from tasuki.contracts.jobs import Progress
+from tasuki.contracts.state.jobs import Progress
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When

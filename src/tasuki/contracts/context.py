@@ -9,9 +9,9 @@ from logging import Logger, LoggerAdapter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
-from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
-from tasuki.contracts.store_handle import Use
+from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.store_handle import Use
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When

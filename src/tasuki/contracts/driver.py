@@ -89,7 +89,7 @@ from typing import Any, ClassVar
 
 from tasuki.contracts.moving import publish_then_ack
 from tasuki.contracts.results import Answers
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.contracts.values import (
     ACTS,
     DURABILITIES,
@@ -343,11 +343,7 @@ class Driver(ABC):
         raise self._unsupported("delete", queue)
 
     def store(self, name: str) -> Store:
-        """The store of this name at this broker, on the driver's connections; it works while the driver is open.
-
-        Each call makes an object of its own for the same store. Raises UnsupportedError (``store``). See
-        :mod:`tasuki.contracts.store`.
-        """
+        """The store of this name at this broker, for as long as the driver is open. Raises UnsupportedError."""
         raise UnsupportedError(f"driver {self.name!r} has no store: name one of another driver", driver=self.name)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
-from tasuki.contracts.job_context import JobContext
 from tasuki.contracts.permissions import Permissions, Plain
-from tasuki.contracts.queues import QueueContext
-from tasuki.contracts.store_handle import Storing
+from tasuki.contracts.state.job_context import JobContext
+from tasuki.contracts.state.queue_context import QueueContext
+from tasuki.contracts.state.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, is_duration, needed, one_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tasuki.clock import Clock
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.handlers.store import HandlerStore

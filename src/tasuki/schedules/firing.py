@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.contracts.store import MAX_PAGE, Store
+from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, DriverError
 from tasuki.schedules.identities import KnownSchedules, find_scope, sketch
 from tasuki.schedules.schedule import Schedule, Tick

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.jobs import Cancellation
-from tasuki.contracts.store import MAX_PAGE, Store
+from tasuki.contracts.state.jobs import Cancellation
+from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.message import new_id
 from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, key_of, records
 from tasuki.state.shared import SharedState

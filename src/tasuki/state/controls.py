@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 
-from tasuki.contracts.store import Change
+from tasuki.contracts.state.store import Change
 
 CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""

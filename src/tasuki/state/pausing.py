@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from tasuki.contracts.store import MAX_PAGE, Change, Entry
+from tasuki.contracts.state.store import MAX_PAGE, Change, Entry
 from tasuki.errors import ConflictError
 from tasuki.state.controls import CONTROL
 from tasuki.state.pauses import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tasuki.contracts.jobs import JobStatus, Progress
+from tasuki.contracts.state.jobs import JobStatus, Progress
 
 RESULTS = "result/"
 """Prefix of the keys: one for each message, by its queue's name at the broker and its id."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import CURRENT, Store
+from tasuki.contracts.state.store import CURRENT, Store
 from tasuki.errors import DriverError
 from tasuki.state.controls import CONTROL, Controls
 

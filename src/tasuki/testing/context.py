@@ -9,8 +9,8 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
-from tasuki.contracts.jobs import CancelOutcome
-from tasuki.contracts.store_handle import Use, checked_store, user_of
+from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.units import When

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.testing.conformance import ShiftedClock
 from tasuki.testing.conformance.stores import StoreConformance
 from tests.support.far_memory import FarMemoryDriver, FarMemoryStore, link_of

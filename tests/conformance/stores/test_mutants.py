@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.contracts.store import StoreFacts
+from tasuki.contracts.state.store import StoreFacts
 from tasuki.testing.conformance.stores import StoreConformance
 from tasuki.testing.mutants import STORE_MUTANTS, StoreMutant, UnbrokenStore, noticed
 from tests.conformance.stores.test_far_memory import TestFarMemoryStore as Far

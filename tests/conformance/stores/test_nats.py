@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection

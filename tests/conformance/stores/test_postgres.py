@@ -10,7 +10,7 @@ from typing import ClassVar
 import asyncpg
 import pytest
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore

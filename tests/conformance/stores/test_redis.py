@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import ShiftedClock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file.disk_space import DiskSpace
 from tasuki.drivers.sqlite.settings import SQLiteSettings

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import Answer, demand
 from tasuki.drivers.nats.protocol.connection import Connection

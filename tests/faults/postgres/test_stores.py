@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import DriverError, StoreFullError
 from tests.faults.redis.rig import driver_at

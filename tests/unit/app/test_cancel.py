@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App, Context
-from tasuki.contracts.jobs import Cancellation
 from tasuki.contracts.moment import Moment
+from tasuki.contracts.state.jobs import Cancellation
 from tasuki.errors import (
     HandlerError,
     LifecycleError,

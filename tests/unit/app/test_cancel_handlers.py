@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App, Context, Interrupted
-from tasuki.contracts.jobs import Cancellation
+from tasuki.contracts.state.jobs import Cancellation
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context, Reject
-from tasuki.contracts.jobs import Progress
+from tasuki.contracts.state.jobs import Progress
 from tasuki.errors import (
     BrokerUnavailableError,
     HandlerError,

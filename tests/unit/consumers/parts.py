@@ -20,8 +20,8 @@ from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
-from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Plain
+from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.message import HeaderValue

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.contracts.store import CURRENT, MAX_PAGE, Change
+from tasuki.contracts.state.store import CURRENT, MAX_PAGE, Change
 from tasuki.drivers.memory import store as module
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore, Shelf

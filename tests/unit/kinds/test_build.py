@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.sqlite.driver import SQLiteDriver

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.store import CURRENT, Change
+from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
 from tasuki.state.attendance import Attendance

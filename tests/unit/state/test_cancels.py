@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.contracts.store import Change
+from tasuki.contracts.state.store import Change
 from tasuki.state.cancels import PAGE, Cancel, CancelledIds, decode, key_of, records
 from tasuki.state.controls import Controls
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasuki.contracts.store import Change
+from tasuki.contracts.state.store import Change
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.state import pauses, pausing
 from tasuki.state.controls import CONTROL, Controls

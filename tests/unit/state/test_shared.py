@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threads.threaded import Threaded
 from tasuki.errors import UnsupportedError

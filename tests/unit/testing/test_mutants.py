@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.contracts.store import Entry
+from tasuki.contracts.state.store import Entry
 from tasuki.errors import DriverError
 from tasuki.testing.conformance import Rig, case
 from tasuki.testing.mutants import MUTANTS, STORE_MUTANTS, Mutant, StoreMutant, noticed, report

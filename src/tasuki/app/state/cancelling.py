@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.jobs import Cancellation, CancelOutcome
+from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
 from tasuki.errors import ConflictError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.state.cancelling import needed_state
-from tasuki.contracts.jobs import CancelOutcome, JobStatus, Progress
+from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
 from tasuki.errors import HandlerError, QueueNotFoundError, RequestTimeoutError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.queues.queue import Queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasuki.contracts.store import MAX_PAGE
+from tasuki.contracts.state.store import MAX_PAGE
 from tasuki.state.presence import PRESENCE, Presence, decode
 from tasuki.state.shared import SharedState
 

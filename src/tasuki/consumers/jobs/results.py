@@ -14,7 +14,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context
-from tasuki.contracts.jobs import JobStatus, Progress
+from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.errors import DriverError, TasukiError
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 

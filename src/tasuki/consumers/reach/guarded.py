@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.store_handle import is_store
+from tasuki.contracts.state.store_handle import is_store
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
-from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.message import HeaderValue
 from tasuki.units import When
 

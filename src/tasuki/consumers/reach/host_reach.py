@@ -11,9 +11,9 @@ from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
-from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions
-from tasuki.contracts.store_handle import Use, checked_store, user_of
+from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to

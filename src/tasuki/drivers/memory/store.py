@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Literal, NamedTuple
 
 from tasuki.clock import Clock, SystemClock
-from tasuki.contracts.store import (
+from tasuki.contracts.state.store import (
     MAX_PAGE,
     MAX_VALUE_BYTES,
     Change,

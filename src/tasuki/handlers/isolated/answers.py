@@ -10,7 +10,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
-from tasuki.contracts.store_handle import VERBS
+from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.host import Death

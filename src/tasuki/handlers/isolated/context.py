@@ -11,7 +11,7 @@ from typing import Any
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
-from tasuki.contracts.store_handle import Use
+from tasuki.contracts.state.store_handle import Use
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from tasuki.contracts.store import Entry, Grant, Store, StoreFacts
-from tasuki.contracts.store_handle import StoreEntry, StoreInfo, StorePage
+from tasuki.contracts.state.store import Entry, Grant, Store, StoreFacts
+from tasuki.contracts.state.store_handle import StoreEntry, StoreInfo, StorePage
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,

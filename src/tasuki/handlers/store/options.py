@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tasuki.contracts.store import MAX_KEY_BYTES, MAX_PAGE
+from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE
 from tasuki.errors import HandlerError
 
 _DEFAULT_PAGE = 100

@@ -13,6 +13,7 @@ stop your broker. The cases are plain synchronous tests, each with a loop of its
 that needs a capability which the driver does not claim is skipped, and says so.
 """
 
+from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.duplicates import Duplicates
@@ -27,8 +28,9 @@ from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.unique_keys import UniqueKeys
 from tasuki.testing.conformance.queues.uniques import Uniques
-from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
+from tasuki.testing.conformance.rig import Rig, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.batches import Batches
 from tasuki.testing.conformance.whole.publishing import Publishing
@@ -57,6 +59,7 @@ class DriverConformance(
     Removing,
     LastErrors,
     Uniques,
+    UniqueKeys,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

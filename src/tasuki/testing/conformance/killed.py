@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tasuki.contracts.driver import Driver, QueueSpec, Received
-from tasuki.testing.conformance.rig import ShiftedClock, Suite
+from tasuki.testing.conformance.clock import ShiftedClock
+from tasuki.testing.conformance.rig import Suite
 
 START_TIMEOUT = 30.0
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from tasuki.clock import SystemClock
 from tasuki.contracts.driver import (
     Ack,
     Answers,
@@ -29,32 +28,10 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue
+from tasuki.testing.conformance.clock import ShiftedClock
 
 BRIEF = 0.05
 """Seconds for which a case waits to see that nothing comes."""
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clocks, moved ahead by ``advance``: time goes on by itself, and can be made to pass at once."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._ahead += seconds
-
-    def monotonic(self) -> float:
-        """See Clock."""
-        return time.monotonic() + self._ahead
-
-    def time(self) -> float:
-        """See Clock."""
-        return time.time() + self._ahead
-
-    def boottime(self) -> float:  # type: ignore[override]
-        """See Clock."""
-        return SystemClock.boottime() + self._ahead
 
 
 class Suite:

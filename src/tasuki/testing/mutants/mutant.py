@@ -22,7 +22,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.toolkit.results import Results
 from tasuki.message import Message
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.testing.conformance import ShiftedClock, Suite
 from tasuki.testing.conformance.stores.rig import StoreSuite, open_rig
 from tasuki.testing.mutants.mutant import Mutant, Unbroken

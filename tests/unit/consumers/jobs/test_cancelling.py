@@ -14,7 +14,7 @@ from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.contracts.handler import Context, Retry
-from tasuki.contracts.jobs import Cancellation
+from tasuki.contracts.state.jobs import Cancellation
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
 from tasuki.state.cancelling import PATIENCE, Cancelled, cancel, forget

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.state import changing, reading
 from tasuki.errors import BrokerUnavailableError, StoreFullError

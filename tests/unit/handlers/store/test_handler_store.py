@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import (
     AccessDeniedError,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.store_handle import StoreHandle, user_of
+from tasuki.contracts.state.store_handle import StoreHandle, user_of
 from tasuki.errors import HandlerError
 from tasuki.handlers.store import HandlerStore
 from tasuki.kinds.stores import memory_store

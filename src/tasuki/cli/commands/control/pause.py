@@ -9,7 +9,7 @@ import click
 
 from tasuki.cli.options import printing, project_options, read_time
 from tasuki.cli.project import Target
-from tasuki.cli.tools.pausing import on_target, pause_text
+from tasuki.cli.tools.control.pausing import on_target, pause_text
 
 if TYPE_CHECKING:
     from tasuki.app import App

@@ -8,7 +8,7 @@ import click
 
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.project import Target
-from tasuki.cli.tools.pausing import on_target
+from tasuki.cli.tools.control.pausing import on_target
 
 if TYPE_CHECKING:
     from tasuki.app import App

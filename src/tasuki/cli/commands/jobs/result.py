@@ -10,7 +10,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import project_options
 from tasuki.cli.output import print_json
 from tasuki.cli.project import Target
-from tasuki.cli.tools.jobs import on_job
+from tasuki.cli.tools.control.jobs import on_job
 from tasuki.errors import HandlerError, RequestTimeoutError
 
 if TYPE_CHECKING:

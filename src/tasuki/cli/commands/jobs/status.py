@@ -10,7 +10,7 @@ import msgspec
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import print_pairs
 from tasuki.cli.project import Target
-from tasuki.cli.tools.jobs import on_job
+from tasuki.cli.tools.control.jobs import on_job
 
 if TYPE_CHECKING:
     from tasuki.app.state.jobs import Job

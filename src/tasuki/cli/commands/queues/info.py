@@ -9,7 +9,7 @@ import click
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_pairs
 from tasuki.cli.project import Target
-from tasuki.cli.tools.pausing import pause_text
+from tasuki.cli.tools.control.pausing import pause_text
 from tasuki.cli.tools.queues import on_queue
 
 

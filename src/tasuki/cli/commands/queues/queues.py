@@ -11,7 +11,7 @@ from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_table
 from tasuki.cli.project import Target, is_shared
-from tasuki.cli.tools.pausing import lines_of, orders_by_queue
+from tasuki.cli.tools.control.pausing import lines_of, orders_by_queue
 from tasuki.errors import QueueNotFoundError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
+from tasuki.cli.tools.control.pausing import pause_text
 from tasuki.cli.tools.message import as_dict, body_of, find
-from tasuki.cli.tools.pausing import pause_text
 from tasuki.cli.tools.test_case import as_test
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import LAST_TRACEBACK

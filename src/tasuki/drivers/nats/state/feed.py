@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 
-from tasuki.contracts.store import Change, Entry
+from tasuki.contracts.state.store import Change, Entry
 from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, ask, seconds_of
 from tasuki.drivers.nats.protocol.connection import Address

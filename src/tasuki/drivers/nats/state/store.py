@@ -8,7 +8,17 @@ from contextlib import suppress
 from math import inf
 from typing import Literal, TypeVar
 
-from tasuki.contracts.store import MAX_PAGE, MAX_VALUE_BYTES, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import (
+    MAX_PAGE,
+    MAX_VALUE_BYTES,
+    Change,
+    Current,
+    Entry,
+    Grant,
+    Page,
+    Store,
+    StoreFacts,
+)
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.state.feed import Feed
 from tasuki.drivers.nats.state.records import (

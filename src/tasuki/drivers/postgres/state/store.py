@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Literal
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.state.upkeep import NO_END
 from tasuki.drivers.toolkit.guard import Guard

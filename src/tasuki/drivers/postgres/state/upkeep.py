@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from tasuki.contracts.store import Change, Entry
+from tasuki.contracts.state.store import Change, Entry
 from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
 from tasuki.drivers.toolkit.state.watching import Watcher
 from tasuki.errors import DriverError

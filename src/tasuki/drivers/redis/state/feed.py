@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.store import MAX_PAGE, Change, Entry
+from tasuki.contracts.state.store import MAX_PAGE, Change, Entry
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places

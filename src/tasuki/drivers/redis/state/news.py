@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tasuki.contracts.store import Change
+from tasuki.contracts.state.store import Change
 
 
 class News(NamedTuple):

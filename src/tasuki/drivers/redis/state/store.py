@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import microseconds
 from tasuki.drivers.redis.session import Session

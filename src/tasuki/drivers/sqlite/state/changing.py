@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from tasuki.contracts.store import Grant
+from tasuki.contracts.state.store import Grant
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from tasuki.contracts.store import Change, Entry, Page
+from tasuki.contracts.state.store import Change, Entry, Page
 from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
 from tasuki.drivers.toolkit.state.watching import Watcher
 

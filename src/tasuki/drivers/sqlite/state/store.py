@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.drivers.sqlite.state import reading
 from tasuki.drivers.sqlite.state.changing import StoreTables, VersionConflict
 from tasuki.drivers.sqlite.state.reader import FileMissingError, Read, Reader

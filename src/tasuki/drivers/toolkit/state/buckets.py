@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor, inf
 from typing import NamedTuple
 
-from tasuki.contracts.store import Grant
+from tasuki.contracts.state.store import Grant
 
 _ROUNDING = 1e-9
 """Part of a token by which sums of float times may miss a whole one."""

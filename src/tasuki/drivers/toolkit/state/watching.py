@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Literal
 
-from tasuki.contracts.store import CURRENT, Change, Current, Entry
+from tasuki.contracts.state.store import CURRENT, Change, Current, Entry
 from tasuki.errors import DriverError
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import Store
-from tasuki.testing.conformance.rig import ShiftedClock
+from tasuki.contracts.state.store import Store
+from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.stores.rig import NAME, StoreRig
 
 _START_TIMEOUT = 60.0

@@ -6,7 +6,7 @@ import asyncio
 import os
 from itertools import pairwise
 
-from tasuki.contracts.store import MAX_KEY_BYTES, Entry
+from tasuki.contracts.state.store import MAX_KEY_BYTES, Entry
 from tasuki.errors import ConflictError
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case, conflict
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.contracts.store import Entry
+from tasuki.contracts.state.store import Entry
 from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case, conflict
 
 

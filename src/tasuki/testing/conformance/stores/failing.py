@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from unittest import SkipTest
 
 from tasuki.contracts.driver import DURABILITIES
-from tasuki.contracts.store import Entry
+from tasuki.contracts.state.store import Entry
 from tasuki.errors import ConflictError, DriverError
 from tasuki.testing.conformance.stores.rig import GONE, Reader, StoreRig, StoreSuite, answer_of, back, case
 from tasuki.testing.conformance.stores.running import verbs

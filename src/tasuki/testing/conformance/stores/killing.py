@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from tasuki.contracts.store import Store
+from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError
 from tasuki.testing.conformance.stores.children import Log, Step, crew_of
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from tasuki.contracts.store import MAX_PAGE, Entry
+from tasuki.contracts.state.store import MAX_PAGE, Entry
 from tasuki.testing.conformance.stores.entries import HOSTILE
 from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
 

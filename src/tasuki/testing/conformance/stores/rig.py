@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import CURRENT, Change, Current, Entry, Store, StoreFacts
+from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Store, StoreFacts
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, ConflictError, DriverError
-from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite
+from tasuki.testing.conformance.clock import ShiftedClock
+from tasuki.testing.conformance.rig import Rig, Suite
 
 NAME = "state"
 """The store of a case."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from tasuki.contracts.store import CURRENT, MAX_KEY_BYTES, Entry, Store
+from tasuki.contracts.state.store import CURRENT, MAX_KEY_BYTES, Entry, Store
 from tasuki.errors import BrokerUnavailableError, StoreFullError, StoreLimitError
 from tasuki.testing.conformance.driver.failing import answer_of_a_fork
 from tasuki.testing.conformance.rig import cancelled, turn

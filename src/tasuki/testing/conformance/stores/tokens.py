@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from tasuki.contracts.store import Grant
+from tasuki.contracts.state.store import Grant
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
 
 _SLOW = 1e-6

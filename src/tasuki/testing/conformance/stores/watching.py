@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from tasuki.contracts.store import CURRENT, Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.testing.conformance.stores.entries import HOSTILE
 from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
 

@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import MAX_KEY_BYTES, MAX_PAGE, Entry, Page, Store
+from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE, Entry, Page, Store
 from tasuki.errors import ConflictError, DriverError
 from tasuki.testing.mutants.stores.mutant import StoreMutant
 

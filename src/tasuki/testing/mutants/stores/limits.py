@@ -10,7 +10,7 @@ import json
 from collections import Counter, defaultdict
 
 from tasuki.clock import Clock
-from tasuki.contracts.store import Grant, Store
+from tasuki.contracts.state.store import Grant, Store
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
 from tasuki.testing.mutants.stores.mutant import StoreMutant

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.testing.mutants.mutant import Mutant
 
 Watch = AsyncIterator[Change | Literal[Current.CURRENT]]

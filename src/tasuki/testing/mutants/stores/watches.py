@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from tasuki.clock import Clock
-from tasuki.contracts.store import CURRENT, Change, Current, Store
+from tasuki.contracts.state.store import CURRENT, Change, Current, Store
 from tasuki.errors import DriverError
 from tasuki.testing.mutants.stores.mutant import StoreMutant, Watch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.contracts.store import Change
+from tasuki.contracts.state.store import Change
 from tasuki.drivers.redis.state.news import read_news
 
 

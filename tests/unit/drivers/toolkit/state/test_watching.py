@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tasuki.contracts.store import CURRENT, Change, Entry
+from tasuki.contracts.state.store import CURRENT, Change, Entry
 from tasuki.drivers.toolkit.state.watching import Watcher
 from tasuki.errors import BrokerUnavailableError
 from tasuki.testing.clock import virtual_time

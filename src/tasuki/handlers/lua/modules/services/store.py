@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.contracts.store_handle import checked_store
+from tasuki.contracts.state.store_handle import checked_store
 from tasuki.handlers.lua.denials import permission_denied
 
 NAME = "store"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.jobs import MAX_NOTE, CancelOutcome
+from tasuki.contracts.state.jobs import MAX_NOTE, CancelOutcome
 from tasuki.message import is_request
 
 if TYPE_CHECKING:

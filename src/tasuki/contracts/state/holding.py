@@ -29,7 +29,7 @@ class Places(Protocol):
 
 @asynccontextmanager
 async def holding(store: Places, key: str, *, places: int, lease: float, wait: float) -> AsyncIterator[None]:
-    """See :meth:`tasuki.contracts.store_handle.StoreHandle.holding`; all times in seconds."""
+    """See :meth:`tasuki.contracts.state.store_handle.StoreHandle.holding`; all times in seconds."""
     holder, deadline = uuid4().hex, asyncio.timeout(None)
     try:
         ends = await _take(store, key, holder, places, lease, wait)

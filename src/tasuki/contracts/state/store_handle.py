@@ -25,8 +25,8 @@ from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any, Protocol, TypedDict
 
-from tasuki.contracts.holding import holding
-from tasuki.contracts.store import Grant
+from tasuki.contracts.state.holding import holding
+from tasuki.contracts.state.store import Grant
 from tasuki.errors import HandlerError
 from tasuki.units import Duration, parse_duration
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tasuki.contracts.driver import Capabilities
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.capabilities import capabilities_of
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
+from tasuki.units import format_duration, format_size
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "drivers.md"
@@ -37,17 +39,28 @@ emulated behaviour here has passed there. `tasuki drivers` prints the same table
 This page is made by `scripts/drivers.py`; `make matrix` runs the suite first.
 """
 
+STORES = "stores/"
+"""Before the name of a driver, in the results of a run: its store."""
+
 Results = dict[str, dict[str, Any]]
-"""Driver → ``brokers``, ``passed``, ``failed``, ``not_applicable``: case → reason."""
+"""Driver → ``brokers``, ``passed``, ``failed``, ``not_applicable``: case → reason. ``store``: the same of its store,
+and the store's ``facts``.
+"""
 
 
 def record(run: Path = RUN) -> None:
     """Take over what a run says, for the drivers that ran."""
     found: dict[str, dict[str, dict[str, Any]]] = json.loads(run.read_text(encoding="utf-8"))
     results = load()
-    for driver, suites in found.items():
-        if any(entry["broker"] for entry in suites.values()):
-            results[driver] = summary(list(suites.values()))
+    for name, suites in found.items():
+        if not any(entry["broker"] for entry in suites.values()):
+            continue
+        said, kept = summary(list(suites.values())), results.setdefault(name.removeprefix(STORES), {})
+        if name.startswith(STORES):
+            facts = next(suites[suite]["facts"] for suite in sorted(suites) if suites[suite].get("facts"))
+            kept["store"] = {"facts": facts, **said}
+        else:
+            kept.update(said)
     ordered = {name: results[name] for name in sorted(results)}
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
@@ -89,8 +102,18 @@ def drivers() -> dict[str, Capabilities]:
 def page() -> str:
     """The whole page."""
     results = load()
-    parts = [HEAD, "## Behaviours", matrix(), "## Durability", DURABLE, durability(), "## What the suite ran on"]
-    parts += [brokers(results), OTHER_VERSIONS, "## What does not apply", NOT_APPLICABLE, not_applicable(results)]
+    parts = [HEAD, "## Behaviours", matrix(), "## Durability", DURABLE, durability()]
+    parts += [
+        "## Stores",
+        STORE,
+        stores(results),
+        "## What the suite ran on",
+        brokers(results),
+        OTHER_VERSIONS,
+        "## What does not apply",
+        NOT_APPLICABLE,
+        not_applicable(results),
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -105,6 +128,35 @@ DURABLE = """What a confirmed message survives: nothing (`memory`), the end of a
 broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers look at how the running broker is
 set up: a publish says the level that it really has; a start warns when that is less than one machine could give, and is
 refused when a queue or driver asks for more (`durability`, `requires`)."""
+
+STORE = """State that all processes share is in the store of a driver; a driver without one is given another driver's by
+`state:`. Each fact holds for the brokers below, and a case of the conformance suite of stores proves it there."""
+
+FACTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
+    ("entries survive", "test_29_entries_survive_a_restart", lambda facts: str(facts["durability"])),
+    (
+        "shared by several processes",
+        "test_11_every_process_sees_a_put_that_has_returned",
+        lambda facts: "yes" if facts["multi_process"] else "no",
+    ),
+    (
+        "a watch learns of changes",
+        "test_14_a_change_is_reported_soon",
+        lambda facts: "at once" if facts["push"] else "within 1s",
+    ),
+    (
+        "a key outlives its ttl by",
+        "test_08_keys_are_gone_by_their_ttl_and_never_before",
+        lambda facts: format_duration(facts["expiry_margin"]) if facts["expiry_margin"] else "nothing",
+    ),
+    (
+        "shortest lease",
+        "test_20_hold_returns_the_end_of_the_lease",
+        lambda facts: format_duration(facts["shortest_lease"]) if facts["shortest_lease"] else "any",
+    ),
+    ("largest value", "test_02_values_come_back_byte_for_byte", lambda facts: format_size(facts["max_value_bytes"])),
+)
+"""A row, the case that proves it, and its cell."""
 
 NOT_APPLICABLE = """Cases that were skipped, by reason: the driver does not claim what the case is about, or the tests
 cannot bring its broker there."""
@@ -125,6 +177,16 @@ def durability() -> str:
     return markdown(("driver", "at best", "when"), table, texts=("when",))
 
 
+def stores(results: Results) -> str:
+    """What the store of each driver claims, and how many cases passed."""
+    found = {name: results[name]["store"] for name in drivers() if "store" in results.get(name, {})}
+    table = [[fact, *(cell(each["facts"]) for each in found.values()), f"`{proof}`"] for fact, proof, cell in FACTS]
+    table.append(["brokers", *(", ".join(each["brokers"]) for each in found.values()), ""])
+    table.append(["cases passed", *(str(len(each["passed"])) for each in found.values()), ""])
+    table.append(["not applicable", *(str(len(each["not_applicable"])) for each in found.values()), ""])
+    return markdown(("", *found, "proof"), table, texts=("proof",))
+
+
 def brokers(results: Results) -> str:
     """Brokers, and how many cases passed there."""
     table = []
@@ -137,14 +199,20 @@ def brokers(results: Results) -> str:
 
 
 def not_applicable(results: Results) -> str:
-    """Per driver, the reasons with their cases."""
+    """Per driver and store, the reasons with their cases."""
     lines = []
     for name in drivers():
-        reasons: dict[str, list[str]] = {}
-        for case, reason in results.get(name, {}).get("not_applicable", {}).items():
-            reasons.setdefault(reason.replace(f"driver {name} ", "it "), []).append(f"`{case}`")
-        lines += [f"- **{name}**: {reason}: {', '.join(cases)}" for reason, cases in sorted(reasons.items())]
+        found = results.get(name, {})
+        lines += _reasons(f"**{name}**", found, f"driver {name} ")
+        lines += _reasons(f"**{name}**, store", found.get("store", {}), f"the store of driver {name} ")
     return "\n".join(lines)
+
+
+def _reasons(head: str, found: dict[str, Any], named: str) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for case, reason in found.get("not_applicable", {}).items():
+        reasons.setdefault(reason.replace(named, "it "), []).append(f"`{case}`")
+    return [f"- {head}: {reason}: {', '.join(cases)}" for reason, cases in sorted(reasons.items())]
 
 
 if __name__ == "__main__":

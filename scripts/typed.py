@@ -8,6 +8,7 @@ The TypedDicts of drivers are in src/tasuki/drivers/typed.py, the others in src/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,23 +20,24 @@ from pydantic_core import PydanticUndefined
 from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind, LengthOptions
 from tasuki.fields.types import Config, DurabilityLevel
-from tasuki.kinds.entries import consumer, env, function, queue, security, store, worker
+from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
 from tasuki.kinds.entries.lifecycle import BackoffConfig, LifecycleConfig
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
+from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source
 
 FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 
-FAMILIES = (queue, consumer, worker, function, store, env, aws, security)
+FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
-_UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str"}
+_UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str", "_span": 'Literal["pending", "running"] | Duration'}
 """What may be written for a field, by the validator that reads it."""
 _NUMBERS = (int, float, bool)
 _NAMED = {
@@ -56,8 +58,8 @@ _BASES = (
     PythonCodeConfig,
 )
 """Models that others extend; so do their TypedDicts."""
-_FILLED = {ConsumerConfig: ("queue", "func", "funcs"), WorkerConfig: ("queues",)}
-"""Fields that the decorator of consumers and ``worker_pool`` fill."""
+_FILLED = {ConsumerConfig: ("queue", "func", "funcs"), WorkerConfig: ("queues",), ScheduleConfig: ("queue",)}
+"""Fields that the decorator of consumers and ``worker_pool`` fill, and ``schedule``."""
 _SPECIAL = {
     (QueueConfig, "driver"): "str",  # the app's own if it is not given
     (QueueConfig, "dead_letter"): "str | QueueHandle[Any] | DeadLetterFields | None",
@@ -232,6 +234,9 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _class(name: str, fields: dict[str, str], *, base: str = "TypedDict") -> str:
+    if any(map(iskeyword, fields)):
+        rows = "".join(f'        "{field}": {type_},\n' for field, type_ in fields.items())
+        return f'{name} = TypedDict(\n    "{name}",\n    {{\n{rows}    }},\n    total=False,\n)\n'
     return f"class {name}({base}, total=False):\n" + "".join(
         f"    {field}: {type_}\n" for field, type_ in fields.items()
     )

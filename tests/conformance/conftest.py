@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ STORES = "stores/"
 """Before the name of a driver: its store."""
 
 Results = dict[str, dict[str, dict[str, Any]]]
-"""Driver → suite → ``broker`` and ``cases``: case → passed, failed, or why it was skipped."""
+"""Driver → suite → ``broker``, ``facts`` of a store, and ``cases``: case → passed, failed, or why it was skipped."""
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -34,13 +35,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if issubclass(suite, StoreSuite):
             driver = f"{STORES}{driver}"
         case = item.name.partition("[")[0]
-        broker = _broker(suite) if report.passed else ""  # type: ignore[arg-type]  # a class is hashable
-        report.user_properties.append((_PROPERTY, [driver, suite.__name__, case, _words(report), broker]))
+        entry = dict(_what(suite)) if report.passed else {}  # type: ignore[arg-type]  # a class is hashable
+        report.user_properties.append((_PROPERTY, [driver, suite.__name__, case, _words(report), entry]))
 
 
 @cache
-def _broker(suite: type[Suite]) -> str:
-    return suite().version()
+def _what(suite: type[Suite]) -> dict[str, Any]:
+    """What a suite runs on, and what its store claims there."""
+    tried = suite()
+    found: dict[str, Any] = {"broker": tried.version()}
+    if isinstance(tried, StoreSuite) and found["broker"]:
+        found["facts"] = asdict(tried.facts())
+    return found
 
 
 def _words(report: pytest.TestReport) -> str:
@@ -57,10 +63,10 @@ class _Collector:
         properties: list[tuple[str, Any]] = report.user_properties
         for name, value in properties:
             if name == _PROPERTY and report.when == "call":
-                driver, suite, case, words, broker = value
+                driver, suite, case, words, what = value
                 entry = self.found.setdefault(driver, {}).setdefault(suite, {"broker": "", "cases": {}})
                 entry["cases"][case] = words
-                entry["broker"] = broker or entry["broker"]
+                entry.update(what)
 
     def pytest_sessionfinish(self) -> None:
         if not self.found:
@@ -69,8 +75,8 @@ class _Collector:
         for driver, suites in self.found.items():
             for suite, entry in suites.items():
                 before = known.setdefault(driver, {}).setdefault(suite, {"broker": "", "cases": {}})
-                before["cases"].update(entry["cases"])
-                before["broker"] = entry["broker"] or before["broker"]
+                before["cases"].update(entry.pop("cases"))
+                before.update((key, value) for key, value in entry.items() if value)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -22,6 +22,7 @@ RUN = [
     "docs/how-to/fastapi.md",
     "docs/how-to/middleware.md",
     "docs/how-to/observers.md",
+    "docs/how-to/pause.md",
     "docs/how-to/request-and-reply.md",
     "docs/how-to/results.md",
     "docs/how-to/shared-workers.md",

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release, Settlement
+from tasuki.contracts.driver import ACTS, Ack, Nack, Outgoing, QueueSpec, Release, Settlement, Span, Unique
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.errors import DriverError, QueueFullError
 from tests.support.brokers.redis import Redis
 from tests.support.settings import parsed
 
@@ -50,13 +51,30 @@ class Both:
             batch.append(Outgoing(str(self.count), b"x", {}, chance.choice((0.0, 0.0, 0.0, 500.0)), priority, key))
         kinds = []
         for driver in (self.redis, self.memory):
-            results: Sequence[Exception | None]
+            results: Sequence[object]
             try:
                 results = await driver.publish("q", batch)
             except Exception as error:
                 results = [error] * len(batch)
             kinds.append([type(result) for result in results])
         assert kinds[0] == kinds[1]
+
+    async def publish_unique(self) -> None:
+        chance, batch = self.chance, []
+        for _ in range(chance.randint(1, 4)):
+            self.count += 1
+            span: Span = chance.choice(("pending", "pending", "running", 1000.0))
+            unique = Unique(chance.choice("xyz"), span, chance.choice(ACTS), 800.0)
+            delay, priority, key = chance.choice((0.0, 500.0)), chance.choice((0, 3)), chance.choice((None, "a", "b"))
+            batch.append(Outgoing(str(self.count), b"u", {}, delay, priority, key, True, unique))
+        answers = []
+        for driver in (self.redis, self.memory):
+            try:
+                told = [*await driver.publish("q", batch)] or [None] * len(batch)
+            except QueueFullError as error:
+                told = [error] * len(batch)
+            answers.append([type(each) if isinstance(each, DriverError) else each for each in told])
+        assert answers[0] == answers[1]
 
     async def receive(self) -> None:
         limit = self.chance.randint(1, 5)
@@ -85,8 +103,8 @@ class Both:
         assert await self.redis.purge("q") == await self.memory.purge("q")
 
     async def act(self) -> None:
-        acts = (self.publish, self.receive, self.settle, self.look, self.declare, self.purge)
-        (act,) = self.chance.choices(acts, (8, 8, 8, 4, 1, 0.3))
+        acts = (self.publish, self.publish_unique, self.receive, self.settle, self.look, self.declare, self.purge)
+        (act,) = self.chance.choices(acts, (6, 6, 8, 8, 4, 1, 0.3))
         await act()
 
 

@@ -82,11 +82,11 @@ class FarMemoryDriver(MemoryDriver):
 
     def __init__(self, place: Path, clock: Clock) -> None:
         super().__init__("far", clock=clock)
-        self._place = place
+        self._folder = place
 
     def store(self, name: str) -> Any:
-        shelf = broker_of(self._place).shelves.setdefault(name, Shelf())
-        return FarMemoryStore(MemoryStore(name, self._guard, shelf, self._clock), link_of(self._place))
+        shelf = broker_of(self._folder).shelves.setdefault(name, Shelf())
+        return FarMemoryStore(MemoryStore(name, self._guard, shelf, self._clock), link_of(self._folder))
 
 
 class FarMemoryStore(Store):

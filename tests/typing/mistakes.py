@@ -121,6 +121,7 @@ async def publish() -> None:
     text: str = await send(Mail("ada"))  # mistake: a decorated function keeps its result
     await mails.publish(Note("hello"))  # mistake: a body of another type
     await mails.publish(Mail("ada"), dealy="5s")  # mistake: a misspelt option of a message
+    await mails.publish(Mail("ada"), unique="ada", on_conflict="drop")  # mistake: a conflict that is settled otherwise
     await mails.publish(Mail("ada"), priority="high")  # mistake: an option of a message of another type
     await mails.publish_many([Mail("ada"), Note("hello")])  # mistake: a body of another type among many
     await mails.publish_many([Envelope(body=Note("hello"))])  # mistake: an envelope with a body of another type

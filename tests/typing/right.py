@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 from tasuki import App, Context, Envelope, Job, Message, Moment, QueueHandle, Retries, Retry, Snooze
 from tasuki.contracts.jobs import Cancellation, CancelOutcome, JobStatus, Progress
@@ -196,6 +196,9 @@ async def publish() -> None:
     assert_type(await app.cancel(job.id, queue=mails), CancelOutcome)
     assert_type(await app.cancel_many([job.id], queue=mails), Cancellation)
     assert_type(app.sync.status(job.id, queue=mails), JobStatus)
+    kept = await mails.publish(Mail("ada"), unique="ada", unique_for="running")
+    assert_type(kept.outcome, Literal["stored", "kept", "replaced", "extended"])
+    await mails.publish(Mail("ada"), unique="ada", unique_for=timedelta(minutes=1), on_conflict="keep")
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
     await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
     await batches.publish([Mail("ada")])

@@ -38,7 +38,8 @@ def test_a_kind_s_typed_dict_has_the_fields_of_its_model(name: str) -> None:
 def test_the_options_of_a_message_are_those_that_publish_takes() -> None:
     assert _keywords(Queue.publish) == set(options.PublishOptions.__annotations__)
     assert _keywords(Queue.publish_many) == set(options.BatchOptions.__annotations__)
-    assert set(Envelope.__struct_fields__) - {"body", "headers"} == set(options.MessageOptions.__annotations__)
+    of_a_message = {**options.MessageOptions.__annotations__, **options.UniqueOptions.__annotations__}
+    assert set(Envelope.__struct_fields__) - {"body", "headers"} == set(of_a_message)
 
 
 def _keywords(function: Callable[..., object]) -> set[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Capabilities
+from tasuki.contracts.driver import ACTS, SPANS, Capabilities
+from tasuki.contracts.store import StoreFacts
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
 from tasuki.testing.conformance import DriverConformance
+from tasuki.testing.conformance.stores import StoreConformance
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "drivers.py"))
@@ -26,7 +30,9 @@ def test_the_page_is_current() -> None:
 def test_every_proof_is_there() -> None:
     for behaviour in BEHAVIOURS:
         is_file = "/" in behaviour.proof
-        assert (ROOT / behaviour.proof).exists() if is_file else hasattr(DriverConformance, behaviour.proof), behaviour
+        is_case = hasattr(DriverConformance, behaviour.proof) or hasattr(StoreConformance, behaviour.proof)
+        assert (ROOT / behaviour.proof).exists() if is_file else is_case, behaviour
+    assert [proof for _, proof, _ in SCRIPT["FACTS"] if not hasattr(StoreConformance, proof)] == []
 
 
 def test_each_driver_has_its_results_and_its_words() -> None:
@@ -39,13 +45,14 @@ def test_each_driver_has_its_results_and_its_words() -> None:
 def test_what_is_claimed_has_passed(driver: str) -> None:
     capabilities = SCRIPT["drivers"]()[driver]
     found = RESULTS[driver]
-    assert found["failed"] == []
+    store = found.get("store", {"failed": [], "passed": []})
+    assert found["failed"] == store["failed"] == []
     assert found["brokers"]
     for behaviour in BEHAVIOURS:
         # A broker that is in the same process cannot be away.
         is_never_away = "unreachable" in found["not_applicable"].get(behaviour.proof, "")
         if behaviour.cell(capabilities) != "refused" and "/" not in behaviour.proof and not is_never_away:
-            assert behaviour.proof in found["passed"], f"{behaviour.name}: run make matrix"
+            assert behaviour.proof in {*found["passed"], *store["passed"]}, f"{behaviour.name}: run make matrix"
 
 
 def test_each_case_has_run_on_each_driver() -> None:
@@ -53,6 +60,40 @@ def test_each_case_has_run_on_each_driver() -> None:
     for driver, found in RESULTS.items():
         known = {*found["passed"], *found["not_applicable"]}
         assert cases <= known, f"{driver}: run make matrix; {sorted(cases - known)}"
+
+
+def test_each_case_has_run_on_each_store() -> None:
+    cases = {name for name in dir(StoreConformance) if name.startswith("test_")}
+    for driver, found in RESULTS.items():
+        if SCRIPT["drivers"]()[driver].store:
+            known = {*found["store"]["passed"], *found["store"]["not_applicable"]}
+            assert cases <= known, f"the store of {driver}: run make matrix; {sorted(cases - known)}"
+
+
+def test_each_fact_of_a_store_has_a_row() -> None:
+    facts = asdict(StoreFacts(expiry_margin=1.5, shortest_lease=12.0))
+    cells = [cell(facts) for _, _, cell in SCRIPT["FACTS"]]
+    assert cells == ["memory", "no", "within 1s", "1.5s", "12s", "1MiB"]
+    assert len(cells) == len(facts)
+
+
+def test_the_results_of_a_store_stand_beside_its_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCRIPT["record"].__globals__, "RESULTS", tmp_path / "results.json")
+    facts = asdict(StoreFacts())
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "stores/d": {"TestDStore": {"broker": "B 1", "facts": facts, "cases": {"s": "passed"}}},
+                "d": {"TestD": {"broker": "B 1", "cases": {"c": "passed"}}},
+                "stores/far": {"TestFar": {"broker": "", "cases": {"s": "passed"}}},
+            }
+        )
+    )
+    SCRIPT["record"](tmp_path / "run.json")
+    found = {"brokers": ["B 1"], "failed": [], "not_applicable": {}}
+    assert SCRIPT["load"]() == {
+        "d": {**found, "passed": ["c"], "store": {"facts": facts, **found, "passed": ["s"]}},
+    }
 
 
 def test_cells() -> None:
@@ -72,6 +113,7 @@ def test_every_capability_has_a_row() -> None:
         name for name in Capabilities.__dataclass_fields__ if Capabilities.__dataclass_fields__[name].type == "bool"
     }
     flags -= {"declares_priorities"}  # no ability, but what a queue must say
+    flags |= {f"unique:{part}" for part in {*SPANS, *ACTS} - {"keep"}}  # without keep there would be nothing
     assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}
 
 

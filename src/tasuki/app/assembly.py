@@ -12,10 +12,12 @@ from tasuki.app.hooks.building import build_hooks
 from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
-from tasuki.app.lifecycle.order import is_same_code, stage_of
+from tasuki.app.lifecycle.order import is_same_code, services_behind, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
+from tasuki.app.schedules.building import build_schedulers, scheduler_specs
+from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, policy_of
 from tasuki.clock import Clock
@@ -115,6 +117,8 @@ class Assembly(ProjectHost):
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
+        before = old.schedulers if old else {}
+        self.schedulers: dict[str, Scheduler] = build_schedulers(project, self.queues, self.state_of, clock, before)
 
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
@@ -277,12 +281,18 @@ class Assembly(ProjectHost):
         return self._roles.get(function, ("func", ""))[0]
 
     def specs(self) -> dict[str, ServiceSpec]:
-        """The drivers and consumers as services, each after those that it depends on.
+        """The drivers, consumers and schedulers as services, each after those that it depends on.
 
         All drivers start, as publishing to a queue needs its driver.
         """
         services: dict[str, DriverService | Consumer] = {**self.services, **self.consumers}
-        return {id: self._spec(id, service) for id, service in services.items()}
+        specs = {id: self._spec(id, service) for id, service in services.items()}
+        return {**specs, **scheduler_specs(self.schedulers)}
+
+    @property
+    def supervised(self) -> dict[str, object]:
+        """The objects behind the specs, by the same ids."""
+        return {**self.drivers, **self.consumers, **self.schedulers}
 
     def _spec(self, id: str, service: DriverService | Consumer) -> ServiceSpec:
         config = self.project.configs[id]
@@ -292,7 +302,7 @@ class Assembly(ProjectHost):
         return ServiceSpec(
             id=id,
             service=service,
-            depends_on=self._services_behind(id),
+            depends_on=services_behind(id, self.project.edges, {**self.drivers, **self.consumers}),
             auto_start=driver is not None or lifecycle.auto_start,
             start_timeout=lifecycle.start_timeout + queues * _DECLARATION,
             stop_timeout=lifecycle.stop_timeout,
@@ -300,18 +310,6 @@ class Assembly(ProjectHost):
             restart=RestartPolicy(lifecycle.restart.backoff(), lifecycle.restart.max_attempts),
             startup=lifecycle.startup,
         )
-
-    def _services_behind(self, id: str) -> list[str]:
-        """The services that an entry depends on, directly or through entries that are no services."""
-        found: dict[str, None] = {}
-        todo = list(self.project.edges.get(id, ()))
-        while todo:
-            next_id = todo.pop(0)
-            if next_id in self.drivers or next_id in self.consumers:
-                found[next_id] = None
-            else:
-                todo += self.project.edges.get(next_id, ())
-        return list(found)
 
     def handler_of(self, consumer: str) -> Handler:
         """The handler of a consumer's entry: one of its function, or of its tasks."""

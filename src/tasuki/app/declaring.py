@@ -11,6 +11,7 @@ from tasuki.app.guesses import NOT_A_SYNC_BLOCK, OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.hooks.declaring import DeclaringHooks
 from tasuki.app.messaging import Messaging
+from tasuki.app.schedules.declaring import DeclaringSchedules
 from tasuki.errors import TasukiError
 from tasuki.handlers.converters import register
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Declaring(Guessed, Messaging, DeclaringHooks):
+class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
     """The half of an App that declares entries."""
 
     guesses = OF_APP
@@ -183,6 +184,8 @@ class Declaring(Guessed, Messaging, DeclaringHooks):
     def entry(self, name: str, kind: Literal["queue.queue"], /, **fields: Unpack[e.QueueFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["queue.consumer"], /, **fields: Unpack[e.ConsumerEntryFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["queue.schedule"], /, **fields: Unpack[e.ScheduleEntryFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["function.lua"], /, **fields: Unpack[e.LuaFunctionFields]) -> str: ...
     @overload

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
+    from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
     from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
+    from tasuki.units import Duration
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -81,6 +83,14 @@ class QueueHandle(Guessed, Generic[T]):
         from tasuki.app.tasks.decorator import TaskDecorator
 
         return TaskDecorator(self._app, self.id, {})
+
+    def every(self, interval: Duration, /, **options: Unpack[ScheduleOptions]) -> ScheduleDecorator:
+        """Run the decorated function, or task, at each interval, on this queue's workers; as ``App.every``."""
+        return self._app.every(interval, queue=self, **options)
+
+    def cron(self, expression: str, /, *, tz: str = "UTC", **options: Unpack[ScheduleOptions]) -> ScheduleDecorator:
+        """Run the decorated function, or task, at each time of a cron expression; as ``App.cron``."""
+        return self._app.cron(expression, tz=tz, queue=self, **options)
 
     def workers(self, **fields: Unpack[ConsumerFields]) -> str:
         """Give the consumer of this queue's tasks its options; returns its id, ``<queue>.workers``.

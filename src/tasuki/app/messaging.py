@@ -8,6 +8,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import id_of
+from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.store_handle import StoreHandle, checked_store, user_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable):
+class Messaging(Pausable, Scheduling):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
@@ -58,7 +59,7 @@ class Messaging(Pausable):
         try:
             live = self.live_queue(queue)
             done = await live.publish(body, headers, **options)
-            return Job(done.id, done.durability, live.id, self)
+            return Job(done.id, done.durability, done.outcome, done.instead_of, live.id, self)
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
             raise
@@ -109,7 +110,7 @@ class Messaging(Pausable):
         from tasuki.app.state.jobs import Job
 
         live = self._live().queue(self.full_id(queue))
-        return Job(id, live.durability, live.id, self)
+        return Job(id, live.durability, queue=live.id, _app=self)
 
     async def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """Cancel a message: it does not start any more, and a handler that has it is interrupted.

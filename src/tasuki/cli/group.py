@@ -38,6 +38,8 @@ SECTIONS = {
     "control": {
         "pause": "Pause a queue, a consumer or a schedule.",
         "resume": "End a pause.",
+        "schedules": "List the schedules, with their next and last times.",
+        "run-now": "Publish the message of a schedule now.",
         "scale": "Set how many messages a consumer handles at a time.",
     },
     "queues": {
@@ -82,7 +84,9 @@ class LazyGroup(click.Group):
         """Import the command, unless it is not one of ours."""
         if cmd_name not in self.commands:
             return None
-        command = importlib.import_module(f"tasuki.cli.commands.{_FOLDERS[cmd_name]}.{cmd_name}").command
+        command = importlib.import_module(
+            f"tasuki.cli.commands.{_FOLDERS[cmd_name]}.{cmd_name.replace('-', '_')}"
+        ).command
         assert isinstance(command, click.Command)
         return command
 

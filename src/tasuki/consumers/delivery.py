@@ -187,10 +187,11 @@ class Delivery:
     def progress(self, done: float, total: float | None, note: str) -> None:
         if (results := self.holder.results) is None:
             return
+        results.note(self, Progress(done, total, note))
         if threading.get_ident() == self.holder.thread:
-            results.progress(self, Progress(done, total, note))
-        else:  # the end of the thread's function reaches the loop after this
-            self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
+            results.write(self)
+        else:
+            self.holder.loop.call_soon_threadsafe(results.write, self)
 
     def ack(self) -> None:
         self._settle(ACK)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.jobs import CancelOutcome
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.store_handle import Use
+from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When
 
@@ -43,6 +44,15 @@ class MessageOptions(TypedDict, total=False):
     at: datetime | None
 
 
+class UniqueOptions(TypedDict, total=False):
+    """Options that make a message unique; ``Queue.publish`` says what each means."""
+
+    unique: str | None
+    unique_for: Literal["pending", "running"] | Duration | None
+    on_conflict: Act | None
+    unique_max: Duration | None
+
+
 class BatchOptions(TypedDict, total=False):
     """Options of one call of publish_many."""
 
@@ -50,7 +60,7 @@ class BatchOptions(TypedDict, total=False):
     connection: object
 
 
-class PublishOptions(MessageOptions, BatchOptions, total=False):
+class PublishOptions(MessageOptions, UniqueOptions, BatchOptions, total=False):
     """Options of publish."""
 
 

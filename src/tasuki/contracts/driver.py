@@ -67,6 +67,15 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 38. ``peek`` shows the last ``error`` that a nack gave, and its time, as the headers ``x_last_error`` and
     ``x_last_error_time`` (Unix seconds); another nack without one and a release keep it. ``receive`` never shows it
     (``keeps_errors``).
+39. A message with ``unique`` is stored only if no other message of its queue has its key; else the answer is Merged.
+    ``pending``: a ready or delayed message has the key; ``running``: a held one too; a window: the last one stored has
+    it for so long, by the broker's clock, whatever became of it. Of many publishers at once, exactly one stores.
+40. ``keep`` changes nothing. ``replace`` gives the waiting message the new id, body and headers, and no attempts; it
+    stays at its place, with its priority, key and delay. ``extend`` hides it for the new delay as well, but not beyond
+    ``latest`` seconds after the first message of the key was stored. A held message is kept, whatever the act.
+41. A key is free once its message is gone: acked, moved, removed or purged. A message that comes back has its key
+    again, unless a newer one has it. A window ends by its time alone, or with its queue. A rejected message takes no
+    key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -79,14 +88,19 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from tasuki.contracts.moving import publish_then_ack
+from tasuki.contracts.results import Answers
 from tasuki.contracts.store import Store
 from tasuki.contracts.values import (
+    ACTS,
     DURABILITIES,
     NACK_ERROR_CHARS,
+    SPANS,
     Ack,
+    Act,
     Capabilities,
     Depth,
     Durability,
+    Merged,
     Move,
     Nack,
     Occupancy,
@@ -96,32 +110,20 @@ from tasuki.contracts.values import (
     Received,
     Release,
     Settlement,
+    Span,
+    Unique,
 )
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 
 __all__ = [
-    "CONTRACT",
-    "DURABILITIES",
-    "NACK_ERROR_CHARS",
-    "Ack",
-    "Capabilities",
-    "Depth",
-    "Driver",
-    "Durability",
-    "Move",
-    "Nack",
-    "Occupancy",
-    "Outgoing",
-    "QueueSpec",
-    "Receipt",
-    "Received",
-    "Release",
-    "Settlement",
-]
+    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Depth",
+    "Driver", "Durability", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt", "Received",
+    "Release", "Settlement", "Span", "Unique",
+]  # fmt: skip
 
-CONTRACT = 2
-"""The edition of this contract, which a driver's kind names; the first one ended at clause 35."""
+CONTRACT = 3
+"""The edition of this contract, which a driver's kind names; the first one ended at clause 35, the second at 38."""
 
 
 class Driver(ABC):
@@ -210,20 +212,20 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Hand over 1 to ``max_batch`` messages; returns when the broker has answered for all of them.
 
-        Returns an empty sequence if all are confirmed (the common case costs nothing), else one item per message, in
-        order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
+        Returns an empty sequence if all are stored (the common case costs nothing), else one item per message, in
+        order: None where stored, Merged where another message has the key (39), the error where not. Raises DriverError
+        when the whole batch shares its fate.
 
         Must: keep body, id and headers (2), the publisher's order (12, 22), delays and priorities (7, 21); store each
         message whole or not at all, also if cancelled (16); reject for room in order (23); confirm a remembered id
-        (26); make no temporary queue (30). May: store a part of a batch. Need not: wait for room.
+        (26); make no temporary queue (30); keep keys unique (39, 40, 41), or refuse a message whose span or act it does
+        not claim with UnsupportedError. May: store a part of a batch. Need not: wait for room.
         """
 
-    async def publish_within(
-        self, connection: Any, queue: str, batch: Sequence[Outgoing]
-    ) -> Sequence[DriverError | None]:
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """The same inside the transaction that the caller has open on a connection of its own (``transactional``).
 
         The messages appear, and wake receivers, when the caller commits; a rollback leaves nothing of them. Never waits

@@ -224,7 +224,8 @@ class Context(Storing, QueueContext, JobContext):
     ) -> str:
         """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
 
-        ``options``: delay, at, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
+        ``options``: delay, at, ttl, priority, key, id, unique, unique_for, on_conflict, unique_max, timeout. Raises
+        what ``Queue.publish`` raises. Where another message has the unique key and is kept, the id is its id.
         """
         return await self.reach.publish(queue, body, headers, options)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from tasuki.contracts.results import Results, answer
-from tasuki.contracts.values import Ack, Capabilities, Move, Outgoing, Receipt, Settlement
+from tasuki.contracts.results import Answers, Results, answer
+from tasuki.contracts.values import Ack, Capabilities, Merged, Move, Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError, StaleReceiptError
 
 
@@ -16,7 +16,7 @@ class _Driver(Protocol):
     name: str
     capabilities: ClassVar[Capabilities]
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results: ...
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers: ...
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]: ...
 
 
@@ -57,7 +57,8 @@ async def _publish(driver: _Driver, queue: str, messages: Sequence[Outgoing]) ->
     for start in range(0, len(messages), size):
         part = messages[start : start + size]
         try:
-            results += await driver.publish(queue, part) or [None] * len(part)
+            answers = await driver.publish(queue, part)
+            results += [None if isinstance(each, Merged) else each for each in answers] or [None] * len(part)
         except DriverError as error:
             results += [error] * len(part)
     return results

@@ -22,7 +22,8 @@ class Observer:
             queue: id of the queue.
             messages: the batch; not to be changed.
             errors: one for each message, None where it is confirmed. A message that did not fit into a full queue is
-                tried again, and then reported again.
+                tried again, and then reported again. A unique message for which another one was kept is not reported:
+                it was not stored.
         """
 
     def on_start(self, facts: Facts) -> None:

@@ -50,6 +50,10 @@ class Capabilities:
     delete: bool = False
     atomic_move: bool = False
     """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
+    unique: frozenset[str] = frozenset()
+    """The spans (``pending``, ``running``, ``window``) and acts (``keep``, ``replace``, ``extend``) of ``Unique``."""
+    unique_window: float | None = None
+    """The longest window of ``Unique`` that it can keep, in seconds; None: any."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
     store: bool = False
@@ -61,6 +65,14 @@ class Capabilities:
     max_message_bytes: int | None = None
     max_delay: float | None = None
     """Longest delay in seconds; None: no limit."""
+
+    def has(self, name: str) -> bool:
+        """Whether it can do this: a field, ``durable``, or a part of a set as in ``unique:replace``."""
+        if name == "durable":
+            return self.durability != "memory"
+        field, _, part = name.partition(":")
+        value = getattr(self, field)
+        return part in value if part else bool(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,38 @@ class QueueSpec:
     """The driver's own bag, already checked against its schema."""
 
 
+Span = Literal["pending", "running"] | float
+Act = Literal["keep", "replace", "extend"]
+SPANS: tuple[str, ...] = ("pending", "running", "window")
+ACTS: tuple[Act, ...] = ("keep", "replace", "extend")
+
+
+class Unique(msgspec.Struct, frozen=True, gc=False):
+    """Makes a message the only one of its ``key`` in its queue; the key is 1 to 255 printable characters."""
+
+    key: str
+    span: Span = "pending"
+    """While another message has the key: ``pending``, while no receiver has taken it; ``running``, while it is in the
+    queue, held or not; a number: for so many seconds after it was stored."""
+    act: Act = "keep"
+    """What happens to that message: it is kept as it is, gets the new content, or is delayed again as well."""
+    latest: float = 0.0
+    """For ``extend``: seconds after the key's first message was stored, beyond which no delay reaches."""
+
+    @property
+    def needs(self) -> tuple[str, str]:
+        """Its span and act, as ``Capabilities.unique`` names them."""
+        return self.span if isinstance(self.span, str) else "window", self.act
+
+
+class Merged(msgspec.Struct, frozen=True, gc=False):
+    """The result of a publish whose key another message had: no message was added."""
+
+    how: Literal["kept", "replaced", "extended"]
+    other: str
+    """Id of that message: it counts where it was ``kept``; else the published message has taken its place."""
+
+
 class Outgoing(Message, gc=False):
     """A message to publish: ``delay`` in seconds from now, ``priority`` 0 to 9 (9 first), ``key`` for order per key."""
 
@@ -94,6 +138,8 @@ class Outgoing(Message, gc=False):
     key: str | None = None
     deduplicate: bool = True
     """False: store the message even if its id is remembered, as for a redrive or a dead letter."""
+    unique: Unique | None = None
+    """None: the message is stored beside all others."""
 
 
 class Received(Message, gc=False):
@@ -139,7 +185,10 @@ Settlement = Ack | Nack | Release
 
 
 class Move(msgspec.Struct, frozen=True, gc=False):
-    """Done, with messages that follow: ack the delivery, and publish ``messages`` to the queue ``to``."""
+    """Done, with messages that follow: ack the delivery, and publish ``messages`` to the queue ``to``.
+
+    None of the messages has ``unique``.
+    """
 
     receipt: Receipt
     to: str

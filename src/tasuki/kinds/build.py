@@ -138,6 +138,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         result=ResultPolicy(config.result.ttl, config.result.max_size) if config.result else None,
         cancels_strictly=config.cancel == "strict",
         signing=config.signing.signing() if config.signing else None,
+        unique=config.unique.rule() if config.unique else None,
     )
 
 

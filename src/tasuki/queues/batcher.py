@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tasuki.contracts.driver import Driver, Outgoing
+from tasuki.contracts.driver import Driver, Merged, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
 
 MAX_PENDING = 10_000
@@ -24,7 +24,7 @@ _FULL_MARGIN_MAX = 1.0
 """Most seconds before its deadline at which a publish fails as the queue is full: one slow answer proves little."""
 _SWEEP = 0.05
 
-Results = list[DriverError | None]
+Results = list[DriverError | Merged | None]
 
 
 class _Request:
@@ -89,7 +89,7 @@ class Batcher:
             )
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
-        """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s.
+        """Publish in order; one result per message, as the driver gives it. Ends within ``timeout`` seconds.
 
         Raises:
             LifecycleError: this runs in another event loop.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tasuki.contracts.driver import Answers, Merged, Outgoing
 from tasuki.contracts.observer import Observer
 
 _log = logging.getLogger("tasuki.observer")
@@ -18,6 +19,24 @@ def tell(observers: Iterable[Observer], method: str) -> Tell | None:
     own = getattr(Observer, method)
     told = [getattr(observer, method) for observer in observers if getattr(type(observer), method) is not own]
     return _contained(told, method) if told else None
+
+
+def of_stored(told: Tell) -> Callable[[Sequence[Outgoing], Answers], None]:
+    """The same for a batch as the driver answers it: a message that another one was kept for was not published."""
+
+    def tell_stored(messages: Sequence[Outgoing], answers: Answers) -> None:
+        if any(isinstance(answer, Merged) for answer in answers):
+            pairs = [pair for pair in zip(messages, answers, strict=True) if not _is_kept(pair[1])]
+            messages = [message for message, _ in pairs]
+            answers = [None if isinstance(answer, Merged) else answer for _, answer in pairs]
+        if messages:
+            told(messages, answers)
+
+    return tell_stored
+
+
+def _is_kept(answer: object) -> bool:
+    return isinstance(answer, Merged) and answer.how == "kept"
 
 
 def _contained(told: list[Tell], method: str) -> Tell:

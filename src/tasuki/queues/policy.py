@@ -9,6 +9,7 @@ from typing import Literal
 from tasuki.backoff import Backoff
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.signature import Signing
+from tasuki.queues.messages.uniqueness import UniqueRule
 from tasuki.queues.retry_rules import RetryRules
 
 
@@ -43,3 +44,5 @@ class QueuePolicy:
     """None: what handlers return is not kept."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""
+    unique: UniqueRule | None = None
+    """None: messages are unique only where their publish says so."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Driver, Durability, Outgoing, QueueSpec
+from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
-from tasuki.queues.batcher import Batcher
+from tasuki.queues.batcher import Batcher, Results
 from tasuki.queues.demand import Demand
 from tasuki.queues.inspection import Inspection, own_copy
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
@@ -23,10 +23,11 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Envelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
+from tasuki.queues.messages.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
-from tasuki.queues.observing import tell
+from tasuki.queues.observing import of_stored, tell
 from tasuki.queues.policy import QueuePolicy
-from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Queue(Inspection):
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
-        is_encoded_only = policy.message_ttl is None and policy.compression is None
+        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -77,7 +78,7 @@ class Queue(Inspection):
     def observe(self, observers: Iterable[Observer]) -> None:
         """Report each published batch to these observers from now on, and to no others."""
         told = tell(observers, "on_publish")
-        self._batcher.on_batch = self._on_batch = None if told is None else partial(told, self.id)
+        self._batcher.on_batch = self._on_batch = None if told is None else of_stored(partial(told, self.id))
 
     def use_running_loop(self) -> None:
         """Belong to the running event loop from now on. Raises LifecycleError while a publish is under way."""
@@ -110,6 +111,10 @@ class Queue(Inspection):
         id: str | None = None,
         timeout: Duration = PUBLISH_TIMEOUT,
         at: datetime | None = None,
+        unique: str | None = None,
+        unique_for: UniqueFor | None = None,
+        on_conflict: Act | None = None,
+        unique_max: Duration | None = None,
         connection: object = None,
     ) -> Confirmed:
         """Publish one message and wait for the broker's confirmation.
@@ -123,6 +128,12 @@ class Queue(Inspection):
             key: messages of one key keep their order in a queue with ``ordering: key``.
             id: the message's id; default a new UUIDv7.
             at: deliver at this time, in place of ``delay``; it has a time zone.
+            unique: a key of which the queue has one message at a time; ``outcome`` of the result says what happened.
+            unique_for: ``pending`` (the default: while a message of the key waits), ``running`` (until it is done), or
+                a time after its publish.
+            on_conflict: ``keep`` the message that has the key (the default), ``replace`` it while it waits, or
+                ``extend``: replace it, and begin its ``delay`` again.
+            unique_max: the longest time for which a message can be extended; default 10 delays.
             timeout: the time for the outcome, including the wait for room in a full queue.
             connection: the caller's database connection or session, on a ``transactional`` driver: the message is part
                 of its transaction; neither waits for room nor uses ``timeout``.
@@ -138,9 +149,14 @@ class Queue(Inspection):
             delay = self._builder.until(at, delay)
         if self._through is not None:
             delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
-            envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id)
+            envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id,
+                                unique=unique, unique_for=unique_for, on_conflict=on_conflict,
+                                unique_max=unique_max)  # fmt: skip
             return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
-        message = self._builder.build(body, headers, delay, ttl, priority, key, id)
+        asked = NOTHING_ASKED
+        if not unique is unique_for is on_conflict is unique_max is None:
+            asked = Asked(unique, unique_for, on_conflict, unique_max)
+        message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
         return await self._send(message, seconds("timeout", timeout), connection)
 
     def _permit(self, guard: Guard, headers: Mapping[str, HeaderValue] | None) -> None:
@@ -165,9 +181,8 @@ class Queue(Inspection):
         if self.guard is not None:
             self._permit(self.guard, headers)
         if self._through is not None:
-            return await self._through.publish(
-                Envelope(body=body, headers=headers), Sending(PUBLISH_TIMEOUT, carry=carry)
-            )
+            envelope = Envelope(body=body, headers=headers)
+            return await self._through.publish(envelope, Sending(PUBLISH_TIMEOUT, carry=carry))
         message = self._builder.build(body, headers, 0.0, None, None, None, None)
         return await self._send(message, PUBLISH_TIMEOUT, carry=carry)
 
@@ -178,25 +193,24 @@ class Queue(Inspection):
             self.signer.sign((message,))
         if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
             raise self._failed(message.id, refusal)
-        if carry is not None:
-            error = (await carry((message,)))[0]
+        if carry is not None and message.unique is None:  # else the ack follows by itself
+            answer: DriverError | Merged | None = (await carry((message,)))[0]
         elif connection is None:
-            error = (await self._batcher.publish((message,), timeout))[0]
+            answer = (await self._batcher.publish((message,), timeout))[0]
         else:
-            error = (await self._publish_within(connection, (message,)))[0]
-        if error is not None:
-            raise self._failed(message.id, self._advised(message, error))
-        self.metrics.published += 1
-        return Confirmed(message.id, self.demand.given)
+            answer = (await self._publish_within(connection, (message,)))[0]
+        if isinstance(answer, DriverError):
+            raise self._failed(message.id, self._advised(message, answer))
+        return self._confirmed(message.id, answer)
 
-    async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+    async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> Results:
         """Publish in the caller's transaction; one result each, in order."""
-        results: list[DriverError | None] = []
+        results: Results = []
         size = self.driver.capabilities.max_batch
         for start in range(0, len(messages), size):
             batch = messages[start : start + size]
             try:
-                told = await self.driver.publish_within(connection, self.spec.name, batch)
+                told: Answers = await self.driver.publish_within(connection, self.spec.name, batch)
             except DriverError as error:
                 told = [error] * len(batch)
             results += told or [None] * len(batch)
@@ -252,9 +266,7 @@ class Queue(Inspection):
                 results.append(Rejected(id, error, False))
         return messages, results
 
-    async def _publish_all(
-        self, messages: Sequence[Outgoing], limit: float, connection: Any
-    ) -> Sequence[DriverError | None]:
+    async def _publish_all(self, messages: Sequence[Outgoing], limit: float, connection: Any) -> Answers:
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
         if connection is not None:
@@ -273,24 +285,29 @@ class Queue(Inspection):
     ) -> list[DriverError | None]:
         """Publish existing messages (dead letters, redrives) unchanged; one result each, in order.
 
-        A remembered id is no duplicate here. ``carry``: publish by another way.
+        A remembered id is no duplicate here, and no message is unique. ``carry``: publish by another way.
         """
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
         for message in messages:
             message.deduplicate = False
-        results = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
+        answers: Answers = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
+        results = [answer if isinstance(answer, DriverError) else None for answer in answers]
         self.metrics.published += results.count(None)
         return results
 
-    def _result(self, id: str, error: DriverError | None) -> PublishResult:
-        if error is None:
-            self.metrics.published += 1
-            return Confirmed(id, self.demand.given)
-        error = self._failed(id, error)
+    def _confirmed(self, id: str, merged: Merged | None) -> Confirmed:
+        result = confirmed(id, self.demand.given, merged)
+        self.metrics.published += result.outcome != "kept"
+        return result
+
+    def _result(self, id: str, answer: DriverError | Merged | None) -> PublishResult:
+        if not isinstance(answer, DriverError):
+            return self._confirmed(id, answer)
+        error = self._failed(id, answer)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 
-    def _advised(self, message: Outgoing, error: DriverError | None) -> Any:
+    def _advised(self, message: Outgoing, error: DriverError | Merged | None) -> Any:
         """The same error, or, for a priority in a queue without priorities, one with the remedy."""
         if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
             return error

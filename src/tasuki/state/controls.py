@@ -42,7 +42,8 @@ class Controls:
         """
         key = change.key.removeprefix(CONTROL)
         if change.version >= self._versions.get(key, 0):
-            self._versions[key] = change.version
+            # A deletion has the version of the last put, which may still be reported after it.
+            self._versions[key] = change.version + (change.value is None)
             self._set(key, change.value)
 
     def forget_others(self, keys: Container[str]) -> None:

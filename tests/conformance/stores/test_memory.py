@@ -14,6 +14,8 @@ from tasuki.testing.conformance.stores import StoreConformance
 
 
 class TestMemoryStore(StoreConformance):
+    changes = 20_000
+
     def make_driver(self, place: Path, clock: ShiftedClock) -> MemoryDriver:
         return MemoryDriver("memory", clock=clock)
 

@@ -48,6 +48,26 @@ function tests.info()
   check.raises("string expected", queue.info, {})
 end
 
+function tests.pause_and_resume()
+  check.same({ queue.pause("app:closed", { duration = "1h", reason = "429" }) }, { true })
+  local paused = queue.info("app:closed").paused
+  check.same({ paused.reason, paused.actor }, { "429", "tester" })
+  check.same({ queue.pause("closed", { ["until"] = 4102444800 }) }, { true })
+  check.same(queue.info("app:closed").paused["until"], 4102444800)
+  check.same({ queue.resume("app:closed") }, { true })
+  check.same({ queue.resume("closed") }, { false })
+  check.same(queue.info("app:closed").paused, nil)
+  check.fails("Invalid", "queue ID required", queue.pause())
+  check.fails("Invalid", "queue ID required", queue.resume(""))
+  check.fails("Internal", "queue not found", queue.pause("app:missing"))
+  check.fails("Invalid", "options must be a table", queue.pause("app:closed", "1h"))
+  check.fails("Invalid", "option 'until' must be a number, Unix time", queue.pause("app:closed", { ["until"] = "now" }))
+  check.same(select(2, queue.pause("app:closed", { unknown = 1 })):message():find("unknown option 'unknown'") ~= nil, true)
+  check.same(select(2, queue.pause("app:closed", { duration = "soon" })):kind(), "Invalid")
+  check.same(select(2, queue.pause("app:closed", { ["until"] = 1 })):kind(), "Invalid")
+  check.raises("string expected", queue.pause, {})
+end
+
 function tests.stopping()
   check.same(queue.stopping(), false)
 end

@@ -118,6 +118,12 @@ async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[s
         "SELECT plans.publish($1, array['x'], array['']::bytea[], array[null]::bytea[], null, null, null, null, false)",
         queue,
     )
+    scans["publish unique"] = await explainer.scans(
+        "SELECT plans.publish_unique($1, array['u', 'v'], array['', '']::bytea[], array[null, null]::bytea[], "
+        "null, null, null, null, false, array['1', '2'], array[-1, 60]::double precision[], array[1, 0]::smallint[], "
+        "array[0, 0]::double precision[])",
+        queue,
+    )
     scans["peek"] = await explainer.scans("SELECT * FROM plans.show_messages($1, 10, 0)", queue)
     return scans
 

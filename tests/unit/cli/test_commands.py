@@ -61,6 +61,27 @@ def test_a_file_of_envelopes_from_stdin(tasuki: CommandLine, project: Path) -> N
     assert tasuki.json("info", "tasks")["delayed"] == 1
 
 
+def test_a_message_that_is_the_only_one_of_its_key(tasuki: CommandLine, project: Path) -> None:
+    assert "confirmed by" in tasuki("publish", "tasks", "1", "--unique", "k", "--id", "a").stdout
+    kept = tasuki("publish", "tasks", "2", "--unique", "k", "--unique-for", "running", "--id", "b")
+    assert kept.stdout == "a has the key in app:tasks; it was kept, and nothing was added\n"
+    assert tasuki.json("publish", "tasks", "3", "--unique", "k", "--on-conflict", "replace", "--id", "c") == {
+        "queue": "app:tasks",
+        "id": "c",
+        "status": "confirmed",
+        "durability": "power",
+        "outcome": "replaced",
+        "instead_of": "a",
+    }
+    later = ("--on-conflict", "extend", "--delay", "1h", "--unique-max", "2h", "--id", "d")
+    shown = tasuki("publish", "tasks", "4", "--unique", "k", *later).stdout
+    assert shown == "d has taken the place, and begins the delay, of c in app:tasks\n"
+    assert [message["id"] for message in tasuki.json("peek", "tasks")] == ["d"]
+    wrong = tasuki("publish", "tasks", "5", "--unique-for", "10m")
+    assert wrong.returncode == 1
+    assert "unique_for needs a key" in wrong.stderr
+
+
 def test_bodies_from_stdin_and_raw_ones(tasuki: CommandLine, project: Path) -> None:
     assert tasuki("publish", "tasks", "-", stdin='{"from": "stdin"}').returncode == 0
     assert tasuki("publish", "tasks", "--raw", "text", "plain words").returncode == 0
@@ -237,7 +258,8 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
     drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["durability"] == "power"
-    assert drivers["memory"]["emulates"] == []
+    assert drivers["memory"]["emulates"] == drivers["amqp"]["unique"] == []
+    assert drivers["memory"]["unique"] == ["extend", "keep", "pending", "replace", "running", "window"]
     shown = tasuki("drivers").stdout
     assert "order per key" in shown
     assert "`" not in shown

@@ -308,7 +308,7 @@ def test_words_complete_in_the_shell(
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("pause", ""), ("purg", ""), ("delet", ""), ("remov", ""), ("pausee", "'peek'"), ("publsh", "'publish'")],
+    [("frobnicate", ""), ("purg", ""), ("delet", ""), ("remov", ""), ("pausee", "'pause'"), ("publsh", "'publish'")],
 )
 def test_an_unknown_command_is_never_taken_for_one_that_removes_messages(
     name: str, near: str, capsys: pytest.CaptureFixture[str]

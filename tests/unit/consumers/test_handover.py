@@ -13,7 +13,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Moves
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import Verdict
-from tasuki.contracts.driver import Move, Outgoing, Receipt, Settlement
+from tasuki.contracts.driver import Answers, Move, Outgoing, Receipt, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.observe.metrics import ConsumerMetrics
@@ -38,7 +38,7 @@ class Counting(MemoryDriver):
         self.trips.append((verb, size))
         await asyncio.sleep(0)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         if not self._is_moving:
             await self._trip("publish", len(batch))
         return await super().publish(queue, batch)

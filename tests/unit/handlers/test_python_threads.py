@@ -40,6 +40,15 @@ class TestThreads:
         with pytest.raises(HandlerError, match=r"raised GeneratorExit.*cannot end the worker"):
             await (await make(raiser(GeneratorExit(), is_async=False))).handle(1, CONTEXT)
 
+    async def test_it_gets_as_many_threads_more_as_it_has_places(self, make: Make) -> None:
+        together = threading.Barrier(3, timeout=20)
+        handler = await make(lambda body: together.wait() if body == "together" else body)
+        handler.add_places(2)
+        waits = await asyncio.gather(*(handler.handle("together", CONTEXT) for _ in range(3)))
+        assert sorted(waits) == [0, 1, 2]
+        handler.add_places(-2)
+        assert await handler.handle(1, CONTEXT) == 1
+
     async def test_context_variables_are_copied(self, make: Make) -> None:
         def f() -> str:
             seen = variable.get()

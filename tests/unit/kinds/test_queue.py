@@ -182,3 +182,27 @@ def test_bad_signing_keys_are_refused_without_being_shown(wrong: Wrong, keys: st
     text = wrong(f", signing: {{keys: [{keys}]}}")
     assert problem in text
     assert not any(secret in text for secret in ("canary", "123456789"))
+
+
+def test_unique(queue: MakeQueue) -> None:
+    rule = present(queue(", unique: header.tenant").unique).rule()
+    assert (rule.key.text, rule.span, rule.act, rule.latest) == ("header.tenant", "pending", "keep", None)
+    fields = ", unique: {key: body.user.id, for: 10m, on_conflict: extend, max: 1h}"
+    rule = present(queue(fields).unique).rule()
+    assert (rule.key.names, rule.span, rule.act, rule.latest) == (("user", "id"), 600.0, "extend", 3600.0)
+    assert queue("").unique is None
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("unique: tenant", "'tenant' names no value of a message; write header.tenant or body.user.id"),
+        ("unique: {for: 10m}", "key"),
+        ("unique: {key: header.x, for: soon}", "'soon' is neither 'pending' nor 'running' nor a time such as 10m"),
+        ("unique: {key: header.x, for: 0s}", "give a time that is longer than 0"),
+        ("unique: {key: header.x, on_conflict: drop}", "'keep', 'replace' or 'extend'"),
+        ("unique: {key: header.x, max: 1m}", "max is for on_conflict: extend"),
+    ],
+)
+def test_unique_that_cannot_be(wrong: Wrong, field: str, problem: str) -> None:
+    assert problem in wrong(f", {field}")

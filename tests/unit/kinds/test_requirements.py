@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tasuki.contracts.driver import Capabilities, Durability
+from tasuki.contracts.driver import ACTS, SPANS, Capabilities, Durability
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.fields.kinds import DriverKind
@@ -35,7 +35,9 @@ NOTHING: dict[str, Any] = {
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A memory driver that can do nothing."""
     monkeypatch.setattr(
-        MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, **NOTHING, max_message_bytes=5)
+        MemoryDriver,
+        "capabilities",
+        replace(MemoryDriver.capabilities, **NOTHING, max_message_bytes=5, unique=frozenset({"keep"})),
     )
 
 
@@ -45,13 +47,16 @@ def test_every_name_has_its_meaning() -> None:
 
 def test_each_capability_can_be_required() -> None:
     abilities: dict[str, Any] = dict.fromkeys(NOTHING, True)
-    everything = Capabilities(durability="node", **abilities)
+    everything = Capabilities(durability="node", unique=frozenset({*SPANS, *ACTS}), **abilities)
     names = [name for name, requirement in REQUIREMENTS.items() if not requirement.is_met(Capabilities())]
     assert names == list(REQUIREMENTS)
     assert all(requirement.is_met(everything) for requirement in REQUIREMENTS.values())
     for name, missing in NOTHING.items():
         without = replace(everything, **{name: missing})
         assert len([1 for requirement in REQUIREMENTS.values() if not requirement.is_met(without)]) == 1
+    for part in {*SPANS, *ACTS} - {"keep"}:
+        without = replace(everything, unique=everything.unique - {part})
+        assert [name for name, each in REQUIREMENTS.items() if not each.is_met(without)] == [f"unique.{part}"]
 
 
 LEVELS: tuple[Durability, ...] = ("process", "broker", "power", "node")
@@ -97,12 +102,15 @@ def test_what_it_cannot_do_is_refused_where_it_stands(problems: Problems) -> Non
         ("dedup_window: 1m", "tell duplicates by their id within 1m"),
         ("max_message_size: 6B", "carry messages of 6B"),
         ("durability: process", "keep messages when a process ends"),
+        ("unique: header.x", "keep one waiting message per key (unique_for='pending')"),
+        ("unique: {key: body.id, for: 10m}", "keep one message per key for a time (unique_for='10m')"),
     ],
 )
 def test_what_its_options_use_is_inferred(problems: Problems, field: str, words: str) -> None:
     (text,) = problems(queue_with(field))
     label = "max_length" if "max_length" in field else field.partition(":")[0]
-    column = WHERE + (field.index("max_length") if label == "max_length" else 0)
+    inner = "max_length" if label == "max_length" else "for" if "for:" in field else field[:1]
+    column = WHERE + field.index(inner)
     assert text.startswith(f"4:{column}: app:q: {label}")
     assert f"needs a driver that can {words}; 'app:d' (memory) cannot; these can: " in text
     assert "memory" not in text.rpartition("these can: ")[2]
@@ -111,6 +119,18 @@ def test_what_its_options_use_is_inferred(problems: Problems, field: str, words:
 @pytest.mark.usefixtures("plain")
 def test_a_size_that_was_not_asked_for_is_that_of_the_driver(project: Make) -> None:
     assert project(queue_with("lease: 1s")).of(QueueConfig)["app:q"].max_message_size == 5
+
+
+def test_a_window_that_is_longer_than_the_driver_keeps(
+    monkeypatch: pytest.MonkeyPatch, project: Make, problems: Problems
+) -> None:
+    short = replace(MemoryDriver.capabilities, unique_window=60.0)
+    monkeypatch.setattr(MemoryDriver, "capabilities", short)
+    project(queue_with("unique: {key: header.x, for: 60s}"))
+    (text,) = problems(queue_with("unique: {key: header.x, for: 61s}"))
+    assert (
+        "unique: for: 1m1s needs a driver that can keep one message per key for 1m1s; 'app:d' (memory) cannot" in text
+    )
 
 
 def test_a_requirement_that_does_not_exist(problems: Problems) -> None:

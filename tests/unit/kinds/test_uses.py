@@ -176,3 +176,32 @@ def test_an_app_in_code_is_read_where_it_was_declared(tmp_path: Path, monkeypatc
     config = App.load("jobs_with_priority:app").check().configs["app:tasks"]
     assert isinstance(config, QueueConfig)
     assert config.requires == ["priority"]
+
+
+UNIQUE = [
+    ("unique='k'", ["unique.pending"]),
+    ("unique=key", ["unique.pending"]),
+    ("unique='k', unique_for='running'", ["unique.running"]),
+    ("unique='k', unique_for='10m', on_conflict='replace'", ["unique.window", "unique.replace"]),
+    ("unique_for='pending', on_conflict='extend'", ["unique.pending", "unique.extend"]),
+    ("unique='k', unique_for=span, on_conflict='keep'", []),
+]
+
+
+@pytest.mark.parametrize(("options", "needs"), UNIQUE)
+def test_what_unique_messages_require(options: str, needs: list[str]) -> None:
+    in_python = uses_in_python(f"app.publish('tasks', 1, {options})")
+    in_lua = uses_in_lua(f"queue.publish('tasks', 1, nil, {{{options}}})")
+    assert [use.requirement for use in in_python] == [use.requirement for use in in_lua] == needs
+
+
+def test_a_unique_publish_in_code_is_refused_with_the_drivers_that_can(tmp_path: Path) -> None:
+    app = project(tmp_path, "amqp")
+    (tmp_path / "send.lua").write_text(SEND.replace("priority = 5", "unique = 'k'"))
+    with pytest.raises(ProjectError) as caught:
+        app.check()
+    (error,) = caught.value.errors
+    assert (
+        f"publish(…, unique=…) at {tmp_path / 'send.lua'}:3 needs a driver that can keep one waiting" in error.problem
+    )
+    assert "redis" in error.hint

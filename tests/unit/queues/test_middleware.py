@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.queues.messages.codec import Codecs
@@ -33,7 +33,7 @@ class Transactional(FakeDriver):
         return []
 
 
-def through(driver: FakeDriver, *layers: PublishMiddleware) -> Queue:
+def through(driver: Driver, *layers: PublishMiddleware) -> Queue:
     codecs = Codecs()
     codec = codecs.get("json/plain")
     assert codec is not None

@@ -1,10 +1,12 @@
 import pytest
 
+from tasuki.contracts.store import Entry
 from tasuki.errors import DriverError
 from tasuki.testing.conformance import Rig, case
-from tasuki.testing.mutants import MUTANTS, Mutant, noticed, report
+from tasuki.testing.mutants import MUTANTS, STORE_MUTANTS, Mutant, StoreMutant, noticed, report
 from tasuki.testing.mutants import __main__ as command
-from tests.conformance.mutate import suite_of
+from tests.conformance.mutate import paths_of, suite_of
+from tests.conformance.stores.test_memory import TestMemoryStore as MemoryStore
 
 MEMORY = suite_of("memory")
 
@@ -25,6 +27,25 @@ class NeedsATransaction(Mutant):
     needs = "transactional"
 
 
+class Forgets(StoreMutant):
+    noticed_by = (
+        "test_26_a_broker_that_is_gone_is_unavailable",
+        "test_01_get_returns_value_and_version_of_the_last_put",
+    )
+
+    async def get(self, key: str) -> Entry | None:
+        return None
+
+
+class StoreChangesNothing(StoreMutant):
+    noticed_by = ("test_01_an_absent_key_has_no_entry",)
+
+
+class NeedsProcesses(StoreMutant):
+    noticed_by = ("test_01_an_absent_key_has_no_entry",)
+    needs = "multi_process"
+
+
 class Failing(MEMORY):  # type: ignore[valid-type, misc]
     @case()
     async def test_05_acked_is_gone(self, rig: Rig) -> None:
@@ -42,6 +63,17 @@ def test_a_line_for_each_mutant() -> None:
     assert lines[2].endswith("not applicable: lacks transactional")
 
 
+def test_a_line_for_each_mutant_of_a_store() -> None:
+    """A case that cannot be run there notices nothing; the next one may."""
+    lines = list(report(MemoryStore, [Forgets, StoreChangesNothing, NeedsProcesses]))
+    assert [line.split()[:3] for line in lines] == [
+        ["noticed", "Forgets", "test_01_get_returns_value_and_version_of_the_last_put:"],
+        ["MISSED", "StoreChangesNothing", "test_01_an_absent_key_has_no_entry"],
+        ["skipped", "NeedsProcesses", "not"],
+    ]
+    assert lines[2].endswith("not applicable: lacks multi_process")
+
+
 def test_a_suite_that_fails_by_itself_proves_nothing() -> None:
     (line,) = report(Failing, [ChangesNothing])
     assert line.startswith("MISSED")
@@ -54,9 +86,19 @@ def test_the_case_that_noticed_a_mutant() -> None:
     assert how.startswith("test_a_closed_driver_is_unavailable: AssertionError")
 
 
+def test_a_driver_has_a_suite_and_perhaps_one_of_its_store() -> None:
+    assert paths_of("sqs") == ["tests.conformance.test_sqs:TestSQS"]
+    assert paths_of("memory") == [
+        "tests.conformance.test_memory:TestMemory",
+        "tests.conformance.stores.test_memory:TestMemoryStore",
+    ]
+
+
 def test_every_mutant_is_run() -> None:
     assert len(MUTANTS) == len(set(MUTANTS)) >= 70
     assert Mutant not in MUTANTS
+    assert len(STORE_MUTANTS) == len(set(STORE_MUTANTS)) >= 50
+    assert StoreMutant not in STORE_MUTANTS
 
 
 def test_the_command_ends_with_1_if_a_mutant_was_missed(
@@ -67,6 +109,8 @@ def test_the_command_ends_with_1_if_a_mutant_was_missed(
     monkeypatch.setattr(command, "MUTANTS", (ChangesNothing,))
     assert command.main(["tests.conformance.test_memory:TestMemory"]) == 1
     assert "TestMemory: MISSED" in capsys.readouterr().out
+    monkeypatch.setattr(command, "STORE_MUTANTS", (Forgets,))
+    assert command.main(["tests.conformance.stores.test_memory:TestMemoryStore"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
+
 from tasuki.fields.types import Config
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -23,3 +25,16 @@ def stage_of(config: Config) -> int:
     if isinstance(config, QueueConfig):
         return 1
     return 3 if isinstance(config, ConsumerConfig) else 2
+
+
+def services_behind(id: str, edges: Mapping[str, Sequence[str]], services: Container[str]) -> list[str]:
+    """The services that an entry depends on, directly or through entries that are no services."""
+    found: dict[str, None] = {}
+    todo = list(edges.get(id, ()))
+    while todo:
+        next_id = todo.pop(0)
+        if next_id in services:
+            found[next_id] = None
+        else:
+            todo += edges.get(next_id, ())
+    return list(found)

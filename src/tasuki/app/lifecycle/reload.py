@@ -102,7 +102,7 @@ async def _declare_again(new: Assembly, old: Assembly) -> None:
 async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
     """Replace changed services as one step, add and start new ones; then, past the point of return, remove old ones."""
     supervisor = app.supervisor
-    before, after = {**old.drivers, **old.consumers}, {**new.drivers, **new.consumers}
+    before, after = old.supervised, new.supervised
     specs, old_specs = new.specs(), old.specs()
     added = [id for id in after if id not in before]
     changed = [id for id in after if id in before and before[id] is not after[id]]

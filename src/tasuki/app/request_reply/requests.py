@@ -18,6 +18,7 @@ from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, 
 from tasuki.queues.messages.body_type import type_name
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
+from tasuki.queues.result import Confirmed
 from tasuki.units import Duration, format_duration
 
 Keys = tuple[object, ...]
@@ -57,7 +58,7 @@ class Requests:
             async with asyncio.timeout(limit):
                 await inbox.open()
                 reply = inbox.expect(correlation_id)
-                await target.publish(body, sent, timeout=limit, **options)
+                _check_outcome(await target.publish(body, sent, timeout=limit, **options), queue.id)
                 message = await reply
         except TimeoutError as error:
             if inbox.problem is not None:  # nothing was published
@@ -97,6 +98,13 @@ def _check(headers: Mapping[str, HeaderValue] | None, returns: Any, options: Map
         raise PublishError("a request cannot wait for a reply within the caller's own transaction")
     if returns is not None:
         check_type(returns)
+
+
+def _check_outcome(confirmed: Confirmed, queue: str) -> None:
+    """Raise PublishError for a request that another message was kept for: nothing would reply to it."""
+    if confirmed.outcome == "kept":
+        problem = f"queue {queue!r}: message {confirmed.id!r} has the unique key of this request and was kept"
+        raise PublishError(f"{problem}, so there will be no reply; publish it, or request with another key")
 
 
 def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:

@@ -37,7 +37,7 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
     _app: Any = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Confirmed) and (self.id, self.durability) == (other.id, other.durability)
+        return isinstance(other, Confirmed) and _facts(self) == _facts(other)
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -111,6 +111,10 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
         if guard is not None:
             guard.require("queue.result.queue", self.queue, f"not allowed to see jobs of queue: {self.queue}")
         return live, live.queue(self.queue)
+
+
+def _facts(result: Confirmed) -> tuple[object, ...]:
+    return result.id, result.durability, result.outcome, result.instead_of
 
 
 async def read(live: Assembly, queue: str, id: str) -> JobRecord | None:

@@ -50,7 +50,8 @@ class TaskRules(TypedDict, total=False):
     on_give_up: Callable[..., object] | None
 
 
-SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", "timeout", "connection")
+UNIQUE = ("unique", "unique_for", "on_conflict", "unique_max")
+SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", *UNIQUE, "timeout", "connection")
 INJECT = "inject"
 RULES = ("name", "retry", "timeout", "on_give_up")
 

@@ -63,7 +63,7 @@ class Sender(Guessed, Generic[P, T]):
 
         Args:
             options: ``headers``, and the options of :meth:`tasuki.queues.queue.Queue.publish`: delay, at, ttl,
-                priority, key, id, timeout, connection.
+                priority, key, id, unique, unique_for, on_conflict, unique_max, timeout, connection.
 
         Raises:
             TypeError: an option that does not exist.

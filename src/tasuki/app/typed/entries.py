@@ -38,6 +38,18 @@ class RetryFields(BackoffFields, total=False):
     on: list[str]
 
 
+UniqueFields = TypedDict(
+    "UniqueFields",
+    {
+        "key": Required[str],
+        "for": Literal["pending", "running"] | Duration,
+        "on_conflict": Literal["keep", "replace", "extend"],
+        "max": Duration | None,
+    },
+    total=False,
+)
+
+
 class ResultFields(TypedDict, total=False):
     ttl: Duration
     max_size: Size
@@ -71,6 +83,7 @@ class QueueFields(TypedDict, total=False):
     lease: Duration
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
+    unique: str | UniqueFields | None
     state: str | None
     cancel: Literal["watched", "strict"]
     result: str | ResultFields | None
@@ -128,6 +141,23 @@ class ConsumerEntryFields(ConsumerFields, total=False):
     queue: Required[str]
     func: str | None
     funcs: dict[str, str | TaskFields]
+
+
+class ScheduleFields(TypedDict, total=False):
+    cron: str | None
+    every: Duration | None
+    timezone: str
+    body: Any
+    headers: dict[str, str | int | float | bool]
+    task: str | None
+    catch_up: Literal["skip", "one", "all"]
+    overlap: Literal["allow", "skip"]
+    jitter: Duration
+    enabled: bool
+
+
+class ScheduleEntryFields(ScheduleFields, total=False):
+    queue: Required[str]
 
 
 class WorkerFields(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.context import BatchOptions, MessageOptions, PublishOptions
+from tasuki.contracts.context import BatchOptions, MessageOptions, PublishOptions, UniqueOptions
 from tasuki.message import HeaderValue
 from tasuki.units import Duration
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Named = TypeVar("Named", default=Any)
     """The type that an argument names; Any where it names none, or a union."""
 
-__all__ = ["BatchOptions", "Headers", "MessageOptions", "PublishOptions", "RequestOptions"]
+__all__ = ["BatchOptions", "Headers", "MessageOptions", "PublishOptions", "RequestOptions", "UniqueOptions"]
 
 Headers = Mapping[str, HeaderValue] | None
 

@@ -116,12 +116,16 @@ class Results:
 
         return kept
 
-    def progress(self, delivery: Delivery, progress: Progress) -> None:
-        """Take note of it, and write it now or soon; in the loop of the run."""
+    def note(self, delivery: Delivery, progress: Progress) -> None:
+        """Take note of it, so that the last record has it; in any thread, at once, as the handler may end now."""
+        if (job := self._jobs.get(delivery)) is not None:
+            job.progress = progress
+
+    def write(self, delivery: Delivery) -> None:
+        """Write the progress now or soon; in the loop of the run."""
         job = self._jobs.get(delivery)
         if job is None:
             return
-        job.progress = progress
         if job.writing is None or job.writing.done():
             work = self._write_progress(delivery, job)
             job.writing = asyncio.get_running_loop().create_task(work, name="progress of a message")

@@ -9,10 +9,14 @@ from math import inf
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    ACTS,
+    SPANS,
     Ack,
+    Answers,
     Capabilities,
     Depth,
     Driver,
+    Merged,
     Move,
     Nack,
     Outgoing,
@@ -21,6 +25,7 @@ from tasuki.contracts.driver import (
     Received,
     Release,
     Settlement,
+    Unique,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.lanes import Slot
@@ -56,6 +61,7 @@ class MemoryDriver(Driver):
         delete=True,
         atomic_move=True,
         store=True,
+        unique=frozenset({*SPANS, *ACTS}),
     )
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
@@ -97,15 +103,70 @@ class MemoryDriver(Driver):
             self._known.inspect(spec.name, self._queues[spec.name])
         return self._queue(spec.name).spec
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Store the messages for which there is room; see the contract."""
         target, now = self._queue(queue), self._clock.monotonic()
-        check_bounds(batch, driver=self.name, queue=queue)
+        if check_bounds(batch, driver=self.name, queue=queue, unique=self.capabilities.unique):
+            return self._publish_each(target, batch, now)
         stored, taken = target.choose(batch, now)
         self._store(target, stored, now)
         if taken == len(batch):
             return ()
         return stored_in_order(len(batch), taken, {}, self._full(target))
+
+    def _publish_each(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Answers:
+        results: list[DriverError | Merged | None] = []
+        for message in batch:
+            merged = None if message.unique is None else self._merge(target, message, message.unique, now)
+            if merged is None:
+                chosen, taken = target.choose((message,), now)
+                if not taken:
+                    break
+                if message.unique is None:
+                    self._store(target, chosen, now)
+                elif chosen:
+                    target.uniques.pin(message.unique, self._place(target, message, now), now)
+            results.append(merged)
+        results += [self._full(target)] * (len(batch) - len(results))
+        return answer(results)
+
+    def _merge(self, target: MemoryQueue, message: Outgoing, unique: Unique, now: float) -> Merged | None:
+        """The answer for a message whose key another one has; None: the message is to be stored, or its id is known."""
+        other = target.uniques.holder(unique, now)
+        if other is None:
+            return None
+        id = other.id
+        if unique.act == "keep" or not target.uniques.is_waiting(unique):
+            return Merged("kept", id)
+        if target.is_known(message, now):
+            return None
+        target.remember(message, now)
+        other.replace(message.id, message.body, message.headers.copy())
+        if unique.act == "replace":
+            return Merged("replaced", id)
+        due = min(now + message.delay, other.published_at + unique.latest)
+        target.hide(other, due if due > now else 0.0)
+        if target.waiters:
+            target.waiters.wake(True)
+        return Merged("extended", id)
+
+    def _place(self, target: MemoryQueue, message: Outgoing, now: float) -> Slot:
+        due = now + message.delay if message.delay > 0 else 0.0
+        slot = Slot(
+            message.id,
+            message.body,
+            message.headers.copy(),
+            next(self._numbers),
+            now,
+            message.priority,
+            message.key,
+            due,
+        )
+        target.place(slot)
+        target.total += 1
+        if target.waiters:
+            target.waiters.wake(True)
+        return slot
 
     def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
         numbers, append = self._numbers, target.plain.fresh.append
@@ -167,6 +228,8 @@ class MemoryDriver(Driver):
                 acked += 1
                 if slot.key is not None:
                     target.leave(slot)
+                if slot.unique is not None:
+                    target.uniques.done(slot)
             else:
                 self._return(target, slot, settlement)
         target.total -= acked

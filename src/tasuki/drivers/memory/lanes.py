@@ -35,11 +35,21 @@ class Slot(msgspec.Struct, gc=False):
     """How many of the failures are starts that ended without a settlement."""
     failure: tuple[str, float] | None = None
     """The last error that a nack gave, and when (Unix seconds)."""
+    unique: str | None = None
+    """The key of which it was to be the only message."""
+    receipt: int = 0
+    """Of a message with ``unique`` that a receiver holds."""
 
     def lose(self) -> None:
         """Its delivery ends without a settlement."""
         self.deaths += self.started
         self.started, self.suspect = False, True
+
+    def replace(self, id: str, body: bytes, headers: dict[str, HeaderValue]) -> None:
+        """Become another message at the same place, without a failure."""
+        self.id, self.body, self.headers = id, body, headers
+        self.failures = self.deaths = 0
+        self.suspect, self.failure = False, None
 
     def shown(self) -> Message:
         """The message as ``peek`` shows it."""

@@ -10,6 +10,7 @@ from math import inf
 
 from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
 from tasuki.drivers.memory.lanes import Lane, Line, Slot, by_number
+from tasuki.drivers.memory.uniques import Uniques
 from tasuki.drivers.toolkit.wait_list import WaitList
 
 _FORGOTTEN = 10
@@ -30,6 +31,7 @@ class MemoryQueue:
         # A plain dict searches the room of all deleted ids for its first one.
         self.known: OrderedDict[str, float] = OrderedDict()
         """When each id was published, oldest first; those outside the ``dedup_window`` are forgotten gradually."""
+        self.uniques = Uniques()
         self.waiters: WaitList[bool] = WaitList()
         """Receives; one that is woken with False gets nothing."""
 
@@ -59,6 +61,7 @@ class MemoryQueue:
 
     def put_back(self, slot: Slot) -> None:
         """Put a message that was held back at its place; it stays in front of its key."""
+        slot.receipt = 0
         if (line := self._line(slot)) is not None:
             line.front -= 1
         self.place(slot)
@@ -87,13 +90,20 @@ class MemoryQueue:
 
     def take(self, limit: int, numbers: count[int]) -> list[Received]:
         """Hand out up to ``limit`` receivable messages, highest priority first."""
-        if len(self.lanes) == 1:
-            return self._take_from(self.plain, limit, numbers)
         taken: list[Received] = []
+        if len(self.lanes) == 1:
+            taken = self._take_from(self.plain, limit, numbers)
+            return self._noted(taken) if self.uniques else taken
         for priority in sorted(self.lanes, reverse=True):
             taken += self._take_from(self.lanes[priority], limit - len(taken), numbers)
             if priority and not self.lanes[priority]:
                 del self.lanes[priority]
+        return self._noted(taken) if self.uniques else taken
+
+    def _noted(self, taken: list[Received]) -> list[Received]:
+        """The same; messages with a unique key know that they are held."""
+        for received in taken:
+            self.held[received.receipt].receipt = received.receipt
         return taken
 
     def _take_from(self, lane: Lane, limit: int, numbers: count[int]) -> list[Received]:
@@ -134,6 +144,7 @@ class MemoryQueue:
         removed = self.total - len(self.held)
         self.total = len(self.held)
         self._line_up(())
+        self.uniques.keep_only(self.held.values())
         return removed
 
     def remove(self, ids: frozenset[str]) -> int:
@@ -144,7 +155,14 @@ class MemoryQueue:
         if removed:
             self.total -= removed
             self._line_up(left)
+            self.uniques.keep_only(chain(left, self.held.values()))
         return removed
+
+    def hide(self, slot: Slot, due: float) -> None:
+        """Hide a waiting message until another time."""
+        waiting = sorted(self.peek(), key=by_number)
+        slot.due = due
+        self._line_up(waiting)
 
     def depth(self, now: float, consumers: int) -> Depth:
         """Count the messages."""
@@ -196,6 +214,17 @@ class MemoryQueue:
                 known[message.id] = now
                 known.move_to_end(message.id)
         return chosen, len(batch)
+
+    def is_known(self, message: Outgoing, now: float) -> bool:
+        """Whether its id was published within the ``dedup_window``."""
+        window = self.spec.dedup_window
+        return window is not None and message.deduplicate and self.known.get(message.id, -inf) > now - window
+
+    def remember(self, message: Outgoing, now: float) -> None:
+        """Know its id for the ``dedup_window``, if there is one."""
+        if self.spec.dedup_window is not None and message.deduplicate:
+            self.known[message.id] = now
+            self.known.move_to_end(message.id)
 
     def _line_up(self, waiting: Iterable[Slot]) -> None:
         """Let the queue hold these, in order, beside the held messages."""

@@ -177,16 +177,21 @@ class MemoryStore(Store):
                 self._shelf.watchers.remove(watcher)
             self._watchers.clear()
 
-    def _ready(self, key: str = "x", value: bytes = b"") -> Shelf:
+    def _current(self) -> Shelf:
         """The shelf without expired keys; callers hold its lock."""
         self._guard.get()
         if not self._is_open:
             raise BrokerUnavailableError(
                 f"store {self.name!r} of driver {self.driver!r} is not open; open it first", driver=self.driver
             )
-        self.check(key, value)
         self._shelf.expire(self._clock.time())
         return self._shelf
+
+    def _ready(self, key: str = "x", value: bytes = b"") -> Shelf:
+        """The same for a verb, whose key and value are checked."""
+        shelf = self._current()
+        self.check(key, value)
+        return shelf
 
     async def get(self, key: str) -> Entry | None:
         """See Store."""
@@ -222,7 +227,7 @@ class MemoryStore(Store):
         """See Store."""
         watcher = Watcher(prefix)
         with self._shelf.lock:
-            entries = self._ready().items.items()
+            entries = self._current().items.items()
             watcher.tell_all(Entry(key, item.value, item.version) for key, item in entries if key.startswith(prefix))
             self._shelf.watchers.append(watcher)
             self._watchers.append(watcher)
@@ -237,7 +242,7 @@ class MemoryStore(Store):
 
     async def _look(self) -> None:
         with self._shelf.lock:
-            self._ready()
+            self._current()
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
         """See Store."""
@@ -279,5 +284,5 @@ class MemoryStore(Store):
     async def time(self) -> float:
         """See Store."""
         with self._shelf.lock:
-            self._ready()
+            self._current()
         return self._clock.time()

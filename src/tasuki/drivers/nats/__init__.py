@@ -19,5 +19,6 @@ depth           total, delayed and consumers exact; messages returned by other p
                 they are delivered again
 temporary       removed by any process with consumers when its own gave no sign of it for ten minutes
 threads         one event loop at a time; only ``extend`` may be called from another thread
+store           a stream each, with the last message of each subject; reads and conditional writes
 ==============  =====================================================================================================
 """

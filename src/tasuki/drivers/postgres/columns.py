@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import ACTS, Ack, Merged, Nack, Outgoing, Receipt, Received, Settlement, Unique
 from tasuki.drivers.toolkit.database.rules import is_receipt, pieces
 from tasuki.drivers.toolkit.results import failed
 from tasuki.drivers.toolkit.results import refusal as refused
@@ -19,6 +19,7 @@ MAX_STATEMENT = 16 * 2**20
 """Bytes of bodies after which the rest of a batch goes into another statement."""
 
 _encode = msgspec.json.Encoder().encode
+_read = msgspec.json.Decoder(list[tuple[str | None, str | None]]).decode
 _decode = msgspec.json.Decoder(dict[str, HeaderValue]).decode
 
 Arrays = tuple[
@@ -33,11 +34,18 @@ Arrays = tuple[
 """ids, bodies, headers, ranks, keys, delays, always: what ``publish`` takes."""
 
 
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
+"""Columns of messages; the second one is their bodies."""
+
+
 def arrays(batch: Sequence[Outgoing]) -> Arrays:
     """The columns of a batch; None for those that say nothing. Raises ValueError or TypeError if one cannot be kept."""
     ids, bodies = [message.id for message in batch], [message.body for message in batch]
     keys = [message.key for message in batch] if any(message.key is not None for message in batch) else None
     _check_text("".join(ids) + "".join(key for key in keys or () if key))
+    for message in batch:
+        if message.unique is not None:
+            _check_text(message.unique.key)
     if max(map(len, bodies), default=0) > MAX_BODY:
         raise ValueError("too large")
     return (
@@ -51,6 +59,32 @@ def arrays(batch: Sequence[Outgoing]) -> Arrays:
     )
 
 
+UniqueColumns = tuple[list[str | None], list[float | None], list[int | None], list[float | None]]
+"""Keys, spans (seconds; -1 pending, -2 running), acts, and ``latest``: what ``publish_unique`` takes besides."""
+
+_SPANS = {"pending": -1.0, "running": -2.0}
+
+
+def unique_columns(batch: Sequence[Outgoing]) -> UniqueColumns:
+    """The columns of what makes messages unique; None where one is not."""
+    uniques = [message.unique for message in batch]
+    return (
+        [None if unique is None else unique.key for unique in uniques],
+        [None if unique is None else _span(unique) for unique in uniques],
+        [None if unique is None else ACTS.index(unique.act) for unique in uniques],
+        [None if unique is None else unique.latest for unique in uniques],
+    )
+
+
+def _span(unique: Unique) -> float:
+    return _SPANS[unique.span] if isinstance(unique.span, str) else unique.span
+
+
+def merged(answers: str) -> list[Merged | None]:
+    """The answers of ``publish_unique``."""
+    return [None if how is None else Merged(cast("Any", how), other or "") for how, other in _read(answers)]
+
+
 def _check_text(text: str) -> None:
     text.encode()
     if "\0" in text:
@@ -62,12 +96,12 @@ def refusal(driver: str, queue: str, message: Outgoing) -> DriverError | None:
     return refused(message, driver=driver, queue=queue, most=MAX_BODY, encode=lambda message: arrays([message]))
 
 
-def parts(columns: Arrays) -> list[Arrays]:
+def parts(columns: Columns) -> list[Columns]:
     """The columns in pieces of at most ``MAX_STATEMENT`` bytes of bodies, or one message."""
     if sum(map(len, columns[1])) <= MAX_STATEMENT:
         return [columns]
     cuts = pieces([len(body) for body in columns[1]], MAX_STATEMENT)
-    return [cast("Arrays", tuple(column and column[cut] for column in columns)) for cut in cuts]
+    return [cast("Columns", tuple(column and column[cut] for column in columns)) for cut in cuts]
 
 
 def received(rows: Iterable[Any]) -> list[Received]:

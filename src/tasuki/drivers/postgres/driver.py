@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    Answers,
     Capabilities,
     Depth,
     Driver,
@@ -30,7 +31,7 @@ from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
-from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
+from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
 from tasuki.drivers.postgres.purging import purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
@@ -50,6 +51,10 @@ PURGED = 10_000
 
 # In this order: the settings of the connection, and what the publish made of one of them for its own commit.
 PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
+PUBLISH_UNIQUE = (
+    f"SELECT {VALUES}, {{}}.publish_unique($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11, $12), "
+    "current_setting('synchronous_commit')"
+)
 MOVE = (
     f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
     "current_setting('synchronous_commit')"
@@ -94,6 +99,7 @@ class PostgresDriver(Driver):
         atomic_move=True,
         transactional=True,
         store=True,
+        unique=UNIQUE,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
     )
@@ -194,34 +200,34 @@ class PostgresDriver(Driver):
         self._known.inspect(spec.name, found)
         return found
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
 
-        async def store(columns: rows.Arrays) -> int:
-            settings, stored, commit = (await session.store(queue, PUBLISH, queue, *columns))[0]
+        async def store(sql: str, columns: tuple[Any, ...]) -> Any:
+            settings, answer, commit = (await session.store(queue, sql, queue, *columns))[0]
             session.learn(settings)
             self._commits[queue] = commit
-            return cast(int, stored)
+            return answer
 
-        results = await publish_in_parts(self.name, queue, batch, store)
+        answers = await publish_in_parts(
+            self.name, queue, batch, partial(store, PUBLISH), partial(store, PUBLISH_UNIQUE)
+        )
         session.stored(queue)
-        return results
+        return answers
 
-    async def publish_within(
-        self, connection: Any, queue: str, batch: Sequence[Outgoing]
-    ) -> Sequence[DriverError | None]:
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Store them in the transaction of a connection of asyncpg, psycopg or SQLAlchemy."""
         self._open_session(queue)
 
-        async def store(columns: rows.Arrays) -> int:
+        async def store(columns: tuple[Any, ...]) -> Any:
             try:
                 return await publish_on(connection, self._schema, queue, columns)
             except Exception as problem:
                 # Nothing was committed, and never will be: that is the caller's to do.
                 raise translated(problem, "of the caller", self.name, queue, sent=False) from problem
 
-        return await publish_in_parts(self.name, queue, batch, store)
+        return await publish_in_parts(self.name, queue, batch, store, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""

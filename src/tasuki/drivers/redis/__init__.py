@@ -16,5 +16,6 @@ depth           exact; ``oldest_age`` looks at what can be received now
 at the server   each queue has at most twelve keys in one hash slot; an empty one keeps its options only
 temporary       the server removes it after ten minutes without use; an attached consumer uses it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
+store           scripts over five keys in one hash slot; changes are published, and expiries known by their time
 ==============  =====================================================================================================
 """

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import (
+    Ack,
+    Merged,
+    Move,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+    Unique,
+)
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.results import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
@@ -25,6 +37,7 @@ MAX_OPTIONED = {"none": 250, "key": 100}
 _MAX_SETTLED = {"none": 500, "key": 100}
 """Most deliveries that end in one command: with order per key each costs it about as much."""
 
+_HOWS: Mapping[bytes, Literal["kept", "replaced", "extended"]] = {b"k": "kept", b"r": "replaced", b"x": "extended"}
 _Item = TypeVar("_Item")
 _ALL_OR_NONE = 3
 _NEVER_A_RECEIPT = b"-"
@@ -67,7 +80,12 @@ class Publishing:
     """A batch on its way: parts to send, in order, and one result a message."""
 
     parts: list[Part]
-    results: list[DriverError | None]
+    results: list[DriverError | Merged | None]
+
+    def note(self, part: Part, answers: Sequence[bytes]) -> None:
+        """Take over the answers of the script for unique messages, from the first message of a part on."""
+        for index, told in zip(part.indexes, answers, strict=False):
+            self.results[index] = Merged(_HOWS[told[:1]], told[1:].decode()) if told else None
 
     def reject(self, indexes: Sequence[int], error: DriverError) -> None:
         """Give messages a result that is not success."""
@@ -76,20 +94,28 @@ class Publishing:
 
 
 def publishing(
-    spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most: int, in_one_memory: bool = True
+    spec: QueueSpec,
+    batch: Sequence[Outgoing],
+    *,
+    driver: str,
+    most: int,
+    in_one_memory: bool = True,
+    is_unique: bool = False,
 ) -> Publishing:
     """Encode a batch, and refuse messages that cannot be stored; ``most``: bytes of the largest message.
 
     ``in_one_memory``: a server at its maxmemory stores dead letters and redriven messages, because the caller removes
-    their originals from the same server next.
+    their originals from the same server next. ``is_unique``: for the script that knows unique messages.
     """
-    has_options = any(map(_has_options, batch))
+    has_options = is_unique or any(map(_has_options, batch))
     work = Publishing([], [None] * len(batch))
     part: Part | None = None
     for index, message in enumerate(batch):
         try:
             content = encoded(message)
-            options = _options(message) if has_options else ()
+            options: tuple[bytes | int, ...] = _options(message) if has_options else ()
+            if is_unique:
+                options += _uniqueness(message.unique)
         except (TypeError, ValueError, OverflowError) as problem:
             work.reject([index], _refusal(UnsupportedError, f"it cannot be kept: {problem}", spec, message, driver))
             continue
@@ -98,12 +124,12 @@ def publishing(
                 [index], _refusal(MessageTooLargeError, f"it is larger than {most} bytes", spec, message, driver)
             )
             continue
-        is_move = in_one_memory and not message.deduplicate
+        is_move = in_one_memory and not message.deduplicate and not is_unique
         is_full = part is not None and (
             part.size + len(content) > MAX_BYTES or (has_options and len(part.indexes) == MAX_OPTIONED[spec.ordering])
         )
         if part is None or is_full or part.is_move is not is_move:
-            part = Part([], [2 if is_move else int(has_options)], is_move)
+            part = Part([], [] if is_unique else [2 if is_move else int(has_options)], is_move)
             work.parts.append(part)
         part.size += len(content)
         part.indexes.append(index)
@@ -120,6 +146,13 @@ def _options(message: Outgoing) -> tuple[int, int, bytes, int]:
     return message.priority, microseconds(message.delay), key_text(message.key), int(not message.deduplicate)
 
 
+def _uniqueness(unique: Unique | None) -> tuple[bytes | int, ...]:
+    if unique is None:
+        return b"", b"", b"", 0
+    span = unique.span.encode() if isinstance(unique.span, str) else microseconds(unique.span)
+    return unique.key.encode(), span, unique.act.encode(), microseconds(unique.latest)
+
+
 def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
     return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=spec.name)
 
@@ -127,7 +160,7 @@ def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoi
 def move_refusal(spec: QueueSpec, move: Move, *, driver: str, most: int) -> DriverError | None:
     """Why a move to this queue cannot be tried, or None; ``most``: bytes of the largest message."""
     work = publishing(spec, move.messages, driver=driver, most=most)
-    return next((error for error in work.results if error is not None), None)
+    return next((error for error in work.results if isinstance(error, DriverError)), None)
 
 
 def moving(moves: Sequence[Move]) -> list[bytes | int]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    ACTS,
+    SPANS,
+    Answers,
     Capabilities,
     Depth,
     Driver,
@@ -24,6 +27,7 @@ from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import (
     MAX_MOVED,
     NOT_TRIED,
+    Part,
     Publishing,
     Settling,
     microseconds,
@@ -90,7 +94,10 @@ class RedisDriver(Driver):
         delete=True,
         atomic_move=True,
         store=True,
-        emulates=frozenset({"ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup"}),
+        emulates=frozenset(
+            {"ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup", "unique"}
+        ),
+        unique=frozenset({*SPANS, *ACTS}),
         max_message_bytes=256 * 2**20,
     )
 
@@ -162,16 +169,16 @@ class RedisDriver(Driver):
         """Remove the queue's keys."""
         await self._queues.delete(queue)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Store the messages for which there is room: in one script, unless they are large together."""
         spec = self._session.place(queue).spec
-        check_bounds(batch, driver=self.name, queue=queue)
+        is_unique = check_bounds(batch, driver=self.name, queue=queue, unique=self.capabilities.unique)
         most = self.capabilities.max_message_bytes or 0
         in_one_memory = not self._session.is_cluster
-        work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory)
+        work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory, is_unique=is_unique)
         for number, part in enumerate(work.parts):
             try:
-                stored = await self._session.publish(queue, *part.words)
+                stored = await self._store(queue, work, part, is_unique=is_unique)
             except DriverError as error:
                 work.reject(part.indexes, error)
                 self._reject_rest(work, number, error)
@@ -182,6 +189,14 @@ class RedisDriver(Driver):
                 self._reject_rest(work, number, no_room)
                 break
         return answer(work.results)
+
+    async def _store(self, queue: str, work: Publishing, part: Part, *, is_unique: bool) -> int:
+        """How many messages of a part, from the first on, found room."""
+        if not is_unique:
+            return int(await self._session.publish(queue, scripts.PUBLISH, *part.words))
+        answers = await self._session.publish(queue, scripts.PUBLISH_UNIQUE, *part.words)
+        work.note(part, answers)
+        return len(answers)
 
     def _reject_rest(self, work: Publishing, number: int, error: DriverError) -> None:
         """The messages after a failed part were not sent, and so not stored."""

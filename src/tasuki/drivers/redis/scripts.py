@@ -29,6 +29,7 @@ _KEYS = [
     "lines",
     "fronts",
     "errors",
+    "uniques",
     "ids",
     "consumers",
     "waiting",
@@ -83,6 +84,7 @@ _SWEPT = (*_WATCH, *_SWEEP, "swept")
 DECLARE = Script("maxmemory", "declare")
 CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
 PUBLISH = Script("wake", "publish", "maxmemory", "watch", "lines", "publish_options")
+PUBLISH_UNIQUE = Script("wake", "maxmemory", "watch", "lines", "history", "held", "publish_unique")
 RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "pace", "receive_general")
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-LAYOUT = Layout(3, 1)
+LAYOUT = Layout(4, 1)
 """Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
 KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
@@ -164,7 +164,8 @@ class Session:
             try:
                 return await scripts.run(nodes, where.slot, script, keys, arguments)
             except ReplyError as refusal:
-                is_consumers = where.spec.temporary and script in {scripts.PUBLISH, scripts.MOVE}
+                is_storing = script in {scripts.PUBLISH, scripts.PUBLISH_UNIQUE, scripts.MOVE}
+                is_consumers = where.spec.temporary and is_storing
                 is_ours = self.known.is_declared(where.name) and script is not scripts.INSPECT
                 if refusal.code != "UNDECLARED" or is_consumers or not is_ours:
                     raise
@@ -193,8 +194,8 @@ class Session:
         """Raise DriverError for a queue that this version cannot work with."""
         is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self.name)
 
-    async def publish(self, queue: str, *words: Word) -> int:
-        """How many messages are stored, and are kept as the queue demands. Raises DriverError."""
+    async def publish(self, queue: str, script: Script, *words: Word) -> Any:
+        """The answer of a script that stores, once its messages are kept as the queue demands. Raises DriverError."""
         where = self.place(queue)
         is_waiting = bool(keeping.demand(where.spec))
         nodes = self.nodes(queue, slow=is_waiting)
@@ -202,12 +203,13 @@ class Session:
         if is_waiting:
             with self.translating(queue):
                 link = await nodes.link(where.slot)
-        answer = await self.run(nodes, where, scripts.PUBLISH, *words)
+        answer = await self.run(nodes, where, script, *words)
         if not isinstance(answer, list):
-            return int(answer)
-        stored, fsync, replicas = answer
-        await self._wait(nodes, where, link, fsync, replicas)
-        return int(stored)
+            return answer
+        told, *demand = answer
+        if demand:
+            await self._wait(nodes, where, link, *demand)
+        return told
 
     async def _wait(self, nodes: Nodes, where: Place, link: Link | None, fsync: int, replicas: int) -> None:
         """Wait on the connection of the script: the server counts the writes of each connection."""

@@ -11,6 +11,9 @@ from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    ACTS,
+    SPANS,
+    Answers,
     Capabilities,
     Depth,
     Driver,
@@ -33,12 +36,12 @@ from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
-from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, Receive, Request
+from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import answer, full, stored_in_order
+from tasuki.drivers.toolkit.results import answer, answered_in_order, full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -82,6 +85,7 @@ class SQLiteDriver(Driver):
         delete=True,
         atomic_move=True,
         store=True,
+        unique=frozenset({*SPANS, *ACTS}),
         max_message_bytes=256 * 2**20,
     )
 
@@ -163,11 +167,14 @@ class SQLiteDriver(Driver):
         except OSError:
             return False
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""
         self._check(queue)
-        check_bounds(batch, driver=self.name, queue=queue)
+        is_unique = check_bounds(batch, driver=self.name, queue=queue, unique=self.capabilities.unique)
         work = self._encoded(queue, batch)
+        if is_unique:
+            answers = await self._ask(PublishUnique(queue, work)) if work.rows else ()
+            return answered_in_order(len(batch), answers, work.refused, self._full(queue))
         stored = await self._ask(Publish(queue, work)) if work.rows else 0
         if stored == len(batch):
             return ()

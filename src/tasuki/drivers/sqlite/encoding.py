@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, Unique
 from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 
@@ -16,11 +16,15 @@ _encode_headers = msgspec.msgpack.Encoder().encode
 
 @dataclass(slots=True)
 class Encoded:
-    """A batch for the store: ``delays`` (seconds) and ``always`` by the index of the row, ``refused`` of the batch."""
+    """A batch for the store: ``refused`` by the index of the message, all else by the index of the row.
+
+    ``delays`` are seconds, ``always`` are the messages that are stored even if their ids are known.
+    """
 
     rows: list[Row] = field(default_factory=list)
     delays: dict[int, float] = field(default_factory=dict)
     always: set[int] = field(default_factory=set)
+    uniques: dict[int, Unique] = field(default_factory=dict)
     refused: dict[int, DriverError] = field(default_factory=dict)
 
 
@@ -42,6 +46,8 @@ def encoded(batch: Sequence[Outgoing], *, driver: str, queue: str, now: float, m
             work.delays[len(work.rows)] = message.delay
         if not message.deduplicate:
             work.always.add(len(work.rows))
+        if message.unique is not None:
+            work.uniques[len(work.rows)] = message.unique
         work.rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
     return work
 

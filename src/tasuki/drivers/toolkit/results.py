@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.contracts.results import Results, answer
+from tasuki.contracts.driver import Merged, Outgoing, QueueSpec
+from tasuki.contracts.results import Answers, Results, answer
 from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
-__all__ = ["Results", "answer", "failed", "full", "published_again", "stored_in_order"]
+__all__ = ["Answers", "Results", "answer", "answered_in_order", "failed", "full", "published_again", "stored_in_order"]
 
 
 async def published_again(
@@ -39,6 +39,14 @@ def stored_in_order(count: int, stored: int, refused: Mapping[int, DriverError],
     sound = [index for index in range(count) if index not in refused]
     confirmed = {*sound[:stored]}
     return answer([None if index in confirmed else refused.get(index, failed) for index in range(count)])
+
+
+def answered_in_order(
+    count: int, told: Sequence[Merged | None], refused: Mapping[int, DriverError], failed: DriverError
+) -> Answers:
+    """The answer for a batch with unique messages: ``refused`` by index, ``told`` of the first others, then failed."""
+    left = iter(told)
+    return answer([refused[index] if index in refused else next(left, failed) for index in range(count)])
 
 
 def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:

@@ -10,7 +10,7 @@ Cell = Literal["native", "emulated", "refused"]
 
 
 class Behaviour(NamedTuple):
-    """``capability`` names the field of Capabilities that decides; empty: every driver is good for it."""
+    """``capability`` is what ``Capabilities.has`` must answer; empty: every driver is good for it."""
 
     name: str
     proof: str
@@ -21,14 +21,10 @@ class Behaviour(NamedTuple):
 
     def cell(self, capabilities: Capabilities) -> Cell:
         """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
-        has = self.capability == "" or (
-            capabilities.durability != "memory"
-            if self.capability == "durable"
-            else bool(getattr(capabilities, self.capability))
-        )
-        if not has:
+        if self.capability and not capabilities.has(self.capability):
             return "refused"
-        return "emulated" if self.is_ours or self.capability in capabilities.emulates else "native"
+        field = self.capability.partition(":")[0]
+        return "emulated" if self.is_ours or field in capabilities.emulates else "native"
 
 
 BEHAVIOURS = (
@@ -68,7 +64,14 @@ BEHAVIOURS = (
     Behaviour("status, result and progress of a message", "tests/unit/app/test_results.py", "store", is_ours=True),
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
+    Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),
     Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
+    Behaviour("one waiting message per key", "test_39_a_waiting_message_keeps_its_key", "unique:pending"),
+    Behaviour("one message per key until it is done", "test_39_a_running_message_keeps_its_key", "unique:running"),
+    Behaviour("one message per key and window (throttle)", "test_39_a_window_outlives_its_message", "unique:window"),
+    Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
+    Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
+    Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
 )
 

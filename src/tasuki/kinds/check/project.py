@@ -29,7 +29,8 @@ from tasuki.kinds.check.python.batches import problems_of_batches
 from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
-from tasuki.kinds.check.stores import problems_of_stores
+from tasuki.kinds.check.state.schedules import problems_of_schedules
+from tasuki.kinds.check.state.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -291,6 +292,7 @@ class _Checker:
             *problems_of_batches(self.configs),
             *called_in_two_ways(self.configs),
             *unknown_exceptions(self.configs),
+            *problems_of_schedules(self.configs, self.kinds),
             *problems_of_stores(self.registry, self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:

@@ -26,7 +26,7 @@ def needs_of_publishers(registry: Registry, configs: Mapping[str, Config]) -> Ne
     found: Needs = {}
     for entry, file, uses in _uses(registry, configs):
         for use in uses:
-            name, label = OPTIONS[use.option], _label(use, file)
+            name, label = use.requirement or OPTIONS[use.option], _label(use, file)
             needs = found.setdefault(resolve_id(use.queue, entry.namespace), {})
             needs.setdefault(name, Need((), label, REQUIREMENTS[name]))
     return found

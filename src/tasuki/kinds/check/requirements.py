@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
-from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.queue import QueueConfig, UniqueConfig
+from tasuki.queues.messages.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size
 
@@ -24,6 +25,10 @@ class Need(NamedTuple):
     path: KeyPath
     label: str
     requirement: Requirement
+
+
+def _uniqueness(part: str) -> Requirement:
+    return Requirement(lambda has: part in has.unique, DOES[part])
 
 
 def _durability(level: Durability, words: str) -> Requirement:
@@ -56,6 +61,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
     "state": Requirement(lambda has: has.store, "keep state for all processes: pauses, cancelled messages, results"),
     "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
+    **{f"unique.{part}": _uniqueness(part) for part in ("pending", "running", "window", "replace", "extend")},
 }
 
 
@@ -80,6 +86,8 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
             f"tell duplicates by their id within {format_duration(window)}",
         )
         yield Need(("dedup_window",), "dedup_window", remembers)
+    if config.unique is not None:
+        yield from _unique_needs(config.unique)
     if "max_message_size" in config.model_fields_set:
         size = config.max_message_size
         carries = Requirement(
@@ -87,6 +95,19 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
             f"carry messages of {format_size(size)}",
         )
         yield Need(("max_message_size",), "max_message_size", carries)
+
+
+def _unique_needs(unique: UniqueConfig) -> Iterator[Need]:
+    window = unique.for_ if not isinstance(unique.for_, str) else None
+    span = "window" if isinstance(unique.for_, float) else unique.for_
+    yield Need(("unique", "for"), f"unique: for: {span}", _uniqueness(span))
+    if window is not None:
+        keeps = Requirement(
+            lambda has: has.unique_window is None or has.unique_window >= window,
+            f"keep one message per key for {format_duration(window)}",
+        )
+        yield Need(("unique", "for"), f"unique: for: {format_duration(window)}", keeps)
+    yield Need(("unique", "on_conflict"), f"unique: on_conflict: {unique.on_conflict}", _uniqueness(unique.on_conflict))
 
 
 def wanted_durability(config: QueueConfig) -> Durability | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,6 +24,9 @@ OPTIONS: dict[str, RequirementName] = {
 }
 """What an option requires of the driver, by the option's name."""
 
+UNIQUE = ("unique", "unique_for", "on_conflict")
+"""Options that require something of the driver by their values."""
+
 _PUBLISHING = frozenset({"publish", "request"})
 _LUA_CALL = re.compile(r"\bqueue\.publish\s*\(")
 _LUA_REQUIRE = re.compile(r"(?<![\w.:])require\b")
@@ -33,6 +36,7 @@ _LUA_SKIPPED = re.compile(
 )
 _LUA_NAME = re.compile(r"\s*([\"'])([\w.:-]+)\1\s*")
 _LUA_DELAY = re.compile(r"\s*(?:([\"'])([\w.]+)\1|(\d+(?:\.\d+)?))\s*[,;}]")
+_LUA_TEXT = re.compile(r"\s*([\"'])([\w.]+)\1\s*[,;}]")
 _LUA_FIELD = re.compile(r"(?:^|[{,;\s])(\w+)\s*=(?!=)")
 
 
@@ -45,6 +49,8 @@ class Use(NamedTuple):
     line: int
     seconds: float = 0.0
     """Seconds of a constant delay."""
+    requirement: RequirementName | None = None
+    """What it requires by its value; None: what ``OPTIONS`` says."""
 
 
 @lru_cache(maxsize=256)
@@ -66,6 +72,8 @@ def _of_module(module: ast.Module) -> Iterator[Use]:
             queue, headers = _published_by(call, call.func, handles, tasks)
             for option in _options(call, headers) if queue else ():
                 yield Use(queue, option, call.lineno, _delay_of(call) if option == "delay" else 0.0)
+            for option, requirement in _unique_needs(_unique_of(call)) if queue else ():
+                yield Use(queue, option, call.lineno, requirement=requirement)
 
 
 def _published_by(
@@ -88,6 +96,27 @@ def _tasks(module: ast.Module, handles: dict[str, str]) -> dict[str, str]:
                 case ast.Attribute(value=ast.Name(id=name), attr="task") if name in handles:
                     found[node.name] = handles[name]
     return found
+
+
+def _unique_of(call: ast.Call) -> dict[str, object]:
+    """The options that make a message unique: their values where they are constants, else None."""
+    given = ((keyword.arg, keyword.value) for keyword in call.keywords)
+    return {name: getattr(value, "value", None) for name, value in given if name in UNIQUE}
+
+
+def _unique_needs(given: Mapping[str, object]) -> Iterator[tuple[str, RequirementName]]:
+    """What these options require, as far as their values tell."""
+    span = given.get("unique_for")
+    if span == "running":
+        yield "unique_for", "unique.running"
+    elif span == "pending" or ("unique" in given and "unique_for" not in given):
+        yield "unique", "unique.pending"
+    elif _seconds(span):
+        yield "unique_for", "unique.window"
+    if given.get("on_conflict") == "replace":
+        yield "on_conflict", "unique.replace"
+    elif given.get("on_conflict") == "extend":
+        yield "on_conflict", "unique.extend"
 
 
 def _delay_of(call: ast.Call) -> float:
@@ -173,7 +202,15 @@ def uses_in_lua(text: str) -> list[Use]:
                 delay = _LUA_DELAY.match(text, given[option]) if option == "delay" else None
                 seconds = _seconds(delay[2] or float(delay[3])) if delay else 0.0
                 found.append(Use(name[2], option, line, seconds))
+            unique = {option: _lua_text(text, given[option]) for option in UNIQUE if option in given}
+            found += [Use(name[2], option, line, requirement=need) for option, need in _unique_needs(unique)]
     return found
+
+
+def _lua_text(text: str, place: int) -> str | None:
+    """The text that stands there; None for anything else."""
+    found = _LUA_TEXT.match(text, place)
+    return found[2] if found else None
 
 
 def requires_in_lua(text: str) -> Iterator[tuple[str, int]]:

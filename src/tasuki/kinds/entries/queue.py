@@ -26,12 +26,17 @@ from tasuki.fields.types import (
 from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.queues.messages.compression import Compression, Method
 from tasuki.queues.messages.signature import Signing
+from tasuki.queues.messages.uniqueness import UniqueRule
+from tasuki.queues.messages.value_path import parse_path
 from tasuki.registry.references import did_you_mean
+from tasuki.scalars import settle
+from tasuki.units import parse_duration
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
     "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move", "state", "last_error",
+    "delete", "atomic_move", "state", "last_error", "unique.pending", "unique.running", "unique.window",
+    "unique.replace", "unique.extend",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
@@ -114,6 +119,54 @@ def _result(value: object) -> object:
     return value if value is None or isinstance(value, dict) else {"ttl": value}
 
 
+def _value_path(value: str) -> str:
+    parse_path(value)
+    return value
+
+
+def _span(value: object) -> object:
+    if value in ("pending", "running"):
+        return value
+    try:
+        seconds = parse_duration(settle(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is neither 'pending' nor 'running' nor a time such as 10m") from None
+    if not seconds:
+        raise ValueError("give a time that is longer than 0")
+    return seconds
+
+
+class UniqueConfig(Config):
+    """One message at a time for each value of a key; a message without the value is stored beside all others."""
+
+    key: Annotated[Text, AfterValidator(_value_path)]
+    """The value that is unique: header.tenant, or body.user.id."""
+    for_: Annotated[
+        Literal["pending", "running"] | float,
+        BeforeValidator(_span, json_schema_input_type=Literal["pending", "running"] | PositiveDuration),
+        Field(alias="for"),
+    ] = "pending"
+    """pending: while a message of the key waits; running: until it is done; a time: for so long after its publish."""
+    on_conflict: Literal["keep", "replace", "extend"] = "keep"
+    """keep the message that has the key; replace it while it waits; extend: replace it, and begin its delay again."""
+    max: PositiveDuration | None = None
+    """The longest time for which extend delays a message; not given: 10 times its delay."""
+
+    @model_validator(mode="after")
+    def _max_is_for_extend(self) -> UniqueConfig:
+        if self.max is not None and self.on_conflict != "extend":
+            raise at_field("max", "max is for on_conflict: extend")
+        return self
+
+    def rule(self) -> UniqueRule:
+        """The same as the queue wants it."""
+        return UniqueRule(parse_path(self.key), self.for_, self.on_conflict, self.max)
+
+
+def _unique(value: object) -> object:
+    return {"key": value} if isinstance(value, str) else value
+
+
 def _compress(value: object) -> object:
     return {"method": value} if isinstance(value, str) else value
 
@@ -191,6 +244,10 @@ class QueueConfig(Config):
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
+    unique: Annotated[
+        UniqueConfig | None, BeforeValidator(_unique, json_schema_input_type=str | UniqueConfig | None)
+    ] = None
+    """A key of which it has one message at a time; dead letters and redrives are stored beside all others."""
     state: Id | None = None
     """The store for its state: pauses, cancelled messages, results; default: the one of its driver."""
     cancel: Literal["watched", "strict"] = "watched"

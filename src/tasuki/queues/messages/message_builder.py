@@ -10,12 +10,13 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Driver, Outgoing
+from tasuki.contracts.driver import Act, Driver, Outgoing, Unique
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.messages.codec import BYTES, Codecs
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
+from tasuki.queues.messages.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.queues.policy import QueuePolicy
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
@@ -31,6 +32,8 @@ class _Addressed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     key: str | None = None
     id: str | None = None
     at: datetime | None = None
+    unique: str | None = None
+    on_conflict: Act | None = None
 
 
 class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +46,12 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
     body: T
     delay: Duration = 0.0
     ttl: Duration | None = None
+    unique_for: UniqueFor | None = None
+    unique_max: Duration | None = None
+
+    def asked(self) -> Asked:
+        """What makes it unique."""
+        return Asked(self.unique, self.unique_for, self.on_conflict, self.unique_max)
 
 
 class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +60,8 @@ class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
     body: Any
     delay: float | str = 0.0
     ttl: float | str | None = None
+    unique_for: float | str | None = None
+    unique_max: float | str | None = None
 
 
 _read = msgspec.json.Decoder(_Written).decode
@@ -86,6 +97,7 @@ class MessageBuilder:
         priority: int | None,
         key: str | None,
         id: str | None,
+        asked: Asked = NOTHING_ASKED,
     ) -> Outgoing:
         """Check and encode, in this order: headers, id, body, size, options. Raises what ``Queue.publish`` raises."""
         now = self._clock.time()
@@ -107,7 +119,21 @@ class MessageBuilder:
             priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
             message.priority = 0 if priority is None else self._priority(priority)
             message.key = None if key is None else check_name("key", key)
+        if asked is not NOTHING_ASKED or self._policy.unique is not None:
+            message.unique = self._unique(asked, body, sent, message.delay)
         return message
+
+    def _unique(self, asked: Asked, body: Any, headers: Mapping[str, HeaderValue], delay: float) -> Unique | None:
+        unique = unique_of(asked, self._policy.unique, body, headers, delay)
+        if unique is None:
+            return None
+        for need in unique.needs:
+            if need not in self._capabilities.unique:
+                raise self._unsupported(DOES[need])
+        window = self._capabilities.unique_window
+        if window is not None and not isinstance(unique.span, str) and unique.span > window:
+            raise self._unsupported(f"keep one message per key for longer than {format_duration(window)}")
+        return unique
 
     @staticmethod
     def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
@@ -188,7 +214,9 @@ class MessageBuilder:
         if type(item) is not Envelope:
             return self.build(item, None, 0.0, None, None, None, None)
         delay = item.delay if item.at is None else self.until(item.at, item.delay)
-        return self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id)
+        asked = item.asked()
+        asked = asked if any(value is not None for value in asked) else NOTHING_ASKED
+        return self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked)
 
 
 def seconds(what: str, value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from cronsim import CronSim, CronSimError
 
@@ -27,6 +28,9 @@ _DAY = 86400
 _FIRST_DAY = _EPOCH.toordinal()
 _SINGLE = re.compile(r"(?<![^ ,])(\w+)-\1/0*[1-9]\d*(?![^ ,])")
 """A range of one value with a step: CronSim reads ``5-5/10`` as ``5/10``, Debian's cron as ``5``."""
+_SETS_OF_FIELDS = ("minutes", "hours", "days", "months", "weekdays")
+_shared_values: dict[tuple[str, str], set[Any]] = {}
+"""Attribute of CronSim and text of the field → its values, which never change."""
 _LONGEST_TEXT = 256
 """Characters: a text is refused before its lists and ranges are expanded."""
 
@@ -49,7 +53,11 @@ class Cron:
             self._parsed = CronSim(self.fields, _EPOCH)
         except CronSimError as error:
             raise explain_fields(text, str(error)) from None
-        minute, hour = self.fields.split(" ")[:2]
+        minute, hour, day, _, weekday = written = self.fields.split(" ")
+        # A hundred thousand expressions need not hold the same days as often.
+        for name, text_of_field in zip(_SETS_OF_FIELDS, written, strict=True):
+            values = getattr(self._parsed, name)
+            setattr(self._parsed, name, _shared_values.setdefault((name, text_of_field), values))
         self.is_fixed = not (
             minute.startswith("*")
             or hour.startswith("*")
@@ -60,7 +68,9 @@ class Cron:
 
         That decides what happens where clocks change; see :mod:`tasuki.schedules.times.wall_time`.
         """
-        if self.next_wall(0) is None:
+        # CronSim has refused days that no month has. Two rules that a day must keep both may leave none all the same.
+        needs_both = self._parsed.day_and and "*" not in (day, weekday)
+        if needs_both and self.next_wall(0) is None:
             raise never_comes(text)
 
     def next_wall(self, after: int) -> int | None:

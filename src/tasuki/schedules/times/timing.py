@@ -61,7 +61,7 @@ Timing = Every | InZone
 """When a schedule fires; schedules with equal timings have the same ticks."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def cron_timing(cron: str, timezone: str = "UTC") -> InZone:
     """The timing of a cron expression, or a word such as ``@daily``, in an IANA time zone. Equal texts are parsed once.
 

@@ -27,6 +27,7 @@ from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.batches import Batches
@@ -55,6 +56,7 @@ class DriverConformance(
     Moving,
     Removing,
     LastErrors,
+    Uniques,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -14,7 +14,19 @@ from typing import Any, ClassVar
 from unittest import SkipTest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.driver import Ack, Depth, Driver, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import (
+    Ack,
+    Answers,
+    Depth,
+    Driver,
+    Merged,
+    Occupancy,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue
 
@@ -277,13 +289,15 @@ def ids(messages: Iterable[Received]) -> list[str]:
     return [message.id for message in messages]
 
 
-async def each_result(answer: Awaitable[Sequence[DriverError | None]], number: int) -> list[DriverError | None]:
-    """One result for each item of a batch, whichever way the driver reports it."""
+async def each_result(answer: Awaitable[Answers], number: int) -> list[DriverError | None]:
+    """One result for each item of a batch of which none is unique, whichever way the driver reports it."""
     try:
-        results = list(await answer)
+        answers = await answer
     except DriverError as error:
         return [error] * number
-    assert len(results) in {0, number}, f"{len(results)} results for {number} items"
+    assert len(answers) in {0, number}, f"{len(answers)} results for {number} items"
+    results = [each for each in answers if not isinstance(each, Merged)]
+    assert len(results) == len(answers), f"no message is unique: {answers}"
     return results or [None] * number
 
 
@@ -307,7 +321,7 @@ async def cancelled(task: asyncio.Task[Any]) -> Any:
 def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
     """Make a synchronous test of a coroutine that takes a rig; skipped where the driver lacks a capability.
 
-    The names are the fields of Capabilities, and ``durable`` for a durability above ``memory``.
+    :meth:`tasuki.contracts.driver.Capabilities.has` knows the names: fields, ``durable``, ``unique:replace``.
     """
 
     def decorate(function: Case) -> Callable[[Any], None]:
@@ -343,7 +357,5 @@ async def open_rig(suite: Suite, capabilities: Sequence[str] = ()) -> AsyncItera
 
 
 def has(driver: Driver, capability: str) -> bool:
-    """Whether the driver has the capability."""
-    if capability == "durable":
-        return driver.capabilities.durability != "memory"
-    return bool(getattr(driver.capabilities, capability))
+    """Whether the driver has the capability; see :meth:`tasuki.contracts.driver.Capabilities.has`."""
+    return driver.capabilities.has(capability)

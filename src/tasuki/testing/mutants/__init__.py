@@ -4,16 +4,16 @@
 for each: the mutant, and the case that noticed it. It ends with 1 if a mutant was missed.
 """
 
-from tasuki.testing.mutants import counting, moving, publishing, queues, receiving, settling
+from tasuki.testing.mutants import counting, moving, publishing, queues, receiving, settling, uniques
 from tasuki.testing.mutants.mutant import Mutant, Unbroken
 from tasuki.testing.mutants.run import noticed, report
 from tasuki.testing.mutants.stores import STORE_MUTANTS, StoreMutant, UnbrokenStore
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     found
-    for topic in (publishing, receiving, settling, moving, counting, queues)
+    for topic in (publishing, receiving, settling, moving, counting, queues, uniques)
     for found in vars(topic).values()
-    if isinstance(found, type) and issubclass(found, Mutant) and found is not Mutant
+    if isinstance(found, type) and issubclass(found, Mutant) and found.noticed_by
 )
 
 __all__ = ["MUTANTS", "STORE_MUTANTS", "Mutant", "StoreMutant", "Unbroken", "UnbrokenStore", "noticed", "report"]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import (
+    Answers,
     Depth,
     Driver,
     Durability,
@@ -34,7 +35,7 @@ class Mutant(Driver):
 
     noticed_by: tuple[str, ...] = ()
     needs = ""
-    """A capability without which it changes nothing."""
+    """A capability (a name for ``Capabilities.has``) without which it changes nothing."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
@@ -76,7 +77,7 @@ class Mutant(Driver):
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         return await self.inner.inspect(spec)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         return await self.inner.publish(queue, batch)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tasuki.contracts.driver import (
+    Answers,
     Outgoing,
     QueueSpec,
     Received,
 )
-from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tasuki.testing.mutants.mutant import Mutant
 
@@ -46,7 +46,7 @@ class NewOrderingForNewMessagesOnly(Mutant):
             spec = replace(spec, ordering="none")
         await super().declare(spec)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         self.has_messages = True
         return await super().publish(queue, batch)
 

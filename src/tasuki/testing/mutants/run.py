@@ -83,7 +83,7 @@ async def _claims(suite: type[Suite], needed: str) -> bool:
         async with open_rig(suite()) as rig:
             return bool(getattr(rig.store.facts, needed))
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
-        return bool(getattr(suite().make_driver(Path(place), ShiftedClock()).capabilities, needed))
+        return suite().make_driver(Path(place), ShiftedClock()).capabilities.has(needed)
 
 
 def _mutated(mutant: AnyMutant, driver: Driver, clock: ShiftedClock) -> Driver:

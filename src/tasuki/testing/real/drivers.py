@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tasuki.contracts.driver import Driver, Move, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import Answers, Driver, Merged, Move, Outgoing, Receipt, Received, Settlement
 from tasuki.errors import DriverError
 from tasuki.testing.real.ledger import Ledger
 
@@ -17,15 +17,15 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
     inner_receive, inner_settle, inner_move = driver.receive, driver.settle, driver.move
 
     @functools.wraps(inner_publish)
-    async def publish(queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(queue: str, batch: Sequence[Outgoing]) -> Answers:
         errors = await inner_publish(queue, batch)
-        ledger.stored((name, queue), _without(batch, errors))
+        ledger.stored((name, queue), _without(batch, errors), _replaced(errors))
         return errors
 
     @functools.wraps(inner_within)
-    async def publish_within(connection: Any, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish_within(connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         errors = await inner_within(connection, queue, batch)
-        ledger.stored((name, queue), _without(batch, errors))
+        ledger.stored((name, queue), _without(batch, errors), _replaced(errors))
         return errors
 
     @functools.wraps(inner_receive)
@@ -52,6 +52,15 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
     return driver
 
 
-def _without(batch: Sequence[Any], errors: Sequence[DriverError | None]) -> list[Any]:
-    """The items that the broker has taken; no errors at all means that it has taken all."""
-    return [item for item, error in zip(batch, errors, strict=True) if error is None] if errors else list(batch)
+def _without(batch: Sequence[Any], answers: Answers) -> list[Any]:
+    """The items that the broker has taken; no answers at all mean that it has taken all."""
+    return [item for item, answer in zip(batch, answers, strict=True) if _is_taken(answer)] if answers else list(batch)
+
+
+def _is_taken(answer: DriverError | Merged | None) -> bool:
+    return answer is None or (isinstance(answer, Merged) and answer.how != "kept")
+
+
+def _replaced(answers: Answers) -> list[str]:
+    """Ids of the messages whose places others have taken."""
+    return [answer.other for answer in answers if isinstance(answer, Merged) and answer.how != "kept"]

@@ -25,8 +25,10 @@ class Ledger:
         self._dead: set[str] = set()
         """Ids of dead letters whose originals are not acked yet."""
 
-    def stored(self, place: Place, messages: Iterable[Outgoing]) -> None:
-        """The broker has these messages now."""
+    def stored(self, place: Place, messages: Iterable[Outgoing], replaced: Iterable[str] = ()) -> None:
+        """The broker has these messages now, and no longer the ``replaced`` ones."""
+        for id in replaced:
+            self._slots.get(place, {}).pop(id, None)
         for message in messages:
             self._put(place, message, self._clock.monotonic() + message.delay if message.delay else 0.0)
             if DEAD_LETTER_REASON in message.headers:

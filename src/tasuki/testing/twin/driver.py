@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.driver import Ack, Durability, Move, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import (
+    Ack,
+    Answers,
+    Durability,
+    Merged,
+    Move,
+    Nack,
+    Outgoing,
+    Receipt,
+    Received,
+    Settlement,
+)
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.lanes import Slot
@@ -57,15 +68,17 @@ class TwinDriver(MemoryDriver):
         """A store in memory."""
         return TwinStore(name, self._guard, self._shelves.setdefault(name, Shelf()), self._faults)
 
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Sequence[Any]:
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Publish at once: a twin has no transactions."""
         return await self.publish(queue, batch)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """As the memory driver; notes dead letters and requests."""
         results = await super().publish(queue, batch)
         self._dead.update(message.id for message in batch if DEAD_LETTER_REASON in message.headers)
-        self._journal.requests += [message.id for message in batch if is_request(message)]
+        pairs = zip(batch, results, strict=True) if results else ()
+        kept = {each.id for each, answer in pairs if isinstance(answer, Merged) and answer.how == "kept"}
+        self._journal.requests += [each.id for each in batch if is_request(each) and each.id not in kept]
         self._journal.tell()
         return results
 

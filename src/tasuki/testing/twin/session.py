@@ -22,6 +22,7 @@ from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
 from tasuki.testing.twin.faults.state import Faults
 from tasuki.testing.twin.handlers import Call, call_of_task, find_function, run_handler
 from tasuki.testing.twin.reading.journal import Journal
+from tasuki.testing.twin.schedules import TwinSchedules
 from tasuki.testing.twin.work import Work
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Session:
             self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
         )
         self._take(assembly, project, TwinRequests(self.work, self.faults))
+        self.work.schedules = TwinSchedules(assembly, clock)
         await assembly.open()
         await self._begin(assembly)
 

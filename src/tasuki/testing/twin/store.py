@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TwinStore(MemoryStore):
-    """Its entries are there again when the broker is; time to live goes by virtual time."""
+    """Its entries are there again when the broker is; a watch waits until then. It goes by virtual time."""
 
     def __init__(self, name: str, guard: Guard[Any], shelf: Shelf, faults: Faults) -> None:
         super().__init__(name, guard, shelf, faults.clock)

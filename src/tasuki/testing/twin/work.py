@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.memory.queue import MemoryQueue
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults.state import Faults
+    from tasuki.testing.twin.schedules import TwinSchedules
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Work:
         """The test has left the block."""
         self.selected: list[Consumer] = []
         """The consumers that start by themselves."""
+        self.schedules: TwinSchedules | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where a drain is under way now."""
         self._ends: list[asyncio.Task[None]] = []
@@ -199,6 +201,8 @@ class Work:
         """Return when no message is due any more, and none is held."""
         for state in {consumer.state for consumer in self.selected if consumer.state is not None}:
             await (await state.store()).time()  # its watch learns of the pauses that have ended by now
+        if self.schedules is not None:
+            await self.schedules.fire()
         while True:
             await turns(lambda: self.faults.is_killed)
             if self.faults.is_killed:  # its successor takes over
@@ -257,6 +261,8 @@ class Work:
         times = [queue.delayed[0][0] for queue in self.consumed() if queue.delayed]
         if self.faults.is_away:
             times.append(self.faults.away_until)
+        if self.schedules is not None and (tick := self.schedules.next_at()) is not None:
+            times.append(tick)
         pauses = [consumer.pause for consumer in self.selected if consumer.pause is not None]
         times += [self.now() + pause.until - self.clock.time() for pause in pauses if pause.until is not None]
         return min(times, default=None)

@@ -90,6 +90,15 @@ def test_the_last_wall_time_before_another() -> None:
     assert shown(cron.last_wall(wall("2026-01-05 09:01"))) == "2026-01-05 09:00"
 
 
+def test_equal_fields_share_their_values() -> None:
+    first, second = (Cron(text)._parsed for text in ("0 9 * * mon-fri", "30 9 * JAN MON-FRI"))
+    assert first.hours is second.hours
+    assert first.days is second.days
+    assert first.weekdays is second.weekdays
+    assert first.minutes != second.minutes
+    assert first.months != second.months
+
+
 @pytest.mark.parametrize(
     ("cron", "is_fixed"),
     [
@@ -206,6 +215,11 @@ ORDER = "minute, hour, day of month, month, day of week"
         (
             "0 0 LW * */7",
             "cron '0 0 LW * */7' names a date that never comes; "
+            "choose a day that its months have, or L for the last of a month",
+        ),
+        (
+            "0 0 */31 * 5L",
+            "cron '0 0 */31 * 5L' names a date that never comes; "
             "choose a day that its months have, or L for the last of a month",
         ),
         ("@dayly", "cron '@dayly' is an unknown word; did you mean '@daily'?"),

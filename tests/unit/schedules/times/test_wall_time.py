@@ -32,6 +32,8 @@ CRONS = [
     "30 0-23 * * *",
     "0-59 1 * * *",
     "7 */2 * * *",
+]
+WHOLE = [
     "* * * * *",
     "0 9 * * MON-FRI",
     "45 1 * * SUN",
@@ -147,7 +149,7 @@ def test_every_minute_around_every_change_of_2026(zone: str) -> None:
             if later.wall - minute.wall != timedelta(minutes=1)
             for second in (-1, 0, 900)
         ]
-        for cron in CRONS:
+        for cron in [*CRONS, *WHOLE]:
             expected = expected_ticks(cron, visited)
             timing, after, until = cron_timing(cron, zone), int(start.timestamp()) - 1, int(end.timestamp()) - 1
             assert list(ticks(timing, after, until)) == expected, cron
@@ -155,6 +157,8 @@ def test_every_minute_around_every_change_of_2026(zone: str) -> None:
             assert count_ticks(timing, after, until) == len(expected), cron
             source = random.Random(f"{zone} {cron} {day}")
             # Begun and ended anywhere, also within the hour that comes twice, and beside each change.
+            if cron in WHOLE:
+                continue
             sample = [(edge, until) for edge in edges] + [(after, edge) for edge in edges]
             sample.append((first := source.randrange(after, until), source.randrange(first, until)))
             for first, last in sample:

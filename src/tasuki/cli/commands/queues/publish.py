@@ -15,6 +15,7 @@ from tasuki.cli.options import json_option, project_options, read_time
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.sending import OUTCOMES, ReadLine, Report, read_header, send_file
+from tasuki.contracts.driver import ACTS
 from tasuki.queues.messages.message_builder import Envelope, envelope_of
 from tasuki.queues.result import Confirmed
 
@@ -27,13 +28,14 @@ _SURVIVED = {
     "node": "the loss of a machine",
 }
 """Level of durability → what a message survives there."""
+_TOOK_THE_PLACE = {"replaced": "has taken the place of", "extended": "has taken the place, and begins the delay, of"}
 
 
 @click.command("publish")
 @click.argument("queue")
 @click.argument("body", required=False)
 @click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="One body a line; - is stdin.")
-@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, at, ttl, priority, key, id}.")
+@click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, at, ttl, priority, key, id, unique}.")
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; may be repeated.")
 @click.option("--delay", metavar="TIME", help="Deliver it after this time, as in 5s.")
@@ -41,6 +43,10 @@ _SURVIVED = {
 @click.option("--ttl", metavar="TIME", help="Expire it after this time.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Priority; 9 comes first.")
 @click.option("--key", help="Messages of one key keep their order.")
+@click.option("--unique", metavar="KEY", help="Make it the only message of this key in the queue.")
+@click.option("--unique-for", metavar="SPAN", help="pending: while one waits (default); running: until done; a time.")
+@click.option("--on-conflict", type=click.Choice(ACTS), help="Keep the other message (default), replace it, extend it.")
+@click.option("--unique-max", metavar="TIME", help="The longest time for which extend delays; default 10 delays.")
 @click.option("--id", "id", help="The message's id; publishing again with it is safe after an unknown outcome.")
 @json_option
 @project_options()
@@ -88,6 +94,8 @@ def command(
         document, code = {"queue": id, **result.as_dict()}, result.exit_code
     else:
         document = {"queue": id, "id": result.id, "status": "confirmed", "durability": result.durability}
+        if result.outcome != "stored":
+            document |= {"outcome": result.outcome, "instead_of": result.instead_of}
         code = OK
     (print_json if as_json else _show)(document)
     return code
@@ -124,6 +132,12 @@ def _reader(raw: str | None, options: dict[str, Any], *, envelopes: bool) -> Rea
 
 
 def _show(done: dict[str, Any]) -> None:
+    if done.get("outcome") == "kept":
+        click.echo(f"{done['id']} has the key in {done['queue']}; it was kept, and nothing was added")
+        return
+    if "outcome" in done:
+        click.echo(f"{done['id']} {_TOOK_THE_PLACE[done['outcome']]} {done['instead_of']} in {done['queue']}")
+        return
     if "status" in done:
         click.echo(f"{done['id']} confirmed by {done['queue']}; it survives {_SURVIVED[done['durability']]}")
         return

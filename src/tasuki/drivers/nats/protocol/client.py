@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as NATSClient
 
 from tasuki.drivers.nats.protocol.wire import Reader, Route
+from tasuki.system.on_failure import OnFailure
 
 FAREWELL = 1.0
 """Seconds for the last bytes when a connection is closed."""
@@ -42,16 +44,14 @@ class Client(NATSClient):
         self._transport.write(data)
 
     async def end(self) -> None:
-        """Close it, and cut it off if it takes nothing any more, or its encryption never came about."""
+        """Close it, and cut it off if that is cancelled, takes too long, or its encryption never came about."""
         writer = self._writer
         if writer is not None and writer.get_extra_info("ssl_object") is not None:
             # Nothing is unanswered that matters; the farewell of TLS would only make asyncio log a warning.
             self.abort()
-        try:
+        with suppress(TimeoutError), OnFailure(self.abort):
             async with asyncio.timeout(FAREWELL):
                 await self.close()
-        except TimeoutError:
-            self.abort()
 
     def abort(self) -> None:
         """Cut the connection, and drop unsent data."""

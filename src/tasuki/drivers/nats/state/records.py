@@ -89,8 +89,8 @@ class StoredBucket(NamedTuple):
 
     @property
     def lasts(self) -> float:
-        """Seconds until it may be forgotten."""
-        return (self.top - self.bucket.level) / self.bucket.rate
+        """Seconds until it may be forgotten; a rate of 0 never fills it."""
+        return (self.top - self.bucket.level) / self.bucket.rate if self.bucket.rate > 0 else inf
 
     def written(self) -> bytes:
         """As it is stored."""

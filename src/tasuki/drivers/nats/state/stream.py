@@ -189,10 +189,15 @@ class StoreStream:
 
         ``decide`` gets the last record and the server's time. It is called again if another caller was faster.
         """
-        loop = asyncio.get_running_loop()
-        until, pauses = loop.time() + connection.address.timeout, 0
+        loop, seconds = asyncio.get_running_loop(), connection.address.timeout
+        until, pauses = loop.time() + seconds, 0
         turn = self._turns.setdefault((id(loop), subject), asyncio.Lock())
-        async with turn:  # callers of one process would only disturb each other
+        try:
+            async with asyncio.timeout_at(until):
+                await turn.acquire()  # callers of one process would only disturb each other
+        except TimeoutError:
+            raise self._late(seconds) from None
+        try:
             while True:
                 (record,), now = await self.read(connection, subject)
                 step = decide(record, now)
@@ -202,10 +207,15 @@ class StoreStream:
                 if sequence is not None:
                     return step.result, sequence
                 if loop.time() >= until:
-                    problem = f"{self._place}: other callers were faster for {connection.address.timeout:g} s"
-                    raise BrokerTimeoutError(problem, driver=self._driver, outcome="rejected")
+                    raise self._late(seconds)
                 pauses += 1
                 await asyncio.sleep(random.uniform(0, min(_PAUSE * pauses, _LONGEST_PAUSE)))  # noqa: S311
+        finally:
+            turn.release()
+
+    def _late(self, seconds: float) -> BrokerTimeoutError:
+        problem = f"{self._place}: other callers were faster for {seconds:g} s; try again"
+        return BrokerTimeoutError(problem, driver=self._driver, outcome="rejected")
 
     async def _step(self, connection: Connection, subject: str, step: Step[Any], expected: int) -> int | None:
         if step.frees and not step.data and not step.removed:

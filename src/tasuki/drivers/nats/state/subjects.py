@@ -46,7 +46,10 @@ class StoreSubjects:
 
     def key(self, subject: str) -> str:
         """The key of an entry's subject. Raises ValueError for one that no store has written."""
-        parts = subject.removeprefix(self._entries).split(".")
+        path = subject.removeprefix(self._entries)
+        if "=" not in path and "~" not in path:
+            return path.replace(".", "/")
+        parts = path.split(".")
         return "/".join("" if part == _EMPTY else queue_of(part) for part in parts)
 
 

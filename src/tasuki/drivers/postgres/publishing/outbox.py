@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from tasuki.drivers.postgres.columns import Arrays
 from tasuki.errors import UnsupportedError
 
 KNOWN = "a connection of asyncpg or psycopg, or a connection or session of SQLAlchemy"
@@ -22,13 +21,27 @@ _COLUMNS = {
     "delays": "double precision[]",
     "always": "boolean[]",
 }
-_NUMBERED = ", ".join(f"${place}" for place in range(1, len(_COLUMNS) + 2))
-_PERCENT = ", ".join(f"%s::{type_}" for type_ in ("text", *_COLUMNS.values()))
-_NAMED = ", ".join(f"CAST(:{name} AS {type_})" for name, type_ in {"queue": "text", **_COLUMNS}.items())
+_UNIQUE = {
+    "unique_keys": "text[]",
+    "spans": "double precision[]",
+    "acts": "smallint[]",
+    "latests": "double precision[]",
+}
+_ALL = {"queue_name": "text", **_COLUMNS, **_UNIQUE}
 
 
-async def publish_on(connection: Any, schema: str, queue: str, columns: Arrays) -> int:
-    """Store the rows in the transaction of the connection; how many found room.
+def _call(schema: str, columns: tuple[Any, ...], style: str) -> str:
+    """The statement for so many columns; ``style``: of a parameter with its number, name and type."""
+    names = list(_ALL)[: len(columns) + 1]
+    values = [style.format(number=number, name=name, type=_ALL[name]) for number, name in enumerate(names, 1)]
+    values.insert(len(_COLUMNS) + 1, "true")
+    return f"SELECT {schema}.{'publish_unique' if len(columns) > len(_COLUMNS) else 'publish'}({', '.join(values)})"
+
+
+async def publish_on(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
+    """Store the columns in the transaction of the connection; the answer of the schema's function.
+
+    With the columns of unique messages behind the others it is ``publish_unique``, else ``publish``.
 
     Returns without having waited where the connection is synchronous. Raises what the client raises, and
     UnsupportedError for a connection that is of no known client, or in no transaction.
@@ -49,35 +62,32 @@ def _client(connection: Any) -> str:
     return next((name for name in ("asyncpg", "psycopg", "sqlalchemy") if name in packages), "")
 
 
-async def _on_asyncpg(connection: Any, schema: str, queue: str, columns: Arrays) -> int:
+async def _on_asyncpg(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
     if not connection.is_in_transaction():
         raise _no_transaction("async with connection.transaction()")
-    stored: int = await connection.fetchval(f"SELECT {schema}.publish({_NUMBERED}, true)", queue, *columns)
-    return stored
+    return await connection.fetchval(_call(schema, columns, "${number}"), queue, *columns)
 
 
-async def _on_psycopg(connection: Any, schema: str, queue: str, columns: Arrays) -> int:
+async def _on_psycopg(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
     from psycopg.rows import tuple_row
 
     if connection.autocommit and connection.info.transaction_status == _IDLE:
         raise _no_transaction("with connection.transaction()")
     cursor = connection.cursor(row_factory=tuple_row)
     try:
-        await _result(cursor.execute(f"SELECT {schema}.publish({_PERCENT}, true)", (queue, *columns)))
+        await _result(cursor.execute(_call(schema, columns, "%s::{type}"), (queue, *columns)))
         row = await _result(cursor.fetchone())
     finally:
         await _result(cursor.close())
-    stored: int = row[0]
-    return stored
+    return row[0]
 
 
-async def _on_sqlalchemy(connection: Any, schema: str, queue: str, columns: Arrays) -> int:
+async def _on_sqlalchemy(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
     from sqlalchemy import text
 
-    values = {"queue": queue, **dict(zip(_COLUMNS, columns, strict=True))}
-    result = await _result(connection.execute(text(f"SELECT {schema}.publish({_NAMED}, true)"), values))
-    stored: int = result.scalar_one()
-    return stored
+    values = dict(zip(_ALL, (queue, *columns), strict=False))
+    result = await _result(connection.execute(text(_call(schema, columns, "CAST(:{name} AS {type})")), values))
+    return result.scalar_one()
 
 
 async def _result(value: Any) -> Any:

@@ -127,14 +127,12 @@ class RedisStore(Store):
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         """See Store."""
-        if places < 1:
-            return None
-        until = await self._hold(key, holder, places, microseconds(max(lease, 0.0)))
+        until = await self._hold(key, holder, max(places, 0), microseconds(max(lease, 0.0)))
         return until / 1e6 if until else None
 
     async def release(self, key: str, holder: str) -> None:
         """See Store."""
-        await self._hold(key, holder, 0, 0)
+        await self._hold(key, holder, -1, 0)
 
     async def _hold(self, key: str, holder: str, count: int, lease: int) -> int:
         held = self._place.places(self._key(key))

@@ -17,7 +17,7 @@ from tasuki.errors import QueueNotFoundError
 
 _PLACES = ("ready", "delayed", "lines", "held")
 """Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
-_TABLES = (*_PLACES, "consumers", "known", "suspects", "queues")
+_TABLES = (*_PLACES, "consumers", "known", "suspects", "uniques", "queues")
 
 
 class Queues:

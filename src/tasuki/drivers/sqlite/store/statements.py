@@ -96,6 +96,18 @@ DISSOLVE_LINES = (
     "UPDATE delayed SET key = NULL WHERE queue = ? AND key IS NOT NULL",
 )
 
+# The message of a key, and whether it can be received.
+UNIQUE = """
+    SELECT u.seq, coalesce(m.id, u.id), u.until, u.due, m.rank, m.key, m.published_at,
+        EXISTS (SELECT 1 FROM ready r WHERE r.queue = u.queue AND r.rank = m.rank AND r.seq = u.seq)
+    FROM uniques u LEFT JOIN messages m ON m.seq = u.seq AND m.queue = u.queue WHERE u.queue = ? AND u.key = ?
+"""
+UNIQUES_TO_CHECK = """
+    SELECT u.key, m.seq IS NOT NULL, u.until
+    FROM uniques u LEFT JOIN messages m ON m.seq = u.seq AND m.queue = u.queue
+    WHERE u.queue = ? AND u.key > ? ORDER BY u.key LIMIT ?
+"""
+
 SAVE = """
     UPDATE queues SET total = ?, held = ?, delayed = ?, newest = ?
     WHERE queue = ? AND (total, held, delayed, newest) != (?, ?, ?, ?)

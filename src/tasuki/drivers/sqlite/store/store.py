@@ -18,6 +18,7 @@ from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import Place, Row, Tally, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.message import HeaderValue
 
@@ -51,6 +52,7 @@ class Store:
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, known, self._ids, self._lines)
         self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._ids)
+        self.uniques = Uniques(connection, clock, self.queues, self._lines, self._suspects, self._ids, self._place)
 
     def publish(
         self,

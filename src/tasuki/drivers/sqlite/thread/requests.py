@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Merged, Received
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.drivers.sqlite.store.store import Store
@@ -84,6 +84,17 @@ class Publish(Request):
         super().__init__(queue)
         self.work = work
         self.size = size_of(work)
+
+
+class PublishUnique(Publish):
+    """Store messages of which some are unique, one by one; the result is an answer each, up to the first without room.
+
+    It shares no statement with other publishes.
+    """
+
+    def run(self, store: Store) -> list[Merged | None]:
+        """Store them, or merge them into others."""
+        return store.uniques.publish(store, store.queues.find(self.queue), self.work)
 
 
 def size_of(work: Encoded) -> int:

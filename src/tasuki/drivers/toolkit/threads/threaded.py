@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tasuki.contracts.driver import (
+    Answers,
     Depth,
     Driver,
     Durability,
@@ -125,7 +126,7 @@ class Threaded(Driver):
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         return await self._guard.get(spec.name).call(lambda: self._inner.inspect(spec))
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         messages = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.publish(queue, messages))
 

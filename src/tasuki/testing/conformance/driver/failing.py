@@ -174,9 +174,9 @@ class Failing(Suite):
 
 
 async def _publish(rig: Rig, message: Outgoing) -> None:
-    for error in await rig.driver.publish(rig.queue, [message]):
-        if error is not None:
-            raise error
+    for result in await rig.driver.publish(rig.queue, [message]):
+        if isinstance(result, DriverError):
+            raise result
 
 
 async def _is_left(rig: Rig) -> bool:

@@ -147,5 +147,5 @@ async def _failure(driver: Driver, rig: Rig) -> DriverError | None:
         except DriverError as error:
             return error
         else:
-            return results[0] if results else None
+            return next((result for result in results if isinstance(result, DriverError)), None)
     raise AssertionError("the broker does not come back")

@@ -27,7 +27,7 @@ class StoreSuite(Suite):
 
     entries: ClassVar[int] = 2_500
     """Entries of the case that needs many."""
-    changes: ClassVar[int] = 10_000
+    changes: ClassVar[int] = 3_000
     """Changes that a watch without a reader has to bear."""
     rounds: ClassVar[int] = 300
     """Steps of each process where several work at once."""

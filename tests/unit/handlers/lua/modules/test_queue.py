@@ -64,7 +64,10 @@ async def test_publish(arguments: str, published: Published) -> None:
         ("'a:b', {}", "message data cannot be empty"),
         ("'a:b', table.freeze({})", "message data cannot be empty"),
         ("'a:b', 1, nil, 5", "options must be a table"),
-        ("'a:b', 1, nil, {dely = 5}", "unknown option 'dely': options are delay, ttl, priority, key and id"),
+        (
+            "'a:b', 1, nil, {dely = 5}",
+            "unknown option 'dely': options are delay, ttl, priority, key, id, unique, unique_for, on_conflict and unique_max",
+        ),
         ("'a:b', 1, nil, {delay = {}}", "option 'delay' must be a string or a number"),
     ],
 )

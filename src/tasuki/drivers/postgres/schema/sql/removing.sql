@@ -70,7 +70,8 @@ create or replace function delete_rest(q_id integer) returns void language sql a
     delete from messages where queue = q_id and due is not null;
     delete from messages where queue = q_id and state = 3 and key is not null;
     delete from changes where queue = q_id;
-    delete from seen where queue = q_id
+    delete from seen where queue = q_id;
+    delete from uniques where queue = q_id
 $$;
 
 -- Removes a queue with all that it holds; returns its number. If several callers remove it at once, one succeeds.

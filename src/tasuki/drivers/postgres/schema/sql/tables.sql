@@ -34,7 +34,7 @@ create table if not exists messages (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
         toast.autovacuum_vacuum_cost_delay = 0);
--- What follows locks tables. Running verbs lock queues first, then messages, changes, seen and waiters: so does this.
+-- What follows locks tables. Running verbs lock queues first, then uniques, messages, changes, seen and waiters: so does this.
 lock table queues in access exclusive mode;
 lock table messages in access exclusive mode;
 
@@ -70,6 +70,17 @@ create table if not exists seen (
     primary key (queue, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 create index if not exists seen_by_age on seen (queue, at);
+
+-- Keys of which a queue has one message at a time; see uniques.sql. until: the end of the key's window, if it has one.
+create table if not exists uniques (
+    queue integer not null,
+    key   text collate "C" not null,
+    seq   bigint not null,                           -- the message that was stored last for the key; it may be gone
+    id    text not null,                             -- its id, also when it is gone
+    until timestamptz,
+    primary key (queue, key)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
 
 -- Open drivers. pid and started identify the listening connection, if there is one: it ends with its process.
 create table if not exists holders (

@@ -5,7 +5,7 @@
 -- A message's *place* is its number in the order of publishing, less 2^49 for each step of priority: small places come
 -- first. Times are microseconds of the server's clock. A *receipt* is place:token, the token unique to one receive.
 
-local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, ERRORS, IDS, CONSUMERS, WAITING =
+local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, ERRORS, UNIQUES, IDS, CONSUMERS, WAITING =
   unpack(KEYS)
 -- STATE      hash    the queue's options, and seq: the last number given
 -- MESSAGES   hash    place -> the message, from publish to ack; so its length is the queue's
@@ -17,6 +17,7 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, E
 -- LINES      zset    key \0 number priority: all messages of a key from publish to ack, in a queue with order per key
 -- FRONTS     hash    key -> how many of its messages are ready or held: none of the others may be received
 -- ERRORS     hash    place -> time and last error of a message that has ATTEMPTS, for those who look
+-- UNIQUES    hash    unique key -> the message that was stored last for it, see publish_unique.lua
 -- IDS        zset    ids of the dedup window, by the time at which they are forgotten
 -- CONSUMERS  zset    owner:count, by the time until which they are believed
 -- WAITING    zset    owners (processes) with a receiver that waits, by the time at which they promised to check, which is

@@ -1,5 +1,5 @@
 -- Hold or free a place. Returns the end of the lease in microseconds; 0: all places are taken, or it was freed.
--- ARGV: holder, places (0: free the holder's), lease in microseconds
+-- ARGV: holder, places (-1: free the holder's), lease in microseconds
 
 local PLACES = KEYS[1]  -- zset: holders, by the end of their lease
 
@@ -8,7 +8,7 @@ local clock = redis.call('TIME')
 local time = clock[1] * 1000000 + clock[2]
 -- The first write removes: so it runs at maxmemory.
 redis.call('ZREMRANGEBYSCORE', PLACES, '-inf', string.format('%d', time))
-if places == 0 then
+if places < 0 then
   redis.call('ZREM', PLACES, holder)
   return 0
 end

@@ -13,7 +13,9 @@ local version = math.max(time, (tonumber(redis.call('HGET', STORE, 'last')) or 0
 redis.call('HSET', STORE, 'last', text(version))
 redis.call('HSET', VERSIONS, key, text(version))
 redis.call('HSET', VALUES, key, value)
-redis.call('ZADD', NAMES, 0, key)
+if not found then
+  redis.call('ZADD', NAMES, 0, key)
+end
 if span ~= '' then
   redis.call('ZADD', ENDS, text(time + span), key)
 elseif ends or not found then

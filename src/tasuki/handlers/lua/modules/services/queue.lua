@@ -1,6 +1,6 @@
 -- queue: publish, and the message that is being handled.
 --
---   queue.publish(id, data, headers?, options?)   true, nil | nil, err   options: delay, ttl, priority, key, id
+--   queue.publish(id, data, headers?, options?)   true, nil | nil, err   options: delay, ttl, priority, key, id, unique, …
 --   queue.message()                               Message, nil | nil, err (Invalid: no delivery)
 --   queue.messages()                              the Messages of a batch in the order of the bodies; else the only one
 --   queue.info(id)                                table, nil | nil, err
@@ -51,7 +51,10 @@ local function plain_headers(headers)
   return plain
 end
 
-local OPTIONS = { delay = true, ttl = true, priority = true, key = true, id = true, timeout = true }
+local OPTIONS = {
+  delay = true, ttl = true, priority = true, key = true, id = true, timeout = true,
+  unique = true, unique_for = true, on_conflict = true, unique_max = true,
+}
 
 local function plain_options(options)
   if options == nil then
@@ -63,7 +66,8 @@ local function plain_options(options)
   for key, value in next, host.contents(options) do
     if not OPTIONS[key] then
       local name = host.tostring(key)
-      return nil, "unknown option '" .. name .. "': options are delay, ttl, priority, key and id"
+      return nil, "unknown option '" .. name .. "': options are delay, ttl, priority, key, id, unique, "
+        .. "unique_for, on_conflict and unique_max"
     elseif type(value) ~= "string" and type(value) ~= "number" then
       return nil, "option '" .. key .. "' must be a string or a number"
     end

@@ -1,0 +1,133 @@
+"""Scheduler: the service that fires the schedules of one state, beside the consumers of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from tasuki.clock import Clock
+from tasuki.errors import DriverError
+from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.message import MESSAGE_TYPE
+from tasuki.queues.queue import Envelope, Queue
+from tasuki.queues.result import Confirmed, Rejected
+from tasuki.schedules.firing import Firing
+from tasuki.schedules.identities import identity
+from tasuki.schedules.schedule import Schedule, Tick
+from tasuki.state.pauses import pause_in
+from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.schedules")
+
+SCHEDULE = "schedule"
+"""Header: the id of the schedule that published a message."""
+SCHEDULED_FOR = "scheduled_for"
+"""Header: the time of its tick, as ISO 8601 in UTC."""
+
+_WINDOW = 3600.0
+"""Seconds in which a worker may publish the ticks of one that was killed, again."""
+
+
+class Scheduled(NamedTuple):
+    """A schedule's entry, and its queue."""
+
+    id: str
+    config: ScheduleConfig
+    queue: Queue
+
+    def envelope(self, at: int, message_id: str, delay: float = 0.0) -> Envelope[Any]:
+        """Its message for a moment, in UTC seconds."""
+        config = self.config
+        headers, body = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}, config.body
+        if config.task is not None:
+            headers[MESSAGE_TYPE], body = config.task, body or {}
+        return Envelope(body=body, headers=headers, id=message_id, delay=delay)
+
+    def tick(self, tick: Tick) -> Envelope[Any]:
+        """Its message for a tick: published once, where the driver can tell, also by a worker that takes over."""
+        envelope = self.envelope(tick.at, tick.message_id, tick.ready_at - tick.at)
+        able = self.queue.driver.capabilities
+        if self.config.overlap == "skip":
+            envelope.unique, envelope.unique_for = f"schedule:{self.id}", "running"
+        elif "window" in able.unique:
+            envelope.unique, envelope.unique_for = tick.message_id, min(able.unique_window or _WINDOW, _WINDOW)
+        return envelope
+
+
+class Scheduler:
+    """All schedules of a project whose queues have one state. Every worker has it, and one of them fires."""
+
+    def __init__(self, state: SharedState, schedules: Mapping[str, Scheduled], clock: Clock) -> None:
+        self.state = state
+        self.schedules = schedules
+        self._clock = clock
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to take part. Raises DriverError: the store cannot be opened."""
+        store, controls = await self.state.store(), await self.state.follow()
+        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
+        firing = Firing(
+            store,
+            self.publish,
+            lambda id: pause_in(controls, "schedule", id) is not None,
+            clock=self._clock,
+            holder=holder,
+        )
+        firing.use(identified(self.schedules))
+        self._running = asyncio.create_task(firing.run(), name=f"schedules of {self.state.driver.name}")
+
+    async def wait(self) -> None:
+        """Ends only with a defect, which it raises."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+
+    async def stop(self, timeout: float) -> None:
+        """Leave the firing to other workers."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def publish(self, ticks: Sequence[Tick]) -> None:
+        """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
+        for queue, portion in self._by_queue(ticks):
+            results = await queue.publish_many([self.schedules[tick.schedule.id].tick(tick) for tick in portion])
+            for tick, result in zip(portion, results, strict=True):
+                if isinstance(result, Confirmed):
+                    continue
+                if isinstance(result, Rejected) and not result.retryable:
+                    _log.error("schedule %s: the message of %s was refused: %s",
+                               tick.schedule.id, text_of(tick.at), result.error)  # fmt: skip
+                elif isinstance(result.error, DriverError):
+                    raise result.error
+                else:
+                    raise DriverError(str(result.error), queue=queue.id)
+
+    def _by_queue(self, ticks: Sequence[Tick]) -> list[tuple[Queue, list[Tick]]]:
+        found: dict[str, tuple[Queue, list[Tick]]] = {}
+        for tick in ticks:
+            queue = self.schedules[tick.schedule.id].queue
+            found.setdefault(queue.id, (queue, []))[1].append(tick)
+        return list(found.values())
+
+
+def identified(schedules: Mapping[str, Scheduled]) -> dict[bytes, Schedule]:
+    """The schedules by their identities."""
+    return {
+        identity(id, queue.spec.name): Schedule(id, config.timing, config.catch_up, config.jitter)
+        for id, config, queue in schedules.values()
+    }
+
+
+def text_of(at: int) -> str:
+    """UTC seconds as a time: ``2026-12-24T18:00:00Z``."""
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,79 @@
+"""How the schedules of a project stand, as their stores tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tasuki.app.schedules.scheduler import Scheduled, identified
+from tasuki.app.schedules.verbs import ScheduleStatus
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.registry.references import find_named
+from tasuki.schedules.firing import find_mark, read_known
+from tasuki.schedules.times.timing import last_tick, next_tick
+from tasuki.state.pauses import PAUSE, pause_key, read_pause
+from tasuki.state.pausing import find_all
+from tasuki.state.shared import SharedState
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+
+
+def find_schedule(project: Project, name: str) -> str:
+    """The id of a schedule. Raises ConfigError."""
+    return find_named(name, project.of(ScheduleConfig), "schedule")
+
+
+def scheduled_in(host: ProjectHost, id: str) -> Scheduled:
+    """A schedule's entry with its queue."""
+    config = host.project.of(ScheduleConfig)[id]
+    return Scheduled(id, config, host.queues[config.queue])
+
+
+async def statuses_of(host: ProjectHost) -> list[ScheduleStatus]:
+    """All schedules, in the order of declaration. Raises DriverError."""
+    all_schedules = {id: scheduled_in(host, id) for id in host.project.of(ScheduleConfig)}
+    by_state: dict[SharedState, dict[str, Scheduled]] = {}
+    for id, scheduled in all_schedules.items():
+        if (state := host.state_of(scheduled.queue.id)) is not None:
+            by_state.setdefault(state, {})[id] = scheduled
+    found: dict[str, ScheduleStatus] = {}
+    for state, schedules in by_state.items():
+        found.update(await _statuses_in(state, schedules))
+    return [found[id] for id in all_schedules if id in found]
+
+
+async def _statuses_in(state: SharedState, schedules: Mapping[str, Scheduled]) -> dict[str, ScheduleStatus]:
+    store = await state.store()
+    identities = identified({id: each for id, each in schedules.items() if each.config.enabled})
+    scope, mark = await find_mark(store, identities) if identities else ("", None)
+    known = await read_known(store, scope)
+    pauses, now = await find_all(state, PAUSE), int(await store.time())
+    since = {schedule.id: known.since(own, schedule) for own, schedule in identities.items()}
+    done = 0 if mark is None else mark.mark
+    return {id: _status(each, now, done, since.get(id), pauses) for id, each in schedules.items()}
+
+
+def _status(
+    scheduled: Scheduled, now: int, done: int, since: int | None, pauses: Mapping[str, bytes]
+) -> ScheduleStatus:
+    id, config, queue = scheduled
+    next_at = next_tick(config.timing, now) if config.enabled else None
+    last_at = last_tick(config.timing, done) if since is not None else None
+    if config.cron is not None:
+        timing = config.cron if config.timezone == "UTC" else f"{config.cron} ({config.timezone})"
+    else:
+        timing = f"every {format_duration(config.every or 0.0)}"
+    pause = pauses.get(pause_key("schedule", id))
+    return ScheduleStatus(
+        id=id,
+        queue=queue.id,
+        timing=timing,
+        next=None if next_at is None else datetime.fromtimestamp(next_at, UTC),
+        last=None if last_at is None or since is None or last_at <= since else datetime.fromtimestamp(last_at, UTC),
+        is_enabled=config.enabled,
+        pause=None if pause is None else read_pause(pause),
+    )

@@ -1,0 +1,51 @@
+"""``tasuki schedules``: all schedules, and when they publish."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.output import print_table
+from tasuki.cli.project import Target
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.app.schedules.verbs import ScheduleStatus
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    headings = ("SCHEDULE", "WHEN", "QUEUE", "NEXT", "LAST", "STATE")
+    print_table(headings, [tuple(row[name] for name in map(str.lower, headings)) for row in rows])
+
+
+@click.command("schedules")
+@printing(_show)
+@project_options()
+def command(target: Target) -> list[dict[str, Any]]:
+    """List the schedules of the project, with the times (UTC) of their next and last messages."""
+    return [_row(status) for status in loop.run(_statuses(target.load()))]
+
+
+async def _statuses(app: App) -> list[ScheduleStatus]:
+    async with app.reading():
+        return await app.schedules()
+
+
+def _row(status: ScheduleStatus) -> dict[str, Any]:
+    state = f"paused {status.pause}" if status.pause is not None else "on" if status.is_enabled else "off"
+    return {
+        "schedule": status.id,
+        "when": status.timing,
+        "queue": status.queue,
+        "next": _time(status.next),
+        "last": _time(status.last),
+        "state": state,
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")

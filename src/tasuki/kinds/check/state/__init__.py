@@ -1,0 +1,1 @@
+"""Checks of entries that need a state: schedules."""

@@ -1,0 +1,230 @@
+"""Schedules of an app: declared in code or YAML, tested in virtual time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App, Context
+from tasuki.drivers import Memory, SQLite
+from tasuki.errors import ConfigError, ProjectError
+from tasuki.testing import TestApp
+
+pytestmark = pytest.mark.anyio
+
+MORNING = datetime(2026, 3, 28, 8, tzinfo=UTC)
+
+
+def made(app: App) -> list[str]:
+    """What a function above which a schedule stands has done."""
+    done: list[str] = []
+    jobs = app.queue("jobs")
+
+    @jobs.every("30s")
+    async def beat() -> None:
+        done.append("beat")
+
+    @app.cron("0 9 * * mon-fri", tz="Asia/Tokyo", args={"who": "ada"})
+    def greet(who: str, context: Context) -> None:
+        assert context.message is not None
+        done.append(f"{who} {context.message.headers['scheduled_for']}")
+
+    return done
+
+
+async def test_functions_run_at_their_ticks() -> None:
+    app = App(Memory())
+    done = made(app)
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1m")
+        assert done == ["beat", "beat"]
+        await t.advance(timedelta(days=3), steps=20_000)
+    assert [each for each in done if each != "beat"] == ["ada 2026-03-30T00:00:00Z", "ada 2026-03-31T00:00:00Z"]
+    assert done.count("beat") == 2 + 3 * 24 * 120
+
+
+async def test_a_task_and_a_plain_function_stay_what_they_are() -> None:
+    app = App(Memory())
+    jobs = app.queue("jobs")
+
+    @jobs.cron("@daily", args={"x": 2})
+    @jobs.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    @app.every(60)
+    def plain() -> str:
+        return "plain"
+
+    assert plain() == "plain"
+    assert await double(4) == 8
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1d", steps=5_000)
+        (sent,) = t.messages(jobs)
+    assert (sent.body, sent.headers["message_type"], sent.headers["schedule"]) == (
+        {"x": 2}, "double", "app:double.schedule",
+    )  # fmt: skip
+    assert sent.headers["scheduled_for"] == "2026-03-29T00:00:00Z"
+    assert sent.id == f"schedule:app:double.schedule:{int(datetime(2026, 3, 29, tzinfo=UTC).timestamp())}"
+
+
+async def test_a_body_and_headers_by_the_hundred() -> None:
+    app = App(Memory())
+    reports = app.queue("reports")
+    for tenant in range(100):
+        app.schedule(f"report-{tenant}", reports, every="1h", body={"tenant": tenant}, headers={"tenant": f"t{tenant}"})
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1h")
+        assert sorted(body["tenant"] for body in t.published(reports)) == list(range(100))
+        assert {sent.headers["tenant"] for sent in t.messages(reports)} == {f"t{tenant}" for tenant in range(100)}
+
+
+async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
+    app = App(Memory())
+    reports = app.queue("reports")
+    for tenant in range(20):
+        app.schedule(f"r{tenant}", reports, every="1h", jitter="10m")
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1h")
+        first = {sent.id: sent.delay for sent in t.messages(reports)}
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1h")
+        assert {sent.id: sent.delay for sent in t.messages(reports)} == first
+    assert all(0 <= delay < 600 for delay in first.values())
+    assert len(set(first.values())) == 20
+
+
+async def test_a_paused_schedule_publishes_nothing_until_it_is_resumed() -> None:
+    app = App(Memory())
+    done = made(app)
+    async with TestApp(app, now=MORNING) as t:
+        await app.pause("beat.schedule")
+        await t.advance("5m")
+        assert done == []
+        (status,) = [each for each in await app.schedules() if each.id == "app:beat.schedule"]
+        assert status.pause is not None
+        await app.resume("beat.schedule")
+        await t.advance("1m")
+    assert done == ["beat"] * 2
+
+
+async def test_run_now_publishes_at_once() -> None:
+    app = App(Memory())
+    done = made(app)
+    async with TestApp(app, now=MORNING) as t:
+        id = await app.run_now("greet.schedule")
+        await t.drain()
+        assert done == ["ada 2026-03-28T08:00:00Z"]
+        assert id.startswith("schedule:app:greet.schedule:now:")
+        with pytest.raises(ConfigError, match=r"did you mean 'greet\.schedule'"):
+            await app.run_now("greet.schedul")
+
+
+async def test_schedules_say_when_they_publish() -> None:
+    app = App(Memory())
+    made(app)
+    app.schedule("off", "jobs", cron="@hourly", enabled=False)
+    async with TestApp(app, now=MORNING) as t:
+        beat, greet, off = await app.schedules()
+        await t.advance("1m")
+    assert (beat.id, beat.timing, beat.queue) == ("app:beat.schedule", "every 30s", "app:jobs")
+    assert (beat.next, beat.last) == (MORNING + timedelta(seconds=30), None)
+    assert (greet.timing, greet.next) == ("0 9 * * mon-fri (Asia/Tokyo)", datetime(2026, 3, 30, 0, tzinfo=UTC))
+    assert (off.is_enabled, off.next) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "a schedule needs cron"),
+        ({"cron": "@daily", "every": "1h"}, "cron and every both say when: give one of them"),
+        ({"cron": "61 * * * *"}, "61 is not between 0 and 59 in the field minute"),
+        ({"every": "1.5s"}, "not 1 or more whole seconds"),
+        ({"cron": "@daily", "timezone": "Asia/Tokio"}, "did you mean Asia/Tokyo"),
+        ({"every": "1h", "timezone": "UTC"}, "timezone belongs to cron; an interval has none"),
+        ({"every": "1h", "task": "sned"}, "queue 'app:jobs' has no task 'sned'; did you mean 'send'?"),
+        ({"every": "1h", "task": "send", "body": [1]}, "write body: {name: value}"),
+        ({"every": "1h", "tz": "UTC"}, "unknown field 'tz'; did you mean 'timezone'?"),
+    ],
+)
+def test_a_mistake_is_found_by_the_check(fields: dict[str, Any], problem: str) -> None:
+    app = App(Memory())
+    jobs = app.queue("jobs")
+
+    @jobs.task
+    def send() -> None: ...
+
+    app.entry("s", "queue.schedule", {"queue": jobs.id, **fields})
+    with pytest.raises(ProjectError) as refused:
+        app.check()
+    assert problem in str(refused.value)
+
+
+def test_a_queue_without_a_state_has_no_schedules() -> None:
+    app = App("amqp://localhost/")
+    app.schedule("s", app.queue("jobs"), every="1h")
+    with pytest.raises(ProjectError, match="queue 'app:jobs' has no state in which to note the last tick"):
+        app.check()
+    app.entry("db", "queue.driver.sqlite", {})
+    app.entry("state", "store.sqlite", {"driver": "db"})
+    app.queue("others", state="state")
+    app.schedule("t", "others", every="1h")
+    with pytest.raises(ProjectError) as refused:
+        app.check()
+    assert "others" not in str(refused.value)
+
+
+async def test_overlap_skip_passes_over_ticks_while_a_message_is_not_done() -> None:
+    app = App(Memory())
+    jobs, busy = (
+        app.queue("jobs", dead_letter="dead", retry={"initial_delay": "25m", "max_delay": "25m", "jitter": 0}),
+        [True],
+    )
+
+    @jobs.every("10m", overlap="skip")
+    async def slow(context: Context) -> None:
+        if busy:
+            busy.pop()
+            raise OSError("not yet")
+
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("36m")
+        assert t.settled(jobs) == ["nack", "ack"]
+        await t.advance("10m")
+        assert t.settled(jobs) == ["nack", "ack", "ack"]
+
+
+def test_overlap_skip_is_refused_where_the_driver_cannot() -> None:
+    app = App("sqs://", namespace="app")
+    app.entry("db", "queue.driver.sqlite", {})
+    app.entry("state", "store.sqlite", {"driver": "db"})
+    app.entry("sqs", "queue.driver.sqs", {})
+    app.queue("jobs", driver="sqs", state="state")
+    app.schedule("s", "jobs", every="1h", overlap="skip")
+    with pytest.raises(
+        ProjectError, match=r"overlap: skip needs a driver .* 'app:sqs' \(sqs\) cannot; these can: .*sqlite"
+    ):
+        app.check()
+
+
+async def test_a_worker_fires_and_a_publisher_does_not(tmp_path: Path) -> None:
+    """In real time, on a real file."""
+    import asyncio
+
+    app = App(SQLite("queue.db"), root=tmp_path)
+    jobs, done = app.queue("jobs"), asyncio.Event()
+
+    @jobs.every("1s")
+    async def beat() -> None:
+        done.set()
+
+    async with app:
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("schedules of")] == []
+    async with app.worker():
+        await done.wait()
+        (status,) = await app.schedules()
+        assert status.next is not None
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("schedules of")] == []

@@ -1,0 +1,63 @@
+"""Records: what a message of a store says, and when it counts."""
+
+from __future__ import annotations
+
+import base64
+from math import inf
+
+import pytest
+
+from tasuki.drivers.nats.state.records import (
+    MARKED,
+    Record,
+    StoredBucket,
+    headers_of,
+    read_bucket,
+    read_headers,
+    read_places,
+    record_in,
+    write_places,
+)
+from tasuki.drivers.toolkit.state.buckets import Bucket
+
+
+@pytest.mark.parametrize(
+    ("ttl", "removed", "read"), [(inf, 0, (inf, 0)), (1.5, 0, (1.5, 0)), (inf, 7, (MARKED, 7)), (0.0, 0, (0.0, 0))]
+)
+def test_headers_come_back(ttl: float, removed: int, read: tuple[float, int]) -> None:
+    for tells_server in (False, True):
+        assert read_headers(headers_of(ttl=ttl, removed=removed, expected=3, tells_server=tells_server)) == read
+
+
+def test_a_plain_message_has_no_headers() -> None:
+    assert headers_of() == b""
+    assert read_headers(None) == (inf, 0)
+
+
+def test_the_server_removes_a_message_later_than_its_ttl() -> None:
+    assert b"Nats-TTL: 4s\r\n" in headers_of(ttl=1.5, tells_server=True)
+    assert b"Nats-TTL" not in headers_of(ttl=1.5)
+    assert b"Nats-TTL" not in headers_of(ttl=1e12, tells_server=True)
+
+
+def test_a_record_lives_until_its_end_by_the_servers_time() -> None:
+    headers = base64.b64encode(headers_of(ttl=2.0)).decode()
+    record = record_in({"seq": 5, "data": "eA==", "hdrs": headers, "time": "2026-01-01T00:00:00.5Z"})
+    assert (record.sequence, record.value, record.ttl) == (5, b"x", 2.0)
+    assert record.lives(record.written_at + 1.999)
+    assert not record.lives(record.written_at + 2.0)
+    assert not record._replace(removed=4).lives(record.written_at)
+
+
+def test_a_bucket_is_kept_until_it_could_be_full_for_its_largest_burst() -> None:
+    stored = StoredBucket(Bucket(1.0, 100.0, 0.5, 1), 11)
+    assert read_bucket(Record(1, stored.written(), 0.0, inf)) == stored
+    assert stored.lasts == 20.0
+    assert StoredBucket(Bucket(0.0, 100.0, 0.0, 1), 1).lasts == inf
+    assert read_bucket(None) is None
+
+
+def test_places_whose_lease_has_ended_are_free() -> None:
+    held = write_places({"a": 10.0, "\ud800": 20.0})
+    assert read_places(Record(1, held, 0.0, inf), 10.0) == {"\ud800": 20.0}
+    assert read_places(None, 10.0) == {}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tasuki.message import new_id
 from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.keys import part_of
 
 TTL = 7 * 86400.0
 """Seconds for which a message stays cancelled, whatever brings it back."""
@@ -28,7 +29,8 @@ class Cancel(NamedTuple):
 
     def encode(self) -> bytes:
         """The value of the record."""
-        return json.dumps({"ids": self.ids, "asker": self.asker}, ensure_ascii=False, separators=(",", ":")).encode()
+        content = {"ids": self.ids, "asker": self.asker}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def decode(value: bytes) -> Cancel:
@@ -42,12 +44,12 @@ def decode(value: bytes) -> Cancel:
 
 def key_of(queue: str, id: str) -> str:
     """The key of the record of one message, by the name of its queue at the broker."""
-    return f"{CONTROL}cancel/{queue}/{id}"
+    return f"{CONTROL}cancel/{queue}/{part_of(id)}"
 
 
 def answer_key(asker: str, id: str) -> str:
     """Where a worker says whether the message waits or runs there."""
-    return f"{ANSWERS}{asker}/{id}"
+    return f"{ANSWERS}{asker}/{part_of(id)}"
 
 
 def records(queue: str, ids: Sequence[str], asker: str, *, is_strict: bool) -> Iterator[tuple[str, bytes]]:

@@ -54,6 +54,18 @@ async def test_many_at_once(make_app: Callable[..., App]) -> None:
         assert await app.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
 
 
+@pytest.mark.parametrize("id", ["字" * 255, "\0", "\ud800", ""])
+async def test_any_id_can_be_cancelled(make_app: Callable[..., App], id: str) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    async with app:
+        is_id = len(id) > 1
+        if is_id:
+            await jobs.publish(1, id=id, delay="1h")
+        assert await app.cancel(id, queue=jobs) == ("waiting" if is_id else "not found")
+        assert await app.job(id, queue=jobs).status() == "cancelled"
+
+
 async def test_a_handler_cancels(make_app: Callable[..., App]) -> None:
     app, outcomes = make_app(), []
     app.queue("later")

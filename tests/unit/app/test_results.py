@@ -137,6 +137,34 @@ async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> Non
         assert await large.status() == "done"
 
 
+async def test_a_result_that_its_store_does_not_take(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result={"max_size": "8 MiB"})
+
+    @jobs.consumer
+    async def work(body: int) -> str:
+        return "x" * 2**21
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        with pytest.raises(HandlerError, match=r"cannot be kept: .* bytes, and may have 1048576 at most"):
+            await job.result()
+        await asyncio.sleep(1)
+        assert (await jobs.info())["message_count"] == 0
+
+
+async def test_a_long_id_has_a_result_too(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        return body
+
+    async with app.worker():
+        assert await (await jobs.publish(7, id="字" * 255)).result() == 7
+
+
 async def test_the_message_is_not_acked_before_its_result_is_kept(
     make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.jobs import JobStatus, Progress
-from tasuki.errors import DriverError, TasukiError
+from tasuki.errors import DriverError, StoreLimitError, TasukiError
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Results:
             async def write() -> None:
                 if job is not None:
                     await self._stop_writing(job)
-                await self._put(delivery, record)
+                await self._put_end(delivery, record)
 
             settler.begin(settler.settle_after(write, delivery, verdict), "result")
 
@@ -178,9 +178,19 @@ class Results:
     async def _try_to_put(self, delivery: Delivery, record: JobRecord) -> None:
         """Put a record that may be missing, as another one follows."""
         try:
-            await self._put(delivery, record)
+            await self._put_end(delivery, record)
         except DriverError as error:
             _log.debug("cannot keep the status of a message: %s", error, extra=delivery.log_fields())
+
+    async def _put_end(self, delivery: Delivery, record: JobRecord) -> None:
+        """Put the last record; without the result, if that is larger than the store takes."""
+        try:
+            await self._put(delivery, record)
+        except StoreLimitError as error:
+            if record.value is None:
+                raise
+            _log.warning("the result of the handler cannot be kept: %s", error, extra=delivery.log_fields())
+            await self._put(delivery, msgspec.structs.replace(record, value=None, codec="", problem=str(error)))
 
     async def _put(self, delivery: Delivery, record: JobRecord) -> None:
         key = result_key(self._queue.spec.name, delivery.received.id)

@@ -38,7 +38,7 @@ def decode(value: bytes) -> Cancel:
     try:
         found = json.loads(value)
         return Cancel(tuple(str(id) for id in found["ids"]), str(found["asker"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Cancel((), "")
 
 

@@ -58,5 +58,5 @@ def decode(value: bytes) -> JobRecord | None:
     """The record of a value; None: another version wrote it in a way that this one cannot read."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

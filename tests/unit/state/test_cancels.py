@@ -18,7 +18,9 @@ def test_a_record_says_which_messages_and_who_asks() -> None:
     assert decode(record.encode()) == record
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"\xff", b'{"ids": 5, "asker": ""}', b'{"ids": ["a"]}'])
+@pytest.mark.parametrize(
+    "value", [b"", b"{}", b"[]", b"\xff", b'{"ids": 5, "asker": ""}', b'{"ids": ["a"]}', b"[" * 100_000], ids=len
+)
 def test_a_record_that_cannot_be_read_cancels_nothing(value: bytes) -> None:
     assert decode(value) == Cancel((), "")
 

@@ -96,7 +96,7 @@ async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> 
     until = loop.time() + PATIENCE
     found: list[bytes] = []
     while expected > 0:
-        is_over = loop.time() >= until or await _is_held_nowhere(what)
+        is_over = loop.time() >= until or await is_held_nowhere(what)
         found = await _read(store, f"{ANSWERS}{asker}/")
         if is_over or len(found) >= expected:
             break
@@ -105,7 +105,7 @@ async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> 
     return found
 
 
-async def _is_held_nowhere(what: Cancelled) -> bool:
+async def is_held_nowhere(what: Cancelled) -> bool:
     """Whether the broker is sure that no worker has a message of the queue."""
     return what.driver.capabilities.exact_depth and not (await what.driver.depth(what.queue)).in_flight
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App, Context
+from tasuki.contracts.driver import Ack
 from tasuki.contracts.moment import Moment
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.errors import (
@@ -34,6 +35,33 @@ async def test_it_is_found_in_whichever_queue_has_it(make_app: Callable[..., App
         assert await app.cancel("b") == "not found"
         await app.publish("one", 1, id="b")  # it was nowhere, so it is not cancelled
         assert await app.cancel("b") == "waiting"
+
+
+async def test_one_that_was_cancelled_before_stays_cancelled(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    async with app:
+        job = await jobs.publish(1)
+        assert await app.cancel(job.id) == "waiting"
+        assert await app.cancel(job.id) == "not found"
+        assert await job.status() == "cancelled"
+
+
+async def test_one_that_a_worker_without_an_answer_may_have_stays_cancelled(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    app.queue("other")
+    jobs = app.queue("jobs")
+    async with app:
+        job = await jobs.publish(1)
+        assert app.assembly is not None
+        held = app.assembly.queue("app:jobs")
+        [received] = await held.driver.receive(held.spec.name, 1, 0.0)  # its worker is suspended
+        assert await app.cancel(job.id) == "not found"
+        assert await job.status() == "cancelled"
+        assert await app.job(job.id, queue="other").status() == "unknown"
+        await held.driver.settle(held.spec.name, [Ack(received.receipt)])
+        assert await app.cancel("b") == "not found"
+        assert await app.job("b", queue=jobs).status() == "unknown"
 
 
 async def test_a_queue_of_dead_letters_is_left_alone(make_app: Callable[..., App]) -> None:

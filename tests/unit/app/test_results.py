@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,22 @@ async def test_progress_is_written_once_a_second_and_at_the_end(make_app: Callab
                 break
         assert seen[-1] == Progress(100, 100, "row 100")
         assert 10 <= len(seen) <= 16
+
+
+async def test_the_last_progress_of_a_thread_is_not_overtaken_by_its_end(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        thread = threading.Thread(target=lambda: context.progress(body, 10))
+        thread.start()
+        thread.join()  # the loop hears of nothing until the handler has returned
+
+    async with app.worker():
+        job = await jobs.publish(4)
+        await job.result()
+        assert await job.progress() == Progress(4, 10)
 
 
 async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> None:

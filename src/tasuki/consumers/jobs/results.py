@@ -116,12 +116,17 @@ class Results:
 
         return kept
 
-    def progress(self, delivery: Delivery, progress: Progress) -> None:
-        """Take note of it, and write it now or soon; in the loop of the run."""
-        job = self._jobs.get(delivery)
-        if job is None:
-            return
+    def note(self, delivery: Delivery, progress: Progress) -> bool:
+        """See :class:`tasuki.consumers.delivery.ResultKeeper`."""
+        if (job := self._jobs.get(delivery)) is None:
+            return False
         job.progress = progress
+        return True
+
+    def write_note(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.ResultKeeper`."""
+        if (job := self._jobs.get(delivery)) is None:
+            return
         if job.writing is None or job.writing.done():
             work = self._write_progress(delivery, job)
             job.writing = asyncio.get_running_loop().create_task(work, name="progress of a message")

@@ -266,6 +266,34 @@ async def test_a_handler_that_settles_its_message_itself(make_app: Callable[...,
         assert await (await jobs.publish(1)).result() == 1
 
 
+@pytest.mark.parametrize("acks_first", [True, False])
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_the_job_of_an_acked_message_ends_with_its_handler(
+    make_app: Callable[..., App], acks_first: bool, is_cancelled: bool
+) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer(auto_ack=acks_first)
+    async def work(body: int, context: Context) -> None:
+        if not acks_first:
+            context.ack()
+        await asyncio.sleep(1)
+        if is_cancelled:
+            await asyncio.sleep(3600)
+        raise ValueError("boom")
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        while await job.status() != "running":
+            await asyncio.sleep(0.1)
+        if is_cancelled:
+            assert await job.cancel() == "running"
+        with pytest.raises(HandlerError, match="was cancelled" if is_cancelled else "failed; its message was acked"):
+            await job.result()
+        assert await job.status() == ("cancelled" if is_cancelled else "failed")
+
+
 async def test_a_task_has_a_job(make_app: Callable[..., App]) -> None:
     app = make_app()
     jobs = app.queue("jobs", result="1h")

@@ -49,7 +49,6 @@ class Results:
     def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
         self._queue = consumer.queue
         self._clock = consumer.clock
-        self._acks_first = consumer.options.auto_ack
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
@@ -88,7 +87,9 @@ class Results:
         await self._stop_writing(job)
         if job.value is not None:
             await self._try_to_put(delivery, self._done(delivery, job))
-        elif self._acks_first:
+        elif delivery.cancelled:
+            await self._try_to_put(delivery, self._record("cancelled", delivery, job))
+        else:
             error = JobError("the handler failed; its message was acked before")
             await self._try_to_put(delivery, self._record("failed", delivery, job, error=error))
 

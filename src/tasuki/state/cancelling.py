@@ -11,7 +11,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.message import new_id
-from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, key_of, records
+from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, decode, key_of, records, shared_prefix
 from tasuki.state.shared import SharedState
 
 RUNNING = b"running"
@@ -78,6 +78,14 @@ async def is_recorded(state: SharedState, queue: str, ids: Sequence[str]) -> lis
     store = await state.store()
     found = await asyncio.gather(*(store.get(key_of(queue, id)) for id in ids))
     return [entry is not None for entry in found]
+
+
+async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
+    """Whether a message is cancelled, by a record of its own or one of several messages."""
+    store = await state.store()
+    if await store.get(key_of(queue, id)) is not None:
+        return True
+    return any(id in decode(value).ids for value in await _read(store, shared_prefix(queue)))
 
 
 async def _remove(what: Cancelled, ids: Sequence[str]) -> int:

@@ -20,6 +20,10 @@ PAGE = 500
 _PAGE_CHARS = 100_000
 
 
+_MANY = "many "
+"""What the ids of shared records begin with."""
+
+
 class Cancel(NamedTuple):
     """One record."""
 
@@ -47,6 +51,11 @@ def key_of(queue: str, id: str) -> str:
     return f"{CONTROL}cancel/{queue}/{part_of(id)}"
 
 
+def shared_prefix(queue: str) -> str:
+    """What the keys of records of several messages begin with."""
+    return key_of(queue, _MANY)
+
+
 def answer_key(asker: str, id: str) -> str:
     """Where a worker says whether the message waits or runs there."""
     return f"{ANSWERS}{asker}/{part_of(id)}"
@@ -61,7 +70,7 @@ def records(queue: str, ids: Sequence[str], asker: str, *, is_strict: bool) -> I
         yield from ((key_of(queue, id), Cancel((id,), asker).encode()) for id in ids)
         return
     for page in _pages(ids):
-        yield key_of(queue, f"many {new_id()}"), Cancel(page, asker).encode()
+        yield key_of(queue, f"{_MANY}{new_id()}"), Cancel(page, asker).encode()
 
 
 def _pages(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -111,7 +120,7 @@ class CancelledIds:
     def _hear(self, key: str, value: bytes | None) -> None:
         record = Cancel((), "") if value is None else decode(value)
         self._note(key, record)
-        self._on_change(record.ids, record.asker)
+        self._on_change(frozenset(record.ids), record.asker)
 
     def _note(self, key: str, record: Cancel) -> None:
         before = self._records.pop(key, None)

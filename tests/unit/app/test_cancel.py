@@ -80,6 +80,8 @@ async def test_many_at_once(make_app: Callable[..., App]) -> None:
     async with app:
         ids = [result.id for result in await jobs.publish_many(list(range(2_500)))]
         assert await app.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
+        assert {await app.job(id, queue=jobs).status() for id in (ids[0], ids[-1])} == {"cancelled"}
+        assert await app.job("other", queue=jobs).status() == "unknown"
 
 
 @pytest.mark.parametrize("id", ["字" * 255, "\0", "\ud800", ""])

@@ -217,6 +217,37 @@ async def test_the_message_is_not_acked_before_its_result_is_kept(
         assert (await jobs.info())["message_count"] == 0
 
 
+async def test_a_store_without_an_answer_holds_up_no_handler(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, attempts, silence = make_app(), [], asyncio.Event()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer(handler_timeout="3s")
+    async def work(body: int, context: Context) -> int:
+        attempts.append(context.attempt)
+        return body
+
+    async with app.worker():
+        assert app.assembly is not None
+        state = app.assembly.state_of("app:jobs")
+        assert state is not None
+        store = await state.store()
+        put = store.put
+
+        async def wait(*args: Any, **named: Any) -> int:
+            await silence.wait()
+            return await put(*args, **named)
+
+        monkeypatch.setattr(store, "put", wait)
+        job = await jobs.publish(1)
+        await asyncio.sleep(60)
+        assert attempts == [1]
+        silence.set()
+        assert await job.result() == 1
+    assert attempts == [1]
+
+
 async def test_each_message_of_a_batch_has_its_result(make_app: Callable[..., App]) -> None:
     app = make_app()
     jobs = app.queue("jobs", result="1h", dead_letter={"queue": "dead", "max_attempts": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,9 @@ _log = logging.getLogger("tasuki.consumer")
 
 _EVERY = 1.0
 """Seconds between two records of the progress of a message."""
+
+_PATIENCE = 1.0
+"""Seconds that a handler waits for the record of its start, which counts in its handler_timeout."""
 
 Settle = Callable[[Delivery, Verdict], None]
 
@@ -60,7 +64,9 @@ class Results:
         deliveries: list[Delivery] = list(facts.deliveries)
         for each in deliveries:
             self._jobs[each] = _Job()
-        await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
         try:
             result = await inner(body, context)
             self._note(deliveries, result)

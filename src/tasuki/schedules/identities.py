@@ -18,6 +18,8 @@ SKETCH = 64
 """Identities that stand for a set: its smallest ones. A version with some new schedules shares most of them."""
 SHARDS = 64
 """Records into which the known schedules of a set are divided."""
+SET_BACK = 3600
+"""Seconds by which a clock may be set back, and no tick comes twice; a moment further ahead is of a wrong clock."""
 _KNOWN = struct.Struct(">8sq")
 
 
@@ -65,7 +67,7 @@ class KnownSchedules:
         for own, schedule in schedules.items():
             key = _key(own, schedule)
             since = self._since.get(key)
-            if since is None:
+            if since is None or since > now + SET_BACK:
                 since = self._since[key] = now
                 changed.add(_shard(key))
             found.append(replace(schedule, since=since))

@@ -21,6 +21,8 @@ class Schedule:
     catch_up: CatchUp = "skip"
     jitter: float = 0.0
     """Most seconds by which the message of a tick comes later."""
+    lane: str = ""
+    """Schedules of one lane wait for each other: the name of their queue at the broker."""
     since: int = 0
     """UTC seconds at which it was first seen with this timing: no tick until then is due."""
 

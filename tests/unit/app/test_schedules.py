@@ -97,6 +97,20 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
     assert len(set(first.values())) == 20
 
 
+async def test_ticks_wait_for_a_broker_that_is_away_and_for_room() -> None:
+    app = App(Memory())
+    done = made(app)
+    small = app.queue("small", max_length=2, overflow="reject")
+    app.schedule("s", small, every="10s")
+    async with TestApp(app, now=MORNING) as t:
+        t.broker_away("65s")
+        await t.advance("1m")
+        assert done == []
+        await t.advance("1m")
+        assert done == ["beat"] * 4
+        assert len(t.messages(small)) == 2
+
+
 async def test_a_paused_schedule_publishes_nothing_until_it_is_resumed() -> None:
     app = App(Memory())
     done = made(app)

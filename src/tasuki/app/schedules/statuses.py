@@ -53,8 +53,10 @@ async def _statuses_in(state: SharedState, schedules: Mapping[str, Scheduled]) -
     known = await read_known(store, scope)
     pauses, now = await find_all(state, PAUSE), int(await store.time())
     since = {schedule.id: known.since(own, schedule) for own, schedule in identities.items()}
-    done = 0 if mark is None else mark.mark
-    return {id: _status(each, now, done, since.get(id), pauses) for id, each in schedules.items()}
+    return {
+        id: _status(each, now, 0 if mark is None else mark.of(each.queue.spec.name), since.get(id), pauses)
+        for id, each in schedules.items()
+    }
 
 
 def _status(

@@ -8,6 +8,11 @@ from typing import Literal, NamedTuple
 
 from tasuki.schedules.times.timing import Timing
 
+SCHEDULE = "schedule"
+"""Header: the id of the schedule that published a message."""
+SCHEDULED_FOR = "scheduled_for"
+"""Header: the time of its tick, as ISO 8601 in UTC."""
+
 CatchUp = Literal["skip", "one", "all"]
 """Which ticks of a time without a worker are published; see :mod:`tasuki.schedules.catch_up`."""
 

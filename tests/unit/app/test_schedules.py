@@ -177,6 +177,70 @@ def test_a_mistake_is_found_by_the_check(fields: dict[str, Any], problem: str) -
     assert problem in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"task": "send"},
+            r"task 'send' cannot take .*missing required field `to`; its arguments are to, count",
+        ),
+        ({"task": "send", "body": {"to": "ada", "cuont": 3}}, "unknown field `cuont`"),
+        ({"task": "send", "body": {"to": "ada", "count": "many"}}, r"Expected `int`, got `str` - at `\$\.count`"),
+        (
+            {"queue": "app:typed", "body": {"x": 1}},
+            r"queue 'app:typed' takes list\[int\] \(declared at .*test_schedules",
+        ),
+        ({"queue": "app:read"}, r"'app:read' takes int .* not one: Expected `int`, got `null`"),
+        ({"queue": "app:free", "body": object()}, r"queue 'app:free' \(json/plain\): body cannot be written as JSON"),
+        ({"queue": "app:free", "body": "x" * 2_000_000}, "2000002 bytes is larger than max_message_size of 'app:free'"),
+        ({"queue": "app:free", "headers": {"attempts": 1}}, "header 'attempts' is reserved"),
+        ({"queue": "app:free", "headers": {"schedule": "x"}}, "header 'schedule' is set by the schedule itself"),
+        (
+            {"queue": "app:far", "jitter": "90d"},
+            r"jitter is 2160h, and 'app:far_driver' \(amqp\) delays .* at most; write",
+        ),
+    ],
+)
+def test_a_message_that_its_handler_or_queue_would_refuse_is_found_by_the_check(
+    fields: dict[str, Any], problem: str
+) -> None:
+    app = App(Memory())
+    jobs, read = app.queue("jobs"), app.queue("read")
+    app.queue("free")
+    app.queue("typed", body=list[int])
+    app.entry("far_driver", "queue.driver.amqp", {})
+    app.entry("db", "queue.driver.sqlite", {})
+    app.entry("state", "store.sqlite", {"driver": "db"})
+    app.queue("far", driver="far_driver", state="state")
+
+    @jobs.task
+    def send(to: str, count: int = 1) -> None: ...
+
+    @read.consumer
+    def take(number: int) -> None: ...
+
+    app.entry("s", "queue.schedule", {"queue": jobs.id, "every": "1h", **fields})
+    app.schedule("good", "typed", every="1h", body=[1, 2], jitter="1d")
+    app.schedule("better", "read", every="1h", body=3)
+    with pytest.raises(ProjectError, match=problem) as refused:
+        app.check()
+    assert len(refused.value.errors) == 1, refused.value
+
+
+def test_a_method_and_a_decorator_without_a_time_are_refused() -> None:
+    app = App(Memory())
+
+    class Shop:
+        @app.every("1h")
+        def close(self) -> None: ...
+
+    with pytest.raises(ProjectError, match=r"task 'close' cannot take .* `self`"):
+        app.check()
+    for decorator in (app.every, app.cron, app.queue("jobs").every):
+        with pytest.raises(TypeError, match=r"needs a time, and stands above the function: write @….(every|cron)\('"):
+            decorator(print)  # type: ignore[arg-type]
+
+
 def test_a_queue_without_a_state_has_no_schedules() -> None:
     app = App("amqp://localhost/")
     app.schedule("s", app.queue("jobs"), every="1h")

@@ -21,16 +21,11 @@ from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
 from tasuki.schedules.identities import identity
 from tasuki.schedules.lane import Left
-from tasuki.schedules.schedule import Schedule, Tick
+from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR, Schedule, Tick
 from tasuki.state.pauses import pause_in
 from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.schedules")
-
-SCHEDULE = "schedule"
-"""Header: the id of the schedule that published a message."""
-SCHEDULED_FOR = "scheduled_for"
-"""Header: the time of its tick, as ISO 8601 in UTC."""
 
 _WINDOW = 3600.0
 """Seconds in which a worker may publish the ticks of one that was killed, again."""

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -32,6 +33,8 @@ _GOODBYE = 1.0
 """Longest time that a stop waits for the store."""
 _ASK_EVERY = 1.0
 """Seconds between two questions of a worker that does not fire."""
+_SEEN_AT_ONCE = 1000
+"""Schedules that are looked up before others on the loop have their turn."""
 _AT_ONCE = 64
 """Queues that are published to at the same time."""
 _MOST_BEHIND = 100
@@ -161,10 +164,7 @@ class Firing:
         """What the last holder has left; of a new scope nothing, and its ticks begin now."""
         known = await read_known(self._store, self._scope)
         now, entry = self._now(), await self._store.get(MARKS + self._scope)
-        schedules, changed = known.see(self._schedules, now)
-        changed |= known.forget_others(self._schedules)
-        for shard in sorted(changed):
-            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
+        schedules = await self._see(known, now)
         mark = (None if entry is None else _mark(MARKS + self._scope, entry.value)) or Mark(now, [])
         if mark.mark > now + SET_BACK:
             _log.warning("the clock of the store was ahead and is set back: the ticks of the schedules begin now")
@@ -174,6 +174,24 @@ class Firing:
             mark.sketch = own
             await self._put(turn)
         return turn
+
+    async def _see(self, known: KnownSchedules, now: int) -> list[Schedule]:
+        """The schedules with the moment from which each is due; others have their turn on the loop meanwhile."""
+        schedules: list[Schedule] = []
+        changed: set[int] = set()
+        left = iter(list(self._schedules.items()))
+        while part := list(islice(left, _SEEN_AT_ONCE)):
+            seen, changed_now = known.see(part, now)
+            schedules += seen
+            changed |= changed_now
+            await asyncio.sleep(0)
+        if known.has_too_many(len(schedules)):
+            changed |= known.forget_others(self._schedules)
+        for shard in sorted(changed):
+            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
+            if self._clock.monotonic() > self._held_until - LEASE / 2 and not await self._hold():
+                raise ConflictError("the lease ended before its holder began")
+        return schedules
 
     async def _fire(self, turn: _Turn) -> float:
         """Let each lane publish its due ticks, and note the published ones. Returns seconds until the next round."""

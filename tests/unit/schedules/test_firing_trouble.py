@@ -13,6 +13,7 @@ import pytest
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError
 from tasuki.schedules.firing import LEASE, MARKS
+from tasuki.schedules.identities import KnownSchedules
 from tasuki.schedules.lane import Left
 from tasuki.schedules.schedule import Tick
 from tasuki.testing.clock import VirtualTimeLoop
@@ -196,4 +197,32 @@ async def test_a_store_that_is_away_for_a_moment_repeats_nothing(open_shop: Shop
     await asyncio.sleep(2 * LEASE)
     assert set(shop.published) == shop.ids("a", start, shop.now)
     assert set(shop.published.values()) == {1}
+    await worker.kill()
+
+
+async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count, not a clock: each schedule is looked up once, in steps, and each record is made of its own part."""
+    shop = open_shop
+    made, steps = [], []
+    packed = KnownSchedules.shard
+
+    def shard(known: KnownSchedules, number: int) -> bytes:
+        made.append(len(packed(known, number)))
+        return packed(known, number)
+
+    def see(known: KnownSchedules, part: Any, now: int) -> Any:
+        steps.append(len(part))
+        return seen(known, part, now)
+
+    seen = KnownSchedules.see
+    monkeypatch.setattr(KnownSchedules, "shard", shard)
+    monkeypatch.setattr(KnownSchedules, "see", see)
+    worker = Worker(shop, "x", [schedule(f"s{number}", "1h") for number in range(10_000)])
+    await asyncio.sleep(2)
+    assert worker.firing.is_firing
+    assert sum(steps) == 10_000
+    assert max(steps) <= 1000
+    assert sum(made) == 16 * 10_000
     await worker.kill()

@@ -288,6 +288,31 @@ def test_overlap_skip_is_refused_where_the_driver_cannot() -> None:
         app.check()
 
 
+async def test_a_schedule_without_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    app = App(SQLite("queue.db"), root=tmp_path)
+    jobs, done = app.queue("jobs"), asyncio.Event()
+    app.schedule("off", jobs, every="1s", enabled=False)
+
+    @jobs.every("1s")
+    async def beat() -> None:
+        done.set()
+
+    async with app:
+        assert [(status.is_known, status.is_late) for status in await app.schedules()] == [(False, False)] * 2
+    async with app.worker():
+        await done.wait()
+    async with app:
+        off, beating = await app.schedules()
+        assert (beating.is_known, beating.is_late, off.is_known, off.is_late) == (True, False, False, False)
+        monkeypatch.setattr("tasuki.app.schedules.statuses._LATE", -60)  # as a minute later
+        off, beating = await app.schedules()
+        assert (beating.is_late, off.is_late) == (True, False)
+        assert await app.pause("beat.schedule")
+        assert not (await app.schedules())[1].is_late
+
+
 async def test_a_worker_fires_and_a_publisher_does_not(tmp_path: Path) -> None:
     """In real time, on a real file."""
     import asyncio

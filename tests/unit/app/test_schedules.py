@@ -11,7 +11,7 @@ import pytest
 from tasuki import App, Context
 from tasuki.drivers import Memory, SQLite
 from tasuki.errors import ConfigError, ProjectError
-from tasuki.testing import TestApp
+from tasuki.testing import NotSettled, TestApp
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +95,15 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
         assert {sent.id: sent.delay for sent in t.messages(reports)} == first
     assert all(0 <= delay < 600 for delay in first.values())
     assert len(set(first.values())) == 20
+
+
+async def test_ticks_for_a_queue_without_a_consumer_are_bounded_too() -> None:
+    app = App(Memory())
+    app.schedule("s", app.queue("elsewhere"), every="1s")
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("10s", steps=10)
+        with pytest.raises(NotSettled, match="schedules ticked 1000 times: let less time pass at once, or give steps="):
+            await t.advance("365d")
 
 
 async def test_ticks_wait_for_a_broker_that_is_away_and_for_room() -> None:

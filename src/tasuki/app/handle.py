@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from tasuki.app.guesses import NOT_A_DECORATOR, OF_QUEUE, Guessed, answer_guesses
+from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.driver import Depth
 from tasuki.message import Message
 from tasuki.queues.queue import Envelope
@@ -106,7 +107,11 @@ class QueueHandle(Guessed, Generic[T]):
 
     async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Job:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        return await self._app.publish(self.id, body, headers, **options)
+        try:
+            return await self._app.publish(self.id, body, headers, **options)
+        except TypeError:  # raised here, the traceback shows less of ours
+            refuse_unknown("publish(…)", options, SENDING)
+            raise
 
     async def publish_many(
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]

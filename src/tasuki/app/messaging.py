@@ -105,10 +105,12 @@ class Messaging(Pausable, Scheduling):
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
-    def job(self, id: str, *, queue: str | QueueHandle[Any]) -> Job:
+    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
         from tasuki.app.state.jobs import Job
 
+        if not isinstance(id, str) or not queue:
+            raise TypeError("app.job(id, queue=…) is a message by its id; a function is handled under '@queue.consumer'")
         live = self._live().queue(self.full_id(queue))
         return Job(id, live.durability, queue=live.id, _app=self)
 

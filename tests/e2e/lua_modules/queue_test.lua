@@ -68,6 +68,19 @@ function tests.pause_and_resume()
   check.raises("string expected", queue.pause, {})
 end
 
+function tests.cancel()
+  check.same({ queue.cancel("app:closed", "no such message") }, { "not found" })
+  check.fails("Invalid", "queue ID required", queue.cancel())
+  check.fails("Internal", "queue not found", queue.cancel("app:missing", "x"))
+  check.raises("string expected", queue.cancel, {})
+end
+
+function tests.cancelled_and_progress_outside_a_delivery()
+  check.same(queue.cancelled(), false)
+  check.same({ queue.progress(1, 10, "begun") }, { true })
+  check.same(select(2, queue.progress("half")):kind(), "Invalid")
+end
+
 function tests.stopping()
   check.same(queue.stopping(), false)
 end

@@ -54,7 +54,12 @@ def test_a_task_belongs_to_a_queue(name: str) -> None:
         getattr(App("memory://"), name)
 
 
-@pytest.mark.parametrize("name", ["consumer", "subscriber", "job", "handler"])
+def test_job_as_a_decorator_is_told() -> None:
+    with pytest.raises(TypeError, match="a function is handled under '@queue.consumer'"):
+        App("memory://").job(print)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["consumer", "subscriber", "handler"])
 def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
     said = "a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.consumer()'"
     with pytest.raises(AttributeError, match=re.escape(said)):

@@ -14,6 +14,7 @@ from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
+from tasuki.contracts.state.step_context import Steps
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
@@ -27,6 +28,20 @@ class ResultKeeper(Protocol):
 
     def progress(self, delivery: Delivery, progress: Progress) -> None:
         """Note how far the handler of a delivery is."""
+
+
+class RecordedSteps(Steps, Protocol):
+    """Steps whose record ends with the message."""
+
+    async def forget(self) -> None:
+        """Delete the record."""
+
+
+class StepKeeper(Protocol):
+    """Keeps the steps of deliveries."""
+
+    def open(self, delivery: Delivery) -> RecordedSteps:
+        """The steps of a delivery. Raises HandlerError (Invalid), UnsupportedError: it can have none."""
 
 
 class Holder(Protocol):
@@ -46,6 +61,10 @@ class Holder(Protocol):
     @property
     def results(self) -> ResultKeeper | None:
         """Keeps what its handlers return; None: nothing is kept."""
+
+    @property
+    def stepping(self) -> StepKeeper:
+        """Keeps the steps of its messages."""
 
     @property
     def function_id(self) -> str:
@@ -85,7 +104,7 @@ class Delivery:
     Facts and settling of its handler's context.
     """
 
-    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled", "was_acked")
+    __slots__ = ("ended", "holder", "lease_until", "lost", "own_steps", "received", "settled", "was_acked")
 
     def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
         self.received = received
@@ -97,6 +116,7 @@ class Delivery:
         """Settled by an ack, so that its handler may still owe a reply."""
         self.lost = False
         self.ended = False
+        self.own_steps: RecordedSteps  # absent until its handler has one
 
     def conclude(self, verdict: Verdict) -> bool:
         """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""
@@ -197,6 +217,11 @@ class Delivery:
             results.progress(self, Progress(done, total, note))
         else:  # the end of the thread's function reaches the loop after this
             self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
+
+    def steps(self) -> Steps:
+        if not hasattr(self, "own_steps"):
+            self.own_steps = self.holder.stepping.open(self)
+        return self.own_steps
 
     def ack(self) -> None:
         self._settle(ACK)

@@ -30,7 +30,7 @@ from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState
-from tasuki.testing.context import at_once
+from tasuki.testing.steps import at_once
 from tasuki.units import When
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver

@@ -26,6 +26,7 @@ RUN = [
     "docs/how-to/request-and-reply.md",
     "docs/how-to/results.md",
     "docs/how-to/shared-workers.md",
+    "docs/how-to/steps.md",
     "docs/how-to/stores.md",
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",

@@ -14,7 +14,7 @@ from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
-from tasuki.contracts.state.step_context import Steps
+from tasuki.contracts.state.steps import Steps
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
@@ -106,6 +106,9 @@ class Delivery:
 
     __slots__ = ("ended", "holder", "lease_until", "lost", "own_steps", "received", "settled", "was_acked")
 
+    own_steps: RecordedSteps
+    """Absent until its handler has one."""
+
     def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
         self.received = received
         self.holder = holder
@@ -116,7 +119,6 @@ class Delivery:
         """Settled by an ack, so that its handler may still owe a reply."""
         self.lost = False
         self.ended = False
-        self.own_steps: RecordedSteps  # absent until its handler has one
 
     def conclude(self, verdict: Verdict) -> bool:
         """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""

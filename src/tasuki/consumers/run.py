@@ -81,7 +81,7 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.reporting = self._make_reporting()
-        self.results, self.stepping = results_for(consumer), Stepping(self)
+        self.results, self.stepping = results_for(consumer), Stepping(self, consumer)
         layers = layers if self.results is None else (self.results.layer, *layers)
         observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
         self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)

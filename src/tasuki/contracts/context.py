@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
-from tasuki.contracts.state.step_context import Steps
+from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Protocol
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import Verdict
@@ -13,14 +14,24 @@ from tasuki.flow.records import RUN_TTL, run_key
 from tasuki.flow.steps import MessageSteps
 
 if TYPE_CHECKING:
-    from tasuki.consumers.run import Run
+    from tasuki.consumers.definition import Definition
+    from tasuki.consumers.settling.settler import Settler
+
+
+class Followed(Protocol):
+    """What a run has of settling; each may be replaced."""
+
+    loop: asyncio.AbstractEventLoop
+    settler: Settler
+    settle: Callable[[Delivery, Verdict], None]
 
 
 class Stepping:
     """Follows the settlements of a run from the first step on; a run whose handlers have no steps pays nothing."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Followed, consumer: Definition) -> None:
         self._run = run
+        self._consumer = consumer
         self._is_following = False
         self._ending: dict[Receipt, Delivery] = {}
         """Deliveries with steps whose acks are under way."""
@@ -32,10 +43,10 @@ class Stepping:
             HandlerError: kind Invalid: its consumer acks first, so the message does not come again.
             UnsupportedError: the queue has no state.
         """
-        run = self._run
-        queue, state = run.queue, run.consumer.state
-        if run.options.auto_ack:
-            problem = f"consumer {run.id!r} has auto_ack, so its messages do not come again, and have no steps"
+        consumer = self._consumer
+        queue, state = consumer.queue, consumer.state
+        if consumer.options.auto_ack:
+            problem = f"consumer {consumer.id!r} has auto_ack, so its messages do not come again, and have no steps"
             raise HandlerError(problem, kind="Invalid", retryable=False)
         if state is None:
             raise UnsupportedError(
@@ -47,7 +58,7 @@ class Stepping:
         self._follow()
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
-        return MessageSteps(state, key, delivery, run.loop, RUN_TTL if kept is None else kept.ttl)
+        return MessageSteps(state, key, delivery, self._run.loop, RUN_TTL if kept is None else kept.ttl)
 
     def _follow(self) -> None:
         if self._is_following:

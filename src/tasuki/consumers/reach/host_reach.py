@@ -13,7 +13,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.jobs import CancelOutcome
-from tasuki.contracts.state.step_context import Steps
+from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue

@@ -27,7 +27,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.errors import DriverError, StaleReceiptError
-from tasuki.message import is_request
+from tasuki.message import is_member, is_request
 from tasuki.observe.frames import kept_traceback
 from tasuki.queues.dead_letter import dead_letter
 
@@ -237,12 +237,15 @@ class Settler:
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
         is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
+        is_told_on = is_member(received) and verdict.reason != "unsigned"
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
         async def publish() -> None:
             nonlocal is_untold, give_up
+            if is_told_on:
+                await self._replies.end_member(delivery, failure(verdict))
             if is_untold:
                 is_untold = False
                 await self._try_to_reply(delivery, failure(verdict))

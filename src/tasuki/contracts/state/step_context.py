@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from tasuki.contracts.state.store_handle import StoreReach, SyncStores, has_loop, misplaced
 
@@ -13,25 +13,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Steps(Protocol):
-    """The steps of one message."""
-
-    async def begin(self, name: str) -> tuple[Any] | None:
-        """The recorded result of a step; None: it is not recorded, so do it and call ``end``.
-
-        Raises:
-            HandlerError: kind Invalid: the name is used twice, or there are too many steps; Conflict: the lease is
-                lost.
-            DriverError: the store cannot be reached.
-        """
-
-    async def end(self, name: str, result: object) -> None:
-        """Record a result. Raises as ``begin``; HandlerError (Invalid): it cannot be recorded."""
-
-    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of one of these two, in a thread without an event loop."""
 
 
 class SyncContext(SyncStores):

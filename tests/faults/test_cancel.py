@@ -163,7 +163,7 @@ async def test_a_cancelled_message_never_starts_again(driver: str, tmp_path: Pat
         ]
         assert late == []
         assert {start.id for start in starts} >= set(ids) - set(cancelled), "all others were handled"
-        assert sum(outcome == "waiting" for outcome, _ in returned.values()) > CANCELLED / 4
+        assert sum(outcome in ("waiting", "requested") for outcome, _ in returned.values()) > CANCELLED / 4
 
 
 async def test_twenty_thousand_at_once(driver: str, tmp_path: Path) -> None:

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 class ResultKeeper(Protocol):
     """Keeps what handlers return, and how far they are."""
 
-    def progress(self, delivery: Delivery, progress: Progress) -> None:
-        """Note how far the handler of a delivery is."""
+    def note(self, delivery: Delivery, progress: Progress) -> bool:
+        """Note how far the handler of a delivery is; from any thread. Whether the note is to be written."""
+
+    def write_note(self, delivery: Delivery) -> None:
+        """Write the last note now or soon; in the loop of the run."""
 
 
 class RecordedSteps(Steps, Protocol):
@@ -213,12 +216,13 @@ class Delivery:
         return self.holder.results is not None
 
     def progress(self, done: float, total: float | None, note: str) -> None:
-        if (results := self.holder.results) is None:
+        # Noted at once: the end of the function may be seen before what its thread tells the loop.
+        if (results := self.holder.results) is None or not results.note(self, Progress(done, total, note)):
             return
         if threading.get_ident() == self.holder.thread:
-            results.progress(self, Progress(done, total, note))
-        else:  # the end of the thread's function reaches the loop after this
-            self.holder.loop.call_soon_threadsafe(results.progress, self, Progress(done, total, note))
+            results.write_note(self)
+        else:
+            self.holder.loop.call_soon_threadsafe(results.write_note, self)
 
     def steps(self) -> Steps:
         if not hasattr(self, "own_steps"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import msgspec
@@ -15,9 +15,9 @@ import msgspec
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, DriverError
-from tasuki.schedules.identities import KnownSchedules, find_scope, sketch
-from tasuki.schedules.schedule import Schedule, Tick
-from tasuki.schedules.wheel import Wheel
+from tasuki.schedules.identities import SET_BACK, KnownSchedules, find_scope, sketch
+from tasuki.schedules.lane import AGAIN, Lane, Publish, lanes_of
+from tasuki.schedules.schedule import Schedule
 
 _log = logging.getLogger("tasuki.schedules")
 
@@ -33,27 +33,36 @@ _GOODBYE = 1.0
 """Longest time that a stop waits for the store."""
 _ASK_EVERY = 1.0
 """Seconds between two questions of a worker that does not fire."""
-_TOGETHER = 500
-"""Ticks that are published at once."""
-
-Publish = Callable[[Sequence[Tick]], Awaitable[None]]
-"""Publishes the messages of ticks. Returns when all are confirmed; raises DriverError, and is called again, if not."""
+_SEEN_AT_ONCE = 1000
+"""Schedules that are looked up before others on the loop have their turn."""
+_AT_ONCE = 64
+"""Queues that are published to at the same time."""
+_MOST_BEHIND = 100
+"""Queues that are behind, of each of which a record has a mark of its own; of more it has the earliest mark."""
 
 
 class Mark(msgspec.Struct):
-    """The record of a scope: its ticks until ``mark`` (UTC seconds) are published."""
+    """The record of a scope: its ticks until ``mark`` (UTC seconds) are published, but of the lanes ``behind``."""
 
     mark: int
     sketch: list[str]
+    behind: dict[str, int] = {}
+
+    def of(self, lane: str) -> int:
+        """The mark of a lane."""
+        return self.behind.get(lane, self.mark)
 
 
 @dataclass(slots=True)
 class _Turn:
     """What the holder of the place works with."""
 
-    wheel: Wheel
+    lanes: list[Lane]
     mark: Mark
     version: int
+    is_noted: bool = True
+    """Whether the store has the mark."""
+    at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
 
 class Firing:
@@ -82,6 +91,8 @@ class Firing:
         self._changed = asyncio.Event()
         self._scope = ""
         self._turn: _Turn | None = None
+        self._held_until = 0.0
+        """Until then, by the monotonic clock, no other worker has the place."""
         self._ahead = 0.0
         """Seconds by which the clock of the store is ahead of the monotonic one."""
 
@@ -93,7 +104,8 @@ class Firing:
     def use(self, schedules: Mapping[bytes, Schedule]) -> None:
         """Fire these, by identity, and no others; also while it runs."""
         self._schedules = dict(schedules)
-        self._scope, self._turn = "", None
+        self._scope = ""
+        self._end_turn()
         self._changed.set()
 
     async def run(self) -> None:
@@ -107,7 +119,8 @@ class Firing:
                         await self._changed.wait()
         finally:
             if self._turn is not None:
-                self._turn = None
+                if works := self._end_turn():
+                    await asyncio.wait(works)
                 with suppress(DriverError, TimeoutError):
                     async with asyncio.timeout(_GOODBYE):
                         await self._store.release(MARKS + self._scope, self._holder)
@@ -118,76 +131,132 @@ class Firing:
             return None
         try:
             if not await self._hold():
-                self._turn = None
+                self._end_turn()
                 return _ASK_EVERY * random.uniform(0.7, 1.3)  # noqa: S311 - so that workers do not ask together
+            if self._turn is not None and self._turn.mark.mark > self._now() + SET_BACK:
+                self._end_turn()
             if self._turn is None:
                 self._turn = await self._begin()
             return await self._fire(self._turn)
         except ConflictError:
             _log.debug("another worker has fired the schedules of %s", self._scope)
         except DriverError as error:
-            _log.warning("schedules wait for the broker: %s", error)
-        self._turn = None
+            _log.warning("schedules wait for their store: %s", error)
+            if self._has_place():
+                return _ASK_EVERY
+        self._end_turn()
         return _ASK_EVERY
 
     async def _hold(self) -> bool:
         if not self._scope:
             self._scope = (await find_mark(self._store, self._schedules))[0]
+        asked = self._clock.monotonic()
         end = await self._store.hold(MARKS + self._scope, self._holder, places=1, lease=LEASE)
         if end is not None:
+            self._held_until = asked + LEASE
             self._ahead = end - LEASE - self._clock.monotonic()
         return end is not None
+
+    def _has_place(self) -> bool:
+        return self._turn is not None and self._clock.monotonic() < self._held_until
 
     async def _begin(self) -> _Turn:
         """What the last holder has left; of a new scope nothing, and its ticks begin now."""
         known = await read_known(self._store, self._scope)
         now, entry = self._now(), await self._store.get(MARKS + self._scope)
-        schedules, changed = known.see(self._schedules, now)
-        changed |= known.forget_others(self._schedules)
-        for shard in sorted(changed):
-            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
-        mark = Mark(now, []) if entry is None else _mark(entry.value)
-        turn = _Turn(Wheel(schedules), mark, 0 if entry is None else entry.version)
+        schedules = await self._see(known, now)
+        mark = (None if entry is None else _mark(MARKS + self._scope, entry.value)) or Mark(now, [])
+        if mark.mark > now + SET_BACK:
+            _log.warning("the clock of the store was ahead and is set back: the ticks of the schedules begin now")
+            mark.mark, mark.behind = now, {}
+        turn = _Turn(lanes_of(schedules, mark.of), mark, 0 if entry is None else entry.version)
         if mark.sketch != (own := sketch(self._schedules)):
             mark.sketch = own
             await self._put(turn)
-        for schedule, count in turn.wheel.dropped(mark.mark, now):
-            _log.warning("schedule %s: %d ticks of a time without a worker are dropped (catch_up: %s)",
-                         schedule.id, count, schedule.catch_up)  # fmt: skip
         return turn
 
+    async def _see(self, known: KnownSchedules, now: int) -> list[Schedule]:
+        """The schedules with the moment from which each is due; others have their turn on the loop meanwhile."""
+        schedules: list[Schedule] = []
+        changed: set[int] = set()
+        left = iter(list(self._schedules.items()))
+        while part := list(islice(left, _SEEN_AT_ONCE)):
+            seen, changed_now = known.see(part, now)
+            schedules += seen
+            changed |= changed_now
+            await asyncio.sleep(0)
+        if known.has_too_many(len(schedules)):
+            changed |= known.forget_others(self._schedules)
+        for shard in sorted(changed):
+            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
+            if self._clock.monotonic() > self._held_until - LEASE / 2 and not await self._hold():
+                raise ConflictError("the lease ended before its holder began")
+        return schedules
+
     async def _fire(self, turn: _Turn) -> float:
-        """Publish the due ticks, then move the mark. Returns seconds until the next ones, or until the next renewal."""
-        wheel, mark = turn.wheel, turn.mark.mark
-        now, following = self._now(), wheel.next_at(mark)
-        if following is not None and following <= now:
-            for ticks in _portions(wheel.due(mark, now)):
-                if wanted := [tick for tick in ticks if not self._is_paused(tick.schedule.id)]:
-                    await self._publish(wanted)
-                if not await self._hold():
-                    raise ConflictError("the lease ended while its holder published")
-            turn.mark.mark = now
+        """Let each lane publish its due ticks, and note the published ones. Returns seconds until the next round."""
+        for lane in turn.lanes:
+            if lane.is_finished and lane.finish():
+                turn.is_noted = False
+        monotonic, wait = self._clock.monotonic(), _RENEW
+        time = monotonic + self._ahead
+        now = int(time)
+        for lane in turn.lanes:
+            due = lane.due_in(time, monotonic)
+            if due is not None and due <= 0:
+                lane.work = asyncio.create_task(self._publish_in(lane, turn, now), name=f"schedules of {lane.name}")
+                lane.work.add_done_callback(lambda _: self._changed.set())
+            elif due is not None:
+                wait = min(wait, due)
+        if not turn.is_noted:
+            self._note(turn, now)
             await self._put(turn)
-            following = wheel.next_at(now)
-        wait = _RENEW if following is None else following - (self._clock.monotonic() + self._ahead)
-        return min(max(wait, 0.0), _RENEW)
+        return wait
+
+    async def _publish_in(self, lane: Lane, turn: _Turn, now: int) -> None:
+        async with turn.at_once:
+            await lane.publish(now, self._publish, self._is_paused, lambda: self._turn is turn and self._has_place())
+        if lane.error:
+            lane.again_at = self._clock.monotonic() + AGAIN
+
+    @staticmethod
+    def _note(turn: _Turn, now: int) -> None:
+        behind = {lane.name: lane.mark for lane in turn.lanes if lane.is_behind(now)}
+        if len(behind) > _MOST_BEHIND:
+            now, behind = min(behind.values()), {}
+        turn.mark.mark, turn.mark.behind = now, behind
+
+    def _end_turn(self) -> list[asyncio.Task[None]]:
+        """Leave the place, as far as this worker is concerned; the publishes that it had begun."""
+        turn, self._turn = self._turn, None
+        works = [lane.work for lane in turn.lanes if lane.work is not None] if turn is not None else []
+        for work in works:
+            work.cancel()
+        return works
 
     async def _put(self, turn: _Turn) -> None:
         value = msgspec.json.encode(turn.mark)
         turn.version = await self._store.put(MARKS + self._scope, value, version=turn.version)
+        turn.is_noted = True
 
     def _now(self) -> int:
         """The time of the store in whole seconds, rather late than early."""
         return int(self._clock.monotonic() + self._ahead)
 
 
-def _mark(value: bytes) -> Mark:
-    return msgspec.json.decode(value, type=Mark)
+def _mark(key: str, value: bytes) -> Mark | None:
+    """The record; None: it cannot be read, and what it said is lost."""
+    try:
+        return msgspec.json.decode(value, type=Mark)
+    except msgspec.MsgspecError as error:
+        _log.warning("the record %r in the store cannot be read, and is passed over: %s", key, error)
+        return None
 
 
 async def find_mark(store: Store, identities: Iterable[bytes]) -> tuple[str, Mark | None]:
     """The scope of a set of schedules, and its record; None: no worker has fired any of them yet."""
-    marks = {key.removeprefix(MARKS): _mark(value) async for key, value in entries_of(store, MARKS)}
+    found = {key.removeprefix(MARKS): _mark(key, value) async for key, value in entries_of(store, MARKS)}
+    marks = {scope: mark for scope, mark in found.items() if mark is not None}
     scope = find_scope(sketch(identities), {scope: mark.sketch for scope, mark in marks.items()})
     return scope, marks.get(scope)
 
@@ -209,9 +278,3 @@ async def entries_of(store: Store, prefix: str) -> AsyncIterator[tuple[str, byte
             yield key, value
         if not (cursor := page.cursor):
             return
-
-
-def _portions(due: Iterable[Tick]) -> Iterator[list[Tick]]:
-    left = iter(due)
-    while portion := list(islice(left, _TOGETHER)):
-        yield portion

@@ -10,14 +10,18 @@ import heapq
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 
 from tasuki.schedules.schedule import Schedule
+from tasuki.schedules.times.timing import Timing
 
 SKETCH = 64
 """Identities that stand for a set: its smallest ones. A version with some new schedules shares most of them."""
 SHARDS = 64
 """Records into which the known schedules of a set are divided."""
+SET_BACK = 3600
+"""Seconds by which a clock may be set back, and no tick comes twice; a moment further ahead is of a wrong clock."""
 _KNOWN = struct.Struct(">8sq")
 
 
@@ -47,50 +51,56 @@ class KnownSchedules:
     """Since when each schedule of a set has its timing, in UTC seconds, as the store keeps it in shards."""
 
     def __init__(self) -> None:
-        self._since: dict[bytes, int] = {}
+        self._shards: list[dict[bytes, int]] = [{} for _ in range(SHARDS)]
 
     def read(self, shard: bytes) -> None:
         """Take note of the content of a shard; a broken end is passed over."""
+        shards = self._shards
         for start in range(0, len(shard) - _KNOWN.size + 1, _KNOWN.size):
             key, since = _KNOWN.unpack_from(shard, start)
-            self._since[key] = since
+            shards[key[0] % SHARDS][key] = since
 
-    def see(self, schedules: Mapping[bytes, Schedule], now: int) -> tuple[list[Schedule], set[int]]:
+    def see(self, schedules: Iterable[tuple[bytes, Schedule]], now: int) -> tuple[list[Schedule], set[int]]:
         """The schedules with the moment from which their ticks are due, and the numbers of the shards that changed.
 
         A schedule that is new, or has another timing than before, begins now.
         """
         found: list[Schedule] = []
         changed: set[int] = set()
-        for own, schedule in schedules.items():
+        for own, schedule in schedules:
             key = _key(own, schedule)
-            since = self._since.get(key)
-            if since is None:
-                since = self._since[key] = now
-                changed.add(_shard(key))
+            shard = self._shards[key[0] % SHARDS]
+            since = shard.get(key)
+            if since is None or since > now + SET_BACK:
+                since = shard[key] = now
+                changed.add(key[0] % SHARDS)
             found.append(replace(schedule, since=since))
         return found, changed
 
     def since(self, own: bytes, schedule: Schedule) -> int | None:
         """Since when a schedule is known with its timing; None: it is not."""
-        return self._since.get(_key(own, schedule))
+        key = _key(own, schedule)
+        return self._shards[key[0] % SHARDS].get(key)
 
     def shard(self, number: int) -> bytes:
         """The content of a shard, to be stored."""
-        return b"".join(_KNOWN.pack(key, since) for key, since in sorted(self._since.items()) if _shard(key) == number)
+        return b"".join(_KNOWN.pack(key, since) for key, since in sorted(self._shards[number].items()))
+
+    def has_too_many(self, count: int) -> bool:
+        """Whether others than ``count`` schedules are more than half: they may be forgotten."""
+        return sum(map(len, self._shards)) > 2 * count + SHARDS
 
     def forget_others(self, schedules: Mapping[bytes, Schedule]) -> set[int]:
-        """Drop others than these, once they are more than half; the numbers of the shards that may have changed."""
+        """Drop others than these; the numbers of the shards that may have changed."""
         kept = {_key(own, schedule) for own, schedule in schedules.items()}
-        if len(self._since) <= 2 * len(kept) + SHARDS:
-            return set()
-        self._since = {key: since for key, since in self._since.items() if key in kept}
+        self._shards = [{key: since for key, since in shard.items() if key in kept} for shard in self._shards]
         return set(range(SHARDS))
 
 
 def _key(own: bytes, schedule: Schedule) -> bytes:
-    return blake2b(own + repr(schedule.timing).encode(), digest_size=8).digest()
+    return blake2b(own + _text(schedule.timing), digest_size=8).digest()
 
 
-def _shard(key: bytes) -> int:
-    return key[0] % SHARDS
+@lru_cache(maxsize=16_384)
+def _text(timing: Timing) -> bytes:
+    return repr(timing).encode()

@@ -8,6 +8,11 @@ from typing import Literal, NamedTuple
 
 from tasuki.schedules.times.timing import Timing
 
+SCHEDULE = "schedule"
+"""Header: the id of the schedule that published a message."""
+SCHEDULED_FOR = "scheduled_for"
+"""Header: the time of its tick, as ISO 8601 in UTC."""
+
 CatchUp = Literal["skip", "one", "all"]
 """Which ticks of a time without a worker are published; see :mod:`tasuki.schedules.catch_up`."""
 
@@ -21,6 +26,8 @@ class Schedule:
     catch_up: CatchUp = "skip"
     jitter: float = 0.0
     """Most seconds by which the message of a tick comes later."""
+    lane: str = ""
+    """Schedules of one lane wait for each other: the name of their queue at the broker."""
     since: int = 0
     """UTC seconds at which it was first seen with this timing: no tick until then is due."""
 

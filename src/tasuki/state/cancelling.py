@@ -11,7 +11,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.message import new_id
-from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, key_of, records
+from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, decode, key_of, records, shared_prefix
 from tasuki.state.shared import SharedState
 
 RUNNING = b"running"
@@ -80,6 +80,14 @@ async def is_recorded(state: SharedState, queue: str, ids: Sequence[str]) -> lis
     return [entry is not None for entry in found]
 
 
+async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
+    """Whether a message is cancelled, by a record of its own or one of several messages."""
+    store = await state.store()
+    if await store.get(key_of(queue, id)) is not None:
+        return True
+    return any(id in decode(value).ids for value in await _read(store, shared_prefix(queue)))
+
+
 async def _remove(what: Cancelled, ids: Sequence[str]) -> int:
     if not what.driver.capabilities.remove:
         return 0
@@ -96,7 +104,7 @@ async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> 
     until = loop.time() + PATIENCE
     found: list[bytes] = []
     while expected > 0:
-        is_over = loop.time() >= until or await _is_held_nowhere(what)
+        is_over = loop.time() >= until or await is_held_nowhere(what)
         found = await _read(store, f"{ANSWERS}{asker}/")
         if is_over or len(found) >= expected:
             break
@@ -105,7 +113,7 @@ async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> 
     return found
 
 
-async def _is_held_nowhere(what: Cancelled) -> bool:
+async def is_held_nowhere(what: Cancelled) -> bool:
     """Whether the broker is sure that no worker has a message of the queue."""
     return what.driver.capabilities.exact_depth and not (await what.driver.depth(what.queue)).in_flight
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tasuki.message import new_id
 from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.keys import part_of
 
 TTL = 7 * 86400.0
 """Seconds for which a message stays cancelled, whatever brings it back."""
@@ -19,6 +20,10 @@ PAGE = 500
 _PAGE_CHARS = 100_000
 
 
+_MANY = "many "
+"""What the ids of shared records begin with."""
+
+
 class Cancel(NamedTuple):
     """One record."""
 
@@ -28,7 +33,8 @@ class Cancel(NamedTuple):
 
     def encode(self) -> bytes:
         """The value of the record."""
-        return json.dumps({"ids": self.ids, "asker": self.asker}, ensure_ascii=False, separators=(",", ":")).encode()
+        content = {"ids": self.ids, "asker": self.asker}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def decode(value: bytes) -> Cancel:
@@ -36,18 +42,23 @@ def decode(value: bytes) -> Cancel:
     try:
         found = json.loads(value)
         return Cancel(tuple(str(id) for id in found["ids"]), str(found["asker"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Cancel((), "")
 
 
 def key_of(queue: str, id: str) -> str:
     """The key of the record of one message, by the name of its queue at the broker."""
-    return f"{CONTROL}cancel/{queue}/{id}"
+    return f"{CONTROL}cancel/{queue}/{part_of(id)}"
+
+
+def shared_prefix(queue: str) -> str:
+    """What the keys of records of several messages begin with."""
+    return key_of(queue, _MANY)
 
 
 def answer_key(asker: str, id: str) -> str:
     """Where a worker says whether the message waits or runs there."""
-    return f"{ANSWERS}{asker}/{id}"
+    return f"{ANSWERS}{asker}/{part_of(id)}"
 
 
 def records(queue: str, ids: Sequence[str], asker: str, *, is_strict: bool) -> Iterator[tuple[str, bytes]]:
@@ -59,7 +70,7 @@ def records(queue: str, ids: Sequence[str], asker: str, *, is_strict: bool) -> I
         yield from ((key_of(queue, id), Cancel((id,), asker).encode()) for id in ids)
         return
     for page in _pages(ids):
-        yield key_of(queue, f"many {new_id()}"), Cancel(page, asker).encode()
+        yield key_of(queue, f"{_MANY}{new_id()}"), Cancel(page, asker).encode()
 
 
 def _pages(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -109,7 +120,7 @@ class CancelledIds:
     def _hear(self, key: str, value: bytes | None) -> None:
         record = Cancel((), "") if value is None else decode(value)
         self._note(key, record)
-        self._on_change(record.ids, record.asker)
+        self._on_change(frozenset(record.ids), record.asker)
 
     def _note(self, key: str, record: Cancel) -> None:
         before = self._records.pop(key, None)

@@ -77,7 +77,7 @@ def read_pause(value: bytes) -> Pause:
     """The pause behind a value. A value that cannot be read is a pause: what it was is unknown, and nothing may run."""
     try:
         return msgspec.json.decode(value, type=Pause)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Pause(0.0, reason="its record in the store cannot be read")
 
 
@@ -85,7 +85,7 @@ def read_scale(value: bytes) -> Scale | None:
     """The scale behind a value; None: the value cannot be read, and the consumer's own number holds."""
     try:
         return msgspec.json.decode(value, type=Scale)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

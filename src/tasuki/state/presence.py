@@ -107,7 +107,7 @@ def decode(value: bytes) -> Presence | None:
     """The worker behind an entry; None: another version wrote it in a way that this one cannot read."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tasuki.contracts.state.jobs import JobStatus, Progress
+from tasuki.state.keys import part_of
 
 RESULTS = "result/"
 """Prefix of the keys: one for each message, by its queue's name at the broker and its id."""
@@ -45,7 +46,7 @@ _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(JobRecor
 
 def result_key(queue: str, id: str) -> str:
     """The key of a job."""
-    return f"{RESULTS}{queue}/{id}"
+    return f"{RESULTS}{queue}/{part_of(id)}"
 
 
 def encode(record: JobRecord) -> bytes:
@@ -57,5 +58,5 @@ def decode(value: bytes) -> JobRecord | None:
     """The record of a value; None: another version wrote it in a way that this one cannot read."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -97,7 +97,9 @@ class SharedState:
                 return  # the store is closed
             except DriverError as error:
                 _log.warning("cannot watch the state of driver %s, trying again: %s", self.driver.name, error)
-                await asyncio.sleep(_PAUSE)
+            except Exception:  # a defect of one who listens must not leave all others without news
+                _log.exception("cannot follow the state of driver %s, trying again", self.driver.name)
+            await asyncio.sleep(_PAUSE)
 
     async def close(self, driver: Driver) -> None:
         """End the watch and close the store, if it is of this driver; the next use opens it again."""

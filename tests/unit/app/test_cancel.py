@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App, Context
+from tasuki.contracts.driver import Ack
 from tasuki.contracts.moment import Moment
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.errors import (
@@ -36,6 +37,33 @@ async def test_it_is_found_in_whichever_queue_has_it(make_app: Callable[..., App
         assert await app.cancel("b") == "waiting"
 
 
+async def test_one_that_was_cancelled_before_stays_cancelled(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    async with app:
+        job = await jobs.publish(1)
+        assert await app.cancel(job.id) == "waiting"
+        assert await app.cancel(job.id) == "not found"
+        assert await job.status() == "cancelled"
+
+
+async def test_one_that_a_worker_without_an_answer_may_have_stays_cancelled(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    app.queue("other")
+    jobs = app.queue("jobs")
+    async with app:
+        job = await jobs.publish(1)
+        assert app.assembly is not None
+        held = app.assembly.queue("app:jobs")
+        [received] = await held.driver.receive(held.spec.name, 1, 0.0)  # its worker is suspended
+        assert await app.cancel(job.id) == "not found"
+        assert await job.status() == "cancelled"
+        assert await app.job(job.id, queue="other").status() == "unknown"
+        await held.driver.settle(held.spec.name, [Ack(received.receipt)])
+        assert await app.cancel("b") == "not found"
+        assert await app.job("b", queue=jobs).status() == "unknown"
+
+
 async def test_a_queue_of_dead_letters_is_left_alone(make_app: Callable[..., App]) -> None:
     app = make_app()
     app.queue("dead")
@@ -52,6 +80,20 @@ async def test_many_at_once(make_app: Callable[..., App]) -> None:
     async with app:
         ids = [result.id for result in await jobs.publish_many(list(range(2_500)))]
         assert await app.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
+        assert {await app.job(id, queue=jobs).status() for id in (ids[0], ids[-1])} == {"cancelled"}
+        assert await app.job("other", queue=jobs).status() == "unknown"
+
+
+@pytest.mark.parametrize("id", ["字" * 255, "\0", "\ud800", ""])
+async def test_any_id_can_be_cancelled(make_app: Callable[..., App], id: str) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+    async with app:
+        is_id = len(id) > 1
+        if is_id:
+            await jobs.publish(1, id=id, delay="1h")
+        assert await app.cancel(id, queue=jobs) == ("waiting" if is_id else "not found")
+        assert await app.job(id, queue=jobs).status() == "cancelled"
 
 
 async def test_a_handler_cancels(make_app: Callable[..., App]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -120,6 +121,22 @@ async def test_progress_is_written_once_a_second_and_at_the_end(make_app: Callab
         assert 10 <= len(seen) <= 16
 
 
+async def test_the_last_progress_of_a_thread_is_not_overtaken_by_its_end(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        thread = threading.Thread(target=lambda: context.progress(body, 10))
+        thread.start()
+        thread.join()  # the loop hears of nothing until the handler has returned
+
+    async with app.worker():
+        job = await jobs.publish(4)
+        await job.result()
+        assert await job.progress() == Progress(4, 10)
+
+
 async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> None:
     app = make_app()
     jobs = app.queue("jobs", result={"max_size": 100})
@@ -135,6 +152,34 @@ async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> Non
         with pytest.raises(HandlerError, match="cannot be kept: "):
             await foreign.result()
         assert await large.status() == "done"
+
+
+async def test_a_result_that_its_store_does_not_take(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result={"max_size": "8 MiB"})
+
+    @jobs.consumer
+    async def work(body: int) -> str:
+        return "x" * 2**21
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        with pytest.raises(HandlerError, match=r"cannot be kept: .* bytes, and may have 1048576 at most"):
+            await job.result()
+        await asyncio.sleep(1)
+        assert (await jobs.info())["message_count"] == 0
+
+
+async def test_a_long_id_has_a_result_too(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        return body
+
+    async with app.worker():
+        assert await (await jobs.publish(7, id="字" * 255)).result() == 7
 
 
 async def test_the_message_is_not_acked_before_its_result_is_kept(
@@ -170,6 +215,37 @@ async def test_the_message_is_not_acked_before_its_result_is_kept(
         assert await job.result("10m") == 1
         await asyncio.sleep(1)
         assert (await jobs.info())["message_count"] == 0
+
+
+async def test_a_store_without_an_answer_holds_up_no_handler(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, attempts, silence = make_app(), [], asyncio.Event()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer(handler_timeout="3s")
+    async def work(body: int, context: Context) -> int:
+        attempts.append(context.attempt)
+        return body
+
+    async with app.worker():
+        assert app.assembly is not None
+        state = app.assembly.state_of("app:jobs")
+        assert state is not None
+        store = await state.store()
+        put = store.put
+
+        async def wait(*args: Any, **named: Any) -> int:
+            await silence.wait()
+            return await put(*args, **named)
+
+        monkeypatch.setattr(store, "put", wait)
+        job = await jobs.publish(1)
+        await asyncio.sleep(60)
+        assert attempts == [1]
+        silence.set()
+        assert await job.result() == 1
+    assert attempts == [1]
 
 
 async def test_each_message_of_a_batch_has_its_result(make_app: Callable[..., App]) -> None:
@@ -219,6 +295,34 @@ async def test_a_handler_that_settles_its_message_itself(make_app: Callable[...,
 
     async with app.worker():
         assert await (await jobs.publish(1)).result() == 1
+
+
+@pytest.mark.parametrize("acks_first", [True, False])
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_the_job_of_an_acked_message_ends_with_its_handler(
+    make_app: Callable[..., App], acks_first: bool, is_cancelled: bool
+) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer(auto_ack=acks_first)
+    async def work(body: int, context: Context) -> None:
+        if not acks_first:
+            context.ack()
+        await asyncio.sleep(1)
+        if is_cancelled:
+            await asyncio.sleep(3600)
+        raise ValueError("boom")
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        while await job.status() != "running":
+            await asyncio.sleep(0.1)
+        if is_cancelled:
+            assert await job.cancel() == "running"
+        with pytest.raises(HandlerError, match="was cancelled" if is_cancelled else "failed; its message was acked"):
+            await job.result()
+        assert await job.status() == ("cancelled" if is_cancelled else "failed")
 
 
 async def test_a_task_has_a_job(make_app: Callable[..., App]) -> None:

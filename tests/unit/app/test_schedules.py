@@ -97,6 +97,20 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
     assert len(set(first.values())) == 20
 
 
+async def test_ticks_wait_for_a_broker_that_is_away_and_for_room() -> None:
+    app = App(Memory())
+    done = made(app)
+    small = app.queue("small", max_length=2, overflow="reject")
+    app.schedule("s", small, every="10s")
+    async with TestApp(app, now=MORNING) as t:
+        t.broker_away("65s")
+        await t.advance("1m")
+        assert done == []
+        await t.advance("1m")
+        assert done == ["beat"] * 4
+        assert len(t.messages(small)) == 2
+
+
 async def test_a_paused_schedule_publishes_nothing_until_it_is_resumed() -> None:
     app = App(Memory())
     done = made(app)
@@ -163,6 +177,70 @@ def test_a_mistake_is_found_by_the_check(fields: dict[str, Any], problem: str) -
     assert problem in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"task": "send"},
+            r"task 'send' cannot take .*missing required field `to`; its arguments are to, count",
+        ),
+        ({"task": "send", "body": {"to": "ada", "cuont": 3}}, "unknown field `cuont`"),
+        ({"task": "send", "body": {"to": "ada", "count": "many"}}, r"Expected `int`, got `str` - at `\$\.count`"),
+        (
+            {"queue": "app:typed", "body": {"x": 1}},
+            r"queue 'app:typed' takes list\[int\] \(declared at .*test_schedules",
+        ),
+        ({"queue": "app:read"}, r"'app:read' takes int .* not one: Expected `int`, got `null`"),
+        ({"queue": "app:free", "body": object()}, r"queue 'app:free' \(json/plain\): body cannot be written as JSON"),
+        ({"queue": "app:free", "body": "x" * 2_000_000}, "2000002 bytes is larger than max_message_size of 'app:free'"),
+        ({"queue": "app:free", "headers": {"attempts": 1}}, "header 'attempts' is reserved"),
+        ({"queue": "app:free", "headers": {"schedule": "x"}}, "header 'schedule' is set by the schedule itself"),
+        (
+            {"queue": "app:far", "jitter": "90d"},
+            r"jitter is 2160h, and 'app:far_driver' \(amqp\) delays .* at most; write",
+        ),
+    ],
+)
+def test_a_message_that_its_handler_or_queue_would_refuse_is_found_by_the_check(
+    fields: dict[str, Any], problem: str
+) -> None:
+    app = App(Memory())
+    jobs, read = app.queue("jobs"), app.queue("read")
+    app.queue("free")
+    app.queue("typed", body=list[int])
+    app.entry("far_driver", "queue.driver.amqp", {})
+    app.entry("db", "queue.driver.sqlite", {})
+    app.entry("state", "store.sqlite", {"driver": "db"})
+    app.queue("far", driver="far_driver", state="state")
+
+    @jobs.task
+    def send(to: str, count: int = 1) -> None: ...
+
+    @read.consumer
+    def take(number: int) -> None: ...
+
+    app.entry("s", "queue.schedule", {"queue": jobs.id, "every": "1h", **fields})
+    app.schedule("good", "typed", every="1h", body=[1, 2], jitter="1d")
+    app.schedule("better", "read", every="1h", body=3)
+    with pytest.raises(ProjectError, match=problem) as refused:
+        app.check()
+    assert len(refused.value.errors) == 1, refused.value
+
+
+def test_a_method_and_a_decorator_without_a_time_are_refused() -> None:
+    app = App(Memory())
+
+    class Shop:
+        @app.every("1h")
+        def close(self) -> None: ...
+
+    with pytest.raises(ProjectError, match=r"task 'close' cannot take .* `self`"):
+        app.check()
+    for decorator in (app.every, app.cron, app.queue("jobs").every):
+        with pytest.raises(TypeError, match=r"needs a time, and stands above the function: write @….(every|cron)\('"):
+            decorator(print)  # type: ignore[arg-type]
+
+
 def test_a_queue_without_a_state_has_no_schedules() -> None:
     app = App("amqp://localhost/")
     app.schedule("s", app.queue("jobs"), every="1h")
@@ -208,6 +286,31 @@ def test_overlap_skip_is_refused_where_the_driver_cannot() -> None:
         ProjectError, match=r"overlap: skip needs a driver .* 'app:sqs' \(sqs\) cannot; these can: .*sqlite"
     ):
         app.check()
+
+
+async def test_a_schedule_without_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    app = App(SQLite("queue.db"), root=tmp_path)
+    jobs, done = app.queue("jobs"), asyncio.Event()
+    app.schedule("off", jobs, every="1s", enabled=False)
+
+    @jobs.every("1s")
+    async def beat() -> None:
+        done.set()
+
+    async with app:
+        assert [(status.is_known, status.is_late) for status in await app.schedules()] == [(False, False)] * 2
+    async with app.worker():
+        await done.wait()
+    async with app:
+        off, beating = await app.schedules()
+        assert (beating.is_known, beating.is_late, off.is_known, off.is_late) == (True, False, False, False)
+        monkeypatch.setattr("tasuki.app.schedules.statuses._LATE", -60)  # as a minute later
+        off, beating = await app.schedules()
+        assert (beating.is_late, off.is_late) == (True, False)
+        assert await app.pause("beat.schedule")
+        assert not (await app.schedules())[1].is_late
 
 
 async def test_a_worker_fires_and_a_publisher_does_not(tmp_path: Path) -> None:

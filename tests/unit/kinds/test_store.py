@@ -73,6 +73,22 @@ def test_mistakes(problems: Problems) -> None:
     assert own.endswith("app:s: store_name: 'state' is the driver's own store; choose another")
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "{name: d, kind: queue.driver.amqp}\n  - {name: q, kind: queue.queue, driver: d, state: s}",
+        "{name: d, kind: queue.driver.amqp, state: s}\n  - {name: q, kind: queue.queue, driver: d}",
+    ],
+    ids=["queue", "driver"],
+)
+def test_a_state_in_the_memory_of_one_process(problems: Problems, entries: str) -> None:
+    [problem] = problems(f"  - {{name: s, kind: store.memory}}\n  - {entries}\n")
+    assert problem.endswith(
+        "store 'app:s' is a store.memory, which no other process sees: no state can be in it; "
+        "name a store of a driver (store.sqlite, store.postgres, store.redis, store.nats)"
+    )
+
+
 def test_a_store_is_swapped_from_the_command_line(project: Make) -> None:
     text = f"{DRIVERS}  - {{name: s, kind: store.redis, driver: redis, store_name: carts}}\n"
     made = project(text, overrides=("app:s:kind=store.memory",))

@@ -43,7 +43,7 @@ class Worker:
 
     async def kill(self) -> None:
         """End it without a goodbye: its place stays taken until its lease ends."""
-        self.firing._turn = None
+        self.firing._end_turn()
         self.task.cancel()
         with suppress(asyncio.CancelledError):
             await self.task
@@ -156,7 +156,7 @@ async def test_what_the_broker_refuses_comes_when_it_is_back(shop: Shop, caplog:
     await asyncio.sleep(3)
     end = shop.now
     assert set(shop.published) >= shop.ids("a", start, end - 1) | shop.ids("b", start, end - 1, 2)
-    assert "schedules wait for the broker: away" in caplog.text
+    assert "wait for the broker: away" in caplog.text
     await worker.kill()
 
 
@@ -248,13 +248,19 @@ async def test_a_worker_whose_lease_ended_while_it_slept_publishes_no_later_tick
     start = shop.now
     first = Worker(shop, "first", [schedule()])
     await asyncio.sleep(2.5)
-    release, publish = asyncio.Event(), first.publish
+    release, publish, hold = asyncio.Event(), first.publish, first.firing._hold
 
     async def slow(ticks: Sequence[Tick]) -> None:
         await release.wait()
         await publish(ticks)
 
+    async def sleeping() -> bool:
+        await release.wait()
+        return await hold()
+
     first.firing._publish = slow
+    await asyncio.sleep(0.7)
+    first.firing._hold = sleeping  # type: ignore[method-assign]
     second = Worker(shop, "second", [schedule()])
     await asyncio.sleep(20)
     assert second.firing.is_firing
@@ -264,7 +270,7 @@ async def test_a_worker_whose_lease_ended_while_it_slept_publishes_no_later_tick
     assert not first.firing.is_firing
     assert (await shop.store.list(MARKS)).entries[0].version == mark
     repeated = [id for id, count in shop.published.items() if count > 1]
-    assert len(repeated) == 1, "the portion that it had begun"
+    assert len(repeated) <= 1, "no more than the portion that it had begun"
     assert set(shop.published) == shop.ids("a", start, shop.now)
     await first.kill()
     await second.kill()

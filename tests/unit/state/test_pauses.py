@@ -49,7 +49,7 @@ def test_records_come_back_as_they_were() -> None:
     assert pauses.read_scale(Scale(3, 1.0, "kana").encode()) == Scale(3, 1.0, "kana")
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b"[1]", b'{"at": "x"}'])
+@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b"[1]", b'{"at": "x"}', b'{"x":' + b"[" * 100_000], ids=len)
 def test_a_record_that_cannot_be_read_is_a_pause_and_no_scale(value: bytes) -> None:
     assert "cannot be read" in str(pauses.read_pause(value))
     assert pauses.read_scale(value) is None

@@ -43,6 +43,8 @@ def test_another_version_is_read_as_far_as_it_can_be() -> None:
     assert decode(msgspec.json.encode({**fields, "new": 1})) is not None
     assert decode(msgspec.json.encode({**fields, "pid": "twelve"})) is None
     assert decode(b"\xff") is None
+    assert decode(b'{"host": "\xff"}') is None
+    assert decode(b'{"x":' + b"[" * 100_000) is None
 
 
 def test_a_long_name_of_a_host_is_cut_in_the_key() -> None:

@@ -12,6 +12,7 @@ from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threads.threaded import Threaded
 from tasuki.errors import UnsupportedError
+from tasuki.state import shared
 from tasuki.state.controls import CONTROL, Controls
 from tasuki.state.shared import SharedState, States
 
@@ -99,3 +100,24 @@ async def test_each_driver_and_each_name_has_its_own(driver: MemoryDriver) -> No
 async def test_a_driver_without_stores_says_so() -> None:
     with pytest.raises(UnsupportedError, match="driver 'm' has no store: name one of another driver"):
         await SharedState(Threaded(MemoryDriver("m")), "state", SystemClock()).store()
+
+
+async def test_one_who_cannot_hear_of_a_change_leaves_the_others_their_news(
+    state: SharedState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared, "_PAUSE", 0.0)
+    controls, store = await state.follow(), await state.store()
+
+    def fail(key: str, value: bytes | None) -> None:
+        raise ZeroDivisionError
+
+    end = controls.listen("pause/queue/a", fail)
+    await put(store, "pause/queue/a", b"1")
+    while "cannot follow the state" not in caplog.text:
+        await asyncio.sleep(0)
+    end()
+    later = asyncio.ensure_future(heard(controls, "pause/queue/b"))
+    await asyncio.sleep(0)
+    await put(store, "pause/queue/b", b"2")
+    async with asyncio.timeout(5):
+        assert await later == ("pause/queue/b", b"2")

@@ -85,6 +85,7 @@ class DeclaringSchedules:
             options: ``args``: the function's arguments by name; ``name``: of the entry, default the function's with
                 ``.schedule``; and the fields of ``queue.schedule``: headers, catch_up, overlap, jitter, enabled.
         """
+        _refuse_function("every", "'30s'", interval)
         return ScheduleDecorator(_app(self), _queue(_app(self), queue), {"every": interval}, options)
 
     def cron(
@@ -104,6 +105,7 @@ class DeclaringSchedules:
             queue: as for ``every``.
             options: as for ``every``.
         """
+        _refuse_function("cron", "'0 9 * * *'", expression)
         timing = {"cron": expression, "timezone": tz}
         return ScheduleDecorator(_app(self), _queue(_app(self), queue), timing, options)
 
@@ -117,6 +119,11 @@ class DeclaringSchedules:
                 jitter, enabled.
         """
         return _app(self).entry(name, "queue.schedule", {**fields, "queue": id_of(queue)})
+
+
+def _refuse_function(name: str, example: str, timing: object) -> None:
+    if callable(timing):
+        raise TypeError(f"{name} needs a time, and stands above the function: write @….{name}({example})")
 
 
 def _app(part: DeclaringSchedules) -> Declaring:

@@ -20,16 +20,12 @@ from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
 from tasuki.schedules.identities import identity
-from tasuki.schedules.schedule import Schedule, Tick
+from tasuki.schedules.lane import Left
+from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR, Schedule, Tick
 from tasuki.state.pauses import pause_in
 from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.schedules")
-
-SCHEDULE = "schedule"
-"""Header: the id of the schedule that published a message."""
-SCHEDULED_FOR = "scheduled_for"
-"""Header: the time of its tick, as ISO 8601 in UTC."""
 
 _WINDOW = 3600.0
 """Seconds in which a worker may publish the ticks of one that was killed, again."""
@@ -97,8 +93,10 @@ class Scheduler:
             with suppress(asyncio.CancelledError):
                 await running
 
-    async def publish(self, ticks: Sequence[Tick]) -> None:
+    async def publish(self, ticks: Sequence[Tick]) -> Left | None:
         """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
+        left: list[Tick] = []
+        error: Exception | None = None
         for queue, portion in self._by_queue(ticks):
             results = await queue.publish_many([self.schedules[tick.schedule.id].tick(tick) for tick in portion])
             for tick, result in zip(portion, results, strict=True):
@@ -107,10 +105,12 @@ class Scheduler:
                 if isinstance(result, Rejected) and not result.retryable:
                     _log.error("schedule %s: the message of %s was refused: %s",
                                tick.schedule.id, text_of(tick.at), result.error)  # fmt: skip
-                elif isinstance(result.error, DriverError):
-                    raise result.error
-                else:
-                    raise DriverError(str(result.error), queue=queue.id)
+                    continue
+                left.append(tick)
+                error = result.error
+                if not isinstance(error, DriverError):
+                    error = DriverError(str(error), queue=queue.id)
+        return Left(left, error) if isinstance(error, DriverError) else None
 
     def _by_queue(self, ticks: Sequence[Tick]) -> list[tuple[Queue, list[Tick]]]:
         found: dict[str, tuple[Queue, list[Tick]]] = {}
@@ -123,7 +123,7 @@ class Scheduler:
 def identified(schedules: Mapping[str, Scheduled]) -> dict[bytes, Schedule]:
     """The schedules by their identities."""
     return {
-        identity(id, queue.spec.name): Schedule(id, config.timing, config.catch_up, config.jitter)
+        identity(id, queue.spec.name): Schedule(id, config.timing, config.catch_up, config.jitter, queue.spec.name)
         for id, config, queue in schedules.values()
     }
 

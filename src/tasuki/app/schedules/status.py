@@ -23,3 +23,7 @@ class ScheduleStatus(NamedTuple):
     is_enabled: bool
     pause: Pause | None
     """Why it is paused; None: it is not."""
+    is_known: bool
+    """Whether a worker has seen it with its timing: only then its ticks count."""
+    is_late: bool
+    """Whether a tick is not published 15 seconds after it: no worker runs, or the queue takes nothing."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
 
 
+_LATE = 15
+"""Seconds after which a tick without a message is late: thrice the time in which another worker takes over."""
+
+
 def find_schedule(project: Project, name: str) -> str:
     """The id of a schedule. Raises ConfigError."""
     return find_named(name, project.of(ScheduleConfig), "schedule")
@@ -53,8 +57,10 @@ async def _statuses_in(state: SharedState, schedules: Mapping[str, Scheduled]) -
     known = await read_known(store, scope)
     pauses, now = await find_all(state, PAUSE), int(await store.time())
     since = {schedule.id: known.since(own, schedule) for own, schedule in identities.items()}
-    done = 0 if mark is None else mark.mark
-    return {id: _status(each, now, done, since.get(id), pauses) for id, each in schedules.items()}
+    return {
+        id: _status(each, now, 0 if mark is None else mark.of(each.queue.spec.name), since.get(id), pauses)
+        for id, each in schedules.items()
+    }
 
 
 def _status(
@@ -68,6 +74,7 @@ def _status(
     else:
         timing = f"every {format_duration(config.every or 0.0)}"
     pause = pauses.get(pause_key("schedule", id))
+    missed = last_tick(config.timing, now - _LATE) if since is not None and pause is None else None
     return ScheduleStatus(
         id=id,
         queue=queue.id,
@@ -76,4 +83,6 @@ def _status(
         last=None if last_at is None or since is None or last_at <= since else datetime.fromtimestamp(last_at, UTC),
         is_enabled=config.enabled,
         pause=None if pause is None else read_pause(pause),
+        is_known=since is not None,
+        is_late=missed is not None and since is not None and missed > max(done, since),
     )

@@ -13,7 +13,7 @@ from tasuki.errors import ConflictError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.security.guard import Guard
-from tasuki.state.cancelling import Cancelled, cancel, each, forget
+from tasuki.state.cancelling import Cancelled, cancel, each, forget, is_held_nowhere, is_recorded
 from tasuki.state.results import JobRecord, decode, encode, result_key
 
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
 
 
 async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> CancelOutcome:
-    """Cancel the message in whichever queue has it; where it was not found, it may be published later.
+    """Cancel the message in whichever queue has it; where it surely is not, it may be published later.
 
-    Queues that only keep dead letters are left alone.
+    It may be with a worker that does not answer, so it stays cancelled in a queue of which any message is held, if it
+    was found in none; and where it was cancelled before. Queues that only keep dead letters are left alone.
 
     Raises:
         PolicyDeniedError: the actor may cancel in none of the queues.
@@ -80,13 +81,22 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
     places = [place for place in allowed if host.state_of(place) is not None] or allowed[:1]
     if not places:
         raise QueueNotFoundError("the project has no queue", queue="")
+    before = await asyncio.gather(*(_is_cancelled(host, guard, queue, id) for queue in places))
     found = await asyncio.gather(*(cancel_in(host, guard, queue, [id]) for queue in places))
-    outcomes = dict(zip(places, found, strict=True))
     is_found = any(one.waiting or one.running for one in found)
-    for queue, one in outcomes.items():
-        if one.not_found or (is_found and one.requested):
-            await forget(_cancelled(host, queue), id)
+    for queue, one, was_cancelled in zip(places, found, before, strict=True):
+        place = _cancelled(host, queue)
+        is_elsewhere = is_found and not (one.waiting or one.running)
+        if not was_cancelled and (is_elsewhere or (one.not_found and await is_held_nowhere(place))):
+            await forget(place, id)
     return sum(found, Cancellation()).outcome
+
+
+async def _is_cancelled(host: ProjectHost, guard: Guard | None, queue: str, id: str) -> bool:
+    permit(guard, queue)
+    place = _cancelled(host, queue)
+    [is_cancelled] = await is_recorded(place.state, place.queue, [id])
+    return is_cancelled
 
 
 async def _note(place: Cancelled, id: str, ttl: float) -> None:

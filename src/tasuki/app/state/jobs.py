@@ -11,7 +11,7 @@ from tasuki.errors import HandlerError, QueueNotFoundError, RequestTimeoutError,
 from tasuki.handlers.body import make_decoder
 from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
-from tasuki.state.cancels import key_of
+from tasuki.state.cancelling import is_cancelled
 from tasuki.state.results import JobRecord, decode, result_key
 from tasuki.units import Duration, format_duration, parse_duration
 
@@ -64,7 +64,7 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
         if record is not None:
             return record.status
         state = needed_state(live, self.queue, "the status of a message")
-        if await (await state.store()).get(key_of(queue.spec.name, self.id)) is not None:
+        if await is_cancelled(state, queue.spec.name, self.id):
             return "cancelled"
         return "waiting" if await _waits(queue, self.id) else "unknown"
 

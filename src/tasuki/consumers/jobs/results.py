@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.jobs import JobStatus, Progress
-from tasuki.errors import DriverError, TasukiError
+from tasuki.errors import DriverError, StoreLimitError, TasukiError
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _log = logging.getLogger("tasuki.consumer")
 
 _EVERY = 1.0
 """Seconds between two records of the progress of a message."""
+
+_PATIENCE = 1.0
+"""Seconds that a handler waits for the record of its start, which counts in its handler_timeout."""
 
 Settle = Callable[[Delivery, Verdict], None]
 
@@ -49,7 +53,6 @@ class Results:
     def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
         self._queue = consumer.queue
         self._clock = consumer.clock
-        self._acks_first = consumer.options.auto_ack
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
@@ -61,7 +64,9 @@ class Results:
         deliveries: list[Delivery] = list(facts.deliveries)
         for each in deliveries:
             self._jobs[each] = _Job()
-        await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
         try:
             result = await inner(body, context)
             self._note(deliveries, result)
@@ -88,7 +93,9 @@ class Results:
         await self._stop_writing(job)
         if job.value is not None:
             await self._try_to_put(delivery, self._done(delivery, job))
-        elif self._acks_first:
+        elif delivery.cancelled:
+            await self._try_to_put(delivery, self._record("cancelled", delivery, job))
+        else:
             error = JobError("the handler failed; its message was acked before")
             await self._try_to_put(delivery, self._record("failed", delivery, job, error=error))
 
@@ -110,18 +117,23 @@ class Results:
             async def write() -> None:
                 if job is not None:
                     await self._stop_writing(job)
-                await self._put(delivery, record)
+                await self._put_end(delivery, record)
 
             settler.begin(settler.settle_after(write, delivery, verdict), "result")
 
         return kept
 
-    def progress(self, delivery: Delivery, progress: Progress) -> None:
-        """Take note of it, and write it now or soon; in the loop of the run."""
-        job = self._jobs.get(delivery)
-        if job is None:
-            return
+    def note(self, delivery: Delivery, progress: Progress) -> bool:
+        """See :class:`tasuki.consumers.delivery.ResultKeeper`."""
+        if (job := self._jobs.get(delivery)) is None:
+            return False
         job.progress = progress
+        return True
+
+    def write_note(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.ResultKeeper`."""
+        if (job := self._jobs.get(delivery)) is None:
+            return
         if job.writing is None or job.writing.done():
             work = self._write_progress(delivery, job)
             job.writing = asyncio.get_running_loop().create_task(work, name="progress of a message")
@@ -178,9 +190,19 @@ class Results:
     async def _try_to_put(self, delivery: Delivery, record: JobRecord) -> None:
         """Put a record that may be missing, as another one follows."""
         try:
-            await self._put(delivery, record)
+            await self._put_end(delivery, record)
         except DriverError as error:
             _log.debug("cannot keep the status of a message: %s", error, extra=delivery.log_fields())
+
+    async def _put_end(self, delivery: Delivery, record: JobRecord) -> None:
+        """Put the last record; without the result, if that is larger than the store takes."""
+        try:
+            await self._put(delivery, record)
+        except StoreLimitError as error:
+            if record.value is None:
+                raise
+            _log.warning("the result of the handler cannot be kept: %s", error, extra=delivery.log_fields())
+            await self._put(delivery, msgspec.structs.replace(record, value=None, codec="", problem=str(error)))
 
     async def _put(self, delivery: Delivery, record: JobRecord) -> None:
         key = result_key(self._queue.spec.name, delivery.received.id)

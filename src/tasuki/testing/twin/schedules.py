@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasuki.app.assembly import Assembly
-from tasuki.app.schedules.scheduler import identified
-from tasuki.schedules.wheel import Wheel
+from tasuki.app.schedules.scheduler import Scheduler, identified
+from tasuki.schedules.lane import AGAIN, Lane, lanes_of
 from tasuki.state.pauses import pause_in
 from tasuki.testing.clock import FakeClock
 
@@ -14,25 +14,32 @@ class TwinSchedules:
 
     def __init__(self, assembly: Assembly, clock: FakeClock) -> None:
         self._clock = clock
-        self._mark = int(clock.time())
-        self._wheels = [
-            (scheduler, Wheel(identified(scheduler.schedules).values())) for scheduler in assembly.schedulers.values()
+        start = int(clock.time())
+        self._lanes: list[tuple[Scheduler, Lane]] = [
+            (scheduler, lane)
+            for scheduler in assembly.schedulers.values()
+            for lane in lanes_of(identified(scheduler.schedules).values(), lambda _: start)
         ]
 
     def next_at(self) -> float | None:
-        """Monotonic time of the next tick; None: there is none."""
-        found = [at for _, wheel in self._wheels if (at := wheel.next_at(self._mark)) is not None]
-        return self._clock.monotonic() + min(found) - self._clock.time() if found else None
+        """Monotonic time of the next tick, or of the next attempt; None: there is none."""
+        found = [due for _, lane in self._lanes if (due := self._due_in(lane)) is not None]
+        time = self._clock.time()
+        return self._clock.monotonic() + (time + min(found)) - time if found else None
 
     async def fire(self) -> None:
         """Publish the messages of all ticks until now, each in its time, but not of paused schedules."""
-        now = int(self._clock.time())
-        for scheduler, wheel in self._wheels:
-            if (at := wheel.next_at(self._mark)) is None or at > now:
+        for scheduler, lane in self._lanes:
+            if (due := self._due_in(lane)) is None or due > 0:
                 continue
             controls = await scheduler.state.follow()
-            ticks = wheel.due(self._mark, now)
-            await scheduler.publish(
-                [tick for tick in ticks if pause_in(controls, "schedule", tick.schedule.id) is None]
+            await lane.publish(
+                int(self._clock.time()),
+                scheduler.publish,
+                lambda id, controls=controls: pause_in(controls, "schedule", id) is not None,  # type: ignore[misc]
+                lambda: True,
             )
-        self._mark = now
+            lane.again_at = self._clock.monotonic() + AGAIN
+
+    def _due_in(self, lane: Lane) -> float | None:
+        return lane.due_in(self._clock.time(), self._clock.monotonic())

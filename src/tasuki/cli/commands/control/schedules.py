@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tasuki.app.schedules.status import ScheduleStatus
 
 
+_MOST_NAMED = 10
+"""Schedules that a warning names."""
+
+
 def _show(rows: list[dict[str, Any]]) -> None:
     headings = ("SCHEDULE", "WHEN", "QUEUE", "NEXT", "LAST", "STATE")
     print_table(headings, [tuple(row[name] for name in map(str.lower, headings)) for row in rows])
@@ -27,7 +31,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
 @project_options()
 def command(target: Target) -> list[dict[str, Any]]:
     """List the schedules of the project, with the times (UTC) of their next and last messages."""
-    return [_row(status) for status in loop.run(_statuses(target.load()))]
+    statuses = loop.run(_statuses(target.load()))
+    on = [status for status in statuses if status.is_enabled]
+    if unknown := [status.id for status in on if not status.is_known]:
+        click.echo(f"no worker has seen {_names(unknown)} yet, so nothing is due; start one: tasuki run", err=True)
+    if late := [status.id for status in on if status.is_late]:
+        click.echo(f"{_names(late)}: late; start a worker (tasuki run), or see in its log what it waits for", err=True)
+    return [_row(status) for status in statuses]
 
 
 async def _statuses(app: App) -> list[ScheduleStatus]:
@@ -36,7 +46,7 @@ async def _statuses(app: App) -> list[ScheduleStatus]:
 
 
 def _row(status: ScheduleStatus) -> dict[str, Any]:
-    state = f"paused {status.pause}" if status.pause is not None else "on" if status.is_enabled else "off"
+    state = f"paused {status.pause}" if status.pause is not None else _on(status)
     return {
         "schedule": status.id,
         "when": status.timing,
@@ -45,6 +55,16 @@ def _row(status: ScheduleStatus) -> dict[str, Any]:
         "last": _time(status.last),
         "state": state,
     }
+
+
+def _on(status: ScheduleStatus) -> str:
+    if not status.is_enabled:
+        return "off"
+    return "late" if status.is_late else "on" if status.is_known else "new"
+
+
+def _names(ids: list[str]) -> str:
+    return ", ".join(ids[:_MOST_NAMED]) + (f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else "")
 
 
 def _time(at: datetime | None) -> str | None:

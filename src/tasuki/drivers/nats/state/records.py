@@ -81,28 +81,14 @@ def headers_of(*, ttl: float = inf, removed: int = 0, expected: int | None = Non
     return b"\r\n".join([b"NATS/1.0", *lines, b"", b""]) if lines else b""
 
 
-class StoredBucket(NamedTuple):
-    """A bucket, and the largest burst that it had: until it could be full for that, it must not be forgotten."""
-
-    bucket: Bucket
-    top: int
-
-    @property
-    def lasts(self) -> float:
-        """Seconds until it may be forgotten; a rate of 0 never fills it."""
-        return (self.top - self.bucket.level) / self.bucket.rate if self.bucket.rate > 0 else inf
-
-    def written(self) -> bytes:
-        """As it is stored."""
-        return json.dumps([*self.bucket, self.top]).encode()
+def write_bucket(bucket: Bucket) -> bytes:
+    """A bucket as it is stored."""
+    return json.dumps(bucket).encode()
 
 
-def read_bucket(record: Record | None) -> StoredBucket | None:
+def read_bucket(record: Record | None) -> Bucket | None:
     """A stored bucket; None: there is none."""
-    if record is None:
-        return None
-    level, at, rate, burst, top = json.loads(record.value)
-    return StoredBucket(Bucket(level, at, rate, burst), top)
+    return None if record is None else Bucket(*json.loads(record.value))
 
 
 def write_places(holders: Mapping[str, float]) -> bytes:

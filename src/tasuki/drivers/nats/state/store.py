@@ -24,9 +24,9 @@ from tasuki.drivers.nats.state.feed import Feed
 from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
-    StoredBucket,
     read_bucket,
     read_places,
+    write_bucket,
     write_places,
 )
 from tasuki.drivers.nats.state.stream import Step, StoreStream
@@ -188,8 +188,8 @@ class NATSStore(Store):
         def decide(record: Record | None, now: float) -> Step[Grant]:
             stored, bucket = _filled(record, now, rate, burst)
             grant, left = buckets.take(bucket, tokens)
-            same = stored is not None and (stored.bucket.rate, stored.bucket.burst) == (rate, burst)
-            return Step(grant) if same and not grant.tokens else _kept(grant, stored, left)
+            same = stored is not None and (stored.rate, stored.burst) == (rate, burst)
+            return Step(grant) if same and not grant.tokens else _kept(grant, left)
 
         return await self._change(self._subjects.bucket(self._checked(key)), decide)
 
@@ -197,8 +197,8 @@ class NATSStore(Store):
         """See Store."""
 
         def decide(record: Record | None, now: float) -> Step[None]:
-            stored, bucket = _filled(record, now, rate, burst)
-            return _kept(None, stored, buckets.give(bucket, tokens))
+            _, bucket = _filled(record, now, rate, burst)
+            return _kept(None, buckets.give(bucket, tokens))
 
         await self._change(self._subjects.bucket(self._checked(key)), decide)
 
@@ -244,16 +244,15 @@ class NATSStore(Store):
         return self._subjects.entry(self._checked(key, value))
 
 
-def _filled(record: Record | None, now: float, rate: float, burst: int) -> tuple[StoredBucket | None, Bucket]:
+def _filled(record: Record | None, now: float, rate: float, burst: int) -> tuple[Bucket | None, Bucket]:
     """The stored bucket, and what it has become by now."""
     stored = read_bucket(record)
-    return stored, buckets.at(stored and stored.bucket, now, rate, burst)
+    return stored, buckets.at(stored, now, rate, burst)
 
 
-def _kept(result: T, stored: StoredBucket | None, bucket: Bucket) -> Step[T]:
+def _kept(result: T, bucket: Bucket) -> Step[T]:
     """Store a bucket, for as long as it must not be forgotten."""
-    new = StoredBucket(bucket, max(bucket.burst, stored.top if stored else 0))
-    return Step(result, new.written(), new.lasts)
+    return Step(result, write_bucket(bucket), bucket.lasts)
 
 
 async def _nothing() -> None:

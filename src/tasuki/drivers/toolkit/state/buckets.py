@@ -32,9 +32,14 @@ class Bucket(NamedTuple):
         return Bucket(level, max(now, self.at), rate, burst, max(self.top, self.burst, burst))
 
     @property
+    def lasts(self) -> float:
+        """Seconds after ``at`` until it is as good as a new one, and may be forgotten."""
+        return _seconds(max(self.top, self.burst) - self.level, self.rate)
+
+    @property
     def full_at(self) -> float:
-        """When it is as good as a new one."""
-        return self.at + _seconds(max(self.top, self.burst) - self.level, self.rate)
+        """When that is."""
+        return self.at + self.lasts
 
 
 def _seconds(tokens: float, rate: float) -> float:

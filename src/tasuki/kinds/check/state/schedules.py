@@ -13,6 +13,7 @@ from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.registry.references import did_you_mean
+from tasuki.units import format_duration
 
 
 def problems_of_schedules(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
@@ -42,6 +43,11 @@ def _of_driver(
         able = [name for name, has in all_capabilities().items() if "running" in has.unique]
         problem = f"overlap: skip needs a driver that keeps one message per key until it is done; {queue.driver!r} "
         yield id, ("overlap",), f"{problem}({kind.short_name}) cannot", f"these can: {', '.join(able)}"
+    longest = capabilities.max_delay if capabilities.native_delay else 0.0
+    if longest is not None and schedule.jitter > longest:
+        problem = f"jitter is {format_duration(schedule.jitter)}, and {queue.driver!r} ({kind.short_name}) "
+        most = f"delays messages for {format_duration(longest)} at most" if longest else "cannot delay messages"
+        yield id, ("jitter",), problem + most, f"write {format_duration(longest)} or less" if longest else "remove it"
     if not capabilities.store and not queue.state and not driver.state:
         problem = (
             f"queue {schedule.queue!r} has no state in which to note the last tick: {kind.short_name} has no store"

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.fields.types import Config
-from tasuki.kinds.entries.store import OF_DRIVERS, STORE_PREFIX, DriverStoreConfig
+from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.store import OF_DRIVERS, STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.registry.entry import KeyPath
 from tasuki.registry.registry import Registry
 from tasuki.registry.yaml.overrides import is_overridden
@@ -16,6 +18,19 @@ Finding = tuple[str, KeyPath, str, str]
 
 
 def problems_of_stores(
+    registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]
+) -> Iterator[Finding]:
+    """Stores that cannot be, and states that are in no store that all processes share."""
+    yield from _of_other_drivers(registry, configs, kinds)
+    for id, config in configs.items():
+        named = config.state if isinstance(config, QueueConfig | DriverConfig) else None
+        if named is not None and isinstance(configs.get(named), MemoryStoreConfig):
+            problem = f"store {named!r} is a store.memory, which no other process sees: no state can be in it"
+            hint = "name a store of a driver (store.sqlite, store.postgres, store.redis, store.nats)"
+            yield id, ("state",), problem, hint
+
+
+def _of_other_drivers(
     registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     """Stores whose driver has no store, or one of another kind; a driver that an override swaps takes them along."""

@@ -10,12 +10,12 @@ import pytest
 from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
-    StoredBucket,
     headers_of,
     read_bucket,
     read_headers,
     read_places,
     record_in,
+    write_bucket,
     write_places,
 )
 from tasuki.drivers.toolkit.state.buckets import Bucket
@@ -49,11 +49,11 @@ def test_a_record_lives_until_its_end_by_the_servers_time() -> None:
     assert not record._replace(removed=4).lives(record.written_at)
 
 
-def test_a_bucket_is_kept_until_it_could_be_full_for_its_largest_burst() -> None:
-    stored = StoredBucket(Bucket(1.0, 100.0, 0.5, 1), 11)
-    assert read_bucket(Record(1, stored.written(), 0.0, inf)) == stored
+def test_a_bucket_comes_back_with_its_largest_burst() -> None:
+    stored = Bucket(1.0, 100.0, 0.5, 1, 11)
+    assert read_bucket(Record(1, write_bucket(stored), 0.0, inf)) == stored
     assert stored.lasts == 20.0
-    assert StoredBucket(Bucket(0.0, 100.0, 0.0, 1), 1).lasts == inf
+    assert Bucket(0.0, 100.0, 0.0, 1).lasts == inf
     assert read_bucket(None) is None
 
 

@@ -1,0 +1,228 @@
+"""Firing while queues refuse, publishes take long, clocks jump, and records cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.errors import BrokerUnavailableError, QueueFullError
+from tasuki.schedules.firing import LEASE, MARKS
+from tasuki.schedules.identities import KnownSchedules
+from tasuki.schedules.lane import Left
+from tasuki.schedules.schedule import Tick
+from tasuki.testing.clock import VirtualTimeLoop
+from tests.unit.schedules.test_firing import Shop, Worker, schedule
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
+
+
+@pytest.fixture
+async def open_shop() -> Shop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    driver = MemoryDriver("m", clock=loop.clock)
+    await driver.open()
+    store = driver.store("state")
+    await store.open()
+    return Shop(loop, store)
+
+
+async def test_a_queue_that_refuses_holds_up_no_other_and_nothing_comes_twice(
+    open_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, start, is_full = open_shop, open_shop.now, [True]
+    schedules = [replace(schedule("full"), lane="full"), replace(schedule("free"), lane="free")]
+    worker = Worker(shop, "x", schedules)
+    publish = worker.publish
+
+    async def refusing(ticks: Sequence[Tick]) -> None:
+        if is_full and ticks[0].schedule.id == "full":
+            await asyncio.sleep(10)  # as where a publish waits for room
+            raise QueueFullError("no room")
+        await publish(ticks)
+
+    worker.firing._publish = refusing
+    await asyncio.sleep(60.5)
+    assert set(shop.published) == shop.ids("free", start, shop.now)
+    is_full.clear()
+    await asyncio.sleep(12)
+    assert set(shop.published) == shop.ids("free", start, shop.now) | shop.ids("full", start, shop.now)
+    assert set(shop.published.values()) == {1}
+    assert [record.getMessage() for record in caplog.records if "wait for" in record.getMessage()] == [
+        "schedules of full wait for the broker: no room"
+    ]
+    await worker.kill()
+
+
+async def test_a_worker_that_takes_over_knows_which_queue_was_behind(open_shop: Shop) -> None:
+    shop, start = open_shop, open_shop.now
+    schedules = [replace(schedule("full"), lane="full"), replace(schedule("free"), lane="free")]
+    worker = Worker(shop, "x", schedules)
+    publish = worker.publish
+
+    async def refusing(ticks: Sequence[Tick]) -> None:
+        if ticks[0].schedule.id == "full":
+            raise QueueFullError("no room")
+        await publish(ticks)
+
+    worker.firing._publish = refusing
+    await asyncio.sleep(60.5)
+    await worker.kill()
+    worker = Worker(shop, "y", schedules)
+    await asyncio.sleep(2 * LEASE)
+    assert set(shop.published) == shop.ids("free", start, shop.now) | shop.ids("full", start, shop.now)
+    assert set(shop.published.values()) == {1}
+    await worker.kill()
+
+
+async def test_what_a_queue_took_in_part_is_not_published_again(open_shop: Shop) -> None:
+    """A full queue takes some messages of a portion; without unique messages, each repetition would be another one."""
+    shop, start = open_shop, open_shop.now
+    worker = Worker(shop, "x", [schedule(f"s{number}") for number in range(1200)])
+    room = [700]
+
+    async def part(ticks: Sequence[Tick]) -> Left | None:
+        taken, room[0] = ticks[: room[0]], max(room[0] - len(ticks), 0)
+        for tick in taken:
+            shop.published[tick.message_id] += 1
+        left = ticks[len(taken) :]
+        return Left(left, QueueFullError("no room")) if left else None
+
+    worker.firing._publish = part
+    await asyncio.sleep(5.5)
+    assert shop.published.total() == 700
+    room[0] = 10_000_000
+    await asyncio.sleep(2.5)
+    assert set(shop.published) >= {id for n in range(1200) for id in shop.ids(f"s{n}", start, shop.now - 1)}
+    assert set(shop.published.values()) == {1}
+    await worker.kill()
+
+
+async def test_a_publish_longer_than_the_lease_keeps_the_place(open_shop: Shop) -> None:
+    shop, start = open_shop, open_shop.now
+    workers = [Worker(shop, name, [schedule("a", "10s")]) for name in "xy"]
+
+    for worker in workers:
+
+        async def slow(ticks: Sequence[Tick], publish: Any = worker.publish) -> None:
+            await asyncio.sleep(3 * LEASE)
+            await publish(ticks)
+
+        worker.firing._publish = slow
+    await asyncio.sleep(100)
+    assert set(shop.published) >= shop.ids("a", start, start + 70, 10)
+    assert set(shop.published.values()) == {1}
+    for worker in workers:
+        await worker.kill()
+
+
+async def test_a_record_that_cannot_be_read_is_passed_over(open_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop = open_shop
+    await shop.store.put(MARKS + "other", b"\xff garbage")
+    worker = Worker(shop, "x", [schedule()])
+    await asyncio.sleep(3.5)
+    own = worker.firing._scope
+    await worker.kill()
+    await shop.store.put(MARKS + own, b"{}")
+    shop.published.clear()
+    worker = Worker(shop, "y", [schedule()])
+    await asyncio.sleep(2 * LEASE)
+    assert shop.published
+    assert "the record 'schedules/mark/other' in the store cannot be read" in caplog.text
+    await worker.kill()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_clock_of_the_store_that_was_years_ahead_stops_nothing(
+    open_shop: Shop, is_killed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, ahead = open_shop, [0.0]
+    hold = shop.store.hold
+
+    async def wrong(*args: Any, **options: Any) -> float | None:
+        end = await hold(*args, **options)
+        return None if end is None else end + ahead[0]
+
+    shop.store.hold = wrong  # type: ignore[method-assign]
+    caplog.set_level(logging.WARNING)
+    worker = Worker(shop, "x", [schedule("a", "1s", "skip")])
+    await asyncio.sleep(3)
+    ahead[0] = 10 * 365 * 86400.0
+    await asyncio.sleep(3)
+    if is_killed:
+        await worker.kill()
+        worker = Worker(shop, "y", [schedule("a", "1s", "skip"), schedule("b", "1s", "skip")])
+        await asyncio.sleep(2 * LEASE)
+    ahead[0] = 0.0
+    await asyncio.sleep(2 * LEASE)
+    shop.published.clear()
+    back = shop.now
+    await asyncio.sleep(5)
+    assert set(shop.published) >= shop.ids("a", back, shop.now - 1)
+    if is_killed:
+        assert set(shop.published) >= shop.ids("b", back, shop.now - 1)
+    assert "the clock of the store" in caplog.text
+    await worker.kill()
+
+
+async def test_a_store_that_is_away_for_a_moment_repeats_nothing(open_shop: Shop) -> None:
+    shop, start, is_away = open_shop, open_shop.now, [False]
+    put = shop.store.put
+
+    async def failing(*args: Any, **options: Any) -> int:
+        if is_away[0]:
+            raise BrokerUnavailableError("away")
+        return await put(*args, **options)
+
+    shop.store.put = failing  # type: ignore[method-assign]
+    worker = Worker(shop, "x", [schedule()])
+    await asyncio.sleep(3.5)
+    is_away[0] = True
+    await asyncio.sleep(3)
+    is_away[0] = False
+    await asyncio.sleep(3)
+    await worker.kill()
+    worker = Worker(shop, "y", [schedule()])
+    await asyncio.sleep(2 * LEASE)
+    assert set(shop.published) == shop.ids("a", start, shop.now)
+    assert set(shop.published.values()) == {1}
+    await worker.kill()
+
+
+async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count, not a clock: each schedule is looked up once, in steps, and each record is made of its own part."""
+    shop = open_shop
+    made, steps = [], []
+    packed = KnownSchedules.shard
+
+    def shard(known: KnownSchedules, number: int) -> bytes:
+        made.append(len(packed(known, number)))
+        return packed(known, number)
+
+    def see(known: KnownSchedules, part: Any, now: int) -> Any:
+        steps.append(len(part))
+        return seen(known, part, now)
+
+    seen = KnownSchedules.see
+    monkeypatch.setattr(KnownSchedules, "shard", shard)
+    monkeypatch.setattr(KnownSchedules, "see", see)
+    worker = Worker(shop, "x", [schedule(f"s{number}", "1h") for number in range(10_000)])
+    await asyncio.sleep(2)
+    assert worker.firing.is_firing
+    assert sum(steps) == 10_000
+    assert max(steps) <= 1000
+    assert sum(made) == 16 * 10_000
+    await worker.kill()

@@ -42,7 +42,8 @@ def driver(request: pytest.FixtureRequest) -> str:
 async def test_groups_while_workers_are_killed(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "HANDLER", HANDLER)
     async with cancel.place_on(driver, tmp_path) as (app, workers):
-        tasks, groups = app.queue("app:tasks"), []
+        tasks = app.queue("app:tasks")
+        groups: list[str] = []
         for _ in range(2):
             workers.start()
         for _ in range(KILLS):

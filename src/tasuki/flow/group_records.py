@@ -9,6 +9,7 @@ import msgspec
 from tasuki.errors import PublishError
 from tasuki.handlers.converters import to_plain
 from tasuki.message import HeaderValue
+from tasuki.state.keys import part_of
 
 GROUPS = "group/"
 """Prefix of the keys: one for each group, by its id, and below it one for each shard."""
@@ -123,12 +124,12 @@ def membership_of(header: object) -> Membership | None:
 
 def group_key(id: str) -> str:
     """The key of a group."""
-    return f"{GROUPS}{id}"
+    return f"{GROUPS}{part_of(id)}"
 
 
 def shard_key(id: str, token: str, shard: int) -> str:
     """The key of a shard, which no later group of the same id has."""
-    return f"{GROUPS}{id}/{token}/{shard}"
+    return f"{GROUPS}{part_of(id)}/{token}/{shard}"
 
 
 def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool) -> Shard:

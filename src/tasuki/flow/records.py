@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki.errors import HandlerError
+from tasuki.state.keys import part_of
 
 RUNS = "run/"
 """Prefix of the keys: one for each message that has steps, by its queue's name at the broker and its id."""
@@ -43,7 +44,7 @@ _value = msgspec.msgpack.Decoder().decode
 
 def run_key(queue: str, id: str) -> str:
     """The key of a message's record."""
-    return f"{RUNS}{queue}/{id}"
+    return f"{RUNS}{queue}/{part_of(id)}"
 
 
 def encode(record: RunRecord) -> bytes:

@@ -10,8 +10,14 @@ import pytest
 
 from tasuki import App, Context, QueueHandle, Reject
 from tasuki.contracts.state.store import Store
-from tasuki.errors import CodecError, PublishError, UnsupportedError
+from tasuki.errors import CodecError, PolicyDeniedError, PublishError, UnsupportedError
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.scope import Scope
+from tests.unit.security.test_policy import policy
 
+ALLOW = policy(actions="*", resources="app:jobs")
+"""To do everything with the jobs, and nothing with other queues."""
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
 
@@ -283,3 +289,14 @@ async def test_without_state(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr("tasuki.app.host.ProjectHost.state_of", lambda *_: None)
         with pytest.raises(UnsupportedError, match="has no state, which a message that follows others needs"):
             await site.jobs.publish(1, then=site.ends)
+
+
+async def test_who_may_not_publish_what_follows_starts_nothing(site: Site) -> None:
+    async with site.app:
+        site.app.live_assembly().rights.application = Guard(Actor("me"), Scope([ALLOW]))
+        with pytest.raises(PolicyDeniedError):
+            await site.app.group([site.jobs.message(1)], then=site.ends)
+        with pytest.raises(PolicyDeniedError):
+            await site.jobs.publish(1, on_error=site.errors.message(1))
+        assert await site.records() == []
+        assert not (await site.jobs.depth()).ready

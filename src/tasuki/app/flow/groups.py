@@ -87,6 +87,8 @@ class Grouping:
 
     def _member_queue(self, message: Planned) -> Queue:
         queue = self._live.queue_of_application(self._ids[message.queue])
+        if queue.guard is not None:
+            queue.guard.publish(queue.id)
         if queue.policy.unique is not None:
             raise PublishError(
                 f"queue {queue.id!r} has a rule 'unique', so a message may not be stored, and what follows would wait "

@@ -91,6 +91,7 @@ class Firing:
         self._changed = asyncio.Event()
         self._scope = ""
         self._turn: _Turn | None = None
+        self._is_store_away = False
         self._held_until = 0.0
         """Until then, by the monotonic clock, no other worker has the place."""
         self._ahead = 0.0
@@ -141,7 +142,9 @@ class Firing:
         except ConflictError:
             _log.debug("another worker has fired the schedules of %s", self._scope)
         except DriverError as error:
-            _log.warning("schedules wait for their store: %s", error)
+            if not self._is_store_away:
+                _log.warning("schedules wait for their store: %s", error)
+            self._is_store_away = True
             if self._has_place():
                 return _ASK_EVERY
         self._end_turn()
@@ -152,6 +155,7 @@ class Firing:
             self._scope = (await find_mark(self._store, self._schedules))[0]
         asked = self._clock.monotonic()
         end = await self._store.hold(MARKS + self._scope, self._holder, places=1, lease=LEASE)
+        self._is_store_away = False
         if end is not None:
             self._held_until = asked + LEASE
             self._ahead = end - LEASE - self._clock.monotonic()

@@ -63,6 +63,8 @@ class Attendance(Generic[M]):
             self._thread = None
             thread.stop()
             await asyncio.to_thread(thread.join)  # so that no sign follows the removal
+        if state in self._present:
+            return  # another consumer has joined meanwhile, and the entry is its
         key, store = self._keys.pop(state, ""), state.opened
         if key and store is not None:
             with suppress(DriverError, TimeoutError):

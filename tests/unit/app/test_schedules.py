@@ -11,7 +11,7 @@ import pytest
 from tasuki import App, Context
 from tasuki.drivers import Memory, SQLite
 from tasuki.errors import ConfigError, ProjectError
-from tasuki.testing import TestApp
+from tasuki.testing import NotSettled, TestApp
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +95,33 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
         assert {sent.id: sent.delay for sent in t.messages(reports)} == first
     assert all(0 <= delay < 600 for delay in first.values())
     assert len(set(first.values())) == 20
+
+
+async def test_ticks_for_a_queue_without_a_consumer_are_bounded_too() -> None:
+    app = App(Memory())
+    app.schedule("s", app.queue("elsewhere"), every="1s")
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("10s", steps=10)
+        with pytest.raises(NotSettled, match="schedules ticked 1000 times: let less time pass at once, or give steps="):
+            await t.advance("365d")
+
+
+async def test_the_rule_of_the_queue_holds_for_ticks_too() -> None:
+    app = App(Memory())
+    rule = app.queue("rule", unique={"key": "body.tenant", "for": "pending"})
+    app.schedule("by_tenant", rule, every="10s", body={"tenant": 7})
+    app.schedule("without", rule, every="10s", body={})
+    app.schedule("no_key", rule, every="10s", body={"tenant": {"a": 1}})
+    async with TestApp(app, now=MORNING) as t:
+        await t.advance("1m")
+        assert sorted(map(str, t.published(rule))) == ["{'tenant': 7}", *["{}"] * 6]
+
+
+def test_an_id_that_is_too_long_for_its_messages_is_refused() -> None:
+    app = App(Memory())
+    app.schedule("s" * 240, app.queue("jobs"), every="1h")
+    with pytest.raises(ProjectError, match=r"its id has 244 characters, .*; write at most 230 with the namespace"):
+        app.check()
 
 
 async def test_ticks_wait_for_a_broker_that_is_away_and_for_room() -> None:
@@ -207,6 +234,7 @@ def test_a_message_that_its_handler_or_queue_would_refuse_is_found_by_the_check(
     app = App(Memory())
     jobs, read = app.queue("jobs"), app.queue("read")
     app.queue("free")
+    app.queue("debounced", unique={"key": "body.x", "on_conflict": "extend"})
     app.queue("typed", body=list[int])
     app.entry("far_driver", "queue.driver.amqp", {})
     app.entry("db", "queue.driver.sqlite", {})

@@ -203,7 +203,7 @@ async def test_a_store_that_is_away_for_a_moment_repeats_nothing(open_shop: Shop
 async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
     open_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A count, not a clock: each schedule is looked up once, in steps, and each record is made of its own part."""
+    """A count, not a clock: each schedule is looked up once, in steps."""
     shop = open_shop
     made, steps = [], []
     packed = KnownSchedules.shard

@@ -69,6 +69,27 @@ async def test_an_entry_is_there_from_the_first_to_the_last_consumer(state: Shar
     assert not [thread for thread in threading.enumerate() if thread.name == "tasuki presence"]
 
 
+async def test_who_joins_while_another_leaves_keeps_the_entry(
+    state: SharedState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attendance, left = Attendance(describe), threading.Event()
+    changes = changes_of(state)
+    await attendance.join(state, "a")
+    worker = await next_with(changes, ["a"])
+    thread = attendance._thread
+    assert thread is not None
+    monkeypatch.setattr(thread, "join", left.wait)
+    leaving = asyncio.ensure_future(attendance.leave(state, "a"))
+    await asyncio.sleep(0)
+    await attendance.join(state, "b")
+    await next_with(changes, ["b"])
+    left.set()
+    await leaving
+    assert await (await state.store()).get(worker.key) is not None
+    await attendance.leave(state, "b")
+    assert await (await state.store()).get(worker.key) is None
+
+
 async def test_it_gives_signs_while_the_loop_is_blocked(state: SharedState) -> None:
     signs = threading.Semaphore(0)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from tasuki.clock import Clock
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, PublishError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.queues.queue import Envelope, Queue
@@ -51,10 +51,20 @@ class Scheduled(NamedTuple):
         envelope = self.envelope(tick.at, tick.message_id, tick.ready_at - tick.at)
         able = self.queue.driver.capabilities
         if self.config.overlap == "skip":
-            envelope.unique, envelope.unique_for = f"schedule:{self.id}", "running"
-        elif "window" in able.unique:
-            envelope.unique, envelope.unique_for = tick.message_id, min(able.unique_window or _WINDOW, _WINDOW)
+            envelope.unique, envelope.unique_for, envelope.on_conflict = f"schedule:{self.id}", "running", "keep"
+        elif "window" in able.unique and not self._has_key(envelope):
+            envelope.unique, envelope.on_conflict = tick.message_id, "keep"
+            envelope.unique_for = min(able.unique_window or _WINDOW, _WINDOW)
         return envelope
+
+    def _has_key(self, envelope: Envelope[Any]) -> bool:
+        """Whether the rule of the queue makes the message unique: it holds for every publish."""
+        if (rule := self.queue.policy.unique) is None:
+            return False
+        try:
+            return rule.key.read(envelope.body, envelope.headers) is not None
+        except PublishError:  # which the publish will say
+            return True
 
 
 class Scheduler:

@@ -27,11 +27,13 @@ class TwinSchedules:
         time = self._clock.time()
         return self._clock.monotonic() + (time + min(found)) - time if found else None
 
-    async def fire(self) -> None:
-        """Publish the messages of all ticks until now, each in its time, but not of paused schedules."""
+    async def fire(self) -> bool:
+        """Publish the messages of all ticks until now, but not of paused schedules. Returns whether any was due."""
+        was_due = False
         for scheduler, lane in self._lanes:
             if (due := self._due_in(lane)) is None or due > 0:
                 continue
+            was_due = True
             controls = await scheduler.state.follow()
             await lane.publish(
                 int(self._clock.time()),
@@ -40,6 +42,7 @@ class TwinSchedules:
                 lambda: True,
             )
             lane.again_at = self._clock.monotonic() + AGAIN
+        return was_due
 
     def _due_in(self, lane: Lane) -> float | None:
         return lane.due_in(self._clock.time(), self._clock.monotonic())

@@ -60,7 +60,7 @@ class Work:
         """Where a drain is under way now."""
         self._ends: list[asyncio.Task[None]] = []
         self._limits = Limits()
-        self._steps, self._last_step = STEPS, STEPS
+        self._steps, self._last_step, self._ticks = STEPS, STEPS, 0
 
     @property
     def is_running(self) -> bool:
@@ -144,7 +144,7 @@ class Work:
                 "a drain of this TestApp is under way already: await it first; handlers cannot drain their own twin"
             )
         self.loop = asyncio.get_running_loop()
-        self._steps, self._last_step = steps, self.journal.steps + steps
+        self._steps, self._last_step, self._ticks = steps, self.journal.steps + steps, 0
         try:
             await self._start()
             yield
@@ -201,8 +201,8 @@ class Work:
         """Return when no message is due any more, and none is held."""
         for state in {consumer.state for consumer in self.selected if consumer.state is not None}:
             await (await state.store()).time()  # its watch learns of the pauses that have ended by now
-        if self.schedules is not None:
-            await self.schedules.fire()
+        if self.schedules is not None and await self.schedules.fire():
+            self._count_ticks()
         while True:
             await turns(lambda: self.faults.is_killed)
             if self.faults.is_killed:  # its successor takes over
@@ -214,6 +214,12 @@ class Work:
             if self._is_stuck():
                 raise NotSettled(f"messages cannot be settled:\n{self.explain()}")
             await self._news()
+
+    def _count_ticks(self) -> None:
+        """Raise NotSettled after too many moments at which schedules published, also for queues without a consumer."""
+        self._ticks += 1
+        if self._ticks > self._steps:
+            raise NotSettled(f"schedules ticked {self._steps} times: let less time pass at once, or give steps=…")
 
     def _count_steps(self) -> None:
         """Raise NotSettled after too many deliveries; where something is left to handle."""

@@ -15,6 +15,10 @@ from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.registry.references import did_you_mean
 from tasuki.units import format_duration
 
+_LONGEST_ID = 230
+"""Characters of a schedule's id, so that the ids of its messages are not too long."""
+_SHORTER = f"write at most {_LONGEST_ID} with the namespace"
+
 
 def problems_of_schedules(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
     """Every problem between a schedule and its queue."""
@@ -24,6 +28,8 @@ def problems_of_schedules(configs: Mapping[str, Config], kinds: Mapping[str, Kin
             tasks.setdefault(config.queue, set()).update(config.funcs)
     for id, schedule in configs.items():
         if isinstance(schedule, ScheduleConfig):
+            if len(id) > _LONGEST_ID:
+                yield id, ("name",), f"its id has {len(id)} characters, and its messages are named by it", _SHORTER
             yield from _of_driver(configs, kinds, id, schedule)
             yield from _of_task(tasks.get(schedule.queue, set()), id, schedule)
 
@@ -43,6 +49,11 @@ def _of_driver(
         able = [name for name, has in all_capabilities().items() if "running" in has.unique]
         problem = f"overlap: skip needs a driver that keeps one message per key until it is done; {queue.driver!r} "
         yield id, ("overlap",), f"{problem}({kind.short_name}) cannot", f"these can: {', '.join(able)}"
+    if queue.unique is not None and queue.unique.on_conflict == "extend" and schedule.overlap != "skip":
+        problem = (
+            f"queue {schedule.queue!r} delays its unique messages again (on_conflict: extend), and ticks have no delay"
+        )
+        yield id, ("queue",), problem, "publish to a queue without that rule, or write overlap: skip"
     longest = capabilities.max_delay if capabilities.native_delay else 0.0
     if longest is not None and schedule.jitter > longest:
         problem = f"jitter is {format_duration(schedule.jitter)}, and {queue.driver!r} ({kind.short_name}) "

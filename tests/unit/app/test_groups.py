@@ -10,7 +10,8 @@ import pytest
 
 from tasuki import App, Context, QueueHandle, Reject
 from tasuki.contracts.state.store import Store
-from tasuki.errors import CodecError, PolicyDeniedError, PublishError, UnsupportedError
+from tasuki.errors import CodecError, PolicyDeniedError, PublishError, QueueNotFoundError, UnsupportedError
+from tasuki.flow.group_records import Ended
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.scope import Scope
@@ -300,3 +301,12 @@ async def test_who_may_not_publish_what_follows_starts_nothing(site: Site) -> No
             await site.jobs.publish(1, on_error=site.errors.message(1))
         assert await site.records() == []
         assert not (await site.jobs.depth()).ready
+
+
+async def test_a_worker_that_lacks_the_queue_of_the_record_says_so(site: Site) -> None:
+    async with site.app:
+        host = site.app.live_assembly()
+        with pytest.raises(QueueNotFoundError, match="queue 'other:ends' is not defined"):
+            await host.end_member("other:ends 0 g", Ended())
+        await host.end_member("not ours", Ended())
+        await host.end_member("app:ends 0 over", Ended())

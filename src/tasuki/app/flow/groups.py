@@ -183,9 +183,15 @@ def _queue(host: ProjectHost, id: str) -> Queue:
 
 
 async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
-    """Record that a member of a group has ended, and publish what follows. Raises DriverError: try it again."""
+    """Record that a member of a group has ended, and publish what follows.
+
+    Raises:
+        QueueNotFoundError: this project does not have the queue whose state keeps the group.
+        DriverError: try it again.
+    """
     membership = membership_of(header)
     if membership is None:
         return
+    host.queue(membership.home)
     store = await needed_state(host, membership.home, "a message that follows others").store()
     await Member(store, membership.group, membership.number, partial(publish_plan, host)).end(ended)

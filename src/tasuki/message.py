@@ -31,6 +31,7 @@ LAST_ERROR = "x_last_error"
 LAST_TRACEBACK = "x_last_traceback"
 LAST_ERROR_TIME = "x_last_error_time"
 SIGNATURE = "x_signature"
+GROUP = "x_group"
 RESERVED_PREFIX = "x_"
 
 
@@ -50,6 +51,20 @@ class Message(msgspec.Struct):
 def is_request(message: Message | None) -> bool:
     """Whether a requester waits for the result of its handler; never for a dead letter: its requester has the error."""
     return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
+
+
+ANSWERED = frozenset({REPLY_TO, GROUP})
+"""A message without any of these headers needs no answer."""
+
+
+def is_member(message: Message) -> bool:
+    """Whether another message may follow this one, which must learn how it ends; never for a dead letter: it knows."""
+    return GROUP in message.headers and DEAD_LETTER_REASON not in message.headers
+
+
+def wants_answer(message: Message) -> bool:
+    """Whether the result of its handler goes to a requester, or to what follows the message."""
+    return is_request(message) or is_member(message)
 
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
+    from tasuki.app.flow.planned import Planned
     from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
     from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
-    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.units import Duration
 
 T = TypeVar("T")
@@ -105,8 +106,20 @@ class QueueHandle(Guessed, Generic[T]):
         """
         return self._app.declare_workers(self.id, fields)
 
-    async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Job:
-        """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
+    def message(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Planned:
+        """A message for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        from tasuki.app.flow.planned import planned
+
+        return planned(self.id, body, headers, options)
+
+    def filled(self) -> Planned:
+        """The message whose body is the result that it follows."""
+        from tasuki.app.flow.planned import Planned
+
+        return Planned(self.id, Envelope(body=None), fill="")
+
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job:
+        """Publish one message; see :meth:`tasuki.App.publish`."""
         try:
             return await self._app.publish(self.id, body, headers, **options)
         except TypeError:  # raised here, the traceback shows less of ours

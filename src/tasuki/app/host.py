@@ -19,6 +19,7 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.flow.group_records import Ended
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
@@ -104,6 +105,11 @@ class ProjectHost:
                 yield queue
         else:
             yield self.queue(id)
+
+    async def end_member(self, header: object, ended: Ended) -> None:
+        from tasuki.app.flow.groups import end_member
+
+        await end_member(self, header, ended)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         guard = self.rights.application  # without a caller, the application calls

@@ -7,6 +7,7 @@ from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasuki.app.flow.verbs import Following, without_followers
 from tasuki.app.handle import id_of
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
-    from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling):
+class Messaging(Pausable, Scheduling, Following):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
@@ -51,14 +52,22 @@ class Messaging(Pausable, Scheduling):
         queue: str | QueueHandle[T],
         body: T,
         headers: Headers = None,
-        **options: Unpack[PublishOptions],
+        **options: Unpack[ChainOptions],
     ) -> Job:
-        """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
+
+        ``then``: a message, queue or task that follows when this one is done, once; a queue or task is given the
+        result. ``on_error``: the same when this one is given up. See ``group``.
+        """
         from tasuki.app.state.jobs import Job
 
         try:
             live = self.live_queue(queue)
-            done = await live.publish(body, headers, **options)
+            plain, followers = without_followers(options)
+            if followers is None:
+                done = await live.publish(body, headers, **plain)
+            else:
+                done = await self._publish_chain(id_of(queue), body, headers, plain, followers)
             return Job(done.id, done.durability, done.outcome, done.instead_of, live.id, self)
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
@@ -110,7 +119,9 @@ class Messaging(Pausable, Scheduling):
         from tasuki.app.state.jobs import Job
 
         if not isinstance(id, str) or not queue:
-            raise TypeError("app.job(id, queue=…) is a message by its id; a function is handled under '@queue.consumer'")
+            raise TypeError(
+                "app.job(id, queue=…) is a message by its id; a function is handled under '@queue.consumer'"
+            )
         live = self._live().queue(self.full_id(queue))
         return Job(id, live.durability, queue=live.id, _app=self)
 

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.flow.groups import StartedGroup
+    from tasuki.app.flow.planned import Planned
     from tasuki.app.owner import Owner
-    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
+    from tasuki.app.tasks.task import Sender
+    from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
@@ -69,9 +72,9 @@ class SyncApp:
         queue: str | QueueHandle[T],
         body: T,
         headers: Headers = None,
-        **options: Unpack[PublishOptions],
+        **options: Unpack[ChainOptions],
     ) -> Confirmed:
-        """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
+        """See :meth:`tasuki.App.publish`; a ``connection`` is synchronous, and used in this thread."""
         try:
             return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
         except TasukiError as error:
@@ -157,6 +160,17 @@ class SyncApp:
         return SyncStoreHandle(
             self._app.full_id(id), lambda verb, *args, **options: self.run(use(id, verb, *args, **options))
         )
+
+    def group(
+        self,
+        members: Iterable[Planned],
+        *,
+        then: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        id: str | None = None,
+    ) -> StartedGroup:
+        """See :meth:`tasuki.App.group`."""
+        return self.run(self._app.group(members, then=then, on_error=on_error, id=id))
 
     def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""

@@ -14,6 +14,7 @@ from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
+from tasuki.contracts.state.steps import Steps
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
@@ -30,6 +31,20 @@ class ResultKeeper(Protocol):
 
     def write_note(self, delivery: Delivery) -> None:
         """Write the last note now or soon; in the loop of the run."""
+
+
+class RecordedSteps(Steps, Protocol):
+    """Steps whose record ends with the message."""
+
+    async def forget(self) -> None:
+        """Delete the record."""
+
+
+class StepKeeper(Protocol):
+    """Keeps the steps of deliveries."""
+
+    def open(self, delivery: Delivery) -> RecordedSteps:
+        """The steps of a delivery. Raises HandlerError (Invalid), UnsupportedError: it can have none."""
 
 
 class Holder(Protocol):
@@ -49,6 +64,10 @@ class Holder(Protocol):
     @property
     def results(self) -> ResultKeeper | None:
         """Keeps what its handlers return; None: nothing is kept."""
+
+    @property
+    def stepping(self) -> StepKeeper:
+        """Keeps the steps of its messages."""
 
     @property
     def function_id(self) -> str:
@@ -88,7 +107,10 @@ class Delivery:
     Facts and settling of its handler's context.
     """
 
-    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled", "was_acked")
+    __slots__ = ("ended", "holder", "lease_until", "lost", "own_steps", "received", "settled", "was_acked")
+
+    own_steps: RecordedSteps
+    """Absent until its handler has one."""
 
     def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
         self.received = received
@@ -201,6 +223,11 @@ class Delivery:
             results.write_note(self)
         else:
             self.holder.loop.call_soon_threadsafe(results.write_note, self)
+
+    def steps(self) -> Steps:
+        if not hasattr(self, "own_steps"):
+            self.own_steps = self.holder.stepping.open(self)
+        return self.own_steps
 
     def ack(self) -> None:
         self._settle(ACK)

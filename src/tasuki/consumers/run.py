@@ -27,6 +27,7 @@ from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.overdue import interrupt_overdue
 from tasuki.consumers.jobs.results import results_for
+from tasuki.consumers.jobs.steps import Stepping
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -71,8 +72,7 @@ class Run:
         self.policy = consumer.policy
         self.options = options
         self.metrics = consumer.metrics
-        self.stopping = False
-        self.has_ended = False
+        self.stopping = self.has_ended = False
         self.give_up = None
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
@@ -81,7 +81,7 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.reporting = self._make_reporting()
-        self.results = results_for(consumer)
+        self.results, self.stepping = results_for(consumer), Stepping(self, consumer)
         layers = layers if self.results is None else (self.results.layer, *layers)
         observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
         self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)

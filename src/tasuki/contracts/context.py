@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
@@ -134,6 +135,9 @@ class Settling(Protocol):
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """So far."""
+
+    def steps(self) -> Steps:
+        """Its steps. Raises HandlerError (Invalid): it has none; UnsupportedError: nothing can keep them."""
 
 
 class Delivered(Facts, Settling, Protocol):

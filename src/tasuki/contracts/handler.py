@@ -13,6 +13,7 @@ from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.job_context import JobContext
 from tasuki.contracts.state.queue_context import QueueContext
+from tasuki.contracts.state.step_context import StepContext
 from tasuki.contracts.state.store_handle import Storing
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
@@ -93,7 +94,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(Storing, QueueContext, JobContext):
+class Context(StepContext, Storing, QueueContext, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,

@@ -12,6 +12,7 @@ from tasuki.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     EXPIRES_AT,
+    GROUP,
     LAST_ERROR,
     LAST_TRACEBACK,
     ORIGINAL_QUEUE,
@@ -26,6 +27,8 @@ Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
     "unknown_task", "cancelled",
 ]  # fmt: skip
+
+_KEPT = (SIGNATURE, GROUP)
 
 
 def dead_letter(
@@ -63,9 +66,10 @@ def dead_letter(
 def redriven(message: Message) -> Outgoing:
     """The message as it was first published, without the headers that Tasuki added.
 
-    All but its signature: with a new signature, a forged message would pass as a good one.
+    All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
+    is still a member of.
     """
-    headers = {key: value for key, value in message.headers.items() if key == SIGNATURE or not is_reserved(key)}
+    headers = {key: value for key, value in message.headers.items() if key in _KEPT or not is_reserved(key)}
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
     return Outgoing(
         message.id,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import DriverError, TasukiError
-from tasuki.queues.messages.message_builder import Envelope
+from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 
 Publish = Callable[[Envelope[Any]], Awaitable[Confirmed]]
@@ -29,6 +29,7 @@ class Sending(NamedTuple):
     timeout: float
     connection: Any = None
     carry: Carry | None = None
+    group: str = ""
 
 
 Load = Callable[[], PublishMiddleware]
@@ -72,7 +73,10 @@ class Through:
     ) -> PublishResult:
         id = (item.id if isinstance(item, Envelope) else None) or ""
         try:
-            return await self.publish(checked(item), sending)
+            envelope = checked(item)
+            if isinstance(envelope, GroupEnvelope):  # the middleware may send another one in its place
+                sending = sending._replace(group=envelope.group)
+            return await self.publish(envelope, sending)
         except DriverError as error:
             id = error.message_id or id
             return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)

@@ -13,14 +13,14 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, TasukiError, UnsupportedError
-from tasuki.message import TIMESTAMP, HeaderValue, new_id
+from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher, Results
 from tasuki.queues.demand import Demand
 from tasuki.queues.inspection import Inspection, own_copy
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.messages.message_builder import Envelope, MessageBuilder, seconds
+from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.messages.uniqueness import NOTHING_ASKED, Asked, UniqueFor
@@ -33,7 +33,7 @@ from tasuki.units import Duration
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
-__all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
+__all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -174,7 +174,10 @@ class Queue(Inspection):
             self._builder.build_item(message)
 
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
-        return await self._send(self._builder.build_item(envelope), *sending)
+        message = self._builder.build_item(envelope)
+        if sending.group:
+            message.headers[GROUP] = sending.group
+        return await self._send(message, *sending[:3])
 
     async def publish_by(self, carry: Carry, body: Any, headers: Mapping[str, HeaderValue]) -> Confirmed:
         """Publish one message by another way, such as together with an ack; else as ``publish``."""
@@ -275,7 +278,7 @@ class Queue(Inspection):
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
-        envelope = copy.copy(item) if type(item) is Envelope else Envelope(body=item)
+        envelope = copy.copy(item) if isinstance(item, Envelope) else Envelope(body=item)
         if self.guard is not None:
             check_reply_to(self.guard, self.id, envelope.headers)
         return envelope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
+from tasuki.testing.steps import MemorySteps, at_once
 from tasuki.units import When
 
 
@@ -90,6 +91,8 @@ class RecordingContext(Context):
         settling = _RecordedSettling(self.settled, has_message=message is not None)
         self.progressed = settling.progressed
         """What ``progress`` was given."""
+        self.steps = settling.recorded
+        """The results of its steps by name; put some in for a run that goes on."""
         super().__init__(facts, settling, _RecordedReach(self))
 
     @property
@@ -125,6 +128,8 @@ class _RecordedSettling:
         self._settled = settled
         self._has_message = has_message
         self.progressed: list[tuple[float, float | None, str]] = []
+        self.recorded: dict[str, Any] = {}
+        self._steps = MemorySteps(self.recorded)
 
     def ack(self) -> None:
         self._settle("ack")
@@ -141,22 +146,17 @@ class _RecordedSettling:
     def progress(self, done: float, total: float | None, note: str) -> None:
         self.progressed.append((done, total, note))
 
+    def steps(self) -> MemorySteps:
+        if not self._has_message:
+            raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
+        return self._steps
+
     def _settle(self, *what: Any) -> None:
         if not self._has_message:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
         if self._settled:
             raise HandlerError("already settled", kind="Invalid", retryable=False)
         self._settled.append(what)
-
-
-def at_once(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that never waits, as a verb of a store in memory. Raises HandlerError: it waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        return done.value
-    work.close()
-    raise HandlerError("a test of a plain function needs a store that never waits: memory_store", kind="Invalid")
 
 
 class _RecordedReach:

@@ -55,7 +55,7 @@ def test_a_task_belongs_to_a_queue(name: str) -> None:
 
 
 def test_job_as_a_decorator_is_told() -> None:
-    with pytest.raises(TypeError, match="a function is handled under '@queue.consumer'"):
+    with pytest.raises(TypeError, match=r"a function is handled under '@queue\.consumer'"):
         App("memory://").job(print)  # type: ignore[arg-type]
 
 

@@ -98,7 +98,7 @@ async def test_only_methods_that_are_overridden_are_called(make_app: MakeApp) ->
         callee = consumer.run.executor._callee
         assert callee is not None
         assert callee.handle == consumer.handler.handle
-        assert consumer.run.settler._on_settled == consumer.run._on_settled
+        assert consumer.run.settler.on_settled == consumer.run._on_settled
         assert queue._batcher.on_batch is None
 
 

@@ -24,13 +24,14 @@ from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
+from tasuki.flow.group_records import Ended
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState
-from tasuki.testing.context import at_once
+from tasuki.testing.steps import at_once
 from tasuki.units import When
 from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -118,6 +119,9 @@ class FakeHost:
         if name not in self.queues:
             raise QueueNotFoundError(f"queue {name!r} is not defined", queue=name)
         yield self.queues[name]
+
+    async def end_member(self, header: object, ended: Ended) -> None:
+        self.calls.append(("end", header, ended))
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         self.calls.append(("call", context, function, args))

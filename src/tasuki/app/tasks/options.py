@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from tasuki.app.typed.options import Headers, PublishOptions
+from tasuki.app.typed.options import ChainOptions, Headers
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 _ELSEWHERE = {
+    "link": "write then",
+    "link_error": "write on_error",
     "countdown": "write delay",
     "eta": "write at",
     "expires": "write ttl",
@@ -35,7 +37,7 @@ _ELSEWHERE = {
 """Options of other libraries, and of consumers → the remedy."""
 
 
-class TaskOptions(PublishOptions, total=False):
+class TaskOptions(ChainOptions, total=False):
     """Options of one message of a task."""
 
     headers: Headers
@@ -51,7 +53,8 @@ class TaskRules(TypedDict, total=False):
 
 
 UNIQUE = ("unique", "unique_for", "on_conflict", "unique_max")
-SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", *UNIQUE, "timeout", "connection")
+CHAIN = ("then", "on_error")
+SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", *UNIQUE, *CHAIN, "timeout", "connection")
 INJECT = "inject"
 RULES = ("name", "retry", "timeout", "on_give_up")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from tasuki.app.guesses import OF_TASK, Guessed
 from tasuki.app.tasks.options import SENDING, refuse_unknown
-from tasuki.errors import TasukiError
+from tasuki.errors import PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
+    from tasuki.app.flow.planned import Planned
     from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.options import TaskOptions
     from tasuki.handlers.arguments import Arguments
@@ -93,6 +95,31 @@ class Sender(Guessed, Generic[P, T]):
         if foreign := sorted(options.keys() - _OF_ENVELOPE):
             raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
         return Envelope(body=body, headers=headers, **options)
+
+    def message(self, /, *args: P.args, **kwargs: P.kwargs) -> Planned:
+        """The message of a call, for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        from tasuki.app.flow.planned import planned
+
+        body, headers, options = self._message("message", args, kwargs)
+        return planned(self._task.queue, body, headers, options)
+
+    def filled(self) -> Planned:
+        """The message of a call whose first argument is the result that it follows.
+
+        Raises:
+            PublishError: the task has no argument, or needs more than one.
+        """
+        from tasuki.app.flow.planned import planned
+
+        names = self._task.arguments.names
+        if not names or set(names[1:]) - self._task.arguments.defaults.keys():
+            raise PublishError(
+                f"task {self.name!r} is given one argument, the result; it takes {', '.join(names) or 'none'}: "
+                f"write then={self.name}.message(…)"
+            )
+        options: dict[str, Any] = dict(self._options)
+        headers = {**(options.pop("headers", None) or {}), MESSAGE_TYPE: self._task.name}
+        return replace(planned(self._task.queue, {}, headers, options), fill=names[0])
 
     def _message(
         self, verb: str, args: tuple[Any, ...], named: dict[str, Any]

@@ -12,14 +12,31 @@ from tasuki.units import Duration
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from tasuki.app.flow.planned import Planned
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.tasks.task import Sender
 
     Named = TypeVar("Named", default=Any)
     """The type that an argument names; Any where it names none, or a union."""
 
-__all__ = ["BatchOptions", "Headers", "MessageOptions", "PublishOptions", "RequestOptions", "UniqueOptions"]
+__all__ = [
+    "BatchOptions",
+    "ChainOptions",
+    "Headers",
+    "MessageOptions",
+    "PublishOptions",
+    "RequestOptions",
+    "UniqueOptions",
+]
 
 Headers = Mapping[str, HeaderValue] | None
+
+
+class ChainOptions(PublishOptions, total=False):
+    """Options of publish in an application."""
+
+    then: Planned | QueueHandle[Any] | Sender[..., Any] | None
+    on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None
 
 
 class RequestOptions(MessageOptions, total=False):

@@ -7,6 +7,8 @@ from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import Verdict
+from tasuki.contracts.state.steps import Steps
+from tasuki.errors import HandlerError
 from tasuki.units import When
 
 
@@ -81,6 +83,10 @@ class Batch(Delivery):
     def progress(self, done: float, total: float | None, note: str) -> None:
         for delivery in self._deliveries:
             delivery.progress(done, total, note)
+
+    def steps(self) -> Steps:
+        problem = "a batch has no steps; each of its messages has: context.batch[0].step(…)"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
 
     def ack(self) -> None:
         for delivery in self._open():

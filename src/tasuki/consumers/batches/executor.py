@@ -18,7 +18,7 @@ from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
-from tasuki.message import REPLY_TO, is_request
+from tasuki.message import wants_answer
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -116,7 +116,7 @@ class BatchExecutor(Executor):
         if worker.cause is not None:
             await absorb_cancellation(worker)
         for each, result, conclusion in concluded:
-            if REPLY_TO in each.received.headers and is_request(each.received):
+            if wants_answer(each.received):
                 self._conclude_request(each, conclusion.verdict, result)
             else:
                 each.conclude(conclusion.verdict)

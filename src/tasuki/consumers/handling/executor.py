@@ -22,7 +22,7 @@ from tasuki.consumers.handling.outcome import (
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.tasks import TaskHolder, Tasks
 from tasuki.consumers.reach.host_reach import HostReach
-from tasuki.consumers.settling.replies import cancelled, failure
+from tasuki.consumers.settling.replies import cancelled, discarded, failure
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.observer import Observer
@@ -34,7 +34,7 @@ from tasuki.errors import (
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, REPLY_TO, HeaderValue, is_request
+from tasuki.message import ANSWERED, CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, HeaderValue, wants_answer
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Executor:
             self._metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
             await absorb_cancellation(worker)
-        if REPLY_TO in headers and is_request(received):
+        if not ANSWERED.isdisjoint(headers) and wants_answer(received):
             self._conclude_request(delivery, verdict, result)
         else:
             delivery.conclude(verdict)
@@ -171,7 +171,8 @@ class Executor:
             if isinstance(expires_at, int | float) and expires_at <= self._clock.time():
                 if delivery.holder.policy.drops_expired:
                     self._metrics.dropped += 1
-                delivery.conclude(delivery.holder.policy.rejected("expired", "its time to live has passed"))
+                verdict = delivery.holder.policy.rejected("expired", "its time to live has passed")
+                delivery.conclude(discarded(received, verdict))
                 return False
         return True
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.flow.group_records import Ended
 from tasuki.message import HeaderValue
 from tasuki.units import When
 
@@ -54,6 +55,9 @@ class Host(Protocol):
             PolicyDeniedError: this guard does not allow publishing there.
             DriverError: the reply queue of another process cannot be reached now.
         """
+
+    async def end_member(self, header: object, ended: Ended) -> None:
+        """Record how a message of a group has ended, and publish what follows. Raises DriverError: try it again."""
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """Call a function entry within the context of its caller."""

@@ -13,6 +13,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
@@ -220,5 +221,10 @@ class NothingToSettle:
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """Keep nothing: there is no job."""
+
+    def steps(self) -> Steps:
+        """Raise HandlerError: there is no message to keep them for."""
+        problem = f"function {self._function!r} was called, not delivered to: there is no message whose steps to record"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
 
     ack = nack = reject = snooze = _refuse

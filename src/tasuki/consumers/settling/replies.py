@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tasuki.consumers.settling.verdict import CANCELLED, Answer, Verdict
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, Answer, Verdict
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -14,14 +14,18 @@ from tasuki.errors import (
     QueueNotFoundError,
     StaleReceiptError,
 )
+from tasuki.flow.group_records import Ended
 from tasuki.message import (
     CONTENT_TYPE,
     CORRELATION_ID,
+    GROUP,
     MESSAGE_TYPE,
     REPLY_TO,
     HeaderValue,
     Message,
+    is_member,
     is_request,
+    wants_answer,
 )
 from tasuki.queues.middleware import Carry
 from tasuki.queues.queue import Queue
@@ -53,7 +57,15 @@ def failure(verdict: Verdict) -> Answer:
 
 def cancelled(message: Message) -> Verdict:
     """The verdict for a cancelled message: forget it; a requester gets an error."""
-    return CANCELLED._replace(answer=failure(CANCELLED)) if is_request(message) else CANCELLED
+    return CANCELLED._replace(answer=failure(CANCELLED)) if wants_answer(message) else CANCELLED
+
+
+def discarded(message: Message, verdict: Verdict) -> Verdict:
+    """The verdict for an expired message; what follows a message that is dropped gets an error."""
+    if verdict is not ACK or not is_member(message):
+        return verdict
+    error = {"kind": "Timeout", "message": "its time to live has passed", "retryable": False}
+    return ACK._replace(answer=Answer(error, is_error=True))
 
 
 class Replies:
@@ -64,7 +76,9 @@ class Replies:
         self._metrics = metrics
 
     async def send(self, delivery: Delivery, answer: Answer, handover: Handover | None = None) -> None:
-        """Publish an answer; returns when it is confirmed, or cannot be sent, which is counted and logged.
+        """Publish an answer, and what follows the message; returns when both are confirmed.
+
+        An answer that cannot be sent is counted and logged.
 
         ``handover``: carries the ack of the request along, where the driver can.
 
@@ -72,6 +86,10 @@ class Replies:
             StaleReceiptError: the request is not held any more, and nothing was published.
             DriverError: the reply queue cannot take it now; trying again may help.
         """
+        if is_member(delivery.received):
+            await self.end_member(delivery, answer)
+        if not is_request(delivery.received):
+            return
         name, holder = delivery.received.headers[REPLY_TO], delivery.holder
         try:
             if not isinstance(name, str):
@@ -85,6 +103,12 @@ class Replies:
         except (QueueNotFoundError, PolicyDeniedError) as error:
             self._metrics.result_errors += 1
             self._complain(delivery, str(error))
+
+    @staticmethod
+    async def end_member(delivery: Delivery, answer: Answer) -> None:
+        """Record how a message of a group has ended, and publish what follows. Raises DriverError: try it again."""
+        ended = Ended(error=answer.body) if answer.is_error else Ended(answer.body, problem=answer.unfit)
+        await delivery.holder.host.end_member(delivery.received.headers[GROUP], ended)
 
     async def _send(self, target: Queue, delivery: Delivery, answer: Answer, carry: Carry | None) -> None:
         """Publish an answer, or an error instead. Raises QueueNotFoundError when the queue is gone."""

@@ -27,7 +27,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.errors import DriverError, StaleReceiptError
-from tasuki.message import is_request
+from tasuki.message import is_member, is_request
 from tasuki.observe.frames import kept_traceback
 from tasuki.queues.dead_letter import dead_letter
 
@@ -60,7 +60,7 @@ class Settler:
         self._driver: Driver = queue.driver
         self._dead_letters = consumer.dead_letters
         self._metrics, self._clock = consumer.metrics, consumer.clock
-        self._on_settled = on_settled
+        self.on_settled = on_settled
         self._on_kept = on_kept
         self.giving_up = 0
         """Deliveries about which the user's ``on_give_up`` runs."""
@@ -166,7 +166,7 @@ class Settler:
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
-        self._on_settled(batch, untaken)
+        self.on_settled(batch, untaken)
 
     def _tell_waiting(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
         for settlement in batch:
@@ -184,7 +184,7 @@ class Settler:
     def _end(self, delivery: Delivery, handover: Handover) -> None:
         ack = Ack(delivery.received.receipt)
         if handover.is_acked:
-            self._on_settled([ack], ())
+            self.on_settled([ack], ())
         else:
             self._add(ack)
 
@@ -203,7 +203,7 @@ class Settler:
                     stale = {delivery.received.receipt}
                     late: list[Settlement] = [Ack(delivery.received.receipt)]
                     self._note_stale(late, stale)
-                    self._on_settled(late, stale)
+                    self.on_settled(late, stale)
                     return False
                 except Exception as error:
                     failures += 1
@@ -237,12 +237,15 @@ class Settler:
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
         is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
+        is_told_on = is_member(received) and verdict.reason != "unsigned"
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
         async def publish() -> None:
             nonlocal is_untold, give_up
+            if is_told_on:
+                await self._replies.end_member(delivery, failure(verdict))
             if is_untold:
                 is_untold = False
                 await self._try_to_reply(delivery, failure(verdict))
@@ -310,6 +313,8 @@ class Settler:
                 if self._buffer:
                     self._empty.clear()
                 await self._empty.wait()
+                if self._moves:  # begun by the last settlements
+                    await asyncio.wait(set(self._moves))
         except TimeoutError:
             return False
         return True
@@ -340,11 +345,5 @@ class Settler:
             _log.warning(text, error, extra={"consumer": self._consumer, "queue": self._queue.id})
 
     def _complain_kept(self, delivery: Delivery, verdict: Verdict) -> None:
-        _log.error(
-            "%s: %s; kept for another %g s because queue %s has no dead_letter",
-            verdict.reason,
-            verdict.error,
-            verdict.delay,
-            self._queue.id,
-            extra=delivery.log_fields(),
-        )
+        _log.error("%s: %s; kept for another %g s because queue %s has no dead_letter", verdict.reason, verdict.error,
+                   verdict.delay, self._queue.id, extra=delivery.log_fields())  # fmt: skip

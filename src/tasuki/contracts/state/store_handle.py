@@ -288,8 +288,8 @@ class SyncStores:
 
     def store(self, id: str) -> SyncStoreHandle:
         """As :meth:`Storing.store`, for plain functions. Raises HandlerError (Invalid) on an event loop."""
-        if _has_loop():
-            raise _misplaced(f"context.sync would block the event loop: write 'await context.store({id!r}).get(…)'")
+        if has_loop():
+            raise misplaced(f"context.sync would block the event loop: write 'await context.store({id!r}).get(…)'")
         return SyncStoreHandle(id, self._reach.sync_store(id))
 
 
@@ -306,8 +306,8 @@ class Storing:
             HandlerError: kind NotFound: there is no such entry; Invalid: it is no store, or no event loop runs here.
             PolicyDeniedError: the actor may not use it.
         """
-        if not _has_loop():
-            raise _misplaced(f"context.store is for async functions: write 'context.sync.store({id!r})' here")
+        if not has_loop():
+            raise misplaced(f"context.store is for async functions: write 'context.sync.store({id!r})' here")
         return StoreHandle(id, self.reach.store(id))
 
     @property
@@ -316,7 +316,8 @@ class Storing:
         return SyncStores(self.reach)
 
 
-def _has_loop() -> bool:
+def has_loop() -> bool:
+    """Whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -324,7 +325,8 @@ def _has_loop() -> bool:
     return True
 
 
-def _misplaced(problem: str) -> HandlerError:
+def misplaced(problem: str) -> HandlerError:
+    """A method that is for the other kind of functions."""
     return HandlerError(problem, kind="Invalid", retryable=False)
 
 

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions
+    from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers
 
 T = TypeVar("T")
 Way = Literal["now", "within", "after"]
@@ -61,7 +61,7 @@ class DjangoSync(SyncApp):
         self._name = self._name_now()
 
     def publish(
-        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
     ) -> Confirmed:
         """See SyncApp. Within a transaction nothing is received before its commit, and nothing after a rollback.
 
@@ -70,13 +70,15 @@ class DjangoSync(SyncApp):
         the transaction.
         """
         way = self._way(queue, options.get("connection"))
+        if way == "within" and any(options.get(name) is not None for name in CHAIN):
+            way = "after"  # what follows is recorded in a store, beside the transaction
         if way == "within":
             options["connection"] = connections[self._alias].connection
         if way != "after":
             return super().publish(queue, body, headers, **options)
         refuse_unknown("publish(…)", options, SENDING)
         fields: dict[str, Any] = {
-            name: value for name, value in options.items() if name not in ("timeout", "connection")
+            name: value for name, value in options.items() if name not in (*CHAIN, "timeout", "connection")
         }
         live, message = self._live(queue), _named(Envelope(body=body, headers=headers, **fields))
         live.validate(message)  # now, not after the commit
@@ -102,7 +104,7 @@ class DjangoSync(SyncApp):
         return results
 
     def publish_now(
-        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
+        self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
     ) -> Confirmed:
         """Publish at once, whatever transaction is open."""
         return super().publish(queue, body, headers, **options)

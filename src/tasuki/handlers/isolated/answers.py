@@ -68,6 +68,11 @@ async def _use_store(context: Context, id: str, verb: str, args: list[Any], opti
     return await context.reach.store(id)(verb, *args, **options)
 
 
+async def _begin_step(context: Context, name: str) -> list[Any] | None:
+    found = await context.settling.steps().begin(name)
+    return None if found is None else list(found)
+
+
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
@@ -89,6 +94,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "nack": lambda context, due: context.settling.nack(due),
     "snooze": lambda context, due: context.settling.snooze(due),
     "progress": lambda context, *args: context.settling.progress(*args),
+    "step.begin": _begin_step,
+    "step.end": lambda context, name, result: context.settling.steps().end(name, result),
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

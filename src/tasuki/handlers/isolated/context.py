@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
@@ -16,10 +16,12 @@ from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
 from tasuki.handlers.store.values import check as check_value
+from tasuki.handlers.store.values import packed
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
 
 Ask = Callable[..., Any]
+T = TypeVar("T")
 
 _WRITES = frozenset({"set", "put"})
 
@@ -43,7 +45,7 @@ def child_context(
         return await run_in(home, asker.ask(operation, *args))
 
     reach = _AskedReach(ask, wait_for, has_permissions=circumstances.has_permissions)
-    return Context(_AskedFacts(circumstances, logger, ask), _AskedSettling(ask), reach)
+    return Context(_AskedFacts(circumstances, logger, ask), _AskedSettling(ask, _AskedSteps(wait_for, home)), reach)
 
 
 class _AskedFacts:
@@ -74,8 +76,9 @@ class _AskedFacts:
 
 
 class _AskedSettling:
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, steps: _AskedSteps) -> None:
         self._ask = ask
+        self._steps = steps
         self.ack = partial(ask, "ack")
         self.reject = partial(ask, "reject")
         self.progress = partial(ask, "progress")
@@ -85,6 +88,26 @@ class _AskedSettling:
 
     def snooze(self, due: When) -> None:
         self._ask("snooze", plain_duration(due))
+
+    def steps(self) -> _AskedSteps:
+        return self._steps
+
+
+class _AskedSteps:
+    def __init__(self, wait_for: Ask, home: asyncio.AbstractEventLoop) -> None:
+        self._wait_for = wait_for
+        self._home = home
+
+    async def begin(self, name: str) -> tuple[Any] | None:
+        found: list[Any] | None = await self._wait_for("step.begin", name)
+        return None if found is None else (found[0],)
+
+    async def end(self, name: str, result: object) -> None:
+        packed(name, result)  # here: on its way to the worker a tuple would become a list
+        await self._wait_for("step.end", name, result)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._home).result()
 
 
 class _AskedReach:

@@ -36,6 +36,16 @@ def pack(key: str, value: Any) -> bytes:
         raise _refused(key, f"a value that MessagePack refuses ({error})") from None
 
 
+def packed(name: str, result: object) -> msgspec.Raw:
+    """The bytes of a step's result, which may be None. Raises HandlerError (Invalid), which names the step."""
+    try:
+        return msgspec.Raw(pack(name, [result])[1:])  # without the byte of the list
+    except HandlerError as error:
+        why = error.message.partition(": ")[2].replace("; store plain data", "; return plain data")
+        problem = f"step {name!r}: its result cannot be recorded: {why}"
+        raise HandlerError(problem, kind="Invalid", retryable=False) from None
+
+
 def unpack(key: str, data: bytes) -> Any:
     """The value of the bytes. Raises HandlerError (Internal): no handler has written them."""
     try:

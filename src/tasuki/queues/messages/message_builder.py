@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Driver, Outgoing, Unique
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, GROUP, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.messages.codec import BYTES, Codecs
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
@@ -52,6 +52,12 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
     def asked(self) -> Asked:
         """What makes it unique."""
         return Asked(self.unique, self.unique_for, self.on_conflict, self.unique_max)
+
+
+class GroupEnvelope(Envelope[T], kw_only=True, forbid_unknown_fields=True):
+    """A message that another one may follow; ``group``: see :class:`tasuki.flow.group_records.Membership`."""
+
+    group: str
 
 
 class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
@@ -211,12 +217,15 @@ class MessageBuilder:
 
     def build_item(self, item: Any) -> Outgoing:
         """The same for a body, or an Envelope."""
-        if type(item) is not Envelope:
+        if not isinstance(item, Envelope):
             return self.build(item, None, 0.0, None, None, None, None)
         delay = item.delay if item.at is None else self.until(item.at, item.delay)
         asked = item.asked()
         asked = asked if any(value is not None for value in asked) else NOTHING_ASKED
-        return self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked)
+        message = self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked)
+        if isinstance(item, GroupEnvelope):
+            message.headers[GROUP] = item.group
+        return message
 
 
 def seconds(what: str, value: Any) -> float:

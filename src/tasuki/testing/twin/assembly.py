@@ -16,7 +16,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
-from tasuki.testing.context import at_once
+from tasuki.testing.steps import at_once
 from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.faults.state import Faults
 from tasuki.units import Duration

@@ -17,6 +17,7 @@ from tasuki.kinds.build import is_function
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.queues.messages.codec import JSON
+from tasuki.testing.steps import MemorySteps
 from tasuki.units import When
 
 
@@ -117,6 +118,10 @@ class _Delivered(KnownFacts):
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """No queue keeps it."""
+
+    def steps(self) -> MemorySteps:
+        """For this run alone."""
+        return MemorySteps({})
 
     def _settle(self) -> None:
         """Settle it, or of a batch the messages that are not settled yet."""

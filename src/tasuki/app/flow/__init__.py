@@ -1,0 +1,1 @@
+"""Messages that follow others: chains and groups, as applications write them."""

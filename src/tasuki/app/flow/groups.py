@@ -1,0 +1,197 @@
+"""Groups and chains of an app: publish their members, and what follows when these are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tasuki.app.flow.planned import Planned, plan_of, queues_of, refuse_unique
+from tasuki.app.state.cancelling import needed_state
+from tasuki.errors import DriverError, PublishError, QueueNotFoundError
+from tasuki.flow.group_records import MAX_ID, MAX_MEMBERS, Ended, Group, Membership, Plan, membership_of
+from tasuki.flow.groups import Member, begin, forget
+from tasuki.message import new_id
+from tasuki.queues.messages.headers import check_name
+from tasuki.queues.queue import PUBLISH_TIMEOUT, Envelope, GroupEnvelope
+from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.units import Duration
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.app.host import ProjectHost
+    from tasuki.queues.queue import Queue
+
+_WINDOW = 86400.0
+"""Seconds in which what follows is not published again, where the driver can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedGroup:
+    """A group whose members are published: its id, and the ids of its members in order."""
+
+    id: str
+    members: list[str]
+
+
+class Grouping:
+    """Publishes for an application; ``ids``: the full id of each name of a queue."""
+
+    def __init__(self, live: Assembly, ids: Mapping[str, str]) -> None:
+        self._live = live
+        self._ids = ids
+
+    async def start(
+        self, members: Sequence[Planned], then: Planned | None, on_error: Planned | None, id: str | None
+    ) -> StartedGroup:
+        """See :meth:`tasuki.App.group`."""
+        group = new_id() if id is None else check_name("group id", id)
+        if len(group) > MAX_ID or len(members) > MAX_MEMBERS:
+            raise PublishError(f"a group has {MAX_MEMBERS} members and {MAX_ID} characters of id at most")
+        if then is None and on_error is None:
+            raise PublishError("a group needs then or on_error; messages that nothing follows are for publish_many")
+        for each in (then, on_error):
+            self._check(each)
+        record = Group(len(members), new_id(), plan_of(then, self._ids), plan_of(on_error, self._ids))
+        if not members:
+            if record.then is not None:
+                await publish_plan(self._live, record.then, f"group:{group}", [])
+            return StartedGroup(group, [])
+        home = self._home([*members, then, on_error])
+        batches: dict[str, list[GroupEnvelope[Any]]] = {}
+        ids: list[str] = []
+        for number, each in enumerate(members):
+            envelope = _member(each.envelope, each.envelope.id or f"{group}:{number}", Membership(home, number, group))
+            ids.append(str(envelope.id))
+            batches.setdefault(self._member_queue(each).id, []).append(envelope)
+        await begin(await needed_state(self._live, home, "a group").store(), group, record)
+        for queue, batch in batches.items():
+            results = await self._live.queue_of_application(queue).publish_many(batch)
+            _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")
+        return StartedGroup(group, ids)
+
+    async def publish(self, message: Planned, timeout: Duration = PUBLISH_TIMEOUT) -> Confirmed:
+        """Publish one message that others follow. Raises as ``Queue.publish``, and UnsupportedError."""
+        refuse_unique(message.envelope, "a message with then or on_error")
+        for each in (message.then, message.on_error):
+            self._check(each)
+        queue = self._member_queue(message)
+        id = message.envelope.id or new_id()
+        if len(check_name("message id", id)) > MAX_ID:
+            raise PublishError(f"a message with then or on_error has {MAX_ID} characters of id at most")
+        record = Group(1, new_id(), plan_of(message.then, self._ids), plan_of(message.on_error, self._ids), is_one=True)
+        home = self._home([message, message.then, message.on_error])
+        return await _publish_one(self._live, queue, message.envelope, id, (home, record), timeout)
+
+    def _member_queue(self, message: Planned) -> Queue:
+        queue = self._live.queue_of_application(self._ids[message.queue])
+        if queue.guard is not None:
+            queue.guard.publish(queue.id)
+        if queue.policy.unique is not None:
+            raise PublishError(
+                f"queue {queue.id!r} has a rule 'unique', so a message may not be stored, and what follows would wait "
+                "for ever"
+            )
+        return queue
+
+    def _check(self, message: Planned | None) -> None:
+        """Raise now what its publish would raise later."""
+        if message is None:
+            return
+        queue = self._live.queue_of_application(self._ids[message.queue])
+        if message.fill is None:
+            queue.validate(message.envelope)
+        elif queue.guard is not None:
+            queue.guard.publish(queue.id)
+        if message.then is not None or message.on_error is not None:
+            self._member_queue(message)
+            self._home([message])
+        for each in (message.then, message.on_error):
+            self._check(each)
+
+    def _home(self, messages: Sequence[Planned | None]) -> str:
+        """The queue whose state keeps the record. Raises UnsupportedError: none has a state."""
+        ids = [self._ids[name] for name in queues_of(*messages)]
+        home = next((id for id in ids if self._live.state_of(id) is not None), ids[0])
+        needed_state(self._live, home, "a message that follows others")
+        return home
+
+
+def _member(envelope: Envelope[Any], id: str, membership: Membership) -> GroupEnvelope[Any]:
+    parts = {name: getattr(envelope, name) for name in Envelope.__struct_fields__}
+    return GroupEnvelope(**{**parts, "id": id}, group=str(membership))
+
+
+async def _publish_one(
+    host: ProjectHost, queue: Queue, envelope: Envelope[Any], id: str, next_: tuple[str, Group], timeout: Duration
+) -> Confirmed:
+    home, record = next_
+    store = await needed_state(host, home, "a message that follows others").store()
+    await begin(store, id, record)
+    (result,) = await queue.publish_many([_member(envelope, id, Membership(home, 0, id))], timeout=timeout)
+    if isinstance(result, Confirmed):
+        return result
+    if not isinstance(result.error, DriverError) or result.error.outcome == "rejected":
+        await forget(store, id, record)
+    raise result.error
+
+
+def _raise_first(results: Sequence[PublishResult], problem: str) -> None:
+    for result in results:
+        if not isinstance(result, Confirmed):
+            result.error.add_note(problem)
+            raise result.error
+
+
+async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> None:
+    """Publish a recorded message, with the rights that were checked when it was recorded.
+
+    Raises:
+        PublishError, CodecError: it can never be published. DriverError: it may be, later.
+    """
+    queue = _queue(host, plan.queue)
+    options = dict(plan.options)
+    id = options.pop("id", None) or id
+    if "at" in options:
+        options["at"] = datetime.fromtimestamp(options["at"], UTC)
+    envelope = Envelope(body=plan.body_with(value), headers=plan.headers or None, id=id, **options)
+    if plan.then is not None or plan.on_error is not None:
+        record = Group(1, new_id(), plan.then, plan.on_error, is_one=True)
+        home = next((each for each in (plan.queue, *_next(plan)) if host.state_of(each) is not None), plan.queue)
+        await _publish_one(host, queue, envelope, id, (home, record), PUBLISH_TIMEOUT)
+        return
+    able = queue.driver.capabilities
+    if envelope.unique is None and queue.policy.unique is None and "window" in able.unique:
+        envelope.unique, envelope.unique_for = id, min(able.unique_window or _WINDOW, _WINDOW)
+    (result,) = await queue.publish_many([envelope])
+    if not isinstance(result, Confirmed):
+        raise result.error
+
+
+def _next(plan: Plan) -> list[str]:
+    return [each.queue for each in (plan.then, plan.on_error) if each is not None]
+
+
+def _queue(host: ProjectHost, id: str) -> Queue:
+    """The queue of a plan. Raises PublishError: there is none any more."""
+    try:
+        return host.queue(id)
+    except QueueNotFoundError as error:
+        raise PublishError(str(error)) from error
+
+
+async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
+    """Record that a member of a group has ended, and publish what follows.
+
+    Raises:
+        QueueNotFoundError: this project does not have the queue whose state keeps the group.
+        DriverError: try it again.
+    """
+    membership = membership_of(header)
+    if membership is None:
+        return
+    host.queue(membership.home)
+    store = await needed_state(host, membership.home, "a message that follows others").store()
+    await Member(store, membership.group, membership.number, partial(publish_plan, host)).end(ended)

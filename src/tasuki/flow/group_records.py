@@ -1,0 +1,183 @@
+"""Records of groups: which messages belong together, which of them are done, and what follows; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tasuki.errors import PublishError
+from tasuki.handlers.converters import to_plain
+from tasuki.message import HeaderValue
+from tasuki.state.keys import part_of
+
+GROUPS = "group/"
+"""Prefix of the keys: one for each group, by its id, and below it one for each shard."""
+SHARD = 64
+"""Members of one shard."""
+GROUP_TTL = 30 * 86400.0
+"""Seconds for which a group may take, since its last member ended."""
+MAX_RESULTS = 64 * 1024
+"""Bytes of all results of a group."""
+MAX_MEMBERS = 64_000
+MAX_ID = 180
+"""Characters of a group's id."""
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that is published later."""
+
+    queue: str
+    """Id of its queue."""
+    body: Any = None
+    """Plain data."""
+    headers: dict[str, HeaderValue] = {}
+    options: dict[str, Any] = {}
+    """Of its envelope, as plain data; durations in seconds."""
+    fill: str | None = None
+    """Where the result goes that it is published for: ``""``: the whole body; else this item; None: nowhere."""
+    then: Plan | None = None
+    on_error: Plan | None = None
+
+    def body_with(self, value: Any) -> Any:
+        """Its body with the result."""
+        if self.fill is None:
+            return self.body
+        return value if self.fill == "" else {**(self.body or {}), self.fill: value}
+
+
+class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Messages that belong together, and what follows them. Members are numbers from 0."""
+
+    total: int
+    token: str
+    """Of this group, and of no other one that has its id."""
+    then: Plan | None = None
+    on_error: Plan | None = None
+    is_one: bool = False
+    """It is one message, whose result is given to ``then`` as it is; else it is a list of them."""
+    ender: int = -1
+    """The member that publishes ``then``; -1: none yet."""
+    failer: int = -1
+    """The member that publishes ``on_error``; -1: none yet."""
+    is_failure_told: bool = False
+
+    @property
+    def needs_results(self) -> bool:
+        """Whether ``then`` is given the results."""
+        return self.then is not None and self.then.fill is not None
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.total // SHARD)
+
+    def full(self, shard: int) -> int:
+        """The bits of a shard whose members are all done."""
+        return (1 << min(SHARD, self.total - shard * SHARD)) - 1
+
+
+class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Some members of a group; their bits, and the results of done ones by number."""
+
+    done: int = 0
+    results: dict[int, msgspec.Raw] = {}
+    problem: str = ""
+    """Why a result is missing."""
+
+
+class Membership(NamedTuple):
+    """To which group a message belongs, as its header says."""
+
+    home: str
+    """Id of the queue whose state has the record."""
+    number: int
+    group: str
+
+    def __str__(self) -> str:
+        """The header."""
+        return f"{self.home} {self.number} {self.group}"
+
+
+class Ended(NamedTuple):
+    """How a member has ended; ``error`` is None where it is done, else plain data about why it was given up."""
+
+    result: Any = None
+    error: dict[str, Any] | None = None
+    problem: str = ""
+    """Why there is no result, although it is done."""
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=to_plain)
+_groups, _shards = msgspec.msgpack.Decoder(Group), msgspec.msgpack.Decoder(Shard)
+_values = msgspec.msgpack.Decoder()
+encode = _encoder.encode
+decode_group, decode_shard, value_of = _groups.decode, _shards.decode, _values.decode
+
+
+def membership_of(header: object) -> Membership | None:
+    """What a header says; None: Tasuki has not written it."""
+    home, _, rest = str(header).partition(" ")
+    number, _, group = rest.partition(" ")
+    return Membership(home, int(number), group) if number.isdecimal() and number.isascii() and group else None
+
+
+def group_key(id: str) -> str:
+    """The key of a group."""
+    return f"{GROUPS}{part_of(id)}"
+
+
+def shard_key(id: str, token: str, shard: int) -> str:
+    """The key of a shard, which no later group of the same id has."""
+    return f"{GROUPS}{part_of(id)}/{token}/{shard}"
+
+
+def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool) -> Shard:
+    """The shard after a member is done. Its first result counts."""
+    bit = 1 << number % SHARD
+    if shard.done & bit:
+        return shard
+    done, results, problem = shard.done | bit, shard.results, shard.problem or ended.problem
+    if needs_result and not ended.problem:
+        try:
+            value = msgspec.Raw(encode(ended.result))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            problem = problem or f"the result of member {number} cannot be kept: {error}"
+        else:
+            size = sum(len(bytes(each)) for each in results.values()) + len(bytes(value))
+            if size > MAX_RESULTS:
+                problem = problem or _too_large(size)
+            else:
+                results = {**results, number: value}
+    return Shard(done, results, problem)
+
+
+def results_of(group: Group, shards: list[Shard]) -> tuple[Any, str]:
+    """What ``then`` is given, and why it cannot be given all; empty: it can."""
+    if not group.needs_results:
+        return None, ""
+    found = {number: value for shard in shards for number, value in shard.results.items()}
+    for shard in shards:
+        if shard.problem:
+            return None, shard.problem
+    if (size := sum(len(bytes(value)) for value in found.values())) > MAX_RESULTS:
+        return None, _too_large(size)
+    values = [value_of(found[number]) for number in range(group.total)]
+    return (values[0] if group.is_one else values), ""
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"the results have {size} bytes, and may have {MAX_RESULTS} in all: let the members keep their results in a "
+        "store, and return keys"
+    )
+
+
+def plain(queue: str, body: Any) -> Any:
+    """A body as plain data. Raises PublishError: it is none."""
+    try:
+        return value_of(encode(body))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise PublishError(
+            f"queue {queue!r}: a message that follows others has plain data as its body: {error}"
+        ) from error

@@ -1,0 +1,160 @@
+"""Groups in a store: begin one, end its members, and publish what follows, once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from tasuki.contracts.state.store import Store
+from tasuki.errors import CodecError, ConflictError, PublishError
+from tasuki.flow.group_records import (
+    GROUP_TTL,
+    SHARD,
+    Ended,
+    Group,
+    Plan,
+    Shard,
+    decode_group,
+    decode_shard,
+    encode,
+    group_key,
+    results_of,
+    shard_key,
+    with_done,
+)
+
+_log = logging.getLogger("tasuki.flow")
+
+_SUFFIX = ":error"
+_LONGEST_PAUSE = 0.1
+
+Publish = Callable[[Plan, str, Any], Awaitable[None]]
+"""Publishes the message of a plan under an id, with a result. The same id may come again after a crash."""
+
+
+async def begin(store: Store, id: str, group: Group) -> None:
+    """Record a group before its members are published. One that is there already stays."""
+    with suppress(ConflictError):
+        await store.put(group_key(id), encode(group), ttl=GROUP_TTL, version=0)
+
+
+async def forget(store: Store, id: str, group: Group) -> None:
+    """Delete the records of a group: first the group's, without which the others mean nothing."""
+    await store.delete(group_key(id))
+    for shard in range(group.shards):
+        await store.delete(shard_key(id, group.token, shard))
+
+
+class Member:
+    """One member that ends: its bit first, then what follows. Safe to repeat at any point.
+
+    Args:
+        store: where the record is.
+        id: of the group.
+        number: of the member.
+        publish: publishes what follows.
+    """
+
+    def __init__(self, store: Store, id: str, number: int, publish: Publish) -> None:
+        self._store = store
+        self._id = id
+        self._number = number
+        self._publish = publish
+
+    async def end(self, ended: Ended) -> None:
+        """Record how it has ended, and publish what follows. Raises DriverError: end it again."""
+        found = await self._store.get(group_key(self._id))
+        if found is None:
+            return  # the group is over
+        group = decode_group(found.value)
+        if self._number >= group.total:
+            return
+        shard = await self._mark(group, ended)
+        if ended.error is not None and not shard.done & 1 << self._number % SHARD:
+            await self._fail(ended.error)
+        elif shard.done == group.full(self._number // SHARD):
+            await self._complete(group, shard)
+
+    async def _mark(self, group: Group, ended: Ended) -> Shard:
+        """Its shard, in which its bit is set if it is done."""
+        number = self._number // SHARD
+        key = shard_key(self._id, group.token, number)
+        while True:
+            found = await self._store.get(key)
+            before = Shard() if found is None else decode_shard(found.value)
+            if ended.error is not None:
+                return before
+            after = with_done(before, self._number, ended, needs_result=group.needs_results)
+            if after is before:
+                return before
+            try:
+                await self._store.put(key, encode(after), ttl=GROUP_TTL, version=0 if found is None else found.version)
+            except ConflictError:
+                await _pause()
+                continue
+            return after
+
+    async def _complete(self, group: Group, own: Shard) -> None:
+        """Publish ``then`` if all members are done and no other one does."""
+        shards: list[Shard] = []
+        for number in range(group.shards):
+            shard = own
+            if number != self._number // SHARD:
+                found = await self._store.get(shard_key(self._id, group.token, number))
+                shard = Shard() if found is None else decode_shard(found.value)
+            if shard.done != group.full(number):
+                return
+            shards.append(shard)
+        mine = await self._change(lambda group: msgspec.structs.replace(group, ender=self._number), "ender")
+        if mine is None:
+            return
+        value, problem = results_of(mine, shards)
+        if not problem and mine.then is not None:
+            try:
+                await self._publish(mine.then, f"group:{self._id}", value)
+            except (PublishError, CodecError) as error:
+                problem = str(error)
+        if problem:
+            _log.error("group %s is done, and its next message cannot be published: %s", self._id, problem)
+            await self._fail({"kind": "Invalid", "message": problem, "retryable": False})
+        await forget(self._store, self._id, mine)
+
+    async def _fail(self, error: dict[str, Any]) -> None:
+        """Publish ``on_error`` if no other member has done so."""
+        mine = await self._change(lambda group: msgspec.structs.replace(group, failer=self._number), "failer")
+        if mine is None or mine.on_error is None or mine.is_failure_told:
+            return
+        try:
+            await self._publish(mine.on_error, f"group:{self._id}{_SUFFIX}", {**error, "group": self._id})
+        except (PublishError, CodecError) as problem:
+            _log.error("group %s has failed, and its on_error cannot be published: %s", self._id, problem)
+        await self._change(lambda group: msgspec.structs.replace(group, is_failure_told=True), "failer")
+
+    async def _change(self, change: Callable[[Group], Group], role: str) -> Group | None:
+        """The record after a change; None: another member has the role, or the group is over."""
+        while True:
+            found = await self._store.get(group_key(self._id))
+            if found is None:
+                return None
+            group = decode_group(found.value)
+            if getattr(group, role) not in (-1, self._number):
+                return None
+            if (changed := change(group)) == group:
+                return group
+            try:
+                await self._store.put(group_key(self._id), encode(changed), ttl=GROUP_TTL, version=found.version)
+            except ConflictError:
+                await _pause()
+                continue
+            return changed
+
+
+async def _pause() -> None:
+    """Let the other one go first."""
+    await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - jitter

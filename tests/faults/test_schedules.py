@@ -83,6 +83,8 @@ async def test_every_tick_is_published_while_workers_are_killed(driver: str, tmp
     options = [*overrides(driver, "app:driver", tmp_path), *renamed("app:ticks", "app:work")]
     if driver in STATELESS:
         options.append("app:driver:state=state")
+    if driver == "nats":
+        options.append("app:ticks:dedup_window=1m")
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     workers = Workers(tmp_path, options)
     async with app, workers.running():

@@ -10,8 +10,8 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.errors import LifecycleError, QueueConflictError, RestartLimitError, StopTimeoutError
-from tasuki.supervisor import RestartPolicy, State, Supervisor, order
-from tests.unit.supervisor.conftest import HANG
+from tasuki.supervisor import RestartPolicy, ServiceSpec, State, Supervisor, order
+from tests.unit.supervisor.conftest import HANG, FakeService
 from tests.unit.supervisor.world import AWAY, MakeSpec, World
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +77,14 @@ async def test_start_and_stop_with_nothing_to_do(world: World) -> None:
     await world.supervisor.start()
     await world.supervisor.wait()
     await world.supervisor.stop()
+
+
+async def test_the_longest_stop_timeout_is_that_of_a_service() -> None:
+    supervisor = Supervisor()
+    assert supervisor.stop_timeout == 0.0
+    for id, stop_timeout in (("a", 3.0), ("b", 7.0), ("c", 5.0)):
+        supervisor.add(ServiceSpec(id, FakeService(id), stop_timeout=stop_timeout))
+    assert supervisor.stop_timeout == 7.0
 
 
 async def test_starting_twice_starts_once(world: World) -> None:

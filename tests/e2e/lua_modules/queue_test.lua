@@ -72,7 +72,7 @@ function tests.cancel()
   check.same({ queue.cancel("app:closed", "no such message") }, { "not found" })
   check.fails("Invalid", "queue ID required", queue.cancel())
   check.fails("Internal", "queue not found", queue.cancel("app:missing", "x"))
-  check.raises("string expected", queue.cancel, {})
+  check.raises("string expected", queue.cancel, {}, "x")
 end
 
 function tests.cancelled_and_progress_outside_a_delivery()

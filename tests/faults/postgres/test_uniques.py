@@ -29,7 +29,7 @@ async def until_it_waits(sql: asyncpg.Connection, task: asyncio.Task[Any]) -> No
     """Until a statement waits for the lock of another one."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%publish_unique%'"
     while not task.done() and not await sql.fetchval(waiting):
-        await sql.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees the activity of its first look
+        await sql.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction keeps its first snapshot
         await asyncio.sleep(0.01)
     assert not task.done(), f"it does not wait: {task}"
 

@@ -37,11 +37,13 @@ class Cancelled:
     is_strict: bool = False
 
 
-async def cancel(what: Cancelled, ids: Iterable[str]) -> Cancellation:
+async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> Cancellation:
     """Cancel these messages; each counts once.
 
     The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
     when it is about to start. A removed message is gone.
+
+    ``known_running``: so many of them have a handler, as far as their jobs say, also if the broker has them no more.
 
     Raises:
         DriverError: the store or the broker cannot be reached; the messages may be cancelled or not.
@@ -51,7 +53,7 @@ async def cancel(what: Cancelled, ids: Iterable[str]) -> Cancellation:
     entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
     await each(store.put(key, value, ttl=TTL) for key, value in entries)
     removed = await _remove(what, wanted)
-    answers = await _answers(what, store, asker, len(wanted) - removed)
+    answers = await _answers(what, store, asker, len(wanted) - removed, known_running)
     running = sum(answer == RUNNING for answer in answers)
     waiting = removed + len(answers) - running
     if waiting + running < len(wanted):
@@ -98,13 +100,13 @@ def _pages(ids: Sequence[str]) -> Iterator[Collection[str]]:
     return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
 
 
-async def _answers(what: Cancelled, store: Store, asker: str, expected: int) -> list[bytes]:
-    """The answers of the workers: as many as expected, or all that come in time."""
+async def _answers(what: Cancelled, store: Store, asker: str, expected: int, known: int) -> list[bytes]:
+    """The answers of the workers: as many as expected, or all that come in time; ``known``: these surely come."""
     loop, pause = asyncio.get_running_loop(), _PAUSE
     until = loop.time() + PATIENCE
     found: list[bytes] = []
     while expected > 0:
-        is_over = loop.time() >= until or await is_held_nowhere(what)
+        is_over = loop.time() >= until or (len(found) >= known and await is_held_nowhere(what))
         found = await _read(store, f"{ANSWERS}{asker}/")
         if is_over or len(found) >= expected:
             break

@@ -54,8 +54,9 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     """
     permit(guard, queue)
     wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
-    found = await cancel(place, wanted)
     kept = host.queue(queue).policy.result
+    is_one = kept is not None and len(wanted) == 1  # of many, no caller waits for one
+    found = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
     if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
@@ -90,6 +91,13 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
         if not was_cancelled and (is_elsewhere or (one.not_found and await is_held_nowhere(place))):
             await forget(place, id)
     return sum(found, Cancellation()).outcome
+
+
+async def _is_running(place: Cancelled, id: str) -> bool:
+    """Whether a handler runs, as its job says: a message that was acked first is with no worker any more."""
+    found = await (await place.state.store()).get(result_key(place.queue, id))
+    record = None if found is None else decode(found.value)
+    return record is not None and record.status == "running"
 
 
 async def _is_cancelled(host: ProjectHost, guard: Guard | None, queue: str, id: str) -> bool:

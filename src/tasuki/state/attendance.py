@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -62,7 +63,7 @@ class Attendance(Generic[M]):
         if not self._present and thread is not None:
             self._thread = None
             thread.stop()
-            await asyncio.to_thread(thread.join)  # so that no sign follows the removal
+            await _ended(thread)  # so that no sign follows the removal
         if state in self._present:
             return  # another consumer has joined meanwhile, and the entry is its
         key, store = self._keys.pop(state, ""), state.opened
@@ -96,3 +97,21 @@ class Attendance(Generic[M]):
             _log.debug("no sign of presence: %s", error)
         except Exception:  # a defect here must not end the worker
             _log.exception("no sign of presence")
+
+
+async def _ended(thread: LoopThread) -> None:
+    """Wait for the end of a thread on this loop, which may have to do something for it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def join() -> None:
+        thread.join()
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell)
+
+    threading.Thread(target=join, name="end of tasuki presence", daemon=True).start()
+    await done

@@ -58,7 +58,7 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """It is one message, whose result is given to ``then`` as it is; else it is a list of them."""
     ender: int = -1
     """The member that publishes ``then``; -1: none yet."""
-    failer: int = -1
+    failed_member: int = -1
     """The member that publishes ``on_error``; -1: none yet."""
     is_failure_told: bool = False
 

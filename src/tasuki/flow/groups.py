@@ -127,14 +127,16 @@ class Member:
 
     async def _fail(self, error: dict[str, Any]) -> None:
         """Publish ``on_error`` if no other member has done so."""
-        mine = await self._change(lambda group: msgspec.structs.replace(group, failer=self._number), "failer")
+        mine = await self._change(
+            lambda group: msgspec.structs.replace(group, failed_member=self._number), "failed_member"
+        )
         if mine is None or mine.on_error is None or mine.is_failure_told:
             return
         try:
             await self._publish(mine.on_error, f"group:{self._id}{_SUFFIX}", {**error, "group": self._id})
         except (PublishError, CodecError) as problem:
             _log.error("group %s has failed, and its on_error cannot be published: %s", self._id, problem)
-        await self._change(lambda group: msgspec.structs.replace(group, is_failure_told=True), "failer")
+        await self._change(lambda group: msgspec.structs.replace(group, is_failure_told=True), "failed_member")
 
     async def _change(self, change: Callable[[Group], Group], role: str) -> Group | None:
         """The record after a change; None: another member has the role, or the group is over."""

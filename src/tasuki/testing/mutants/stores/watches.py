@@ -181,8 +181,17 @@ class WatchIsSlow(StoreMutant):
 class WatchKeepsEveryChange(StoreMutant):
     noticed_by = ("test_16_an_unread_watch_keeps_one_change_for_each_key",)
 
+    _kept: tuple[asyncio.Queue[Item | None], ...] = ()
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
+        new = await super().put(key, value, ttl=ttl, version=version)
+        for unread in self._kept:
+            unread.put_nowait(Change(key, value, new))
+        return new
+
     async def watch(self, prefix: str = "") -> AsyncIterator[Item]:
         unread: asyncio.Queue[Item | None] = asyncio.Queue()
+        self._kept = (*self._kept, unread)
 
         async def read() -> None:
             async for change in self.inner.watch(prefix):

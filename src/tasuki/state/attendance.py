@@ -100,7 +100,7 @@ class Attendance(Generic[M]):
 
 
 async def _ended(thread: LoopThread) -> None:
-    """Wait for the end of a thread on this loop, which may have to do something for it."""
+    """Wait for the end of a thread, but no longer than a stop may take: its broker may be silent."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -114,4 +114,4 @@ async def _ended(thread: LoopThread) -> None:
             loop.call_soon_threadsafe(tell)
 
     threading.Thread(target=join, name="end of tasuki presence", daemon=True).start()
-    await done
+    await asyncio.wait([done], timeout=_GOODBYE)

@@ -47,7 +47,7 @@ RECEIVE = (
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
 INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
-SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
 SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
 T = TypeVar("T")

@@ -57,6 +57,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
+    "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
     "state": Requirement(lambda has: has.store, "keep state for all processes: pauses, cancelled messages, results"),

@@ -24,6 +24,7 @@ from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.purging import Purging
@@ -60,6 +61,8 @@ class DriverConformance(
     LastErrors,
     Uniques,
     UniqueKeys,
+    SettlingWithin,
+    Claiming,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -91,7 +91,7 @@ async def test_in_a_line_of_its_key(make: Any) -> None:
 
 async def test_a_file_of_an_older_version(make: Any, path: Path) -> None:
     driver = await make()
-    connection_of(driver).executescript("DROP TABLE uniques; PRAGMA user_version = 6;")
+    connection_of(driver).executescript("DROP TABLE uniques; DROP TABLE inbox; PRAGMA user_version = 6;")
     await driver.close()
     await driver.open()
     assert [await driver.publish("q", [unique(id, "k")]) for id in "ab"] == [(), [Merged("kept", "a")]]

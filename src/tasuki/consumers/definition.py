@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.handling.suspects import PROCESS_GATE, Gate
@@ -38,6 +39,8 @@ class ConsumerOptions:
     handler_timeout: float | None = None
     batch: Batching | None = None
     """How messages are joined into batches; None: each is handled by itself."""
+    idempotency: Idempotency | None = None
+    """By which key work is done once; None: by none."""
 
 
 @dataclass(eq=False)

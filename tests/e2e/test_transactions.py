@@ -76,11 +76,11 @@ class Site:
                 await asyncio.sleep(0.01)
 
     async def idle(self) -> None:
-        """Wait until the queue is empty."""
+        """Wait until the queue is empty. A message may move between two counts of one look, so look again."""
 
         async def is_empty() -> bool:
-            depth = await self.jobs.depth()
-            return depth.ready + depth.in_flight + depth.delayed == 0
+            depths = [await self.jobs.depth() for _ in range(3)]
+            return not any(depth.ready + depth.in_flight + depth.delayed for depth in depths)
 
         await self.until(is_empty)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,8 @@ class ConsumerOptions:
     handler_timeout: float | None = None
     batch: Batching | None = None
     """How messages are joined into batches; None: each is handled by itself."""
-    idempotency: Idempotency | None = None
-    """By which key work is done once; None: by none."""
+    idempotency: Mapping[str | None, Idempotency] = field(default_factory=dict)
+    """By which key work is done once, by the name of the task; None: messages of no task, or of another one."""
 
 
 @dataclass(eq=False)

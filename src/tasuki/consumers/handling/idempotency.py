@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Received
-from tasuki.errors import HandlerError, PublishError
-from tasuki.handlers.store.values import packed
+from tasuki.errors import HandlerError, PublishError, TasukiError
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.messages.value_path import ValuePath, parse_path
 from tasuki.state.keys import part_of
@@ -18,8 +18,6 @@ from tasuki.state.keys import part_of
 ONCE = "once/"
 """Prefix of the keys in a store: one for each key of a consumer."""
 _MOST_CHARS = 255
-
-_decode = msgspec.msgpack.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +97,17 @@ def decode(value: bytes) -> OnceRecord:
         raise HandlerError(problem, kind="Internal", retryable=True) from error
 
 
-def encoded(result: object) -> bytes:
-    """A result to remember. Raises HandlerError (Invalid): it is no plain data."""
+def encoded(codec: Codec, result: object) -> bytes:
+    """A result to remember, in the format of the queue. Raises HandlerError (Invalid): it cannot be."""
     try:
-        return bytes(packed("idempotency", result))
-    except HandlerError as error:
-        problem = f"the result cannot be remembered for the idempotency key: {error.message.partition(': ')[2]}"
-        raise HandlerError(problem, kind="Invalid", retryable=False) from None
+        return codec.encode(result)
+    except TasukiError as error:
+        raise _invalid(f"the result cannot be remembered for the idempotency key: {error}") from error
 
 
-def decoded(result: bytes) -> Any:
-    """The remembered result; None: nothing was remembered."""
-    return _decode(result) if result else None
+def decoded(codec: Codec, result: bytes) -> Any:
+    """The remembered result, as plain data; None: nothing was remembered."""
+    return codec.decoder()(result) if result else None
 
 
 def consumer_of(consumer: str, headers: Mapping[str, HeaderValue]) -> str:

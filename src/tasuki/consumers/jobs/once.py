@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +26,7 @@ from tasuki.consumers.handling.middleware import Handle
 from tasuki.contracts.handler import Context, Snooze
 from tasuki.contracts.state.store import Entry
 from tasuki.errors import ConflictError, DriverError, HandlerError
-from tasuki.message import new_id
+from tasuki.message import MESSAGE_TYPE, new_id
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
@@ -58,11 +58,11 @@ class Once:
     ``done``, with the result. Each write goes by the version of the last one.
     """
 
-    def __init__(self, consumer: Definition, state: SharedState, rule: Idempotency, transacting: Claims) -> None:
+    def __init__(self, consumer: Definition, state: SharedState, transacting: Claims) -> None:
         self._consumer = consumer.id
-        self._clock = consumer.clock
+        self._rules: Mapping[Any, Idempotency] = consumer.options.idempotency
+        self._clock, self._codec = consumer.clock, consumer.queue.codec
         self._state = state
-        self._rule = rule
         self._transacting = transacting
         self._lasts = max(consumer.queue.spec.lease, _SHORTEST)
 
@@ -71,10 +71,13 @@ class Once:
         facts: Any = context.facts
         delivery: Delivery = facts
         received = delivery.received
-        claim = Claim(consumer_of(self._consumer, received.headers), self._rule.key_of(body, received), self._rule.ttl)
+        rule = self._rules.get(received.headers.get(MESSAGE_TYPE)) or self._rules.get(None)
+        if rule is None:
+            return await inner(body, context)
+        claim = Claim(consumer_of(self._consumer, received.headers), rule.key_of(body, received), rule.ttl)
         held = _Held(self._state, claim, received.id, self._lasts)
         if (found := await held.begin()) is not None:
-            return decoded(found.result)
+            return decoded(self._codec, found.result)
         self._transacting.claims[delivery] = claim
         renewing = asyncio.create_task(held.renew(), name="renew a key")
         result, is_done = None, False
@@ -96,7 +99,7 @@ class Once:
     async def _record(self, held: _Held, delivery: Delivery, result: Any) -> None:
         """Record that the work is done, before its message is acked."""
         try:
-            value = encoded(result)
+            value = encoded(self._codec, result)
         except HandlerError as error:
             _log.warning("%s", error, extra=delivery.log_fields())
             value = b""
@@ -202,10 +205,7 @@ class _Held:
             await store.delete(self._claim.place, version=found.version)
 
 
-Layer = Callable[[Any, Context, Handle], Awaitable[Any]]
-
-
 def once_for(consumer: Definition, transacting: Claims) -> Once | None:
     """The layer of a run; None: its consumer has no idempotency."""
-    rule = consumer.options.idempotency
-    return None if rule is None or consumer.state is None else Once(consumer, consumer.state, rule, transacting)
+    state = consumer.state
+    return None if state is None or not consumer.options.idempotency else Once(consumer, state, transacting)

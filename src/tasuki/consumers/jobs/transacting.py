@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tasuki.consumers.delivery import Delivery, run_in_loop
 from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
 from tasuki.consumers.settling.verdict import ACK, Verdict
+from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Ack, Receipt, Settlement
 from tasuki.contracts.handler import Snooze
 from tasuki.errors import ConflictError, DriverError, HandlerError, StaleReceiptError, UnsupportedError
@@ -40,14 +41,15 @@ class _RolledBackError(Exception):
 class _Open:
     """See ``OpenTransaction`` and ``OwnTransaction``."""
 
-    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, deliveries: Sequence[Delivery], codec: Codec) -> None:
+        self._codec = codec
         self.connection: Any = None
         self.deliveries = deliveries
         self.verdicts: dict[Delivery, Verdict] = {}
         self.result = b""
 
     def remember(self, result: object) -> None:
-        self.result = encoded(result)
+        self.result = encoded(self._codec, result)
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         if verdict is ACK:
@@ -97,7 +99,7 @@ class Transacting:
 
     @asynccontextmanager
     async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
-        opened = _Open([each for each in delivery.deliveries if not each.settled])
+        opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
         driver, began_at = self._consumer.queue.driver, float("inf")
         block = driver.transaction(connection, sync=sync)
         try:
@@ -128,7 +130,7 @@ class Transacting:
         except ConflictError as error:
             raise Snooze(_POSTPONED, str(error)) from error
         if found is not None:
-            raise AlreadyDone(decoded(found))
+            raise AlreadyDone(decoded(self._consumer.queue.codec, found))
         return claim
 
     async def _settle(self, opened: _Open, claim: Claim | None) -> None:

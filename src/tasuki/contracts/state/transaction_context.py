@@ -23,7 +23,7 @@ class OpenTransaction(Protocol):
     connection: Any
 
     def remember(self, result: object) -> None:
-        """Keep a result for the key of the message. Raises HandlerError (Invalid): it is no plain data."""
+        """Keep a result for the key of the message. Raises HandlerError (Invalid): it cannot be."""
 
 
 class Transacting(Protocol):

@@ -13,14 +13,16 @@ from tests.e2e.test_transactions import Site, site
 pytestmark = pytest.mark.anyio
 __all__ = ["site"]
 
-CONSUMER = "app:handle.consumer"
+
+def consumer_of(site: Site) -> str:
+    return f"{site.name}_jobs/app:handle.consumer/"
 
 
 async def forget_record(site: Site, key: str) -> None:
     """As if the worker had died between the commit and the record of its end."""
     state = site.app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
     assert state is not None
-    assert await (await state.store()).delete(f"once/{CONSUMER}/{key}")
+    assert await (await state.store()).delete(f"once/{consumer_of(site)}/{key}")
 
 
 async def test_messages_of_a_key_have_one_effect(site: Site) -> None:
@@ -100,7 +102,7 @@ async def test_a_key_that_an_open_transaction_holds_postpones(site: Site) -> Non
     async with site.worker():
         driver = site.app.live_queue("jobs").driver
         async with driver.transaction() as connection:
-            assert await driver.claim_within(connection, CONSUMER, "x", 60.0) is None
+            assert await driver.claim_within(connection, consumer_of(site), "x", 60.0) is None
             await site.jobs.publish("a", {"order": "x"})
             await site.until(lambda: _is(len(attempts) == 2))
         await site.idle()

@@ -12,7 +12,6 @@ import pytest
 
 from tasuki import App, Context, Reject, Retry
 from tasuki.errors import HandlerError, InvalidEntryError, ProjectError
-from tasuki.state.keys import part_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -170,7 +169,7 @@ async def test_a_dead_workers_claim_is_taken_over_by_its_own_message(make_app: C
         assert state is not None
         store = await state.store()
         for order, message in (("x", "mine"), ("y", "another's")):
-            place = f"once/app:handle.consumer/{part_of(order)}"
+            place = f"once/{app.live_queue('jobs').spec.name}/app:handle.consumer//{order}"
             await store.put(place, encode(OnceRecord("dead", message)), ttl=30.0)
         await jobs.publish("x", {"order": "x"}, id="mine")
         await jobs.publish("y", {"order": "y"}, id="not mine")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -66,7 +67,7 @@ class Claim:
     @property
     def place(self) -> str:
         """Its key in a store."""
-        return f"{ONCE}{self.consumer}/{part_of(self.key)}"
+        return f"{ONCE}{part_of(f'{self.consumer}/{self.key}')}"
 
 
 class OnceRecord(msgspec.Struct, frozen=True):
@@ -110,10 +111,9 @@ def decoded(codec: Codec, result: bytes) -> Any:
     return codec.decoder()(result) if result else None
 
 
-def consumer_of(consumer: str, headers: Mapping[str, HeaderValue]) -> str:
-    """The name under which a message's keys are kept: its consumer and, where it names one, its task."""
-    task = headers.get(MESSAGE_TYPE)
-    return consumer if task is None else f"{consumer}/{part_of(str(task))}"
+def consumer_of(queue: str, consumer: str, headers: Mapping[str, HeaderValue]) -> str:
+    """The name under which a message's keys are kept: of its queue at the broker, its consumer, and its task."""
+    return f"{queue}/{consumer}/{quote(str(headers.get(MESSAGE_TYPE, '')), safe='')}"
 
 
 def _invalid(problem: str) -> HandlerError:

@@ -59,7 +59,7 @@ class Once:
     """
 
     def __init__(self, consumer: Definition, state: SharedState, transacting: Claims) -> None:
-        self._consumer = consumer.id
+        self._queue, self._consumer = consumer.queue.spec.name, consumer.id
         self._rules: Mapping[Any, Idempotency] = consumer.options.idempotency
         self._clock, self._codec = consumer.clock, consumer.queue.codec
         self._state = state
@@ -74,7 +74,8 @@ class Once:
         rule = self._rules.get(received.headers.get(MESSAGE_TYPE)) or self._rules.get(None)
         if rule is None:
             return await inner(body, context)
-        claim = Claim(consumer_of(self._consumer, received.headers), rule.key_of(body, received), rule.ttl)
+        name = consumer_of(self._queue, self._consumer, received.headers)
+        claim = Claim(name, rule.key_of(body, received), rule.ttl)
         held = _Held(self._state, claim, received.id, self._lasts)
         if (found := await held.begin()) is not None:
             return decoded(self._codec, found.result)

@@ -19,7 +19,7 @@ from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.errors import ConflictError
 
 _COLUMNS = 7
-"""Columns of messages without those of unique ones."""
+"""Columns of messages that are not unique."""
 
 
 class WithinPostgres(Driver):

@@ -257,7 +257,7 @@ class Run:
         for task in (*self.tasks, *workers):  # first, for this stop may be cut short
             task.cancel()
         await asyncio.wait([*self.tasks, *workers], timeout=_END_GRACE)
-        await self._attach()
+        await asyncio.gather(self._attach(), self.fetcher.close())
 
     @property
     def function_id(self) -> str:

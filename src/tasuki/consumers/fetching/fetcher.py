@@ -60,7 +60,7 @@ class Fetcher:
         """Receive until stopped or cancelled; raises DriverError only if a retry cannot help."""
         name = self._queue.spec.name
         driver = self._queue.driver
-        receive = driver.receive if self.limited is None else self.limited.receive
+        receiver = driver if self.limited is None else self.limited
         # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
         wait = WAIT if lease is None else min(WAIT, lease / 2)
@@ -75,7 +75,7 @@ class Fetcher:
             early = ((asked_at + wait) / half - phase) % 1 * half
             try:
                 # After a failure without a wait: the answer says that the broker is back.
-                received = await receive(name, wanted, 0.0 if self.failures else wait - early)
+                received = await receiver.receive(name, wanted, 0.0 if self.failures else wait - early)
             except DriverError as error:
                 if not error.retryable:
                     raise

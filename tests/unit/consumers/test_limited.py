@@ -253,6 +253,20 @@ async def test_a_stop_returns_places_and_messages() -> None:
     assert (await shop.benches[0].queue.depth()).ready == 2
 
 
+async def test_a_message_that_never_started_gives_its_token_back() -> None:
+    gate = Gate()
+    shop = Shop(Limit(0.01, 4), run=gate, options=ConsumerOptions(concurrency=1, prefetch=3))
+    store = await shop.open(workers=1)
+    await shop.publish(3)
+    while shop.benches[0].consumer.held < 3:
+        await asyncio.sleep(0.01)
+    assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == 1
+    gate.open.set()
+    await shop.close()
+    assert len(shop.starts) == 1
+    assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == 2
+
+
 async def test_a_message_that_comes_first_and_may_not_start_is_released() -> None:
     shop = Shop(Limit(0.1, 1))
     store = await shop.open(workers=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -12,7 +12,7 @@ from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.consumers.fetching.keeper import lease_of
 from tasuki.consumers.fetching.limited import LimitedReceiving
 from tasuki.consumers.fetching.window import Window
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Receipt, Received, Settlement
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
@@ -100,10 +100,14 @@ class Fetcher:
             self.failures, self.failure = 0, None
             _log.info("consuming again", extra=self._extra())
 
-    def room_made(self) -> None:
-        """Deliveries were settled, or the buffer is empty: receive again if there is enough room now."""
+    def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
+        """Deliveries were settled; ``stale``: those that the broker had given to others."""
         if self.limited is not None:
-            self.limited.settled()
+            self.limited.settled(batch, stale)
+        self.room_made()
+
+    def room_made(self) -> None:
+        """There may be room, or the buffer is empty: receive again if there is enough room now."""
         if self._room is not None and self._window.wanted(self._buffered()):
             if not self._room.done():
                 self._room.set_result(None)

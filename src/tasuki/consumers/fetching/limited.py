@@ -8,13 +8,13 @@ that wait is released if the limit does not allow it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.backoff import Backoff
 from tasuki.consumers.fetching.places import Places
 from tasuki.consumers.fetching.window import Window
-from tasuki.contracts.driver import Limit, Received, Release
+from tasuki.contracts.driver import Limit, Receipt, Received, Release, Settlement
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 
@@ -137,8 +137,16 @@ class LimitedReceiving:
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, DriverError):
             task.result()
 
-    def settled(self) -> None:
-        """Fewer messages are held: their places are for the next ones, or go back in a moment."""
+    def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
+        """Fewer messages are held: their places are for the next ones, or go back in a moment.
+
+        A message that was released without a delay has not counted.
+        """
+        rate = self._limit.rate
+        if rate is not None:
+            unused = sum(type(each) is Release and not each.delay and each.receipt not in stale for each in batch)
+            if unused:
+                self._begin(self._give(unused, rate))
         if self.places is None or len(self.places) <= self._window.held + self._reserved:
             return
         if self._freed is not None:

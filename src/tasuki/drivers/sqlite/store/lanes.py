@@ -1,0 +1,252 @@
+"""The lanes of queues, which take turns; inside the transaction of a group (docs/adr/0028).
+
+A lane in turn is one of which a claim can expect a message. One that must wait is out of turn, so it costs a claim
+nothing. A row is a hint with a turn and a time: what a lane has, and how many of it are held, says the message's place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from math import inf
+from typing import NamedTuple
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import QueueSpec, Receipt, Release, Settlement
+from tasuki.drivers.sqlite import rates
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.limits import Limited, Limits, limited_by
+from tasuki.drivers.sqlite.store.rows import Tally, numbers_text
+
+IN_TURN, SLOW, FULL, EMPTY = range(4)
+"""Of a lane: it is served; waits for its rate; waits for a place; has no message, and its rate recovers."""
+VISITED = 300
+"""Most lanes that one claim visits in vain, and most that it brings back or forgets; the next one goes on."""
+SCANNED = 2000
+"""Receivable messages that a sweep reads in search of those without a lane."""
+
+_NEW = statements.ARRIVE.format(EMPTY)
+_BACK = statements.ARRIVE.format(f"{FULL}, {EMPTY}")
+_ANY = statements.ARRIVE.format(f"{SLOW}, {FULL}, {EMPTY}")
+
+Claimed = tuple[int, int, int, str, bytes, bytes]
+"""A message that is handed out: rank, number, attempts, id, body, headers."""
+
+
+class _Lane(NamedTuple):
+    """A lane in turn."""
+
+    name: str
+    turn: int
+    tat: float
+
+
+class Lanes:
+    """One connection's view of the table."""
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, limits: Limits, holder: int) -> None:
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+        self._clock = clock
+        self.limits = limits
+        self._holder = holder
+        self._scanned: dict[int, tuple[int, int]] = {}
+
+    def arrive(self, queue: int, names: Iterable[str], sql: str = _NEW) -> None:
+        """Lanes have got messages: those without a row, and the empty ones, come into turn."""
+        limited, turn = self.limits.of(queue), self._turn(queue)
+        for name in names:
+            limited.entered += 1
+            self._execute(sql, {"queue": queue, "lane": name, "turn": turn, "entered": limited.entered})
+
+    def _turn(self, queue: int) -> int:
+        """The turn that is served: a lane that comes now is not behind, and not ahead of those that are there."""
+        first = self._execute(statements.FIRST_LANE, (queue,)).fetchone()
+        return self.limits.of(queue).turn if first is None else int(first[1])
+
+    def enter(self, tally: Tally, places: Iterable[tuple[int, int]]) -> None:
+        """Give lanes to messages that have become receivable, and bring those lanes into turn: rank and number each."""
+        lane = statements.LANE_OF.format("key" if tally.by_key else "lane", "ready")
+        rows = [
+            row
+            for place in places
+            for row in self._execute(statements.ENTER.format(lane), (tally.queue, *place)).fetchall()
+        ]
+        self.arrive(tally.queue, dict.fromkeys(row[0] for row in rows), _BACK)
+
+    def settle(self, tally: Tally, settlements: Mapping[Receipt, Settlement]) -> None:
+        """Deliveries end: return the parts of released ones to the rates, and bring lanes with a free place into turn.
+
+        Before they leave the table of held messages. In a queue without limits it does nothing.
+        """
+        if not tally.is_limited:
+            return
+        queue = tally.queue
+        rows = self._execute(statements.SETTLED_IN_LANE, (numbers_text(settlements), queue)).fetchall()
+        backs = [row for row in rows if type(item := settlements[row[0]]) is Release and not item.delay > 0]
+        self.limits.give_back(queue, [row[2] for row in backs if row[2] is not None])
+        self._give_back(queue, [(row[3], row[1]) for row in backs if row[3] is not None])
+        self._resume(queue, dict.fromkeys(row[1] for row in rows if row[1] is not None), FULL)
+
+    def _give_back(self, queue: int, parts: Iterable[tuple[float, str]]) -> None:
+        """Return the parts of released messages to the rates of their lanes: the ``tat`` of each, and its lane."""
+        limit, now = self.limits.of(queue).lane, self._clock.time()
+        for its_tat, lane in sorted(parts, reverse=True):
+            if back := rates.returned(limit, its_tat, now):
+                self._execute("UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?", (back, queue, lane))
+                self._execute(statements.LANE_COMES_FORWARD, (back, queue, lane, its_tat))
+                self._resume(queue, [lane], SLOW)
+
+    def _resume(self, queue: int, names: Collection[str], state: int) -> None:
+        """Bring those of the lanes that wait in this state into turn again."""
+        if not names:
+            return
+        limited, turn = self.limits.of(queue), self._turn(queue)
+        for name in names:
+            limited.entered += 1
+            self._execute(statements.RESUME_LANE, (turn, limited.entered, queue, name, state))
+
+    def take(self, tally: Tally, wanted: int, until: float, most_bytes: int) -> list[Claimed]:
+        """Hold messages, lane by lane; in the order of their receipts, which are consecutive."""
+        limited, now = self.limits.of(tally.queue), self._clock.time()
+        self._return_due(tally.queue, now)
+        taken: list[Claimed] = []
+        in_vain = size = 0
+        while len(taken) < wanted and in_vain < VISITED and size <= most_bytes:
+            first = self._execute(statements.FIRST_LANE, (tally.queue,)).fetchone()
+            if first is None:
+                break
+            got = self._serve(tally, limited, _Lane(*first), wanted - len(taken), until, most_bytes - size)
+            size += sum(len(row[4]) for row in got)
+            in_vain += not got
+            taken += got
+        return taken
+
+    def _return_due(self, queue: int, now: float) -> None:
+        """Bring lanes back whose time has come, and forget empty ones whose rate has recovered."""
+        due = self._execute(statements.DUE_LANES, (queue, now, VISITED)).fetchall()
+        self._resume(queue, [row[0] for row in due], SLOW)
+        self._execute(statements.FORGET_LANES, {"queue": queue, "now": now, "most": VISITED})
+
+    def _serve(
+        self, tally: Tally, limited: Limited, lane: _Lane, wanted: int, until: float, most_bytes: int
+    ) -> list[Claimed]:
+        """Hold the messages of one turn of a lane, and say how the lane goes on."""
+        queue, now = tally.queue, self._clock.time()
+        limited.turn = max(limited.turn, lane.turn)
+        places = self._places(queue, limited, lane.name)
+        share = int(min(wanted, limited.fair, places, rates.room(limited.lane, lane.tat, now)))
+        found = self._execute(statements.READY_IN_LANE, (queue, lane.name, share + 1)).fetchall() if share > 0 else []
+        taken: list[Claimed] = []
+        size = 0
+        for rank, seq, attempts, _ in islice(found, share):
+            sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
+            taken.append((rank, seq, attempts, *self._execute(sql, (seq,)).fetchone()))
+            size += len(taken[-1][4])
+            if size > most_bytes:
+                break
+        tats = [rates.spent(limited.lane, lane.tat, now, number + 1) for number in range(len(taken))]
+        spent = tats if limited.lane.rate is not None else [None] * len(taken)
+        self._executemany(statements.HOLD_IN_LANE, [
+            (seq, queue, rank, attempts, key, self._holder, until, lane.name, its_tat)
+            for (rank, seq, attempts, key), its_tat in zip(found, spent, strict=False)
+        ])  # fmt: skip
+        sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?"
+        self._executemany(sql, [(queue, row[0], row[1]) for row in taken])
+        after = _Lane(lane.name, lane.turn + len(taken), tats[-1] if tats else lane.tat)
+        has_more = share <= 0 or len(found) > len(taken)
+        self._put(queue, limited, after, has_more=has_more, places=places - len(taken), now=now)
+        return taken
+
+    def _places(self, queue: int, limited: Limited, name: str) -> float:
+        """Free places of a lane."""
+        most = limited.lane.concurrency
+        if most is None:
+            return inf
+        return most - int(self._execute(statements.HELD_IN_LANE, (queue, name, most)).fetchone()[0])
+
+    def _put(self, queue: int, limited: Limited, lane: _Lane, *, has_more: bool, places: float, now: float) -> None:
+        """How a lane goes on after its turn."""
+        state, ready_at = IN_TURN, 0.0
+        if not has_more:
+            if lane.tat <= now:
+                self._execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane.name))
+                return
+            state, ready_at = EMPTY, lane.tat
+        elif places <= 0:
+            state = FULL
+        elif rates.room(limited.lane, lane.tat, now) < 1:
+            state, ready_at = SLOW, rates.next_at(limited.lane, lane.tat)
+        self._execute(statements.PLACE_IN_LANE, (state, lane.turn, ready_at, lane.tat, queue, lane.name))
+
+    def next_at(self, queue: int, limited: Limited, held: int, first_due: float | None) -> float | None:
+        """From when on (wall clock) something can be handed out, unless something happens first; None: never.
+
+        ``first_due``: when the first delayed message is due. Reads alone, so it works outside a transaction too.
+        """
+        if limited.is_full(held):
+            return None
+        if self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is None:
+            at = None
+        elif not limited.fair or self._execute(statements.FIRST_LANE, (queue,)).fetchone():
+            at = 0.0
+        else:
+            sql = "SELECT min(ready_at) FROM lanes WHERE queue = ? AND state = 1"
+            at = self._execute(sql, (queue,)).fetchone()[0]
+        times = [each for each in (at, first_due) if each is not None]
+        return max(min(times), rates.next_at(limited.whole, limited.tat)) if times else None
+
+    def declare(self, queue: int, spec: QueueSpec, *, was_limited: bool, was_by_key: bool) -> None:
+        """Set the limits of a queue that exists; its messages stay."""
+        new = limited_by(spec)
+        old = self.limits.of(queue) if was_limited else None
+        by_key = spec.ordering == "key"
+        is_same = (old and old.options) == (new and new.options)
+        if is_same and (new is None or not new.fair or by_key == was_by_key):
+            return
+        self.limits.change(queue, old, new)
+        had, has = bool(old and old.fair), bool(new and new.fair)
+        if has and (not had or by_key != was_by_key):
+            self._form(queue, "key" if by_key else "lane")
+        elif had and not has:
+            for sql in statements.DISSOLVE_LANES:
+                self._execute(sql, (queue,))
+        if old is not None and new is not None and had and has:
+            self._change(queue, old, new)
+
+    def _form(self, queue: int, column: str) -> None:
+        """Give each message the lane that was stored with it, or that of its key; bring all lanes into turn."""
+        for sql, table in zip(statements.FORM_LANES, ("ready", "held"), strict=True):
+            self._execute(sql.format(statements.LANE_OF.format(column, table)), (queue,))
+        self.arrive(queue, [row[0] for row in self._execute(statements.LANES_BY_AGE, (queue,)).fetchall()], _ANY)
+
+    def _change(self, queue: int, old: Limited, new: Limited) -> None:
+        """Keep to another limit: what a lane owes stays owed, and each lane that waits is visited again."""
+        if old.lane.rate != new.lane.rate:
+            self.limits.convert_held("lane_spent", queue, old.lane, new.lane)
+        now = self._clock.time()
+        rows = self._execute("SELECT lane, tat FROM lanes WHERE queue = ? AND tat > ?", (queue, now)).fetchall()
+        tats = [(rates.converted(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]
+        self._executemany("UPDATE lanes SET tat = ?1, ready_at = ?1 WHERE queue = ?2 AND lane = ?3", tats)
+        for state in (SLOW, FULL):
+            self._reopen(queue, state)
+
+    def sweep(self, tally: Tally) -> None:
+        """Forget lanes that are empty, and find some of the messages that an older version has put back without one."""
+        queue = tally.queue
+        if tally.ready <= 0:  # what they had was removed
+            self._execute(statements.EMPTY_LANES, (queue,))
+        self._execute(statements.FORGET_LANES, {"queue": queue, "now": self._clock.time(), "most": VISITED})
+        after = self._scanned.get(queue, (-1, -1))
+        rows: Sequence[tuple[int, int, str | None]]
+        rows = self._execute(statements.PLACES, (queue, *after, SCANNED)).fetchall()
+        self._scanned[queue] = rows[-1][:2] if len(rows) == SCANNED else (-1, -1)
+        if strays := [(rank, seq) for rank, seq, lane in rows if lane is None]:
+            self.enter(tally, strays)
+            self._reopen(queue, FULL)  # that version does not bring lanes back whose places it has freed
+
+    def _reopen(self, queue: int, state: int) -> None:
+        """Bring all lanes that wait in this state into turn."""
+        sql = f"SELECT lane FROM lanes WHERE queue = ? AND state = {state} ORDER BY turn, entered"  # noqa: S608
+        self._resume(queue, [row[0] for row in self._execute(sql, (queue,)).fetchall()], state)

@@ -1,0 +1,146 @@
+"""The limits of queues, and what is used of those of a whole queue; inside the transaction of a group.
+
+Used places are not stored: they are the held messages. Of a rate one time is stored.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Limit, QueueSpec
+from tasuki.drivers.sqlite import rates
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.rows import Tally
+
+NO_LIMIT = Limit()
+
+
+@dataclass(slots=True)
+class Limited:
+    """A queue's limits during a transaction; what is used is written back at its end."""
+
+    whole: Limit
+    lane: Limit
+    fair: int
+    tat: float = 0.0
+    turn: int = 0
+    entered: int = 0
+
+    @property
+    def used(self) -> tuple[float, int, int]:
+        """What changes without a declaration, in the order of its columns."""
+        return self.tat, self.turn, self.entered
+
+    @property
+    def options(self) -> tuple[Limit, Limit, int]:
+        """What a declaration gives."""
+        return self.whole, self.lane, self.fair
+
+    def is_full(self, held: int) -> bool:
+        """Whether no place of the whole queue is free."""
+        return self.whole.concurrency is not None and held >= self.whole.concurrency
+
+
+def limited_by(spec: QueueSpec) -> Limited | None:
+    """The limits of a declaration; None: it has none."""
+    if spec.limit is None and not spec.fair:
+        return None
+    lane = spec.lane_limit if spec.fair else None
+    return Limited(spec.limit or NO_LIMIT, lane or NO_LIMIT, spec.fair)
+
+
+class Limits:
+    """One connection's view of the table."""
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+        self._clock = clock
+        self._loaded: dict[int, tuple[Limited, tuple[float, int, int]]] = {}
+
+    def of(self, queue: int) -> Limited:
+        """The limits of a queue that has some, read once a transaction."""
+        if queue not in self._loaded:
+            found = self.stored(queue) or Limited(NO_LIMIT, NO_LIMIT, 0)
+            self._loaded[queue] = found, found.used
+        return self._loaded[queue][0]
+
+    def stored(self, queue: int) -> Limited | None:
+        """The limits as they were committed, or changed by this transaction's statements; also outside of one."""
+        row = self._execute(statements.LIMITS, (queue,)).fetchone()
+        return None if row is None else Limited(Limit(*row[:3]), Limit(*row[3:6]), *row[6:])
+
+    def in_force(self, tally: Tally) -> dict[str, Any]:
+        """The fields of ``QueueSpec`` for the limits of a queue."""
+        limited = self.of(tally.queue) if tally.is_limited else Limited(NO_LIMIT, NO_LIMIT, 0)
+        limit, lane = (None if each == NO_LIMIT else each for each in (limited.whole, limited.lane))
+        return {"limit": limit, "lane_limit": lane, "fair": limited.fair}
+
+    def fair(self, tally: Tally) -> int:
+        """Most messages that a lane of the queue is given in its turn; 0: it has no lanes."""
+        return self.of(tally.queue).fair if tally.is_limited else 0
+
+    def room(self, tally: Tally, wanted: int) -> int:
+        """How many of the wanted messages the limits of the whole queue allow now."""
+        limited = self.of(tally.queue)
+        if limited.whole.concurrency is not None:
+            wanted = min(wanted, limited.whole.concurrency - tally.held)
+        return max(int(min(wanted, rates.room(limited.whole, limited.tat, self._clock.time()))), 0)
+
+    def hand_out(self, queue: int, messages: int, before: int) -> None:
+        """Note what the messages use of the queue's rate; their receipts are those after ``before``."""
+        limited = self.of(queue)
+        if limited.whole.rate is not None:
+            now = self._clock.time()
+            base = max(limited.tat, now)
+            self._execute(statements.SPEND, (base, before, 1 / limited.whole.rate, before))
+            limited.tat = rates.spent(limited.whole, limited.tat, now, messages)
+
+    def give_back(self, queue: int, its_tats: Sequence[float]) -> None:
+        """Return the parts of released messages to the queue's rate."""
+        limited, now = self.of(queue), self._clock.time()
+        for its_tat in sorted(its_tats, reverse=True):
+            if back := rates.returned(limited.whole, its_tat, now):
+                limited.tat -= back
+                self._execute(statements.COME_FORWARD, (back, queue, its_tat))
+
+    def change(self, queue: int, old: Limited | None, new: Limited | None) -> None:
+        """Store other limits; what is used of the old ones stays used."""
+        if new is None:
+            self._execute("DELETE FROM limits WHERE queue = ?", (queue,))
+        else:
+            if old is not None:
+                tat = rates.converted(old.whole, new.whole, old.tat, self._clock.time())
+                new.tat, new.turn, new.entered = tat, old.turn, old.entered
+            self._execute(statements.LIMIT, (queue, *_columns(new.whole), *_columns(new.lane), new.fair, *new.used))
+        before, after = (NO_LIMIT if each is None else each.whole for each in (old, new))
+        if before.rate != after.rate:
+            self.convert_held("spent", queue, before, after)
+        self._execute("UPDATE queues SET limited = ? WHERE queue = ?", (int(new is not None), queue))
+        self._loaded.pop(queue, None)
+
+    def convert_held(self, column: str, queue: int, old: Limit, new: Limit) -> None:
+        """The times at which the parts of held messages come again, after a change of the rate."""
+        if old.rate is None or new.rate is None:
+            self._execute(f"UPDATE held SET {column} = NULL WHERE queue = ? AND {column} IS NOT NULL", (queue,))  # noqa: S608
+            return
+        sql = f"UPDATE held SET {column} = :now + ({column} - :now) * :ratio WHERE queue = :queue AND {column} > :now"  # noqa: S608
+        self._execute(sql, {"now": self._clock.time(), "ratio": old.rate / new.rate, "queue": queue})
+
+    def save(self) -> None:
+        """Write what is used; part of the last act before the commit."""
+        changed = [(*each.used, queue) for queue, (each, before) in self._loaded.items() if each.used != before]
+        self._executemany("UPDATE limits SET tat = ?, turn = ?, entered = ? WHERE queue = ?", changed)
+        self._loaded.clear()
+
+    def undo(self) -> None:
+        """After a rollback: drop what this transaction read and changed."""
+        self._loaded.clear()
+
+
+def _columns(limit: Limit) -> tuple[float | None, int, int | None]:
+    return limit.rate, limit.burst, limit.concurrency

@@ -12,7 +12,6 @@ CREATE TABLE limits (
     lane_concurrency INTEGER,
     fair             INTEGER NOT NULL,       -- most messages that a lane is given in its turn; 0: no lanes
     tat              REAL NOT NULL,          -- when the whole burst will be there again
-    turn             INTEGER NOT NULL,       -- of the lane that was served last
     entered          INTEGER NOT NULL        -- lanes that came into turn so far
 );
 
@@ -21,7 +20,7 @@ CREATE TABLE lanes (
     queue    INTEGER NOT NULL,
     lane     TEXT NOT NULL,
     state    INTEGER NOT NULL,               -- 0 in turn, 1 waits for its rate, 2 waits for a place, 3 is empty
-    turn     INTEGER NOT NULL,               -- messages that it was given, counted from the turn at which it came
+    turn     INTEGER NOT NULL,               -- grows with each message that it is given; the lowest one is served
     entered  INTEGER NOT NULL,               -- lanes of one turn are served in the order in which they came
     ready_at REAL NOT NULL,                  -- 1: when it is in turn again; 3: when its row can go
     tat      REAL NOT NULL,                  -- when its whole burst will be there again

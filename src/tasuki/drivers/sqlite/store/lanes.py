@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Receipt, Release, Settlement
-from tasuki.drivers.sqlite import rates
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.limits import Limited, Limits, limited_by
+from tasuki.drivers.sqlite.store.limits import Limited, Limits, limited_by, returned
 from tasuki.drivers.sqlite.store.rows import Tally, numbers_text
+from tasuki.drivers.toolkit import limits
 
 IN_TURN, SLOW, FULL, EMPTY = range(4)
 """Of a lane: it is served; waits for its rate; waits for a place; has no message, and its rate recovers."""
@@ -45,25 +45,26 @@ class _Lane(NamedTuple):
 class Lanes:
     """One connection's view of the table."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, limits: Limits, holder: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, its_limits: Limits, holder: int) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._clock = clock
-        self.limits = limits
+        self.limits = its_limits
         self._holder = holder
         self._scanned: dict[int, tuple[int, int]] = {}
 
     def arrive(self, queue: int, names: Iterable[str], sql: str = _NEW) -> None:
         """Lanes have got messages: those without a row, and the empty ones, come into turn."""
-        limited, turn = self.limits.of(queue), self._turn(queue)
+        limited = self.limits.of(queue)
+        turn = self._turn(queue, limited.fair)
         for name in names:
-            limited.entered += 1
-            self._execute(sql, {"queue": queue, "lane": name, "turn": turn, "entered": limited.entered})
+            values = {"queue": queue, "lane": name, "turn": turn, "entered": limited.entered + 1}
+            limited.entered += self._execute(sql, values).rowcount
 
-    def _turn(self, queue: int) -> int:
-        """The turn that is served: a lane that comes now is not behind, and not ahead of those that are there."""
+    def _turn(self, queue: int, fair: int) -> int:
+        """The turn of lanes that come now: that of lanes that were just served, so that they hold up none."""
         first = self._execute(statements.FIRST_LANE, (queue,)).fetchone()
-        return self.limits.of(queue).turn if first is None else int(first[1])
+        return fair + (0 if first is None else int(first[1]))
 
     def enter(self, tally: Tally, places: Iterable[tuple[int, int]]) -> None:
         """Give lanes to messages that have become receivable, and bring those lanes into turn: rank and number each."""
@@ -78,11 +79,11 @@ class Lanes:
     def settle(self, tally: Tally, settlements: Mapping[Receipt, Settlement]) -> None:
         """Deliveries end: return the parts of released ones to the rates, and bring lanes with a free place into turn.
 
-        Before they leave the table of held messages. In a queue without limits it does nothing.
+        Before they leave the table of held messages. In a queue with neither rate nor lanes it does nothing.
         """
-        if not tally.is_limited:
-            return
         queue = tally.queue
+        if not tally.is_limited or not (self.limits.of(queue).fair or self.limits.of(queue).whole.rate):
+            return
         rows = self._execute(statements.SETTLED_IN_LANE, (numbers_text(settlements), queue)).fetchall()
         backs = [row for row in rows if type(item := settlements[row[0]]) is Release and not item.delay > 0]
         self.limits.give_back(queue, [row[2] for row in backs if row[2] is not None])
@@ -93,7 +94,7 @@ class Lanes:
         """Return the parts of released messages to the rates of their lanes: the ``tat`` of each, and its lane."""
         limit, now = self.limits.of(queue).lane, self._clock.time()
         for its_tat, lane in sorted(parts, reverse=True):
-            if back := rates.returned(limit, its_tat, now):
+            if back := returned(limit, its_tat, now):
                 self._execute("UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?", (back, queue, lane))
                 self._execute(statements.LANE_COMES_FORWARD, (back, queue, lane, its_tat))
                 self._resume(queue, [lane], SLOW)
@@ -102,10 +103,11 @@ class Lanes:
         """Bring those of the lanes that wait in this state into turn again."""
         if not names:
             return
-        limited, turn = self.limits.of(queue), self._turn(queue)
+        limited = self.limits.of(queue)
+        turn = self._turn(queue, limited.fair)
         for name in names:
-            limited.entered += 1
-            self._execute(statements.RESUME_LANE, (turn, limited.entered, queue, name, state))
+            values = (turn, limited.entered + 1, queue, name, state)
+            limited.entered += self._execute(statements.RESUME_LANE, values).rowcount
 
     def take(self, tally: Tally, wanted: int, until: float, most_bytes: int) -> list[Claimed]:
         """Hold messages, lane by lane; in the order of their receipts, which are consecutive."""
@@ -134,9 +136,8 @@ class Lanes:
     ) -> list[Claimed]:
         """Hold the messages of one turn of a lane, and say how the lane goes on."""
         queue, now = tally.queue, self._clock.time()
-        limited.turn = max(limited.turn, lane.turn)
-        places = self._places(queue, limited, lane.name)
-        share = int(min(wanted, limited.fair, places, rates.room(limited.lane, lane.tat, now)))
+        held = self._held(queue, limited, lane.name)
+        share = min(wanted, limited.fair, limits.room(limited.lane, lane.tat, now, held))
         found = self._execute(statements.READY_IN_LANE, (queue, lane.name, share + 1)).fetchall() if share > 0 else []
         taken: list[Claimed] = []
         size = 0
@@ -146,7 +147,7 @@ class Lanes:
             size += len(taken[-1][4])
             if size > most_bytes:
                 break
-        tats = [rates.spent(limited.lane, lane.tat, now, number + 1) for number in range(len(taken))]
+        tats = [limits.spent(limited.lane, lane.tat, now, number + 1) for number in range(len(taken))]
         spent = tats if limited.lane.rate is not None else [None] * len(taken)
         self._executemany(statements.HOLD_IN_LANE, [
             (seq, queue, rank, attempts, key, self._holder, until, lane.name, its_tat)
@@ -155,47 +156,47 @@ class Lanes:
         sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?"
         self._executemany(sql, [(queue, row[0], row[1]) for row in taken])
         after = _Lane(lane.name, lane.turn + len(taken), tats[-1] if tats else lane.tat)
-        has_more = share <= 0 or len(found) > len(taken)
-        self._put(queue, limited, after, has_more=has_more, places=places - len(taken), now=now)
+        if share > 0 and len(found) == len(taken):
+            self._empty(queue, after, now)
+        else:
+            self._keep(queue, after, limits.opens_at(limited.lane, after.tat, now, held + len(taken)), now)
         return taken
 
-    def _places(self, queue: int, limited: Limited, name: str) -> float:
-        """Free places of a lane."""
+    def _held(self, queue: int, limited: Limited, name: str) -> int:
+        """Held messages of a lane, as far as its limit counts them."""
         most = limited.lane.concurrency
-        if most is None:
-            return inf
-        return most - int(self._execute(statements.HELD_IN_LANE, (queue, name, most)).fetchone()[0])
+        return int(self._execute(statements.HELD_IN_LANE, (queue, name, most)).fetchone()[0]) if most else 0
 
-    def _put(self, queue: int, limited: Limited, lane: _Lane, *, has_more: bool, places: float, now: float) -> None:
-        """How a lane goes on after its turn."""
-        state, ready_at = IN_TURN, 0.0
-        if not has_more:
-            if lane.tat <= now:
-                self._execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane.name))
-                return
-            state, ready_at = EMPTY, lane.tat
-        elif places <= 0:
-            state = FULL
-        elif rates.room(limited.lane, lane.tat, now) < 1:
-            state, ready_at = SLOW, rates.next_at(limited.lane, lane.tat)
-        self._execute(statements.PLACE_IN_LANE, (state, lane.turn, ready_at, lane.tat, queue, lane.name))
+    def _empty(self, queue: int, lane: _Lane, now: float) -> None:
+        """A lane has no message left: forget it once it owes nothing, for earlier would give it a second burst."""
+        if lane.tat <= now:
+            self._execute("DELETE FROM lanes WHERE queue = ? AND lane = ?", (queue, lane.name))
+        else:
+            self._execute(statements.PLACE_IN_LANE, (EMPTY, lane.turn, lane.tat, lane.tat, queue, lane.name))
+
+    def _keep(self, queue: int, lane: _Lane, opens_at: float, now: float) -> None:
+        """A lane has more messages: ``opens_at`` says when the next one can be handed out."""
+        state = IN_TURN if opens_at <= now else FULL if opens_at == inf else SLOW
+        self._execute(statements.PLACE_IN_LANE, (state, lane.turn, opens_at, lane.tat, queue, lane.name))
 
     def next_at(self, queue: int, limited: Limited, held: int, first_due: float | None) -> float | None:
         """From when on (wall clock) something can be handed out, unless something happens first; None: never.
 
         ``first_due``: when the first delayed message is due. Reads alone, so it works outside a transaction too.
         """
-        if limited.is_full(held):
+        now = self._clock.time()
+        opens_at = limits.opens_at(limited.whole, limited.tat, now, held)
+        if opens_at == inf:
             return None
         if self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is None:
             at = None
         elif not limited.fair or self._execute(statements.FIRST_LANE, (queue,)).fetchone():
-            at = 0.0
+            at = now
         else:
             sql = "SELECT min(ready_at) FROM lanes WHERE queue = ? AND state = 1"
             at = self._execute(sql, (queue,)).fetchone()[0]
         times = [each for each in (at, first_due) if each is not None]
-        return max(min(times), rates.next_at(limited.whole, limited.tat)) if times else None
+        return max(min(times), opens_at) if times else None
 
     def declare(self, queue: int, spec: QueueSpec, *, was_limited: bool, was_by_key: bool) -> None:
         """Set the limits of a queue that exists; its messages stay."""
@@ -227,7 +228,7 @@ class Lanes:
             self.limits.convert_held("lane_spent", queue, old.lane, new.lane)
         now = self._clock.time()
         rows = self._execute("SELECT lane, tat FROM lanes WHERE queue = ? AND tat > ?", (queue, now)).fetchall()
-        tats = [(rates.converted(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]
+        tats = [(limits.changed(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]
         self._executemany("UPDATE lanes SET tat = ?1, ready_at = ?1 WHERE queue = ?2 AND lane = ?3", tats)
         for state in (SLOW, FULL):
             self._reopen(queue, state)

@@ -12,11 +12,9 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Limit, QueueSpec
-from tasuki.drivers.sqlite import rates
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.rows import Tally
-
-NO_LIMIT = Limit()
+from tasuki.drivers.toolkit import limits
 
 
 @dataclass(slots=True)
@@ -27,22 +25,17 @@ class Limited:
     lane: Limit
     fair: int
     tat: float = 0.0
-    turn: int = 0
     entered: int = 0
 
     @property
-    def used(self) -> tuple[float, int, int]:
+    def used(self) -> tuple[float, int]:
         """What changes without a declaration, in the order of its columns."""
-        return self.tat, self.turn, self.entered
+        return self.tat, self.entered
 
     @property
     def options(self) -> tuple[Limit, Limit, int]:
         """What a declaration gives."""
         return self.whole, self.lane, self.fair
-
-    def is_full(self, held: int) -> bool:
-        """Whether no place of the whole queue is free."""
-        return self.whole.concurrency is not None and held >= self.whole.concurrency
 
 
 def limited_by(spec: QueueSpec) -> Limited | None:
@@ -50,7 +43,16 @@ def limited_by(spec: QueueSpec) -> Limited | None:
     if spec.limit is None and not spec.fair:
         return None
     lane = spec.lane_limit if spec.fair else None
-    return Limited(spec.limit or NO_LIMIT, lane or NO_LIMIT, spec.fair)
+    return Limited(spec.limit or limits.NONE, lane or limits.NONE, spec.fair)
+
+
+def returned(limit: Limit, its_tat: float, now: float) -> float:
+    """By how many seconds a released message brings the ``tat`` forward: its share that has not come again by itself.
+
+    ``its_tat``: the ``tat`` right after it was handed out. What has come again may have been handed out in its place,
+    and would come a second time.
+    """
+    return 0.0 if limit.rate is None else min(max(its_tat - now, 0.0), 1 / limit.rate)
 
 
 class Limits:
@@ -60,12 +62,12 @@ class Limits:
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._clock = clock
-        self._loaded: dict[int, tuple[Limited, tuple[float, int, int]]] = {}
+        self._loaded: dict[int, tuple[Limited, tuple[float, int]]] = {}
 
     def of(self, queue: int) -> Limited:
         """The limits of a queue that has some, read once a transaction."""
         if queue not in self._loaded:
-            found = self.stored(queue) or Limited(NO_LIMIT, NO_LIMIT, 0)
+            found = self.stored(queue) or Limited(limits.NONE, limits.NONE, 0)
             self._loaded[queue] = found, found.used
         return self._loaded[queue][0]
 
@@ -76,8 +78,8 @@ class Limits:
 
     def in_force(self, tally: Tally) -> dict[str, Any]:
         """The fields of ``QueueSpec`` for the limits of a queue."""
-        limited = self.of(tally.queue) if tally.is_limited else Limited(NO_LIMIT, NO_LIMIT, 0)
-        limit, lane = (None if each == NO_LIMIT else each for each in (limited.whole, limited.lane))
+        limited = self.of(tally.queue) if tally.is_limited else Limited(limits.NONE, limits.NONE, 0)
+        limit, lane = (None if each == limits.NONE else each for each in (limited.whole, limited.lane))
         return {"limit": limit, "lane_limit": lane, "fair": limited.fair}
 
     def fair(self, tally: Tally) -> int:
@@ -87,9 +89,7 @@ class Limits:
     def room(self, tally: Tally, wanted: int) -> int:
         """How many of the wanted messages the limits of the whole queue allow now."""
         limited = self.of(tally.queue)
-        if limited.whole.concurrency is not None:
-            wanted = min(wanted, limited.whole.concurrency - tally.held)
-        return max(int(min(wanted, rates.room(limited.whole, limited.tat, self._clock.time()))), 0)
+        return min(wanted, limits.room(limited.whole, limited.tat, self._clock.time(), tally.held))
 
     def hand_out(self, queue: int, messages: int, before: int) -> None:
         """Note what the messages use of the queue's rate; their receipts are those after ``before``."""
@@ -98,13 +98,13 @@ class Limits:
             now = self._clock.time()
             base = max(limited.tat, now)
             self._execute(statements.SPEND, (base, before, 1 / limited.whole.rate, before))
-            limited.tat = rates.spent(limited.whole, limited.tat, now, messages)
+            limited.tat = limits.spent(limited.whole, limited.tat, now, messages)
 
     def give_back(self, queue: int, its_tats: Sequence[float]) -> None:
         """Return the parts of released messages to the queue's rate."""
         limited, now = self.of(queue), self._clock.time()
         for its_tat in sorted(its_tats, reverse=True):
-            if back := rates.returned(limited.whole, its_tat, now):
+            if back := returned(limited.whole, its_tat, now):
                 limited.tat -= back
                 self._execute(statements.COME_FORWARD, (back, queue, its_tat))
 
@@ -114,10 +114,10 @@ class Limits:
             self._execute("DELETE FROM limits WHERE queue = ?", (queue,))
         else:
             if old is not None:
-                tat = rates.converted(old.whole, new.whole, old.tat, self._clock.time())
-                new.tat, new.turn, new.entered = tat, old.turn, old.entered
+                tat = limits.changed(old.whole, new.whole, old.tat, self._clock.time())
+                new.tat, new.entered = tat, old.entered
             self._execute(statements.LIMIT, (queue, *_columns(new.whole), *_columns(new.lane), new.fair, *new.used))
-        before, after = (NO_LIMIT if each is None else each.whole for each in (old, new))
+        before, after = (limits.NONE if each is None else each.whole for each in (old, new))
         if before.rate != after.rate:
             self.convert_held("spent", queue, before, after)
         self._execute("UPDATE queues SET limited = ? WHERE queue = ?", (int(new is not None), queue))
@@ -134,7 +134,7 @@ class Limits:
     def save(self) -> None:
         """Write what is used; part of the last act before the commit."""
         changed = [(*each.used, queue) for queue, (each, before) in self._loaded.items() if each.used != before]
-        self._executemany("UPDATE limits SET tat = ?, turn = ?, entered = ? WHERE queue = ?", changed)
+        self._executemany("UPDATE limits SET tat = ?, entered = ? WHERE queue = ?", changed)
         self._loaded.clear()
 
     def undo(self) -> None:

@@ -121,13 +121,13 @@ UNIQUES_TO_CHECK = """
 """
 
 LIMITS = """
-    SELECT rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, turn, entered
+    SELECT rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, entered
     FROM limits WHERE queue = ?
 """
 LIMIT = """
     INSERT OR REPLACE INTO limits
-        (queue, rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, turn, entered)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (queue, rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, entered)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 SPEND = "UPDATE held SET spent = ? + (delivery - ?) * ? WHERE delivery > ?"
 COME_FORWARD = "UPDATE held SET spent = spent - ? WHERE queue = ? AND spent > ?"
@@ -136,11 +136,11 @@ COME_FORWARD = "UPDATE held SET spent = spent - ? WHERE queue = ? AND spent > ?"
 ARRIVE = """
     INSERT INTO lanes (queue, lane, state, turn, entered, ready_at, tat)
     VALUES (:queue, :lane, 0, :turn, :entered, 0, 0)
-    ON CONFLICT (queue, lane) DO UPDATE SET state = 0, turn = max(turn, :turn), entered = :entered
+    ON CONFLICT (queue, lane) DO UPDATE SET state = 0, turn = :turn, entered = :entered
     WHERE state IN ({})
 """
 RESUME_LANE = """
-    UPDATE lanes SET state = 0, turn = max(turn, ?), entered = ? WHERE queue = ? AND lane = ? AND state = ?
+    UPDATE lanes SET state = 0, turn = ?, entered = ? WHERE queue = ? AND lane = ? AND state = ?
 """
 EMPTY_LANES = "UPDATE lanes SET state = 3, ready_at = tat WHERE queue = ? AND state != 3"
 FIRST_LANE = "SELECT lane, turn, tat FROM lanes WHERE queue = ? AND state = 0 ORDER BY turn, entered LIMIT 1"

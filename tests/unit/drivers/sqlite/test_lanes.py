@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.store import lanes, statements
 from tasuki.testing.clock import FakeClock
 from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
@@ -175,39 +175,6 @@ async def test_a_rate_keeps_its_count_while_its_lane_is_empty(make: Any) -> None
     assert (await driver.depth("q")).ready == 1
 
 
-@pytest.mark.parametrize("options", [{"limit": Limit(1.0, burst=3)}, {"fair": 9, "lane_limit": Limit(1.0, burst=3)}])
-async def test_a_release_gives_back_what_has_not_come_again(make: Any, options: Any) -> None:
-    clock = FakeClock()
-    driver = await declared(make, clock, lease=1000.0, **options)
-    await driver.publish("q", in_lane("a", 20))
-    first = await driver.receive("q", 10, 0.0)
-    assert len(first) == 3
-    await driver.settle("q", [Release(first[0].receipt)])
-    second = await driver.receive("q", 10, 0.0)
-    assert [received.id for received in second] == ["a0"]
-    clock.advance(3.0)
-    third = await driver.receive("q", 10, 0.0)
-    assert len(third) == 3
-    await driver.settle("q", [Release(received.receipt) for received in [*first[1:], *second]])
-    assert await take(driver) == [], "their parts had come again: a burst was handed out in their place"
-    await driver.settle("q", [Nack(third[0].receipt), Release(third[1].receipt, 0.5), Release(third[2].receipt)])
-    assert len(await take(driver)) == 1
-
-
-@pytest.mark.parametrize("options", [{"limit": Limit(1.0, burst=2)}, {"fair": 9, "lane_limit": Limit(1.0, burst=2)}])
-async def test_a_part_is_not_given_back_twice(make: Any, options: Any) -> None:
-    """An earlier release has brought the others forward: of this one nothing is left to return."""
-    clock = FakeClock()
-    driver = await declared(make, clock, lease=1000.0, **options)
-    await driver.publish("q", in_lane("a", 20))
-    one, two = await driver.receive("q", 2, 0.0)
-    await driver.settle("q", [Release(one.receipt)])
-    clock.advance(1.0)
-    await driver.receive("q", 1, 0.0)
-    await driver.settle("q", [Release(two.receipt)])
-    assert len(await take(driver)) == 1
-
-
 async def test_order_per_key_is_a_lane_for_each_key(make: Any) -> None:
     driver = await declared(make, lease=1000.0, ordering="key", fair=1)
     await driver.publish("q", [message(f"{key}{number}", key=key) for key in "ab" for number in range(3)])
@@ -307,8 +274,6 @@ async def test_a_file_of_an_older_version_keeps_its_messages(make: Any, path: Pa
         (statements.FORGET_LANES, "lanes_empty"),
         (statements.READY_IN_LANE, "ready_by_lane"),
         (statements.HELD_IN_LANE, "held_by_lane"),
-        (statements.LANE_COMES_FORWARD, "held_by_lane"),
-        (statements.COME_FORWARD, "held_by_spent"),
         (statements.CLAIM, "PRIMARY KEY"),
     ],
 )

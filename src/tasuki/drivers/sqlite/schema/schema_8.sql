@@ -35,8 +35,5 @@ CREATE INDEX lanes_full ON lanes (queue) WHERE state = 2;
 ALTER TABLE messages ADD COLUMN lane TEXT;
 ALTER TABLE ready ADD COLUMN lane TEXT;
 ALTER TABLE held ADD COLUMN lane TEXT;
-ALTER TABLE held ADD COLUMN spent REAL;      -- when its part of the queue's rate has come again; NULL: no rate
-ALTER TABLE held ADD COLUMN lane_spent REAL; -- the same of its lane's rate
 CREATE INDEX ready_by_lane ON ready (queue, lane, rank, seq) WHERE lane IS NOT NULL;
 CREATE INDEX held_by_lane ON held (queue, lane) WHERE lane IS NOT NULL;
-CREATE INDEX held_by_spent ON held (queue, spent) WHERE spent IS NOT NULL;

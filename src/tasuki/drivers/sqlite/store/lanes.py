@@ -7,6 +7,7 @@ nothing. A row is a hint with a turn and a time: what a lane has, and how many o
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from math import inf
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Receipt, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.limits import Limited, Limits, limited_by, returned
+from tasuki.drivers.sqlite.store.limits import Limited, Limits, limited_by
 from tasuki.drivers.sqlite.store.rows import Tally, numbers_text
 from tasuki.drivers.toolkit import limits
 
@@ -84,20 +85,14 @@ class Lanes:
         queue = tally.queue
         if not tally.is_limited or not (self.limits.of(queue).fair or self.limits.of(queue).whole.rate):
             return
-        rows = self._execute(statements.SETTLED_IN_LANE, (numbers_text(settlements), queue)).fetchall()
-        backs = [row for row in rows if type(item := settlements[row[0]]) is Release and not item.delay > 0]
-        self.limits.give_back(queue, [row[2] for row in backs if row[2] is not None])
-        self._give_back(queue, [(row[3], row[1]) for row in backs if row[3] is not None])
+        rows = self._execute(statements.SETTLED, (numbers_text(settlements), queue)).fetchall()
+        backs = [row[1] for row in rows if type(item := settlements[row[0]]) is Release and not item.delay > 0]
+        self.limits.give_back(queue, len(backs))
         self._resume(queue, dict.fromkeys(row[1] for row in rows if row[1] is not None), FULL)
-
-    def _give_back(self, queue: int, parts: Iterable[tuple[float, str]]) -> None:
-        """Return the parts of released messages to the rates of their lanes: the ``tat`` of each, and its lane."""
-        limit, now = self.limits.of(queue).lane, self._clock.time()
-        for its_tat, lane in sorted(parts, reverse=True):
-            if back := returned(limit, its_tat, now):
-                self._execute("UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?", (back, queue, lane))
-                self._execute(statements.LANE_COMES_FORWARD, (back, queue, lane, its_tat))
-                self._resume(queue, [lane], SLOW)
+        for lane, messages in Counter(backs).items() if self.limits.of(queue).lane.rate is not None else ():
+            tat = -limits.given_back(self.limits.of(queue).lane, 0.0) * messages
+            self._execute("UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?", (tat, queue, lane))
+            self._resume(queue, [lane], SLOW)
 
     def _resume(self, queue: int, names: Collection[str], state: int) -> None:
         """Bring those of the lanes that wait in this state into turn again."""
@@ -147,15 +142,14 @@ class Lanes:
             size += len(taken[-1][4])
             if size > most_bytes:
                 break
-        tats = [limits.spent(limited.lane, lane.tat, now, number + 1) for number in range(len(taken))]
-        spent = tats if limited.lane.rate is not None else [None] * len(taken)
         self._executemany(statements.HOLD_IN_LANE, [
-            (seq, queue, rank, attempts, key, self._holder, until, lane.name, its_tat)
-            for (rank, seq, attempts, key), its_tat in zip(found, spent, strict=False)
+            (seq, queue, rank, attempts, key, self._holder, until, lane.name)
+            for rank, seq, attempts, key in islice(found, len(taken))
         ])  # fmt: skip
         sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?"
         self._executemany(sql, [(queue, row[0], row[1]) for row in taken])
-        after = _Lane(lane.name, lane.turn + len(taken), tats[-1] if tats else lane.tat)
+        tat = limits.spent(limited.lane, lane.tat, now, len(taken))
+        after = _Lane(lane.name, lane.turn + len(taken), tat)
         if share > 0 and len(found) == len(taken):
             self._empty(queue, after, now)
         else:
@@ -224,8 +218,6 @@ class Lanes:
 
     def _change(self, queue: int, old: Limited, new: Limited) -> None:
         """Keep to another limit: what a lane owes stays owed, and each lane that waits is visited again."""
-        if old.lane.rate != new.lane.rate:
-            self.limits.convert_held("lane_spent", queue, old.lane, new.lane)
         now = self._clock.time()
         rows = self._execute("SELECT lane, tat FROM lanes WHERE queue = ? AND tat > ?", (queue, now)).fetchall()
         tats = [(limits.changed(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]

@@ -6,7 +6,6 @@ Used places are not stored: they are the held messages. Of a rate one time is st
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,15 +45,6 @@ def limited_by(spec: QueueSpec) -> Limited | None:
     return Limited(spec.limit or limits.NONE, lane or limits.NONE, spec.fair)
 
 
-def returned(limit: Limit, its_tat: float, now: float) -> float:
-    """By how many seconds a released message brings the ``tat`` forward: its share that has not come again by itself.
-
-    ``its_tat``: the ``tat`` right after it was handed out. What has come again may have been handed out in its place,
-    and would come a second time.
-    """
-    return 0.0 if limit.rate is None else min(max(its_tat - now, 0.0), 1 / limit.rate)
-
-
 class Limits:
     """One connection's view of the table."""
 
@@ -91,22 +81,17 @@ class Limits:
         limited = self.of(tally.queue)
         return min(wanted, limits.room(limited.whole, limited.tat, self._clock.time(), tally.held))
 
-    def hand_out(self, queue: int, messages: int, before: int) -> None:
-        """Note what the messages use of the queue's rate; their receipts are those after ``before``."""
-        limited = self.of(queue)
-        if limited.whole.rate is not None:
-            now = self._clock.time()
-            base = max(limited.tat, now)
-            self._execute(statements.SPEND, (base, before, 1 / limited.whole.rate, before))
-            limited.tat = limits.spent(limited.whole, limited.tat, now, messages)
+    def hand_out(self, tally: Tally, messages: int) -> None:
+        """Note what the messages use of the queue's rate."""
+        if tally.is_limited:
+            limited = self.of(tally.queue)
+            limited.tat = limits.spent(limited.whole, limited.tat, self._clock.time(), messages)
 
-    def give_back(self, queue: int, its_tats: Sequence[float]) -> None:
+    def give_back(self, queue: int, messages: int) -> None:
         """Return the parts of released messages to the queue's rate."""
-        limited, now = self.of(queue), self._clock.time()
-        for its_tat in sorted(its_tats, reverse=True):
-            if back := returned(limited.whole, its_tat, now):
-                limited.tat -= back
-                self._execute(statements.COME_FORWARD, (back, queue, its_tat))
+        limited = self.of(queue)
+        for _ in range(messages):
+            limited.tat = limits.given_back(limited.whole, limited.tat)
 
     def change(self, queue: int, old: Limited | None, new: Limited | None) -> None:
         """Store other limits; what is used of the old ones stays used."""
@@ -117,24 +102,14 @@ class Limits:
                 tat = limits.changed(old.whole, new.whole, old.tat, self._clock.time())
                 new.tat, new.entered = tat, old.entered
             self._execute(statements.LIMIT, (queue, *_columns(new.whole), *_columns(new.lane), new.fair, *new.used))
-        before, after = (limits.NONE if each is None else each.whole for each in (old, new))
-        if before.rate != after.rate:
-            self.convert_held("spent", queue, before, after)
         self._execute("UPDATE queues SET limited = ? WHERE queue = ?", (int(new is not None), queue))
         self._loaded.pop(queue, None)
-
-    def convert_held(self, column: str, queue: int, old: Limit, new: Limit) -> None:
-        """The times at which the parts of held messages come again, after a change of the rate."""
-        if old.rate is None or new.rate is None:
-            self._execute(f"UPDATE held SET {column} = NULL WHERE queue = ? AND {column} IS NOT NULL", (queue,))  # noqa: S608
-            return
-        sql = f"UPDATE held SET {column} = :now + ({column} - :now) * :ratio WHERE queue = :queue AND {column} > :now"  # noqa: S608
-        self._execute(sql, {"now": self._clock.time(), "ratio": old.rate / new.rate, "queue": queue})
 
     def save(self) -> None:
         """Write what is used; part of the last act before the commit."""
         changed = [(*each.used, queue) for queue, (each, before) in self._loaded.items() if each.used != before]
-        self._executemany("UPDATE limits SET tat = ?, entered = ? WHERE queue = ?", changed)
+        if changed:
+            self._executemany("UPDATE limits SET tat = ?, entered = ? WHERE queue = ?", changed)
         self._loaded.clear()
 
     def undo(self) -> None:

@@ -129,8 +129,6 @@ LIMIT = """
         (queue, rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, entered)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-SPEND = "UPDATE held SET spent = ? + (delivery - ?) * ? WHERE delivery > ?"
-COME_FORWARD = "UPDATE held SET spent = spent - ? WHERE queue = ? AND spent > ?"
 
 # A lane that comes into turn. Of one that is there already: if it is in one of the states.
 ARRIVE = """
@@ -158,15 +156,10 @@ READY_IN_LANE = """
     WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?
 """
 HOLD_IN_LANE = """
-    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until, lane, lane_spent)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until, lane)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-SETTLED_IN_LANE = """
-    SELECT delivery, lane, spent, lane_spent FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
-"""
-LANE_COMES_FORWARD = """
-    UPDATE held INDEXED BY held_by_lane SET lane_spent = lane_spent - ? WHERE queue = ? AND lane = ? AND lane_spent > ?
-"""
+SETTLED = "SELECT delivery, lane FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?"
 # The lane of a message, in a queue with order per key or without.
 LANE_OF = "(SELECT coalesce(m.{}, '') FROM messages m WHERE m.seq = {}.seq)"
 ENTER = "UPDATE ready SET lane = {} WHERE queue = ? AND rank = ? AND seq = ? RETURNING lane"
@@ -174,7 +167,7 @@ FORM_LANES = ("UPDATE ready SET lane = {} WHERE queue = ?", "UPDATE held SET lan
 LANES_BY_AGE = "SELECT lane FROM ready WHERE queue = ? GROUP BY lane ORDER BY min(seq)"
 DISSOLVE_LANES = (
     "UPDATE ready SET lane = NULL WHERE queue = ? AND lane IS NOT NULL",
-    "UPDATE held SET lane = NULL, lane_spent = NULL WHERE queue = ? AND lane IS NOT NULL",
+    "UPDATE held SET lane = NULL WHERE queue = ? AND lane IS NOT NULL",
     "DELETE FROM lanes WHERE queue = ?",
 )
 # Places of receivable messages, in part; those that an older version has put there have no lane.

@@ -140,8 +140,7 @@ class Store:
             return []
         # One writer and AUTOINCREMENT: the receipts are consecutive, in the order of the rows.
         before = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(rows)
-        if tally.is_limited:
-            self._limits.hand_out(queue, len(rows), before)
+        self._limits.hand_out(tally, len(rows))
         if suspects:
             self._suspects.hand_out(suspects.intersection(row[1] for row in rows))
         tally.held += len(rows)

@@ -88,10 +88,17 @@ class Lanes:
         rows = self._execute(statements.SETTLED, (numbers_text(settlements), queue)).fetchall()
         backs = [row[1] for row in rows if type(item := settlements[row[0]]) is Release and not item.delay > 0]
         self.limits.give_back(queue, len(backs))
-        self._resume(queue, dict.fromkeys(row[1] for row in rows if row[1] is not None), FULL)
-        for lane, messages in Counter(backs).items() if self.limits.of(queue).lane.rate is not None else ():
-            tat = -limits.given_back(self.limits.of(queue).lane, 0.0) * messages
-            self._execute("UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?", (tat, queue, lane))
+        lane = self.limits.of(queue).lane
+        if lane.concurrency is not None:
+            self._resume(queue, dict.fromkeys(row[1] for row in rows if row[1] is not None), FULL)
+        if lane.rate is not None:
+            self._give_back(queue, Counter(backs), 1 / lane.rate)
+
+    def _give_back(self, queue: int, released: Mapping[str, int], step: float) -> None:
+        """Return the parts of so many released messages of each lane to its rate; ``step``: seconds a message."""
+        for lane, messages in released.items():
+            sql = "UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?"
+            self._execute(sql, (step * messages, queue, lane))
             self._resume(queue, [lane], SLOW)
 
     def _resume(self, queue: int, names: Collection[str], state: int) -> None:

@@ -34,13 +34,15 @@ entries:
 WORK = """\
 import asyncio
 
+from tasuki import Context
+
 
 def note(what, context):
     with open("history", "a") as file:
         file.write(f"{what} {context.message.headers.get('tenant', '')}\\n")
 
 
-async def handle(body, context):
+async def handle(body, context: Context):
     note("enter", context)
     await asyncio.sleep(0.05)
     note("exit", context)

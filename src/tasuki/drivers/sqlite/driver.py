@@ -86,6 +86,8 @@ class SQLiteDriver(Driver):
         atomic_move=True,
         store=True,
         unique=frozenset({*SPANS, *ACTS}),
+        limits=frozenset({"rate", "concurrency"}),
+        lanes=True,
         max_message_bytes=256 * 2**20,
     )
 

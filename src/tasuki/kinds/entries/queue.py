@@ -162,6 +162,10 @@ class QueueConfig(Config):
         "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
         "ttl": "did you mean 'message_ttl'?",
         "dlq": "did you mean 'dead_letter'?",
+        "rate_limit": "did you mean 'limit'?",
+        "rate": "write limit: {rate: …}",
+        "burst": "write limit: {rate: …, burst: …}",
+        "concurrency": "a consumer has it; over all workers write limit: {concurrency: …}",
     }
 
     driver: Id

@@ -8,8 +8,8 @@ from importlib.resources import files
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
 
-LAYOUT = Layout(version=7, min_version=4)
-STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql", "schema_7.sql")
+LAYOUT = Layout(version=8, min_version=4)
+STEPS = ("schema.sql", *(f"schema_{number}.sql" for number in range(2, 9)))
 """What makes each version out of the one before."""
 APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from tasuki.clock import Clock
-from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.slots import Slot
 from tasuki.errors import DriverError, HandlerError, LifecycleError
 from tasuki.queues.queue import Queue
 from tasuki.testing.real.ledger import Ledger, Place

@@ -11,7 +11,7 @@ from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.consumer import Consumer
-    from tasuki.drivers.memory.lanes import Slot
+    from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults.state import Faults
 
@@ -32,7 +32,7 @@ def _lines(faults: Faults, queue: Queue, consumers: list[Consumer]) -> Iterator[
     for slot in stored.held.values():
         yield f"  {queue.id} {slot.id}: {_held(faults, slot, consumers)}"
     waiting = list(stored.peek())
-    ready = {id(slot) for lane in stored.lanes.values() for slot in lane}
+    ready = {id(slot) for slot in stored.receivable()}
     for slot in waiting:
         yield f"  {queue.id} {slot.id}: {_waits(faults, slot, consumers, is_ready=id(slot) in ready)}{_after(slot)}"
 

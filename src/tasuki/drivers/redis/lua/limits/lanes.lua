@@ -2,10 +2,9 @@
 -- lane \0 h number, those that are held, if that has a limit. READY has all that are ready, as in any queue.
 --
 -- A lane with a ready message is in PARK, by the time at which it can be served (inf: when a place is free), or it is in
--- TURN. Its score there is its turn, which grows by 1 with each of its messages: the smallest is served. A lane that is
--- served no more, as it is empty or parked, keeps its turn as -1 - turn until the others have come so far: else it would
--- begin anew before them each time. Without a lane to serve TURN is empty.
-local NEXT = 2 ^ -20  -- between two lanes of one turn: the newer one comes later
+-- TURN. Its score there is its turn, a whole number that grows with each of its messages, and a fraction, by which lanes
+-- of one turn come in the order in which they came to it: the smallest is served.
+local NEXT = 2 ^ -20
 
 local function has_lanes()
   return limits and gate().fair > 0
@@ -79,31 +78,32 @@ local function add_all(key, members)
   each('ZADD', key, added)
 end
 
--- Lanes, none of which is in TURN with a turn, are served from now on: after all that are to be served in this turn.
-local function come_to_turn(names)
-  if #names == 0 then
-    return
-  end
-  each('ZREM', PARK, names)
-  local turn = math.floor(redis.call('ZRANGEBYSCORE', TURN, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or 0)
-  local last = redis.call('ZREVRANGEBYSCORE', TURN, '(' .. exact(turn + 1), exact(turn), 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local at, added = tonumber(last or turn), {}
-  local olds = scores_in(TURN, names)
+-- Put lanes behind those of the same turn; 'turns' by the index of the lane.
+local function take_turns(names, turns)
+  local lasts, added = {}, {}
   for index, lane in ipairs(names) do
-    at = at + NEXT
-    added[#added + 1], added[#added + 2] = exact(math.max(at, olds[index] and -1 - olds[index] or 0)), lane
+    local turn = turns[index]
+    if not lasts[turn] then
+      local range = {exact(turn + 1), exact(turn)}
+      lasts[turn] = redis.call('ZREVRANGEBYSCORE', TURN, '(' .. range[1], range[2], 'WITHSCORES', 'LIMIT', 0, 1)[2] or turn
+    end
+    lasts[turn] = lasts[turn] + NEXT
+    added[#added + 1], added[#added + 2] = exact(lasts[turn]), lane
   end
   each('ZADD', TURN, added)
 end
 
--- Forget the turns that the others have reached.
-local function forget_turns()
-  local first = redis.call('ZRANGEBYSCORE', TURN, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  if first then
-    redis.call('ZREMRANGEBYSCORE', TURN, exact(-1 - first), '(0')
-  else
-    redis.call('UNLINK', TURN)
+-- Lanes come to life: behind all others, as if they had just been served. So lanes that come again and again hold up none.
+local function come_to_life(names)
+  if #names == 0 then
+    return
   end
+  each('ZREM', PARK, names)
+  local turn, turns = math.floor(redis.call('ZRANGE', TURN, 0, 0, 'WITHSCORES')[2] or 0) + gate().fair, {}
+  for index in ipairs(names) do
+    turns[index] = turn
+  end
+  take_turns(names, turns)
 end
 
 -- These ready messages are in their lanes.
@@ -113,11 +113,11 @@ local function enter(places)
   local names, new = distinct(lanes), {}
   local turns, parked = scores_in(TURN, names), scores_in(PARK, names)
   for index, lane in ipairs(names) do
-    if not parked[index] and (turns[index] or -1) < 0 then
+    if not parked[index] and not turns[index] then
       new[#new + 1] = lane
     end
   end
-  come_to_turn(new)
+  come_to_life(new)
 end
 
 -- These messages are ready; 'ready' has each place twice, as score and member.
@@ -149,7 +149,6 @@ local function unready(places)
     end
     each('ZREM', TURN, empty)
     each('ZREM', PARK, empty)
-    forget_turns()
   end
   return count
 end
@@ -167,7 +166,7 @@ local function free(places)
       freed[#freed + 1] = names[index]
     end
   end
-  come_to_turn(freed)
+  come_to_life(freed)
 end
 
 -- The tokens of these messages, which were released, can be spent again.
@@ -190,6 +189,6 @@ local function give_back(places)
       end
     end
     each('ZADD', MARKS, changed)
-    come_to_turn(opened)
+    come_to_life(opened)
   end
 end

@@ -64,7 +64,7 @@ end
 local function open_now()
   local ready = redis.call('ZCARD', READY)
   local room = ready > 0 and math.min(ready, room_in_queue()) or 0
-  if room > 0 and gate().fair > 0 and redis.call('ZCOUNT', TURN, 0, '+inf') == 0
+  if room > 0 and gate().fair > 0 and redis.call('EXISTS', TURN) == 0
     and redis.call('ZCOUNT', PARK, '-inf', gate().time) == 0 then
     return 0
   end

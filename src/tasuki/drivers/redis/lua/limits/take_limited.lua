@@ -5,12 +5,12 @@ local VISITED = 200  -- lanes that one script looks at, beside those that it ser
 -- The lanes whose turn it is, and of each the messages that it may be given now, for so many messages together.
 local function lanes_in_turn(need)
   local it = gate()
-  local found = redis.call('ZRANGEBYSCORE', TURN, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, math.ceil(need / it.fair))
+  local found = redis.call('ZRANGE', TURN, 0, math.ceil(need / it.fair) - 1, 'WITHSCORES')
   local lanes, names = {}, {}
   for index = 1, #found, 2 do
     local turn = tonumber(found[index + 1])
-    if turn <= found[2] + it.fair then
-      lanes[#lanes + 1], names[#names + 1] = {name = found[index], turn = turn, given = 0}, found[index]
+    if turn < math.floor(found[2]) + it.fair + 1 then
+      lanes[#lanes + 1], names[#names + 1] = {name = found[index], turn = math.floor(turn), given = 0}, found[index]
     end
   end
   local quota = it.fair * math.ceil(need / (math.max(#lanes, 1) * it.fair))
@@ -44,23 +44,25 @@ end
 -- These lanes were given so many messages: where each is from now on.
 local function move_lanes(lanes)
   local it = gate()
-  local turns, parked, marks = {}, {}, {}
+  local names, turns, left, parked, marks = {}, {}, {}, {}, {}
   for _, lane in ipairs(lanes) do
-    local turn, is_empty = lane.turn + lane.given, lane.most > 0 and #lane.members <= lane.gone
-    if is_empty or lane.places <= lane.given or lane.tokens <= lane.given then
-      turn = -1 - turn
-    end
-    if not is_empty and lane.places <= lane.given then
+    if lane.most > 0 and #lane.members <= lane.gone then
+      left[#left + 1] = lane.name
+    elseif lane.places <= lane.given then
       parked[#parked + 1], parked[#parked + 2] = '+inf', lane.name
-    elseif not is_empty and lane.tokens <= lane.given then
+      left[#left + 1] = lane.name
+    elseif lane.tokens <= lane.given then
       parked[#parked + 1], parked[#parked + 2] = text(token_at(it.each, lane.mark + lane.given)), lane.name
+      left[#left + 1] = lane.name
+    elseif lane.given > 0 then
+      names[#names + 1], turns[#turns + 1] = lane.name, lane.turn + lane.given
     end
-    turns[#turns + 1], turns[#turns + 2] = exact(turn), lane.name
     if it.each.rate and lane.given > 0 then
       marks[#marks + 1], marks[#marks + 2] = exact(lane.mark + lane.given), lane.name
     end
   end
-  each('ZADD', TURN, turns)
+  each('ZREM', TURN, left)
+  take_turns(names, turns)
   each('ZADD', PARK, parked)
   each('ZADD', MARKS, marks)
 end
@@ -106,7 +108,7 @@ local function take_from_lanes(limit, most, ends, token)
   if it.laning and string.sub(it.laning, 1, 5) == 'held:' then
     return nil
   end
-  come_to_turn(redis.call('ZRANGEBYSCORE', PARK, '-inf', text(it.time), 'LIMIT', 0, PORTION))
+  come_to_life(redis.call('ZRANGEBYSCORE', PARK, '-inf', text(it.time), 'LIMIT', 0, PORTION))
   local room = math.min(limit, room_in_queue())
   local taken, contents, leases, visited, count = {}, {}, {}, 0, 1
   while #taken < room and most > 0 and visited < VISITED and count > 0 do
@@ -114,7 +116,6 @@ local function take_from_lanes(limit, most, ends, token)
     count, size = take_round(room - #taken, most, taken, contents)
     visited, most = visited + count, most - size
   end
-  forget_turns()
   if #taken == 0 then
     return nil
   end

@@ -19,7 +19,7 @@ class Lane:
     It is in turn, or it rests: until a time, or until something happens to it.
     """
 
-    __slots__ = ("held", "is_in_turn", "name", "ranks", "tat", "turn", "until")
+    __slots__ = ("held", "is_in_turn", "keeps_turn", "name", "ranks", "tat", "turn", "until")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,6 +28,8 @@ class Lane:
         self.tat = -inf
         self.turn = 0
         self.is_in_turn = False
+        self.keeps_turn = False
+        """Whether it was in turn before all lanes were put in order anew."""
         self.until = inf
         """Where it rests: until when it does."""
 
@@ -42,6 +44,8 @@ class Lanes:
         self._limit = limit or limits.NONE
         self._fair = fair
         self._lanes: dict[str, Lane] = {}
+        self._turn = 0
+        """The one that is served, or was last."""
         self._numbers = count()
         self._in_turn: list[tuple[int, int, Lane]] = []
         """By turn; of equal ones, the first to come."""
@@ -128,8 +132,11 @@ class Lanes:
         return lane
 
     def _stir_all(self) -> None:
+        if self._in_turn:
+            self._turn = self._in_turn[0][0]
         self._in_turn, self._waiting, self._fading = [], [], []
         for lane in [*self._lanes.values()]:
+            lane.keeps_turn = lane.is_in_turn or lane.keeps_turn
             lane.is_in_turn = False
             self._stir(lane)
 
@@ -138,19 +145,20 @@ class Lanes:
         if lane.is_in_turn:
             return
         if lane.ranks:
-            # A turn behind the one that is served: so lanes that come again and again hold up none.
-            lane.turn = (self._in_turn[0][0] if self._in_turn else 0) + self._fair
+            if not lane.keeps_turn:
+                # A turn behind the one that is served: so lanes that come again and again hold up none.
+                lane.turn = (self._in_turn[0][0] if self._in_turn else self._turn) + self._fair
             self._join(lane)
         elif not lane.held:
             self._fade(lane)
 
     def _join(self, lane: Lane) -> None:
-        lane.is_in_turn = True
+        lane.is_in_turn, lane.keeps_turn = True, False
         heappush(self._in_turn, (lane.turn, next(self._numbers), lane))
 
     def _first(self) -> Lane:
         """Take the first one out of turn."""
-        lane = heappop(self._in_turn)[2]
+        self._turn, _, lane = heappop(self._in_turn)
         lane.is_in_turn = False
         return lane
 

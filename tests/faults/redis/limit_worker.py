@@ -97,7 +97,5 @@ async def _receive(port: int, path: Path, spec: QueueSpec, limit: int) -> None:
             batch: list[Settlement] = [kind(item.receipt) for kind, item in zip(kinds, got, strict=True)]
             note("settles", got, *[time.monotonic()] * 2)
             stale = set(await driver.settle("q", batch))
-            done = [
-                item for kind, item in zip(kinds, got, strict=True) if kind is Ack and item.receipt not in stale
-            ]
+            done = [item for kind, item in zip(kinds, got, strict=True) if kind is Ack and item.receipt not in stale]
             note("acked", done, *[time.monotonic()] * 2)

@@ -43,7 +43,8 @@ async def test_no_more_than_its_places_are_held_past_kills(broker: Redis, tmp_pa
                 start = MESSAGES * kill // KILLS
                 part = published[start : MESSAGES * (kill + 1) // KILLS]
                 await driver.publish(
-                    "q", [one for id in part for one in messages(id, lane=id.partition("-")[0], key=id.partition("-")[0])]
+                    "q",
+                    [one for id in part for one in messages(id, lane=id.partition("-")[0], key=id.partition("-")[0])],
                 )
                 while len({note.id for note in notes(path) if note.what == "acked"}) < start + len(part) // 2:
                     await asyncio.sleep(0.02)

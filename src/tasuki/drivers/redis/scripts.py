@@ -92,9 +92,7 @@ DECLARE = Script("maxmemory", "wake", "limits", "changing", "declare")
 CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "maxmemory", "limits", "watch", *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
-RECEIVE = Script(
-    "receive", "maxmemory", *_WATCH, *_SWEEP, *_CONVERSION, "take_limited", "pace", "receive_general"
-)
+RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, *_CONVERSION, "take_limited", "pace", "receive_general")
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")

@@ -19,7 +19,7 @@ local function change_lanes(shape)
     redis.call('HDEL', STATE, 'laning')
     return false
   end
-  redis.call('HSET', STATE, 'laning', shape == 'held' and 'held:0' or 'ready:-inf')
+  redis.call('HSET', STATE, 'laning', first_step(shape == 'held'))
   return true
 end
 

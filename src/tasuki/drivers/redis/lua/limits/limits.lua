@@ -52,7 +52,7 @@ end
 
 local function free_places()
   local places = gate().whole.places
-  return places and places - redis.call('ZCOUNT', LEASES, '(' .. text(gate().time), '+inf') or math.huge
+  return places and places - redis.call('ZCARD', LEASES) or math.huge
 end
 
 -- How many more messages may be held and handed out in the whole queue.
@@ -83,6 +83,11 @@ local function opens_at()
     return token_at(gate().whole, gate().mark)
   end
   return tonumber(redis.call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2] or math.huge)
+end
+
+-- Where a change of the lanes begins, see laning.lua.
+local function first_step(counts_held)
+  return counts_held and 'held:0' or 'ready:-inf'
 end
 
 -- So many messages were handed out; less than none: given back.

@@ -79,13 +79,14 @@ local function take_round(need, most, taken, contents)
   for index, pair in ipairs(chosen) do
     places[index] = place_in_lane(pair[2])
   end
+  local ready = scores_in(READY, places)
   while seen < #places and size < most do
     local last = math.min(seen + 32, #places)
     for index, content in ipairs(redis.call('HMGET', MESSAGES, unpack(places, seen + 1, last))) do
       local lane, member = unpack(chosen[seen + index])
       members[#members + 1] = member
       lane.gone = lane.gone + 1
-      if content then  -- else another program deleted it
+      if content and ready[seen + index] then  -- else another program, or version, has been there
         lane.given = lane.given + 1
         taken[#taken + 1], contents[#contents + 1] = places[seen + index], content
         held[#held + 1] = in_lane(lane.name, places[seen + index], true)
@@ -103,6 +104,17 @@ local function take_round(need, most, taken, contents)
   return #lanes, size
 end
 
+-- Nothing can be taken. Where that cannot be, as a version without lanes has been at the queue: make the lanes anew.
+local function mend_lanes()
+  local first = redis.call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2]
+  if redis.call('EXISTS', TURN) == 0 and redis.call('EXISTS', READY) == 1
+    and (not first or tonumber(first) == math.huge and redis.call('EXISTS', LEASES) == 0) then
+    redis.call('UNLINK', LANES, TURN, PARK)
+    gate().laning = first_step(gate().each.places)
+    redis.call('HSET', STATE, 'laning', gate().laning)
+  end
+end
+
 local function take_from_lanes(limit, most, ends, token)
   local it = gate()
   if it.laning and string.sub(it.laning, 1, 5) == 'held:' then
@@ -117,6 +129,9 @@ local function take_from_lanes(limit, most, ends, token)
     visited, most = visited + count, most - size
   end
   if #taken == 0 then
+    if room > 0 and not it.laning then
+      mend_lanes()
+    end
     return nil
   end
   for index, place in ipairs(taken) do

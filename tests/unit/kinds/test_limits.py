@@ -1,4 +1,4 @@
-"""``limit`` and ``fair``: what may be written, what the driver and the workers get of it, and what is refused."""
+"""``limit`` and ``fair``: the values they take, what a driver and its workers get of them, and the refusals."""
 
 from __future__ import annotations
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
 
-from tasuki.contracts.driver import ACTS, Ack, Limit, Nack, Outgoing, QueueSpec, Received, Release, Span, Unique
+from tasuki.contracts.driver import (
+    ACTS,
+    Ack,
+    Limit,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Received,
+    Release,
+    Settlement,
+    Span,
+    Unique,
+)
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
@@ -24,8 +36,12 @@ STEPS = 150
 NEVER = 1e-6
 """Messages a second: none more comes during a test."""
 FREE = Limit()
+_KINDS: tuple[tuple[Callable[..., Settlement], *tuple[float, ...]], ...] = (
+    (Ack,), (Ack,), (Nack,), (Release,), (Nack, 500.0), (Release, 500.0),
+)  # fmt: skip
 _LANES = ("", "", "a", "b", "c", "\0", "\1\2", "é")
 _Ordering = Literal["none", "key"]
+_ORDERINGS: tuple[_Ordering, ...] = ("none", "key")
 
 
 @dataclass
@@ -143,7 +159,7 @@ class Traffic:
         spec = QueueSpec(
             "q",
             lease=600.0,
-            ordering=ordering or chance.choice(("none", "key")),
+            ordering=chance.choice(_ORDERINGS) if ordering is None else ordering,
             limit=whole,
             lane_limit=each if fair else None,
             fair=fair,
@@ -185,15 +201,12 @@ class Traffic:
         chance.shuffle(self.held)
         number = chance.randint(0, len(self.held))
         batch, self.held = self.held[:number], self.held[number:]
-        kinds = [(chance.choice((Ack, Ack, Nack, Release)), chance.choice((0.0, 0.0, 500.0))) for _ in batch]
-        settlements = [
-            Ack(item.receipt) if kind is Ack else kind(item.receipt, delay)
-            for item, (kind, delay) in zip(batch, kinds, strict=True)
-        ]
+        kinds = [chance.choice(_KINDS) for _ in batch]
+        settlements = [kind(item.receipt, *delay) for item, (kind, *delay) in zip(batch, kinds, strict=True)]
         assert not await self.driver.settle("q", settlements)
         if not is_checked:
             return
-        for item, (kind, delay) in zip(batch, kinds, strict=True):
+        for item, (kind, *delay) in zip(batch, kinds, strict=True):
             if kind is Ack:
                 del self.model.messages[item.id]
                 continue

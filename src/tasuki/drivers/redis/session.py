@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
 LAYOUT = Layout(5, 1)
-"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors,
+4 unique messages, 5 limits and lanes."""
 LIMITED = 5
 """The oldest layout whose processes keep the limits of a queue."""
 KEPT = 600.0

@@ -9,7 +9,7 @@ local function shape_of(words)
   return places == '-' and 'ready' or 'held'
 end
 
--- Begin to put all messages into lanes anew, or forget the lanes. Returns whether there is something to do.
+-- Begin to put all messages into lanes again, or forget the lanes. Returns whether there is something to do.
 local function change_lanes(shape)
   redis.call('UNLINK', LANES, TURN, PARK)
   if shape == '' then
@@ -32,13 +32,13 @@ local function change_pace(field, rate)
   end
 end
 
--- 'anew': all messages go into lanes again. Returns whether a change of the lanes goes on.
-local function change_limits(words, anew)
+-- 'is_order_new': all messages go into lanes again. Returns whether a change of the lanes goes on.
+local function change_limits(words, is_order_new)
   local shape, before = shape_of(words), shape_of(limits)
   local rate, lane_rate = string.match(words, '^%S+ (%S+) %S+ %S+ (%S+)')
   redis.call('HSET', STATE, 'limits', words)
   local is_laning = redis.call('HEXISTS', STATE, 'laning') == 1
-  if shape ~= before or anew then
+  if shape ~= before or is_order_new then
     is_laning = change_lanes(shape)
   elseif redis.call('EXISTS', PARK) == 1 then  -- those that are parked are looked at again; inf * 0 is 0 there
     redis.call('ZUNIONSTORE', PARK, 1, PARK, 'WEIGHTS', 0)

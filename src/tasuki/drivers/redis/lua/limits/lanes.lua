@@ -78,7 +78,7 @@ local function add_all(key, members)
   each('ZADD', key, added)
 end
 
--- Put lanes behind those of the same turn; 'turns' by the index of the lane.
+-- Put lanes behind the others in the same turn; 'turns' by the index of the lane.
 local function take_turns(names, turns)
   local lasts, added = {}, {}
   for index, lane in ipairs(names) do
@@ -93,7 +93,7 @@ local function take_turns(names, turns)
   each('ZADD', TURN, added)
 end
 
--- Lanes come to life: behind all others, as if they had just been served. So lanes that come again and again hold up none.
+-- Lanes come to life: behind all others, as if they had just been served. So lanes of one message each hold up none, however often they come.
 local function come_to_life(names)
   if #names == 0 then
     return
@@ -132,7 +132,7 @@ local function make_ready(ready)
   end
 end
 
--- These messages are ready no more, though nobody took them. Returns how many were.
+-- These messages are ready no more, though no receiver took them. Returns how many were.
 local function unready(places)
   local count = 0
   for first = 1, #places, CHUNK do

@@ -90,7 +90,7 @@ local function first_step(counts_held)
   return counts_held and 'held:0' or 'ready:-inf'
 end
 
--- So many messages were handed out; less than none: given back.
+-- So many messages were handed out; less than none: released.
 local function spend(count)
   local it = gate()
   if it.whole.rate and count ~= 0 then
@@ -99,7 +99,7 @@ local function spend(count)
   end
 end
 
--- The marks of lanes go when their buckets are full, also if nobody comes any more.
+-- The marks of lanes go when their buckets are full, also without another receive.
 local function expire_marks()
   local last = redis.call('ZRANGE', MARKS, -1, -1, 'WITHSCORES')[2]
   if last then

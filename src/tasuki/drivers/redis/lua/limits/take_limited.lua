@@ -104,7 +104,7 @@ local function take_round(need, most, taken, contents)
   return #lanes, size
 end
 
--- Nothing can be taken. Where that cannot be, as a version without lanes has been at the queue: make the lanes anew.
+-- Nothing can be taken. Where that cannot be, as a version without lanes has been at the queue: make the lanes again.
 local function mend_lanes()
   local first = redis.call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2]
   if redis.call('EXISTS', TURN) == 0 and redis.call('EXISTS', READY) == 1

@@ -44,7 +44,7 @@ local function tell(before)
   keep(redis.call('HGET', STATE, 'span'))
   local news = redis.call('ZCARD', READY) - before.ready
   local due = score_of_first(DELAYED)
-  if limits then  -- also what was given back, or ended, lets others be handed out
+  if limits then  -- each delivery that has ended may let another message be handed out
     news = math.min(math.max(news, 0) + math.max(before.held - redis.call('ZCARD', LEASES), 0), open_now())
     due, before.due = math.min(due, opens_at()), math.min(before.due, before.opens)
   end

@@ -128,7 +128,7 @@ declare
     lease_end timestamptz;
     next_due timestamptz;
     wanted integer := most;
-    full_at double precision;
+    gate_full_at double precision;
     given bigint;
     seqs bigint[];
     handed integer := 0;
@@ -138,10 +138,10 @@ begin
     perform keep_ordering(q);
     q := queue_named(q.name);  -- its options may have changed until the lock was ours
     if q.rate is not null or q.concurrency is not null then
-        select g.full_at into full_at from gates g where g.queue = q.id for update;
+        select g.full_at into gate_full_at from gates g where g.queue = q.id for update;
         if not found then
             insert into gates (queue, full_at) values (q.id, 0) on conflict do nothing;
-            select g.full_at into full_at from gates g where g.queue = q.id for update;
+            select g.full_at into gate_full_at from gates g where g.queue = q.id for update;
         end if;
     end if;
     at := clock_timestamp();
@@ -150,8 +150,8 @@ begin
     if q.rate is not null then
         with back as (delete from arrivals a where a.queue = q.id and a.lane is null returning a.given)
         select sum(b.given) into given from back b;
-        full_at := full_at - coalesce(given, 0) / q.rate;
-        wanted := least(wanted, tokens(q.rate, q.burst, full_at, now_at));
+        gate_full_at := gate_full_at - coalesce(given, 0) / q.rate;
+        wanted := least(wanted, tokens(q.rate, q.burst, gate_full_at, now_at));
     end if;
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
     if next_due <= at then
@@ -200,7 +200,7 @@ begin
     end if;
     if q.rate is not null and (handed > 0 or given > 0) then
         update gates g set full_at = case when handed > 0
-            then greatest(receive_limited.full_at, now_at) + handed / q.rate else receive_limited.full_at end
+            then greatest(gate_full_at, now_at) + handed / q.rate else gate_full_at end
         where g.queue = q.id;
     end if;
     if handed > 0 then

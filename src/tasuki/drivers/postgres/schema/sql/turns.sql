@@ -8,7 +8,7 @@ create or replace function take_in_turns(
 declare
     at timestamptz := clock_timestamp();
     now_at double precision := extract(epoch from at);
-    lock_timeout text := current_setting('lock_timeout');
+    old_timeout text := current_setting('lock_timeout');
     taken bigint[] := '{}';
     bytes bigint := 0;
     visit integer := least(most, 200);
@@ -37,7 +37,7 @@ begin
                 perform set_config('lock_timeout', '100ms', true);
                 perform 1 from lanes o where o.queue = q.id and o.ready_at is null
                     order by o.turn, o.since, o.lane limit 1 for update;
-                perform set_config('lock_timeout', take_in_turns.lock_timeout, true);
+                perform set_config('lock_timeout', old_timeout, true);
             exception when lock_not_available then
                 exit;
             end;

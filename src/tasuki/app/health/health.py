@@ -137,7 +137,8 @@ class Pulse:
         self._blind.discard(consumer.id)
         # With an order per key, a message counted as ready may wait behind a held or delayed one.
         may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
-        return occupancy.ready and not may_be_behind, 0.0, ""
+        must_wait = bool(consumer.queue.limits)  # for a token, or for a place that another process has
+        return occupancy.ready and not may_be_behind and not must_wait, 0.0, ""
 
     def _report(self, live: list[str]) -> None:
         """Log when messages stop moving, and when they move again."""

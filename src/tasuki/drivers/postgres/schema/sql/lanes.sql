@@ -107,14 +107,15 @@ returns timestamptz language sql immutable as $$
     select case when rate is not null then to_timestamp(least(full_at - (burst - 1) / rate, 1e11)) end
 $$;
 
--- Brings lanes to life whose messages arrived, whose places came free, or whose time has come. Only one receive at a time folds
+-- Brings lanes to life whose messages arrived, whose places came free, or whose time has come: they go behind the lanes that are in
+-- turn, so that one that comes again and again holds up no other. Only one receive at a time folds
 -- arrivals. It removes those that it saw before it looked for messages, of lanes that it has locked: a later arrival, and one of a
 -- lane that another receive serves just now, is for a later fold. One seek a lane, however many arrivals it has: a noisy lane does
 -- not hide the others. Returns whether it has locked lanes.
 create or replace function fold_arrivals(q queues, at timestamptz) returns boolean language plpgsql as $$
 declare
     touched boolean := false;
-    first_turn bigint;  -- that is served now
+    next_turn bigint;  -- of a lane that has just had its turn
     parked_at timestamptz;
     names text[];
     given bigint[];
@@ -126,8 +127,9 @@ declare
     locked text[];
     done boolean[];
 begin
-    select l.turn into first_turn from lanes l
-    where l.queue = q.id and l.ready_at is null order by l.turn, l.since, l.lane limit 1;
+    next_turn := coalesce((
+        select l.turn + q.fair from lanes l
+        where l.queue = q.id and l.ready_at is null order by l.turn, l.since, l.lane limit 1), 0);
     if exists (select 1 from arrivals a where a.queue = q.id and a.lane >= '')
         and pg_try_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 2)) then
         with recursive seen as (
@@ -160,7 +162,7 @@ begin
         ) n;
         with made as (
             insert into lanes (queue, lane, turn, since)
-            select q.id, u.name, coalesce(first_turn, 0), at
+            select q.id, u.name, next_turn, at
             from unnest(names, are_ready, have_row) as u (name, is_ready, has_row)
             where u.is_ready and not u.has_row order by u.name
             on conflict do nothing returning lane
@@ -189,8 +191,7 @@ begin
             )
             update lanes l set full_at = p.full_at, ready_at = p.new_ready_at, is_empty = p.is_empty and not p.is_ready,
                 since = case when p.new_ready_at is null and p.ready_at is not null then at else l.since end,
-                turn = case when p.new_ready_at is null and p.ready_at is not null
-                    then least(greatest(l.turn, first_turn, 0), coalesce(first_turn, 0) + q.fair) else l.turn end
+                turn = case when p.new_ready_at is null and p.ready_at is not null then next_turn else l.turn end
             from planned p where l.queue = q.id and l.lane = p.lane
                 and (p.given > 0 or p.new_ready_at is distinct from p.ready_at);
         end if;
@@ -204,8 +205,7 @@ begin
     select l.ready_at into parked_at from lanes l
     where l.queue = q.id and l.ready_at is not null and not l.is_empty order by l.ready_at limit 1;
     if parked_at <= at then
-        update lanes l set ready_at = null, since = at,
-            turn = least(greatest(l.turn, first_turn, 0), coalesce(first_turn, 0) + q.fair)
+        update lanes l set ready_at = null, since = at, turn = next_turn
         where l.queue = q.id and l.lane = any (array(
             select o.lane from lanes o
             where o.queue = q.id and o.ready_at <= at and o.ready_at is not null and not o.is_empty

@@ -3,15 +3,14 @@
 --
 -- A receive locks in this order: its queue's options (shared), the gate, waiting; then messages and lanes, mostly without waiting.
 
--- The same state of a rate after its options have changed: nothing that was used comes back.
+-- full_at under another rate: as many messages are owed as before.
 create or replace function rebased(
-    full_at double precision, now_at double precision, old_rate double precision, old_burst integer,
-    new_rate double precision, new_burst integer
+    full_at double precision, now_at double precision, old_rate double precision, new_rate double precision
 ) returns double precision language sql immutable as $$
     select case
-        when new_rate is null then 0
-        when old_rate is null or full_at <= now_at then full_at
-        else now_at + (new_burst - least(old_burst - (full_at - now_at) * old_rate, new_burst)) / new_rate end
+        when old_rate is null or new_rate is null then 0
+        when full_at <= now_at then full_at
+        else now_at + (full_at - now_at) * old_rate / new_rate end
 $$;
 
 -- Sets the limits of a queue whose other options were just declared; no receive of it runs.
@@ -43,7 +42,7 @@ begin
         delete from gates where queue = q.id;
     else
         insert into gates (queue, full_at) values (q.id, 0) on conflict do nothing;
-        update gates g set full_at = rebased(g.full_at, now_at, old.rate, old.burst, q.rate, q.burst) where g.queue = q.id;
+        update gates g set full_at = rebased(g.full_at, now_at, old.rate, q.rate) where g.queue = q.id;
     end if;
     if q.rate is null then
         delete from arrivals a where a.queue = q.id and a.lane is null;
@@ -58,7 +57,7 @@ begin
     end if;
     if q.fair > 0 then
         update lanes l set ready_at = case when l.is_empty then l.ready_at when l.ready_at is not null then at end,
-            full_at = rebased(l.full_at, now_at, old.lane_rate, old.lane_burst, q.lane_rate, q.lane_burst)
+            full_at = rebased(l.full_at, now_at, old.lane_rate, q.lane_rate)
             where l.queue = q.id;
         insert into arrivals (queue, lane) values (q.id, '');
     end if;

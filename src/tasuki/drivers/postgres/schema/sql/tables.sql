@@ -46,7 +46,7 @@ create table if not exists gates (
 create table if not exists lanes (
     queue    integer not null,
     lane     text collate "C" not null,
-    turn     bigint not null,                        -- messages that it was given, and before it the lanes that it joined
+    turn     bigint not null,                        -- the lowest is served next; each message that it is given raises it
     since    timestamptz not null,                   -- of two lanes at one turn, the one that waits longer is first
     ready_at timestamptz,                            -- when to visit it again, unless an arrival comes first; null: it has its turns
     is_empty boolean not null default false,         -- only its rate keeps it; ready_at is infinity

@@ -38,32 +38,33 @@ begin
     update queues set fair = q.fair, by_lane = q.by_lane, rate = q.rate, burst = q.burst, concurrency = q.concurrency,
         lane_rate = q.lane_rate, lane_burst = q.lane_burst, lane_concurrency = q.lane_concurrency, limited = q.limited
         where id = q.id;
-    if q.rate is null and q.concurrency is null then
-        delete from gates where queue = q.id;
-    else
-        insert into gates (queue, full_at) values (q.id, 0) on conflict do nothing;
-        update gates g set full_at = rebased(g.full_at, now_at, old.rate, q.rate) where g.queue = q.id;
-    end if;
-    if q.rate is null then
-        delete from arrivals a where a.queue = q.id and a.lane is null;
-    end if;
     if q.by_lane and not old.by_lane then
         -- Ready messages enter the lanes of their keys when the lane '' has its turn.
         update messages m set state = 0, lane = null where m.queue = q.id and m.state = 4;
         update messages m set lane = nullif(m.key, '') where m.queue = q.id and m.due is not null;
     elsif q.fair = 0 and old.fair > 0 then
         update messages m set lane = null where m.queue = q.id and m.due is not null and m.lane is not null;
-        delete from lanes l where l.queue = q.id;
+    end if;
+    if q.limited then
+        update messages m set place = coalesce(m.lane, '')
+            where m.queue = q.id and m.due is not null and m.state = 2 and m.place is distinct from coalesce(m.lane, '');
     end if;
     if q.fair > 0 then
         update lanes l set ready_at = case when l.is_empty then l.ready_at when l.ready_at is not null then at end,
             full_at = rebased(l.full_at, now_at, old.lane_rate, q.lane_rate)
             where l.queue = q.id;
         insert into arrivals (queue, lane) values (q.id, '');
+    elsif old.fair > 0 then
+        delete from lanes l where l.queue = q.id;
     end if;
-    if q.limited then
-        update messages m set place = coalesce(m.lane, '')
-            where m.queue = q.id and m.due is not null and m.state = 2 and m.place is distinct from coalesce(m.lane, '');
+    if q.rate is null then
+        delete from arrivals a where a.queue = q.id and a.lane is null;
+    end if;
+    if q.rate is null and q.concurrency is null then
+        delete from gates where queue = q.id;
+    else
+        insert into gates (queue, full_at) values (q.id, 0) on conflict do nothing;
+        update gates g set full_at = rebased(g.full_at, now_at, old.rate, q.rate) where g.queue = q.id;
     end if;
     perform wake(q, 1000000, null);
 end $$;

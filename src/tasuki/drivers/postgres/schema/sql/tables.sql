@@ -34,6 +34,21 @@ create table if not exists messages (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
         toast.autovacuum_vacuum_cost_delay = 0);
+-- What follows locks tables. Running verbs lock queues first, then uniques, messages, lanes, arrivals, changes, seen
+-- and waiters: so does this.
+lock table queues in access exclusive mode;
+lock table messages in access exclusive mode;
+
+alter table messages alter column body set storage external;   -- compressing what lives for a moment is work for nothing
+
+create index if not exists messages_ready on messages (queue, rank, seq) where state = 0;
+create index if not exists messages_due on messages (queue, due, seq) where due is not null;
+-- A statement about a key asks for the first row between this key and this key, in an order that one of these indexes
+-- alone has, and the functions do without sorting: so the plan does not depend on statistics. With = in place of >= and
+-- <= the planner would order by seq alone, and might read all messages up to the first match.
+create index if not exists messages_keys on messages (queue, key, seq) where key is not null and state <> 3;
+create index if not exists messages_behind on messages (queue, key, seq) where key is not null and state = 3;
+create index if not exists messages_held on messages (key, queue) where key is not null and state = 2;
 
 -- The limit of a queue; see limits.sql. The row serializes the receives of such a queue.
 create table if not exists gates (
@@ -66,21 +81,6 @@ create table if not exists arrivals (
     given integer not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 create index if not exists arrivals_by_lane on arrivals (queue, lane);
-
--- What follows locks tables. Running verbs lock queues first, then uniques, messages, changes, seen and waiters: so does this.
-lock table queues in access exclusive mode;
-lock table messages in access exclusive mode;
-
-alter table messages alter column body set storage external;   -- compressing what lives for a moment is work for nothing
-
-create index if not exists messages_ready on messages (queue, rank, seq) where state = 0;
-create index if not exists messages_due on messages (queue, due, seq) where due is not null;
--- A statement about a key asks for the first row between this key and this key, in an order that one of these indexes
--- alone has, and the functions do without sorting: so the plan does not depend on statistics. With = in place of >= and
--- <= the planner would order by seq alone, and might read all messages up to the first match.
-create index if not exists messages_keys on messages (queue, key, seq) where key is not null and state <> 3;
-create index if not exists messages_behind on messages (queue, key, seq) where key is not null and state = 3;
-create index if not exists messages_held on messages (key, queue) where key is not null and state = 2;
 
 -- Changes of a bounded queue since its total was added up: an ack need not wait for the row of the queue.
 create table if not exists changes (

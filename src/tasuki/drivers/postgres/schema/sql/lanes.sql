@@ -252,14 +252,21 @@ begin
     return back;
 end $$;
 
--- Puts messages that have a key but no lane into the lane of their key: they were published before the queue had lanes.
-create or replace function enter_lanes(q queues, most integer) returns void language plpgsql as $$
+-- Puts messages that have a key but no lane into the lane of their key, once one of them is among the first: they were published
+-- before the queue had lanes.
+create or replace function enter_lanes(q queues) returns void language plpgsql as $$
 begin
+    if not exists (
+        select 1 from (
+            select o.key from messages o where o.queue = q.id and o.state = 0 order by o.rank, o.seq limit 20) f
+        where f.key <> '') then
+        return;
+    end if;
     with moved as (
         update messages m set state = 4, lane = m.key where m.seq = any (array(
             select s.seq from (
                 select o.seq, o.key from messages o where o.queue = q.id and o.state = 0
-                order by o.rank, o.seq limit most for update skip locked) s
+                order by o.rank, o.seq limit 1000 for update skip locked) s
             where s.key <> ''))
         returning m.lane
     )

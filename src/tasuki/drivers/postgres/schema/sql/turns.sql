@@ -73,7 +73,7 @@ begin
                 order by e.key, e.seq limit 1
             ) f cross join lateral (
                 select m.seq, octet_length(m.body) as size from messages m
-                where m.seq = f.seq and m.state = 4 offset 0 for update skip locked
+                where m.seq = f.seq and m.state > 3 offset 0 for update skip locked  -- with = it might take another index
             ) c where u.most > 0 and u.name <> '';
         else
             select array_agg(c.seq), array_agg(u.nth), array_agg(c.size) into seqs, places, sizes
@@ -86,7 +86,7 @@ begin
         nth := array_position(names, '');
         if nth is not null then
             if q.by_lane then
-                perform enter_lanes(q, 500);
+                perform enter_lanes(q);
             end if;
             select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size) into seqs, places, sizes
             from (

@@ -66,15 +66,21 @@ class Lanes:
         old, self._limit, self._fair = self._limit, limit or limits.NONE, fair
         for lane in self._lanes.values():
             lane.tat = limits.changed(old, self._limit, lane.tat, now)
-        self._stir_all()
+        self._begin()
+        self.stir()
 
     def clear(self, held: Iterable[str]) -> None:
-        """Have only held messages, whose lanes are these; what each lane owes stays owed."""
+        """Have only held messages, whose lanes are these; each keeps its turn and what it owes until ``stir``."""
         for lane in self._lanes.values():
             lane.ranks, lane.held = Ranks(), 0
         for name in held:
             self._lane(name).held += 1
-        self._stir_all()
+        self._begin()
+
+    def stir(self) -> None:
+        """Let each lane go where it belongs: those that are empty too."""
+        for lane in [*self._lanes.values()]:
+            self._stir(lane)
 
     def put(self, name: str, slot: Slot) -> None:
         """Add a message that can be handed out."""
@@ -131,14 +137,13 @@ class Lanes:
             lane = self._lanes[name] = Lane(name)
         return lane
 
-    def _stir_all(self) -> None:
+    def _begin(self) -> None:
         if self._in_turn:
             self._turn = self._in_turn[0][0]
         self._in_turn, self._waiting, self._fading = [], [], []
-        for lane in [*self._lanes.values()]:
+        for lane in self._lanes.values():
             lane.keeps_turn = lane.is_in_turn or lane.keeps_turn
             lane.is_in_turn = False
-            self._stir(lane)
 
     def _stir(self, lane: Lane) -> None:
         """Something happened to it: let it come to life, if it has messages; whether it has room is seen later."""

@@ -270,6 +270,8 @@ class MemoryQueue:
                 line.front += 1
         for slot in waiting:
             self.place(slot)
+        if self.lanes is not None:
+            self.lanes.stir()
 
     def _line(self, slot: Slot) -> Line | None:
         if slot.key is None or self.spec.ordering != "key":

@@ -68,6 +68,17 @@ class Places(Suite):
         await rig.one()
         await rig.nothing()
 
+    @case("limits:concurrency", "leases")
+    async def test_45_the_end_of_a_lease_wakes_one_that_waits(self, rig: Rig) -> None:
+        """In real time: a clock that jumps wakes none."""
+        lease = 1.5
+        await rig.declare(lease=lease, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(2))
+        began = rig.clock.monotonic()
+        await rig.one()
+        await rig.one()
+        assert rig.clock.monotonic() - began >= lease - 0.1
+
     @case("limits:concurrency", "multi_process", "leases")
     async def test_45_a_killed_holder_frees_its_places(self, rig: Rig) -> None:
         spec = await rig.declare(lease=2.0, limit=Limit(concurrency=2))

@@ -104,6 +104,17 @@ class Turns(Suite):
         counts = await served(rig, 10)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
+    @case("lanes", "remove")
+    async def test_44_removals_change_no_turn(self, rig: Rig) -> None:
+        await limited(rig, fair=1)
+        await rig.publish(*of(rig, "a", *range(40)), *of(rig, "b", *range(40)))
+        counts: Counter[str] = Counter()
+        for number in range(20):
+            await rig.publish(*of(rig, "x", number))
+            assert await rig.driver.remove(rig.queue, [f"x{number}"]) == 1
+            counts += await served(rig, 1)
+        assert abs(counts["a"] - counts["b"]) <= 2, counts
+
     @case("lanes")
     async def test_44_a_few_messages_behind_very_many_come_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1)

@@ -57,18 +57,17 @@ begin
 end $$;
 
 -- For messages that are about to be settled, which are locked: says that their places come free, and gives released ones' part of
--- the rate back. Returns how many processes to wake for the places; those for messages that come back are not counted.
+-- the rate back. Returns how many processes to wake for other messages; what comes back is not counted.
 create or replace function leave_places(
     q queues, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
 ) returns integer language plpgsql as $$
 declare
     frees_places boolean := q.fair > 0 and (q.by_lane or q.lane_concurrency is not null);
-    settled integer;
-    released integer;
+    ended integer;
     lanes text[];
 begin
     with held as materialized (
-        select coalesce(m.place, m.lane, '') as lane, s.act > 0 and not s.delay > 0 as is_back,
+        select coalesce(m.place, m.lane, '') as lane, coalesce(s.act > 0 and not s.delay > 0, false) as is_back,
             case when s.act = 2 and not s.delay > 0 and m.state = 2 and m.place is not null then 1 else 0 end as given
         from unnest(seqs, tokens, acts, delays) as s (seq, token, act, delay) cross join lateral (
             select o.lane, o.place, o.state from messages o
@@ -78,20 +77,19 @@ begin
         insert into arrivals (queue, lane, given)
         select q.id, h.lane, sum(h.given) from held h where q.fair > 0
         group by h.lane having frees_places or bool_or(h.is_back) order by h.lane
-        returning lane
     ), given as (
         insert into arrivals (queue, given)
         select q.id, sum(h.given) from held h where q.rate is not null having sum(h.given) > 0
     )
-    select (select count(*) from held), (select array_agg(a.lane) from arrived a) into settled, lanes;
-    if not frees_places and q.concurrency is null
+    select count(*), array_agg(h.lane) into ended, lanes from held h where not h.is_back;
+    if ended = 0 or (not frees_places and q.concurrency is null)
         or not exists (select 1 from waiters w where w.queue = q.id and w.until > clock_timestamp()) then
         return 0;
     elsif q.concurrency is null then
         return ready_lanes(q, lanes);
     end if;
     return case when has_ready(q, '') or exists (
-        select 1 from messages m where m.queue = q.id and m.state = 4) then settled else 0 end;
+        select 1 from messages m where m.queue = q.id and m.state = 4) then ended else 0 end;
 end $$;
 
 -- Messages that a rate lets through now. full_at: when it has recovered; each message takes it 1 / rate further. A timestamp rounds

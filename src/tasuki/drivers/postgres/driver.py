@@ -27,11 +27,12 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.limits import LIMITS, frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
+from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
 from tasuki.drivers.postgres.purging import purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
@@ -49,16 +50,6 @@ from tasuki.system.on_failure import OnFailure
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
 
-# In this order: the settings of the connection, and what the publish made of one of them for its own commit.
-PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
-PUBLISH_UNIQUE = (
-    f"SELECT {VALUES}, {{}}.publish_unique($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
-MOVE = (
-    f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
 CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
@@ -100,6 +91,8 @@ class PostgresDriver(Driver):
         transactional=True,
         store=True,
         unique=UNIQUE,
+        limits=LIMITS,
+        lanes=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
     )
@@ -204,15 +197,13 @@ class PostgresDriver(Driver):
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
 
-        async def store(sql: str, columns: tuple[Any, ...]) -> Any:
-            settings, answer, commit = (await session.store(queue, sql, queue, *columns))[0]
+        async def store(columns: tuple[Any, ...]) -> Any:
+            settings, answer, commit = (await session.store(queue, PUBLISH[len(columns)], queue, *columns))[0]
             session.learn(settings)
             self._commits[queue] = commit
             return answer
 
-        answers = await publish_in_parts(
-            self.name, queue, batch, partial(store, PUBLISH), partial(store, PUBLISH_UNIQUE)
-        )
+        answers = await publish_in_parts(self.name, queue, batch, store, store)
         session.stored(queue)
         return answers
 
@@ -246,8 +237,7 @@ class PostgresDriver(Driver):
         session, spec = self._holding_session(queue)
         if not batch:
             return ()
-        settling = settle(session, queue, batch, is_by_key=spec.ordering == "key")
-        return await session.tasks.run(settling)
+        return await session.tasks.run(settle(session, queue, batch, frees_others=frees_others(spec)))
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
@@ -256,13 +246,14 @@ class PostgresDriver(Driver):
         async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
             self._open_session(to)
             work = Moving(moves)
-            settings, answers, commit = (await session.store(to, MOVE, queue, to, *work.arguments()))[0]
+            columns = work.arguments()
+            settings, answers, commit = (await session.store(to, MOVE[len(columns)], queue, to, *columns))[0]
             session.learn(settings)
             self._commits[to] = commit
             ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
             session.held.forget(queue, ended)
             session.stored(to)
-            if spec.ordering == "key":
+            if frees_others(spec):
                 session.stored(queue)
             return work.outcomes(answers)
 

@@ -27,21 +27,28 @@ _UNIQUE = {
     "acts": "smallint[]",
     "latests": "double precision[]",
 }
-_ALL = {"queue_name": "text", **_COLUMNS, **_UNIQUE}
+_LANES = {"lanes": "text[]"}
+
+
+def _parameters(columns: tuple[Any, ...]) -> dict[str, str]:
+    """Names and types: of messages, then of unique ones, then of lanes."""
+    unique = _UNIQUE if len(columns) > len(_COLUMNS) + len(_LANES) else {}
+    lanes = _LANES if len(columns) > len(_COLUMNS) + len(unique) else {}
+    return {"queue_name": "text", **_COLUMNS, **unique, **lanes}
 
 
 def _call(schema: str, columns: tuple[Any, ...], style: str) -> str:
     """The statement for so many columns; ``style``: of a parameter with its number, name and type."""
-    names = list(_ALL)[: len(columns) + 1]
-    values = [style.format(number=number, name=name, type=_ALL[name]) for number, name in enumerate(names, 1)]
+    all = _parameters(columns)
+    values = [style.format(number=number, name=name, type=type) for number, (name, type) in enumerate(all.items(), 1)]
     values.insert(len(_COLUMNS) + 1, "true")
-    return f"SELECT {schema}.{'publish_unique' if len(columns) > len(_COLUMNS) else 'publish'}({', '.join(values)})"
+    return f"SELECT {schema}.{'publish_unique' if 'unique_keys' in all else 'publish'}({', '.join(values)})"
 
 
 async def publish_on(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
     """Store the columns in the transaction of the connection; the answer of the schema's function.
 
-    With the columns of unique messages behind the others it is ``publish_unique``, else ``publish``.
+    With the columns of unique messages behind the others it is ``publish_unique``, else ``publish``; lanes come last.
 
     Returns without having waited where the connection is synchronous. Raises what the client raises, and
     UnsupportedError for a connection that is of no known client, or in no transaction.
@@ -85,7 +92,7 @@ async def _on_psycopg(connection: Any, schema: str, queue: str, columns: tuple[A
 async def _on_sqlalchemy(connection: Any, schema: str, queue: str, columns: tuple[Any, ...]) -> Any:
     from sqlalchemy import text
 
-    values = dict(zip(_ALL, (queue, *columns), strict=False))
+    values = dict(zip(_parameters(columns), (queue, *columns), strict=True))
     result = await _result(connection.execute(text(_call(schema, columns, "CAST(:{name} AS {type})")), values))
     return result.scalar_one()
 

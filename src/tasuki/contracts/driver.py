@@ -76,6 +76,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 41. A key is free once its message is gone: acked, moved, removed or purged. A message that comes back has its key
     again, unless a newer one has it. A window ends by its time alone, or with its queue. A rejected message takes no
     key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
+49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready
+    as if their time had come, with their attempts, priorities, keys and places in order, and wake a waiting
+    ``receive``. Held and ready messages are left alone (``expedite``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -332,6 +335,10 @@ class Driver(ABC):
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
         raise self._unsupported("remove messages by their ids", queue)
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
+        raise self._unsupported("end the delays of messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.

@@ -65,7 +65,7 @@ async def test_a_crash_does_not_lengthen_a_sleep(make_app: Callable[..., App]) -
         finally:
             if not ends:
                 ends.append(context.attempt)
-                raise ValueError("boom")  # noqa: B012 - instead of the Suspended
+                raise ValueError("boom")
         ends.append(now())
 
     async with app.worker():

@@ -25,6 +25,7 @@ from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
@@ -57,6 +58,7 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    Expediting,
     LastErrors,
     Uniques,
     UniqueKeys,

@@ -98,7 +98,7 @@ class World:
         pausing = Pausing(Waiter("jobs", "1"), self.longest, polls=True, is_woken=True)
         steps = MessageSteps(state, KEY, Delivery(), asyncio.get_running_loop(), pausing=pausing)
         try:
-            left = await self.work(steps)
+            left: float = await self.work(steps)
         except HandlerError as error:
             if error.kind != "Conflict":
                 raise

@@ -55,6 +55,10 @@ class Capabilities:
     """The spans (``pending``, ``running``, ``window``) and acts (``keep``, ``replace``, ``extend``) of ``Unique``."""
     unique_window: float | None = None
     """The longest window of ``Unique`` that it can keep, in seconds; None: any."""
+    limits: frozenset[str] = frozenset()
+    """What it keeps of ``QueueSpec.limit`` where messages are handed out: ``rate``, ``concurrency``."""
+    lanes: bool = False
+    """Keeps ``QueueSpec.fair`` and ``lane_limit``."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
     store: bool = False
@@ -77,6 +81,18 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How fast messages are handed out, and how many are held at once, over all receivers."""
+
+    rate: float | None = None
+    """Messages a second; None: no limit."""
+    burst: int = 1
+    """Most messages at once after a pause, at least 1; only with a ``rate``."""
+    concurrency: int | None = None
+    """Most messages held at once, at least 1; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSpec:
     """A queue's name at the broker, and the options that the broker enforces."""
 
@@ -90,6 +106,12 @@ class QueueSpec:
     """Seconds for which an id is remembered; None: ids are not remembered."""
     priorities: bool = False
     """Whether its publishers use ``priority``; some brokers must prepare a queue for it."""
+    limit: Limit | None = None
+    """Over the whole queue."""
+    lane_limit: Limit | None = None
+    """For each lane alone; only with ``fair``."""
+    fair: int = 0
+    """Most messages that a lane is given in its turn; 0: the queue has no lanes."""
     temporary: bool = False
     """Made for one process, which attaches to it and deletes it at its end.
 
@@ -141,6 +163,8 @@ class Outgoing(Message, gc=False):
     """False: store the message even if its id is remembered, as for a redrive or a dead letter."""
     unique: Unique | None = None
     """None: the message is stored beside all others."""
+    lane: str = ""
+    """Its lane in a queue with ``fair``: any text up to 255 characters; messages without a value share the lane ''."""
 
 
 class Received(Message, gc=False):

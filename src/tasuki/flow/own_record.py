@@ -65,7 +65,7 @@ class OwnRecord:
         """The pauses that are not known to be over."""
 
     async def ready(self) -> None:
-        """Be the owner, and know what is recorded. Raises HandlerError: there is nothing to record any more."""
+        """Be the owner, and know the record. Raises HandlerError: there is nothing to record any more."""
         self._check()
         if not self._version:
             await self.insist(self._take_over)

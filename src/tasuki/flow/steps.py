@@ -24,7 +24,7 @@ T = TypeVar("T")
 _log = logging.getLogger("tasuki.consumer")
 
 _POLL = 60.0
-"""Most seconds between two looks for a signal, whose waking may be lost with its process."""
+"""Most seconds between two checks for a signal, whose wake-up may be lost with its process."""
 _FIRST_POLL = 1.0
 _LISTED = b"\x91"
 """In MessagePack: a list of one value, which follows."""
@@ -127,7 +127,7 @@ class MessageSteps:
             signal = await record.ask(lambda store: signal_of(store, topic))
             if signal is None and now < pause.until:
                 self.awaited = topic
-                left = min(pause.until - now, pausing.longest, _until_next_look(pausing, now - pause.since))
+                left = min(pause.until - now, pausing.longest, _until_next_check(pausing, now - pause.since))
                 return Waited(self._pause(left), None)
             raw = packed(name, None) if signal is None else msgspec.Raw(_LISTED + bytes(signal.value))
             step = await self._save(name, raw)
@@ -201,8 +201,8 @@ class MessageSteps:
         await self._record.forget()
 
 
-def _until_next_look(pausing: Pausing, waited: float) -> float:
-    """Seconds until a message looks for its signal again."""
+def _until_next_check(pausing: Pausing, waited: float) -> float:
+    """Seconds until a message checks for its signal again."""
     if not pausing.polls:
         return inf
     return _POLL if pausing.is_woken else min(max(waited, _FIRST_POLL), _POLL)

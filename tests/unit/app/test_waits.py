@@ -27,7 +27,7 @@ async def keys_of(app: App, prefix: str) -> list[str]:
 
 
 async def test_a_sleep_holds_no_worker_and_counts_no_attempt(make_app: Callable[..., App]) -> None:
-    app, effects, ends = make_app(), Effects(), []
+    app, effects, ends = make_app(), Effects(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer(concurrency=1)
@@ -55,7 +55,7 @@ async def test_a_sleep_holds_no_worker_and_counts_no_attempt(make_app: Callable[
 
 
 async def test_a_crash_does_not_lengthen_a_sleep(make_app: Callable[..., App]) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer(retry={"initial_delay": "1m", "jitter": 0})
@@ -77,7 +77,7 @@ async def test_a_crash_does_not_lengthen_a_sleep(make_app: Callable[..., App]) -
 
 
 async def test_a_sleep_that_was_caught_is_kept(make_app: Callable[..., App], caplog: pytest.LogCaptureFixture) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer
@@ -102,7 +102,7 @@ async def test_a_sleep_that_was_caught_is_kept(make_app: Callable[..., App], cap
 
 @pytest.mark.parametrize("delay", [0, 5, 500])
 async def test_a_signal_wakes_the_message(make_app: Callable[..., App], delay: float) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer
@@ -128,7 +128,7 @@ async def test_a_signal_wakes_the_message(make_app: Callable[..., App], delay: f
 
 
 async def test_a_signal_that_came_before_is_found(make_app: Callable[..., App]) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer
@@ -145,7 +145,7 @@ async def test_a_signal_that_came_before_is_found(make_app: Callable[..., App]) 
 
 
 async def test_a_wait_ends(make_app: Callable[..., App]) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs", dead_letter={"queue": "dead"})
     dead = app.queue("dead")
 
@@ -171,7 +171,7 @@ async def test_a_wait_ends(make_app: Callable[..., App]) -> None:
 
 
 async def test_a_waiting_message_is_cancelled(make_app: Callable[..., App]) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs = app.queue("jobs")
 
     @jobs.consumer
@@ -192,7 +192,7 @@ async def test_a_waiting_message_is_cancelled(make_app: Callable[..., App]) -> N
 
 
 async def test_many_messages_wait_for_one_signal(make_app: Callable[..., App]) -> None:
-    app, ends = make_app(), []
+    app, ends = make_app(), list[Any]()
     jobs, others = app.queue("jobs"), app.queue("others", ordering="key")
 
     @jobs.consumer
@@ -211,7 +211,7 @@ async def test_many_messages_wait_for_one_signal(make_app: Callable[..., App]) -
 
 
 async def test_what_is_refused(make_app: Callable[..., App]) -> None:
-    app, texts = make_app(), []
+    app, texts = make_app(), list[str]()
     jobs, batches = app.queue("jobs"), app.queue("batches")
 
     @jobs.consumer

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 
+from tasuki.contracts import clauses
 from tasuki.contracts import driver as contract
 from tasuki.testing.conformance import DriverConformance
 
-CLAUSES = {int(number) for number in re.findall(r"^ ?(\d+)\. ", contract.__doc__ or "", re.MULTILINE)}
+CLAUSES = {int(number) for number in re.findall(r"^ ?(\d+)\. ", clauses.__doc__ or "", re.MULTILINE)}
 
 
 VERBS = [verb for verb in vars(contract.Driver).values() if inspect.iscoroutinefunction(verb)]

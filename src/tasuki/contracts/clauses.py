@@ -1,0 +1,96 @@
+"""The clauses of the driver contract. Each has a test of the same number in ``tasuki.testing.conformance``.
+
+The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must keep.
+
+ 1. Declaring twice is harmless and loses nothing; declaring again with other options updates them and keeps messages.
+ 2. Body (any bytes), id and headers arrive unchanged.
+ 3. ``receive`` gives at most ``limit``; on an empty queue it waits about ``wait`` and then gives an empty list.
+ 4. A message is with one receiver until it is settled or its lease ends.
+ 5. Acked is gone.
+ 6. Nacked with delay 0 is back at once, not at the end of the lease.
+ 7. Nacked or released with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
+ 8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
+    a release raises it, nor the end of a delivery that never started with its holder or its lease.
+ 9. Settling twice reports the second as stale; it never raises for a stale receipt.
+10. A receipt is stale once its message was handed out again.
+11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.
+12. One publisher's messages arrive in the order of publishing, if ``ordered``; a release puts them back at the head.
+13. An undeclared queue: QueueNotFoundError from every verb.
+14. Broker gone: BrokerUnavailableError from every verb, within a bound. Broker silent: BrokerTimeoutError or
+    BrokerUnavailableError. Both are retryable. A connection that answers nothing within its deadline is replaced.
+15. Concurrent receivers share a queue without overlap.
+16. A cancelled ``receive`` or ``publish`` loses nothing that it had taken.
+17. ``close`` is idempotent, releases held messages (their leases end at once where the broker allows), and wakes a
+    waiting ``receive``, which returns an empty list or raises BrokerUnavailableError.
+18. After a SIGKILL of the holder its messages are back within the lease (drivers that serve several processes).
+19. After a broker restart every confirmed message is still there (durable drivers).
+20. Attempts, suspects and recorded starts survive both.
+21. Higher ``priority`` is received first (``native_priority``).
+22. Of the messages of one ``key``, at most one is held, and they are received in order, also past nacks
+    and releases, delayed or not (``ordering_key``, only on a queue declared with ``ordering="key"``).
+23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one of a
+    batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
+24. ``peek`` shows without receiving. ``purge`` removes the messages that were not held when it began, and says how
+    many; a message that is published during a purge survives it.
+25. ``depth`` counts the attached consumers of all living processes (``counts_consumers``).
+26. In a queue declared with ``dedup_window`` a message whose id was published within that time is confirmed and not
+    stored again, even if the first one was acked meanwhile. A message with ``deduplicate=False`` is always stored, and
+    does not change the remembered ids (``dedup``). Each queue remembers its own ids. A rejected message is not
+    remembered.
+27. ``delete`` removes a queue with all its messages, held ones too; it is then as if it had never been declared
+    (``delete``).
+28. A delivery that ended without a settlement (its holder died, its lease ended) comes back with the same ``attempt``
+    and as a ``suspect``; it stays one through releases, until it is nacked. ``start`` records at the broker that its
+    handler begins: if that delivery ends without a settlement as well, the message is one attempt older. A nack after
+    a start counts once; a release takes the record back (``counts_attempts``).
+29. ``undeclare`` forgets a queue in this process and frees what it used here: every verb then answers
+    QueueNotFoundError, and a waiting ``receive`` ends with an empty list or that error. Open deliveries can be settled
+    and extended while their leases last. Nothing changes at the broker. Idempotent.
+30. ``inspect`` makes the verbs work on a queue that exists, and neither makes nor changes it, now or later: once it is
+    gone, a publish to it is rejected with QueueNotFoundError. Publishing never makes a ``temporary`` queue.
+31. No message stays held without a holder: if a settlement cannot be delivered, the broker requeues the message, also
+    when the caller has given up.
+32. Empty batches and a ``limit`` of 0 give an empty answer without asking the broker. A delay that is negative or not
+    finite, or a priority outside 0 to 9, is refused with UnsupportedError. A settlement after the lease is accepted as
+    long as the message was not handed out again, unless the broker refuses that or cannot tell.
+33. The options of the last declaration hold for all processes, without another declaration of theirs.
+34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
+    their own. It has the queues of its parent, and no consumers.
+35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
+36. ``move`` acks a delivery and stores messages in another queue of the driver. If they cannot be stored, the delivery
+    stays held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: a kill
+    at any time leaves both effects or neither, and a stale receipt stores nothing.
+37. ``remove`` deletes ready and delayed messages of a queue by their ids, each message of an id, and returns how many;
+    held messages stay. A remembered id (26) stays remembered, and the next message of a key moves up (``remove``).
+38. ``peek`` shows the last ``error`` that a nack gave, and its time, as the headers ``x_last_error`` and
+    ``x_last_error_time`` (Unix seconds); another nack without one and a release keep it. ``receive`` never shows it
+    (``keeps_errors``).
+39. A message with ``unique`` is stored only if no other message of its queue has its key; else the answer is Merged.
+    ``pending``: a ready or delayed message has the key; ``running``: a held one too; a window: the last one stored has
+    it for so long, by the broker's clock, whatever became of it. Of many publishers at once, exactly one stores.
+40. ``keep`` changes nothing. ``replace`` gives the waiting message the new id, body and headers, and no attempts; it
+    stays at its place, with its priority, key and delay. ``extend`` hides it for the new delay as well, but not beyond
+    ``latest`` seconds after the first message of the key was stored. A held message is kept, whatever the act.
+41. A key is free once its message is gone: acked, moved, removed or purged. A message that comes back has its key
+    again, unless a newer one has it. A window ends by its time alone, or with its queue. A rejected message takes no
+    key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
+42. A queue with a ``limit`` hands out at most ``burst + rate * w`` messages in any window of w seconds, and lets at
+    most ``concurrency`` be held, over all processes, by the broker's clock. A release without a delay gives its part of
+    the rate back; nothing else does. What must wait is neither held nor an attempt, and ``receive`` returns when its
+    time or a place has come (``limits``).
+43. In a queue with ``fair`` above 0 each message is in its ``lane``. ``lane_limit`` holds for each lane alone, and a
+    lane that must wait holds up no other and costs a ``receive`` nothing, however long it is. Within a lane the order
+    is that of any queue (12, 21, 22). With ``ordering="key"`` the lane of a message is its ``key`` (``lanes``).
+44. Lanes take turns: while two of them have messages that could be handed out, the numbers that they were given differ
+    by at most ``fair`` a round, however many messages one has; a new lane begins at the turn that is served
+    (``lanes``).
+45. What frees a place or brings a lane to life wakes a waiting ``receive``: a settlement, a move, the end of a lease, a
+    publish, a new declaration. No message that could be handed out waits while a receiver asks. A lane that is empty
+    leaves nothing behind once its rate has recovered. A queue without these options makes the same requests as before.
+49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready
+    as if their time had come, with their attempts, priorities, keys and places in order, and wake a waiting
+    ``receive``. Held and ready messages are left alone (``expedite``).
+"""
+
+CONTRACT = 4
+"""The edition of this contract, which a driver's kind names; the earlier ones ended at clauses 35, 38 and 41."""

@@ -1,8 +1,8 @@
 """The driver contract: what a broker must do to carry queues. Read this to write a driver.
 
 The framework *pulls*: it asks for up to ``limit`` messages and settles each delivery once. A push broker fills a small
-inbox of its own, bounded by its own prefetch. The numbered clauses are in :mod:`tasuki.contracts.clauses`, and the verbs
-name them. A class of fifteen lines runs the test of each against your driver.
+inbox of its own, bounded by its own prefetch. The numbered clauses are in :mod:`tasuki.contracts.clauses`, and the
+verbs name them. A class of fifteen lines runs the test of each against your driver.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -47,8 +47,8 @@ from tasuki.message import Message
 
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Depth",
-    "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt", "Received",
-    "Release", "Settlement", "Span", "Unique",
+    "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
+    "Received", "Release", "Settlement", "Span", "Unique",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.state.cancelling import needed_state
+from tasuki.app.state.finding import needed_state
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.flow.signals import Waiter, give, packed_value, topic_of, waiters_of, wake
 

@@ -74,7 +74,11 @@ def work(port: int, schema: str, spec: QueueSpec) -> None:
 
 @pytest.mark.parametrize("ordering", ["none", "key"])
 async def test_no_more_than_its_places_are_held_past_kills(
-    server: Postgres, make: Callable[..., Awaitable[PostgresDriver]], sql: asyncpg.Connection, schema: str, ordering: Any
+    server: Postgres,
+    make: Callable[..., Awaitable[PostgresDriver]],
+    sql: asyncpg.Connection,
+    schema: str,
+    ordering: Any,
 ) -> None:
     chance = random.Random(7)
     spec = QueueSpec("q", lease=LEASE, fair=1, lane_limit=Limit(concurrency=PLACES), ordering=ordering)
@@ -110,6 +114,8 @@ async def test_no_more_than_its_places_are_held_past_kills(
     assert sorted(acks) == sorted(published)
     if ordering == "key":
         for lane in {id.partition("-")[0] for id in published}:
-            assert [id for id in acks if id.startswith(f"{lane}-")] == [id for id in published if id.startswith(f"{lane}-")]
+            assert [id for id in acks if id.startswith(f"{lane}-")] == [
+                id for id in published if id.startswith(f"{lane}-")
+            ]
     for table in ("lanes", "arrivals", "messages"):
         assert await sql.fetchval(f"SELECT count(*) FROM {schema}.{table}") == 0, table

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import override_settings
 
 from tasuki import App
 from tasuki.contrib.django.celery import (
@@ -22,8 +23,9 @@ from tasuki.contrib.django.celery import (
     worker_process_init,
 )
 from tasuki.contrib.django.celery.queue import _declare
-from tasuki.contrib.django.celery.task import retries_of
+from tasuki.contrib.django.celery.task import retries_of, tasks
 from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.tasks.queues import whole_app
 from tasuki.errors import BodyTypeError
 from tasuki.testing import TestApp
 from tests.support.django_site import shared
@@ -175,6 +177,14 @@ def test_an_error_of_a_receiver_reaches_no_message(twin: TestApp) -> None:
         assert twin.sync.drain().done == 1
     finally:
         task_prerun.disconnect(break_it)
+
+
+def test_a_worker_knows_the_tasks_of_views_too() -> None:
+    name = "tests.support.django_site.urls.of_a_view"
+    assert name not in tasks
+    with override_settings(ROOT_URLCONF="tests.support.django_site.urls"):
+        whole_app()
+    assert name in tasks
 
 
 @pytest.mark.parametrize(

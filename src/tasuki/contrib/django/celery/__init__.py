@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from tasuki.contrib.django.celery import states
-from tasuki.contrib.django.celery.canvas import Signature, chain, chord, group
+from tasuki.contrib.django.celery.canvas import chain, chord, group
 from tasuki.contrib.django.celery.schedules import crontab
 from tasuki.contrib.django.celery.signals import (
     before_task_publish,
@@ -17,7 +17,7 @@ from tasuki.contrib.django.celery.signals import (
     task_retry,
     worker_process_init,
 )
-from tasuki.contrib.django.celery.task import Task, shared_task
+from tasuki.contrib.django.celery.task import Signature, Task, shared_task
 from tasuki.contrib.django.celery.workers import ping
 
 __all__ = [

@@ -1,67 +1,18 @@
-"""Signatures, chains, groups and chords: calls of tasks that are published together or one after the other."""
+"""Chains, groups and chords: calls of tasks that are published one after the other, or together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_chain, run_chord, run_now
+from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_chain, run_chord
+from tasuki.contrib.django.celery.task import Signature
 from tasuki.contrib.django.project import project_app
 
 if TYPE_CHECKING:
     from tasuki.app.flow.groups import StartedGroup
     from tasuki.app.flow.planned import Planned
-    from tasuki.contrib.django.celery.task import Task
     from tasuki.queues.result import Confirmed
-
-
-class Signature:
-    """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows."""
-
-    def __init__(
-        self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
-    ) -> None:
-        self.task = task
-        self.args = args
-        self.kwargs = dict(kwargs)
-        self.immutable = immutable
-
-    def delay(self) -> Confirmed | EagerResult:
-        """Publish it, as a part of the transaction that is open."""
-        return self.publish({})
-
-    apply_async = delay
-
-    def publish(self, options: Mapping[str, Any]) -> Confirmed | EagerResult:
-        """Publish it with options of Tasuki's ``with_options``."""
-        if is_eager():
-            return run_now(self)
-        id = self.task.announce(self.args, self.kwargs, options)
-        args, kwargs = self._plain()
-        return self.task.own.with_options(**{**options, "id": id}).send(*args, **kwargs)
-
-    def member(self) -> Planned:
-        """Its message, for a group that is published now."""
-        id = self.task.announce(self.args, self.kwargs, {})
-        args, kwargs = self._plain()
-        return self.task.own.with_options(id=id).message(*args, **kwargs)
-
-    def following(self, then: Planned | None = None) -> Planned:
-        """Its message, after another one whose result it is given."""
-        options: Any = {} if then is None else {"then": then}
-        sender = self.task.own.with_options(**options)
-        args, kwargs = self._plain()
-        return sender.message(*args, **kwargs) if self.immutable else sender.filled(*args, **kwargs)
-
-    def on_failure(self) -> Planned:
-        """Its message, after a failure: its first argument is the error as a dict, the next two are None."""
-        args, kwargs = self._plain()
-        sender = self.task.own
-        return sender.message(*args, **kwargs) if self.immutable else sender.filled(None, None, *args, **kwargs)
-
-    def _plain(self) -> tuple[list[Any], dict[str, Any]]:
-        plain = self.task.plain
-        return [plain(each) for each in self.args], {name: plain(each) for name, each in self.kwargs.items()}
 
 
 class chain:  # noqa: N801 - Celery's name

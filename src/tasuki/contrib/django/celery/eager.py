@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tasuki.contrib.django.celery.request import Request, requested
+from tasuki.contrib.django.celery.running import Runnable
 from tasuki.contrib.django.celery.settings import setting
 from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun
 from tasuki.contrib.django.celery.states import FAILURE, SUCCESS
 from tasuki.message import new_id
-
-if TYPE_CHECKING:
-    from tasuki.contrib.django.celery.canvas import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,24 @@ class EagerResult:
     result: Any
 
 
+class Call(Protocol):
+    """A signature: one call of a task."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    immutable: bool
+
+    @property
+    def task(self) -> Runnable:
+        """The task."""
+
+
 def is_eager() -> bool:
     """Whether tasks run at once."""
     return bool(setting("TASK_ALWAYS_EAGER"))
 
 
-def run_now(signature: Signature, *before: Any) -> EagerResult:
+def run_now(signature: Call, *before: Any) -> EagerResult:
     """Run a call in this thread; ``before``: the result that it follows.
 
     Raises:
@@ -52,7 +62,7 @@ def run_now(signature: Signature, *before: Any) -> EagerResult:
     return ran
 
 
-def run_chain(signatures: Iterable[Signature]) -> EagerResult:
+def run_chain(signatures: Iterable[Call]) -> EagerResult:
     """Run one after the other, until one fails; the last one that ran."""
     first, *others = signatures
     ran = run_now(first)
@@ -63,7 +73,7 @@ def run_chain(signatures: Iterable[Signature]) -> EagerResult:
     return ran
 
 
-def run_chord(header: Iterable[Signature], body: Signature | None, errback: Signature | None) -> list[EagerResult]:
+def run_chord(header: Iterable[Call], body: Call | None, errback: Call | None) -> list[EagerResult]:
     """Run all, then ``body``; or ``errback``, if one has failed. What the group ran."""
     ran = [run_now(each) for each in header]
     failed = [each.result for each in ran if each.state == FAILURE]

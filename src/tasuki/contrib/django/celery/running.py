@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.contrib.django.celery.request import Request, requested
 from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun, task_retry
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
-
-if TYPE_CHECKING:
-    from tasuki.contrib.django.celery.task import Task
 
 _log = logging.getLogger("tasuki.django")
 
@@ -22,7 +20,20 @@ _TOLD = "_tasuki_told"
 """Attribute of an error for which ``task_failure`` was sent."""
 
 
-def run(task: Task, arguments: dict[str, Any], context: Context) -> Any:
+class Runnable(Protocol):
+    """A task, as a worker needs it."""
+
+    name: str
+    autoretry_for: tuple[type[BaseException], ...]
+
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function in the current request."""
+
+    def with_models(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a message, with the rows that they name."""
+
+
+def run(task: Runnable, arguments: dict[str, Any], context: Context) -> Any:
     """Run a task in the thread of its handler; its result.
 
     Raises:
@@ -52,7 +63,7 @@ def run(task: Task, arguments: dict[str, Any], context: Context) -> Any:
     return None if value is False else value  # to Tasuki, False would be a failure
 
 
-def give_up(task: Task, error: BaseException, context: Context) -> None:
+def give_up(task: Runnable, error: BaseException, context: Context) -> None:
     """Send ``task_failure`` for a task that ends without its own code: its worker died, or its time was over."""
     if any(getattr(each, _TOLD, False) for each in (error, error.__cause__)):
         return
@@ -60,12 +71,12 @@ def give_up(task: Task, error: BaseException, context: Context) -> None:
     _tell_failure(task, {"task": task, "task_id": id, "args": (), "kwargs": {}}, error)
 
 
-def _tell_failure(task: Task, call: dict[str, Any], error: BaseException) -> None:
+def _tell_failure(task: Runnable, call: dict[str, Any], error: BaseException) -> None:
     vars(error)[_TOLD] = True  # not setattr: it may be frozen
     task_failure.tell(task, **call, exception=error, traceback=error.__traceback__)
 
 
-def _comes_again(task: Task, error: BaseException, context: Context) -> bool:
+def _comes_again(task: Runnable, error: BaseException, context: Context) -> bool:
     if isinstance(error, Reject) or context.is_last_attempt:
         return False
     return isinstance(error, (Retry, *task.autoretry_for))

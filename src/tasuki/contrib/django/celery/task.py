@@ -1,4 +1,4 @@
-"""``shared_task``: a task of a reusable app, on the one queue that the project has for such tasks."""
+"""``shared_task``: a task of a reusable app, on the one queue that the project has for such tasks; and its calls."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.db.models import Model
 from tasuki.app.tasks.options import refuse_unknown
 from tasuki.app.tasks.retries import Retries
 from tasuki.contracts.handler import Context
+from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_now
 from tasuki.contrib.django.celery.queue import shared_queue
 from tasuki.contrib.django.celery.request import OUTSIDE, Request, current_request, requested
 from tasuki.contrib.django.celery.running import give_up, run
@@ -21,9 +22,8 @@ from tasuki.contrib.django.celery.signals import before_task_publish
 from tasuki.message import new_id
 
 if TYPE_CHECKING:
+    from tasuki.app.flow.planned import Planned
     from tasuki.app.tasks.task import Task as OwnTask
-    from tasuki.contrib.django.celery.canvas import Signature
-    from tasuki.contrib.django.celery.eager import EagerResult
     from tasuki.queues.result import Confirmed
 
 _CONTEXT = "tasuki_context"
@@ -113,14 +113,10 @@ class Task:
 
     def s(self, /, *args: Any, **kwargs: Any) -> Signature:
         """A call for later; after another task it gets that task's result as its first argument."""
-        from tasuki.contrib.django.celery.canvas import Signature
-
         return Signature(self, args, kwargs)
 
     def si(self, /, *args: Any, **kwargs: Any) -> Signature:
         """A call for later, as it is."""
-        from tasuki.contrib.django.celery.canvas import Signature
-
         return Signature(self, args, kwargs, immutable=True)
 
     def announce(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
@@ -172,6 +168,55 @@ class Task:
             give_up(self, error, context)
 
         return end
+
+
+class Signature:
+    """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows."""
+
+    def __init__(
+        self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = dict(kwargs)
+        self.immutable = immutable
+
+    def delay(self) -> Confirmed | EagerResult:
+        """Publish it, as a part of the transaction that is open."""
+        return self.publish({})
+
+    apply_async = delay
+
+    def publish(self, options: Mapping[str, Any]) -> Confirmed | EagerResult:
+        """Publish it with options of Tasuki's ``with_options``."""
+        if is_eager():
+            return run_now(self)
+        id = self.task.announce(self.args, self.kwargs, options)
+        args, kwargs = self._plain()
+        return self.task.own.with_options(**{**options, "id": id}).send(*args, **kwargs)
+
+    def member(self) -> Planned:
+        """Its message, for a group that is published now."""
+        id = self.task.announce(self.args, self.kwargs, {})
+        args, kwargs = self._plain()
+        return self.task.own.with_options(id=id).message(*args, **kwargs)
+
+    def following(self, then: Planned | None = None) -> Planned:
+        """Its message, after another one whose result it is given."""
+        options: Any = {} if then is None else {"then": then}
+        sender = self.task.own.with_options(**options)
+        args, kwargs = self._plain()
+        return sender.message(*args, **kwargs) if self.immutable else sender.filled(*args, **kwargs)
+
+    def on_failure(self) -> Planned:
+        """Its message, after a failure: its first argument is the error as a dict, the next two are None."""
+        args, kwargs = self._plain()
+        sender = self.task.own
+        return sender.message(*args, **kwargs) if self.immutable else sender.filled(None, None, *args, **kwargs)
+
+    def _plain(self) -> tuple[list[Any], dict[str, Any]]:
+        plain = self.task.plain
+        return [plain(each) for each in self.args], {name: plain(each) for name, each in self.kwargs.items()}
 
 
 @overload

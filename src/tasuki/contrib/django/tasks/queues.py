@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from tasuki.app.tasks.retries import Retries
+from tasuki.contrib.django.celery.finding import import_views
 from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
@@ -37,6 +38,7 @@ def whole_app() -> App:
     """
     app = project_app()
     if apps.ready:
+        import_views()
         declare_backends()
         declare_schedules()
     return app

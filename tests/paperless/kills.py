@@ -1,4 +1,4 @@
-"""Documents through a worker that is killed again and again, and through a publisher that is killed too."""
+"""Documents through a worker that is killed repeatedly, and through a publisher that is killed too."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def run_kills(site: Site, count: int, seed: int) -> Outcome:
-    """Put ``count`` text documents in, kill the publisher and the worker, and see what is in the database.
+    """Put ``count`` text documents in, kill the publisher and the worker, and count the rows in the database.
 
     Raises:
         AssertionError: it takes too long.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.test import override_settings
 
+from tasuki.contrib.django import project
 from tasuki.contrib.django.celery import chain, chord, crontab, group, ping, states
 from tasuki.contrib.django.celery.schedules import _declare, declare_schedules
-from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.project import make_app, project_app
 from tasuki.errors import PublishError
 from tasuki.testing import TestApp
 from tests.support.django_site import shared
@@ -35,7 +40,7 @@ def twin() -> Iterator[TestApp]:
 
 @pytest.fixture(params=["published", "eager"])
 def run(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Publishes what is given and runs it, in both ways."""
+    """Publishes a signature, a chain, a group or a chord and runs it, in both ways."""
     with TestApp(project_app()) as twin, override_settings(CELERY_TASK_ALWAYS_EAGER=request.param == "eager"):
 
         def run(what: Any) -> Any:
@@ -134,6 +139,22 @@ def test_a_scheduled_task_that_waits_too_long_is_not_run(twin: TestApp) -> None:
 def test_a_schedule_without_a_task_is_a_mistake() -> None:
     with pytest.raises(ImproperlyConfigured, match="names the task 'nmed'; did you mean 'named'"):
         _declare(project_app(), "x", {"task": "nmed", "schedule": "* * * * *"})
+
+
+def test_ping_finds_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(Config(url=f"sqlite:///{tmp_path}/queue.db"))
+    app.queue("jobs").task(name="nothing")(lambda: None)
+    monkeypatch.setattr(project, "_app", app)
+
+    async def run() -> None:
+        async with app.worker(), asyncio.timeout(60):
+            while not await app.workers():
+                await asyncio.sleep(0.05)
+            (answer,) = (await asyncio.to_thread(ping)).items()
+            assert answer[0].endswith(f":{os.getpid()}")
+            assert answer[1] == {"ok": "pong"}
+
+    asyncio.run(run())
 
 
 def test_ping_without_a_worker_says_what_to_start(twin: TestApp) -> None:

@@ -24,7 +24,7 @@ def run(folder: Path, python: Path, files: list[str]) -> dict[str, str]:
     options = ["-o", "addopts=", "--no-cov", "--quiet", "--numprocesses", "2", f"--junitxml={report}"]
     with (folder / "tests.log").open("w") as log:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
-        command = [python.absolute(), "-m", "pytest", *options, *files]
+        command = [str(python.absolute()), "-m", "pytest", *options, *files]
         subprocess.run(command, cwd=folder, env=environ, stdout=log, stderr=log, check=False)
     assert report.exists(), f"no test ran: see {folder}/tests.log"
     return {_name(case): _end(case) for case in ElementTree.parse(report).iter("testcase")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from django.db import connections, transaction
 
 from tasuki.app.flow.groups import StartedGroup
-from tasuki.app.flow.planned import Planned, members_of
+from tasuki.app.flow.planned import Planned, follower, members_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
@@ -115,13 +115,15 @@ class DjangoSync(SyncApp):
         id: str | None = None,
     ) -> StartedGroup:
         """See SyncApp. Within a transaction the group is published right after the commit, on every driver."""
-        found = members_of(members)
-        if not found or self._way(found[0].queue, None) == "now":
-            return super().group(found, then=then, on_error=on_error, id=id)
-        for each in found:
-            self._live(each.queue).validate(each.envelope)  # now, not after the commit
+        found, last, failed = members_of(members), follower("then", then), follower("on_error", on_error)
+        first = next((each for each in (*found, last) if each is not None), None)
+        if first is None or self._way(first.queue, None) == "now":
+            return super().group(found, then=last, on_error=failed, id=id)
+        for each in (*found, last, failed):
+            if each is not None and each.fill is None:
+                self._live(each.queue).validate(each.envelope)  # now, not after the commit
         id = id or new_id()
-        work = partial(super().group, found, then=then, on_error=on_error, id=id)
+        work = partial(super().group, found, then=last, on_error=failed, id=id)
         transaction.on_commit(work, using=self._alias)
         return StartedGroup(id, [each.envelope.id or f"{id}:{number}" for number, each in enumerate(found)])
 

@@ -259,7 +259,7 @@ def _model_of(annotation: Any, function: Callable[..., Any]) -> type[Model] | No
     """The model that an annotation names, also as an optional one."""
     if isinstance(annotation, str):
         try:
-            annotation = eval(annotation, dict(vars(inspect.getmodule(function) or object)))  # noqa: S307 - the author's
+            annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))  # noqa: S307 - the author's
         except Exception:  # Tasuki reads it again when the whole module is loaded, and reports the mistake
             return None
     for each in (annotation, *typing.get_args(annotation)):

@@ -36,6 +36,17 @@ with transaction.atomic():
     if {is_killed}:
         os.kill(os.getpid(), signal.SIGKILL)
 """
+_CHORD = """
+from documents import bulk_edit
+from documents.data_models import ConsumableDocument, DocumentMetadataOverrides, DocumentSource
+from documents.models import Document
+from documents.tasks import consume_file
+parts = []
+for path in {paths!r}:
+    part = ConsumableDocument(source=DocumentSource.ConsumeFolder, original_file=path)
+    parts.append(consume_file.s(part, DocumentMetadataOverrides()))
+bulk_edit.chord(header=parts, body=bulk_edit.delete.si([Document.objects.earliest("pk").pk])).delay()
+"""
 _TAGS = "from documents.models import Tag; print(Tag.objects.count())"
 
 
@@ -84,6 +95,20 @@ def publish_in_transaction(site: Site, *, is_killed: bool) -> tuple[int, int]:
     site.start("shell", "--command", _IN_TRANSACTION.format(is_killed=is_killed), log="transaction.log").wait()
     messages = sum(queue["message_count"] for queue in json.loads(site.manage("tasuki", "queues", "--json")))
     return int(site.ask(_TAGS)), messages
+
+
+def replace_by_parts(site: Site, parts: int) -> int:
+    """Consume new documents as a chord that deletes an old one in the end, as the application splits a document.
+
+    Returns how many documents there are more than before: one less than ``parts``.
+    """
+    before = int(site.ask(_COUNT))
+    paths = [site.consume / f"part-{number}.txt" for number in range(parts)]
+    for path in paths:
+        path.write_text(f"a part of a letter: {path.name}")
+    site.manage("shell", "--verbosity", "0", "--command", _CHORD.format(paths=[str(path) for path in paths]))
+    site.manage("tasuki", "run", "--until-empty")
+    return int(site.ask(_COUNT)) - before
 
 
 def _text(number: int) -> str:

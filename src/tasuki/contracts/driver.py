@@ -1,8 +1,8 @@
 """The driver contract: what a broker must do to carry queues. Read this to write a driver.
 
 The framework *pulls*: it asks for up to ``limit`` messages and settles each delivery once. A push broker fills a small
-inbox of its own, bounded by its own prefetch. The numbered clauses are in :mod:`tasuki.contracts.clauses`, and the verbs
-name them. A class of fifteen lines runs the test of each against your driver.
+inbox of its own, bounded by its own prefetch. The numbered clauses are in :mod:`tasuki.contracts.clauses`, and the
+verbs name them. A class of fifteen lines runs the test of each against your driver.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -48,8 +48,8 @@ from tasuki.message import Message
 
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Depth",
-    "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt", "Received",
-    "Release", "Settlement", "Span", "Unique",
+    "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
+    "Received", "Release", "Settlement", "Span", "Unique",
 ]  # fmt: skip
 
 
@@ -251,6 +251,10 @@ class Driver(Within, ABC):
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
         raise self._unsupported("remove messages by their ids", queue)
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
+        raise self._unsupported("end the delays of messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.

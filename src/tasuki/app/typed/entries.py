@@ -50,6 +50,18 @@ UniqueFields = TypedDict(
 )
 
 
+class LimitFields(TypedDict, total=False):
+    rate: float | str | None
+    burst: int | None
+    concurrency: int | None
+    key: str | None
+
+
+class FairFields(TypedDict, total=False):
+    key: Required[str]
+    share: int
+
+
 class ResultFields(TypedDict, total=False):
     ttl: Duration
     max_size: Size
@@ -84,6 +96,8 @@ class QueueFields(TypedDict, total=False):
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
     unique: str | UniqueFields | None
+    limit: str | float | LimitFields | None
+    fair: str | FairFields | None
     state: str | None
     cancel: Literal["watched", "strict"]
     result: str | ResultFields | None

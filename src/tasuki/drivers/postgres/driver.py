@@ -26,10 +26,11 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.limits import LIMITS, frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
-from tasuki.drivers.postgres.purging import purge, remove
+from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
+from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
@@ -49,16 +50,6 @@ from tasuki.system.on_failure import OnFailure
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
 
-# In this order: the settings of the connection, and what the publish made of one of them for its own commit.
-PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
-PUBLISH_UNIQUE = (
-    f"SELECT {VALUES}, {{}}.publish_unique($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
-MOVE = (
-    f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
 CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
@@ -91,6 +82,7 @@ class PostgresDriver(WithinPostgres):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         counts_consumers=True,
         max_length=True,
@@ -101,6 +93,8 @@ class PostgresDriver(WithinPostgres):
         transactional_settle=True,
         store=True,
         unique=UNIQUE,
+        limits=LIMITS,
+        lanes=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
     )
@@ -213,15 +207,13 @@ class PostgresDriver(WithinPostgres):
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
 
-        async def store(sql: str, columns: tuple[Any, ...]) -> Any:
-            settings, answer, commit = (await session.store(queue, sql, queue, *columns))[0]
+        async def store(columns: tuple[Any, ...]) -> Any:
+            settings, answer, commit = (await session.store(queue, PUBLISH[len(columns)], queue, *columns))[0]
             session.learn(settings)
             self._commits[queue] = commit
             return answer
 
-        answers = await publish_in_parts(
-            self.name, queue, batch, partial(store, PUBLISH), partial(store, PUBLISH_UNIQUE)
-        )
+        answers = await publish_in_parts(self.name, queue, batch, store, store)
         session.stored(queue)
         return answers
 
@@ -242,8 +234,7 @@ class PostgresDriver(WithinPostgres):
         session, spec = self._holding_session(queue)
         if not batch:
             return ()
-        settling = settle(session, queue, batch, is_by_key=spec.ordering == "key")
-        return await session.tasks.run(settling)
+        return await session.tasks.run(settle(session, queue, batch, frees_others=frees_others(spec)))
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
@@ -252,13 +243,14 @@ class PostgresDriver(WithinPostgres):
         async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
             self._open_session(to)
             work = Moving(moves)
-            settings, answers, commit = (await session.store(to, MOVE, queue, to, *work.arguments()))[0]
+            columns = work.arguments()
+            settings, answers, commit = (await session.store(to, MOVE[len(columns)], queue, to, *columns))[0]
             session.learn(settings)
             self._commits[to] = commit
             ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
             session.held.forget(queue, ended)
             session.stored(to)
-            if spec.ordering == "key":
+            if frees_others(spec):
                 session.stored(queue)
             return work.outcomes(answers)
 
@@ -313,6 +305,11 @@ class PostgresDriver(WithinPostgres):
         """Remove what one statement finds, by others."""
         session = self._open_session(queue)
         return await session.run(queue, remove(session, queue, [*ids]))
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays that one statement finds."""
+        session = self._open_session(queue)
+        return await session.run(queue, expedite(session, queue, [*ids]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

@@ -26,9 +26,15 @@ from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
+from tasuki.testing.conformance.queues.lane_changes import LaneChanges
+from tasuki.testing.conformance.queues.lanes import Lanes
+from tasuki.testing.conformance.queues.limits import Limits
+from tasuki.testing.conformance.queues.places import Places
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.turns import Turns
 from tasuki.testing.conformance.queues.unique_keys import UniqueKeys
 from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
@@ -58,9 +64,15 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    Expediting,
     LastErrors,
     Uniques,
     UniqueKeys,
+    Limits,
+    Places,
+    Lanes,
+    LaneChanges,
+    Turns,
     SettlingWithin,
     Claiming,
 ):

@@ -21,8 +21,8 @@ from tasuki.contracts.driver import (
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import Shelf
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
@@ -148,18 +148,19 @@ class TwinDriver(TwinTransactions, MemoryDriver):
     def reorder(self, queue: str) -> None:
         """Reverse the order of the receivable messages."""
         target = self.queues[queue]
-        for lane in target.lanes.values():
-            slots = list(lane)
-            lane.back.clear()
-            lane.fresh.clear()
+        for rank in target.ranks():
+            slots = list(rank)
+            rank.back.clear()
+            rank.fresh.clear()
             for slot, number in zip(reversed(slots), [slot.number for slot in slots], strict=True):
                 slot.number = number
-                lane.put(slot)
+                rank.put(slot)
 
     def wake(self) -> None:
         """Time has passed, or the broker is back: let receivers find due messages."""
-        for queue in self.queues.values():
-            if queue.waiters and any(queue.lanes.values()):
+        now = self._clock.monotonic()
+        for queue in self._queues.values():
+            if queue.waiters and queue.next_at(now) <= now:
                 queue.waiters.wake(True)
 
 

@@ -24,13 +24,13 @@ PUBLISH = {
     "always": "boolean[]",
     "within": "boolean",
 }
-PUBLISH_UNIQUE = {
-    **PUBLISH,
+UNIQUE = {
     "unique_keys": "text[]",
     "spans": "double precision[]",
     "acts": "smallint[]",
     "latests": "double precision[]",
 }
+LANES = {"lanes": "text[]"}
 SETTLE = {
     "queue_name": "text",
     "seqs": "bigint[]",

@@ -14,12 +14,12 @@ from tasuki.drivers.postgres.problems import LOCKED, STALE, sql_state, translate
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.postgres.within.clients import CLAIM, PUBLISH, PUBLISH_UNIQUE, REMEMBER, SETTLE, call_on
+from tasuki.drivers.postgres.within.clients import CLAIM, LANES, PUBLISH, REMEMBER, SETTLE, UNIQUE, call_on
 from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.errors import ConflictError
 
 _COLUMNS = 7
-"""Columns of messages that are not unique."""
+"""Columns that all messages have."""
 
 
 class WithinPostgres(Driver):
@@ -39,10 +39,10 @@ class WithinPostgres(Driver):
         self._open_session(queue)
 
         async def store(columns: tuple[Any, ...]) -> Any:
+            is_unique, has_lanes = divmod(len(columns) - _COLUMNS, len(UNIQUE))
+            types = {**PUBLISH, **(UNIQUE if is_unique else {}), **(LANES if has_lanes else {})}
             values = (queue, *columns[:_COLUMNS], True, *columns[_COLUMNS:])
-            if len(columns) > _COLUMNS:
-                return await self._call(connection, queue, "publish_unique", PUBLISH_UNIQUE, *values)
-            return await self._call(connection, queue, "publish", PUBLISH, *values)
+            return await self._call(connection, queue, "publish_unique" if is_unique else "publish", types, *values)
 
         return await publish_in_parts(self.name, queue, batch, store, store)
 

@@ -58,7 +58,7 @@ class WithinSQLite(Driver):
                 answers = store.uniques.publish(store, number, work)
                 store.save()
                 return answered_in_order(len(batch), answers, work.refused, self._full(queue))
-            stored = store.publish(number, work.rows, work.delays, work.always)
+            stored = store.publish(number, work.rows, work.delays, work.always, work.lanes)
             store.save()
         if stored == len(batch):
             return ()

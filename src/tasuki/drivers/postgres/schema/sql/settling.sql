@@ -52,6 +52,7 @@ declare
     gone integer := 0;
     back integer := 0;
     soonest double precision;
+    freed integer := 0;
     item record;
 begin
     select * into q from queues where name = queue_name;
@@ -65,6 +66,9 @@ begin
     from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
         select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
     ) h;
+    if q.limited and places is not null then
+        freed := leave_places(q, seqs, tokens, acts, delays);
+    end if;
     if acked is not null then
         with done as (delete from messages m where m.seq = any (acked) returning m.key)
         select count(*), array_agg(d.key) filter (where d.key is not null) into gone, keys from done d;
@@ -81,7 +85,7 @@ begin
         for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
             where s.act > 0 and s.place = any (places) loop
             update messages m set
-                state = case when item.delay > 0 then 1 else 0 end,
+                state = case when item.delay > 0 then 1 when q.fair > 0 and m.lane is not null then 4 else 0 end,
                 due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
                 token = m.token + 1,
                 attempts = m.attempts + case item.act
@@ -99,12 +103,13 @@ begin
         end loop;
     end if;
     if within then
-        if back > 0 or soonest is not null or keys is not null then
-            perform wake_later(q, (back + ready_keys(q, keys) + (soonest is not null)::integer)::integer);
+        if back > 0 or soonest is not null or keys is not null or freed > 0 then
+            perform wake_later(
+                q, (back + freed + ready_keys(q, keys) + (soonest is not null)::integer)::integer);
         end if;
-    elsif (back > 0 or soonest is not null or keys is not null)
+    elsif (back > 0 or soonest is not null or keys is not null or freed > 0)
         and exists (select 1 from waiters where queue = q.id and until > at) then
-        perform wake(q, back + ready_keys(q, keys), at + soonest * interval '1 second');
+        perform wake(q, back + freed + ready_keys(q, keys), at + soonest * interval '1 second');
     end if;
     if coalesce(cardinality(places), 0) = cardinality(seqs) then
         return '{}';
@@ -177,7 +182,8 @@ end $$;
 -- and a deletion locks in that order too.
 create or replace function move(
     queue_name text, target text, seqs bigint[], tokens integer[], sizes integer[],
-    ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[], always boolean[]
+    ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[], always boolean[],
+    lanes text[] default null
 ) returns integer[] language plpgsql as $$
 declare
     answers integer[] := '{}';
@@ -185,7 +191,7 @@ declare
     last integer;
 begin
     begin
-        if publish(target, ids, bodies, headers, ranks, keys, delays, always, false) < cardinality(ids) then
+        if publish(target, ids, bodies, headers, ranks, keys, delays, always, false, lanes) < cardinality(ids) then
             raise exception using errcode = 'TQ507';
         end if;
         if settle(queue_name, seqs, tokens, null, null, false) <> '{}' then
@@ -209,7 +215,7 @@ begin
         answers := answers || move(
             queue_name, target, seqs[place:place], tokens[place:place], sizes[place:place],
             ids[first:last], bodies[first:last], headers[first:last], ranks[first:last], keys[first:last],
-            delays[first:last], always[first:last]);
+            delays[first:last], always[first:last], lanes[first:last]);
         first := last + 1;
     end loop;
     return answers;

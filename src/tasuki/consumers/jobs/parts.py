@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasuki.consumers.jobs.once import once_for
 from tasuki.consumers.jobs.results import Results, results_for
+from tasuki.consumers.jobs.steps import Followed as Stepped
 from tasuki.consumers.jobs.steps import Stepping
+from tasuki.consumers.jobs.transacting import Followed as Transacted
 from tasuki.consumers.jobs.transacting import Transacting
 
 if TYPE_CHECKING:
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.handling.middleware import ConsumeMiddleware
-    from tasuki.consumers.run import Run
+
+
+class Followed(Stepped, Transacted, Protocol):
+    """What they all have of a run."""
 
 
 class Jobs(NamedTuple):
@@ -26,7 +31,7 @@ class Jobs(NamedTuple):
     layers: Sequence[ConsumeMiddleware]
 
 
-def jobs_of(run: Run, consumer: Definition) -> Jobs:
+def jobs_of(run: Followed, consumer: Definition) -> Jobs:
     """The parts of a new run."""
     results, transacting = results_for(consumer), Transacting(run, consumer)
     once = once_for(consumer, transacting)

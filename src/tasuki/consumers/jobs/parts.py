@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tasuki.consumers.jobs import steps, transacting
 from tasuki.consumers.jobs.once import once_for
 from tasuki.consumers.jobs.results import Results, results_for
-from tasuki.consumers.jobs.steps import Followed as Stepped
 from tasuki.consumers.jobs.steps import Stepping
-from tasuki.consumers.jobs.transacting import Followed as Transacted
 from tasuki.consumers.jobs.transacting import Transacting
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from tasuki.consumers.handling.middleware import ConsumeMiddleware
 
 
-class Followed(Stepped, Transacted, Protocol):
-    """What they all have of a run."""
+class Followed(steps.Followed, transacting.Followed, Protocol):
+    """What the parts need of their run."""
 
 
 class Jobs(NamedTuple):
@@ -33,7 +32,7 @@ class Jobs(NamedTuple):
 
 def jobs_of(run: Followed, consumer: Definition) -> Jobs:
     """The parts of a new run."""
-    results, transacting = results_for(consumer), Transacting(run, consumer)
-    once = once_for(consumer, transacting)
+    results, opener = results_for(consumer), Transacting(run, consumer)
+    once = once_for(consumer, opener)
     layers = [part.layer for part in (results, once) if part is not None]
-    return Jobs(results, Stepping(run, consumer), transacting, layers)
+    return Jobs(results, Stepping(run, consumer), opener, layers)

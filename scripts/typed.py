@@ -37,7 +37,13 @@ FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
-_UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str", "_span": 'Literal["pending", "running"] | Duration'}
+_UNITS = {
+    "_duration": "Duration",
+    "_size": "Size",
+    "_mode": "str",
+    "_span": 'Literal["pending", "running"] | Duration',
+    "_rate": "float | str",
+}
 """What may be written for a field, by the validator that reads it."""
 _NUMBERS = (int, float, bool)
 _NAMED = {

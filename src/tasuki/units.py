@@ -119,6 +119,32 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def parse_rate(value: object) -> float:
+    """How many a second, of a text (``10/s``, ``100/m``, ``5/h``, ``1/30s``) or of a plain number a second.
+
+    Raises:
+        ValueError: not a rate, or one that is 0 or less; the message names the value and an example.
+    """
+    if isinstance(value, str):
+        count, slash, per = value.replace(" ", "").partition("/")
+        try:
+            seconds = parse_duration(per if per[:1].isdigit() else f"1{per}") if slash else 1.0
+            rate = float(count) / seconds
+        except (ValueError, ZeroDivisionError):
+            rate = math.nan
+    else:
+        rate = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"{value!r} is not a rate above 0; write it like 10/s, 100/m or 5/h")
+    return rate
+
+
+def format_rate(rate: float) -> str:
+    """The text of a rate in the shortest unit with 1 or more: ``10/s``, ``1.5/m``; a day is the longest."""
+    unit = next((unit for unit in ("s", "m", "h") if rate * _SECONDS[unit] >= 1), "d")
+    return f"{rate * _SECONDS[unit]:.6g}/{unit}"
+
+
 def parse_size(value: object) -> int:
     """Bytes of a text (``256KiB``, ``1MB``) or of a plain whole number of bytes.
 

@@ -72,7 +72,7 @@ class NobodyIsWoken(MemoryDriver):
 
 class WakeUpIsLostWithItsReceiver(MemoryDriver):
     async def _wait(self, source: Any, limit: int, wait: float) -> list[Received]:
-        source.can_give = lambda: False
+        source.can_give = lambda now: False
         return await super()._wait(source, limit, wait)
 
 
@@ -141,7 +141,7 @@ class DeclaringAgainChangesNothing(MemoryDriver):
 class PublisherIsNotIsolated(MemoryDriver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         results = await super().publish(queue, batch)
-        for slot, item in zip(reversed(self._queues[queue].plain.fresh), reversed(batch), strict=False):
+        for slot, item in zip(reversed(self._queues[queue].ready.plain.fresh), reversed(batch), strict=False):
             slot.headers = item.headers
         return results
 

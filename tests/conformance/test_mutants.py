@@ -13,16 +13,27 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.mutants import MUTANTS, Mutant, Unbroken, noticed
-from tests.conformance import memory_mutants
+from tests.conformance import memory_lane_mutants, memory_mutants
 from tests.conformance.mutate import suite_of
 
 SQLITE = suite_of("sqlite")
 CASES = sorted({name for mutant in MUTANTS for name in mutant.noticed_by})
 
 
-INNER = [mutant for mutant in MemoryDriver.__subclasses__() if mutant.__module__ == memory_mutants.__name__]
+INNER = [
+    mutant
+    for module in (memory_mutants, memory_lane_mutants)
+    for mutant in vars(module).values()
+    if isinstance(mutant, type) and mutant.__module__ == module.__name__ and mutant.__name__[0] != "_"
+]
 
 NOTICED_BY = {
+    "ALaneGoesOnWhereItWas": "test_44_a_lane_that_was_full_need_not_wait_for_newer_ones",
+    "ALaneIsForgottenWithWhatItOwes": "test_43_a_spent_lane_holds_up_no_other",
+    "ALaneThatRestsIsNotStirred": "test_45_a_settlement_brings_its_lane_to_life",
+    "AnotherRateLeavesTheTime": "test_42_a_raised_rate_holds_at_once",
+    "ANewLaneGoesFirst": "test_44_lanes_that_come_anew_hold_up_no_other",
+    "ARemovalStartsTurnsAnew": "test_44_removals_change_no_turn",
     "AckForgetsTheId": "test_26_a_known_id_is_confirmed_and_not_stored_again",
     "AnyReceiptEndsTheDelivery": "test_09_the_second_settlement_is_stale",
     "CloseDoesNotWake": "test_17_close_is_idempotent_frees_and_wakes",

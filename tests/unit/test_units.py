@@ -3,7 +3,17 @@ from typing import Any
 
 import pytest
 
-from tasuki.units import check_time, format_duration, format_size, needed, one_of, parse_duration, parse_size
+from tasuki.units import (
+    check_time,
+    format_duration,
+    format_rate,
+    format_size,
+    needed,
+    one_of,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +163,30 @@ def test_one_of_a_delay_and_a_time() -> None:
     assert needed("Snooze", 0) == 0
     with pytest.raises(ValueError, match="Snooze needs a time"):
         needed("Snooze", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "rate", "text"),
+    [
+        ("10/s", 10, "10/s"),
+        ("100/m", 100 / 60, "1.66667/s"),
+        ("30/m", 0.5, "30/m"),
+        ("5/h", 5 / 3600, "5/h"),
+        ("2/d", 2 / 86400, "2/d"),
+        ("1/30s", 1 / 30, "2/m"),
+        ("1 / 1m30s", 1 / 90, "40/h"),
+        ("1.5", 1.5, "1.5/s"),
+        (250, 250, "250/s"),
+    ],
+)
+def test_rates(value: Any, rate: float, text: str) -> None:
+    assert parse_rate(value) == pytest.approx(rate)
+    assert format_rate(rate) == text
+
+
+@pytest.mark.parametrize(
+    "value", ["", "/s", "10/", "10/x", "0/s", "-1/s", "1/0s", "nan/s", "inf", 0, -1, True, None, [1]]
+)
+def test_what_is_no_rate(value: Any) -> None:
+    with pytest.raises(ValueError, match="is not a rate above 0; write it like 10/s, 100/m or 5/h"):
+        parse_rate(value)

@@ -19,7 +19,7 @@ from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.pausing import pause_of
-from tasuki.app.tasks.called import handler_for, policy_of
+from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.consumer import Consumer
@@ -49,6 +49,7 @@ from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import wanted_durability
 from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.check.state.limits import has_places
 from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -209,15 +210,16 @@ class Assembly(ProjectHost):
         return build_driver(self.project, id, self._clock)
 
     def _queue(self, id: str, config: QueueConfig) -> Queue:
-        codec = self.codecs.get(config.codec)
+        codec, driver = self.codecs.get(config.codec), self.drivers[config.driver]
         assert codec is not None  # the check knows the codecs
+        policy = queue_policy(config, driver.capabilities)
         return Queue(
             id,
-            driver=self.drivers[config.driver],
-            spec=queue_spec(config),
+            driver=driver,
+            spec=queue_spec(config, driver.capabilities),
             codec=codec,
             codecs=self.codecs,
-            policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
+            policy=replace(policy, priority_advice=partial(priority_advice, id)),
             clock=self._clock,
             middleware=self._middleware(config),
             body=self.project.registry.entries[id].target,
@@ -252,10 +254,11 @@ class Assembly(ProjectHost):
             policy=policy_of(config, queue, self._clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
-                prefetch=prefetch_of(config, self._shared),
+                prefetch=prefetch_of(config, self._shared, has_places=has_places(self.project.configs[queue.id])),
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
                 batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,
+                idempotency=idempotency_of(config),
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from tasuki.clock import Clock
 from tasuki.contracts.context import Around
-from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.driver import Capabilities, Driver, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
@@ -32,6 +32,7 @@ from tasuki.kinds.entries.function import (
 )
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.limiting import lane_limit_of, limit_of_driver, limit_of_workers, turn_of
 from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.compression import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
@@ -101,8 +102,8 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     return driver
 
 
-def queue_spec(config: QueueConfig) -> QueueSpec:
-    """What the driver must know of a queue."""
+def queue_spec(config: QueueConfig, capabilities: Capabilities | None = None) -> QueueSpec:
+    """What a driver must know of a queue; ``capabilities``: the driver's, if it need not keep all limits."""
     return QueueSpec(
         name=config.queue_name,
         lease=config.lease,
@@ -110,12 +111,15 @@ def queue_spec(config: QueueConfig) -> QueueSpec:
         ordering=config.ordering,
         dedup_window=config.dedup_window,
         priorities="priority" in config.requires,
+        limit=limit_of_driver(config, capabilities),
+        lane_limit=lane_limit_of(config),
+        fair=turn_of(config),
         options=config.options,
     )
 
 
-def queue_policy(config: QueueConfig) -> QueuePolicy:
-    """What the framework enforces for a queue.
+def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None) -> QueuePolicy:
+    """What the framework enforces for a queue; ``capabilities``: see ``queue_spec``.
 
     Raises:
         UnsupportedError: the library of its compression is not installed; the message says what to install.
@@ -139,6 +143,8 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         cancels_strictly=config.cancel == "strict",
         signing=config.signing.signing() if config.signing else None,
         unique=config.unique.rule() if config.unique else None,
+        lanes=config.lane_rule,
+        worker_limit=limit_of_workers(config, capabilities),
     )
 
 

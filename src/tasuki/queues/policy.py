@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.backoff import Backoff
+from tasuki.contracts.driver import Limit
 from tasuki.queues.messages.compression import Compression
+from tasuki.queues.messages.lanes import LaneRule
 from tasuki.queues.messages.signature import Signing
 from tasuki.queues.messages.uniqueness import UniqueRule
 from tasuki.queues.retry_rules import RetryRules
@@ -46,3 +48,7 @@ class QueuePolicy:
     """None: messages are neither signed nor verified."""
     unique: UniqueRule | None = None
     """None: messages are unique only where their publish says so."""
+    lanes: LaneRule | None = None
+    """How a message finds its lane; None: the queue has no lanes."""
+    worker_limit: Limit | None = None
+    """The part of its limit that its driver does not keep: workers keep it, in the store of its state."""

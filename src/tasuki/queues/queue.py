@@ -65,7 +65,8 @@ class Queue(Inspection):
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
-        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique)
+        has_lanes = policy.lanes is not None and policy.lanes.reads_body
+        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -294,6 +295,8 @@ class Queue(Inspection):
             return [refusal] * len(messages)
         for message in messages:
             message.deduplicate = False
+            if self.policy.lanes is not None:
+                message.lane = self.policy.lanes.of_sent_on(message, self.decode)
         answers: Answers = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
         results = [answer if isinstance(answer, DriverError) else None for answer in answers]
         self.metrics.published += results.count(None)

@@ -71,12 +71,12 @@ async def test_a_smaller_bound_keeps_what_is_there() -> None:
     assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["a", "b"]
 
 
-async def test_lanes_disappear_when_they_are_empty() -> None:
+async def test_ranks_disappear_when_they_are_empty() -> None:
     driver = await opened()
     for priority in range(10):
         await driver.publish("q", [message(str(priority), priority=priority)])
     assert [item.id for item in await driver.receive("q", 10, 0.0)] == [str(9 - number) for number in range(10)]
-    assert list(driver._queues["q"].lanes) == [0]
+    assert list(driver._queues["q"].ready.by_priority) == [0]
 
 
 async def test_waiters_do_not_pile_up() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.testing.conformance.stores.children import Step
 from tasuki.testing.conformance.stores.killing import most_at_once
-from tasuki.testing.conformance.stores.tokens import Taken, check_windows
+from tasuki.testing.conformance.windows import Taken, check_windows
 
 
 def held(holder: str, began: float, ended: float) -> Step:

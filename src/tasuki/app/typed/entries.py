@@ -50,6 +50,18 @@ UniqueFields = TypedDict(
 )
 
 
+class LimitFields(TypedDict, total=False):
+    rate: float | str | None
+    burst: int | None
+    concurrency: int | None
+    key: str | None
+
+
+class FairFields(TypedDict, total=False):
+    key: Required[str]
+    share: int
+
+
 class ResultFields(TypedDict, total=False):
     ttl: Duration
     max_size: Size
@@ -84,6 +96,8 @@ class QueueFields(TypedDict, total=False):
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
     unique: str | UniqueFields | None
+    limit: str | float | LimitFields | None
+    fair: str | FairFields | None
     state: str | None
     cancel: Literal["watched", "strict"]
     result: str | ResultFields | None
@@ -98,10 +112,16 @@ class TaskRetryFields(BackoffFields, total=False):
     max_attempts: int | None
 
 
+class IdempotencyFields(TypedDict, total=False):
+    key: str
+    ttl: Duration
+
+
 class TaskFields(TypedDict, total=False):
     func: Required[str]
     retry: TaskRetryFields | None
     handler_timeout: Duration | None
+    idempotency: str | IdempotencyFields | None
     on_give_up: str | None
 
 
@@ -132,6 +152,7 @@ class ConsumerFields(TypedDict, total=False):
     auto_ack: bool
     handler_timeout: Duration | None
     retry: RetryFields | None
+    idempotency: str | IdempotencyFields | None
     middleware: list[str]
     driver_options: ConsumerOptions | AnyConsumerOptions
     lifecycle: ConsumerLifecycleFields

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from itertools import count, islice
-from math import inf
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -28,9 +27,9 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.contracts.moving import stale
-from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
+from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
@@ -63,6 +62,8 @@ class MemoryDriver(Driver):
         atomic_move=True,
         store=True,
         unique=frozenset({*SPANS, *ACTS}),
+        limits=frozenset({"rate", "concurrency"}),
+        lanes=True,
     )
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
@@ -87,11 +88,13 @@ class MemoryDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; a smaller ``max_length`` keeps stored messages and rejects new ones."""
-        if spec.name in self._queues:
-            self._queues[spec.name].declare(spec)
-        else:
-            self._queues[spec.name] = MemoryQueue(spec)
-        self._known.declare(spec.name, self._queues[spec.name])
+        queue = self._queues.get(spec.name)
+        if queue is None:
+            queue = self._queues[spec.name] = MemoryQueue(spec)
+        elif spec != queue.spec:
+            queue.declare(spec, self._clock.monotonic())
+            self._wake(queue)
+        self._known.declare(spec.name, queue)
 
     async def undeclare(self, queue: str) -> None:
         """Forget that it is declared; its messages stay, for the next declaration or inspection."""
@@ -153,16 +156,10 @@ class MemoryDriver(Driver):
 
     def _place(self, target: MemoryQueue, message: Outgoing, now: float) -> Slot:
         due = now + message.delay if message.delay > 0 else 0.0
-        slot = Slot(
-            message.id,
-            message.body,
-            message.headers.copy(),
-            next(self._numbers),
-            now,
-            message.priority,
-            message.key,
-            due,
-        )
+        headers = message.headers.copy()
+        slot = Slot(message.id, message.body, headers, next(self._numbers), now, message.priority, message.key, due)
+        if target.spec.fair:
+            slot.lane = message.lane
         target.place(slot)
         target.total += 1
         if target.waiters:
@@ -170,14 +167,15 @@ class MemoryDriver(Driver):
         return slot
 
     def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
-        numbers, append = self._numbers, target.plain.fresh.append
+        numbers, append, has_lanes = self._numbers, target.ready.plain.fresh.append, target.lanes is not None
         for message in batch:
             headers = message.headers.copy()
-            if message.delay > 0 or message.priority or message.key is not None:
+            if has_lanes or message.delay > 0 or message.priority or message.key is not None:
                 due = now + message.delay if message.delay > 0 else 0.0
-                target.place(
-                    Slot(message.id, message.body, headers, next(numbers), now, message.priority, message.key, due)
-                )
+                slot = Slot(message.id, message.body, headers, next(numbers), now, message.priority, message.key, due)
+                if has_lanes:
+                    slot.lane = message.lane
+                target.place(slot)
             else:
                 append(Slot(message.id, message.body, headers, next(numbers), now))
         target.total += len(batch)
@@ -190,9 +188,7 @@ class MemoryDriver(Driver):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take ready messages without suspending; else wait for one."""
         source = self._queue(queue)
-        if source.delayed:
-            source.surface(self._clock.monotonic())
-        taken = source.take(limit, self._numbers)
+        taken = source.take(limit, self._numbers, self._clock.monotonic())
         if taken or wait <= 0 or limit <= 0:
             return taken
         return await self._wait(source, limit, wait)
@@ -203,17 +199,21 @@ class MemoryDriver(Driver):
         taken: list[Received] = []
         try:
             while not taken and (left := ends_at - loop.time()) > 0:
-                due = source.delayed[0][0] - self._clock.monotonic() if source.delayed else inf
-                news = await source.waiters.wait(source.waiters.add(), min(left, due), lambda _: None)
+                now = self._clock.monotonic()
+                due = min(left, source.next_at(now) - now)
+                news = await source.waiters.wait(source.waiters.add(), due, lambda _: None)
                 if news is False or self._guard.current is None:
                     break
-                source.surface(self._clock.monotonic())
-                taken = source.take(limit, self._numbers)
+                taken = source.take(limit, self._numbers, self._clock.monotonic())
         finally:
             # Also when cancelled: the wake-up that was meant for this receiver goes to the next one.
-            if source.waiters and source.can_give():
-                source.waiters.wake(True)
+            self._wake(source)
         return taken
+
+    def _wake(self, target: MemoryQueue) -> None:
+        """Wake a receiver, if there is something for it or will be: it learns when."""
+        if target.waiters and target.can_give(self._clock.monotonic()):
+            target.waiters.wake(True)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; nothing can fail for lack of room, because a held message keeps its place."""
@@ -227,15 +227,11 @@ class MemoryDriver(Driver):
                 stale.append(settlement.receipt)
             elif isinstance(settlement, Ack):
                 acked += 1
-                if slot.key is not None:
-                    target.leave(slot)
-                if slot.unique is not None:
-                    target.uniques.done(slot)
+                target.done(slot)
             else:
                 self._return(target, slot, settlement)
         target.total -= acked
-        if target.waiters and target.can_give():
-            target.waiters.wake(True)
+        self._wake(target)
         return stale
 
     def _return(self, target: MemoryQueue, slot: Slot, settlement: Nack | Release) -> None:
@@ -246,6 +242,8 @@ class MemoryDriver(Driver):
                 slot.failure = settlement.error, self._clock.time()
         else:
             slot.failures -= slot.started
+            if settlement.delay <= 0:
+                target.give_back(slot)
         if settlement.delay > 0:
             slot.due = self._clock.monotonic() + settlement.delay
         slot.started = False
@@ -304,8 +302,7 @@ class MemoryDriver(Driver):
         """Put the rest in line again, as after a change of the ordering."""
         target = self._queue(queue)
         removed = target.remove(frozenset(ids))
-        if target.waiters and target.can_give():
-            target.waiters.wake(True)
+        self._wake(target)
         return removed
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
@@ -313,8 +310,7 @@ class MemoryDriver(Driver):
         target = self._queue(queue)
         target.surface(self._clock.monotonic())
         count = target.expedite(frozenset(ids))
-        if count and target.waiters and target.can_give():
-            target.waiters.wake(True)
+        self._wake(target)
         return count
 
     async def delete(self, queue: str) -> None:

@@ -9,8 +9,12 @@ from itertools import chain, count
 from math import inf
 
 from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
-from tasuki.drivers.memory.lanes import Lane, Line, Slot, by_number
+from tasuki.drivers.memory.lanes import Lanes
+from tasuki.drivers.memory.lines import Line
+from tasuki.drivers.memory.ranks import Rank, Ranks
+from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.drivers.memory.uniques import Uniques
+from tasuki.drivers.toolkit import limits
 from tasuki.drivers.toolkit.wait_list import WaitList
 
 _FORGOTTEN = 10
@@ -23,8 +27,11 @@ class MemoryQueue:
     def __init__(self, spec: QueueSpec) -> None:
         self.spec = spec
         self.total = 0
-        self.plain = Lane()
-        self.lanes: dict[int, Lane] = {0: self.plain}
+        self.ready = Ranks()
+        """What can be received, where the queue has no lanes."""
+        self.lanes = Lanes(spec.lane_limit, spec.fair) if spec.fair else None
+        self.tat = -inf
+        """When all that was handed out is made up for at the queue's rate; see ``limits``."""
         self.delayed: list[tuple[float, int, Slot]] = []
         self.held: dict[int, Slot] = {}
         self.lines: dict[str, Line] = {}
@@ -35,14 +42,22 @@ class MemoryQueue:
         self.waiters: WaitList[bool] = WaitList()
         """Receives; one that is woken with False gets nothing."""
 
-    def declare(self, spec: QueueSpec) -> None:
-        """Take new options; a change of ordering puts all waiting messages in line again."""
-        changed = spec.ordering != self.spec.ordering
-        waiting = sorted(self.peek(), key=by_number) if changed else []
+    def declare(self, spec: QueueSpec, now: float) -> None:
+        """Take new options; a change of what is next puts all waiting messages in line again."""
+        before, waiting = self.spec, []
+        if is_new := (spec.ordering, spec.fair > 0) != (before.ordering, before.fair > 0):
+            waiting = sorted(self.peek(), key=by_number)
         self.spec = spec
+        self.tat = limits.changed(before.limit or limits.NONE, spec.limit or limits.NONE, self.tat, now)
+        if not spec.fair:
+            self.lanes = None
+        elif self.lanes is None:
+            self.lanes = Lanes(spec.lane_limit, spec.fair)
+        else:
+            self.lanes.change(spec.lane_limit, spec.fair, now)
         if spec.dedup_window is None:
             self.known = OrderedDict()
-        if changed:
+        if is_new:
             self._line_up(waiting)
 
     def place(self, slot: Slot) -> None:
@@ -62,9 +77,27 @@ class MemoryQueue:
     def put_back(self, slot: Slot) -> None:
         """Put a message that was held back at its place; it stays in front of its key."""
         slot.receipt = 0
+        if self.lanes is not None:
+            self.lanes.freed(self._lane_of(slot))
         if (line := self._line(slot)) is not None:
             line.front -= 1
         self.place(slot)
+
+    def give_back(self, slot: Slot) -> None:
+        """Let a held message, which is put back next, have cost nothing of the queue's rates."""
+        if self.spec.limit is not None:
+            self.tat = limits.given_back(self.spec.limit, self.tat)
+        if self.lanes is not None:
+            self.lanes.give_back(self._lane_of(slot))
+
+    def done(self, slot: Slot) -> None:
+        """Let a message go that was held and is acked."""
+        if self.lanes is not None:
+            self.lanes.freed(self._lane_of(slot))
+        if slot.key is not None:
+            self.leave(slot)
+        if slot.unique is not None:
+            self.uniques.done(slot)
 
     def leave(self, slot: Slot) -> None:
         """Let the next of the same key come to the front after this one is done."""
@@ -88,39 +121,31 @@ class MemoryQueue:
             if line is None or not line.rest or slot.number < line.rest[0].number:
                 self._show(slot)
 
-    def take(self, limit: int, numbers: count[int]) -> list[Received]:
-        """Hand out up to ``limit`` receivable messages, highest priority first."""
-        taken: list[Received] = []
-        if len(self.lanes) == 1:
-            taken = self._take_from(self.plain, limit, numbers)
-            return self._noted(taken) if self.uniques else taken
-        for priority in sorted(self.lanes, reverse=True):
-            taken += self._take_from(self.lanes[priority], limit - len(taken), numbers)
-            if priority and not self.lanes[priority]:
-                del self.lanes[priority]
-        return self._noted(taken) if self.uniques else taken
+    def take(self, limit: int, numbers: count[int], now: float) -> list[Received]:
+        """Hand out up to ``limit`` receivable messages, highest priority first, lane by lane."""
+        if self.delayed:
+            self.surface(now)
+        if self.spec.limit is not None:
+            limit = min(limit, limits.room(self.spec.limit, self.tat, now, len(self.held)))
+        slots = self.ready.take(limit) if self.lanes is None else self.lanes.take(limit, now)
+        if self.spec.limit is not None:
+            self.tat = limits.spent(self.spec.limit, self.tat, now, len(slots))
+        return [self._hand_out(slot, next(numbers)) for slot in slots]
 
-    def _noted(self, taken: list[Received]) -> list[Received]:
-        """The same; messages with a unique key know that they are held."""
-        for received in taken:
-            self.held[received.receipt].receipt = received.receipt
-        return taken
+    def next_at(self, now: float) -> float:
+        """When something can be handed out: ``now``, a later time, or never by itself (inf)."""
+        at = now if self.ready else inf
+        if self.lanes is not None:
+            at = self.lanes.next_at(now)
+        if self.delayed:
+            at = min(at, self.delayed[0][0])
+        if self.spec.limit is not None and at < inf:
+            at = max(at, limits.opens_at(self.spec.limit, self.tat, now, len(self.held)))
+        return at
 
-    def _take_from(self, lane: Lane, limit: int, numbers: count[int]) -> list[Received]:
-        pop = lane.pop if lane.back else lane.fresh.popleft
-        held = self.held
-        taken = []
-        for _ in range(min(limit, len(lane))):
-            slot = pop()
-            receipt = next(numbers)
-            held[receipt] = slot
-            headers = slot.headers.copy()
-            taken.append(Received(slot.id, slot.body, headers, receipt, slot.failures + 1, slot.suspect, slot.deaths))
-        return taken
-
-    def can_give(self) -> bool:
-        """Whether something is receivable now or will be at a known time."""
-        return bool(self.delayed) or any(self.lanes.values())
+    def can_give(self, now: float) -> bool:
+        """Whether something can be handed out now, or will be at a known time."""
+        return self.next_at(now) < inf
 
     def start(self, receipt: int) -> bool:
         """Count the delivery as a failure until it is settled; False: it is not held."""
@@ -177,15 +202,22 @@ class MemoryQueue:
     def depth(self, now: float, consumers: int) -> Depth:
         """Count the messages."""
         in_flight, delayed = len(self.held), len(self.delayed)
-        oldest = min((lane.first().published_at for lane in self.lanes.values() if lane), default=None)
+        oldest = (self.ready if self.lanes is None else self.lanes).oldest()
         age = None if oldest is None else now - oldest
         return Depth(self.total - in_flight - delayed, in_flight, delayed, age, consumers)
 
     def peek(self) -> Iterator[Slot]:
         """The receivable messages in order, then those behind their key, then the delayed ones by their time."""
-        lanes = (self.lanes[priority] for priority in sorted(self.lanes, reverse=True))
         behind = (slot for line in self.lines.values() for slot in line.rest if not slot.due)
-        return chain(chain.from_iterable(lanes), behind, (slot for _, _, slot in sorted(self.delayed)))
+        return chain(self.receivable(), behind, (slot for _, _, slot in sorted(self.delayed)))
+
+    def ranks(self) -> Iterator[Rank]:
+        """The ranks of these messages, of all lanes."""
+        return self.ready.ranks() if self.lanes is None else self.lanes.ranks()
+
+    def receivable(self) -> Iterator[Slot]:
+        """The messages that can be handed out as soon as limits allow."""
+        return iter(self.ready if self.lanes is None else self.lanes)
 
     def fits(self, batch: Sequence[Outgoing], now: float) -> bool:
         """Whether there is room for all of these; a duplicate needs none."""
@@ -238,8 +270,9 @@ class MemoryQueue:
 
     def _line_up(self, waiting: Iterable[Slot]) -> None:
         """Let the queue hold these, in order, beside the held messages."""
-        self.plain = Lane()
-        self.lanes = {0: self.plain}
+        self.ready = Ranks()
+        if self.lanes is not None:
+            self.lanes.clear(map(self._lane_of, self.held.values()))
         self.delayed = []
         self.lines = {}
         for slot in self.held.values():
@@ -247,6 +280,8 @@ class MemoryQueue:
                 line.front += 1
         for slot in waiting:
             self.place(slot)
+        if self.lanes is not None:
+            self.lanes.stir()
 
     def _line(self, slot: Slot) -> Line | None:
         if slot.key is None or self.spec.ordering != "key":
@@ -255,10 +290,21 @@ class MemoryQueue:
             line = self.lines[slot.key] = Line()
         return line
 
+    def _lane_of(self, slot: Slot) -> str:
+        """With order per key, the lanes are the keys."""
+        return (slot.key or "") if self.spec.ordering == "key" else slot.lane
+
     def _show(self, slot: Slot) -> None:
         if slot.due:
             return
-        lane = self.lanes.get(slot.priority)
-        if lane is None:
-            lane = self.lanes[slot.priority] = Lane()
-        lane.put(slot)
+        if self.lanes is None:
+            self.ready.put(slot)
+        else:
+            self.lanes.put(self._lane_of(slot), slot)
+
+    def _hand_out(self, slot: Slot, receipt: int) -> Received:
+        self.held[receipt] = slot
+        if slot.unique is not None:
+            slot.receipt = receipt
+        headers = slot.headers.copy()
+        return Received(slot.id, slot.body, headers, receipt, slot.failures + 1, slot.suspect, slot.deaths)

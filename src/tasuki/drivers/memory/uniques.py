@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tasuki.contracts.driver import Unique
-from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.slots import Slot
 
 _CHECKED = 3
 """Old pins that each publish of a unique message checks, to forget those that mean nothing any more."""

@@ -17,18 +17,20 @@ _WOKEN = 100
 """Most processes that are woken at once; they wake the others."""
 
 _NUMBER = "SELECT id FROM {}.queues WHERE name = $1"
-# Three indexes show all messages but the held ones; the cursor sees the rows committed when it was opened.
+# Four indexes show all messages but the held ones; the cursor sees the rows committed when it was opened.
 _SEEN = (
     "BEGIN; DECLARE seen NO SCROLL CURSOR FOR "
     "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 0 UNION ALL "
     "SELECT seq FROM {0}.messages WHERE queue = {1} AND due IS NOT NULL "
     "AND NOT (state = 2 AND due > clock_timestamp()) UNION ALL "
-    "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 3 AND key IS NOT NULL"
+    "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 3 AND key IS NOT NULL UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 4"
 )
 _WITH_IDS = (
     "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 0 AND id = ANY($2) UNION ALL "
     "SELECT seq FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND id = ANY($2) UNION ALL "
-    "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 3 AND key IS NOT NULL AND id = ANY($2)"
+    "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 3 AND key IS NOT NULL AND id = ANY($2) UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 4 AND id = ANY($2)"
 )
 # Delayed messages are ready once they are due, as a receive finds them; so that is all that changes.
 _EXPEDITE = (

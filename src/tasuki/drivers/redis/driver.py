@@ -96,9 +96,21 @@ class RedisDriver(Driver):
         atomic_move=True,
         store=True,
         emulates=frozenset(
-            {"ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup", "unique"}
+            {
+                "ordering_key",
+                "native_delay",
+                "native_priority",
+                "leases",
+                "max_length",
+                "dedup",
+                "unique",
+                "limits",
+                "lanes",
+            }
         ),
         unique=frozenset({*SPANS, *ACTS}),
+        limits=frozenset({"rate", "concurrency"}),
+        lanes=True,
         max_message_bytes=256 * 2**20,
     )
 

@@ -18,11 +18,13 @@ class Behaviour(NamedTuple):
     capability: str = ""
     is_ours: bool = False
     """Done above the driver, the same for all."""
+    substitute: str = ""
+    """The capability with which Tasuki does it above a driver that lacks the first one."""
 
     def cell(self, capabilities: Capabilities) -> Cell:
         """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
         if self.capability and not capabilities.has(self.capability):
-            return "refused"
+            return "emulated" if self.substitute and capabilities.has(self.substitute) else "refused"
         field = self.capability.partition(":")[0]
         return "emulated" if self.is_ours or field in capabilities.emulates else "native"
 
@@ -76,8 +78,14 @@ BEHAVIOURS = (
     Behaviour("one message per key and window (throttle)", "test_39_a_window_outlives_its_message", "unique:window"),
     Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
     Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
+    Behaviour("`limit`: so many in a time", "tests/faults/test_limits.py", "limits:rate", substitute="store"),
+    Behaviour("`limit`: so many at once", "tests/faults/test_limits.py", "limits:concurrency", substitute="store"),
+    Behaviour("`limit` for each value of a key", "test_43_a_full_lane_holds_up_no_other", "lanes"),
+    Behaviour("turns among the values of a key (`fair`)", "test_44_lanes_take_turns", "lanes"),
     Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
+    Behaviour("handle in one transaction with the ack", "test_46_the_commit_settles", "transactional_settle"),
+    Behaviour("remember the keys of what is done", "test_48_a_key_is_claimed_once", "transactional_settle"),
 )
 
 DURABILITY = {

@@ -28,7 +28,9 @@ from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.check.python.batches import problems_of_batches
 from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
-from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
+from tasuki.kinds.check.requirements import REQUIREMENTS, Need, is_met_by_state, needs_of
+from tasuki.kinds.check.state.idempotency import problems_of_idempotency
+from tasuki.kinds.check.state.limits import limited_lease, problems_of_lanes
 from tasuki.kinds.check.state.scheduled import problems_of_scheduled
 from tasuki.kinds.check.state.schedules import problems_of_schedules
 from tasuki.kinds.check.state.stores import problems_of_stores
@@ -166,7 +168,8 @@ class _Checker:
             self.errors += problems
             if isinstance(config := self.configs.get(entry.id), QueueConfig):
                 length = config.max_length or (options.get("max_length") if _is_ours(driver) else 0) or None
-                config = config.model_copy(update={"options": options, "max_length": length})
+                update = {"options": options, "max_length": length, **limited_lease(config)}
+                config = config.model_copy(update=update)
                 self.configs[entry.id] = self._fitted(entry, config, driver) if driver else config
         for entry in self.registry.of_kind("queue.consumer"):
             queue = self._target(entry, "queue")
@@ -200,7 +203,7 @@ class _Checker:
         published = self._published.get(entry.id, {})
         unsaid = {name: need for name, need in published.items() if name not in config.requires}
         for need in (*needs_of(config), *unsaid.values()):
-            is_elsewhere = need.requirement is REQUIREMENTS["state"] and self._names_store(config)
+            is_elsewhere = is_met_by_state(need) and self._names_store(config)
             if not (is_elsewhere or need.requirement.is_met(capabilities)):
                 self._refuse(entry, need, driver, config.driver)
         self._check_delay(entry, config, driver)
@@ -238,7 +241,7 @@ class _Checker:
         able = [name for name, capabilities in all_capabilities().items() if need.requirement.is_met(capabilities)]
         problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
         hint = f"these can: {', '.join(able)}" if able else "no driver can"
-        if need.requirement is REQUIREMENTS["state"]:
+        if is_met_by_state(need):
             hint += "; or write 'state: <id of a store>' at the queue or its driver"
         path = option_path(entry, driver, *need.path) or need.path
         self.errors.append(entry.error(problem, path, hint))
@@ -295,7 +298,9 @@ class _Checker:
             *unknown_exceptions(self.configs),
             *problems_of_schedules(self.configs, self.kinds),
             *problems_of_scheduled(self.registry, self.configs),
+            *problems_of_idempotency(self.configs, self.kinds),
             *problems_of_stores(self.registry, self.configs, self.kinds),
+            *problems_of_lanes(self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))

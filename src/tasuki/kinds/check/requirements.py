@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
-from tasuki.kinds.entries.queue import QueueConfig, UniqueConfig
+from tasuki.kinds.entries.messages.unique import UniqueConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.queues.messages.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size
@@ -29,6 +30,11 @@ class Need(NamedTuple):
 
 def _uniqueness(part: str) -> Requirement:
     return Requirement(lambda has: part in has.unique, DOES[part])
+
+
+def _limiting(part: str, words: str) -> Requirement:
+    # Where the driver does not, its workers do, with the store of the queue's state.
+    return Requirement(lambda has: part in has.limits or has.store, words)
 
 
 def _durability(level: Durability, words: str) -> Requirement:
@@ -60,6 +66,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
         lambda has: has.expedite, "end the delay of a message, as a signal does for one that waits"
     ),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
+    "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
     "state": Requirement(
@@ -68,7 +75,18 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     ),
     "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
     **{f"unique.{part}": _uniqueness(part) for part in ("pending", "running", "window", "replace", "extend")},
+    "limit.rate": _limiting("rate", "limit how many messages are handled in a time"),
+    "limit.concurrency": _limiting("concurrency", "limit how many messages are held at once"),
+    "limit.key": Requirement(lambda has: has.lanes, "limit the messages of each value of a key by themselves"),
+    "fair": Requirement(lambda has: has.lanes, "serve the values of a key in turn"),
 }
+BY_STATE = frozenset({"state", "limit.rate", "limit.concurrency"})
+"""The requirements that a store of another driver meets as well, which ``state:`` names."""
+
+
+def is_met_by_state(need: Need) -> bool:
+    """Whether a store that the queue or its driver names is enough."""
+    return any(need.requirement is REQUIREMENTS[name] for name in BY_STATE)
 
 
 def needs_of(config: QueueConfig) -> Iterator[Need]:
@@ -94,6 +112,7 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
         yield Need(("dedup_window",), "dedup_window", remembers)
     if config.unique is not None:
         yield from _unique_needs(config.unique)
+    yield from _limit_needs(config)
     if "max_message_size" in config.model_fields_set:
         size = config.max_message_size
         carries = Requirement(
@@ -114,6 +133,14 @@ def _unique_needs(unique: UniqueConfig) -> Iterator[Need]:
         )
         yield Need(("unique", "for"), f"unique: for: {format_duration(window)}", keeps)
     yield Need(("unique", "on_conflict"), f"unique: on_conflict: {unique.on_conflict}", _uniqueness(unique.on_conflict))
+
+
+def _limit_needs(config: QueueConfig) -> Iterator[Need]:
+    """Of a limit over the whole queue; lanes have an error of their own."""
+    if config.limit is not None and config.limit.key is None:
+        for part in ("rate", "concurrency"):
+            if getattr(config.limit, part) is not None:
+                yield Need(("limit", part), f"limit: {part}", REQUIREMENTS[f"limit.{part}"])
 
 
 def wanted_durability(config: QueueConfig) -> Durability | None:

@@ -14,6 +14,7 @@ from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import NotHonored
 from tasuki.kinds.check.options import option_path
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.state.limits import prices_of_places
 from tasuki.kinds.check.workers import without_effect
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
@@ -56,6 +57,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
         _competing,
         _shared_workers,
         _plain_placeholders,
+        _kept_places,
     )
     found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
@@ -125,6 +127,11 @@ def _competing(project: Project) -> Iterator[ConfigWarning]:
 
 def _shared_workers(project: Project) -> Iterator[ConfigWarning]:
     for id, path, problem, hint in without_effect(project.configs):
+        yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
+
+
+def _kept_places(project: Project) -> Iterator[ConfigWarning]:
+    for id, path, problem, hint in prices_of_places(project.configs):
         yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
 
 

@@ -24,19 +24,26 @@ from tasuki.fields.types import (
     at_field,
 )
 from tasuki.kinds.entries.lifecycle import RetryConfig
+from tasuki.kinds.entries.messages.limits import (
+    FairConfig,
+    LimitConfig,
+    check_lanes,
+    fair_fields,
+    lane_key,
+    limit_fields,
+)
+from tasuki.kinds.entries.messages.unique import UniqueConfig, unique_fields
 from tasuki.queues.messages.compression import Compression, Method
+from tasuki.queues.messages.lanes import LaneRule, parse_lane_key
 from tasuki.queues.messages.signature import Signing
-from tasuki.queues.messages.uniqueness import UniqueRule
-from tasuki.queues.messages.value_path import parse_path
 from tasuki.registry.references import did_you_mean
-from tasuki.scalars import settle
-from tasuki.units import parse_duration
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
     "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "expedite",
-    "transactional", "delete", "atomic_move", "state", "last_error", "unique.pending", "unique.running",
-    "unique.window", "unique.replace", "unique.extend",
+    "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error", "unique.pending",
+    "unique.running", "unique.window", "unique.replace", "unique.extend", "limit.rate", "limit.concurrency",
+    "limit.key", "fair",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
@@ -106,54 +113,6 @@ class CompressConfig(Config):
         return Compression(self.method, self.above)
 
 
-def _value_path(value: str) -> str:
-    parse_path(value)
-    return value
-
-
-def _span(value: object) -> object:
-    if value in ("pending", "running"):
-        return value
-    try:
-        seconds = parse_duration(settle(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is neither 'pending' nor 'running' nor a time such as 10m") from None
-    if not seconds:
-        raise ValueError("give a time that is longer than 0")
-    return seconds
-
-
-class UniqueConfig(Config):
-    """One message at a time for each value of a key; a message without the value is stored beside all others."""
-
-    key: Annotated[Text, AfterValidator(_value_path)]
-    """The value that is unique: header.tenant, or body.user.id."""
-    for_: Annotated[
-        Literal["pending", "running"] | float,
-        BeforeValidator(_span, json_schema_input_type=Literal["pending", "running"] | PositiveDuration),
-        Field(alias="for"),
-    ] = "pending"
-    """pending: while a message of the key waits; running: until it is done; a time: for so long after its publish."""
-    on_conflict: Literal["keep", "replace", "extend"] = "keep"
-    """keep the message that has the key; replace it while it waits; extend: replace it, and begin its delay again."""
-    max: PositiveDuration | None = None
-    """The longest time for which extend delays a message; not given: 10 times its delay."""
-
-    @model_validator(mode="after")
-    def _max_is_for_extend(self) -> UniqueConfig:
-        if self.max is not None and self.on_conflict != "extend":
-            raise at_field("max", "max is for on_conflict: extend")
-        return self
-
-    def rule(self) -> UniqueRule:
-        """The same as the queue wants it."""
-        return UniqueRule(parse_path(self.key), self.for_, self.on_conflict, self.max)
-
-
-def _unique(value: object) -> object:
-    return {"key": value} if isinstance(value, str) else value
-
-
 class ResultConfig(Config):
     """The record of each job: whether it runs, its progress, and what its handler returned or why it failed."""
 
@@ -204,6 +163,10 @@ class QueueConfig(Config):
         "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
         "ttl": "did you mean 'message_ttl'?",
         "dlq": "did you mean 'dead_letter'?",
+        "rate_limit": "did you mean 'limit'?",
+        "rate": "write limit: {rate: …}",
+        "burst": "write limit: {rate: …, burst: …}",
+        "concurrency": "a consumer has it; over all workers write limit: {concurrency: …}",
     }
 
     driver: Id
@@ -239,15 +202,24 @@ class QueueConfig(Config):
     durability: DurabilityLevel | None = None
     """What a confirmed message must survive; publishing is refused while its broker gives less."""
     lease: PositiveDuration = 30.0
-    """Time after which the messages of a killed worker are back."""
+    """Time after which the messages of a killed worker are back; the default with limit.concurrency is 15s."""
     ordering: Literal["none", "key"] = "none"
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
     unique: Annotated[
-        UniqueConfig | None, BeforeValidator(_unique, json_schema_input_type=str | UniqueConfig | None)
+        UniqueConfig | None, BeforeValidator(unique_fields, json_schema_input_type=str | UniqueConfig | None)
     ] = None
     """A key of which it has one message at a time; dead letters and redrives are stored beside all others."""
+    limit: Annotated[
+        LimitConfig | None,
+        BeforeValidator(limit_fields, json_schema_input_type=str | float | LimitConfig | None),
+    ] = None
+    """How many of its messages in a time, or at once, over all workers; a text is the rate. Not given: no limit."""
+    fair: Annotated[FairConfig | None, BeforeValidator(fair_fields, json_schema_input_type=str | FairConfig | None)] = (
+        None
+    )
+    """A key whose values take turns, such as header.tenant; not given: messages come in order."""
     state: Id | None = None
     """The store for its state: pauses, cancelled messages, results; default: the one of its driver."""
     cancel: Literal["watched", "strict"] = "watched"
@@ -268,6 +240,17 @@ class QueueConfig(Config):
         if self.message_ttl is not None and self.dead_letter is None and self.on_expire == "dead_letter":
             raise at_field("message_ttl", "message_ttl needs a dead_letter queue for what expires, or on_expire: drop")
         return self
+
+    @model_validator(mode="after")
+    def _message_has_one_lane(self) -> QueueConfig:
+        check_lanes(self.limit, self.fair, self.ordering)
+        return self
+
+    @property
+    def lane_rule(self) -> LaneRule | None:
+        """How it finds the lane of a message; None: it has no lanes."""
+        key = lane_key(self.limit, self.fair)
+        return None if key is None else LaneRule(parse_lane_key(key), is_line=self.ordering == "key")
 
 
 _QUEUES = ("queue.queue",)

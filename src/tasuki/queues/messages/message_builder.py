@@ -127,6 +127,8 @@ class MessageBuilder:
             message.key = None if key is None else check_name("key", key)
         if asked is not NOTHING_ASKED or self._policy.unique is not None:
             message.unique = self._unique(asked, body, sent, message.delay)
+        if self._policy.lanes is not None:
+            message.lane = self._policy.lanes.of(body, sent, message.key)
         return message
 
     def _unique(self, asked: Asked, body: Any, headers: Mapping[str, HeaderValue], delay: float) -> Unique | None:

@@ -24,11 +24,17 @@ from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
+from tasuki.testing.conformance.queues.lane_changes import LaneChanges
+from tasuki.testing.conformance.queues.lanes import Lanes
+from tasuki.testing.conformance.queues.limits import Limits
+from tasuki.testing.conformance.queues.places import Places
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.turns import Turns
 from tasuki.testing.conformance.queues.unique_keys import UniqueKeys
 from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
@@ -62,6 +68,13 @@ class DriverConformance(
     LastErrors,
     Uniques,
     UniqueKeys,
+    Limits,
+    Places,
+    Lanes,
+    LaneChanges,
+    Turns,
+    SettlingWithin,
+    Claiming,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -182,10 +182,11 @@ class Rig:
         priority: int = 0,
         key: str | None = None,
         deduplicate: bool = True,
+        lane: str = "",
     ) -> Outgoing:
         """A message to publish; where no id is given, it is the next of ``0000``, ``0001`` and so on."""
         id = f"{next(self._numbers):04d}" if id is None else id
-        return Outgoing(id, body, dict(headers or {}), delay, priority, key, deduplicate)
+        return Outgoing(id, body, dict(headers or {}), delay, priority, key, deduplicate, lane=lane)
 
     def messages(self, number: int, **options: Any) -> list[Outgoing]:
         """Several messages."""

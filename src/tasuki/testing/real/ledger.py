@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Receipt, Received, Settlement
-from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.slots import Slot
 from tasuki.message import DEAD_LETTER_REASON, Message, is_request
 from tasuki.testing.twin.reading.journal import Journal, Outcome
 

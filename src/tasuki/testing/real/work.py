@@ -7,7 +7,7 @@ from collections.abc import Collection, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from tasuki.clock import Clock
-from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.slots import Slot
 from tasuki.errors import DriverError, HandlerError, LifecycleError
 from tasuki.queues.queue import Queue
 from tasuki.testing.real.ledger import Ledger, Place
@@ -171,6 +171,8 @@ class RealWork(Work):
                 why = f"it is due in {format_duration(round(left, 3))}: advance the time"
             else:
                 why = "it is ready: drain" if is_consumed else "no consumer of this queue starts by itself"
+                if is_consumed and (queue.spec.limit or queue.spec.lane_limit):
+                    why = "it is ready, as soon as the limit of its queue allows"
             failed = f"; failed {slot.failures} times" if slot.failures else ""
             yield f"  {queue.id} {slot.id}: {why}{failed}" + (f", last: {slot.failure[0]}" if slot.failure else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
@@ -17,8 +18,8 @@ from tasuki.units import format_duration
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.consumers.consumer import Consumer
-    from tasuki.drivers.memory.lanes import Slot
     from tasuki.drivers.memory.queue import MemoryQueue
+    from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults.state import Faults
     from tasuki.testing.twin.schedules import TwinSchedules
@@ -239,9 +240,10 @@ class Work:
     def _is_busy(self) -> bool:
         if any(consumer.held for consumer in self.selected):
             return True
-        consumed = self.consumed()
+        consumed, now = self.consumed(), self.now()
         return any(
-            queue.held or (not self.faults.is_away and _is_ready(queue) and (queue in consumed or queue.waiters))
+            queue.held
+            or (not self.faults.is_away and queue.next_at(now) <= now and (queue in consumed or queue.waiters))
             for driver in self.faults.drivers
             for queue in driver.queues.values()
         )
@@ -264,13 +266,14 @@ class Work:
 
     def next_due(self) -> float | None:
         """Monotonic time of the next thing that happens by itself; None: nothing will."""
-        times = [queue.delayed[0][0] for queue in self.consumed() if queue.delayed]
+        now = self.now()
+        times = [at for queue in self.consumed() if now < (at := queue.next_at(now)) < inf]
         if self.faults.is_away:
             times.append(self.faults.away_until)
         if self.schedules is not None and (tick := self.schedules.next_at()) is not None:
             times.append(tick)
         pauses = [consumer.pause for consumer in self.selected if consumer.pause is not None]
-        times += [self.now() + pause.until - self.clock.time() for pause in pauses if pause.until is not None]
+        times += [now + pause.until - self.clock.time() for pause in pauses if pause.until is not None]
         return min(times, default=None)
 
     def explain(self, but: Collection[str] = (), limit: int = LINES) -> str:
@@ -281,10 +284,6 @@ class Work:
     def _pass_until(self, time: float) -> None:
         self.clock.advance(max(time - self.clock.monotonic(), 0.0))
         self.faults.time_has_passed()
-
-
-def _is_ready(queue: MemoryQueue) -> bool:
-    return any(queue.lanes.values())
 
 
 async def turns(is_over: Callable[[], bool]) -> None:

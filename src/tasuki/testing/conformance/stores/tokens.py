@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple
 
 from tasuki.contracts.state.store import Grant
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
+from tasuki.testing.conformance.windows import Taken, check_windows
 
 _SLOW = 1e-6
 """Tokens a second: none comes during a case."""
-
-
-class Taken(NamedTuple):
-    """Tokens that were granted between two readings of one clock."""
-
-    before: float
-    after: float
-    tokens: int
 
 
 class Tokens(StoreSuite):
@@ -161,12 +151,3 @@ class Tokens(StoreSuite):
         assert (await store.take("key", 100, rate=_SLOW, burst=10)).tokens == 3
         await store.give("new", 5, rate=_SLOW, burst=10)
         assert (await store.take("new", 100, rate=_SLOW, burst=10)).tokens == 10
-
-
-def check_windows(taken: Sequence[Taken], rate: float, burst: int) -> None:
-    """In no window are more tokens than the burst and what came meanwhile; counts only those taken surely within it."""
-    for start in {each.before for each in taken}:
-        within = sorted((each.after, each.tokens) for each in taken if each.before >= start)
-        for (end, _), total in zip(within, accumulate(tokens for _, tokens in within), strict=True):
-            most = burst + rate * (end - start)
-            assert total <= most + 0.01, f"{total} tokens in {end - start:.4f} s, {most:.3f} at most"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from tasuki.state.pauses import Pause, pause_of_consumer
@@ -11,7 +12,8 @@ from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.consumer import Consumer
-    from tasuki.drivers.memory.lanes import Slot
+    from tasuki.drivers.memory.queue import MemoryQueue
+    from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults.state import Faults
 
@@ -32,9 +34,9 @@ def _lines(faults: Faults, queue: Queue, consumers: list[Consumer]) -> Iterator[
     for slot in stored.held.values():
         yield f"  {queue.id} {slot.id}: {_held(faults, slot, consumers)}"
     waiting = list(stored.peek())
-    ready = {id(slot) for lane in stored.lanes.values() for slot in lane}
+    ready = dict.fromkeys(map(id, stored.receivable()), _next(faults, stored))
     for slot in waiting:
-        yield f"  {queue.id} {slot.id}: {_waits(faults, slot, consumers, is_ready=id(slot) in ready)}{_after(slot)}"
+        yield f"  {queue.id} {slot.id}: {_waits(faults, slot, consumers, ready.get(id(slot)))}{_after(slot)}"
 
 
 def _held(faults: Faults, slot: Slot, consumers: list[Consumer]) -> str:
@@ -46,7 +48,7 @@ def _held(faults: Faults, slot: Slot, consumers: list[Consumer]) -> str:
     return "its handler has ended, and its dead-letter queue does not take it"
 
 
-def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], *, is_ready: bool) -> str:
+def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], ready: str | None) -> str:
     if slot.due:
         left = max(slot.due - faults.clock.monotonic(), 0.0)
         return f"it is due in {format_duration(round(left, 3))}: advance the time"
@@ -57,7 +59,17 @@ def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], *, is_ready: b
     pauses = [_pause_of(faults, consumer) for consumer in consumers]
     if (pause := pauses[0]) is not None and None not in pauses:
         return f"it is paused {pause}"
-    return "it is ready: drain" if is_ready else f"it waits for earlier messages of key {slot.key!r}"
+    return ready or f"it waits for earlier messages of key {slot.key!r}"
+
+
+def _next(faults: Faults, queue: MemoryQueue) -> str:
+    """What must happen for a message that is ready to be handed out."""
+    left = queue.next_at(faults.clock.monotonic()) - faults.clock.monotonic()
+    if left <= 0:
+        return "it is ready: drain"
+    if left == inf:
+        return "it waits for a place: the limit of its queue lets no more be held"
+    return f"the limit of its queue lets the next one come in {format_duration(round(left, 3))}: advance the time"
 
 
 def _pause_of(faults: Faults, consumer: Consumer) -> Pause | None:

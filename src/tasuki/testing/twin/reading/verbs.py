@@ -12,7 +12,7 @@ from tasuki.testing.twin.reading.records import DeadLetter, Failure, Sent, Waiti
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
-    from tasuki.drivers.memory.lanes import Slot
+    from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.reading.journal import Outcome
     from tasuki.testing.twin.session import Session

@@ -1,0 +1,67 @@
+"""Limits: lanes on drivers that have none, and what a held message costs a queue with places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasuki.fields.kinds import DriverKind, Kind
+from tasuki.fields.types import Config
+from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.messages.limits import LEASE
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.registry.entry import KeyPath
+from tasuki.units import format_duration
+
+Finding = tuple[str, KeyPath, str, str]
+"""Id of the entry, path, problem, hint."""
+
+
+def has_places(config: Config | None) -> bool:
+    """Whether a queue limits how many of its messages are held at once."""
+    return _places_of(config) is not None
+
+
+def limited_lease(config: QueueConfig) -> dict[str, Any]:
+    """The lease of a queue that states none and has places, as an update of its fields."""
+    return {"lease": LEASE} if has_places(config) and "lease" not in config.model_fields_set else {}
+
+
+def problems_of_lanes(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
+    """Queues that need lanes, on drivers that have none."""
+    for id, config in configs.items():
+        driver = kinds.get(config.driver) if isinstance(config, QueueConfig) else None
+        if not isinstance(config, QueueConfig) or not isinstance(driver, DriverKind):
+            continue
+        if config.lane_rule is None or (capabilities := capabilities_of(driver)) is None or capabilities.lanes:
+            continue
+        able = [name for name, has in all_capabilities().items() if has.lanes]
+        move = f"move it to {' or '.join([', '.join(able[:-1]), able[-1]] if able[1:] else able)}"
+        cannot = f"which driver {config.driver!r} ({driver.short_name}) cannot"
+        if config.limit is not None and config.limit.key is not None:
+            yield id, ("limit", "key"), f"queue {id!r} limits by key, {cannot}", f"{move}, or drop 'key'"
+        if config.fair is not None:
+            yield id, ("fair",), f"queue {id!r} serves the values of a key in turn, {cannot}", f"{move}, or drop 'fair'"
+
+
+def prices_of_places(configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """Settings that keep places from other workers: for the warnings."""
+    for id, config in configs.items():
+        if has_places(config) and isinstance(config, QueueConfig) and config.lease > LEASE:
+            lease = format_duration(config.lease)
+            problem = f"a killed worker keeps its places of limit for the lease, which is {lease}"
+            yield id, ("lease",), problem, f"write lease: {format_duration(LEASE)}, or leave it out"
+        if not isinstance(config, ConsumerConfig) or "prefetch" not in config.model_fields_set:
+            continue
+        places = _places_of(configs.get(config.queue))
+        if places is not None and config.prefetch > max(places, config.concurrency):
+            problem = (
+                f"prefetch {config.prefetch} is more than the {places} places that {config.queue} has by its limit"
+            )
+            hint = "a held message takes a place though it does not run: lower it, or leave it out"
+            yield id, ("prefetch",), problem, hint
+
+
+def _places_of(config: Config | None) -> int | None:
+    return config.limit.concurrency if isinstance(config, QueueConfig) and config.limit is not None else None

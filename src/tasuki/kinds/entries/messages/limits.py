@@ -1,0 +1,98 @@
+"""``limit`` and ``fair`` of a queue: how fast its messages are handed out, how many are held, and whose turn it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from tasuki.contracts.driver import Limit
+from tasuki.fields.types import Config, Positive, Text, at_field
+from tasuki.queues.messages.lanes import KEY, parse_lane_key
+from tasuki.scalars import settle
+from tasuki.units import parse_rate
+
+LEASE = 15.0
+"""The default lease of a queue with places: a killed worker keeps its places as long as its messages."""
+_BURST = 0.1
+"""Seconds of its rate that a bucket holds, unless ``burst`` says how many messages it holds."""
+
+
+def _rate(value: object) -> float:
+    return parse_rate(settle(value))
+
+
+def _lane_key(value: str) -> str:
+    parse_lane_key(value)
+    return value
+
+
+Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=float | str)]
+"""Messages a second; written ``10/s``, ``100/m``, ``5/h`` or as a number a second."""
+LaneKey = Annotated[Text, AfterValidator(_lane_key)]
+"""What the messages of a lane have in common."""
+
+
+class LimitConfig(Config):
+    """How fast the messages of a queue are handled, and how many at once, over all workers and machines."""
+
+    rate: Rate | None = None
+    """Messages in a time: 10/s, 100/m, 5/h; a number is so many a second. Not given: no limit."""
+    burst: Positive | None = None
+    """Most messages at once after a pause; default: what the rate gives in 100ms, at least 1."""
+    concurrency: Positive | None = None
+    """Most messages that workers hold at once. Not given: no limit."""
+    key: LaneKey | None = None
+    """One such limit for each value of header.tenant, body.user.id or key (the order key); not given: one for all."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> LimitConfig:
+        if self.rate is None and self.concurrency is None:
+            raise at_field("rate", "limit needs a rate (10/s), a concurrency, or both")
+        if self.burst is not None and self.rate is None:
+            raise at_field("burst", "burst is for a rate: it says how many messages may come at once after a pause")
+        return self
+
+    def limit(self) -> Limit:
+        """The same as a driver keeps it."""
+        if self.rate is None:
+            return Limit(concurrency=self.concurrency)
+        burst = self.burst if self.burst is not None else max(round(self.rate * _BURST), 1)
+        return Limit(self.rate, burst, self.concurrency)
+
+
+class FairConfig(Config):
+    """Turns: of each value of a key some messages, then of the next one, however many messages one of them has."""
+
+    key: LaneKey
+    """Whose messages take turns: header.tenant, body.user.id, or key (the order key)."""
+    share: Positive = 1
+    """Most messages of one value in its turn; more are cheaper, fewer are fairer."""
+
+
+def limit_fields(value: object) -> object:
+    """The fields of a limit of which only the rate is written."""
+    return {"rate": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+def fair_fields(value: object) -> object:
+    """The fields of turns of which only the key is written."""
+    return {"key": value} if isinstance(value, str) else value
+
+
+def lane_key(limit: LimitConfig | None, fair: FairConfig | None) -> str | None:
+    """By which key a queue has lanes; None: it has none."""
+    if limit is not None and limit.key is not None:
+        return limit.key
+    return None if fair is None else fair.key
+
+
+def check_lanes(limit: LimitConfig | None, fair: FairConfig | None, ordering: str) -> None:
+    """Raise the error of two fields that would put one message into two lanes."""
+    key = lane_key(limit, fair)
+    if fair is not None and key != fair.key:
+        problem = f"fair is by {fair.key} and limit by {key}, but a message is in one lane"
+        raise at_field("fair", f"{problem}; write the same key in both, or remove one of them")
+    if ordering == "key" and key not in (None, KEY):
+        problem = f"ordering: key makes the key of a message its lane, and the lanes here are by {key}"
+        raise at_field("ordering", f"{problem}; write key: key, or remove ordering: key")

@@ -1,0 +1,265 @@
+"""Clause 42: limits of a whole queue: a rate, and places for held messages."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+from tasuki.contracts.driver import Ack, Driver, Limit, Nack, QueueSpec, Received, Release, Settlement
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.windows import Taken, check_windows
+
+SLOW = 1e-3
+"""Messages a second: none more comes during a case."""
+FAR = 300.0
+"""Seconds of a lease that does not end during a case, however busy the machine is."""
+
+
+async def limited(rig: Rig, **options: Any) -> QueueSpec:
+    """Declare the queue of the case with these options, and a lease that does not end."""
+    return await rig.declare(**{"lease": FAR, **options})
+
+
+async def settle(rig: Rig, *batch: Settlement, driver: Driver | None = None) -> None:
+    """Settle; no receipt may be stale."""
+    stale = await (driver or rig.driver).settle(rig.queue, batch)
+    assert list(stale) == [], f"stale receipts: {stale}"
+
+
+class Limits(Suite):
+    """Cases: what must wait is not handed out."""
+
+    @case("limits:rate")
+    async def test_42_a_burst_and_then_no_more(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=3))
+        await rig.publish(*rig.messages(5))
+        got = await rig.take(3)
+        await rig.nothing()
+        await rig.counts(2, 3, 0)
+        await settle(rig, Ack(got[0].receipt), Nack(got[1].receipt))
+        await rig.nothing()
+        await rig.counts(3, 1, 0)
+
+    @case("limits:rate")
+    async def test_42_the_next_one_comes_by_itself(self, rig: Rig) -> None:
+        rate = 5.0
+        await limited(rig, limit=Limit(rate))
+        await rig.publish(*rig.messages(4))
+        began = rig.clock.monotonic()
+        got = await rig.take(4)
+        took = rig.clock.monotonic() - began
+        assert took >= 3 / rate - 0.02, f"4 messages in {took} s"
+        assert [(each.attempt, each.suspect) for each in got] == [(1, False)] * 4, "to wait is no attempt"
+
+    @case("limits:rate")
+    async def test_42_a_queue_gathers_no_more_than_its_burst(self, rig: Rig) -> None:
+        rate = 10 / rig.long
+        await limited(rig, limit=Limit(rate, burst=3))
+        await rig.publish(*rig.messages(30))
+        await rig.take(3)
+        await rig.advance(rig.long)  # ten more
+        began = rig.clock.monotonic()
+        taken = [len(await rig.driver.receive(rig.queue, 30, 0.0)) for _ in range(4)]
+        most = 3 + (rig.clock.monotonic() - began) * rate
+        assert 3 <= sum(taken) <= most + 0.01, f"{taken}, at most {most}"
+
+    @case("limits:rate")
+    async def test_42_no_window_has_more_than_burst_and_rate(self, rig: Rig) -> None:
+        numbers = random.Random(42)  # noqa: S311 - no secret
+        rate, burst = 60 / rig.long, 5
+        options = {"lease": FAR, "limit": Limit(rate, burst)}
+        await limited(rig, **options)
+        drivers = [rig.driver, await rig.elsewhere(**options)]
+        await rig.publish(*rig.messages(400))
+        taken: list[Taken] = []
+
+        async def receive(worker: int) -> None:
+            driver, before = drivers[worker % 2], rig.clock.monotonic()
+            got = await driver.receive(rig.queue, numbers.randint(1, 4), 0.0)
+            taken.append(Taken(before, rig.clock.monotonic(), len(got)))
+            await settle(rig, *(numbers.choice((Ack, Ack, Nack))(each.receipt) for each in got), driver=driver)
+
+        for _ in range(30):
+            await asyncio.gather(*map(receive, range(numbers.randint(1, 6))))
+            await rig.advance(rig.long * numbers.choice((0.0, 0.01, 0.02, 0.05)))
+        check_windows(taken, rate, burst)
+        assert sum(each.tokens for each in taken) > burst, "no more than the burst has come"
+
+    @case("limits:rate")
+    async def test_42_a_release_gives_its_part_back_and_a_nack_does_not(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(3))
+        got = await rig.take(2)
+        await rig.nothing()
+        await settle(rig, *(Release(each.receipt) for each in got))
+        one, two = await rig.take(2)
+        await rig.nothing()
+        await settle(rig, Nack(one.receipt), Release(two.receipt, 0.1))
+        await asyncio.sleep(0.2)  # both are there, and neither has given anything back
+        await rig.nothing()
+
+    @case("limits:rate")
+    async def test_42_releases_fill_no_more_than_the_burst(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(1000.0, burst=3))
+        await rig.publish(*rig.messages(9))
+        got = await rig.take(3)
+        await asyncio.sleep(0.1)  # it is full again
+        await limited(rig, limit=Limit(SLOW, burst=3))
+        await settle(rig, *(Release(each.receipt) for each in got))
+        assert len(await rig.take(3)) == 3
+        await rig.nothing()
+
+    @case("limits:concurrency")
+    async def test_42_no_more_than_its_places_are_held(self, rig: Rig) -> None:
+        options = {"lease": FAR, "limit": Limit(concurrency=3)}
+        await limited(rig, **options)
+        other = await rig.elsewhere(**options)
+        await rig.publish(*rig.messages(6))
+        got = await rig.take(2)
+        got += await rig.take(1, driver=other)
+        await rig.nothing()
+        await rig.nothing(driver=other)
+        await rig.counts(3, 3, 0)
+        await rig.ack(got[0])
+        got += await rig.take(1, driver=other)
+        await rig.nothing()
+        assert len(set(ids(got))) == 4
+
+    @case("limits:concurrency")
+    async def test_42_many_receivers_share_the_places(self, rig: Rig) -> None:
+        places, number = 3, 80
+        options = {"lease": FAR, "limit": Limit(concurrency=places)}
+        await limited(rig, **options)
+        drivers = [rig.driver, await rig.elsewhere(**options)]
+        published = await rig.publish(*rig.messages(number))
+        held: set[str] = set()
+        handled: Counter[str] = Counter()
+
+        async def work(worker: int) -> None:
+            driver = drivers[worker % 2]
+            while sum(handled.values()) < number:
+                got = await driver.receive(rig.queue, 1 + worker % 3, 0.2)
+                held.update(ids(got))
+                assert len(held) <= places, f"{len(held)} are held: {sorted(held)}"
+                await asyncio.sleep(0.001)
+                held.difference_update(ids(got))
+                handled.update(ids(got))
+                await settle(rig, *(Ack(each.receipt) for each in got), driver=driver)
+
+        async with asyncio.timeout(rig.suite.patience * 6):
+            await asyncio.gather(*map(work, range(8)))
+        assert handled == Counter(published)
+
+    @case("limits:rate", "limits:concurrency")
+    async def test_42_a_rate_and_places_hold_together(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=4, concurrency=3))
+        await rig.publish(*rig.messages(6))
+        got = await rig.take(3)
+        await rig.nothing()
+        await rig.ack(*got)
+        await rig.one()
+        await rig.nothing()
+
+    @case("limits:concurrency", "native_priority")
+    async def test_42_priority_decides_what_is_next(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1), priorities=True)
+        await rig.publish(*(rig.message(id=f"{priority}", priority=priority) for priority in (1, 9, 0, 5)))
+        for expected in ("9", "5", "1", "0"):
+            got = await rig.one()
+            assert got.id == expected
+            await rig.nothing()
+            await rig.ack(got)
+
+    @case("limits:concurrency", "ordering_key")
+    async def test_42_order_per_key_holds_too(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=2), ordering="key")
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for key in "abc" for number in range(3)))
+        seen: list[str] = []
+        for _ in range(3):
+            got = await rig.take(2)
+            assert len({id[0] for id in ids(got)}) == 2, f"two of a key: {ids(got)}"
+            await rig.nothing()
+            await rig.ack(*got)
+            seen += ids(got)
+        seen += await rig.drain(expected=3)
+        assert all([id for id in seen if id[0] == key] == [f"{key}{number}" for number in range(3)] for key in "abc")
+
+    @case("limits:rate")
+    async def test_42_another_rate_or_burst_gives_no_second_burst(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=5))
+        await rig.publish(*rig.messages(20))
+        await rig.take(5)
+        for rate, burst in ((SLOW * 2, 5), (SLOW / 100, 5), (SLOW, 1), (SLOW, 5), (SLOW, 3)):
+            await limited(rig, limit=Limit(rate, burst))
+            await rig.nothing()
+
+    @case("limits:rate")
+    async def test_42_a_larger_burst_adds_the_difference(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(9))
+        await rig.take(2)
+        await limited(rig, limit=Limit(SLOW, burst=5))
+        await rig.take(3)
+        await rig.nothing()
+
+    @case("limits:rate")
+    async def test_42_a_raised_rate_holds_at_once(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW))
+        await rig.publish(*rig.messages(3))
+        await rig.one()
+        await rig.nothing()
+        await limited(rig, limit=Limit(20.0))
+        await rig.take(2)
+
+    @case("limits:rate", "limits:concurrency", "multi_process")
+    async def test_42_a_limit_holds_for_those_that_did_not_declare_it(self, rig: Rig) -> None:
+        await rig.declare(lease=FAR)
+        await rig.publish(*rig.messages(5))
+        await rig.another(lease=FAR, limit=Limit(SLOW, burst=3, concurrency=2))
+        got: list[Received] = await rig.take(2)
+        await rig.nothing()
+        await rig.ack(*got)
+        await rig.one()
+        await rig.nothing()
+
+    @case("limits:concurrency")
+    async def test_42_an_inspection_leaves_the_limit(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(3))
+        await rig.driver.undeclare(rig.queue)
+        await rig.driver.inspect(rig.spec(lease=FAR))
+        await rig.one()
+        await rig.nothing()
+
+    @case("limits:rate", "durable")
+    async def test_42_a_spent_rate_outlives_a_restart(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(4))
+        await rig.ack(*await rig.take(2))
+        await rig.driver.close()
+        await rig.suite.restart(rig.place)
+        await rig.driver.open()
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.nothing()
+        await rig.counts(2, 0, 0)
+
+    @case("limits:rate", "purge")
+    async def test_42_a_purge_gives_no_second_burst(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(4))
+        await rig.ack(*await rig.take(2))
+        assert await rig.driver.purge(rig.queue) == 2
+        await rig.publish(rig.message())
+        await rig.nothing()
+
+    @case("limits:rate", "delete")
+    async def test_42_a_deleted_queue_has_spent_nothing(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(2))
+        await rig.take(2)
+        await rig.driver.delete(rig.queue)
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(2))
+        await rig.take(2)

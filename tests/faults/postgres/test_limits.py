@@ -1,4 +1,4 @@
-"""Limits and lanes beside open transactions, other declarations and lost tables; fairness by count; what stays behind."""
+"""Limits and lanes beside open transactions, other declarations and lost tables; fairness by count; the rest."""
 
 from __future__ import annotations
 

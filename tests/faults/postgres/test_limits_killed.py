@@ -1,4 +1,4 @@
-"""Places of a lane, over processes that are killed: never more are held, by the history of the database, and nothing stays.
+"""Places of a lane, over processes that are killed: never more are held, by the history, and nothing stays.
 
 Triggers write the history, so a killed process leaves nothing out: each claim with what is held then, and each ack.
 """
@@ -37,8 +37,9 @@ CREATE TABLE acks (id text);
 CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO {0}.claims (lane, held, id, token)
-    SELECT n.place, (SELECT count(*) FROM {0}.messages m WHERE m.place = n.place AND m.state = 2 AND m.due > clock_timestamp()),
-        n.id, n.token
+    SELECT n.place, (
+        SELECT count(*) FROM {0}.messages m WHERE m.place = n.place AND m.state = 2 AND m.due > clock_timestamp()
+    ), n.id, n.token
     FROM new_rows n JOIN old_rows o ON o.seq = n.seq WHERE n.state = 2 AND o.token <> n.token;
     RETURN NULL;
 END $$;

@@ -65,7 +65,7 @@ class Lanes:
             limited.entered += self._execute(sql, values).rowcount
 
     def _turn(self, queue: int, fair: int) -> int:
-        """The turn of lanes that come now: that of lanes that were just served, so that they hold up none."""
+        """The turn of new lanes: they come as if they were just served, so they hold up no lane that waits."""
         first = self._execute(statements.FIRST_LANE, (queue,)).fetchone()
         return fair + (0 if first is None else int(first[1]))
 
@@ -104,7 +104,7 @@ class Lanes:
             self._resume(queue, [lane], SLOW)
 
     def _resume(self, queue: int, names: Collection[str], state: int) -> None:
-        """Bring those of the lanes that wait in this state into turn again."""
+        """Bring the lanes that wait in this state into turn again."""
         if not names:
             return
         limited = self.limits.of(queue)
@@ -220,7 +220,7 @@ class Lanes:
             self._change(queue, old, new)
 
     def _form(self, queue: int, column: str) -> None:
-        """Give each message the lane that was stored with it, or that of its key; bring all lanes into turn."""
+        """Give each message its stored lane, or its key as its lane; bring all lanes into turn."""
         for sql, table in zip(statements.FORM_LANES, ("ready", "held"), strict=True):
             self._execute(sql.format(statements.LANE_OF.format(column, table)), (queue,))
         self._execute(statements.TAKE_OUT_OF_TURN, (queue,))

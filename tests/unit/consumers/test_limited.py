@@ -299,6 +299,25 @@ async def test_a_stop_while_the_first_message_waits_for_its_token_loses_nothing(
     assert (await shop.benches[0].queue.depth()).ready == 1
 
 
+async def test_a_stop_between_place_and_token_leaves_no_place_behind() -> None:
+    shop = Shop(Limit(1.0, 1, 2))
+    store = await shop.open(workers=1)
+    begun = asyncio.Event()
+
+    async def never(*args: Any, **options: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    store.take = never  # type: ignore[method-assign]
+    await shop.publish(1)
+    await begun.wait()
+    shop.benches[0].run.fetcher.stop()
+    shop.benches[0].run.fetching.cancel()
+    await asyncio.sleep(1.0)
+    assert None not in [await store.hold(KEY, f"{number}", places=2, lease=1.0) for number in range(2)]
+    await shop.close()
+
+
 async def test_a_place_that_could_not_be_renewed_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     shop = Shop(Limit(concurrency=1), run=gate)

@@ -29,6 +29,7 @@ RUN = [
     "docs/how-to/results.md",
     "docs/how-to/shared-workers.md",
     "docs/how-to/steps.md",
+    "docs/how-to/waits.md",
     "docs/how-to/stores.md",
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",

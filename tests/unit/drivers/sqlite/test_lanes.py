@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec
+from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.store import lanes, statements
+from tasuki.drivers.toolkit.layout import Layout
+from tasuki.errors import DriverError
 from tasuki.testing.clock import FakeClock
 from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
 
@@ -264,6 +267,20 @@ async def test_a_file_of_an_older_version_keeps_its_messages(make: Any, path: Pa
     assert await take(driver) == ["b"]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_an_older_version_starts_unless_a_queue_has_limits(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await declared(make, limit=Limit(rate=1.0))
+    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
+    with pytest.raises(DriverError, match="needs a Tasuki that knows layout 8"):
+        await make()
+    await driver.publish("q", [message("a")])
+    monkeypatch.undo()
+    await driver.declare(QueueSpec("q"))
+    await driver.declare(QueueSpec("other", fair=1))
+    await driver.delete("other")
+    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
+    assert await take(await make()) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Limit, QueueSpec
+from tasuki.drivers.sqlite.schema.schema import admit
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.rows import Tally
 from tasuki.drivers.toolkit import limits
@@ -49,6 +50,7 @@ class Limits:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
+        self._connection = connection
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._clock = clock
@@ -103,7 +105,13 @@ class Limits:
                 new.tat, new.entered = tat, old.entered
             self._execute(statements.LIMIT, (queue, *_columns(new.whole), *_columns(new.lane), new.fair, *new.used))
         self._execute("UPDATE queues SET limited = ? WHERE queue = ?", (int(new is not None), queue))
+        self.forget(queue)
+
+    def forget(self, queue: int) -> None:
+        """Read the row again when it is needed; it has changed, or has gone with its queue."""
         self._loaded.pop(queue, None)
+        has_limits = self._execute("SELECT 1 FROM limits LIMIT 1").fetchone() is not None
+        admit(self._connection, has_limits=has_limits)
 
     def save(self) -> None:
         """Write what is used; part of the last act before the commit."""

@@ -191,6 +191,9 @@ class Queues:
         self._tallies.pop(queue, None)
         self._numbers.pop(name, None)
         self.touched.add(name)
+        if queue in self.limited:
+            self.limited.discard(queue)
+            self._lanes.limits.forget(queue)
 
     def bury(self, holder: int) -> None:
         """Forget a driver, and delete the temporary queues from which no other one receives."""

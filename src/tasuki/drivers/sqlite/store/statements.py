@@ -183,6 +183,11 @@ SEARCHED = """
     SELECT seq FROM messages
     WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
 """
+EXPEDITE = """
+    UPDATE delayed SET ready_at = :now WHERE queue = :queue AND ready_at > :now AND seq IN
+        (SELECT d.seq FROM delayed d JOIN messages m ON m.seq = d.seq
+         WHERE d.queue = :queue AND d.ready_at > :now AND m.id IN (SELECT value FROM json_each(:ids)))
+"""
 
 # These messages unless they are held; the columns are as in PURGED.
 WAITING = """

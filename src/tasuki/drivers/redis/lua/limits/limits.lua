@@ -2,7 +2,8 @@
 -- no lanes); and rate, burst and concurrency, of the whole queue and of each lane, '-' for those that it does not have.
 --
 -- A bucket is kept as its *mark*: the count of tokens at which it is full again. A *pace* counts the tokens that have come:
--- 'rate since count'. Another rate goes on from the count that was reached, so it neither gives nor takes tokens.
+-- 'rate since count'. Another rate goes on from the count that was reached, so it neither gives nor takes tokens; without
+-- a rate all is forgotten.
 local LONGEST = 2 ^ 50  -- microseconds
 
 local function reached(pace, time)

@@ -105,6 +105,10 @@ def test_cells() -> None:
         for name in ("confirmed outlives the process", "delay", "peek", "redrive")
     ]
     assert cells == [("refused", "native"), ("refused", "emulated"), ("refused", "native"), ("emulated", "emulated")]
+    limits = Capabilities(store=True), Capabilities(limits=frozenset({"rate"}))
+    assert [by_name["`limit`: so many in a time"].cell(each) for each in (nothing, *limits)] == [
+        "refused", "emulated", "native",
+    ]  # fmt: skip
 
 
 def test_every_capability_has_a_row() -> None:
@@ -114,6 +118,7 @@ def test_every_capability_has_a_row() -> None:
     }
     flags -= {"declares_priorities"}  # no ability, but what a queue must say
     flags |= {f"unique:{part}" for part in {*SPANS, *ACTS} - {"keep"}}  # without keep there would be nothing
+    flags |= {f"limits:{part}" for part in ("rate", "concurrency")}
     assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}
 
 

@@ -12,6 +12,8 @@ from tasuki.queues.dead_letter import redriven
 from tasuki.queues.queue import Queue
 
 _BATCH = 200
+_PATIENCE = 10.0
+"""Seconds for which the next message of a queue with a limit is waited for; it moves no faster than its limit."""
 
 
 async def redrive(
@@ -33,11 +35,12 @@ async def redrive(
     sorter = _Sorter(assembly, target)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
+    wait = _PATIENCE if source.spec.limit is not None or source.spec.lane_limit is not None else 0.0
     moved = 0
     try:
         while left > 0 and (limit is None or moved < limit):
             wanted = _BATCH if limit is None else min(limit - moved, _BATCH)
-            batch = await source.driver.receive(source.spec.name, min(left, wanted), 0.0)
+            batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
                 break
             left -= len(batch)

@@ -134,6 +134,10 @@ class SyncApp:
         """See :meth:`tasuki.App.cancel_many`."""
         return self.run(self._app.cancel_many(ids, queue=queue))
 
+    def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
+        """See :meth:`tasuki.App.signal`."""
+        return self.run(self._app.signal(event, key, value, actor=actor))
+
     def pause(
         self,
         name: str | QueueHandle[Any],

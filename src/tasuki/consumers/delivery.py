@@ -34,7 +34,18 @@ class ResultKeeper(Protocol):
 
 
 class RecordedSteps(Steps, Protocol):
-    """Steps whose record ends with the message."""
+    """Steps whose record ends with the message; see :class:`tasuki.flow.steps.MessageSteps`."""
+
+    @property
+    def paused(self) -> float | None:
+        """Seconds for which the message is to be postponed; None: its handler goes on."""
+
+    @property
+    def awaited(self) -> object:
+        """What it waits for; None: nothing."""
+
+    async def is_signalled(self) -> bool:
+        """Whether the signal that it waits for was given meanwhile."""
 
     async def forget(self) -> None:
         """Delete the record."""

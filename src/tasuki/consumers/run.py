@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Container, Coroutine, Sequence
+from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import DeliveryLogger
-from tasuki.queues.observing import tell
+from tasuki.queues.observing import told_of_settled
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
@@ -53,9 +53,6 @@ _SETTLE_GRACE = 2.5
 
 _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
-
-OnSettled = Callable[[list[Settlement], Collection[Receipt]], None]
-"""Gets settlements, and the receipts among them that were stale."""
 
 
 class Run:
@@ -89,7 +86,8 @@ class Run:
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
-        self.settler = Settler(consumer, on_settled=self._observed(self._on_settled), on_kept=self._on_kept)
+        on_settled = told_of_settled(self._on_settled, consumer.observers, self.id)
+        self.settler = Settler(consumer, on_settled=on_settled, on_kept=self._on_kept)
         settle = self.settler.settle if self.results is None else self.results.around(self.settler)
         self.settle = settle if self.reporting is None else self.reporting.around(settle)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
@@ -240,7 +238,7 @@ class Run:
             _log.error("handlers that go on although they were interrupted: %d; their messages are kept until they end",
                        len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip
             for delivery in left:
-                self._on_settled([Release(delivery.received.receipt)])  # from here on it is not held by this consumer
+                self._forget(delivery)  # from here on it is not held by this consumer
             Overtime(self.queue, left, self)
 
     async def _end(self) -> None:
@@ -257,7 +255,7 @@ class Run:
         for task in (*self.tasks, *workers):  # first, for this stop may be cut short
             task.cancel()
         await asyncio.wait([*self.tasks, *workers], timeout=_END_GRACE)
-        await self._attach()
+        await asyncio.gather(self._attach(), self.fetcher.close())
 
     @property
     def function_id(self) -> str:
@@ -284,7 +282,7 @@ class Run:
         self.metrics.lease_lost += 1
         if self.reporting is not None:
             self.reporting.forget(delivery)
-        self._on_settled([Release(delivery.received.receipt)])
+        self._forget(delivery)
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
@@ -329,19 +327,10 @@ class Run:
         if self.lease is not None:
             for settlement in batch:
                 self.holding.deliveries.pop(settlement.receipt, None)
-        self.fetcher.room_made()
+        self.fetcher.settled(batch, stale)
 
-    def _observed(self, on_settled: OnSettled) -> OnSettled:
-        """The same, reported to observers; itself if none of them hears of settlements."""
-        told = tell(self.consumer.observers, "on_settled")
-        if told is None:
-            return on_settled
-
-        def observed(batch: list[Settlement], stale: Collection[Receipt]) -> None:
-            on_settled(batch, stale)
-            told(self.id, batch, stale)
-
-        return observed
+    def _forget(self, delivery: Delivery) -> None:
+        self._on_settled([Release(delivery.received.receipt)], {delivery.received.receipt})
 
     def _on_kept(self, delivery: Delivery, change: int) -> None:
         self.window.kept += change

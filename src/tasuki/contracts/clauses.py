@@ -91,6 +91,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 45. What frees a place or brings a lane to life wakes a waiting ``receive``: a settlement, a move, the end of a lease, a
     publish, a new declaration. No message that could be handed out waits while a receiver asks. A lane that is empty
     leaves nothing behind once its rate has recovered. A queue without these options makes the same requests as before.
+49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready
+    as if their time had come, with their attempts, priorities, keys and places in order, and wake a waiting
+    ``receive``. Held and ready messages are left alone (``expedite``).
 """
 
 CONTRACT = 4

@@ -164,6 +164,9 @@ class Reach(Protocol[Caller_contra]):
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         """Cancel a message."""
 
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        """Give a signal; whether it is the first one."""
+
     def check_call(self, function: str) -> None:
         """Raise what ``call`` would raise before it runs the function."""
 

@@ -260,6 +260,10 @@ class Driver(ABC):
         """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
         raise self._unsupported("remove messages by their ids", queue)
 
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
+        raise self._unsupported("end the delays of messages by their ids", queue)
+
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
 

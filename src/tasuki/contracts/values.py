@@ -40,6 +40,7 @@ class Capabilities:
     peek: bool = False
     purge: bool = False
     remove: bool = False
+    expedite: bool = False
     keeps_errors: bool = False
     counts_consumers: bool = False
     max_length: bool = False

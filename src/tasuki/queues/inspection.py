@@ -12,7 +12,9 @@ from tasuki.contracts.driver import Depth, Driver, Occupancy, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import Message
+from tasuki.queues.limits import limit_facts
 from tasuki.queues.messages.message_builder import MessageBuilder
+from tasuki.queues.policy import QueuePolicy
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -24,6 +26,7 @@ class Inspection:
     id: str
     driver: Driver
     spec: QueueSpec
+    policy: QueuePolicy
     codec: Codec
     guard: Guard | None
     """The rights that each call checks; None: no checks."""
@@ -49,7 +52,8 @@ class Inspection:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
 
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
-        queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``.
+        queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``limit`` and ``fair`` only
+        if the queue has them: see :func:`tasuki.queues.limits.limit_facts`.
         """
         depth = await self.depth()
         pause = None if self.find_pause is None else await self.find_pause()
@@ -65,6 +69,7 @@ class Inspection:
             "oldest_age": depth.oldest_age,
             **({"is_estimate": True} if depth.is_estimate else {}),
             **({"paused": pause} if pause is not None else {}),
+            **limit_facts(self.spec, self.policy),
         }
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from tasuki.contracts.driver import Answers, Merged, Outgoing
+from tasuki.contracts.driver import Answers, Merged, Outgoing, Receipt, Settlement
 from tasuki.contracts.observer import Observer
 
 _log = logging.getLogger("tasuki.observer")
@@ -33,6 +33,23 @@ def of_stored(told: Tell) -> Callable[[Sequence[Outgoing], Answers], None]:
             told(messages, answers)
 
     return tell_stored
+
+
+OnSettled = Callable[[list[Settlement], Collection[Receipt]], None]
+"""Gets settlements, and the receipts among them that were stale."""
+
+
+def told_of_settled(on_settled: OnSettled, observers: Iterable[Observer], consumer: str) -> OnSettled:
+    """The same, reported to observers; itself if none of them hears of settlements."""
+    told = tell(observers, "on_settled")
+    if told is None:
+        return on_settled
+
+    def observed(batch: list[Settlement], stale: Collection[Receipt]) -> None:
+        on_settled(batch, stale)
+        told(consumer, batch, stale)
+
+    return observed
 
 
 def _is_kept(answer: object) -> bool:

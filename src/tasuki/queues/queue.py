@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Act, Answers, Driver, Durability, Limit, Merged, Outgoing, QueueSpec
+from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, TasukiError, UnsupportedError
 from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
@@ -94,12 +94,6 @@ class Queue(Inspection):
         queue = copy.copy(self)
         queue.guard, queue.origin = guard, self
         return queue
-
-    @property
-    def limits(self) -> list[Limit]:
-        """What holds its messages back, be it the driver or the workers; empty: nothing."""
-        parts = self.spec.limit, self.spec.lane_limit, self.policy.worker_limit
-        return [limit for limit in parts if limit is not None]
 
     @property
     def durability(self) -> Durability:

@@ -93,6 +93,10 @@ class RecordingContext(Context):
         """What ``progress`` was given."""
         self.steps = settling.recorded
         """The results of its steps by name; put some in for a run that goes on."""
+        self.signals = settling.signals
+        """The values that ``wait_for`` finds, by event and key: ``context.signals["approved", 7] = True``."""
+        self.signalled: list[tuple[str, str | int, Any]] = []
+        """What it has given with ``signal``."""
         super().__init__(facts, settling, _RecordedReach(self))
 
     @property
@@ -129,7 +133,8 @@ class _RecordedSettling:
         self._has_message = has_message
         self.progressed: list[tuple[float, float | None, str]] = []
         self.recorded: dict[str, Any] = {}
-        self._steps = MemorySteps(self.recorded)
+        self.signals: dict[tuple[str, str | int], Any] = {}
+        self._steps = MemorySteps(self.recorded, self.signals)
 
     def ack(self) -> None:
         self._settle("ack")
@@ -196,6 +201,10 @@ class _RecordedReach:
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         self._record.cancelled_ids.append((queue, id))
         return "waiting"
+
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        self._record.signalled.append((event, key, value))
+        return True
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         self._record.paused[queue] = {"due": due, "reason": reason}

@@ -220,7 +220,7 @@ async def test_a_queue_that_needs_a_newer_version_is_refused(broker: Redis) -> N
         await nodes.call(0, "HSET", "{tasuki:q}", "version", 9, "min_version", 9)
         before = await nodes.call(0, "HGETALL", "{tasuki:q}")
         for verb in (driver.declare(QueueSpec("q", lease=99.0)), driver.inspect(QueueSpec("q"))):
-            with pytest.raises(DriverError, match=r"queue 'q' at Redis has layout 9.*this one knows 4: upgrade it"):
+            with pytest.raises(DriverError, match=r"queue 'q' at Redis has layout 9.*this one knows 5: upgrade it"):
                 await verb
         assert await nodes.call(0, "HGETALL", "{tasuki:q}") == before
 

@@ -177,6 +177,27 @@ async def test_a_cancelled_member_is_given_up(site: Site) -> None:
     assert site.failed[0][1]["kind"] == "Canceled"
 
 
+@pytest.mark.parametrize("id", [None, "mine"])
+async def test_a_member_that_is_cancelled_while_it_waits_is_given_up(site: Site, id: str | None) -> None:
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        group = await site.app.group(
+            [slow.message(1, id=id), site.jobs.message(2)], then=site.ends, on_error=site.errors
+        )
+        await until(lambda: bool(site.done))
+        assert await site.app.cancel(group.members[0], queue=slow) == "waiting"
+        await until(lambda: bool(site.failed))
+        await slow.publish(3, id="chained", on_error=site.errors)
+        await slow.publish(4, id="group:1")
+        found = await site.app.cancel_many(["chained", "group:1", group.members[1]], queue=slow)
+        assert (found.waiting, found.not_found) == (2, 1)
+        await until(lambda: len(site.failed) == 2)
+        await asyncio.sleep(5)
+    errors = [error for _, error in site.failed]
+    assert [(error["kind"], error["group"]) for error in errors] == [("Canceled", group.id), ("Canceled", "chained")]
+    assert site.ended == []
+
+
 async def test_a_chain_gives_each_result_to_the_next(site: Site) -> None:
     async with site.app.worker():
         last = site.other.message("two", then=site.ends)

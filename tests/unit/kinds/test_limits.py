@@ -1,4 +1,4 @@
-"""``limit`` and ``fair``: what may be written, what the driver and the workers get of it, and what is refused."""
+"""``limit`` and ``fair``: the values they take, what a driver and its workers get of them, and the refusals."""
 
 from __future__ import annotations
 
@@ -114,6 +114,8 @@ def test_places_have_a_short_lease_unless_another_is_given(queue: MakeQueue) -> 
     ("fields", "problem"),
     [
         ("limit: 0/s", "limit.rate: '0/s' is not a rate above 0; write it like 10/s, 100/m or 5/h"),
+        ("rate: 5/s", "write limit: {rate: …}"),
+        ("concurrency: 3", "a consumer has it; over all workers write limit: {concurrency: …}"),
         ("limit: {rate: fast}", "'fast' is not a rate above 0"),
         ("limit: {rate: 5/x}", "'5/x' is not a rate above 0"),
         ("limit: {rate: -1}", "-1 is not a rate above 0"),

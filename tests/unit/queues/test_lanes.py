@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Recorder(MemoryDriver):
-    """Keeps what is published, and stores nothing."""
+    """Keeps published messages for the test, and stores none."""
 
     def __init__(self) -> None:
         super().__init__("app:driver", clock=clock_of_loop())
@@ -76,7 +76,7 @@ async def test_the_order_key_is_the_lane() -> None:
 )
 async def test_what_cannot_be_a_lane_is_refused(key: str, body: Any, headers: Any, problem: str) -> None:
     queue, driver = queue_by(key)
-    with pytest.raises(PublishError, match="lane|key"):
+    with pytest.raises(PublishError, match=r"lane|key"):
         await queue.publish(body, headers)
     [told] = await queue.publish_many([Envelope(body=body, headers=headers)])
     assert isinstance(told, Rejected)

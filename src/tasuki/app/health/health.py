@@ -16,6 +16,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Occupancy
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.queues.demand import is_less
+from tasuki.queues.limits import limits_of
 from tasuki.system import helper_threads
 from tasuki.system.replacing import touch
 
@@ -137,7 +138,9 @@ class Pulse:
         self._blind.discard(consumer.id)
         # With an order per key, a message counted as ready may wait behind a held or delayed one.
         may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
-        must_wait = bool(consumer.queue.limits)  # for a token, or for a place that another process has
+        must_wait = bool(
+            limits_of(consumer.queue.spec, consumer.queue.policy)
+        )  # for a token, or for a place that another process has
         return occupancy.ready and not may_be_behind and not must_wait, 0.0, ""
 
     def _report(self, live: list[str]) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.consumers.fetching.keeper import lease_of
+from tasuki.consumers.fetching.limited import LimitedReceiving
 from tasuki.consumers.fetching.window import Window
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Receipt, Received, Settlement
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Fetcher:
         self._buffered = buffered
         self._accept = accept
         self._clock = consumer.clock
+        limit = consumer.queue.policy.worker_limit
+        self.limited = None if limit is None else LimitedReceiving(consumer, limit, window)
+        """Keeps the limit of a queue whose driver does not; None: there is none."""
         self._room: asyncio.Future[None] | None = None
         self._stopped = False
         self.failure: DriverError | None = None
@@ -56,6 +60,7 @@ class Fetcher:
         """Receive until stopped or cancelled; raises DriverError only if a retry cannot help."""
         name = self._queue.spec.name
         driver = self._queue.driver
+        receiver = driver if self.limited is None else self.limited
         # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
         wait = WAIT if lease is None else min(WAIT, lease / 2)
@@ -70,7 +75,7 @@ class Fetcher:
             early = ((asked_at + wait) / half - phase) % 1 * half
             try:
                 # After a failure without a wait: the answer says that the broker is back.
-                received = await driver.receive(name, wanted, 0.0 if self.failures else wait - early)
+                received = await receiver.receive(name, wanted, 0.0 if self.failures else wait - early)
             except DriverError as error:
                 if not error.retryable:
                     raise
@@ -95,12 +100,23 @@ class Fetcher:
             self.failures, self.failure = 0, None
             _log.info("consuming again", extra=self._extra())
 
+    def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
+        """Deliveries were settled; ``stale``: those that the broker had given to others."""
+        if self.limited is not None:
+            self.limited.settled(batch, stale)
+        self.room_made()
+
     def room_made(self) -> None:
-        """Deliveries were settled, or the buffer is empty: receive again if there is enough room now."""
+        """There may be room, or the buffer is empty: receive again if there is enough room now."""
         if self._room is not None and self._window.wanted(self._buffered()):
             if not self._room.done():
                 self._room.set_result(None)
             self._room = None
+
+    async def close(self) -> None:
+        """Return the tokens and places of a limit."""
+        if self.limited is not None:
+            await self.limited.close()
 
     async def back_off(self, error: DriverError) -> None:
         """Take note of a failure, and wait before the next request."""

@@ -114,6 +114,9 @@ class HostReach:
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         return await self._site.host.cancel_from(self.guard, self._id(queue), id)
 
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        return await self._site.host.signal_from(self.guard, self._site.function_id, event, key, value)
+
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         return await self._site.host.pause_from(self._id(queue), due, reason, self.guard, self._site.function_id)
 

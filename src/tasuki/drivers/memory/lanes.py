@@ -168,12 +168,8 @@ class Lanes:
         return lane
 
     def _rest_or_stay(self, lane: Lane, now: float) -> None:
-        lane.until = inf
-        if not lane.ranks:
-            if not lane.held:
-                self._fade(lane)
-            return
-        lane.until = limits.opens_at(self._limit, lane.tat, now, lane.held)
+        """After it was served: without a message it rests until something happens."""
+        lane.until = limits.opens_at(self._limit, lane.tat, now, lane.held) if lane.ranks else inf
         if lane.until <= now:
             self._join(lane)
         elif lane.until < inf:

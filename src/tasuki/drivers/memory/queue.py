@@ -183,6 +183,16 @@ class MemoryQueue:
             self.uniques.keep_only(chain(left, self.held.values()))
         return removed
 
+    def expedite(self, ids: frozenset[str]) -> int:
+        """End the delays of the messages of these ids; returns how many there were."""
+        found = [slot for _, _, slot in self.delayed if slot.id in ids]
+        if found:
+            waiting = sorted(self.peek(), key=by_number)
+            for slot in found:
+                slot.due = 0.0
+            self._line_up(waiting)
+        return len(found)
+
     def hide(self, slot: Slot, due: float) -> None:
         """Hide a waiting message until another time."""
         waiting = sorted(self.peek(), key=by_number)

@@ -33,7 +33,7 @@ from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
 from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
-from tasuki.drivers.postgres.purging import purge, remove
+from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
@@ -82,6 +82,7 @@ class PostgresDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         counts_consumers=True,
         max_length=True,
@@ -308,6 +309,11 @@ class PostgresDriver(Driver):
         """Remove what one statement finds, by others."""
         session = self._open_session(queue)
         return await session.run(queue, remove(session, queue, [*ids]))
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays that one statement finds."""
+        session = self._open_session(queue)
+        return await session.run(queue, expedite(session, queue, [*ids]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

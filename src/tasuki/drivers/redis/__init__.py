@@ -13,7 +13,9 @@ delay           by the server's clock
 waking          at once, also by other processes; one process for each message; all that wait share checks, about
                 two every ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
-at the server   each queue has at most twelve keys in one hash slot; an empty one keeps its options only
+limits          kept by the scripts that hand out; held messages are counted, a rate is one number a queue or lane
+lanes           an index of the ready messages by lane; a lane that must wait costs a receive nothing
+at the server   each queue has at most nineteen keys in one hash slot; an empty one keeps its options only
 temporary       the server removes it after ten minutes without use; an attached consumer uses it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 store           scripts over five keys in one hash slot; changes are published, and expiries known by their time

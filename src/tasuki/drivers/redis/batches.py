@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from tasuki.contracts.driver import (
     Ack,
+    Limit,
     Merged,
     Move,
     Nack,
@@ -39,7 +40,7 @@ _MAX_SETTLED = {"none": 500, "key": 100}
 
 _HOWS: Mapping[bytes, Literal["kept", "replaced", "extended"]] = {b"k": "kept", b"r": "replaced", b"x": "extended"}
 _Item = TypeVar("_Item")
-_ALL_OR_NONE = 3
+_ALL_OR_NONE = b"3l"
 _NEVER_A_RECEIPT = b"-"
 _LONGEST = 2**52
 
@@ -51,7 +52,8 @@ def microseconds(seconds: float) -> int:
 
 def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
     """A queue with the options that the server has."""
-    lease, most, ordering, window, span, temporary, wait = options
+    lease, most, ordering, window, span, temporary, wait, limits = options
+    fair, limit, lane_limit = _limited(limits)
     fsync, replicas = map(int, wait.split() or (0, 0))
     found = {"wait_replicas": replicas, "wait_fsync": bool(fsync), "expires": not temporary and int(span or 0) / 1000}
     return replace(
@@ -61,8 +63,38 @@ def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
         ordering="key" if ordering == b"key" else "none",
         dedup_window=int(window) / 1_000_000 if window else None,
         temporary=bool(temporary),
+        limit=limit,
+        lane_limit=lane_limit,
+        fair=fair,
         options={name: value for name, value in found.items() if value or spec.options.get(name) == value},
     )
+
+
+def limits(spec: QueueSpec) -> str:
+    """The limits of a queue as the scripts keep them; empty without any."""
+    if not spec.fair and spec.limit is None:
+        return ""
+    each = spec.lane_limit if spec.fair else None
+    return f"{spec.fair} {_limit_words(spec.limit)} {_limit_words(each)}"
+
+
+def _limit_words(limit: Limit | None) -> str:
+    if limit is None:
+        return "- - -"
+    rate = ("-", "-") if limit.rate is None else (repr(float(limit.rate)), str(limit.burst))
+    return " ".join((*rate, "-" if limit.concurrency is None else str(limit.concurrency)))
+
+
+def _limited(words: bytes) -> tuple[int, Limit | None, Limit | None]:
+    fair, *both = words.decode().split() or ["0", *"------"]
+    return int(fair), _limit_of(both[:3]), _limit_of(both[3:])
+
+
+def _limit_of(words: Sequence[str]) -> Limit | None:
+    rate, burst, places = (None if word == "-" else word for word in words)
+    if rate is None and places is None:
+        return None
+    return Limit(float(rate) if rate else None, int(burst or 1), int(places) if places else None)
 
 
 @dataclass(slots=True)
@@ -107,7 +139,8 @@ def publishing(
     ``in_one_memory``: a server at its maxmemory stores dead letters and redriven messages, because the caller removes
     their originals from the same server next. ``is_unique``: for the script that knows unique messages.
     """
-    has_options = is_unique or any(map(_has_options, batch))
+    has_lanes = any(message.lane for message in batch)
+    has_options = is_unique or has_lanes or any(map(_has_options, batch))
     work = Publishing([], [None] * len(batch))
     part: Part | None = None
     for index, message in enumerate(batch):
@@ -116,6 +149,8 @@ def publishing(
             options: tuple[bytes | int, ...] = _options(message) if has_options else ()
             if is_unique:
                 options += _uniqueness(message.unique)
+            if is_unique or has_lanes:
+                options += (_lane(message),)
         except (TypeError, ValueError, OverflowError) as problem:
             work.reject([index], _refusal(UnsupportedError, f"it cannot be kept: {problem}", spec, message, driver))
             continue
@@ -129,7 +164,8 @@ def publishing(
             part.size + len(content) > MAX_BYTES or (has_options and len(part.indexes) == MAX_OPTIONED[spec.ordering])
         )
         if part is None or is_full or part.is_move is not is_move:
-            part = Part([], [] if is_unique else [2 if is_move else int(has_options)], is_move)
+            mode = 2 if is_move else int(has_options)
+            part = Part([], [] if is_unique else [b"%dl" % mode if has_lanes else mode], is_move)
             work.parts.append(part)
         part.size += len(content)
         part.indexes.append(index)
@@ -153,6 +189,10 @@ def _uniqueness(unique: Unique | None) -> tuple[bytes | int, ...]:
     return unique.key.encode(), span, unique.act.encode(), microseconds(unique.latest)
 
 
+def _lane(message: Outgoing) -> bytes:
+    return key_text(message.lane) if message.lane else b""
+
+
 def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
     return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=spec.name)
 
@@ -167,7 +207,7 @@ def moving(moves: Sequence[Move]) -> list[bytes | int]:
     """The arguments of the script that moves."""
     words: list[bytes | int] = []
     for move, receipt in zip(moves, readable([move.receipt for move in moves]), strict=True):
-        stored = [word for message in move.messages for word in (encoded(message), *_options(message))]
+        stored = [word for message in move.messages for word in (encoded(message), *_options(message), _lane(message))]
         words += [receipt, 1 + len(stored), _ALL_OR_NONE, *stored]
     return words
 

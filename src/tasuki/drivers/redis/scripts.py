@@ -30,6 +30,11 @@ _KEYS = [
     "fronts",
     "errors",
     "uniques",
+    "laned",
+    "lanes",
+    "turn",
+    "park",
+    "marks",
     "ids",
     "consumers",
     "waiting",
@@ -77,19 +82,21 @@ class Script:
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_WATCH = ("wake", "watch")
-_SWEEP = ("lines", "history", "sweep")
+_WATCH = ("wake", "limits", "watch")
+_LINES = ("lanes", "lines")
+_SWEEP = (*_LINES, "history", "sweep")
+_CONVERSION = ("laning", "conversion")
 _SWEPT = (*_WATCH, *_SWEEP, "swept")
 
-DECLARE = Script("maxmemory", "declare")
-CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
-PUBLISH = Script("wake", "publish", "maxmemory", "watch", "lines", "publish_options")
-PUBLISH_UNIQUE = Script("wake", "maxmemory", "watch", "lines", "history", "held", "publish_unique")
-RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "pace", "receive_general")
+DECLARE = Script("maxmemory", "wake", "limits", "changing", "declare")
+CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
+PUBLISH = Script("wake", "publish", "maxmemory", "limits", "watch", *_LINES, "publish_options")
+PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
+RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, *_CONVERSION, "take_limited", "pace", "receive_general")
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
-SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
+SETTLE = Script("settle", *_WATCH, *_LINES, "history", "settle_general")
 MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")
@@ -97,6 +104,7 @@ DEPTH = Script(*_SWEPT, "depth")
 PEEK = Script(*_SWEPT, "held", "peek")
 PURGE = Script(*_SWEPT, "held", "take_out", "purge")
 REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
+EXPEDITE = Script(*_SWEPT, "expedite")
 ATTACH = Script.joined("many", one=Script("attach"))
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.batches import microseconds
+from tasuki.drivers.redis.batches import limits, microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.connecting.probe import Probe
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-LAYOUT = Layout(4, 1)
-"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
+LAYOUT = Layout(5, 1)
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors,
+4 unique messages, 5 limits and lanes."""
+LIMITED = 5
+"""The oldest layout whose processes keep the limits of a queue."""
 KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
@@ -185,7 +188,8 @@ class Session:
         options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
         if keeping.wants_fsync(spec):
             await self._check_fsync(nodes, where)
-        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
+        layout = Layout(LAYOUT.version, LIMITED if limits(spec) else LAYOUT.min_version)
+        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *layout, limits(spec))
         self.check_layout(Layout(*found), spec.name)
         while is_converting:  # by this process, or by another one
             is_converting = await self.run(nodes, where, scripts.CONVERT)

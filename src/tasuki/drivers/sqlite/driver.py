@@ -78,6 +78,7 @@ class SQLiteDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         max_length=True,
         counts_consumers=True,
@@ -86,6 +87,8 @@ class SQLiteDriver(Driver):
         atomic_move=True,
         store=True,
         unique=frozenset({*SPANS, *ACTS}),
+        limits=frozenset({"rate", "concurrency"}),
+        lanes=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -289,6 +292,12 @@ class SQLiteDriver(Driver):
         while not search.is_over:
             removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
         return removed
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """Search the queue's delayed messages, in one transaction."""
+        self._check(queue)
+        count: int = await self._ask(Call(queue, lambda store, number: store.purging.expedite(number, ids)))
+        return count
 
     async def delete(self, queue: str) -> None:
         """Empty it in several transactions, then remove it; a process that still declares it makes it again."""

@@ -18,11 +18,13 @@ class Behaviour(NamedTuple):
     capability: str = ""
     is_ours: bool = False
     """Done above the driver, the same for all."""
+    substitute: str = ""
+    """The capability with which Tasuki does it above a driver that lacks the first one."""
 
     def cell(self, capabilities: Capabilities) -> Cell:
         """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
         if self.capability and not capabilities.has(self.capability):
-            return "refused"
+            return "emulated" if self.substitute and capabilities.has(self.substitute) else "refused"
         field = self.capability.partition(":")[0]
         return "emulated" if self.is_ours or field in capabilities.emulates else "native"
 
@@ -60,8 +62,13 @@ BEHAVIOURS = (
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
+    Behaviour("end the delay of a message", "test_49_a_delay_ends", "expedite"),
     Behaviour("cancel a message that waits or runs", "tests/faults/test_cancel.py", "store", is_ours=True),
     Behaviour("status, result and progress of a message", "tests/unit/app/test_results.py", "store", is_ours=True),
+    Behaviour("steps that are not done again", "tests/faults/test_steps.py", "store", is_ours=True),
+    Behaviour("sleep, wait for a signal", "tests/faults/test_waits.py", "store", is_ours=True),
+    Behaviour("a signal wakes its message at once", "tests/unit/app/test_waits.py", "expedite", is_ours=True),
+    Behaviour("chains and groups", "tests/faults/test_groups.py", "store", is_ours=True),
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
     Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),
@@ -71,6 +78,10 @@ BEHAVIOURS = (
     Behaviour("one message per key and window (throttle)", "test_39_a_window_outlives_its_message", "unique:window"),
     Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
     Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
+    Behaviour("`limit`: so many in a time", "tests/faults/test_limits.py", "limits:rate", substitute="store"),
+    Behaviour("`limit`: so many at once", "tests/faults/test_limits.py", "limits:concurrency", substitute="store"),
+    Behaviour("`limit` for each value of a key", "test_43_a_full_lane_holds_up_no_other", "lanes"),
+    Behaviour("turns among the values of a key (`fair`)", "test_44_lanes_take_turns", "lanes"),
     Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
 )

@@ -25,6 +25,7 @@ from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.lane_changes import LaneChanges
 from tasuki.testing.conformance.queues.lanes import Lanes
@@ -62,6 +63,7 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    Expediting,
     LastErrors,
     Uniques,
     UniqueKeys,

@@ -119,6 +119,9 @@ class Mutant(Driver):
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         return await self.inner.remove(queue, ids)
 
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        return await self.inner.expedite(queue, ids)
+
 
 class Unbroken(Mutant):
     """No mutant: with it every case that is to notice one must pass, or its failing would prove nothing."""

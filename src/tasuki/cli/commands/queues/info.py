@@ -14,8 +14,12 @@ from tasuki.cli.tools.queues import on_queue
 
 
 def _show(info: dict[str, Any]) -> None:
+    from tasuki.queues.limits import fair_text, limit_text
+
     paused = {"paused": pause_text(info["paused"])} if "paused" in info else {}
-    print_pairs({**info, "oldest_age": age(info["oldest_age"]), **paused})
+    limit = {"limit": limit_text(info["limit"])} if "limit" in info else {}
+    fair = {"fair": fair_text(info["fair"])} if "fair" in info else {}
+    print_pairs({**info, "oldest_age": age(info["oldest_age"]), **paused, **limit, **fair})
 
 
 @click.command("info")

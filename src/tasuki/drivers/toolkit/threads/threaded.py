@@ -176,6 +176,9 @@ class Threaded(Driver):
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids), is_whole=True)
 
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        return await self._guard.get(queue).call(lambda: self._inner.expedite(queue, ids))
+
     async def delete(self, queue: str) -> None:
         await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)
         self._specs.pop(queue, None)

@@ -61,7 +61,7 @@ local function come_to_front(keys, places)
     end
   end
   each('HSET', FRONTS, fronts)
-  each('ZADD', READY, ready)
+  make_ready(ready)
   return delayed
 end
 
@@ -118,7 +118,7 @@ local function put_back(places, keys, held, are_delayed)
       ready[#ready + 1], ready[#ready + 2] = place, place
     end
   end
-  each('ZADD', READY, ready)
+  make_ready(ready)
   move_on(left)
 end
 

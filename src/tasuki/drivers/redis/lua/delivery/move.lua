@@ -31,7 +31,7 @@ while at <= #ARGV do
     answer = 1
   elseif must_wait then
     answer = 3
-  elseif count > 1 and publish(target, {unpack(ARGV, at + 2, at + 1 + count)}) < (count - 1) / 5 then
+  elseif count > 1 and publish(target, {unpack(ARGV, at + 2, at + 1 + count)}) < (count - 1) / 6 then
     answer = 2
   else
     settle(source, {'1', '0', receipt})

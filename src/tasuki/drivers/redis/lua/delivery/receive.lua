@@ -13,13 +13,27 @@ if not ordering then
 end
 local time = now()
 
+local function histories_of(taken)
+  if #taken == 0 or redis.call('EXISTS', ATTEMPTS) == 0 then
+    return {}
+  end
+  local attempts = redis.call('HMGET', ATTEMPTS, unpack(taken))
+  for index, history in ipairs(attempts) do
+    if history and string.find(history, ':', 1, true) then
+      attempts[index] = string.match(history, '^[^:]+')
+      redis.call('HSET', ATTEMPTS, taken[index], attempts[index])
+    end
+  end
+  return attempts
+end
+
 -- Hand out ready messages. Returns the script's answer, or nil if no message is ready.
 local function take(limit, most, ends, token)
   local places = redis.call('ZRANGE', READY, 0, limit - 1)
   if #places == 0 then
     return nil
   end
-  local taken, contents, attempts, leases = {}, {}, {}, {}
+  local taken, contents, leases = {}, {}, {}
   local seen, size = 0, 0
   while seen < #places and size < most do
     local last = math.min(seen + 32, #places)
@@ -35,21 +49,13 @@ local function take(limit, most, ends, token)
   end
   redis.call('ZREMRANGEBYRANK', READY, 0, seen - 1)
   each('ZADD', LEASES, leases)
-  if #taken > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
-    attempts = redis.call('HMGET', ATTEMPTS, unpack(taken))
-    for index, history in ipairs(attempts) do
-      if history and string.find(history, ':', 1, true) then
-        attempts[index] = string.match(history, '^[^:]+')
-        redis.call('HSET', ATTEMPTS, taken[index], attempts[index])
-      end
-    end
-  end
+  local attempts = histories_of(taken)
   local left = (seen < #places or #places == limit) and redis.call('ZCARD', READY) or 0
   return {taken, contents, attempts, left > 0 and 1 or 0, -1}
 end
 
 local ends = text(time + lease)
-local is_quiet = not conversion
+local is_quiet = not conversion and not limits
   and redis.call('ZCOUNT', LEASES, '-inf', time) + redis.call('ZCOUNT', DELAYED, '-inf', time) == 0
 local answer = is_quiet and take(limit, most, ends, token)
 local has_waited = false  -- and may have promised to check

@@ -1,4 +1,5 @@
--- Continues receive.lua: something is due, nothing is ready, a conversion goes on, or the process waits or has waited.
+-- Continues receive.lua: something is due, nothing is ready, a conversion goes on, the queue is limited, or the process
+-- waits or has waited.
 
 local BELIEVED = 900 * 1000000  -- microseconds for which a process is believed to wait
 local SOON = 10  -- intervals, in which another process checks certainly
@@ -8,6 +9,9 @@ local SOON = 10  -- intervals, in which another process checks certainly
 local function await(owner, time, interval)
   redis.call('ZREMRANGEBYSCORE', WAITING, '-inf', '(' .. text(time - BELIEVED))
   local due, since = first_due(), tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
+  if limits and open_now() > 0 then  -- there are more lanes than one script looks at
+    due = time
+  end
   local count = redis.call('ZCARD', WAITING) + (since and 0 or 1)
   local again = pause(interval, count, time)
   local other, score = promised_by(time, due), since
@@ -33,13 +37,17 @@ end
 local swept = 0
 if not answer then
   swept = sweep(time, ordering)
-  if conversion then
+  if conversion or limits and gate().laning then
     local ready = redis.call('ZCARD', READY)
     run_at_maxmemory()
     convert()
     swept = swept + math.max(redis.call('ZCARD', READY) - ready, 0)
   end
-  answer = take(limit, most, ends, token)
+  if limits then
+    answer = take_limited(limit, most, ends, token)
+  else
+    answer = take(limit, most, ends, token)
+  end
 end
 if answer and not are_lines_complete() and #answer[1] > 0 then
   convert_held(answer[1])
@@ -49,9 +57,15 @@ if not answer then
   return mode == '0' and -1 or await(owner, time, interval)
 end
 
-local left = redis.call('ZCARD', READY)
-if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
-  tell_all()
+local left
+if limits then  -- one who takes wakes another one, as long as there is more
+  left = answer[4]
+  wake(left)
+else
+  left = redis.call('ZCARD', READY)
+  if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
+    tell_all()
+  end
 end
 if swept >= PORTION then  -- more may be due: for another process to see
   wake(1)

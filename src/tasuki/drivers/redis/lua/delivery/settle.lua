@@ -10,8 +10,8 @@ end
 local ordering, span = queue_state('span')
 local scores = redis.call('ZMSCORE', LEASES, unpack(ARGV, 3, 2 + count))
 
--- Acks alone, of messages without keys and in time: nothing becomes ready by them.
-if acks == count and redis.call('EXISTS', KEYED) == 0 then
+-- Acks alone, of messages without keys and in time, where nothing is limited: nothing becomes ready by them.
+if acks == count and not limits and redis.call('EXISTS', KEYED) == 0 then
   local done = {}
   for index = 1, count do
     if scores[index] then

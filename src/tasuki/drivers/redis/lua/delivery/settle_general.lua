@@ -12,7 +12,7 @@ local function take_back(receipt)
   elseif last ~= token then
     return false
   end
-  local was_shown = redis.call('ZREM', READY, place) == 1
+  local was_shown = unready({place}) == 1
   local key = keys_of({place}, ordering)[1]
   if key and not was_shown then
     redis.call('HINCRBY', FRONTS, key, 1)
@@ -37,10 +37,11 @@ if #live == 0 then
 end
 redis.call('ZREM', LEASES, unpack(live))
 
-local done, places, delayed, are_delayed, are_nacks, errors = {}, {}, {}, {}, {}, {}
+local done, places, delayed, are_delayed, are_nacks, errors, ended, released = {}, {}, {}, {}, {}, {}, {}, {}
 local time = now()
 for index = 1, count do
   local place = scores[index] and place_of(ARGV[2 + index])
+  ended[#ended + 1] = place or nil
   if place and index <= acks then
     done[#done + 1] = place
   elseif place then
@@ -54,10 +55,14 @@ for index = 1, count do
     if delay > 0 then
       are_delayed[#places] = true
       delayed[#delayed + 1], delayed[#delayed + 2] = time + delay, place
+    elseif not are_nacks[#places] then
+      released[#released + 1] = place
     end
   end
 end
 
+free(ended)
+give_back(released)
 each('HDEL', MESSAGES, done)
 if redis.call('EXISTS', ATTEMPTS) == 1 then
   each('HDEL', ATTEMPTS, done)
@@ -69,6 +74,9 @@ if #done > 0 and redis.call('EXISTS', KEYED) == 1 then
   if ordering == 'key' then
     leave_lines(done, keys)
   end
+end
+if limits then
+  each('HDEL', LANED, done)
 end
 
 local histories = {}

@@ -1,8 +1,9 @@
 -- Store messages, in order, for which there is room. Returns how many are stored; all after those are rejected. With
 -- a list the publisher must wait before it confirms them: how many, 1 for the log on the disk or 0, and how many replicas.
 -- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
---   (so that they are stored at maxmemory), 3 if besides all are stored or none, then of each message its content, and with options also priority, delay in
---   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
+--   (so that they are stored at maxmemory), 3 if besides all are stored or none; and 'l' behind it if they have lanes. Then
+--   of each message its content, and with options also priority, delay in microseconds, key ('' for none), 1 if it is
+--   stored although its id may be known, which it does not change, and with lanes its lane
 
 local ordering, most, window, span, wait = queue_state('most', 'window', 'span', 'wait')
 if not ordering then
@@ -16,7 +17,7 @@ local function answer(stored)
   return {stored, tonumber(fsync), tonumber(replicas)}
 end
 local has_options = ARGV[1] ~= '0'
-local size = has_options and 5 or 1
+local size = has_options and 4 + #ARGV[1] or 1
 local count = (#ARGV - 1) / size
 local room = count
 if most ~= '' then
@@ -27,7 +28,7 @@ local time = now()
 local head = struct.pack('>BBd', 0x92, 0xcb, time / 1000000)
 
 window = tonumber(window)
-if not has_options and not window then
+if not has_options and not window and not limits then
   local stored = math.min(count, room)
   if stored == 0 then
     return 0

@@ -1,4 +1,4 @@
--- Continues publish.lua: messages with options, or a queue with a dedup window.
+-- Continues publish.lua: messages with options, or a queue that is limited, or has a dedup window.
 
 if ARGV[1] >= '2' then
   run_at_maxmemory()
@@ -27,25 +27,29 @@ for index = 0, count - 1 do
   end
 end
 
-if ARGV[1] == '3' and count < (#ARGV - 1) / size then
+if string.sub(ARGV[1], 1, 1) == '3' and count < (#ARGV - 1) / size then
   return 0
 end
 
 local before = watch()
 local number = redis.call('HINCRBY', STATE, 'seq', #kept) - #kept
-local messages, keyed, lines, ready, delayed, keys = {}, {}, {}, {}, {}, {}
+local messages, keyed, lines, ready, delayed, laned, keys = {}, {}, {}, {}, {}, {}, {}
 local function add(list, one, other)
   list[#list + 1], list[#list + 2] = one, other
 end
 for index, first in ipairs(kept) do
-  local content, priority, delay, key = ARGV[first], 0, '0', ''
+  local content, priority, delay, key, lane = ARGV[first], 0, '0', '', ''
   if has_options then
     content, priority, delay, key = unpack(ARGV, first, first + 3)
+    lane = size == 6 and ARGV[first + 5] or ''
   end
   local place = text(number + index - priority * STEP)
   add(messages, place, head .. content)
   if key ~= '' then
     add(keyed, place, key)
+  end
+  if lane ~= '' then
+    add(laned, place, lane)
   end
   if delay ~= '0' then
     add(delayed, time + delay, place)
@@ -61,7 +65,10 @@ each('HSET', MESSAGES, messages)
 each('HSET', KEYED, keyed)
 each('ZADD', DELAYED, delayed)
 each('ZADD', LINES, lines)
-each('ZADD', READY, ready)
+if has_lanes() then
+  each('HSET', LANED, laned)
+end
+make_ready(ready)
 each('ZADD', IDS, ids)
 move_on(keys)
 if window then

@@ -3,13 +3,13 @@
 -- the message that has the key. Behind it, if a publisher must wait before it confirms them: what publish.lua returns.
 -- ARGV: of each message its content, priority, delay in microseconds, key ('' for none), 1 if it is stored although its id
 --   may be known, the unique key ('' for none), the microseconds of its window or pending or running, keep, replace or
---   extend, and the microseconds from the first message on within which extend keeps
+--   extend, the microseconds from the first message on within which extend keeps, and its lane
 --
 -- A field of UNIQUES is the place of the message that was stored last for the key, the end of its window or 0, and its id. Where
 -- that message is now says whether it has the key: so no other script has to change the field. The first write adds:
 -- a server at maxmemory refuses the script.
 
-local SIZE = 9
+local SIZE = 10
 local CHECKED = 3  -- fields for each stored message that are checked, to remove those that mean nothing any more
 
 local ordering, most, window, span, wait = queue_state('most', 'window', 'span', 'wait')
@@ -63,7 +63,7 @@ end
 local function hide(place, due)
   local keys = keys_of({place}, ordering)
   local was_delayed = redis.call('ZREM', DELAYED, place) == 1
-  local was_ready = redis.call('ZREM', READY, place) == 1
+  local was_ready = unready({place}) == 1
   if due > time then
     redis.call('ZADD', DELAYED, text(due), place)
   end
@@ -72,11 +72,14 @@ local function hide(place, due)
   end
 end
 
-local function store(content, priority, delay, key)
+local function store(content, priority, delay, key, lane)
   local place = text(redis.call('HINCRBY', STATE, 'seq', 1) - priority * STEP)
   redis.call('HSET', MESSAGES, place, head .. content)
   if key ~= '' then
     redis.call('HSET', KEYED, place, key)
+  end
+  if lane ~= '' and has_lanes() then
+    redis.call('HSET', LANED, place, lane)
   end
   if delay ~= '0' then
     redis.call('ZADD', DELAYED, text(time + delay), place)
@@ -85,7 +88,7 @@ local function store(content, priority, delay, key)
     redis.call('ZADD', LINES, 0, in_line(key, place))
     move_on({[key] = 0})
   elseif delay == '0' then
-    redis.call('ZADD', READY, place, place)
+    make_ready({place, place})
   end
   return place
 end
@@ -113,7 +116,7 @@ end
 
 local answers, stored = {}, 0
 for first = 1, #ARGV, SIZE do
-  local content, priority, delay, key, forced, unique, length, act, latest = unpack(ARGV, first, first + SIZE - 1)
+  local content, priority, delay, key, forced, unique, length, act, latest, lane = unpack(ARGV, first, first + SIZE - 1)
   local id = id_of(content)
   local answer, place, old
   if unique ~= '' then
@@ -132,7 +135,7 @@ for first = 1, #ARGV, SIZE do
       redis.call('HSET', UNIQUES, unique, place .. ' ' .. ends .. ' ' .. id)
       remember_id(id)
     elseif room > 0 then
-      place = store(content, priority, delay, key)
+      place = store(content, priority, delay, key, lane)
       room, stored = room - 1, stored + 1
       if forced == '0' then
         remember_id(id)

@@ -33,7 +33,7 @@ function steps.keyed(cursor)
     end
   end
   each('ZADD', LINES, added)
-  each('ZREM', READY, moved)
+  unready(moved)
   if found[1] ~= '0' then
     return 'keyed', found[1]
   end
@@ -78,12 +78,15 @@ function steps.lines()
       ready[#ready + 1], ready[#ready + 2] = place, place
     end
   end
-  each('ZADD', READY, ready)
+  make_ready(ready)
   redis.call('ZREMRANGEBYRANK', LINES, 0, #places - 1)
   return 'lines', ''
 end
 
 local function convert()
+  if limits and gate().laning then
+    convert_lanes()
+  end
   if not conversion then
     return
   end

@@ -1,10 +1,11 @@
 -- Returns the queue's options: lease in microseconds, max_length, ordering, dedup_window in microseconds, milliseconds for
--- which it is kept without use, 1 if it is temporary, and what a publisher waits for; '' for those that it does not have;
--- and both numbers of its layout.
+-- which it is kept without use, 1 if it is temporary, what a publisher waits for, and its limits as in limits.lua; ''
+-- for those that it does not have; and both numbers of its layout.
 
 local ordering, lease, most, window, span, temporary, wait, version, min_version =
   queue_state('lease', 'most', 'window', 'span', 'temporary', 'wait', 'version', 'min_version')
 if not ordering then
   return {err = UNDECLARED}
 end
-return {lease, most, ordering, window, span, temporary or (span ~= '' and '1' or ''), wait or '', version or '1', min_version or '1'}
+return {lease, most, ordering, window, span, temporary or (span ~= '' and '1' or ''), wait or '', limits or '',
+  version or '1', min_version or '1'}

@@ -5,8 +5,8 @@
 -- A message's *place* is its number in the order of publishing, less 2^49 for each step of priority: small places come
 -- first. Times are microseconds of the server's clock. A *receipt* is place:token, the token unique to one receive.
 
-local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, ERRORS, UNIQUES, IDS, CONSUMERS, WAITING =
-  unpack(KEYS)
+local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, ERRORS, UNIQUES, LANED, LANES, TURN, PARK,
+  MARKS, IDS, CONSUMERS, WAITING = unpack(KEYS)
 -- STATE      hash    the queue's options, and seq: the last number given
 -- MESSAGES   hash    place -> the message, from publish to ack; so its length is the queue's
 -- READY      zset    places that can be received, in that order
@@ -18,6 +18,11 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, E
 -- FRONTS     hash    key -> how many of its messages are ready or held: none of the others may be received
 -- ERRORS     hash    place -> time and last error of a message that has ATTEMPTS, for those who look
 -- UNIQUES    hash    unique key -> the message that was stored last for it, see publish_unique.lua
+-- LANED      hash    place -> lane, of messages in a lane other than ''
+-- LANES      zset    lane \0 number of each ready message, and lane \0 h number of each held one, see lanes.lua
+-- TURN       zset    lanes that take turns, by their turn
+-- PARK       zset    lanes that must wait, by the time until which, or inf
+-- MARKS      zset    lanes that were given messages, by the count of tokens at which their bucket is full, see limits.lua
 -- IDS        zset    ids of the dedup window, by the time at which they are forgotten
 -- CONSUMERS  zset    owner:count, by the time until which they are believed
 -- WAITING    zset    owners (processes) with a receiver that waits, by the time at which they promised to check, which is
@@ -39,15 +44,19 @@ local UNDECLARED = 'UNDECLARED the queue does not exist at the broker'
 -- none:lines:         all others leave LINES for READY
 -- Versions without conversions convert all in one script, and leave the field: it counts only with its own ordering.
 local conversion
+local limits  -- of a limited queue: see limits.lua
+local is_keyed
 
 -- Returns fields of STATE, the ordering first.
 local function queue_state(...)
-  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', ...)
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'limits', ...)
+  limits = state[3] and state[3] ~= '' and state[3] or nil
+  is_keyed = state[1] == 'key'
   if state[2] then
     local target, step, cursor = string.match(state[2], '^(%l+):(%l+):(.*)$')
     conversion = target == state[1] and {target = target, step = step, cursor = cursor} or nil
   end
-  return state[1], unpack(state, 3)
+  return state[1], unpack(state, 4)
 end
 
 local function now()

@@ -12,6 +12,7 @@ local function lose(receipts, ordering, may_be_settled)
     end
   end
   remember(places, histories)
+  free(places)
   put_back(places, keys_of(places, ordering), 1, {})
 end
 

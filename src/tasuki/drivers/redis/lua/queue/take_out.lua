@@ -3,12 +3,15 @@ local function take_out(places, ordering)
   if ordering == 'key' then
     leave_lines(places, answers('HMGET', KEYED, places), answers('ZMSCORE', READY, places))
   end
-  each('ZREM', READY, places)
+  unready(places)
   each('ZREM', DELAYED, places)
   each('HDEL', MESSAGES, places)
   each('HDEL', ATTEMPTS, places)
   each('HDEL', ERRORS, places)
   each('HDEL', KEYED, places)
+  if limits then
+    each('HDEL', LANED, places)
+  end
   return #places
 end
 

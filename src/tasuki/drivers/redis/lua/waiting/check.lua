@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 time = time[1] * 1000000 + time[2]
 
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
-  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span')
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits')
   local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
   if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
@@ -21,7 +21,8 @@ local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   if redis.call('EXISTS', READY, DELAYED, LEASES) == 0 then
     return math.ceil(again)
   elseif redis.call('EXISTS', READY) == 1 then
-    return -1
+    -- What must wait in a limited queue waits until the time that was promised.
+    return state[4] and state[4] ~= '' and since > time and math.ceil(again) or -1
   end
   for _, timed in ipairs({DELAYED, LEASES}) do
     local due = tonumber(redis.call('ZRANGE', timed, 0, 0, 'WITHSCORES')[2] or math.huge)

@@ -5,7 +5,7 @@ end
 -- A conversion is due soon, if its process is gone.
 local function first_due()
   local next_step = conversion and now() + 10000 or math.huge
-  return math.min(score_of_first(DELAYED), score_of_first(LEASES), next_step)
+  return math.min(score_of_first(DELAYED), score_of_first(LEASES), limits and opens_at() or math.huge, next_step)
 end
 
 local function promised_by(time, due)
@@ -32,13 +32,22 @@ end
 -- Waiting processes must be woken when messages become ready, and one when the first delay becomes shorter; they check by
 -- themselves when something is due. Call the first at the start of a script, the second at its end.
 local function watch()
-  return {ready = redis.call('ZCARD', READY), due = score_of_first(DELAYED)}
+  return {
+    ready = redis.call('ZCARD', READY),
+    due = score_of_first(DELAYED),
+    held = limits and redis.call('ZCARD', LEASES),
+    opens = limits and opens_at(),
+  }
 end
 
 local function tell(before)
   keep(redis.call('HGET', STATE, 'span'))
   local news = redis.call('ZCARD', READY) - before.ready
   local due = score_of_first(DELAYED)
+  if limits then  -- each delivery that has ended may let another message be handed out
+    news = math.min(math.max(news, 0) + math.max(before.held - redis.call('ZCARD', LEASES), 0), open_now())
+    due, before.due = math.min(due, opens_at()), math.min(before.due, before.opens)
+  end
   if news > 0 and wake(news) < news and before.ready == 0
     or due < before.due and not appoint(now(), due) then
     tell_all()

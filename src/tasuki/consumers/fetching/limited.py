@@ -1,0 +1,188 @@
+"""LimitedReceiving: receives at most as many messages as a limit allows, where the driver does not keep the limit.
+
+Tokens and places come from the store of the queue's state, before the messages: a message that must wait waits at the
+broker. Both are a promise to start soon, so none is kept while an empty queue is waited for; the one message that ends
+that wait is released if the limit does not allow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.backoff import Backoff
+from tasuki.consumers.fetching.places import Places
+from tasuki.consumers.fetching.window import Window
+from tasuki.contracts.driver import Limit, Receipt, Received, Release, Settlement
+from tasuki.contracts.state.store import Store
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+
+_BLOCK = 0.2
+"""Seconds of a rate that one call takes, so that many workers of a fast queue need few calls; and the longest time
+between a token and the start of its message."""
+_PAUSES = Backoff(initial_delay=0.02, max_delay=0.5, backoff_factor=2.0, jitter=0.5)
+"""Before another request for a place, while other workers have all of them."""
+_LINGER = 0.02
+"""Seconds for which a place that has become free stays, for the next message of this worker."""
+
+
+class LimitedReceiving:
+    """In place of the driver's ``receive``, for one run of a consumer; ``limit`` is what the workers keep."""
+
+    def __init__(self, consumer: Definition, limit: Limit, window: Window) -> None:
+        self._consumer, self._limit, self._window = consumer, limit, window
+        self._driver, self._queue = consumer.queue.driver, consumer.queue
+        self._key = f"limit/{consumer.queue.spec.name}"
+        extra: dict[str, object] = {"consumer": consumer.id, "queue": consumer.queue.id}
+        self.places = None if limit.concurrency is None else Places(self._key, limit.concurrency, extra=extra)
+        self._is_empty = False
+        """The queue was empty a moment ago."""
+        self._reserved = 0
+        """Places for the messages of the receive that is under way."""
+        self._refusals = 0
+        self._freed: asyncio.Event | None = None
+        """Set by a settlement while a place is waited for."""
+        self._after: set[asyncio.Task[None]] = set()
+        """Tokens and messages on their way back."""
+
+    async def receive(self, queue: str, wanted: int, wait: float) -> list[Received]:
+        """See :meth:`tasuki.contracts.driver.Driver.receive`; an empty list also after a wait for the limit."""
+        if self._is_empty:
+            return await self._first(queue, wait)
+        allowed, pause = await self._allow(wanted)
+        if not allowed:
+            await self._sleep(min(pause, wait))
+            return []
+        received: list[Received] = []
+        try:
+            received = await self._driver.receive(queue, allowed, min(wait, _BLOCK))
+        finally:
+            self._use(len(received), allowed)
+        self._is_empty = not received
+        return received
+
+    async def _first(self, queue: str, wait: float) -> list[Received]:
+        """Wait for a message in an empty queue, without a token or place; one that may not start is released."""
+        received = await self._driver.receive(queue, 1, wait)
+        if not received:
+            return []
+        self._is_empty = False
+        allowed = 0
+        try:
+            allowed, pause = await self._allow(1)
+            if not allowed and pause <= _BLOCK:
+                await self._sleep(pause)
+                allowed, _ = await self._allow(1)
+        finally:
+            self._use(allowed, allowed)
+            if not allowed:
+                self._begin(self._release(received))
+        return received if allowed else []
+
+    async def _allow(self, wanted: int) -> tuple[int, float]:
+        """How many messages may start now; if none, after how many seconds to ask again. Raises DriverError."""
+        try:
+            store = await self._store()
+            if self.places is not None and not (wanted := await self._reserve(self.places, store, wanted)):
+                self._refusals += 1
+                return 0, _PAUSES.delay(self._refusals)
+            self._refusals = 0
+            rate, burst = self._limit.rate, self._limit.burst
+            if rate is None:
+                return wanted, 0.0
+            tokens = min(wanted, max(int(rate * _BLOCK), 1))
+            grant = await store.take(self._key, tokens, rate=rate, burst=burst)
+        except DriverError as error:
+            self._use(0, 0)
+            raise self._away(error) from error
+        if not grant.tokens:
+            self._use(0, 0)
+        return grant.tokens, grant.wait
+
+    async def _reserve(self, places: Places, store: Store, wanted: int) -> int:
+        free = len(places) - self._window.held
+        if free < wanted:
+            self._reserved = max(free, 0)
+            free += await places.take(store, wanted - max(free, 0))
+        self._reserved = max(min(free, wanted), 0)
+        return self._reserved
+
+    def _use(self, used: int, allowed: int) -> None:
+        """So many messages start: return the other tokens, and the places that are left over."""
+        self._reserved = 0
+        rate = self._limit.rate
+        if used < allowed and rate is not None:
+            self._begin(self._give(allowed - used, rate))
+        if self.places is not None:
+            self.places.give(len(self.places) - self._window.held - used)
+
+    async def _give(self, tokens: int, rate: float) -> None:
+        store = await self._store()
+        await store.give(self._key, tokens, rate=rate, burst=self._limit.burst)
+
+    async def _release(self, received: Sequence[Received]) -> None:
+        await self._driver.settle(self._queue.spec.name, [Release(one.receipt) for one in received])
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._consumer.id} limit")
+        self._after.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._after.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, DriverError):
+            task.result()
+
+    def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
+        """Fewer messages are held: their places are for the next ones, or go back in a moment.
+
+        A message that was released without a delay has not counted.
+        """
+        rate = self._limit.rate
+        if rate is not None:
+            unused = sum(type(each) is Release and not each.delay and each.receipt not in stale for each in batch)
+            if unused:
+                self._begin(self._give(unused, rate))
+        if self.places is None or len(self.places) <= self._window.held + self._reserved:
+            return
+        if self._freed is not None:
+            self._freed.set()
+        asyncio.get_running_loop().call_later(_LINGER, self._give_places)
+
+    def _give_places(self) -> None:
+        if self.places is not None:
+            self.places.give(len(self.places) - self._window.held - self._reserved)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._freed = freed = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await freed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._freed = None
+
+    async def close(self) -> None:
+        """Return all that it has."""
+        if self._after:
+            await asyncio.wait(set(self._after), timeout=1.0)
+        if self.places is not None:
+            await self.places.close()
+
+    async def _store(self) -> Store:
+        state = self._consumer.state
+        if state is None:
+            problem = f"queue {self._queue.id!r} has a limit that its driver does not keep, and no state: store for it"
+            raise UnsupportedError(problem, driver=self._driver.name, queue=self._queue.id)
+        return await state.store()
+
+    def _away(self, error: DriverError) -> DriverError:
+        if not error.retryable:
+            return error
+        problem = f"the limit of queue {self._queue.id!r} cannot be read from its store: {error}"
+        return BrokerUnavailableError(problem, driver=error.driver, queue=self._queue.id)

@@ -1,0 +1,50 @@
+"""The limits of a queue, for people and for programs that look at it; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasuki.contracts.driver import Limit, QueueSpec
+from tasuki.queues.messages.lanes import KEY
+from tasuki.queues.policy import QueuePolicy
+from tasuki.units import format_rate
+
+
+def limits_of(spec: QueueSpec, policy: QueuePolicy) -> list[Limit]:
+    """The limits that hold its messages back, be it the driver or the workers who keep them; empty: nothing does."""
+    parts = spec.limit, spec.lane_limit, policy.worker_limit
+    return [limit for limit in parts if limit is not None]
+
+
+def limit_facts(spec: QueueSpec, policy: QueuePolicy) -> dict[str, Any]:
+    """``limit`` and ``fair`` as its entry states them, each only if the queue has it.
+
+    ``limit``: rate (a second) and burst, concurrency, key; ``fair``: key and share.
+    """
+    facts: dict[str, Any] = {}
+    key = None if policy.lanes is None else KEY if policy.lanes.path is None else policy.lanes.path.text
+    if limits := limits_of(spec, policy):
+        limit: dict[str, Any] = {}
+        for part in limits:
+            limit |= {} if part.rate is None else {"rate": part.rate, "burst": part.burst}
+            limit |= {} if part.concurrency is None else {"concurrency": part.concurrency}
+        facts["limit"] = limit | ({} if spec.lane_limit is None else {"key": key})
+    if spec.fair:
+        facts["fair"] = {"key": key, "share": spec.fair}
+    return facts
+
+
+def limit_text(limit: Mapping[str, Any]) -> str:
+    """A ``limit`` of ``limit_facts`` in words: ``10/s, 3 at once, for each header.tenant``."""
+    parts = [format_rate(limit["rate"])] if "rate" in limit else []
+    parts += [f"{limit['burst']} in a burst"] if limit.get("burst", 1) > 1 else []
+    parts += [f"{limit['concurrency']} at once"] if "concurrency" in limit else []
+    parts += [f"for each {limit['key']}"] if "key" in limit else []
+    return ", ".join(parts)
+
+
+def fair_text(fair: Mapping[str, Any]) -> str:
+    """A ``fair`` of ``limit_facts`` in words: ``in turns by header.tenant``."""
+    share = f", {fair['share']} messages a turn" if fair["share"] > 1 else ""
+    return f"in turns by {fair['key']}{share}"

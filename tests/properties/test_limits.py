@@ -1,6 +1,6 @@
 """Limits and lanes of the memory driver against a model, among all else that can happen to a queue.
 
-The model knows what may be handed out, and not whose turn it is. It counts what is owed, as the driver keeps a time.
+The model knows what may be handed out, and not whose turn it is. It counts messages that are owed; the driver keeps a time.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ async def handle(body, context: Context):
     await asyncio.sleep(0.05)
     note("exit", context)
 """
-RABBIT = "-o app:driver:kind=queue.driver.amqp".split()
+RABBIT = ["-o", "app:driver:kind=queue.driver.amqp"]
 
 
 def history(folder: Path) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
+    from tasuki.state.presence import Presence
 
 T = TypeVar("T")
 
@@ -108,6 +109,10 @@ class SyncApp:
     def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
+
+    def workers(self) -> list[Presence]:
+        """See :meth:`tasuki.App.workers`."""
+        return self.run(self._app.workers())
 
     def status(self, id: str, *, queue: str | QueueHandle[Any]) -> JobStatus:
         """See :meth:`tasuki.app.state.jobs.Job.status`."""

@@ -91,6 +91,12 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 45. What frees a place or brings a lane to life wakes a waiting ``receive``: a settlement, a move, the end of a lease, a
     publish, a new declaration. No message that could be handed out waits while a receiver asks. A lane that is empty
     leaves nothing behind once its rate has recovered. A queue without these options makes the same requests as before.
+46. ``settle_within`` settles with the commit of the caller's transaction, which wakes receivers; until then, and after
+    a rollback, the deliveries are held and their receipts good. While it is open, ``extend`` takes them as held and
+    does not wait, unless the broker has ``one_writer`` (``transactional_settle``).
+47. A stale receipt makes ``settle_within`` raise StaleReceiptError, and nothing of the transaction can be committed.
+48. Of transactions that claim one key of a consumer, one commits. A later claim gets what that one has remembered,
+    until the time of the key is over; a claim that was rolled back never was.
 49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready
     as if their time had come, with their attempts, priorities, keys and places in order, and wake a waiting
     ``receive``. Held and ready messages are left alone (``expedite``).

@@ -61,6 +61,8 @@ class Capabilities:
     """Keeps ``QueueSpec.fair`` and ``lane_limit``."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
+    transactional_settle: bool = False
+    """Can settle there too, and remember what was done (``settle_within``, ``claim_within``); only if transactional."""
     store: bool = False
     """Has stores for state that all processes share (``Driver.store``)."""
     emulates: frozenset[str] = frozenset()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.testing.steps import MemorySteps, at_once
+from tasuki.testing.transactions import RecordedTransaction, on_connection
 from tasuki.units import When
 
 
@@ -155,6 +157,14 @@ class _RecordedSettling:
         if not self._has_message:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
         return self._steps
+
+    @asynccontextmanager
+    async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[RecordedTransaction]:
+        if not self._has_message:
+            raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
+        async with on_connection(connection) as opened:
+            yield RecordedTransaction(opened)
+        self._settle("ack")
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:

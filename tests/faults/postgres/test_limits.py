@@ -1,4 +1,4 @@
-"""Limits and lanes beside open transactions, other declarations and lost tables; fairness by count; what stays behind."""
+"""Limits and lanes beside open transactions, other declarations and lost tables; fairness by count; the rest."""
 
 from __future__ import annotations
 
@@ -124,9 +124,7 @@ async def test_a_claim_that_is_undone_gives_all_back(make: Make, sql: asyncpg.Co
 
 
 @pytest.mark.parametrize("rate", [None, NONE_MORE, 1000.0])
-async def test_what_is_left_after_a_drain(
-    make: Make, sql: asyncpg.Connection, schema: str, rate: float | None
-) -> None:
+async def test_what_is_left_after_a_drain(make: Make, sql: asyncpg.Connection, schema: str, rate: float | None) -> None:
     driver = await make(spec=QueueSpec("q", fair=1, lane_limit=Limit(rate, 50, 2)))
     await driver.publish("q", [message for lane in ("", "a", "b", "c") for message in of(lane, *range(20))])
     while got := await driver.receive("q", 7, 0.3):

@@ -1,4 +1,4 @@
-"""Places of a lane, over processes that are killed: never more are held, by the history of the database, and nothing stays.
+"""Places of a lane, over processes that are killed: never more are held, by the history, and nothing stays.
 
 Triggers write the history, so a killed process leaves nothing out: each claim with what is held then, and each ack.
 """
@@ -37,8 +37,9 @@ CREATE TABLE acks (id text);
 CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO {0}.claims (lane, held, id, token)
-    SELECT n.place, (SELECT count(*) FROM {0}.messages m WHERE m.place = n.place AND m.state = 2 AND m.due > clock_timestamp()),
-        n.id, n.token
+    SELECT n.place, (
+        SELECT count(*) FROM {0}.messages m WHERE m.place = n.place AND m.state = 2 AND m.due > clock_timestamp()
+    ), n.id, n.token
     FROM new_rows n JOIN old_rows o ON o.seq = n.seq WHERE n.state = 2 AND o.token <> n.token;
     RETURN NULL;
 END $$;
@@ -74,7 +75,11 @@ def work(port: int, schema: str, spec: QueueSpec) -> None:
 
 @pytest.mark.parametrize("ordering", ["none", "key"])
 async def test_no_more_than_its_places_are_held_past_kills(
-    server: Postgres, make: Callable[..., Awaitable[PostgresDriver]], sql: asyncpg.Connection, schema: str, ordering: Any
+    server: Postgres,
+    make: Callable[..., Awaitable[PostgresDriver]],
+    sql: asyncpg.Connection,
+    schema: str,
+    ordering: Any,
 ) -> None:
     chance = random.Random(7)
     spec = QueueSpec("q", lease=LEASE, fair=1, lane_limit=Limit(concurrency=PLACES), ordering=ordering)
@@ -110,6 +115,8 @@ async def test_no_more_than_its_places_are_held_past_kills(
     assert sorted(acks) == sorted(published)
     if ordering == "key":
         for lane in {id.partition("-")[0] for id in published}:
-            assert [id for id in acks if id.startswith(f"{lane}-")] == [id for id in published if id.startswith(f"{lane}-")]
+            assert [id for id in acks if id.startswith(f"{lane}-")] == [
+                id for id in published if id.startswith(f"{lane}-")
+            ]
     for table in ("lanes", "arrivals", "messages"):
         assert await sql.fetchval(f"SELECT count(*) FROM {schema}.{table}") == 0, table

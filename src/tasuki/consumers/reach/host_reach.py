@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -15,6 +16,7 @@ from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
+from tasuki.contracts.state.transaction_context import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
@@ -228,6 +230,11 @@ class NothingToSettle:
     def steps(self) -> Steps:
         """Raise HandlerError: there is no message to keep them for."""
         problem = f"function {self._function!r} was called, not delivered to: there is no message whose steps to record"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+
+    def transaction(self, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
+        """Raise HandlerError: there is no message to ack."""
+        problem = f"function {self._function!r} was called, not delivered to: there is no message that it would ack"
         raise HandlerError(problem, kind="Invalid", retryable=False)
 
     ack = nack = reject = snooze = _refuse

@@ -7,7 +7,8 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from tasuki.contracts.state.steps import Suspended, Waited
-from tasuki.contracts.state.store_handle import StoreReach, SyncStores, has_loop, misplaced
+from tasuki.contracts.state.store_handle import SyncStores, has_loop, misplaced
+from tasuki.contracts.state.transaction_context import SyncTransactions
 from tasuki.errors import WaitTimeoutError
 from tasuki.units import Duration, format_duration, parse_duration
 
@@ -19,11 +20,12 @@ T = TypeVar("T")
 _NO_DEFAULT: Any = object()
 
 
-class SyncContext(SyncStores):
+class SyncContext(SyncStores, SyncTransactions):
     """What a context offers to plain functions, which run in a thread."""
 
-    def __init__(self, reach: StoreReach, settling: Settling) -> None:
-        super().__init__(reach)
+    def __init__(self, reach: Any, settling: Settling) -> None:
+        SyncStores.__init__(self, reach)
+        SyncTransactions.__init__(self, settling, reach)
         self._settling = settling
 
     def step(self, name: str, function: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> T:

@@ -310,8 +310,7 @@ class MemoryDriver(Driver):
         target = self._queue(queue)
         target.surface(self._clock.monotonic())
         count = target.expedite(frozenset(ids))
-        if count and target.waiters and target.can_give():
-            target.waiters.wake(True)
+        self._wake(target)
         return count
 
     async def delete(self, queue: str) -> None:

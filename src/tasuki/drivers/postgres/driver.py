@@ -13,7 +13,6 @@ from tasuki.contracts.driver import (
     Answers,
     Capabilities,
     Depth,
-    Driver,
     Durability,
     Move,
     Nack,
@@ -25,12 +24,10 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.connecting.connections import Connector
+from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.limits import LIMITS, frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
-from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
 from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
 from tasuki.drivers.postgres.purging import expedite, purge, remove
@@ -39,6 +36,9 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
+from tasuki.drivers.postgres.within.opening import Opening
+from tasuki.drivers.postgres.within.verbs import WithinPostgres
+from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
@@ -57,7 +57,7 @@ COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estima
 SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
 
 
-class PostgresDriver(Driver):
+class PostgresDriver(WithinPostgres):
     """Keeps queues in a schema of a PostgreSQL database; see the table of the package.
 
     Args:
@@ -90,6 +90,7 @@ class PostgresDriver(Driver):
         delete=True,
         atomic_move=True,
         transactional=True,
+        transactional_settle=True,
         store=True,
         unique=UNIQUE,
         limits=LIMITS,
@@ -113,6 +114,8 @@ class PostgresDriver(Driver):
         self._guard: Guard[Session] = Guard(name)
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
+        sync_url = self._url if settings.tls is None and encryption(name, self._url, None) is None else None
+        self._opening = Opening(name, shown(self._url), self._connect_for_caller, sync_url)
 
     @property
     def durability(self) -> Durability:
@@ -151,8 +154,14 @@ class PostgresDriver(Driver):
             prepares=prepares,
         )
 
+    async def _connect_for_caller(self) -> Link:
+        self._usable_session("")
+        assert self._connectors is not None
+        return await self._connectors[0].open()
+
     async def close(self) -> None:
         """Release held messages, and end all connections."""
+        await self._opening.close()
         async with self._guard.changing():
             session = self._guard.current
             if session is not None and not session.loop.is_closed():
@@ -207,19 +216,6 @@ class PostgresDriver(Driver):
         answers = await publish_in_parts(self.name, queue, batch, store, store)
         session.stored(queue)
         return answers
-
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        """Store them in the transaction of a connection of asyncpg, psycopg or SQLAlchemy."""
-        self._open_session(queue)
-
-        async def store(columns: tuple[Any, ...]) -> Any:
-            try:
-                return await publish_on(connection, self._schema, queue, columns)
-            except Exception as problem:
-                # Nothing was committed, and never will be: that is the caller's to do.
-                raise translated(problem, "of the caller", self.name, queue, sent=False) from problem
-
-        return await publish_in_parts(self.name, queue, batch, store, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""

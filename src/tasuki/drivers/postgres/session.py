@@ -49,10 +49,10 @@ LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 # Through JSON, for a queue of layout 18 has no limits.
 INSPECT = (
-    "SELECT lease, max_length, by_key OR coalesce((to_jsonb(q) ->> 'by_lane')::boolean, false), dedup_window, temporary, "
-    "synchronous_commit, to_jsonb(q) AS row FROM {}.queues q WHERE name = $1"
+    "SELECT lease, max_length, by_key OR coalesce((to_jsonb(q) ->> 'by_lane')::boolean, false), dedup_window, "
+    "temporary, synchronous_commit, to_jsonb(q) AS row FROM {}.queues q WHERE name = $1"
 )
-SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
 SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
 T = TypeVar("T")

@@ -16,7 +16,6 @@ from tasuki.contracts.driver import (
     Answers,
     Capabilities,
     Depth,
-    Driver,
     Durability,
     Move,
     Outgoing,
@@ -38,6 +37,8 @@ from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
+from tasuki.drivers.sqlite.within.opening import Opening
+from tasuki.drivers.sqlite.within.verbs import WithinSQLite
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -55,7 +56,7 @@ OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
 
 
-class SQLiteDriver(Driver):
+class SQLiteDriver(WithinSQLite):
     """Keeps queues in one SQLite file; see the table of the package.
 
     Args:
@@ -85,6 +86,8 @@ class SQLiteDriver(Driver):
         dedup=True,
         delete=True,
         atomic_move=True,
+        transactional=True,
+        transactional_settle=True,
         store=True,
         unique=frozenset({*SPANS, *ACTS}),
         limits=frozenset({"rate", "concurrency"}),
@@ -100,6 +103,7 @@ class SQLiteDriver(Driver):
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
         self._readers: Guard[Reader] = Guard(name)
+        self._opening = Opening(name, self._path, settings.synchronous, settings.busy_timeout)
 
     @property
     def durability(self) -> Durability:
@@ -313,3 +317,6 @@ class SQLiteDriver(Driver):
     def _check(self, queue: str) -> None:
         self._guard.get(queue)
         self._known.get(queue)
+
+    def _check_open(self, queue: str = "") -> None:
+        self._guard.get(queue)

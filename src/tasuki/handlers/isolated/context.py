@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
+from tasuki.errors import HandlerError
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
@@ -92,6 +93,10 @@ class _AskedSettling:
 
     def steps(self) -> _AskedSteps:
         return self._steps
+
+    def transaction(self, connection: Any, *, sync: bool) -> NoReturn:
+        problem = "a function in its own process has no transaction with its message: remove isolation from it"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
 
 
 class _AskedSteps:

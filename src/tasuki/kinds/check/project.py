@@ -29,6 +29,7 @@ from tasuki.kinds.check.python.batches import problems_of_batches
 from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, is_met_by_state, needs_of
+from tasuki.kinds.check.state.idempotency import problems_of_idempotency
 from tasuki.kinds.check.state.limits import limited_lease, problems_of_lanes
 from tasuki.kinds.check.state.scheduled import problems_of_scheduled
 from tasuki.kinds.check.state.schedules import problems_of_schedules
@@ -297,6 +298,7 @@ class _Checker:
             *unknown_exceptions(self.configs),
             *problems_of_schedules(self.configs, self.kinds),
             *problems_of_scheduled(self.registry, self.configs),
+            *problems_of_idempotency(self.configs, self.kinds),
             *problems_of_stores(self.registry, self.configs, self.kinds),
             *problems_of_lanes(self.configs, self.kinds),
         )

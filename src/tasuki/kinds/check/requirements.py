@@ -66,6 +66,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
         lambda has: has.expedite, "end the delay of a message, as a signal does for one that waits"
     ),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
+    "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
     "state": Requirement(

@@ -17,7 +17,7 @@ _NOTHING: Mapping[int, DriverError] = {}
 
 
 Store = Callable[[tuple[Any, ...]], Awaitable[int]]
-"""Stores columns of ``rows.Arrays``, and of lanes if there are any; says how many messages, from the first on, found room."""
+"""Stores columns of ``rows.Arrays``, and of lanes if there are any; says how many messages, in order, found room."""
 StoreUnique = Callable[[tuple[Any, ...]], Awaitable[str]]
 """The same with ``rows.UniqueColumns`` behind them; gives the answers as the function of the schema does."""
 

@@ -1,7 +1,7 @@
 """The statements that store messages, by the number of their columns.
 
-The answer of each: the settings of the connection, the answer of the function, and what it made of one of the settings for its own
-commit.
+The answer of each: the settings of the connection, the answer of the function, and what it made of one of the settings
+for its own commit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from tasuki.drivers.postgres.durability import VALUES
 
 
 def _call(function: str, columns: int, before: int, *, within: int | None = None) -> str:
-    """For ``before`` arguments and so many columns; ``within``: after which argument the function is told that it commits."""
+    """For ``before`` arguments and so many columns; ``within``: behind which argument comes that it commits itself."""
     arguments = [f"${number}" for number in range(1, before + columns + 1)]
     if within is not None:
         arguments.insert(within, "false")

@@ -15,26 +15,33 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
+-- Does not wait for a transaction that has settled some of the deliveries and is still open: those count as held, until it
+-- commits.
 create or replace function extend(queue_name text, seqs bigint[], tokens integer[], lease double precision)
 returns integer[] language plpgsql as $$
 declare
     q queues := queue_named(queue_name);
     held bigint[];
-    places integer[];
 begin
-    select array_agg(h.seq), array_agg(s.place) into held, places
-    from unnest(seqs, tokens) with ordinality as s (seq, token, place) cross join lateral (
+    select array_agg(h.seq) into held
+    from unnest(seqs, tokens) as s (seq, token) cross join lateral (
         select m.seq from messages m
-        where m.seq = s.seq and m.queue = q.id and m.state = 2 and m.token = s.token offset 0 for update
+        where m.seq = s.seq and m.queue = q.id and m.state = 2 and m.token = s.token offset 0 for update skip locked
     ) h;
     update messages m set due = clock_timestamp() + extend.lease * interval '1 second' where m.seq = any (held);
-    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
+    if cardinality(held) = cardinality(seqs) then
+        return '{}';
+    end if;
+    return array(select s.place from unnest(seqs, tokens) with ordinality as s (seq, token, place)
+        where not exists (select 1 from messages m
+            where m.seq = s.seq and m.queue = q.id and m.state = 2 and m.token = s.token));
 end $$;
 
 -- acts: 0 ack, 1 nack, 2 release, 3 the holder closes; null: all are acks. seqs must rise. Returns the places (from 1) of
 -- the deliveries that were settled, returned or made again since. A nack counts once, with or without a recorded start.
+-- within: in a transaction of the caller's, which commits at any later time.
 create or replace function settle(
-    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[], within boolean
 ) returns integer[] language plpgsql as $$
 declare
     q queues;
@@ -95,7 +102,12 @@ begin
             end if;
         end loop;
     end if;
-    if (back > 0 or soonest is not null or keys is not null or freed > 0)
+    if within then
+        if back > 0 or soonest is not null or keys is not null or freed > 0 then
+            perform wake_later(
+                q, (back + freed + ready_keys(q, keys) + (soonest is not null)::integer)::integer);
+        end if;
+    elsif (back > 0 or soonest is not null or keys is not null or freed > 0)
         and exists (select 1 from waiters where queue = q.id and until > at) then
         perform wake(q, back + freed + ready_keys(q, keys), at + soonest * interval '1 second');
     end if;
@@ -105,12 +117,57 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
+-- For processes of layouts before 19.
+create or replace function settle(
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+) returns integer[] language sql as $$
+    select settle(queue_name, seqs, tokens, acts, delays, false);
+$$;
+
+-- Raises if a delivery was not held with its token: then the transaction can only be rolled back.
+create or replace function settle_within(
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+) returns integer language plpgsql as $$
+begin
+    if settle(queue_name, seqs, tokens, acts, delays, true) <> '{}' then
+        raise exception using errcode = 'TQ410', message = 'a delivery has ended already: nothing is committed';
+    end if;
+    return cardinality(seqs);
+end $$;
+
+-- Claims a key of a consumer until the caller's transaction ends, and remembers it for ttl seconds if that commits. Returns
+-- null, or what was remembered for the key before. Waits for another transaction that claims it, for patience seconds.
+create or replace function claim(consumer_id text, wanted text, ttl double precision, patience double precision)
+returns bytea language plpgsql as $$
+declare
+    at timestamptz := clock_timestamp();
+    timeout text := current_setting('lock_timeout');
+    remembered bytea;
+begin
+    delete from inbox i where i.ctid = any (array(
+        select o.ctid from inbox o where o.until <= at order by o.until limit 10 for update skip locked));
+    perform set_config('lock_timeout', ceil(patience * 1000)::text, true);
+    insert into inbox as i (consumer, key, until) values (consumer_id, wanted, at + ttl * interval '1 second')
+    on conflict (consumer, key) do update set until = excluded.until, result = null where i.until <= at;
+    if not found then
+        select coalesce(i.result, '') into remembered from inbox i where i.consumer = consumer_id and i.key = wanted;
+    end if;
+    perform set_config('lock_timeout', timeout, true);
+    return remembered;
+end $$;
+
+create or replace function remember(consumer_id text, wanted text, what bytea) returns integer language plpgsql as $$
+begin
+    update inbox set result = what where consumer = consumer_id and key = wanted;
+    return 1;
+end $$;
+
 -- As settle; errors: of the nacks that have one. Those rows are locked by then.
 create or replace function settle_with_errors(
     queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[], errors bytea[]
 ) returns integer[] language plpgsql as $$
 declare
-    stale integer[] := settle(queue_name, seqs, tokens, acts, delays);
+    stale integer[] := settle(queue_name, seqs, tokens, acts, delays, false);
     item record;
 begin
     for item in select * from unnest(seqs, errors) with ordinality as e (seq, error, place)
@@ -137,7 +194,7 @@ begin
         if publish(target, ids, bodies, headers, ranks, keys, delays, always, false, lanes) < cardinality(ids) then
             raise exception using errcode = 'TQ507';
         end if;
-        if settle(queue_name, seqs, tokens, null, null) <> '{}' then
+        if settle(queue_name, seqs, tokens, null, null, false) <> '{}' then
             raise exception using errcode = 'TQ410';
         end if;
         return array_fill(0, array[cardinality(seqs)]);

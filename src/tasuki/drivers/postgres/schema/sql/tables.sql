@@ -115,6 +115,16 @@ create table if not exists uniques (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 
+-- Keys of consumers whose work was done in a transaction that also settled its message; see claim in settling.sql.
+create table if not exists inbox (
+    consumer text collate "C" not null,
+    key      text collate "C" not null,
+    result   bytea,                                   -- what was remembered; null: nothing
+    until    timestamptz not null,                    -- when it is forgotten
+    primary key (consumer, key)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index if not exists inbox_until on inbox (until);
+
 -- Open drivers. pid and started identify the listening connection, if there is one: it ends with its process.
 create table if not exists holders (
     holder  bigint primary key,

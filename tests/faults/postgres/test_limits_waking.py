@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release
@@ -171,6 +172,27 @@ async def test_who_waits_beside_blocked_lanes_does_not_ask(make: Make, calls: Co
     assert calls["receive"] <= 2, calls
     await driver.settle("q", [Ack(item.receipt) for item in held])
     await came(tasks)
+    await ended(tasks)
+
+
+@pytest.mark.parametrize("kind", PLACES)
+async def test_a_settlement_in_a_transaction_wakes_one_that_waited_later(
+    make: Make, sql: asyncpg.Connection, kind: str, calls: Counter[str]
+) -> None:
+    driver, *others = await processes(make, PLACES[kind])
+    await driver.publish("q", of("a", 0, 1, 2))
+    (held,) = await driver.receive("q", 1, 0.0)
+    async with sql.transaction():
+        await driver.settle_within(sql, "q", [Ack(held.receipt)])
+        tasks = await waiting(others)
+        assert not any(task.done() for task in tasks), "its place is taken until the commit"
+        await driver.publish("q", of("a", 3))
+        if "lanes" in kind or kind == "keys":
+            await driver.publish("q", of("b", 0))
+        await asyncio.sleep(0.1)
+        calls.clear()
+    found = await came(tasks)
+    assert {"a1", "b0"} & set(found)
     await ended(tasks)
 
 

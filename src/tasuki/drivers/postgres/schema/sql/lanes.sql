@@ -49,7 +49,7 @@ $$;
 -- For messages that are about to be settled, which are locked: says that their places come free, and gives released ones' part of
 -- the rate back. Returns how many processes to wake for other messages; what comes back is not counted.
 create or replace function leave_places(
-    q queues, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+    q queues, seqs bigint[], tokens integer[], acts smallint[], delays double precision[], within boolean
 ) returns integer language plpgsql as $$
 declare
     frees_places boolean := q.fair > 0 and (q.by_lane or q.lane_concurrency is not null);
@@ -72,8 +72,11 @@ begin
         select q.id, sum(h.given) from held h where q.rate is not null having sum(h.given) > 0
     )
     select count(*), array_agg(h.lane) into ended, lanes from held h where not h.is_back;
-    if ended = 0 or (not frees_places and q.concurrency is null)
-        or not exists (select 1 from waiters w where w.queue = q.id and w.until > clock_timestamp()) then
+    if ended = 0 or (not frees_places and q.concurrency is null) then
+        return 0;
+    elsif within then
+        return ended;  -- who will wait, and for what, is known at the commit
+    elsif not exists (select 1 from waiters w where w.queue = q.id and w.until > clock_timestamp()) then
         return 0;
     elsif q.concurrency is null then
         return ready_lanes(q, lanes);

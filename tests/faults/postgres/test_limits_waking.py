@@ -52,8 +52,7 @@ def of(lane: str, *numbers: int, **options: Any) -> list[Outgoing]:
 async def processes(make: Make, spec: QueueSpec, number: int = 3) -> list[PostgresDriver]:
     """Drivers that hear from the server."""
     drivers = [await make(spec=spec, poll_interval=NEVER, timeout=PATIENCE) for _ in range(number)]
-    for driver in drivers:
-        await until(lambda driver=driver: driver._guard.get("q").hears)
+    await until(lambda: all(driver._guard.get("q").hears for driver in drivers))
     return drivers
 
 
@@ -66,9 +65,8 @@ async def until(condition: Callable[[], bool]) -> None:
 async def waiting(drivers: list[PostgresDriver], most: int = 10) -> list[asyncio.Task[list[Received]]]:
     """Receives, once the server has noted them all and each has asked for what it may have missed."""
     tasks = [asyncio.create_task(driver.receive("q", most, PATIENCE)) for driver in drivers]
-    for driver in drivers:
-        line = driver._guard.get("q").waiting.line("q")
-        await until(lambda line=line: bool(line.receives) and line.is_noted and not line.asking)
+    lines = [driver._guard.get("q").waiting.line("q") for driver in drivers]
+    await until(lambda: all(line.receives and line.is_noted and not line.asking for line in lines))
     await asyncio.sleep(0.1)  # a process that begins to wait looks again after 0.02 s
     return tasks
 
@@ -115,7 +113,7 @@ async def test_what_frees_a_place_wakes_one(  # noqa: C901 (one branch an act)
             gate, lane = (two, None) if spec.limit else (None, two)
             await driver.declare(QueueSpec("q", lease=NEVER, fair=spec.fair, limit=gate, lane_limit=lane))
         case "move":
-            assert await driver.move("q", [Move(held.receipt, "to", [Outgoing("moved", b"", {})])]) == ()
+            assert await driver.move("q", [Move(held.receipt, "to", (Outgoing("moved", b"", {}),))]) == ()
         case "close":
             await driver.close()
         case "purge" if kind == "keys":

@@ -99,7 +99,7 @@ returns timestamptz language sql immutable as $$
 $$;
 
 -- Brings lanes to life whose messages arrived, whose places came free, or whose time has come: they go behind the lanes that are in
--- turn, so that one that comes again and again holds up no other. Only one receive at a time folds
+-- turn, so that a lane that comes repeatedly holds up no other. Only one receive at a time folds
 -- arrivals. It removes those that it saw before it looked for messages, of lanes that it has locked: a later arrival, and one of a
 -- lane that another receive serves just now, is for a later fold. One seek a lane, however many arrivals it has: a noisy lane does
 -- not hide the others. Returns whether it has locked lanes.

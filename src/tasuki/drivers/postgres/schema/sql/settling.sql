@@ -67,7 +67,7 @@ begin
         select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
     ) h;
     if q.limited and places is not null then
-        freed := leave_places(q, seqs, tokens, acts, delays);
+        freed := leave_places(q, seqs, tokens, acts, delays, within);
     end if;
     if acked is not null then
         with done as (delete from messages m where m.seq = any (acked) returning m.key)

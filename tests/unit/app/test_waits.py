@@ -309,7 +309,7 @@ async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callab
     async with app.worker():
         await jobs.publish(1)
         await until(lambda: "end" in seen)
-        await until(lambda: seen.count("closed") == 2)
+        await until(lambda: seen.count("closed") > 1)
     assert seen == ["closed", "end", "closed"]
 
 

@@ -73,6 +73,9 @@ class Model:
         if not spec.fair:
             for kept in self.messages.values():
                 kept.lane = ""
+        self.owed *= _has_rate(spec.limit)
+        if not _has_rate(spec.lane_limit):
+            self.lanes_owed.clear()
         self.spec = spec
 
     def lane_of(self, kept: Kept) -> str:

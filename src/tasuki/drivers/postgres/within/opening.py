@@ -31,7 +31,7 @@ class Opening:
         driver: its name, for errors.
         where: the address as it may be shown.
         connect: makes a connection of asyncpg.
-        sync_url: the address for psycopg; None: psycopg cannot be told what the driver's ``tls`` says.
+        sync_url: the address for psycopg; None: psycopg has no option for the driver's ``tls``.
     """
 
     def __init__(self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None) -> None:
@@ -130,7 +130,7 @@ class Opening:
         except ImportError as error:
             raise self._no_own("psycopg is not installed") from error
         if self._sync_url is None:
-            raise self._no_own("psycopg cannot be told what tls of the driver says")
+            raise self._no_own("psycopg has no option for the tls of the driver")
         return psycopg.connect(self._sync_url, autocommit=True)
 
     def _no_own(self, why: str) -> UnsupportedError:

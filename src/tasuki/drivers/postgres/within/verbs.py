@@ -19,7 +19,7 @@ from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.errors import ConflictError
 
 _COLUMNS = 7
-"""Columns of messages, before those of unique ones and of lanes."""
+"""Columns that all messages have."""
 
 
 class WithinPostgres(Driver):

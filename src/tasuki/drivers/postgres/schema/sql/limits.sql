@@ -208,7 +208,7 @@ begin
             delete from waiters w where w.queue = q.id and w.holder = who;
         end if;
         if exists (select 1 from waiters w where w.queue = q.id and w.until > at) then
-            -- This process is busy now: others take what is left, and watch for the time at which there is more.
+            -- This process is busy now: others take the rest, and watch for the time at which there is more.
             at := clock_timestamp();
             next_due := opens_at(q.id, at);
             perform wake(q, case when next_due <= at then 1 else 0 end, (

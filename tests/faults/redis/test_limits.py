@@ -157,6 +157,22 @@ async def test_what_frees_a_place_wakes_one(broker: Redis, monkeypatch: pytest.M
         assert [item.id for item in await finished(tasks)] == ["a0" if act == "lease" else "a1"]
 
 
+async def test_who_takes_the_last_token_has_another_process_come_for_the_next(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spec in (QueueSpec("q", fair=1, lane_limit=Limit(2.0, burst=2)), QueueSpec("q", limit=Limit(2.0, burst=2))):
+        async with processes(broker.port, monkeypatch, 2, spec=spec) as (busy, idle):
+            tasks = await all_wait([idle])
+            seen = LanesSeen(busy.driver)
+            since = await seen.ask("ZRANGE", "waiting", 0, -1, "WITHSCORES")
+            await seen.ask("DEL", "waiting")
+            await busy.driver.publish("q", of("a", 0, 1, 2))  # of which no process hears
+            await seen.ask("ZADD", "waiting", since[1], since[0])
+            assert await ids(busy.driver) == ["a0", "a1"]
+            assert [item.id for item in await finished(tasks)] == ["a2"]
+            await busy.driver.delete("q")
+
+
 async def test_a_burst_that_has_come_goes_to_all_that_wait(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     number = 4
     spec = QueueSpec("q", limit=Limit(concurrency=number), lease=600.0)

@@ -15,7 +15,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench compat django-tasks wheel wheel-check sbom lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench compat django-tasks paperless wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons
 
 django-tasks: $(VENV)/.dev ## Run the tests of django.tasks, from Django's source package, against TasukiBackend; VERSIONS="3.12" for one
 	@sh scripts/django-tasks.sh $(VERSIONS)
+
+paperless: ## Port paperless-ngx, a Celery application, to Tasuki: its tests on both, and kill -9; needs the network
+	@sh scripts/paperless.sh
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	@rm -rf dist

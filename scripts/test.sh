@@ -11,6 +11,8 @@ pure="
     src/tasuki/message.py
     src/tasuki/backoff.py
     src/tasuki/units.py
+    src/tasuki/drivers/memory/lanes.py
+    src/tasuki/drivers/toolkit/limits.py
     src/tasuki/consumers/fetching/window.py
     src/tasuki/consumers/handling/outcome.py
     src/tasuki/consumers/settling/verdict.py

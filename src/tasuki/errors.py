@@ -308,6 +308,10 @@ class HandlerTimeoutError(HandlerError):
     """The handler ran longer than its ``handler_timeout``."""
 
 
+class WaitTimeoutError(HandlerError):
+    """No signal came before the timeout of ``context.wait_for``; another attempt finds the same."""
+
+
 class InvalidBodyError(HandlerError):
     """The body does not fit the type that the handler declares."""
 

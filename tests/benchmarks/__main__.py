@@ -18,6 +18,7 @@ CASES = {
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",
     "postgres": "PostgreSQL: order per key with many workers, idle workers and queues, a large queue",
     "stores": "Stores: calls, watches, pages (names of drivers may follow)",
+    "limits": "Limits and lanes: beside plain queues, and beside blocked messages (``--driver NAME`` may follow)",
     "queues": "Many consumed queues in one process: idle, and beside a message of another queue",
     "amqp_queues": "Thousands of queues in one process (RabbitMQ)",
     "startup": "Start-up",
@@ -31,7 +32,7 @@ def main() -> None:
     build = "optimised build" if optimised else "built without --enable-optimizations"
     print(f"CPython {platform.python_version()} ({build}), SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores\n")
     # What follows these are names of drivers.
-    names = sys.argv[1:2] if sys.argv[1:2] in (["brokers"], ["queues"], ["stores"]) else sys.argv[1:]
+    names = sys.argv[1:2] if sys.argv[1:2] in (["brokers"], ["queues"], ["stores"], ["limits"]) else sys.argv[1:]
     for name in names or CASES:
         print(CASES[name])
         importlib.import_module(f"tests.benchmarks.{name}").report()

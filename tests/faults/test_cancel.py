@@ -63,6 +63,7 @@ class Workers:
     """The command line as processes, and the history that their handlers write."""
 
     def __init__(self, folder: Path, changes: list[str]) -> None:
+        self.changes = changes
         self._history = folder / "history.jsonl"
         self._log = (folder / "worker.log").open("ab")
         options = [f"--override={change}" for change in changes]

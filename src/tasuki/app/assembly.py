@@ -19,7 +19,7 @@ from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.pausing import pause_of
-from tasuki.app.tasks.called import handler_for, policy_of
+from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.consumer import Consumer
@@ -258,6 +258,7 @@ class Assembly(ProjectHost):
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
                 batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,
+                idempotency=idempotency_of(config),
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,

@@ -62,7 +62,8 @@ class QueueHandle(Guessed, Generic[T]):
             function: the decorated function, if the decorator has no parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
             fields: the fields of ``queue.consumer``: concurrency, prefetch, batch, auto_ack, handler_timeout, retry,
-                lifecycle (``auto_start`` is on). With ``batch={"size": 100}`` the function takes a list of bodies.
+                idempotency, lifecycle (``auto_start`` is on). With ``batch={"size": 100}`` the function takes a list of
+                bodies.
         """
         if function is not None and not callable(function):
             raise TypeError(f"consumer() takes options by name only, as in consumer(name={function!r})")
@@ -98,8 +99,8 @@ class QueueHandle(Guessed, Generic[T]):
         """Give the consumer of this queue's tasks its options; returns its id, ``<queue>.workers``.
 
         Args:
-            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
-                (``auto_start`` is on).
+            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry,
+                idempotency, lifecycle (``auto_start`` is on).
 
         Raises:
             InvalidEntryError: it has options already.

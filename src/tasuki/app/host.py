@@ -131,6 +131,11 @@ class ProjectHost:
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         return (await cancel_in(self, guard, queue, [id])).outcome
 
+    async def signal_from(self, guard: Guard | None, actor: str, event: str, key: str | int, value: Any) -> bool:
+        from tasuki.app.flow.signalling import Signalling
+
+        return await Signalling(self, guard, actor).signal(event, key, value)
+
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
     ) -> Mapping[str, Any]:

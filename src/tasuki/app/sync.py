@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
+    from tasuki.state.presence import Presence
 
 T = TypeVar("T")
 
@@ -109,6 +110,10 @@ class SyncApp:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
         return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
 
+    def workers(self) -> list[Presence]:
+        """See :meth:`tasuki.App.workers`."""
+        return self.run(self._app.workers())
+
     def status(self, id: str, *, queue: str | QueueHandle[Any]) -> JobStatus:
         """See :meth:`tasuki.app.state.jobs.Job.status`."""
         status: JobStatus = self.run(self._of_job(id, queue, "status"))
@@ -133,6 +138,10 @@ class SyncApp:
     def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
         """See :meth:`tasuki.App.cancel_many`."""
         return self.run(self._app.cancel_many(ids, queue=queue))
+
+    def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
+        """See :meth:`tasuki.App.signal`."""
+        return self.run(self._app.signal(event, key, value, actor=actor))
 
     def pause(
         self,

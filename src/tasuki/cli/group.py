@@ -34,6 +34,7 @@ SECTIONS = {
         "cancel": "Cancel messages, also those whose handlers run.",
         "status": "Say what has become of a message.",
         "result": "Print what the handler of a message returned.",
+        "signal": "Give the value that messages wait for.",
     },
     "control": {
         "pause": "Pause a queue, a consumer or a schedule.",

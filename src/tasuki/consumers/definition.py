@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.handling.suspects import PROCESS_GATE, Gate
@@ -38,6 +39,8 @@ class ConsumerOptions:
     handler_timeout: float | None = None
     batch: Batching | None = None
     """How messages are joined into batches; None: each is handled by itself."""
+    idempotency: Mapping[str | None, Idempotency] = field(default_factory=dict)
+    """By which key work is done once, by the name of the task; None: messages of no task, or of another one."""
 
 
 @dataclass(eq=False)

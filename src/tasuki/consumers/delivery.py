@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
 from tasuki.contracts.state.steps import Steps
+from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When
@@ -34,7 +36,18 @@ class ResultKeeper(Protocol):
 
 
 class RecordedSteps(Steps, Protocol):
-    """Steps whose record ends with the message."""
+    """Steps whose record ends with the message; see :class:`tasuki.flow.steps.MessageSteps`."""
+
+    @property
+    def paused(self) -> float | None:
+        """Seconds for which the message is to be postponed; None: its handler goes on."""
+
+    @property
+    def awaited(self) -> object:
+        """What it waits for; None: nothing."""
+
+    async def is_signalled(self) -> bool:
+        """Whether the signal that it waits for was given meanwhile."""
 
     async def forget(self) -> None:
         """Delete the record."""
@@ -45,6 +58,20 @@ class StepKeeper(Protocol):
 
     def open(self, delivery: Delivery) -> RecordedSteps:
         """The steps of a delivery. Raises HandlerError (Invalid), UnsupportedError: it can have none."""
+
+
+class OwnTransaction(Protocol):
+    """The transaction of a delivery that its handler has open."""
+
+    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Settle the delivery so once the transaction is over. Raises HandlerError (Invalid): it is an ack."""
+
+
+class TransactionOpener(Protocol):
+    """Opens transactions for the handlers of deliveries."""
+
+    def open(self, delivery: Delivery, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
+        """See :meth:`tasuki.contracts.handler.Context.transaction`."""
 
 
 class Holder(Protocol):
@@ -68,6 +95,10 @@ class Holder(Protocol):
     @property
     def stepping(self) -> StepKeeper:
         """Keeps the steps of its messages."""
+
+    @property
+    def transacting(self) -> TransactionOpener:
+        """Opens the transactions of its handlers."""
 
     @property
     def function_id(self) -> str:
@@ -107,10 +138,14 @@ class Delivery:
     Facts and settling of its handler's context.
     """
 
-    __slots__ = ("ended", "holder", "lease_until", "lost", "own_steps", "received", "settled", "was_acked")
+    __slots__ = (
+        "ended", "holder", "lease_until", "lost", "own_steps", "own_transaction", "received", "settled", "was_acked",
+    )  # fmt: skip
 
     own_steps: RecordedSteps
     """Absent until its handler has one."""
+    own_transaction: OwnTransaction
+    """There only while its handler has one open."""
 
     def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
         self.received = received
@@ -229,6 +264,9 @@ class Delivery:
             self.own_steps = self.holder.stepping.open(self)
         return self.own_steps
 
+    def transaction(self, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
+        return self.holder.transacting.open(self, connection, sync=sync)
+
     def ack(self) -> None:
         self._settle(ACK)
 
@@ -249,10 +287,10 @@ class Delivery:
             raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 
     def _settle(self, verdict: Verdict) -> None:
-        if threading.get_ident() == self.holder.thread:
-            self._settle_here(verdict)
+        if hasattr(self, "own_transaction"):
+            self.own_transaction.settle(self, verdict)
         else:
-            _run_in_loop(self.holder.loop, lambda: self._settle_here(verdict))
+            run_in_loop(self.holder, lambda: self._settle_here(verdict))
 
     def _settle_here(self, verdict: Verdict) -> None:
         if self.ended:
@@ -261,8 +299,11 @@ class Delivery:
             raise HandlerError("already settled", kind="Invalid", retryable=False)
 
 
-def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    """Run in the loop's thread from another thread, and wait: settlements are decided in one thread only."""
+def run_in_loop(holder: Holder, function: Callable[[], None]) -> None:
+    """Run in the thread of the holder's loop, and wait: settlements are decided in one thread only."""
+    if threading.get_ident() == holder.thread:
+        function()
+        return
     done: Future[None] = Future()
 
     def run() -> None:
@@ -273,7 +314,7 @@ def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) 
             done.set_exception(error)
 
     try:
-        loop.call_soon_threadsafe(run)
+        holder.loop.call_soon_threadsafe(run)
     except RuntimeError as error:  # the loop is closed: a thread that outlived its consumer
         raise HandlerError("released: the consumer has stopped", kind="Invalid", retryable=False) from error
     done.result()

@@ -26,8 +26,7 @@ from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.overdue import interrupt_overdue
-from tasuki.consumers.jobs.results import results_for
-from tasuki.consumers.jobs.steps import Stepping
+from tasuki.consumers.jobs.parts import jobs_of
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
 from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
@@ -78,8 +77,8 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease)
         self.suspects = Suspects(consumer.gate)
         self.reporting = self._make_reporting()
-        self.results, self.stepping = results_for(consumer), Stepping(self, consumer)
-        layers = layers if self.results is None else (self.results.layer, *layers)
+        self.results, self.stepping, self.transacting, own_layers = jobs_of(self, consumer)
+        layers = (*own_layers, *layers)
         observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
         self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()

@@ -13,6 +13,7 @@ from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
+from tasuki.contracts.state.transactions import Transacting
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When
@@ -118,7 +119,7 @@ class KnownFacts:
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
 
 
-class Settling(Protocol):
+class Settling(Transacting, Protocol):
     """How the delivery is settled from inside of its handler."""
 
     def ack(self) -> None:
@@ -163,6 +164,9 @@ class Reach(Protocol[Caller_contra]):
 
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         """Cancel a message."""
+
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        """Give a signal; whether it is the first one."""
 
     def check_call(self, function: str) -> None:
         """Raise what ``call`` would raise before it runs the function."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tasuki.contracts.clauses import CONTRACT
 from tasuki.contracts.moving import publish_then_ack
@@ -42,6 +42,7 @@ from tasuki.contracts.values import (
     Span,
     Unique,
 )
+from tasuki.contracts.within import Within
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 
@@ -52,7 +53,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Driver(ABC):
+class Driver(Within, ABC):
     """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else.
 
     Every verb must keep clauses 13, 14, 32 and 34. Its docstring says what else it must do, as far as the capabilities
@@ -150,15 +151,6 @@ class Driver(ABC):
         (26); make no temporary queue (30); keep keys unique (39, 40, 41), or refuse a message whose span or act it does
         not claim with UnsupportedError. May: store a part of a batch. Need not: wait for room.
         """
-
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        """The same inside the transaction that the caller has open on a connection of its own (``transactional``).
-
-        The messages appear, and wake receivers, when the caller commits; a rollback leaves nothing of them. Never waits
-        for room. With a synchronous connection it returns without suspending, so that callers without an event loop
-        can run it.
-        """
-        raise self._unsupported("publish in a transaction of the caller's", queue)
 
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
@@ -260,6 +252,10 @@ class Driver(ABC):
         """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
         raise self._unsupported("remove messages by their ids", queue)
 
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
+        raise self._unsupported("end the delays of messages by their ids", queue)
+
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
 
@@ -272,6 +268,3 @@ class Driver(ABC):
     def store(self, name: str) -> Store:
         """The store of this name at this broker, for as long as the driver is open. Raises UnsupportedError."""
         raise UnsupportedError(f"driver {self.name!r} has no store: name one of another driver", driver=self.name)
-
-    def _unsupported(self, verb: str, queue: str) -> DriverError:
-        return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

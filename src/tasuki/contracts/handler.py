@@ -15,6 +15,7 @@ from tasuki.contracts.state.job_context import JobContext
 from tasuki.contracts.state.queue_context import QueueContext
 from tasuki.contracts.state.step_context import StepContext
 from tasuki.contracts.state.store_handle import Storing
+from tasuki.contracts.state.transaction_context import TransactionContext
 from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, is_duration, needed, one_of
@@ -94,7 +95,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(StepContext, Storing, QueueContext, JobContext):
+class Context(StepContext, TransactionContext, Storing, QueueContext, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,

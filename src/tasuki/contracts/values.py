@@ -40,6 +40,7 @@ class Capabilities:
     peek: bool = False
     purge: bool = False
     remove: bool = False
+    expedite: bool = False
     keeps_errors: bool = False
     counts_consumers: bool = False
     max_length: bool = False
@@ -60,6 +61,8 @@ class Capabilities:
     """Keeps ``QueueSpec.fair`` and ``lane_limit``."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
+    transactional_settle: bool = False
+    """Can settle there too, and keep the keys of finished work (``claim_within``); only if ``transactional``."""
     store: bool = False
     """Has stores for state that all processes share (``Driver.store``)."""
     emulates: frozenset[str] = frozenset()

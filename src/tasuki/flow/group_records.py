@@ -13,6 +13,8 @@ from tasuki.state.keys import part_of
 
 GROUPS = "group/"
 """Prefix of the keys: one for each group, by its id, and below it one for each shard."""
+MEMBERS = "member/"
+"""Prefix of the keys of members whose ids do not say to which group they belong."""
 SHARD = 64
 """Members of one shard."""
 GROUP_TTL = 30 * 86400.0
@@ -113,6 +115,11 @@ _groups, _shards = msgspec.msgpack.Decoder(Group), msgspec.msgpack.Decoder(Shard
 _values = msgspec.msgpack.Decoder()
 encode = _encoder.encode
 decode_group, decode_shard, value_of = _groups.decode, _shards.decode, _values.decode
+
+
+def member_key(queue: str, id: str) -> str:
+    """Where it says to which group a message belongs whose publisher has given it an id; by the id of its queue."""
+    return f"{MEMBERS}{queue}/{part_of(id)}"
 
 
 def membership_of(header: object) -> Membership | None:

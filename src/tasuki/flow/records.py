@@ -1,4 +1,4 @@
-"""Records of runs: which steps of a message are done, with their results; no I/O."""
+"""Records of runs: which steps of a message are done, with their results, and how long it pauses; no I/O."""
 
 from __future__ import annotations
 
@@ -31,11 +31,20 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     """MessagePack."""
 
 
-class RunRecord(msgspec.Struct, frozen=True):
+class Pause(msgspec.Struct, frozen=True, array_like=True):
+    """A sleep, or a wait for a signal, that has begun; times in Unix seconds of the store's clock."""
+
+    name: str
+    since: float
+    until: float
+
+
+class RunRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """The steps of one message; ``owner``: the delivery that goes on with them."""
 
     owner: str
     steps: list[Step] = []
+    pauses: list[Pause] = []
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(RunRecord)
@@ -66,12 +75,12 @@ def result_of(step: Step) -> Any:
     return _value(step.result)
 
 
-def with_step(owner: str, steps: Mapping[str, Step], step: Step) -> bytes:
-    """The value under the key after one more step. Raises HandlerError (Invalid): there is too much."""
-    value = encode(RunRecord(owner, [*steps.values(), step]))
+def checked(record: RunRecord, name: str) -> bytes:
+    """The value under the key after the step of this name. Raises HandlerError (Invalid): there is too much."""
+    value = encode(record)
     if len(value) > MAX_RECORD:
         raise invalid(
-            f"step {step.name!r}: the results of the message's steps would have {len(value)} bytes, and may have "
+            f"step {name!r}: the results of the message's steps would have {len(value)} bytes, and may have "
             f"{MAX_RECORD} in all; keep a large result in a store or a file, and return its key"
         )
     return value

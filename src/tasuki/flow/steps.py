@@ -1,57 +1,49 @@
-"""MessageSteps: the steps of one delivery, recorded so that another delivery of the message goes on after the last."""
+"""MessageSteps: the steps and pauses of one delivery, recorded so that another delivery goes on after the last one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Coroutine
+from contextlib import suppress
+from math import inf
+from typing import Any, NamedTuple, TypeVar
 
-from tasuki.backoff import UNTIL_BACK
-from tasuki.errors import ConflictError, DriverError, HandlerError
-from tasuki.flow.records import (
-    RUN_TTL,
-    RunRecord,
-    Step,
-    check_name,
-    decode,
-    encode,
-    invalid,
-    result_of,
-    with_step,
-)
+import msgspec
+
+from tasuki.contracts.state.steps import Waited
+from tasuki.errors import DriverError, HandlerError
+from tasuki.flow.own_record import Owner, OwnRecord
+from tasuki.flow.records import RUN_TTL, Pause, Step, check_name, invalid, result_of
+from tasuki.flow.signals import Topic, Waiter, note_waiter, signal_of, topic_of, wait_name
 from tasuki.handlers.store.values import packed
-from tasuki.message import new_id
 from tasuki.state.shared import SharedState
 
 T = TypeVar("T")
 
 _log = logging.getLogger("tasuki.consumer")
 
-_PATIENCE = 60.0
-"""Seconds for which a step waits for a store that is away, while its message is ours."""
-_TRIES = 20
-"""How often a record is taken over from a worker that writes it at the same moment."""
-_FORGET = 1.0
-"""Seconds to delete a record; it ends by itself if that fails."""
+_POLL = 60.0
+"""Most seconds between two checks for a signal, whose wake-up may be lost with its process."""
+_FIRST_POLL = 1.0
+_LISTED = b"\x91"
+"""In MessagePack: a list of one value, which follows."""
 
 
-class Owner(Protocol):
-    """The delivery whose steps these are."""
+class Pausing(NamedTuple):
+    """How a message pauses: it is postponed at its broker, and then comes again."""
 
-    lost: bool
-    settled: bool
-
-    def log_fields(self) -> dict[str, Any]:
-        """The fields of each log record about it."""
+    waiter: Waiter
+    longest: float = inf
+    """Seconds for which it can be postponed at once; a longer pause has several parts."""
+    polls: bool = True
+    """Whether it looks for its signal now and then."""
+    is_woken: bool = False
+    """Whether a signal ends the delay of a message that waits for it, so that it may look seldom."""
 
 
 class MessageSteps:
-    """Reads the record at the first step, takes it over, and writes it after each step.
-
-    Each owner writes by the version that it wrote last. So a delivery that lost its lease fails at its next step, once
-    another one has taken over.
+    """See Steps.
 
     Args:
         state: where the record is.
@@ -59,139 +51,158 @@ class MessageSteps:
         owner: the delivery.
         loop: of the consumer.
         ttl: seconds for which the record is kept after the last step.
+        pausing: how it pauses; None: it cannot.
     """
 
     def __init__(
-        self, state: SharedState, key: str, owner: Owner, loop: asyncio.AbstractEventLoop, ttl: float = RUN_TTL
+        self,
+        state: SharedState,
+        key: str,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        ttl: float = RUN_TTL,
+        pausing: Pausing | None = None,
     ) -> None:
         self._loop = loop
-        self._state = state
-        self._key = key
+        self._clock = state.clock
         self._owner = owner
-        self._ttl = max(ttl, RUN_TTL)
-        self._token = new_id()
-        self._version = 0
-        """Of the record, as this delivery wrote it last; 0: it is not taken over."""
-        self._is_unsure = False
-        """Whether the last write was interrupted, so that it may have happened."""
-        self._done: dict[str, Step] = {}
+        self._record = OwnRecord(state, key, owner, ttl)
+        self._pausing = pausing
         self._numbers: dict[str, int] = {}
         """The steps that this delivery has called, and as which."""
+        self._sleeps = 0
         self._is_warned = False
         self._changing = asyncio.Lock()
+        self.paused: float | None = None
+        """Seconds for which the message is to be postponed; None: its handler goes on."""
+        self.awaited: Topic | None = None
+        """The signal that it waits for, if it is paused for that."""
 
     async def begin(self, name: str) -> tuple[Any] | None:
         """The result of the step if it is done; None: do it now, and call ``end``. See Steps."""
         async with self._changing:
-            self._check()
-            if not self._version:
-                await self._insist(self._take_over)
-            await self._be_sure()
-            check_name(name, self._numbers, self._done)
-            number = self._numbers[name] = len(self._numbers)
-            step = self._done.get(name)
-            if step is None:
-                return None
-            if step.number != number and not self._is_warned:
-                self._is_warned = True
-                _log.warning("step %r was number %d when it was recorded, and is number %d now: the handler has "
-                             "changed, or its order is not fixed", name, step.number + 1, number + 1,
-                             extra=self._owner.log_fields())  # fmt: skip
-            return (result_of(step),)
+            await self._ready()
+            step = self._enter(name)
+            return None if step is None else (result_of(step),)
 
     async def end(self, name: str, result: object) -> None:
         """Record the result of a step that has begun. See Steps."""
         raw = packed(name, result)
         async with self._changing:
-            self._check()
-            await self._be_sure()
-            step = Step(name, self._numbers[name], self._state.clock.time(), raw)
-            value = with_step(self._token, self._done, step)
-            self._is_unsure = True
-            await self._insist(lambda: self._write(value))
-            self._is_unsure = False
-            self._done[name] = step
+            await self._record.ready()
+            await self._save(name, raw)
 
-    def _check(self) -> None:
-        if self._owner.lost:
-            raise self._fenced()
-        if self._owner.settled:
-            raise invalid("the message is settled already: call its steps before")
+    async def sleep(self, name: str | None, seconds: float) -> float:
+        """See Steps."""
+        async with self._changing:
+            await self._ready()
+            if name is None:
+                self._sleeps += 1
+                name = f"sleep {self._sleeps}"
+            if self._enter(name) is not None:
+                return 0.0
+            pausing = self._needed("sleep")
+            pause = await self._begin_pause(name, seconds)
+            left = pause.until - await self._now()
+            if left > 0:
+                return self._pause(min(left, pausing.longest))
+            self._record.pauses.pop(name)  # written with the next step: until then the record tells the same
+            self._record.steps[name] = self._step(name, packed(name, None))
+            return 0.0
 
-    async def _take_over(self) -> None:
-        store = await self._state.store()
-        for _ in range(_TRIES):
-            found = await store.get(self._key)
-            steps = [] if found is None else decode(found.value).steps
-            value, version = encode(RunRecord(self._token, steps)), 0 if found is None else found.version
-            try:
-                self._version = await store.put(self._key, value, ttl=self._ttl, version=version)
-            except ConflictError:  # another worker has just written it
-                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
-                continue
-            self._done = {step.name: step for step in steps}
-            return
-        raise self._fenced()
+    async def wait(self, name: str | None, event: str, key: str | int, seconds: float) -> Waited:
+        """See Steps."""
+        topic = topic_of(event, key)
+        name = wait_name(topic) if name is None else name
+        async with self._changing:
+            await self._ready()
+            if (step := self._enter(name)) is not None:
+                found = result_of(step)
+                return Waited(0.0, None if found is None else (found[0],))
+            pausing = self._needed("wait_for")
+            record = self._record
+            await record.ask(lambda store: note_waiter(store, topic, pausing.waiter, seconds + RUN_TTL))
+            pause = await self._begin_pause(name, seconds)
+            now = await self._now()
+            signal = await record.ask(lambda store: signal_of(store, topic))
+            if signal is None and now < pause.until:
+                self.awaited = topic
+                left = min(pause.until - now, pausing.longest, _until_next_check(pausing, now - pause.since))
+                return Waited(self._pause(left), None)
+            raw = packed(name, None) if signal is None else msgspec.Raw(_LISTED + bytes(signal.value))
+            step = await self._save(name, raw)
+        with suppress(DriverError):  # it ends by itself
+            await record.ask(lambda store: store.delete(topic.wait_key(pausing.waiter)))
+        return Waited(0.0, None if signal is None else (result_of(step)[0],))
 
-    async def _write(self, value: bytes) -> None:
-        """Write the record unless that has happened."""
-        store = await self._state.store()
-        try:
-            self._version = await store.put(self._key, value, ttl=self._ttl, version=self._version)
-        except ConflictError:
-            found = await store.get(self._key)
-            if found is None or found.value != value:
-                raise self._fenced() from None
-            self._version = found.version  # our own, whose answer was lost
+    async def is_signalled(self) -> bool:
+        """Whether the signal that it waits for was given meanwhile. Raises DriverError."""
+        topic = self.awaited
+        return topic is not None and await self._record.ask(lambda store: signal_of(store, topic)) is not None
 
-    async def _be_sure(self) -> None:
-        """After an interrupted write: learn whether it happened."""
-        if self._is_unsure:
-            await self._insist(self._read_again)
-            self._is_unsure = False
+    async def _ready(self) -> None:
+        await self._record.ready()
+        if self.paused is not None:
+            raise HandlerError(
+                "the message pauses: its handler has caught the Suspended that ends it; let it pass",
+                kind="Conflict",
+                retryable=True,
+            )
 
-    async def _read_again(self) -> None:
-        found = await (await self._state.store()).get(self._key)
-        record = None if found is None else decode(found.value)
-        if found is None or record is None or record.owner != self._token:
-            raise self._fenced()
-        self._version, self._done = found.version, {step.name: step for step in record.steps}
+    def _enter(self, name: str) -> Step | None:
+        """The step of this name, if it is done."""
+        record = self._record
+        check_name(name, self._numbers, record.steps)
+        number = self._numbers[name] = len(self._numbers)
+        step = record.steps.get(name)
+        if step is not None and step.number != number and not self._is_warned:
+            self._is_warned = True
+            _log.warning("step %r was number %d when it was recorded, and is number %d now: the handler has "
+                         "changed, or its order is not fixed", name, step.number + 1, number + 1,
+                         extra=self._owner.log_fields())  # fmt: skip
+        return step
 
-    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it, again while the store is away. Raises DriverError: it stays away."""
-        clock, failures = self._state.clock, 0
-        until = clock.monotonic() + _PATIENCE
-        while True:
-            try:
-                await work()
-            except DriverError as error:
-                failures += 1
-                if not error.retryable or clock.monotonic() >= until:
-                    raise
-                if self._owner.lost:
-                    raise self._fenced() from error
-                await asyncio.sleep(UNTIL_BACK.delay(failures))
-            else:
-                return
+    def _needed(self, what: str) -> Pausing:
+        if self._pausing is None:
+            raise invalid(f"context.{what} ends the handler until later, which one message of a batch cannot")
+        return self._pausing
 
-    def _fenced(self) -> HandlerError:
-        return HandlerError(
-            "this delivery of the message has lost its lease, and another worker goes on with its steps: end here; "
-            "what this run does now may happen twice",
-            kind="Conflict",
-            retryable=True,
-        )
+    async def _begin_pause(self, name: str, seconds: float) -> Pause:
+        """The pause as it was recorded first."""
+        if (pause := self._record.pauses.get(name)) is not None:
+            return pause
+        now = await self._now()
+        pause = Pause(name, now, now + seconds)
+        await self._record.save(self._record.steps, {**self._record.pauses, name: pause}, name)
+        return pause
+
+    def _pause(self, seconds: float) -> float:
+        self.paused = seconds
+        return seconds
+
+    async def _now(self) -> float:
+        return await self._record.ask(lambda store: store.time())
+
+    def _step(self, name: str, raw: msgspec.Raw) -> Step:
+        return Step(name, self._numbers[name], self._clock.time(), raw)
+
+    async def _save(self, name: str, raw: msgspec.Raw) -> Step:
+        step, record = self._step(name, raw), self._record
+        pauses = {other: pause for other, pause in record.pauses.items() if other != name}
+        await record.save({**record.steps, name: step}, pauses, name)
+        return step
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """See Steps."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def forget(self) -> None:
-        """Delete the record, as its message is done; a failure is harmless, as the record ends by itself."""
-        if not self._version:
-            return
-        try:
-            async with asyncio.timeout(_FORGET):
-                await (await self._state.store()).delete(self._key, version=self._version)
-        except (DriverError, TimeoutError) as error:
-            _log.debug("the record of the steps is not deleted: %r", error, extra=self._owner.log_fields())
+        """Delete the record, as its message is done."""
+        await self._record.forget()
+
+
+def _until_next_check(pausing: Pausing, waited: float) -> float:
+    """Seconds until a message checks for its signal again."""
+    if not pausing.polls:
+        return inf
+    return _POLL if pausing.is_woken else min(max(waited, _FIRST_POLL), _POLL)

@@ -120,9 +120,19 @@ class Arguments:
             raise self._refused(call, f"lacks {_shown(self._own[missing[0]])}")
         for name, value in given.items():
             type_ = self._own[name].type_
-            if type_ is not Any and not (type(value) is type_ and type_ in _SCALARS):
+            if type_ is not Any and value is not msgspec.UNSET and not (type(value) is type_ and type_ in _SCALARS):
                 self._check(call, self._own[name], value)
         return given
+
+    def bind_rest(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """As ``bind``, without the first argument, which comes later. The function has one."""
+        first = self.names[0]
+        if first in self._positional:
+            body = self.bind(call, (msgspec.UNSET, *args), named)
+        else:
+            body = self.bind(call, args, {**named, first: msgspec.UNSET})
+        del body[first]
+        return body
 
     def _check(self, call: str, parameter: Parameter, value: Any) -> None:
         read = self._readers.get(parameter.name)

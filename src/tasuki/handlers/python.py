@@ -10,6 +10,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Context, Handler, Interrupted
+from tasuki.contracts.state.steps import Suspended
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder
@@ -211,7 +212,7 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         except BaseException as error:
             if forks.count != before:
                 forks.leave_child(error)
-            if isinstance(error, Exception | Interrupted) or is_from_outside(error):
+            if isinstance(error, Exception | Interrupted | Suspended) or is_from_outside(error):
                 raise
             raise refuse_exit(error) from error
         if forks.count != before:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasuki.errors import HandlerError, LuaError, ProviderError, class_names
+from tasuki.errors import HandlerError, LuaError, ProviderError, WaitTimeoutError, class_names
 
-_SAYS_SO = (HandlerError, LuaError, ProviderError)
-"""Errors that a handler's own code raises; the framework raises their subclasses, about handlers."""
+_SAYS_SO = (HandlerError, LuaError, ProviderError, WaitTimeoutError)
+"""Errors that a handler's own code raises; the framework raises their other subclasses, about handlers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ class Cancelled:
     is_strict: bool = False
 
 
-async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> Cancellation:
-    """Cancel these messages; each counts once.
+async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> tuple[Cancellation, list[str]]:
+    """Cancel these messages; each counts once. Returns how many were where, and the ids that no handler has.
 
     The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
     when it is about to start. A removed message is gone.
@@ -54,15 +54,16 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     await each(store.put(key, value, ttl=TTL) for key, value in entries)
     removed = await _remove(what, wanted)
     answers = await _answers(what, store, asker, len(wanted) - removed, known_running)
-    running = sum(answer == RUNNING for answer in answers)
+    left_ids = [id for id in wanted if answers.get(answer_key(asker, id)) != RUNNING]
+    running = len(wanted) - len(left_ids)
     waiting = removed + len(answers) - running
     if waiting + running < len(wanted):
         waiting += await _remove(what, wanted)  # a worker has put one back meanwhile, before it knew
     waiting = min(waiting, len(wanted) - running)  # there may be two messages of one id
     left = len(wanted) - waiting - running
     if what.driver.capabilities.remove:
-        return Cancellation(waiting, running, not_found=left)
-    return Cancellation(waiting, running, requested=left)
+        return Cancellation(waiting, running, not_found=left), left_ids
+    return Cancellation(waiting, running, requested=left), left_ids
 
 
 async def forget(what: Cancelled, id: str) -> None:
@@ -87,7 +88,7 @@ async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
     store = await state.store()
     if await store.get(key_of(queue, id)) is not None:
         return True
-    return any(id in decode(value).ids for value in await _read(store, shared_prefix(queue)))
+    return any(id in decode(value).ids for value in (await _read(store, shared_prefix(queue))).values())
 
 
 async def _remove(what: Cancelled, ids: Sequence[str]) -> int:
@@ -100,11 +101,11 @@ def _pages(ids: Sequence[str]) -> Iterator[Collection[str]]:
     return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
 
 
-async def _answers(what: Cancelled, store: Store, asker: str, expected: int, known: int) -> list[bytes]:
-    """The answers of the workers: as many as expected, or all that come in time; ``known``: these surely come."""
+async def _answers(what: Cancelled, store: Store, asker: str, expected: int, known: int) -> dict[str, bytes]:
+    """The answers by their keys: as many as expected, or all that come in time; ``known``: these surely come."""
     loop, pause = asyncio.get_running_loop(), _PAUSE
     until = loop.time() + PATIENCE
-    found: list[bytes] = []
+    found: dict[str, bytes] = {}
     while expected > 0:
         is_over = loop.time() >= until or (len(found) >= known and await is_held_nowhere(what))
         found = await _read(store, f"{ANSWERS}{asker}/")
@@ -120,12 +121,12 @@ async def is_held_nowhere(what: Cancelled) -> bool:
     return what.driver.capabilities.exact_depth and not (await what.driver.depth(what.queue)).in_flight
 
 
-async def _read(store: Store, prefix: str) -> list[bytes]:
-    values: list[bytes] = []
+async def _read(store: Store, prefix: str) -> dict[str, bytes]:
+    values: dict[str, bytes] = {}
     cursor, is_first = "", True
     while cursor or is_first:
         page = await store.list(prefix, after=cursor, limit=MAX_PAGE)
-        values += [entry.value for entry in page.entries]
+        values |= {entry.key: entry.value for entry in page.entries}
         cursor, is_first = page.cursor, False
     return values
 

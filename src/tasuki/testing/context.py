@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.testing.steps import MemorySteps, at_once
+from tasuki.testing.transactions import RecordedTransaction, on_connection
 from tasuki.units import When
 
 
@@ -93,6 +95,10 @@ class RecordingContext(Context):
         """What ``progress`` was given."""
         self.steps = settling.recorded
         """The results of its steps by name; put some in for a run that goes on."""
+        self.signals = settling.signals
+        """The values that ``wait_for`` finds, by event and key: ``context.signals["approved", 7] = True``."""
+        self.signalled: list[tuple[str, str | int, Any]] = []
+        """What it has given with ``signal``."""
         super().__init__(facts, settling, _RecordedReach(self))
 
     @property
@@ -129,7 +135,8 @@ class _RecordedSettling:
         self._has_message = has_message
         self.progressed: list[tuple[float, float | None, str]] = []
         self.recorded: dict[str, Any] = {}
-        self._steps = MemorySteps(self.recorded)
+        self.signals: dict[tuple[str, str | int], Any] = {}
+        self._steps = MemorySteps(self.recorded, self.signals)
 
     def ack(self) -> None:
         self._settle("ack")
@@ -150,6 +157,14 @@ class _RecordedSettling:
         if not self._has_message:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
         return self._steps
+
+    @asynccontextmanager
+    async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[RecordedTransaction]:
+        if not self._has_message:
+            raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
+        async with on_connection(connection) as opened:
+            yield RecordedTransaction(opened)
+        self._settle("ack")
 
     def _settle(self, *what: Any) -> None:
         if not self._has_message:
@@ -196,6 +211,10 @@ class _RecordedReach:
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         self._record.cancelled_ids.append((queue, id))
         return "waiting"
+
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        self._record.signalled.append((event, key, value))
+        return True
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         self._record.paused[queue] = {"due": due, "reason": reason}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from tasuki.contracts.state.steps import Waited
 from tasuki.errors import HandlerError
 from tasuki.flow.records import check_name
+from tasuki.flow.signals import topic_of, wait_name
 from tasuki.handlers.store.values import packed
 
 T = TypeVar("T")
+_NONE: Any = object()
 
 
 def at_once(work: Coroutine[Any, Any, Any]) -> Any:
@@ -23,11 +26,17 @@ def at_once(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 class MemorySteps:
-    """See :class:`tasuki.contracts.state.step_context.Steps`; ``done``: the results by name."""
+    """See :class:`tasuki.contracts.state.steps.Steps`; its sleeps are over at once.
 
-    def __init__(self, done: dict[str, Any]) -> None:
+    ``done``: the results by name. ``signals``: the values that it waits for, by event and key; without one a wait has
+    waited in vain.
+    """
+
+    def __init__(self, done: dict[str, Any], signals: Mapping[tuple[str, str | int], Any] | None = None) -> None:
         self._done = done
+        self._signals = {} if signals is None else signals
         self._numbers: dict[str, int] = {}
+        self._sleeps = 0
 
     async def begin(self, name: str) -> tuple[Any] | None:
         """The result of a step that is done."""
@@ -39,6 +48,26 @@ class MemorySteps:
         """Keep a result."""
         packed(name, result)
         self._done[name] = result
+
+    async def sleep(self, name: str | None, seconds: float) -> float:
+        """Note it as a step."""
+        if name is None:
+            self._sleeps += 1
+            name = f"sleep {self._sleeps}"
+        if await self.begin(name) is None:
+            self._done[name] = None
+        return 0.0
+
+    async def wait(self, name: str | None, event: str, key: str | int, seconds: float) -> Waited:
+        """The signal of the test, or none; as a step."""
+        topic = topic_of(event, key)
+        name = wait_name(topic) if name is None else name
+        if await self.begin(name) is None:
+            given = {(each, str(of)): value for (each, of), value in self._signals.items()}
+            found = given.get((topic.name, topic.key), _NONE)
+            self._done[name] = None if found is _NONE else [found]
+        value = self._done[name]
+        return Waited(0.0, None if value is None else (value[0],))
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine, which never waits."""

@@ -70,6 +70,10 @@ end
 
 function tests.cancel()
   check.same({ queue.cancel("app:closed", "no such message") }, { "not found" })
+  check.same({ queue.signal("lua modules", 1, { by = "kana" }) }, { true })
+  check.same({ queue.signal("lua modules", "1") }, { false })
+  check.fails("Invalid", "event required", queue.signal())
+  check.fails("Invalid", "key required", queue.signal("a"))
   check.fails("Invalid", "queue ID required", queue.cancel())
   check.fails("Internal", "queue not found", queue.cancel("app:missing", "x"))
   check.raises("string expected", queue.cancel, {}, "x")

@@ -28,6 +28,7 @@ def set_up() -> None:
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{_folder.name}/site.db"}},
         TASUKI={"URL": "memory://"},
         TASKS=TASKS,
+        CELERY_TASK_TIME_LIMIT=60,
         USE_TZ=True,
     )
     django.setup()

@@ -12,6 +12,7 @@ from tasuki import Reject, Snooze
 from tasuki.contracts.handler import Interrupted
 from tasuki.contrib.django import queue
 from tasuki.contrib.django.tasks.shape import PACKAGE
+from tests.support.django_site import shared
 
 if PACKAGE == "django.tasks":
     from django.tasks import task
@@ -19,8 +20,7 @@ else:
     from django_tasks import task
 
 mails = queue("mails", dead_letter="mails.dead")
-seen: list[Any] = []
-"""What the tasks note."""
+seen = shared.seen
 
 
 @mails.task

@@ -10,7 +10,14 @@ import pytest
 
 from tasuki import App, Context, QueueHandle, Reject
 from tasuki.contracts.state.store import Store
-from tasuki.errors import CodecError, PolicyDeniedError, PublishError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import (
+    BodyTypeError,
+    CodecError,
+    PolicyDeniedError,
+    PublishError,
+    QueueNotFoundError,
+    UnsupportedError,
+)
 from tasuki.flow.group_records import Ended
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
@@ -177,6 +184,27 @@ async def test_a_cancelled_member_is_given_up(site: Site) -> None:
     assert site.failed[0][1]["kind"] == "Canceled"
 
 
+@pytest.mark.parametrize("id", [None, "mine"])
+async def test_a_member_that_is_cancelled_while_it_waits_is_given_up(site: Site, id: str | None) -> None:
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        group = await site.app.group(
+            [slow.message(1, id=id), site.jobs.message(2)], then=site.ends, on_error=site.errors
+        )
+        await until(lambda: bool(site.done))
+        assert await site.app.cancel(group.members[0], queue=slow) == "waiting"
+        await until(lambda: bool(site.failed))
+        await slow.publish(3, id="chained", on_error=site.errors)
+        await slow.publish(4, id="group:1")
+        found = await site.app.cancel_many(["chained", "group:1", group.members[1]], queue=slow)
+        assert (found.waiting, found.not_found) == (2, 1)
+        await until(lambda: len(site.failed) == 2)
+        await asyncio.sleep(5)
+    errors = [error for _, error in site.failed]
+    assert [(error["kind"], error["group"]) for error in errors] == [("Canceled", group.id), ("Canceled", "chained")]
+    assert site.ended == []
+
+
 async def test_a_chain_gives_each_result_to_the_next(site: Site) -> None:
     async with site.app.worker():
         last = site.other.message("two", then=site.ends)
@@ -199,6 +227,38 @@ async def test_the_error_of_a_link_of_a_chain(site: Site) -> None:
         await until(lambda: len(site.failed) == 2)
     assert site.ended == []
     assert site.failed[1][1] == "fixed"
+
+
+async def test_the_arguments_after_the_result_are_given(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    found: list[Any] = []
+    jobs = app.queue("jobs")
+
+    @jobs.task
+    async def square(n: int) -> int:
+        return n * n
+
+    @jobs.task
+    async def scaled(number: int, by: int, *, unit: str) -> None:
+        found.append((number * by, unit))
+
+    @jobs.task
+    async def named(*, number: int, by: int = 1) -> None:
+        found.append((number, by))
+
+    async with app.worker():
+        await square.with_options(then=scaled.filled(10, unit="m")).publish(2)
+        await square.with_options(then=named.filled(by=3)).publish(3)
+        await until(lambda: len(found) == 2)
+        with pytest.raises(PublishError, match=r"it takes number, by, unit"):
+            scaled.filled(10)
+        with pytest.raises(BodyTypeError, match=r"scaled.filled\(…\) cannot take this str as parameter 'by'"):
+            scaled.filled("ten", unit="m")
+        with pytest.raises(BodyTypeError, match="got parameter 'number' twice"):
+            scaled.filled(10, unit="m", number=1)
+        with pytest.raises(BodyTypeError, match="takes 2 arguments by position, not 4"):
+            scaled.filled(10, 11, 12, unit="m")
+    assert sorted(found) == [(9, 3), (40, "m")]
 
 
 async def test_tasks(make_app: Callable[..., App]) -> None:
@@ -227,7 +287,7 @@ async def test_tasks(make_app: Callable[..., App]) -> None:
         await square.with_options(then=show).publish(5)
         await square.publish(1)
         await until(lambda: len(found) == 2)
-        with pytest.raises(PublishError, match=r"takes a, b: write then=two.message\(…\)"):
+        with pytest.raises(PublishError, match=r"takes a, b: write then=two.message\(…\), or two.filled\(…\)"):
             await app.group([square.message(1)], then=two)
     assert sorted(found, key=str) == [(14, "m"), 25]
 

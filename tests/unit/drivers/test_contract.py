@@ -12,7 +12,7 @@ from tasuki.testing.conformance import DriverConformance
 CLAUSES = {int(number) for number in re.findall(r"^ ?(\d+)\. ", clauses.__doc__ or "", re.MULTILINE)}
 
 
-VERBS = [verb for verb in vars(contract.Driver).values() if inspect.iscoroutinefunction(verb)]
+VERBS = [verb for _, verb in inspect.getmembers(contract.Driver, inspect.iscoroutinefunction)]
 NUMBERS = re.compile(r"[Cc]lauses? ([\d, and]+)|\((\d+(?:,\s+\d+)*)\)")
 
 

@@ -299,7 +299,4 @@ def exit_thread() -> NoReturn:
 def test_every_verb_goes_to_the_inner_driver() -> None:
     """A verb that ``Driver`` has a default for would be done without the inner driver's own way."""
     verbs = {name for name, value in vars(Driver).items() if callable(value) and not name.startswith("_")}
-    assert verbs - vars(Threaded).keys() == {
-        "publish_within",
-        "store",
-    }  # not claimed: what they give stays on the caller's loop
+    assert verbs - vars(Threaded).keys() == {"store"}  # not claimed: what it gives stays on the caller's loop

@@ -114,6 +114,8 @@ def test_places_have_a_short_lease_unless_another_is_given(queue: MakeQueue) -> 
     ("fields", "problem"),
     [
         ("limit: 0/s", "limit.rate: '0/s' is not a rate above 0; write it like 10/s, 100/m or 5/h"),
+        ("rate: 5/s", "write limit: {rate: …}"),
+        ("concurrency: 3", "a consumer has it; over all workers write limit: {concurrency: …}"),
         ("limit: {rate: fast}", "'fast' is not a rate above 0"),
         ("limit: {rate: 5/x}", "'5/x' is not a rate above 0"),
         ("limit: {rate: -1}", "-1 is not a rate above 0"),
@@ -184,6 +186,13 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     assert not told("limit: {concurrency: 3}", ", prefetch: 3")
     assert not told("limit: {concurrency: 3}", ", prefetch: 9, concurrency: 9")
     assert not told("limit: 3/s, lease: 1m", ", prefetch: 9")
+
+
+def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> None:
+    consumer = CONSUMER.replace("FIELDS", ", auto_ack: true")
+    [text] = problems(f"{DRIVER}{QUEUE}limit: {{concurrency: 3}}}}\n{consumer}")
+    assert "app:c: auto_ack settles a message before its function runs, and so frees its place in app:q" in text
+    assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
 
 
 def test_a_consumer_of_places_holds_what_it_handles() -> None:

@@ -9,9 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.flow.planned import Planned, plan_of, queues_of, refuse_unique
-from tasuki.app.state.cancelling import needed_state
+from tasuki.app.state.finding import needed_state
 from tasuki.errors import DriverError, PublishError, QueueNotFoundError
-from tasuki.flow.group_records import MAX_ID, MAX_MEMBERS, Ended, Group, Membership, Plan, membership_of
+from tasuki.flow.group_records import (
+    GROUP_TTL,
+    MAX_ID,
+    MAX_MEMBERS,
+    Ended,
+    Group,
+    Membership,
+    Plan,
+    member_key,
+    membership_of,
+)
 from tasuki.flow.groups import Member, begin, forget
 from tasuki.message import new_id
 from tasuki.queues.messages.headers import check_name
@@ -66,7 +76,12 @@ class Grouping:
             envelope = _member(each.envelope, each.envelope.id or f"{group}:{number}", Membership(home, number, group))
             ids.append(str(envelope.id))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
-        await begin(await needed_state(self._live, home, "a group").store(), group, record)
+        store = await needed_state(self._live, home, "a group").store()
+        await begin(store, group, record)
+        for number, each in enumerate(members):
+            if each.envelope.id is not None:  # which does not say to which group it belongs
+                key = member_key(self._ids[each.queue], each.envelope.id)
+                await store.put(key, str(Membership(home, number, group)).encode(), ttl=GROUP_TTL)
         for queue, batch in batches.items():
             results = await self._live.queue_of_application(queue).publish_many(batch)
             _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")

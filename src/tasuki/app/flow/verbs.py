@@ -1,4 +1,4 @@
-"""Following: the half of an App that publishes messages which others follow."""
+"""Following: the half of an App that publishes messages which others follow, and signals that messages wait for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def without_followers(options: ChainOptions) -> tuple[PublishOptions, Followers 
 
 
 class Following:
-    """Publishes groups and chains."""
+    """Publishes groups and chains, and gives signals."""
 
     async def group(
         self,
@@ -59,6 +59,32 @@ class Following:
 
         found, last, failed = members_of(members), follower("then", then), follower("on_error", on_error)
         return await self._grouping(*found, last, failed).start(found, last, failed, id)
+
+    async def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
+        """Give the value that messages wait for with ``context.wait_for(event, key, …)``; it may come before them.
+
+        It goes into the state of all queues, and stays for 30 days. The first signal of an event and key counts.
+        Waiting messages come at once on memory, SQLite, PostgreSQL and Redis; elsewhere they look for it, at first
+        every second and later every minute.
+
+        Args:
+            event: its name, such as ``"approved"``: printable text.
+            key: which case it is about, such as the number of an order.
+            value: plain data of at most 64 KiB.
+            actor: who, for the log; default the actor of the application, or the user and the host.
+
+        Returns whether it is the first one.
+
+        Raises:
+            HandlerError: kind Invalid: the value is no plain data or too large, or the event or the key is none.
+            PolicyDeniedError: the application may not. UnsupportedError: no queue has a state.
+            DriverError: a store cannot be reached; signal again.
+        """
+        from tasuki.app.flow.signalling import Signalling
+        from tasuki.system.identity import user_and_host
+
+        live = self._live()
+        return await Signalling(live, live.rights.application, actor or user_and_host()).signal(event, key, value)
 
     async def _publish_chain(
         self, queue: str, body: Any, headers: Any, options: Mapping[str, Any], next_: Followers

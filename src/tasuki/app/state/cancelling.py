@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
-from tasuki.errors import ConflictError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import ConflictError, QueueNotFoundError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.security.guard import Guard
@@ -18,23 +19,8 @@ from tasuki.state.results import JobRecord, decode, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
-    from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.app")
-
-
-def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
-    """The state of a queue. Raises UnsupportedError: it has none, and ``what`` needs one."""
-    state = host.state_of(queue)
-    if state is None:
-        driver = host.queue(queue).driver.name
-        raise UnsupportedError(
-            f"queue {queue!r} has no state, which {what} needs: its driver {driver!r} has no store; write "
-            f"'state: <id of a store>' at the queue or at the driver",
-            driver=driver,
-            queue=queue,
-        )
-    return state
 
 
 def permit(guard: Guard | None, queue: str) -> None:
@@ -56,9 +42,11 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
     kept = host.queue(queue).policy.result
     is_one = kept is not None and len(wanted) == 1  # of many, no caller waits for one
-    found = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
+    found, left = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
     if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
+    if found.waiting and place.driver.capabilities.remove:
+        await _end_members(host, queue, left)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip
     return found
@@ -91,6 +79,13 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
         if not was_cancelled and (is_elsewhere or (one.not_found and await is_held_nowhere(place))):
             await forget(place, id)
     return sum(found, Cancellation()).outcome
+
+
+async def _end_members(host: ProjectHost, queue: str, ids: Iterable[str]) -> None:
+    """Tell the groups of members that were removed, and so never reach a worker that would."""
+    from tasuki.app.flow.members import end_cancelled
+
+    await each(end_cancelled(host, queue, id) for id in ids)
 
 
 async def _is_running(place: Cancelled, id: str) -> bool:

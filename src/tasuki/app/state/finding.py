@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver
+from tasuki.errors import UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.state.shared import SharedState, States
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
 
 
 def state_of(project: Project, drivers: Mapping[str, Driver], states: States, queue: str) -> SharedState | None:
@@ -24,3 +29,17 @@ def state_of(project: Project, drivers: Mapping[str, Driver], states: States, qu
         return states.of(drivers[store.driver], store.store_name or named)
     driver = drivers[config.driver]
     return states.of(driver) if driver.capabilities.store else None
+
+
+def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
+    """The state of a queue. Raises UnsupportedError: it has none, and ``what`` needs one."""
+    state = host.state_of(queue)
+    if state is None:
+        driver = host.queue(queue).driver.name
+        raise UnsupportedError(
+            f"queue {queue!r} has no state, which {what} needs: its driver {driver!r} has no store; write "
+            f"'state: <id of a store>' at the queue or at the driver",
+            driver=driver,
+            queue=queue,
+        )
+    return state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.state.cancelling import needed_state
+from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
 from tasuki.errors import HandlerError, QueueNotFoundError, RequestTimeoutError, UnsupportedError
 from tasuki.handlers.body import make_decoder

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from tasuki.clock import Clock
+from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.tasks import Task, Tasks
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
@@ -26,6 +27,13 @@ def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy
         max_delay=inf if longest is None else longest,
         clock=clock,
     )
+
+
+def idempotency_of(config: ConsumerConfig) -> dict[str | None, Idempotency]:
+    """By which keys a consumer works once: for each task with a rule of its own, and, by None, for all else."""
+    rules: dict[str | None, Idempotency] = {} if config.idempotency is None else {None: config.idempotency.rule()}
+    rules.update({name: task.idempotency.rule() for name, task in config.funcs.items() if task.idempotency})
+    return rules
 
 
 def handler_for(

@@ -71,6 +71,8 @@ class DeclaredTasks:
             found["retry"] = retry.fields() if isinstance(retry, Retries) else retry
         if (timeout := rules.get("timeout")) is not None:
             found["handler_timeout"] = timeout
+        if (idempotency := rules.get("idempotency")) is not None:
+            found["idempotency"] = idempotency
         if (give_up := rules.get("on_give_up")) is not None:
             found["on_give_up"] = self._declared.add(f"{id}.on_give_up", "function.python", {}, target=give_up).id
         return found

@@ -10,6 +10,7 @@ from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.retries import Retries
+    from tasuki.app.typed.entries import IdempotencyFields
 
 
 _ELSEWHERE = {
@@ -50,13 +51,14 @@ class TaskRules(TypedDict, total=False):
     retry: Retries | None
     timeout: Duration | None
     on_give_up: Callable[..., object] | None
+    idempotency: str | IdempotencyFields | None
 
 
 UNIQUE = ("unique", "unique_for", "on_conflict", "unique_max")
 CHAIN = ("then", "on_error")
 SENDING = ("headers", "delay", "at", "ttl", "priority", "key", "id", *UNIQUE, *CHAIN, "timeout", "connection")
 INJECT = "inject"
-RULES = ("name", "retry", "timeout", "on_give_up")
+RULES = ("name", "retry", "timeout", "on_give_up", "idempotency")
 
 
 def refuse_unknown(call: str, given: Iterable[str], known: Sequence[str]) -> None:

@@ -103,23 +103,30 @@ class Sender(Guessed, Generic[P, T]):
         body, headers, options = self._message("message", args, kwargs)
         return planned(self._task.queue, body, headers, options)
 
-    def filled(self) -> Planned:
-        """The message of a call whose first argument is the result that it follows.
+    def filled(self, /, *args: Any, **kwargs: Any) -> Planned:
+        """The message of a call whose first argument is the result that it follows, for ``then`` and ``on_error``.
+
+        Args:
+            args: the arguments after the first one.
+            kwargs: others, by name.
 
         Raises:
-            PublishError: the task has no argument, or needs more than one.
+            PublishError: the task has no argument, or needs another one than these.
+            BodyTypeError: an argument is unknown, given twice or of another type.
         """
         from tasuki.app.flow.planned import planned
 
         names = self._task.arguments.names
-        if not names or set(names[1:]) - self._task.arguments.defaults.keys():
+        given = {*names[1 : len(args) + 1], *kwargs}
+        if not names or set(names[1:]) - given - self._task.arguments.defaults.keys():
             raise PublishError(
                 f"task {self.name!r} is given one argument, the result; it takes {', '.join(names) or 'none'}: "
-                f"write then={self.name}.message(…)"
+                f"write then={self.name}.message(…), or {self.name}.filled(…) with the arguments after the first one"
             )
+        body = self._task.arguments.bind_rest(f"{self.name}.filled(…)", args, kwargs)
         options: dict[str, Any] = dict(self._options)
         headers = {**(options.pop("headers", None) or {}), MESSAGE_TYPE: self._task.name}
-        return replace(planned(self._task.queue, {}, headers, options), fill=names[0])
+        return replace(planned(self._task.queue, body, headers, options), fill=names[0])
 
     def _message(
         self, verb: str, args: tuple[Any, ...], named: dict[str, Any]

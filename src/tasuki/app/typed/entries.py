@@ -112,10 +112,16 @@ class TaskRetryFields(BackoffFields, total=False):
     max_attempts: int | None
 
 
+class IdempotencyFields(TypedDict, total=False):
+    key: str
+    ttl: Duration
+
+
 class TaskFields(TypedDict, total=False):
     func: Required[str]
     retry: TaskRetryFields | None
     handler_timeout: Duration | None
+    idempotency: str | IdempotencyFields | None
     on_give_up: str | None
 
 
@@ -146,6 +152,7 @@ class ConsumerFields(TypedDict, total=False):
     auto_ack: bool
     handler_timeout: Duration | None
     retry: RetryFields | None
+    idempotency: str | IdempotencyFields | None
     middleware: list[str]
     driver_options: ConsumerOptions | AnyConsumerOptions
     lifecycle: ConsumerLifecycleFields

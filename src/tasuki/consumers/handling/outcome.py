@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.errors import (
     MAX_ERROR_CHARS,
     HandlerError,
@@ -30,8 +31,9 @@ Outcome = Literal[
 ]
 """How a handler ended that did not simply return.
 
-false: it returned False · unfit: its result cannot be sent · signal: Retry, Reject or Snooze · invalid: the body does
-not fit its type · cancelled: by itself · task_cancelled: its worker's task is cancelled · closed: the event loop ends.
+false: it returned False · unfit: its result cannot be sent · signal: Retry, Reject, Snooze or Suspended · invalid: the
+body does not fit its type · cancelled: by itself · task_cancelled: its worker's task is cancelled · closed: the event
+loop ends.
 """
 
 Rule = Literal["ack", "release", "obey", "refuse", "fail", "time_out", "fail_and_end", "end", "discard"]
@@ -83,7 +85,7 @@ class Conclusion(NamedTuple):
 
 def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:
     """The outcome for an error that the handler raised."""
-    if isinstance(error, Retry | Reject | Snooze):
+    if isinstance(error, Retry | Reject | Snooze | Suspended):
         return "signal"
     if type(error) is ResultError:
         return "unfit"
@@ -137,11 +139,11 @@ def _time_out(policy: RetryPolicy, ending: Ending) -> Conclusion:
 
 def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
     signal = ending.error
-    assert isinstance(signal, Retry | Reject | Snooze)
+    assert isinstance(signal, Retry | Reject | Snooze | Suspended)
     if isinstance(signal, Reject):
         return Conclusion(policy.rejected("rejected", signal.text)._replace(cause=signal))
     try:
-        if isinstance(signal, Snooze):
+        if isinstance(signal, Snooze | Suspended):
             return Conclusion(Verdict("release", policy.delay(signal.due)))
         delay = None if signal.due is None else policy.delay(signal.due)
     except ValueError as error:

@@ -1,21 +1,29 @@
-"""Stepping: the steps of the messages of one run, whose records end with their messages."""
+"""Stepping: the steps and pauses of the messages of one run, whose records end with their messages."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Ack, Receipt, Settlement
-from tasuki.errors import HandlerError, UnsupportedError
+from tasuki.errors import DriverError, HandlerError, UnsupportedError
 from tasuki.flow.records import RUN_TTL, run_key
-from tasuki.flow.steps import MessageSteps
+from tasuki.flow.signals import Waiter, wake
+from tasuki.flow.steps import MessageSteps, Pausing
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.settling.settler import Settler
+
+
+_log = logging.getLogger("tasuki.consumer")
+
+_LONGEST_UNREMOVED = 86400.0
+"""Seconds of a part of a pause where the broker cannot remove a cancelled message: shorter than its cancel is kept."""
 
 
 class Followed(Protocol):
@@ -34,7 +42,7 @@ class Stepping:
         self._consumer = consumer
         self._is_following = False
         self._ending: dict[Receipt, Delivery] = {}
-        """Deliveries with steps whose acks are under way."""
+        """Deliveries with steps whose acks or releases are under way."""
 
     def open(self, delivery: Delivery) -> MessageSteps:
         """The steps of a delivery.
@@ -58,7 +66,17 @@ class Stepping:
         self._follow()
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
-        return MessageSteps(state, key, delivery, self._run.loop, RUN_TTL if kept is None else kept.ttl)
+        ttl = RUN_TTL if kept is None else kept.ttl
+        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery.received.id))
+
+    def _pausing(self, id: str) -> Pausing | None:
+        if self._consumer.options.batch is not None:
+            return None
+        queue = self._consumer.queue
+        able, longest = queue.driver.capabilities, self._consumer.policy.max_delay
+        if not able.remove:
+            longest = min(longest, _LONGEST_UNREMOVED)
+        return Pausing(Waiter(queue.spec.name, id), longest, able.multi_process, able.expedite)
 
     def _follow(self) -> None:
         if self._is_following:
@@ -67,15 +85,40 @@ class Stepping:
         run, settle, on_settled = self._run, self._run.settle, self._run.settler.on_settled
 
         def noted(delivery: Delivery, verdict: Verdict) -> None:
-            if verdict.action == "ack" and hasattr(delivery, "own_steps"):
-                self._ending[delivery.received.receipt] = delivery
+            if hasattr(delivery, "own_steps"):
+                verdict = _unless_paused(delivery, verdict)
+                if verdict.action in ("ack", "release"):
+                    self._ending[delivery.received.receipt] = delivery
             settle(delivery, verdict)
 
         def settled(batch: list[Settlement], stale: Collection[Receipt]) -> None:
             on_settled(batch, stale)
             for each in batch:
                 delivery = self._ending.pop(each.receipt, None)
-                if delivery is not None and isinstance(each, Ack) and each.receipt not in stale:
+                if delivery is None or each.receipt in stale:
+                    continue
+                if isinstance(each, Ack):
                     run.settler.begin(delivery.own_steps.forget(), "end of steps")
+                elif delivery.own_steps.awaited is not None and self._consumer.queue.driver.capabilities.expedite:
+                    run.settler.begin(self._look_again(delivery), "look for a signal")
 
         run.settle, run.settler.on_settled = noted, settled
+
+    async def _look_again(self, delivery: Delivery) -> None:
+        """Wake a message whose signal came while it was about to be postponed, and so was not woken."""
+        queue = self._consumer.queue
+        try:
+            if await delivery.own_steps.is_signalled():
+                await wake(queue.driver, queue.spec.name, [delivery.received.id])
+        except (DriverError, HandlerError) as error:
+            _log.debug("cannot look for a signal, which is done later: %r", error, extra=delivery.log_fields())
+
+
+def _unless_paused(delivery: Delivery, verdict: Verdict) -> Verdict:
+    """The verdict, unless the handler has caught the Suspended that had to end it: then its message is postponed."""
+    left = delivery.own_steps.paused
+    if left is None or verdict.action != "ack" or verdict.reason == "cancelled":
+        return verdict
+    _log.warning("handler %s has caught the Suspended of a sleep or wait_for, and returned: its message is postponed "
+                 "all the same", delivery.function, extra=delivery.log_fields())  # fmt: skip
+    return Verdict("release", left)

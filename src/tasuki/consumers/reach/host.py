@@ -71,6 +71,9 @@ class Host(Protocol):
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         """Cancel a message, with these rights; None: all."""
 
+    async def signal_from(self, guard: Guard | None, actor: str, event: str, key: str | int, value: Any) -> bool:
+        """Give a signal, with these rights; None: all."""
+
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
     ) -> Mapping[str, Any]:

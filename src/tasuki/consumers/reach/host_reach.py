@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -15,6 +16,7 @@ from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
+from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
@@ -113,6 +115,9 @@ class HostReach:
 
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         return await self._site.host.cancel_from(self.guard, self._id(queue), id)
+
+    async def signal(self, event: str, key: str | int, value: Any) -> bool:
+        return await self._site.host.signal_from(self.guard, self._site.function_id, event, key, value)
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         return await self._site.host.pause_from(self._id(queue), due, reason, self.guard, self._site.function_id)
@@ -225,6 +230,11 @@ class NothingToSettle:
     def steps(self) -> Steps:
         """Raise HandlerError: there is no message to keep them for."""
         problem = f"function {self._function!r} was called, not delivered to: there is no message whose steps to record"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+
+    def transaction(self, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
+        """Raise HandlerError: there is no message to ack."""
+        problem = f"function {self._function!r} was called, not delivered to: there is no message that it would ack"
         raise HandlerError(problem, kind="Invalid", retryable=False)
 
     ack = nack = reject = snooze = _refuse

@@ -73,6 +73,7 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._last_complaint = float("-inf")
+        self.flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict soon; never raises, never waits."""
@@ -135,7 +136,7 @@ class Settler:
                 batch, self._buffer = self._buffer, []
                 size = self._driver.capabilities.max_batch
                 for start in range(0, len(batch), size):
-                    await self._flush(batch[start : start + size])
+                    await self.flush(batch[start : start + size])
         finally:
             self._wake = None  # a settlement after the end wakes no task
 

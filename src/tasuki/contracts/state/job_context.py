@@ -45,3 +45,14 @@ class JobContext:
             DriverError: its store cannot be reached.
         """
         return await self.reach.cancel(queue, id)
+
+    async def signal(self, event: str, key: str | int, value: Any = True) -> bool:
+        """Give the value that messages wait for with ``wait_for``; see :meth:`tasuki.App.signal`.
+
+        Raises:
+            PolicyDeniedError: the actor may not.
+            HandlerError: kind Invalid: the value is no plain data, or larger than 64 KiB.
+            UnsupportedError: no queue has a state.
+            DriverError: the store cannot be reached; signal again.
+        """
+        return await self.reach.signal(event, key, value)

@@ -1,4 +1,4 @@
-"""StepContext: how a handler does its work in steps, each of which is recorded when it is done."""
+"""StepContext: how a handler does its work in steps, each of which is recorded when it is done, and pauses."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from tasuki.contracts.state.store_handle import StoreReach, SyncStores, has_loop, misplaced
+from tasuki.contracts.state.steps import Suspended, Waited
+from tasuki.contracts.state.store_handle import SyncStores, has_loop, misplaced
+from tasuki.contracts.state.transaction_context import SyncTransactions
+from tasuki.errors import WaitTimeoutError
+from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from tasuki.contracts.context import Settling
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_NO_DEFAULT: Any = object()
 
 
-class SyncContext(SyncStores):
+class SyncContext(SyncStores, SyncTransactions):
     """What a context offers to plain functions, which run in a thread."""
 
-    def __init__(self, reach: StoreReach, settling: Settling) -> None:
-        super().__init__(reach)
+    def __init__(self, reach: Any, settling: Settling) -> None:
+        SyncStores.__init__(self, reach)
+        SyncTransactions.__init__(self, settling, reach)
         self._settling = settling
 
     def step(self, name: str, function: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> T:
@@ -35,6 +41,22 @@ class SyncContext(SyncStores):
         result = function(*args, **named)
         steps.wait_for(steps.end(name, result))
         return result
+
+    def sleep(self, duration: Duration, *, name: str | None = None) -> None:
+        """As ``context.sleep``, without await, for plain functions."""
+        if has_loop():
+            raise misplaced("context.sync would block the event loop: write 'await context.sleep(…)'")
+        steps = self._settling.steps()
+        _pass(steps.wait_for(steps.sleep(name, parse_duration(duration))))
+
+    def wait_for(
+        self, event: str, key: str | int, timeout: Duration, *, default: Any = _NO_DEFAULT, name: str | None = None
+    ) -> Any:
+        """As ``context.wait_for``, without await, for plain functions."""
+        if has_loop():
+            raise misplaced("context.sync would block the event loop: write 'await context.wait_for(…)'")
+        steps, seconds = self._settling.steps(), parse_duration(timeout)
+        return _value(steps.wait_for(steps.wait(name, event, key, seconds)), event, key, seconds, default)
 
 
 class StepContext:
@@ -85,7 +107,69 @@ class StepContext:
         await steps.end(name, result)
         return result
 
+    async def sleep(self, duration: Duration, *, name: str | None = None) -> None:
+        """Let the message rest: the handler ends here, and goes on after its steps when the time is over.
+
+        The time of its end is recorded, so that no crash makes a sleep longer. Meanwhile the message waits at its
+        broker, holds no worker, and no attempt is counted. A plain handler writes ``context.sync.sleep(…)``.
+
+        Args:
+            duration: ``"3d"``, ``"1h30m"``, a ``timedelta`` or seconds.
+            name: of the step; default its number among the sleeps of the run.
+
+        Raises:
+            Suspended: the handler ends here; let it pass.
+            HandlerError, UnsupportedError, DriverError: as ``step``; HandlerError (Invalid) in a batch too.
+        """
+        if not has_loop():
+            raise misplaced("context.sleep is for async functions: write 'context.sync.sleep(…)' here")
+        _pass(await self.settling.steps().sleep(name, parse_duration(duration)))
+
+    async def wait_for(
+        self, event: str, key: str | int, timeout: Duration, *, default: Any = _NO_DEFAULT, name: str | None = None
+    ) -> Any:
+        """Wait for ``app.signal(event, key, value)``, and return its value; the handler ends meanwhile, as for a sleep.
+
+        A signal that was given before is found. The outcome is recorded: each later run of the message has the same.
+
+        Args:
+            event: name of the signal, such as ``"approved"``.
+            key: which case it is about, such as the number of an order.
+            timeout: after which the wait is over, counted from its first run.
+            default: returned then, instead of the error.
+            name: of the step; default one made of ``event`` and ``key``.
+
+        Raises:
+            WaitTimeoutError: no signal came in time.
+            Suspended: the handler ends here; let it pass.
+            HandlerError, UnsupportedError, DriverError: as ``sleep``.
+        """
+        if not has_loop():
+            raise misplaced("context.wait_for is for async functions: write 'context.sync.wait_for(…)' here")
+        seconds = parse_duration(timeout)
+        return _value(await self.settling.steps().wait(name, event, key, seconds), event, key, seconds, default)
+
     @property
     def sync(self) -> SyncContext:
         """The same for plain functions, which run in a thread: ``context.sync.store("carts").get(key)``."""
         return SyncContext(self.reach, self.settling)
+
+
+def _pass(left: float) -> None:
+    """Raise Suspended if there is time left."""
+    if left > 0:
+        raise Suspended(left)
+
+
+def _value(waited: Waited, event: str, key: str | int, seconds: float, default: Any) -> Any:
+    _pass(waited.left)
+    if waited.signal is not None:
+        return waited.signal[0]
+    if default is not _NO_DEFAULT:
+        return default
+    raise WaitTimeoutError(
+        f"no signal {event!r} for {str(key)!r} came within {format_duration(seconds)}; give wait_for a default, or "
+        "catch WaitTimeoutError",
+        kind="Timeout",
+        retryable=False,
+    )

@@ -1,11 +1,32 @@
-"""Steps: what a context needs to record the steps of a message."""
+"""Steps: what a context needs to record the steps of a message, and its pauses."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Suspended(BaseException):
+    """Raised in a handler that sleeps or waits: it ends here, and its message comes again after ``seconds``.
+
+    Nothing failed, so nothing is counted. It is no ``Exception``, so that ``except Exception`` lets it pass; so must a
+    handler that catches all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = self.due = seconds
+        super().__init__(f"the message pauses for {seconds:g} s")
+
+
+class Waited(NamedTuple):
+    """What a wait has come to."""
+
+    left: float
+    """Seconds after which the message looks again; 0: the wait is over."""
+    signal: tuple[Any] | None
+    """The value of the signal; None: the time is over, or the signal is not there yet."""
 
 
 class Steps(Protocol):
@@ -23,5 +44,17 @@ class Steps(Protocol):
     async def end(self, name: str, result: object) -> None:
         """Record a result. Raises as ``begin``; HandlerError (Invalid): it cannot be recorded."""
 
+    async def sleep(self, name: str | None, seconds: float) -> float:
+        """Seconds for which the message is to be postponed; 0: its sleep of this name is over. Raises as ``begin``.
+
+        ``name``: of the step; None: its number among those without a name.
+        """
+
+    async def wait(self, name: str | None, event: str, key: str | int, seconds: float) -> Waited:
+        """What the wait for a signal has come to. Raises as ``begin``.
+
+        ``name``: of the step; None: one made of ``event`` and ``key``.
+        """
+
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of one of these two, in a thread without an event loop."""
+        """The result of one of these, in a thread without an event loop."""

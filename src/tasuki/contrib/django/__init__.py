@@ -1,6 +1,7 @@
 """Tasuki in Django: put ``tasuki.contrib.django`` into INSTALLED_APPS, and declare queues in any ``tasks.py``.
 
-``queue``: a queue of the project's App · ``app``: the App itself · ``TasukiBackend``: for the setting TASKS.
+``queue``: a queue of the project's App · ``app``: the App itself · ``atomic``: a transaction that acks the message of a
+handler · ``TasukiBackend``: for the setting TASKS.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
     from tasuki import App, QueueHandle
     from tasuki.app.typed.entries import QueueFields
     from tasuki.app.typed.options import Named
+    from tasuki.contrib.django.handling import atomic
     from tasuki.contrib.django.tasks.backend import TasukiBackend
 
     app: App
     """The project's App, made from the setting TASUKI when it is first used."""
 
-__all__ = ["TasukiBackend", "app", "queue"]
+__all__ = ["TasukiBackend", "app", "atomic", "queue"]
 
 
 def queue(name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[QueueFields]) -> QueueHandle[Named]:
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> Any:
 
         set_up()
         return whole_app()
+    if name == "atomic":
+        from tasuki.contrib.django.handling import atomic
+
+        return atomic
     if name == "TasukiBackend":
         from tasuki.contrib.django.tasks.backend import TasukiBackend
 

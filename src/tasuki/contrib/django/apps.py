@@ -7,7 +7,7 @@ from django.utils.module_loading import autodiscover_modules
 
 
 class TasukiConfig(AppConfig):
-    """Imports ``tasks.py`` of all installed apps, and declares the queues of the setting TASKS."""
+    """Imports ``tasks.py`` of all installed apps, and declares the queues and schedules of the settings."""
 
     name = "tasuki.contrib.django"
     label = "tasuki"
@@ -18,6 +18,7 @@ class TasukiConfig(AppConfig):
         from django.core import checks
         from django.core.exceptions import ImproperlyConfigured
 
+        from tasuki.contrib.django.celery.schedules import declare_schedules
         from tasuki.contrib.django.checks import check_project
         from tasuki.contrib.django.tasks.queues import declare_backends
 
@@ -25,5 +26,6 @@ class TasukiConfig(AppConfig):
         autodiscover_modules("tasks")
         try:
             declare_backends()
+            declare_schedules()
         except ImproperlyConfigured:
             return

@@ -7,6 +7,7 @@ from typing import Any
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.queues import declare_backends
 from tasuki.errors import ConfigError, ProjectError, TasukiError
@@ -23,6 +24,7 @@ def check_project(app_configs: object = None, **options: object) -> list[Any]:
     try:
         app = project_app()
         declare_backends()
+        declare_schedules()
         project = app.check()
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="tasuki.E001")]

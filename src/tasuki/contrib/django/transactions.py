@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from django.db import connections, transaction
 
+from tasuki.app.flow.groups import StartedGroup
+from tasuki.app.flow.planned import Planned, follower, members_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.tasks.task import Sender
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers
 
 T = TypeVar("T")
@@ -102,6 +105,27 @@ class DjangoSync(SyncApp):
         publish: Callable[..., list[PublishResult]] = super().publish_many
         transaction.on_commit(partial(_raise_first, partial(publish, queue, valid, **options)), using=self._alias)
         return results
+
+    def group(
+        self,
+        members: Iterable[Planned],
+        *,
+        then: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        id: str | None = None,
+    ) -> StartedGroup:
+        """See SyncApp. Within a transaction the group is published right after the commit, on every driver."""
+        found, last, failed = members_of(members), follower("then", then), follower("on_error", on_error)
+        first = next((each for each in (*found, last) if each is not None), None)
+        if first is None or self._way(first.queue, None) == "now":
+            return super().group(found, then=last, on_error=failed, id=id)
+        for each in (*found, last, failed):
+            if each is not None and each.fill is None:
+                self._live(each.queue).validate(each.envelope)  # now, not after the commit
+        id = id or new_id()
+        work = partial(super().group, found, then=last, on_error=failed, id=id)
+        transaction.on_commit(work, using=self._alias)
+        return StartedGroup(id, [each.envelope.id or f"{id}:{number}" for number, each in enumerate(found)])
 
     def publish_now(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]

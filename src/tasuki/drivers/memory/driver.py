@@ -53,6 +53,7 @@ class MemoryDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         max_length=True,
         counts_consumers=True,
@@ -303,6 +304,14 @@ class MemoryDriver(Driver):
         removed = target.remove(frozenset(ids))
         self._wake(target)
         return removed
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """Put them in line with the receivable messages."""
+        target = self._queue(queue)
+        target.surface(self._clock.monotonic())
+        count = target.expedite(frozenset(ids))
+        self._wake(target)
+        return count
 
     async def delete(self, queue: str) -> None:
         """Remove it; its waiting receives return nothing."""

@@ -29,7 +29,7 @@ class Lane:
         self.turn = 0
         self.is_in_turn = False
         self.keeps_turn = False
-        """Whether it was in turn before all lanes were put in order anew."""
+        """Whether it was in turn before all lanes were put in order again."""
         self.until = inf
         """Where it rests: until when it does."""
 
@@ -63,10 +63,13 @@ class Lanes:
 
     def change(self, limit: Limit | None, fair: int, now: float) -> None:
         """Go on by other options; what each lane owes stays owed."""
-        old, self._limit, self._fair = self._limit, limit or limits.NONE, fair
+        old, self._limit = self._limit, limit or limits.NONE
+        self._begin()
         for lane in self._lanes.values():
             lane.tat = limits.changed(old, self._limit, lane.tat, now)
-        self._begin()
+            if fair != self._fair:  # turns are as far apart as the larger share allows
+                lane.turn = self._turn
+        self._fair = fair
         self.stir()
 
     def clear(self, held: Iterable[str]) -> None:
@@ -151,7 +154,7 @@ class Lanes:
             return
         if lane.ranks:
             if not lane.keeps_turn:
-                # A turn behind the one that is served: so lanes that come again and again hold up none.
+                # A turn behind the one that is served: so lanes that come repeatedly hold up none.
                 lane.turn = (self._in_turn[0][0] if self._in_turn else self._turn) + self._fair
             self._join(lane)
         elif not lane.held:
@@ -168,12 +171,8 @@ class Lanes:
         return lane
 
     def _rest_or_stay(self, lane: Lane, now: float) -> None:
-        lane.until = inf
-        if not lane.ranks:
-            if not lane.held:
-                self._fade(lane)
-            return
-        lane.until = limits.opens_at(self._limit, lane.tat, now, lane.held)
+        """After it was served: without a message it rests until something happens."""
+        lane.until = limits.opens_at(self._limit, lane.tat, now, lane.held) if lane.ranks else inf
         if lane.until <= now:
             self._join(lane)
         elif lane.until < inf:

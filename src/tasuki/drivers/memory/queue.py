@@ -43,7 +43,7 @@ class MemoryQueue:
         """Receives; one that is woken with False gets nothing."""
 
     def declare(self, spec: QueueSpec, now: float) -> None:
-        """Take new options; a change of what is next puts all waiting messages in line again."""
+        """Take new options; a change of the order puts all waiting messages in line again."""
         before, waiting = self.spec, []
         if is_new := (spec.ordering, spec.fair > 0) != (before.ordering, before.fair > 0):
             waiting = sorted(self.peek(), key=by_number)
@@ -182,6 +182,16 @@ class MemoryQueue:
             self._line_up(left)
             self.uniques.keep_only(chain(left, self.held.values()))
         return removed
+
+    def expedite(self, ids: frozenset[str]) -> int:
+        """End the delays of the messages of these ids; returns how many there were."""
+        found = [slot for _, _, slot in self.delayed if slot.id in ids]
+        if found:
+            waiting = sorted(self.peek(), key=by_number)
+            for slot in found:
+                slot.due = 0.0
+            self._line_up(waiting)
+        return len(found)
 
     def hide(self, slot: Slot, due: float) -> None:
         """Hide a waiting message until another time."""

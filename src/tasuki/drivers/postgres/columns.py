@@ -46,6 +46,8 @@ def arrays(batch: Sequence[Outgoing]) -> Arrays:
     for message in batch:
         if message.unique is not None:
             _check_text(message.unique.key)
+        if message.lane:
+            _check_text(message.lane)
     if max(map(len, bodies), default=0) > MAX_BODY:
         raise ValueError("too large")
     return (
@@ -61,6 +63,15 @@ def arrays(batch: Sequence[Outgoing]) -> Arrays:
 
 UniqueColumns = tuple[list[str | None], list[float | None], list[int | None], list[float | None]]
 """Keys, spans (seconds; -1 pending, -2 running), acts, and ``latest``: what ``publish_unique`` takes besides."""
+
+LaneColumn = tuple[list[str]] | tuple[()]
+"""Lanes; empty if no message has one. Behind all other columns of ``publish``, ``publish_unique`` and ``move``."""
+
+
+def lane_column(batch: Sequence[Outgoing]) -> LaneColumn:
+    """The lanes of a batch, or nothing."""
+    return ([message.lane for message in batch],) if any(message.lane for message in batch) else ()
+
 
 _SPANS = {"pending": -1.0, "running": -2.0}
 
@@ -88,7 +99,7 @@ def merged(answers: str) -> list[Merged | None]:
 def _check_text(text: str) -> None:
     text.encode()
     if "\0" in text:
-        raise ValueError("an id or a key cannot hold a NUL character")
+        raise ValueError("an id, a key or a lane cannot hold a NUL character")
 
 
 def refusal(driver: str, queue: str, message: Outgoing) -> DriverError | None:

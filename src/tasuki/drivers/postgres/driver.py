@@ -13,7 +13,6 @@ from tasuki.contracts.driver import (
     Answers,
     Capabilities,
     Depth,
-    Driver,
     Durability,
     Move,
     Nack,
@@ -25,19 +24,21 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.connecting.connections import Connector
+from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.limits import LIMITS, frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
-from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
-from tasuki.drivers.postgres.purging import purge, remove
+from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
+from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
+from tasuki.drivers.postgres.within.opening import Opening
+from tasuki.drivers.postgres.within.verbs import WithinPostgres
+from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
@@ -49,16 +50,6 @@ from tasuki.system.on_failure import OnFailure
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
 
-# In this order: the settings of the connection, and what the publish made of one of them for its own commit.
-PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
-PUBLISH_UNIQUE = (
-    f"SELECT {VALUES}, {{}}.publish_unique($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
-MOVE = (
-    f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
-    "current_setting('synchronous_commit')"
-)
 CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
@@ -66,7 +57,7 @@ COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estima
 SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
 
 
-class PostgresDriver(Driver):
+class PostgresDriver(WithinPostgres):
     """Keeps queues in a schema of a PostgreSQL database; see the table of the package.
 
     Args:
@@ -91,6 +82,7 @@ class PostgresDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         counts_consumers=True,
         max_length=True,
@@ -98,8 +90,11 @@ class PostgresDriver(Driver):
         delete=True,
         atomic_move=True,
         transactional=True,
+        transactional_settle=True,
         store=True,
         unique=UNIQUE,
+        limits=LIMITS,
+        lanes=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
     )
@@ -119,6 +114,8 @@ class PostgresDriver(Driver):
         self._guard: Guard[Session] = Guard(name)
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
+        sync_url = self._url if settings.tls is None and encryption(name, self._url, None) is None else None
+        self._opening = Opening(name, shown(self._url), self._connect_for_caller, sync_url)
 
     @property
     def durability(self) -> Durability:
@@ -157,8 +154,14 @@ class PostgresDriver(Driver):
             prepares=prepares,
         )
 
+    async def _connect_for_caller(self) -> Link:
+        self._usable_session("")
+        assert self._connectors is not None
+        return await self._connectors[0].open()
+
     async def close(self) -> None:
         """Release held messages, and end all connections."""
+        await self._opening.close()
         async with self._guard.changing():
             session = self._guard.current
             if session is not None and not session.loop.is_closed():
@@ -204,30 +207,15 @@ class PostgresDriver(Driver):
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
 
-        async def store(sql: str, columns: tuple[Any, ...]) -> Any:
-            settings, answer, commit = (await session.store(queue, sql, queue, *columns))[0]
+        async def store(columns: tuple[Any, ...]) -> Any:
+            settings, answer, commit = (await session.store(queue, PUBLISH[len(columns)], queue, *columns))[0]
             session.learn(settings)
             self._commits[queue] = commit
             return answer
 
-        answers = await publish_in_parts(
-            self.name, queue, batch, partial(store, PUBLISH), partial(store, PUBLISH_UNIQUE)
-        )
+        answers = await publish_in_parts(self.name, queue, batch, store, store)
         session.stored(queue)
         return answers
-
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        """Store them in the transaction of a connection of asyncpg, psycopg or SQLAlchemy."""
-        self._open_session(queue)
-
-        async def store(columns: tuple[Any, ...]) -> Any:
-            try:
-                return await publish_on(connection, self._schema, queue, columns)
-            except Exception as problem:
-                # Nothing was committed, and never will be: that is the caller's to do.
-                raise translated(problem, "of the caller", self.name, queue, sent=False) from problem
-
-        return await publish_in_parts(self.name, queue, batch, store, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
@@ -246,8 +234,7 @@ class PostgresDriver(Driver):
         session, spec = self._holding_session(queue)
         if not batch:
             return ()
-        settling = settle(session, queue, batch, is_by_key=spec.ordering == "key")
-        return await session.tasks.run(settling)
+        return await session.tasks.run(settle(session, queue, batch, frees_others=frees_others(spec)))
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
@@ -256,13 +243,14 @@ class PostgresDriver(Driver):
         async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
             self._open_session(to)
             work = Moving(moves)
-            settings, answers, commit = (await session.store(to, MOVE, queue, to, *work.arguments()))[0]
+            columns = work.arguments()
+            settings, answers, commit = (await session.store(to, MOVE[len(columns)], queue, to, *columns))[0]
             session.learn(settings)
             self._commits[to] = commit
             ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
             session.held.forget(queue, ended)
             session.stored(to)
-            if spec.ordering == "key":
+            if frees_others(spec):
                 session.stored(queue)
             return work.outcomes(answers)
 
@@ -317,6 +305,11 @@ class PostgresDriver(Driver):
         """Remove what one statement finds, by others."""
         session = self._open_session(queue)
         return await session.run(queue, remove(session, queue, [*ids]))
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """End the delays that one statement finds."""
+        session = self._open_session(queue)
+        return await session.run(queue, expedite(session, queue, [*ids]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

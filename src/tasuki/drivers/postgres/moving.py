@@ -35,6 +35,7 @@ class Moving:
             [token for _, token in self._receipts],
             [len(move.messages) for move in self.moves],
             *rows.arrays(messages),
+            *rows.lane_column(messages),
         )
 
     def outcomes(self, answers: Sequence[int]) -> list[int]:

@@ -18,6 +18,9 @@ from tasuki.errors import (
 
 NO_QUEUE = "TQ404"
 """Raised by our own functions."""
+STALE = "TQ410"
+"""The same: a delivery of ``settle_within`` has ended already."""
+LOCKED = "55P03"
 NO_RIGHT = "42501"
 NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA = "42P01", "42704", "42883", "3F000"
 MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA})
@@ -36,7 +39,7 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     ("54", MessageTooLargeError, "it is more than the server takes"),
     ("25006", BrokerUnavailableError, "the server takes no writes: it is a standby, or was made one"),
     ("40", BrokerUnavailableError, "it met another transaction; try again"),
-    ("55P03", BrokerUnavailableError, "another client holds a lock on the tables; try again"),
+    (LOCKED, BrokerUnavailableError, "another client holds a lock on the tables; try again"),
     ("57014", BrokerUnavailableError, "the server gave up on it after the timeout; try again"),
     ("57", BrokerUnavailableError, "the server is stopping or starting"),
     ("53", BrokerUnavailableError, "the server has no room for more; see max_connections and pool_size"),

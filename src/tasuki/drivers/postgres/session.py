@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres import limits
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
@@ -45,9 +46,13 @@ RECEIVE = (
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
-DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
-INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
-SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+# Through JSON, for a queue of layout 18 has no limits.
+INSPECT = (
+    "SELECT lease, max_length, by_key OR coalesce((to_jsonb(q) ->> 'by_lane')::boolean, false), dedup_window, "
+    "temporary, synchronous_commit, to_jsonb(q) AS row FROM {}.queues q WHERE name = $1"
+)
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
 SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
 T = TypeVar("T")
@@ -146,10 +151,10 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        *options, synchronous_commit = found[0]
+        *options, synchronous_commit, row = found[0]
         own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
         others = {name: value for name, value in spec.options.items() if name != "synchronous_commit"}
-        return in_force(replace(spec, options={**others, **own}), *options)
+        return in_force(replace(spec, **limits.in_force(row), options={**others, **own}), *options)
 
     async def _inspect(self, queue: str) -> list[Any]:
         try:
@@ -304,4 +309,7 @@ class Session:
 def _declaring(spec: QueueSpec) -> tuple[Any, ...]:
     """The arguments of ``DECLARE``."""
     by_key, commit = spec.ordering == "key", spec.options.get("synchronous_commit")
-    return spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, spec.temporary, commit
+    return (
+        *(spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, spec.temporary, commit),
+        *limits.columns(spec),
+    )

@@ -87,6 +87,7 @@ class RedisDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         max_length=True,
         counts_consumers=True,
@@ -330,6 +331,15 @@ class RedisDriver(Driver):
             more, on = await self._session.ask(queue, scripts.REMOVE, PURGED, on, *wanted)
             removed += more
         return int(removed)
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """Search the delayed messages, in several scripts."""
+        wanted = [id.encode(errors="replace") for id in ids]
+        count, on = await self._session.ask(queue, scripts.EXPEDITE, PURGED, "0", *wanted)
+        while on != b"0":
+            more, on = await self._session.ask(queue, scripts.EXPEDITE, PURGED, on, *wanted)
+            count += more
+        return int(count)
 
     def store(self, name: str) -> RedisStore:
         """A store at the server; all its keys are in one hash slot."""

@@ -16,7 +16,6 @@ from tasuki.contracts.driver import (
     Answers,
     Capabilities,
     Depth,
-    Driver,
     Durability,
     Move,
     Outgoing,
@@ -38,6 +37,8 @@ from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
+from tasuki.drivers.sqlite.within.opening import Opening
+from tasuki.drivers.sqlite.within.verbs import WithinSQLite
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -55,7 +56,7 @@ OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
 
 
-class SQLiteDriver(Driver):
+class SQLiteDriver(WithinSQLite):
     """Keeps queues in one SQLite file; see the table of the package.
 
     Args:
@@ -78,14 +79,19 @@ class SQLiteDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        expedite=True,
         keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
         delete=True,
         atomic_move=True,
+        transactional=True,
+        transactional_settle=True,
         store=True,
         unique=frozenset({*SPANS, *ACTS}),
+        limits=frozenset({"rate", "concurrency"}),
+        lanes=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -97,6 +103,7 @@ class SQLiteDriver(Driver):
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
         self._readers: Guard[Reader] = Guard(name)
+        self._opening = Opening(name, self._path, settings.synchronous, settings.busy_timeout)
 
     @property
     def durability(self) -> Durability:
@@ -290,6 +297,12 @@ class SQLiteDriver(Driver):
             removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
         return removed
 
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        """Search the queue's delayed messages, in one transaction."""
+        self._check(queue)
+        count: int = await self._ask(Call(queue, lambda store, number: store.purging.expedite(number, ids)))
+        return count
+
     async def delete(self, queue: str) -> None:
         """Empty it in several transactions, then remove it; a process that still declares it makes it again."""
         self._check(queue)
@@ -304,3 +317,6 @@ class SQLiteDriver(Driver):
     def _check(self, queue: str) -> None:
         self._guard.get(queue)
         self._known.get(queue)
+
+    def _check_open(self, queue: str = "") -> None:
+        self._guard.get(queue)

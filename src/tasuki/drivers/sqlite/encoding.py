@@ -18,13 +18,15 @@ _encode_headers = msgspec.msgpack.Encoder().encode
 class Encoded:
     """A batch for the store: ``refused`` by the index of the message, all else by the index of the row.
 
-    ``delays`` are seconds, ``always`` are the messages that are stored even if their ids are known.
+    ``delays`` are seconds, ``always`` are the messages that are stored even if their ids are known, ``lanes`` the
+    lanes that are not ''.
     """
 
     rows: list[Row] = field(default_factory=list)
     delays: dict[int, float] = field(default_factory=dict)
     always: set[int] = field(default_factory=set)
     uniques: dict[int, Unique] = field(default_factory=dict)
+    lanes: dict[int, str] = field(default_factory=dict)
     refused: dict[int, DriverError] = field(default_factory=dict)
 
 
@@ -48,6 +50,8 @@ def encoded(batch: Sequence[Outgoing], *, driver: str, queue: str, now: float, m
             work.always.add(len(work.rows))
         if message.unique is not None:
             work.uniques[len(work.rows)] = message.unique
+        if message.lane:
+            work.lanes[len(work.rows)] = message.lane
         work.rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
     return work
 

@@ -73,6 +73,14 @@ async def _begin_step(context: Context, name: str) -> list[Any] | None:
     return None if found is None else list(found)
 
 
+def _sleep(context: Context, name: str | None, seconds: float) -> Any:
+    return context.settling.steps().sleep(name, seconds)
+
+
+def _wait(context: Context, name: str | None, event: str, key: str | int, seconds: float) -> Any:
+    return context.settling.steps().wait(name, event, key, seconds)
+
+
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
@@ -96,6 +104,9 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "progress": lambda context, *args: context.settling.progress(*args),
     "step.begin": _begin_step,
     "step.end": lambda context, name, result: context.settling.steps().end(name, result),
+    "step.sleep": _sleep,
+    "step.wait": _wait,
+    "signal": lambda context, event, key, value: context.signal(event, key, value),
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
+from tasuki.errors import HandlerError
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
@@ -92,6 +94,10 @@ class _AskedSettling:
     def steps(self) -> _AskedSteps:
         return self._steps
 
+    def transaction(self, connection: Any, *, sync: bool) -> NoReturn:
+        problem = "a function in its own process has no transaction with its message: remove isolation from it"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+
 
 class _AskedSteps:
     def __init__(self, wait_for: Ask, home: asyncio.AbstractEventLoop) -> None:
@@ -105,6 +111,13 @@ class _AskedSteps:
     async def end(self, name: str, result: object) -> None:
         packed(name, result)  # here: on its way to the worker a tuple would become a list
         await self._wait_for("step.end", name, result)
+
+    async def sleep(self, name: str | None, seconds: float) -> float:
+        return float(await self._wait_for("step.sleep", name, seconds))
+
+    async def wait(self, name: str | None, event: str, key: str | int, seconds: float) -> Waited:
+        left, signal = await self._wait_for("step.wait", name, event, key, seconds)
+        return Waited(left, None if signal is None else (signal[0],))
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._home).result()
@@ -120,6 +133,7 @@ class _AskedReach:
         self.info = partial(wait_for, "info")
         self.cancel = partial(wait_for, "cancel")
         self.resume = partial(wait_for, "resume")
+        self.signal = partial(wait_for, "signal")
         self.check_call = partial(ask, "check_call")
         self.env = partial(ask, "env")
         self.set_env = partial(ask, "set_env")

@@ -9,6 +9,7 @@ import msgspec
 
 from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
 from tasuki.observe.frames import format_error
@@ -20,7 +21,7 @@ _KINDS: dict[str, type[HandlerError]] = {
     kind.__name__: kind
     for kind in (
         *(HandlerError, errors.HandlerNotFoundError, errors.InvalidBodyError, errors.LuaError, errors.LuaSyntaxError),
-        *(errors.ResultError, errors.ReturnedTextError),
+        *(errors.ResultError, errors.ReturnedTextError, errors.WaitTimeoutError),
     )
 }
 _BUILTIN: tuple[type[Exception], ...] = (
@@ -45,8 +46,8 @@ _FIELDS_OF = {
 class Failure(msgspec.Struct, array_like=True):
     """How a call ended that did not end well.
 
-    ``type`` is the name of the error, or Retry, Reject, Snooze or Cancelled; ``extra`` the limit of a LuaLimitError, or
-    the delay or the time of a Retry or Snooze.
+    ``type`` is the name of the error, or Retry, Reject, Snooze, Suspended or Cancelled; ``extra`` the limit of a
+    LuaLimitError, the delay or the time of a Retry or Snooze, or the seconds of a Suspended.
     """
 
     type: str
@@ -59,9 +60,11 @@ class Failure(msgspec.Struct, array_like=True):
     names: list[str] = []
     """What rules may call an error that is none of ours: the names of its classes."""
 
-    def error(self) -> Exception:
+    def error(self) -> BaseException:
         """The exception that it was."""
         after = self.extra if isinstance(self.extra, int | float | str) else None
+        if self.type == "Suspended":
+            return Suspended(after if isinstance(after, int | float) else 0.0)
         if (signal := _SIGNALS.get(self.type)) is not None and isinstance(self.extra, datetime):
             return signal(reason=self.message, at=self.extra)
         if self.type == "Retry":
@@ -90,6 +93,8 @@ def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
     if isinstance(error, Reject):
         return Failure("Reject", plain_text(error.text))
+    if isinstance(error, Suspended):
+        return Failure("Suspended", plain_text(error), extra=error.seconds)
     for name, signal in _SIGNALS.items():
         if isinstance(error, signal):
             return Failure(name, plain_text(error.reason), extra=plain_duration(error.due))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.errors import HandlerError, ProviderError, class_names, text_of
 from tasuki.handlers.providing.provider import Provider
 from tasuki.handlers.signature import Role
@@ -32,7 +33,7 @@ async def make(provider: Provider, provided: Mapping[Any, Any], context: Context
     """The object of a provider, made of the ``provided`` ones; its exit is added to ``made``.
 
     Raises:
-        ProviderError: the provider raised an error. Signals (Retry, Reject, Snooze) are raised as they are.
+        ProviderError: the provider raised an error. Signals (Retry, Reject, Snooze, Suspended) are raised as they are.
     """
     named = _arguments(provider, provided, context)
     try:
@@ -143,7 +144,7 @@ def _of_message(role: Role, context: Context) -> Any:
 
 def _fail(provider: Provider, error: BaseException, what: str) -> NoReturn:
     """Raise the error of a provider, so that its text names it and the retry rules know its classes."""
-    if isinstance(error, Retry | Reject | Snooze | Interrupted | ProviderError) or is_from_outside(error):
+    if isinstance(error, Retry | Reject | Snooze | Suspended | Interrupted | ProviderError) or is_from_outside(error):
         raise error
     problem = error if isinstance(error, Exception) else refuse_exit(error, "it")
     kind, retryable = (problem.kind, problem.retryable) if isinstance(problem, HandlerError) else ("", None)

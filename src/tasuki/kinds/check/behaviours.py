@@ -62,8 +62,13 @@ BEHAVIOURS = (
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
+    Behaviour("end the delay of a message", "test_49_a_delay_ends", "expedite"),
     Behaviour("cancel a message that waits or runs", "tests/faults/test_cancel.py", "store", is_ours=True),
     Behaviour("status, result and progress of a message", "tests/unit/app/test_results.py", "store", is_ours=True),
+    Behaviour("steps that are not done again", "tests/faults/test_steps.py", "store", is_ours=True),
+    Behaviour("sleep, wait for a signal", "tests/faults/test_waits.py", "store", is_ours=True),
+    Behaviour("a signal wakes its message at once", "tests/unit/app/test_waits.py", "expedite", is_ours=True),
+    Behaviour("chains and groups", "tests/faults/test_groups.py", "store", is_ours=True),
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
     Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),
@@ -79,6 +84,8 @@ BEHAVIOURS = (
     Behaviour("turns among the values of a key (`fair`)", "test_44_lanes_take_turns", "lanes"),
     Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
+    Behaviour("handle in one transaction with the ack", "test_46_the_commit_settles", "transactional_settle"),
+    Behaviour("remember the keys of finished work", "test_48_a_key_is_claimed_once", "transactional_settle"),
 )
 
 DURABILITY = {

@@ -62,10 +62,17 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
+    "expedite": Requirement(
+        lambda has: has.expedite, "end the delay of a message, as a signal does for one that waits"
+    ),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
+    "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
-    "state": Requirement(lambda has: has.store, "keep state for all processes: pauses, cancelled messages, results"),
+    "state": Requirement(
+        lambda has: has.store,
+        "keep state for all processes: pauses, cancelled messages, results, steps, sleeps and groups",
+    ),
     "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
     **{f"unique.{part}": _uniqueness(part) for part in ("pending", "running", "window", "replace", "extend")},
     "limit.rate": _limiting("rate", "limit how many messages are handled in a time"),

@@ -9,9 +9,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH, MOST_CONCURRENCY
+from tasuki.consumers.handling.idempotency import Idempotency, rule_of
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Duration, Flag, Id, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
+from tasuki.queues.messages.value_path import parse_path
 
 
 def _at_most(name: str, maximum: int) -> Callable[[int], int]:
@@ -27,6 +29,38 @@ MAX_BATCH = 1000
 
 Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", MOST_CONCURRENCY))]
 """Messages handled at the same time."""
+
+
+def _key(value: str) -> str:
+    if value == "key":
+        raise ValueError(
+            "the key of a message does not arrive with it: publish it as a header, and write header.<name>"
+        )
+    if value != "id":
+        parse_path(value)
+    return value
+
+
+class IdempotencyConfig(Config):
+    """Work that was done once for a key is not done again: another message of it is acked, with the same result."""
+
+    key: Annotated[Text, AfterValidator(_key)] = "id"
+    """Where the key of a message is: header.order, body.order.id, or id: the message's own, for a broker's repeats."""
+    ttl: PositiveDuration = 604800.0
+    """Time for which a key is remembered: longer than the last retry and redrive of its messages."""
+
+    def rule(self) -> Idempotency:
+        """The same as the consumer wants it."""
+        return rule_of(self.key, self.ttl)
+
+
+def _idempotency(value: object) -> object:
+    return {"key": value} if isinstance(value, str) else value
+
+
+IdempotencyField = Annotated[
+    IdempotencyConfig, BeforeValidator(_idempotency, json_schema_input_type=str | IdempotencyConfig)
+]
 
 
 class TaskRetryConfig(RetryConfig):
@@ -54,6 +88,8 @@ class TaskConfig(Config):
     """How long to wait before another attempt, after which failures, and how often; the consumer's if not given."""
     handler_timeout: PositiveDuration | None = None
     """Longest time for one message; the consumer's if not given."""
+    idempotency: IdempotencyField | None = None
+    """By which key the task is done once; the consumer's if not given."""
     on_give_up: Id | None = None
     """A function that is called with the arguments and the error before its message goes to the dead-letter queue."""
 
@@ -84,6 +120,7 @@ class ConsumerConfig(Config):
     other_names: ClassVar = {
         "handler": "did you mean 'func'?",
         "function": "did you mean 'func'?",
+        "idempotent": "did you mean 'idempotency'?",
         "workers": "did you mean 'concurrency'?",
         "timeout": "did you mean 'handler_timeout'?",
         "dead_letter": "the queue has it",
@@ -110,6 +147,8 @@ class ConsumerConfig(Config):
     """Longest time for one message, or for one batch."""
     retry: RetryConfig | None = None
     """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
+    idempotency: IdempotencyField | None = None
+    """By which key the work is done once: header.order, or {key, ttl}; the queue has a state (a store)."""
     middleware: list[Id] = Field(default_factory=list)
     """Middleware around the function, the first one outermost."""
     driver_options: dict[str, Any] = Field(default_factory=dict)
@@ -133,6 +172,14 @@ class ConsumerConfig(Config):
         if "prefetch" in self.model_fields_set and self.prefetch < self.batch.size:
             problem = f"a batch of {self.batch.size} is never full with prefetch {self.prefetch}"
             raise at_field("batch", f"{problem}; raise prefetch to {self.batch.size} at least, or lower size")
+        return self
+
+    @model_validator(mode="after")
+    def _does_single_messages_once(self) -> ConsumerConfig:
+        if self.idempotency is not None and self.batch is not None:
+            raise at_field("idempotency", "a key is of one message: remove batch, or the idempotency")
+        if self.auto_ack and (self.idempotency or any(task.idempotency for task in self.funcs.values())):
+            raise at_field("idempotency", "auto_ack acks before the work is done: no message of a key comes again")
         return self
 
     @property

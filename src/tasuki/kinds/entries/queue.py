@@ -40,9 +40,10 @@ from tasuki.registry.references import did_you_mean
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move", "state", "last_error", "unique.pending", "unique.running", "unique.window",
-    "unique.replace", "unique.extend", "limit.rate", "limit.concurrency", "limit.key", "fair",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "expedite",
+    "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error", "unique.pending",
+    "unique.running", "unique.window", "unique.replace", "unique.extend", "limit.rate", "limit.concurrency",
+    "limit.key", "fair",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
@@ -162,6 +163,10 @@ class QueueConfig(Config):
         "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
         "ttl": "did you mean 'message_ttl'?",
         "dlq": "did you mean 'dead_letter'?",
+        "rate_limit": "did you mean 'limit'?",
+        "rate": "write limit: {rate: …}",
+        "burst": "write limit: {rate: …, burst: …}",
+        "concurrency": "a consumer has it; over all workers write limit: {concurrency: …}",
     }
 
     driver: Id

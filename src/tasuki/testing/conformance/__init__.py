@@ -24,7 +24,9 @@ from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.queues.lane_changes import LaneChanges
 from tasuki.testing.conformance.queues.lanes import Lanes
@@ -62,6 +64,7 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    Expediting,
     LastErrors,
     Uniques,
     UniqueKeys,
@@ -70,6 +73,8 @@ class DriverConformance(
     Lanes,
     LaneChanges,
     Turns,
+    SettlingWithin,
+    Claiming,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -34,6 +34,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
         yield lambda: driver.purge(queue)
     if has(driver, "remove"):
         yield lambda: driver.remove(queue, ["1"])
+    if has(driver, "expedite"):
+        yield lambda: driver.expedite(queue, ["1"])
 
 
 async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:

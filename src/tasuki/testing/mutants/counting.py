@@ -15,6 +15,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Occupancy,
+    Outgoing,
     Receipt,
     Received,
 )
@@ -167,6 +168,47 @@ class RemoveMissesWhatIsDelayed(Mutant):
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         depth = await self.depth(queue)
         return 0 if depth.delayed else await super().remove(queue, ids)
+
+
+class ExpediteLeavesTheDelay(Mutant):
+    noticed_by = ("test_49_a_delay_ends",)
+    needs = "expedite"
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        return len(ids)
+
+
+class ExpediteEndsAllDelays(Mutant):
+    noticed_by = ("test_49_a_delay_ends",)
+    needs = "expedite"
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        all_of_them = [message.id for message in await self.peek(queue, 1000)]
+        return min(await super().expedite(queue, all_of_them), len(ids))
+
+
+class ExpediteStoresItAgain(Mutant):
+    noticed_by = ("test_49_attempts_and_places_are_kept",)
+    needs = "expedite"
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        found = [message for message in await self.peek(queue, 1000) if message.id in ids]
+        await super().remove(queue, [message.id for message in found])
+        await self.publish(queue, [Outgoing(message.id, message.body, message.headers) for message in found])
+        return len(found)
+
+
+class ExpediteWakesNobody(Mutant):
+    """A waiting receive sees the message at the end of its wait only."""
+
+    noticed_by = ("test_49_a_waiting_receive_is_woken",)
+    needs = "expedite"
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if taken := await super().receive(queue, limit, 0.0):
+            return taken
+        await asyncio.sleep(wait)
+        return await super().receive(queue, limit, 0.0)
 
 
 class AgeOfTheYoungest(Mutant):

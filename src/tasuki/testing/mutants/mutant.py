@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from tasuki.contracts.driver import (
@@ -41,6 +42,7 @@ class Mutant(Driver):
         super().__init__(inner.name)
         self.inner = inner
         self.capabilities = inner.capabilities  # type: ignore[misc]
+        self.one_writer = inner.one_writer  # type: ignore[misc]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -80,6 +82,21 @@ class Mutant(Driver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         return await self.inner.publish(queue, batch)
 
+    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        return await self.inner.publish_within(connection, queue, batch)
+
+    async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
+        await self.inner.settle_within(connection, queue, batch)
+
+    async def claim_within(self, connection: Any, consumer: str, key: str, ttl: float) -> bytes | None:
+        return await self.inner.claim_within(connection, consumer, key, ttl)
+
+    async def remember_within(self, connection: Any, consumer: str, key: str, result: bytes) -> None:
+        await self.inner.remember_within(connection, consumer, key, result)
+
+    def transaction(self, connection: Any = None, *, sync: bool = False) -> AbstractAsyncContextManager[Any]:
+        return self.inner.transaction(connection, sync=sync)
+
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         return await self.inner.start(queue, batch)
 
@@ -118,6 +135,9 @@ class Mutant(Driver):
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         return await self.inner.remove(queue, ids)
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        return await self.inner.expedite(queue, ids)
 
 
 class Unbroken(Mutant):

@@ -15,6 +15,7 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
     """The same driver; it tells the ledger what the broker has confirmed."""
     name, inner_publish, inner_within = driver.name, driver.publish, driver.publish_within
     inner_receive, inner_settle, inner_move = driver.receive, driver.settle, driver.move
+    inner_settle_within = driver.settle_within
 
     @functools.wraps(inner_publish)
     async def publish(queue: str, batch: Sequence[Outgoing]) -> Answers:
@@ -27,6 +28,11 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
         errors = await inner_within(connection, queue, batch)
         ledger.stored((name, queue), _without(batch, errors), _replaced(errors))
         return errors
+
+    @functools.wraps(inner_settle_within)
+    async def settle_within(connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
+        await inner_settle_within(connection, queue, batch)
+        ledger.settled((name, queue), batch, ())
 
     @functools.wraps(inner_receive)
     async def receive(queue: str, limit: int, wait: float) -> list[Received]:
@@ -46,7 +52,7 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
         ledger.moved((name, queue), _without(batch, errors))
         return errors
 
-    replaced: list[Callable[..., Any]] = [publish, publish_within, receive, settle, move]
+    replaced: list[Callable[..., Any]] = [publish, publish_within, receive, settle, settle_within, move]
     for method in replaced:
         setattr(driver, method.__name__, method)
     return driver

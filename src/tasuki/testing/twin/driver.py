@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import (
     Ack,
@@ -26,21 +28,25 @@ from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
 from tasuki.testing.twin.reading.journal import Outcome
 from tasuki.testing.twin.store import TwinStore
+from tasuki.testing.twin.transactions import TwinTransactions
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.testing.twin.faults.state import Faults
 
 
-class TwinDriver(MemoryDriver):
+class TwinDriver(TwinTransactions, MemoryDriver):
     """Differs from the memory driver by what its faults do.
 
     While the broker is away, publishing, inspecting and stores raise BrokerUnavailableError; receiving and settling
     wait until it is back, as virtual time does not pass while a driver retries.
     """
 
+    capabilities = replace(MemoryDriver.capabilities, transactional=True, transactional_settle=True)
+
     def __init__(self, name: str, faults: Faults) -> None:
-        super().__init__(name, clock=faults.clock)
+        MemoryDriver.__init__(self, name, clock=faults.clock)
+        self._transactions, self._inbox = {}, {}
         self._faults = faults
         self._journal = faults.journal
         self._dead: set[str] = set()
@@ -68,10 +74,6 @@ class TwinDriver(MemoryDriver):
         """A store in memory."""
         return TwinStore(name, self._guard, self._shelves.setdefault(name, Shelf()), self._faults)
 
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        """Publish at once: a twin has no transactions."""
-        return await self.publish(queue, batch)
-
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """As the memory driver; notes dead letters and requests."""
         results = await super().publish(queue, batch)
@@ -84,6 +86,7 @@ class TwinDriver(MemoryDriver):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """As the memory driver, once the broker is there."""
+        self._loop = asyncio.get_running_loop()
         await self._faults.until_back()
         taken = await super().receive(queue, limit, wait)
         self._journal.steps += len(taken)

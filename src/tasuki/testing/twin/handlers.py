@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue, Message, new_id
 from tasuki.queues.messages.codec import JSON
 from tasuki.testing.steps import MemorySteps
+from tasuki.testing.transactions import RecordedTransaction, on_connection
 from tasuki.units import When
 
 
@@ -122,6 +124,13 @@ class _Delivered(KnownFacts):
     def steps(self) -> MemorySteps:
         """For this run alone."""
         return MemorySteps({})
+
+    @asynccontextmanager
+    async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[RecordedTransaction]:
+        """On the handler's connection alone."""
+        async with on_connection(connection) as opened:
+            yield RecordedTransaction(opened)
+        self._settle()
 
     def _settle(self) -> None:
         """Settle it, or of a batch the messages that are not settled yet."""

@@ -54,6 +54,23 @@ def test_a_message_is_published_by_the_commit(twin: TestApp) -> None:
     assert type(send.send("bob")) is Job
 
 
+def test_a_group_is_published_by_the_commit_too(twin: TestApp) -> None:
+    sync = project_app().sync
+    with transaction.atomic():
+        started = sync.group([send.message("ada"), send.message("bob")], then=send.message("all"), id="g")
+        empty = sync.group([], then=send.message("none"))
+        assert twin.published(mails) == []
+    assert [message.id for message in twin.messages(mails)] == [*started.members, f"group:{empty.id}"]
+    with transaction.atomic():
+        sync.group([send.message("dropped")], then=mails)
+        transaction.set_rollback(True)
+    with pytest.raises(MessageTooLargeError), transaction.atomic():
+        sync.group([send.message("small")], then=send.message("x" * 2_000_000))
+    twin.sync.drain()
+    assert twin.published(mails) == [{"to": name} for name in ("ada", "bob", "none", "all")]
+    assert sync.group([send.message("now")], then=mails.message({"to": "z"})).members
+
+
 def test_a_rollback_drops_it_and_so_does_the_one_of_a_savepoint(twin: TestApp) -> None:
     with transaction.atomic():
         send.send("kept")

@@ -17,6 +17,7 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.testing.conformance import ShiftedClock
 from tests.support.settings import parsed
+from tests.unit.drivers.sqlite.conftest import write_older
 
 pytestmark = pytest.mark.anyio
 
@@ -110,9 +111,7 @@ async def test_two_versions_work_side_by_side(tmp_path: Path, monkeypatch: pytes
 
 async def test_a_newer_version_upgrades_a_file_once(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
-    with closing(sqlite3.connect(path)) as connection:
-        script = "".join(Path(schema.__file__).with_name(name).read_text() for name in schema.STEPS[:3])
-        connection.executescript(f"{script}; PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 3;")
+    write_older(path, 3)
     drivers = [SQLiteDriver(f"d{number}", parsed(SQLiteSettings, path=path)) for number in range(3)]
     await asyncio.gather(*(driver.open() for driver in drivers))
     for driver in drivers:

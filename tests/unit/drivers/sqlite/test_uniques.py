@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Merged, Nack, Outgoing, QueueSpec, Unique
 from tasuki.testing.clock import FakeClock
-from tests.unit.drivers.sqlite.conftest import connection_of, message
+from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
 
 pytestmark = pytest.mark.anyio
 
@@ -90,8 +90,6 @@ async def test_in_a_line_of_its_key(make: Any) -> None:
 
 
 async def test_a_file_of_an_older_version(make: Any, path: Path) -> None:
+    write_older(path, 6)
     driver = await make()
-    connection_of(driver).executescript("DROP TABLE uniques; PRAGMA user_version = 6;")
-    await driver.close()
-    await driver.open()
     assert [await driver.publish("q", [unique(id, "k")]) for id in "ab"] == [(), [Merged("kept", "a")]]

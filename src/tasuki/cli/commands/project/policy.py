@@ -23,6 +23,7 @@ ACTIONS = {
     "consume": "queue.consume.queue",
     "info": "queue.info.queue",
     "cancel": "queue.cancel.queue",
+    "signal": "queue.signal",
     "peek": "queue.admin.peek",
     "remove": "queue.admin.remove",
     "purge": "queue.admin.purge",

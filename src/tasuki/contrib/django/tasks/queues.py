@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from tasuki.app.tasks.retries import Retries
+from tasuki.contrib.django.celery.finding import import_views
+from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.options import NAME
@@ -29,14 +31,16 @@ _OF_QUEUE = ("max_attempts", "priority", "queues", "workers")
 
 
 def whole_app() -> App:
-    """The project's App with the queues of the setting TASKS, as soon as Django is ready.
+    """The project's App with the queues of TASKS and the schedules of the settings, as soon as Django is ready.
 
     Raises:
-        ImproperlyConfigured: as ``project_app``, and for a mistake in TASKS: a worker would not consume those queues.
+        ImproperlyConfigured: as ``project_app``, and for a mistake in TASKS or in a schedule: a worker would miss it.
     """
     app = project_app()
     if apps.ready:
+        import_views()
         declare_backends()
+        declare_schedules()
     return app
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.contrib.django.tasks.backend import TasukiBackend
 from tasuki.contrib.django.tasks.results import put, task_of
 from tasuki.contrib.django.tasks.shape import (
@@ -46,7 +47,7 @@ def run_task(task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str
     try:
         given = [TaskContext(task_result=result)] if result.task.takes_context else []
         value = normalize_json(result.task.call(*given, *result.args, **result.kwargs))
-    except Snooze:
+    except (Snooze, Suspended):
         _later(backend, result)
         raise
     except BaseException as error:

@@ -17,7 +17,7 @@ _NOTHING: Mapping[int, DriverError] = {}
 
 
 Store = Callable[[tuple[Any, ...]], Awaitable[int]]
-"""Stores columns of ``rows.Arrays``; says how many messages, from the first on, found room."""
+"""Stores columns of ``rows.Arrays``, and of lanes if there are any; says how many messages, in order, found room."""
 StoreUnique = Callable[[tuple[Any, ...]], Awaitable[str]]
 """The same with ``rows.UniqueColumns`` behind them; gives the answers as the function of the schema does."""
 
@@ -40,7 +40,7 @@ async def publish_in_parts(
         return await _publish_unique(driver, queue, len(batch), sound, columns, refused, store_unique)
     kept = 0
     failed: DriverError | None = None
-    for part in rows.parts(columns):
+    for part in rows.parts((*columns, *rows.lane_column(sound))):
         try:
             stored = await store(part)
         except DriverError as error:
@@ -70,7 +70,7 @@ async def _publish_unique(
     """The same for a batch with unique messages."""
     told: list[Merged | None] = []
     failed: DriverError = full(queue, None, driver=driver)
-    for part in rows.parts((*columns, *rows.unique_columns(sound))):
+    for part in rows.parts((*columns, *rows.unique_columns(sound), *rows.lane_column(sound))):
         try:
             answers = rows.merged(await store(part))
         except DriverError as error:

@@ -93,10 +93,10 @@ class Receiving:
         """Release the messages of a cancelled receive."""
         if taken and not self._session.is_closing:
             back = [Release(delivery.receipt) for delivery in taken]
-            self._session.tasks.start(settle(self._session, self._queue, back, is_by_key=False))
+            self._session.tasks.start(settle(self._session, self._queue, back, frees_others=False))
 
 
-async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, is_by_key: bool) -> list[Receipt]:
+async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, frees_others: bool) -> list[Receipt]:
     """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
     columns, wanted = rows.settling(batch)
     if columns[2] is not None and (errors := rows.errors(wanted)):
@@ -104,6 +104,6 @@ async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, i
     else:
         places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
     session.held.forget(queue, wanted)
-    if columns[2] is not None or is_by_key:
-        session.stored(queue)  # something came back, or stands in front now
+    if columns[2] is not None or frees_others:
+        session.stored(queue)  # something came back, stands in front now, or has a place
     return rows.stale(batch, wanted, places)

@@ -13,13 +13,13 @@ from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
-LAYOUT = Layout(18, 17)
+LAYOUT = Layout(19, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
 docs/adr/0016."""
 
 PARTS = (
-    *("tables", "queues", "ordering", "waking", "publishing", "uniques", "receiving", "settling", "inspecting"),
-    *("removing", "presence", "stores", "plans"),
+    *("tables", "queues", "ordering", "waking", "publishing", "uniques", "lanes", "turns", "limits", "receiving"),
+    *("settling", "inspecting", "removing", "presence", "stores", "plans"),
 )
 """Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""
 
@@ -57,7 +57,9 @@ _QUEUES_EVER = (
     "SELECT coalesce(max(queue), 0) + 1 FROM (SELECT max(queue) AS queue FROM messages "
     "UNION ALL SELECT max(queue) FROM seen UNION ALL SELECT max(queue) FROM deleted "
     "UNION ALL SELECT max(queue) FROM uniques UNION ALL SELECT max(queue) FROM changes "
-    "UNION ALL SELECT max(queue) FROM consumers UNION ALL SELECT max(queue) FROM waiters) every"
+    "UNION ALL SELECT max(queue) FROM consumers UNION ALL SELECT max(queue) FROM waiters "
+    "UNION ALL SELECT max(queue) FROM gates UNION ALL SELECT max(queue) FROM lanes "
+    "UNION ALL SELECT max(queue) FROM arrivals) every"
 )
 OLDEST_SERVER = 120000
 """plan_cache_mode."""

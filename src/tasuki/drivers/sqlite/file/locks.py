@@ -21,6 +21,11 @@ def boot_id() -> str:
         return ""
 
 
+def turn_file(database: str) -> str:
+    """The file that lets the writers of a database file take turns, and wakes them."""
+    return os.path.join(f"{database}.holders", "turn")
+
+
 class HolderLocks:
     """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns.
 
@@ -30,7 +35,7 @@ class HolderLocks:
     def __init__(self, database: str) -> None:
         self.path = f"{database}.holders"
         self.name = str(uuid.uuid4())
-        self.wakeup_file = os.path.join(self.path, "turn")
+        self.wakeup_file = turn_file(database)
         self._own = -1
         self._turn = -1
 

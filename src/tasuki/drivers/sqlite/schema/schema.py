@@ -8,9 +8,11 @@ from importlib.resources import files
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
 
-LAYOUT = Layout(version=7, min_version=4)
-STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql", "schema_7.sql")
+LAYOUT = Layout(version=9, min_version=4)
+STEPS = ("schema.sql", *(f"schema_{version}.sql" for version in range(2, LAYOUT.version + 1)))
 """What makes each version out of the one before."""
+LIMITED = 8
+"""The oldest version that keeps limits and lanes."""
 APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 
 
@@ -26,9 +28,20 @@ def migrate(connection: sqlite3.Connection, driver: str, path: str) -> None:
     steps = STEPS[0 if found is None else found.version :]
     script = "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in steps)
     connection.executescript(
-        f"BEGIN IMMEDIATE; {script}; UPDATE layout SET min_version = {LAYOUT.min_version}; "  # noqa: S608
+        f"BEGIN IMMEDIATE; {script}; UPDATE layout SET min_version = max(min_version, {LAYOUT.min_version}); "  # noqa: S608
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT.version}; COMMIT;"
     )
+
+
+def admit(connection: sqlite3.Connection, *, has_limits: bool) -> None:
+    """Say which versions may start on the file: none that knows no limits, while a queue of it has some.
+
+    A running process of such a version goes on. Inside a transaction.
+    """
+    if has_limits:
+        connection.execute("UPDATE layout SET min_version = max(min_version, ?)", (LIMITED,))
+    elif connection.execute("PRAGMA user_version").fetchone()[0] <= LAYOUT.version:  # a newer one may need more
+        connection.execute("UPDATE layout SET min_version = ?", (LAYOUT.min_version,))
 
 
 def _found(connection: sqlite3.Connection, driver: str, path: str) -> Layout | None:

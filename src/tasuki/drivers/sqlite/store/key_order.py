@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from tasuki.drivers.sqlite.store import statements
 
 
 class KeyOrder:
-    """One connection's view of the table."""
+    """One connection's view of the table; ``show`` makes a message receivable: queue, rank, number, attempts, key."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, show: Callable[[int, int, int, int, str], None]) -> None:
         self._execute = connection.execute
+        self._show = show
 
     def advance(self, queue: int, key: str) -> None:
         """If the line has no front, bring the first message there, and show it unless it is delayed."""
@@ -26,7 +28,7 @@ class KeyOrder:
         sql = "UPDATE lines SET waiting = 0 WHERE queue = ? AND key = ? AND waiting = 1 AND seq = ?"
         self._execute(sql, (queue, key, seq))
         if not ready_at:
-            self._execute(statements.SHOW, (queue, rank, seq, attempts, key))
+            self._show(queue, rank, seq, attempts, key)
 
     def leave(self, queue: int, key: str | None, waiting: int, seq: int) -> None:
         """Take a message out of its line, if it is in one."""

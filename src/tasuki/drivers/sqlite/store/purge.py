@@ -137,6 +137,13 @@ class Purge:
         self._take_out(queue, rows, [(row[1], row[0], row[0]) for row in rows if not row[3] and not row[4]])
         return len(rows)
 
+    def expedite(self, queue: int, ids: Collection[str]) -> int:
+        """Let the delayed messages of these ids be due now; returns how many."""
+        if not self._queues.tally(queue).delayed:
+            return 0
+        now = self._clock.time()
+        return self._execute(statements.EXPEDITE, {"queue": queue, "now": now, "ids": names_text(ids)}).rowcount
+
     def _take_out(self, queue: int, rows: list[Any], shown: list[tuple[int, int, int]]) -> None:
         """Remove messages that are not held; ``shown``: the ranges of the table ``ready`` that are theirs."""
         delayed = [(queue, row[4], row[0]) for row in rows if row[4]]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import product
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
+from tasuki.drivers.sqlite.store.lanes import Lanes
+from tasuki.drivers.sqlite.store.limits import limited_by
 from tasuki.drivers.sqlite.store.rows import Tally, names_text
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import in_force
@@ -17,7 +20,7 @@ from tasuki.errors import QueueNotFoundError
 
 _PLACES = ("ready", "delayed", "lines", "held")
 """Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
-_TABLES = (*_PLACES, "consumers", "known", "suspects", "uniques", "queues")
+_TABLES = (*_PLACES, "consumers", "known", "suspects", "uniques", "limits", "lanes", "queues")
 
 
 class Queues:
@@ -31,6 +34,7 @@ class Queues:
         known: KnownQueues[QueueSpec],
         ids: DedupIds,
         lines: KeyOrder,
+        lanes: Lanes,
     ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
@@ -39,10 +43,13 @@ class Queues:
         self._known = known
         self._ids = ids
         self._lines = lines
+        self._lanes = lanes
         self._numbers: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
         self.touched: set[str] = set()
         """The queues that this transaction read, changed or deleted."""
+        self.limited: set[int] = set()
+        """The queues with limits or lanes, as far as an earlier transaction has read them."""
 
     def find(self, name: str) -> int:
         """The queue's number in this file, which every transaction looks up first.
@@ -117,8 +124,9 @@ class Queues:
 
     def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The queue with the options in force. Raises QueueNotFoundError."""
-        self._numbers[spec.name] = self._existing(spec.name)
-        return in_force(spec, *self._execute(statements.OPTIONS, (spec.name,)).fetchone())
+        queue = self._numbers[spec.name] = self._existing(spec.name)
+        found = in_force(spec, *self._execute(statements.OPTIONS, (spec.name,)).fetchone())
+        return replace(found, **self._lanes.limits.in_force(self.tally(queue)))
 
     def attach(self, queue: int, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""
@@ -138,7 +146,7 @@ class Queues:
 
     def _declare(self, spec: QueueSpec) -> int:
         by_key = int(spec.ordering == "key")
-        found = self._execute("SELECT queue, by_key FROM queues WHERE name = ?", (spec.name,)).fetchone()
+        found = self._execute("SELECT queue, by_key, limited FROM queues WHERE name = ?", (spec.name,)).fetchone()
         if found is None:
             return self._create(spec)
         queue = int(found[0])
@@ -154,6 +162,7 @@ class Queues:
             self._lines.form(queue)
         elif by_key < found[1]:
             self._lines.dissolve(queue)
+        self._limit(queue, spec, was_limited=bool(found[2]), was_by_key=bool(found[1]))
         return queue
 
     def _create(self, spec: QueueSpec) -> int:
@@ -162,7 +171,13 @@ class Queues:
         by_key, temporary = int(spec.ordering == "key"), int(spec.temporary)
         values = (queue, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, temporary)
         self._execute(statements.CREATE, values)
+        self._limit(queue, spec, was_limited=False, was_by_key=bool(by_key))
         return queue
+
+    def _limit(self, queue: int, spec: QueueSpec, *, was_limited: bool, was_by_key: bool) -> None:
+        self._lanes.declare(queue, spec, was_limited=was_limited, was_by_key=was_by_key)
+        if (tally := self._tallies.get(queue)) is not None:
+            tally.is_limited = limited_by(spec) is not None
 
     def delete(self, name: str) -> None:
         """Remove the queue and all that it holds."""
@@ -176,6 +191,9 @@ class Queues:
         self._tallies.pop(queue, None)
         self._numbers.pop(name, None)
         self.touched.add(name)
+        if queue in self.limited:
+            self.limited.discard(queue)
+            self._lanes.limits.forget(queue)
 
     def bury(self, holder: int) -> None:
         """Forget a driver, and delete the temporary queues from which no other one receives."""
@@ -196,13 +214,19 @@ class Queues:
         self._exists(queue)
         return self._tallies[queue]
 
+    def with_limits(self) -> list[Tally]:
+        """The queues with limits or lanes, as far as they are known here and exist."""
+        return [self._tallies[queue] for queue in [*self.limited] if self._exists(queue)]
+
     def _exists(self, queue: int) -> bool:
         if queue not in self._tallies:
             row = self._execute(statements.TALLY, (queue,)).fetchone()
             if row is None:
+                self.limited.discard(queue)
                 return False
-            self._tallies[queue] = Tally(*row[1:])
+            tally = self._tallies[queue] = Tally(*row[1:])
             self.touched.add(row[0])
+            (self.limited.add if tally.is_limited else self.limited.discard)(queue)
         return True
 
     def save(self) -> None:

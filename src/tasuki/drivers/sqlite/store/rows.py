@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 
 Row = tuple[str, bytes, bytes, int, str | None, float]
 """A message to insert: id, body, headers, rank, key, published_at."""
+NO_LANES: Mapping[int, str] = MappingProxyType({})
+"""A batch whose messages all have the lane ''."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -37,6 +40,8 @@ class Tally:
     delayed: int
     newest: int
     """The highest number that a message of the queue ever had: the next one is higher, so that none is used again."""
+    is_limited: bool
+    """Whether it has a limit or lanes."""
 
     @property
     def counts(self) -> tuple[int, int, int, int]:

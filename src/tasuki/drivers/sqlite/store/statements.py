@@ -14,7 +14,7 @@ ORPHANS = """
 """
 OPTIONS = "SELECT lease, max_length, by_key, dedup_window, temporary FROM queues WHERE name = ?"
 TALLY = """
-    SELECT name, queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest
+    SELECT name, queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest, limited
     FROM queues WHERE queue = ?
 """
 # The first message of a batch; the others take the numbers that follow.
@@ -23,7 +23,19 @@ INSERT_FIRST = """
     VALUES (max(?, (SELECT coalesce(max(seq), 0) FROM messages)) + 1, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
+# The same of messages with a lane.
+INSERT_FIRST_IN_LANE = """
+    INSERT INTO messages (seq, id, body, headers, rank, key, published_at, lane, queue)
+    VALUES (max(?, (SELECT coalesce(max(seq), 0) FROM messages)) + 1, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_IN_LANE = """
+    INSERT INTO messages (id, body, headers, rank, key, published_at, lane, queue) VALUES (?, ?, ?, ?, ?, ?, ?, {:d})
+"""
 SHOW = "INSERT INTO ready (queue, rank, seq, attempts, key) VALUES (?, ?, ?, ?, ?)"
+SHOW_IN_LANES = """
+    INSERT INTO ready (queue, rank, seq, attempts, lane)
+    SELECT queue, rank, seq, 0, lane FROM messages WHERE seq BETWEEN ? AND ?
+"""
 DELAY = "INSERT INTO delayed (queue, ready_at, seq, rank, attempts, key) VALUES (?, ?, ?, ?, ?, ?)"
 JOIN = "INSERT INTO lines (queue, key, waiting, seq, rank, attempts, ready_at) VALUES (?, ?, 1, ?, ?, ?, ?)"
 CLAIM = """
@@ -108,6 +120,64 @@ UNIQUES_TO_CHECK = """
     WHERE u.queue = ? AND u.key > ? ORDER BY u.key LIMIT ?
 """
 
+LIMITS = """
+    SELECT rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, entered
+    FROM limits WHERE queue = ?
+"""
+LIMIT = """
+    INSERT OR REPLACE INTO limits
+        (queue, rate, burst, concurrency, lane_rate, lane_burst, lane_concurrency, fair, tat, entered)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# A lane that comes into turn. Of one that is there already: if it is in one of the states.
+ARRIVE = """
+    INSERT INTO lanes (queue, lane, state, turn, entered, ready_at, tat)
+    VALUES (:queue, :lane, 0, :turn, :entered, 0, 0)
+    ON CONFLICT (queue, lane) DO UPDATE SET state = 0, turn = :turn, entered = :entered
+    WHERE state IN ({})
+"""
+RESUME_LANE = """
+    UPDATE lanes SET state = 0, turn = ?, entered = ? WHERE queue = ? AND lane = ? AND state = ?
+"""
+TAKE_OUT_OF_TURN = "UPDATE lanes SET state = 1, ready_at = 0 WHERE queue = ? AND state = 0"
+FIRST_LANE = "SELECT lane, turn, tat FROM lanes WHERE queue = ? AND state = 0 ORDER BY turn, entered LIMIT 1"
+PLACE_IN_LANE = "UPDATE lanes SET state = ?, turn = ?, ready_at = ?, tat = ? WHERE queue = ? AND lane = ?"
+DUE_LANES = "SELECT lane FROM lanes WHERE queue = ? AND state = 1 AND ready_at <= ? ORDER BY ready_at LIMIT ?"
+FORGET_LANES = """
+    DELETE FROM lanes WHERE queue = :queue AND lane IN
+        (SELECT lane FROM lanes WHERE queue = :queue AND state = 3 AND ready_at <= :now ORDER BY ready_at LIMIT :most)
+"""
+# Of a queue without a receivable message, whatever its lanes wait for.
+FORGET_ANY_LANES = """
+    DELETE FROM lanes WHERE queue = :queue AND lane IN
+        (SELECT lane FROM lanes WHERE queue = :queue AND tat <= :now LIMIT :most)
+"""
+HELD_IN_LANE = """
+    SELECT count(*) FROM (SELECT 1 FROM held INDEXED BY held_by_lane WHERE queue = ? AND lane = ? LIMIT ?)
+"""
+READY_IN_LANE = """
+    SELECT rank, seq, attempts, key FROM ready INDEXED BY ready_by_lane
+    WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?
+"""
+HOLD_IN_LANE = """
+    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until, lane)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+SETTLED = "SELECT delivery, lane FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?"
+# The lane of a message, in a queue with order per key or without.
+LANE_OF = "(SELECT coalesce(m.{}, '') FROM messages m WHERE m.seq = {}.seq)"
+ENTER = "UPDATE ready SET lane = {} WHERE queue = ? AND rank = ? AND seq = ? RETURNING lane"
+FORM_LANES = ("UPDATE ready SET lane = {} WHERE queue = ?", "UPDATE held SET lane = {} WHERE queue = ?")
+LANES_BY_AGE = "SELECT lane FROM ready WHERE queue = ? GROUP BY lane ORDER BY min(seq)"
+DISSOLVE_LANES = (
+    "UPDATE ready SET lane = NULL WHERE queue = ? AND lane IS NOT NULL",
+    "UPDATE held SET lane = NULL WHERE queue = ? AND lane IS NOT NULL",
+    "DELETE FROM lanes WHERE queue = ?",
+)
+# Places of receivable messages, in part; those that an older version has put there have no lane.
+PLACES = "SELECT rank, seq, lane FROM ready WHERE queue = ? AND (rank, seq) > (?, ?) ORDER BY rank, seq LIMIT ?"
+
 SAVE = """
     UPDATE queues SET total = ?, held = ?, delayed = ?, newest = ?
     WHERE queue = ? AND (total, held, delayed, newest) != (?, ?, ?, ?)
@@ -117,6 +187,11 @@ SAVE = """
 SEARCHED = """
     SELECT seq FROM messages
     WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
+"""
+EXPEDITE = """
+    UPDATE delayed SET ready_at = :now WHERE queue = :queue AND ready_at > :now AND seq IN
+        (SELECT d.seq FROM delayed d JOIN messages m ON m.seq = d.seq
+         WHERE d.queue = :queue AND d.ready_at > :now AND m.id IN (SELECT value FROM json_each(:ids)))
 """
 
 # These messages unless they are held; the columns are as in PURGED.

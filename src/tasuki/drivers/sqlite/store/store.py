@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,9 +13,11 @@ from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Receiv
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
+from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes
+from tasuki.drivers.sqlite.store.limits import Limits
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import Place, Row, Tally, numbers_text
+from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
 from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -48,9 +49,11 @@ class Store:
         self._clock = clock
         self._holder = holder
         self._ids = DedupIds(connection)
-        self._lines = KeyOrder(connection)
+        self._lines = KeyOrder(connection, self._show)
         self._suspects = Suspects(connection)
-        self.queues = Queues(connection, driver, holder, known, self._ids, self._lines)
+        self._limits = Limits(connection, clock)
+        self.lanes = Lanes(connection, clock, self._limits, holder)
+        self.queues = Queues(connection, driver, holder, known, self._ids, self._lines, self.lanes)
         self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._ids)
         self.uniques = Uniques(connection, clock, self.queues, self._lines, self._suspects, self._ids, self._place)
 
@@ -60,20 +63,22 @@ class Store:
         rows: list[Row],
         delays: dict[int, float],
         always: Collection[int] = (),
+        lanes: Mapping[int, str] = NO_LANES,
         *,
         is_whole: bool = False,
     ) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
 
         Returns the stored messages, and the duplicates among them. By index: ``delays`` in seconds; ``always``: store
-        it even if its id is known. ``is_whole``: store none unless there is room for all.
+        it even if its id is known; ``lanes``: its lane, if that is not ''. ``is_whole``: store none unless there is
+        room for all.
         """
         tally = self.queues.tally(queue)
         room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
         if tally.dedup_window is None:
             if is_whole and room < len(rows):
                 return 0
-            self._insert(tally, rows[:room], delays)
+            self._insert(tally, rows[:room], delays, lanes)
             return min(room, len(rows))
         now = self._clock.time()
         since = now - tally.dedup_window
@@ -81,24 +86,28 @@ class Store:
         if is_whole and taken < len(rows):
             return 0
         later = {place: delays[index] for place, index in enumerate(chosen) if index in delays}
-        self._insert(tally, [rows[index] for index in chosen], later)
+        lanes = {place: lanes[index] for place, index in enumerate(chosen) if index in lanes}
+        self._insert(tally, [rows[index] for index in chosen], later, lanes)
         self._ids.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
         return taken
 
-    def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float]) -> None:
+    def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float], lanes: Mapping[int, str]) -> None:
         if not rows:
             return
-        queue = tally.queue
-        self._execute(statements.INSERT_FIRST, (tally.newest, *rows[0], queue))
-        first = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
-        if len(rows) > 1:
-            self._executemany(statements.INSERT.format(queue), rows[1:])
+        if has_lanes := self._limits.fair(tally) > 0:
+            in_lanes = [(*row, lanes.get(index, "")) for index, row in enumerate(rows)]
+            first = self._write(tally, in_lanes, statements.INSERT_FIRST_IN_LANE, statements.INSERT_IN_LANE)
+        else:
+            first = self._write(tally, rows, statements.INSERT_FIRST, statements.INSERT)
         tally.newest = last = first + len(rows) - 1
         if delays or tally.by_key:
             now = self._clock.time()
             for index, row in enumerate(rows):
                 ready_at = now + delays[index] if index in delays else 0.0
-                self._place(Place(first + index, queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
+                self._place(Place(first + index, tally.queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
+        elif has_lanes:
+            self._execute(statements.SHOW_IN_LANES, (first, last))
+            self.lanes.arrive(tally.queue, dict.fromkeys(lanes.get(index, "") for index in range(len(rows))))
         else:
             sql = (
                 "INSERT INTO ready (queue, rank, seq, attempts) "
@@ -107,40 +116,62 @@ class Store:
             self._execute(sql, (first, last))
         tally.total += len(rows)
 
+    def _write(self, tally: Tally, rows: Sequence[tuple[Any, ...]], first: str, others: str) -> int:
+        """Insert messages; returns the number of the first one."""
+        self._execute(first, (tally.newest, *rows[0], tally.queue))
+        number = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
+        if len(rows) > 1:
+            self._executemany(others.format(tally.queue), rows[1:])
+        return number
+
     def claim(self, queue: int, limit: int) -> list[Received]:
-        """Hand out up to ``limit`` receivable messages under the queue's lease."""
+        """Hand out up to ``limit`` receivable messages under the queue's lease, as the queue's limits allow."""
         tally = self.queues.tally(queue)
-        if tally.ready <= 0:
+        if tally.is_limited:
+            limit = self._limits.room(tally, limit)
+        if tally.ready <= 0 or limit <= 0:
             return []
-        taken, seqs, size, last, suspects = [], [], 0, (0, 0), self._suspects.of(queue)
-        for rank, seq, attempts, id_, body, headers in self._execute(statements.CLAIM, (queue, limit)):
-            taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1, seq in suspects))
-            seqs.append(seq)
-            last = (rank, seq)
-            size += len(body)
+        until, suspects = self._clock.boottime() + tally.lease, self._suspects.of(queue)
+        if self._limits.fair(tally):
+            rows = self.lanes.take(tally, limit, until, MAX_CLAIM_BYTES)
+        else:
+            rows = self._take(queue, limit, until)
+        if not rows:
+            return []
+        # One writer and AUTOINCREMENT: the receipts are consecutive, in the order of the rows.
+        before = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(rows)
+        self._limits.hand_out(tally, len(rows))
+        if suspects:
+            self._suspects.hand_out(suspects.intersection(row[1] for row in rows))
+        tally.held += len(rows)
+        return [
+            Received(id_, body, _decode_headers(headers), receipt, attempts + 1, seq in suspects)
+            for receipt, (_, seq, attempts, id_, body, headers) in enumerate(rows, before + 1)
+        ]
+
+    def _take(self, queue: int, limit: int, until: float) -> list[Claimed]:
+        """Hold the first receivable messages."""
+        rows: list[Claimed] = []
+        size = 0
+        for row in self._execute(statements.CLAIM, (queue, limit)):
+            rows.append(row)
+            size += len(row[4])
             if size > MAX_CLAIM_BYTES:
                 break
-        if not taken:
-            return []
-        until = self._clock.boottime() + tally.lease
-        self._execute(statements.HOLD, (self._holder, until, queue, len(taken)))
-        # One writer and AUTOINCREMENT: the numbers of this statement are consecutive, in the order of the rows.
-        receipt = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(taken)
-        for received in taken:
-            received.receipt = receipt = receipt + 1
-        self._execute("DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)", (queue, *last))
-        if suspects:
-            self._suspects.hand_out(suspects.intersection(seqs))
-        tally.held += len(taken)
-        return taken
+        if rows:
+            self._execute(statements.HOLD, (self._holder, until, queue, len(rows)))
+            sql = "DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)"
+            self._execute(sql, (queue, *rows[-1][:2]))
+        return rows
 
     def settle(self, queue: int, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries; returns the stale receipts."""
         # Of two settlements of one delivery the first counts.
         wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
         self._resume(queue, wanted)
-        rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
         tally = self.queues.tally(queue)
+        self.lanes.settle(tally, wanted)
+        rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
         tally.held -= len(rows)
         done, keys, released, failed = [], [], set(), []
         for delivery, seq, _, rank, attempts, key in rows:
@@ -242,7 +273,10 @@ class Store:
         front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
         shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
         self._executemany(statements.SHOW, shown)
-        self.queues.tally(queue).delayed -= len(rows)
+        tally = self.queues.tally(queue)
+        tally.delayed -= len(rows)
+        if shown and self._limits.fair(tally):
+            self.lanes.enter(tally, [row[1:3] for row in shown])
         return len(rows)
 
     def expire(self) -> None:
@@ -259,54 +293,16 @@ class Store:
         self._put_back(self._execute(sql, (holder,)).fetchall())
         self.queues.bury(holder)
 
-    def first_due(self, name: str) -> float | None:
-        """When the first delayed message of a queue is due (wall clock); None: it has none, or is gone."""
-        queue = self.queues.seen(name)
-        if queue is None or not self.queues.tally(queue).delayed:
-            return None
-        return self._first_due(queue)
-
-    def next_lease(self) -> float:
-        """When the first lease ends (boot time)."""
-        first = self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
-        return inf if first is None else float(first)
-
-    def news_among(self, names: Collection[str]) -> tuple[list[str], dict[str, float]]:
-        """Which of the queues have a message to claim, and when the first delayed message of each is due.
-
-        Works outside a transaction too.
-        """
-        numbers = {queue: name for name in names if (queue := self.queues.seen(name)) is not None}
-        asked = sorted(numbers)
-        ready = [numbers[queue] for queue in self._among("ready", asked)]
-        return ready, {numbers[queue]: self._first_due(queue) for queue in self._among("delayed", asked)}
-
-    def _among(self, table: str, asked: Sequence[int]) -> Iterator[int]:
-        """Which of the queues (sorted numbers) have rows in the table.
-
-        Costs a seek for each queue asked for, or for each that has rows: whichever are fewer.
-        """
-        index, sql = 0, f"SELECT min(queue) FROM {table} WHERE queue >= ?"  # noqa: S608
-        while index < len(asked):
-            first = self._execute(sql, (asked[index],)).fetchone()[0]
-            if first is None:
-                return
-            index = bisect_left(asked, first, index)
-            if index < len(asked) and asked[index] == first:
-                yield first
-                index += 1
-
-    def _first_due(self, queue: int) -> float:
-        return float(self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0])
-
     def save(self) -> None:
         """Write the counters; the last act before the commit."""
         self.queues.save()
+        self._limits.save()
         self._suspects.end()
 
     def undo(self) -> None:
         """After a rollback: drop what this transaction read and made."""
         self.queues.undo()
+        self._limits.undo()
         self._suspects.end()
 
     def _return(self, place: Place, settlement: Nack | Release) -> None:
@@ -335,7 +331,13 @@ class Store:
             self._execute(statements.JOIN, (queue, key, seq, rank, attempts, ready_at))
             self._lines.advance(queue, key)
         elif not ready_at:
-            self._execute(statements.SHOW, (queue, rank, seq, attempts, None))
+            self._show(queue, rank, seq, attempts, None)
+
+    def _show(self, queue: int, rank: int, seq: int, attempts: int, key: str | None) -> None:
+        self._execute(statements.SHOW, (queue, rank, seq, attempts, key))
+        tally = self.queues.tally(queue)
+        if self._limits.fair(tally):
+            self.lanes.enter(tally, [(rank, seq)])
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
         sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"

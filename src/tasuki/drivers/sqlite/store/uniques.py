@@ -38,7 +38,9 @@ class _Found(NamedTuple):
 
 
 class _Store(Protocol):
-    def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: set[int]) -> int: ...
+    def publish(
+        self, queue: int, rows: list[Row], delays: dict[int, float], always: set[int], lanes: dict[int, str]
+    ) -> int: ...
 
 
 class Uniques:
@@ -74,7 +76,8 @@ class Uniques:
             if merged is None:
                 tally = self._queues.tally(queue)
                 newest, since = tally.newest, self._clock.time()
-                if not store.publish(queue, [row], {0: delay} if delay else {}, {0} if is_forced else set()):
+                lanes = {0: work.lanes[index]} if index in work.lanes else {}
+                if not store.publish(queue, [row], {0: delay} if delay else {}, {0} if is_forced else set(), lanes):
                     break
                 if unique is not None and tally.newest > newest:
                     self._point(queue, unique, tally.newest, row[0], since + delay if delay else 0.0)

@@ -37,7 +37,7 @@ def _move(store: Store, queue: int, step: Step) -> Outcome:
         target = store.queues.find(step.to)
     except QueueNotFoundError as error:
         return error
-    if store.publish(target, work.rows, work.delays, work.always, is_whole=True) < len(work.rows):
+    if store.publish(target, work.rows, work.delays, work.always, work.lanes, is_whole=True) < len(work.rows):
         return "full"
     store.settle(queue, [Ack(step.receipt)])
     return None

@@ -145,14 +145,17 @@ def _publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> 
     rows: list[Row] = []
     delays: dict[int, float] = {}
     always: set[int] = set()
+    lanes: dict[int, str] = {}
     for request in requests:
         for index, delay in request.work.delays.items():
             delays[len(rows) + index] = delay
         always.update(len(rows) + index for index in request.work.always)
+        for index, lane in request.work.lanes.items():
+            lanes[len(rows) + index] = lane
         rows += request.work.rows
     taken: int = 0
     try:
-        taken = store.publish(store.queues.find(queue), rows, delays, always)
+        taken = store.publish(store.queues.find(queue), rows, delays, always, lanes)
     except QueueNotFoundError as error:
         for request in requests:
             request.error = error

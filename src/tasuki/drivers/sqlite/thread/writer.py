@@ -22,6 +22,7 @@ from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.state.changing import sweep
 from tasuki.drivers.sqlite.thread.answers import answer
 from tasuki.drivers.sqlite.thread.inbox import Inbox
+from tasuki.drivers.sqlite.thread.news import News
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, work_on
@@ -38,6 +39,9 @@ SWEEP = 1.0
 
 class Writer:
     """Runs requests in groups, in a thread of its own."""
+
+    _news: News
+    """Of the newest connection."""
 
     def __init__(self, name: str, database: Database, clock: Clock, known: KnownQueues[QueueSpec]) -> None:
         self._name = name
@@ -234,7 +238,7 @@ class Writer:
         if version == self._seen_version:
             return False
         self._seen_version = version
-        ready, dues = self._database.store.news_among(self._parked.queues)
+        ready, dues = self._news.among(self._parked.queues)
         self._parked.change(ready)
         self._parked.expect(dues)
         self._plan_wake()
@@ -255,7 +259,7 @@ class Writer:
             receives = self._parked.wanted(touched - forgotten, self._clock.time())
             receives += [request for request in group if isinstance(request, Receive)]
             taken = [receive.attempt(store) for receive in receives]
-            dues = {receive.queue: store.first_due(receive.queue) for receive in receives}
+            dues = {receive.queue: self._news.next_at(receive.queue) for receive in receives}
             store.save()
         with self._database.failing("unknown"):
             connection.execute("COMMIT")
@@ -290,6 +294,8 @@ class Writer:
         if self._next_sweep < 0:
             store.queues.delete_orphans()
         sweep(connection, self._clock.time())
+        for tally in store.queues.with_limits():
+            store.lanes.sweep(tally)
         self._parked.prune()
         self._parked.change(store.queues.moved(self._parked.queues))
         self._next_sweep = now + SWEEP
@@ -313,17 +319,16 @@ class Writer:
         return [request for request in group if not request.size]
 
     def _plan_wake(self) -> None:
-        """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
+        """Note when a parked receive can have something, or the next lease ends, by the monotonic clock."""
         wait = inf
         if self._parked:
-            wait = min(
-                self._parked.due - self._clock.time(), self._database.store.next_lease() - self._clock.boottime()
-            )
+            wait = min(self._parked.due - self._clock.time(), self._news.next_lease() - self._clock.boottime())
         self._wake_at = self._clock.monotonic() + max(wait, 0.0)
 
     def _reopened(self) -> None:
         """The file was opened: nothing that was seen before it holds."""
         self._next_sweep, self._seen_version = -1.0, -1
+        self._news = News(self._database.store, self._clock)
         self._parked.change(self._parked.queues)
         self._inbox.stop_watching()  # the folder may be a new one
         self._pacing = PollPacing()

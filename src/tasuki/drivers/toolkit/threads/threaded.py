@@ -45,7 +45,7 @@ class Threaded(Driver):
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
         # A transaction of the caller's stays on the caller's loop, and a watch on its reader's loop.
-        self.capabilities = replace(inner.capabilities, transactional=False, store=False)  # type: ignore[misc]
+        self.capabilities = replace(inner.capabilities, transactional=False, transactional_settle=False, store=False)  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)
@@ -175,6 +175,9 @@ class Threaded(Driver):
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
         return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids), is_whole=True)
+
+    async def expedite(self, queue: str, ids: Collection[str]) -> int:
+        return await self._guard.get(queue).call(lambda: self._inner.expedite(queue, ids))
 
     async def delete(self, queue: str) -> None:
         await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tasuki.handlers.lua.modules.calls import ctx, funcs
+from tasuki.handlers.lua.modules.calls import context, ctx, funcs
 from tasuki.handlers.lua.modules.data import base64, json, payload, uuid
 from tasuki.handlers.lua.modules.data import hash as hashing
 from tasuki.handlers.lua.modules.services import env, queue, security, store
@@ -40,7 +40,7 @@ class Module:
 
 MODULES: Mapping[str, Module] = {
     module.NAME: Module(module.NAME, module.OPERATIONS, getattr(module, "PARTS", ()))
-    for module in (base64, ctx, env, funcs, hashing, json, logger, metrics, queue, security, store, time, uuid)
+    for module in (base64, context, ctx, env, funcs, hashing, json, logger, metrics, queue, security, store, time, uuid)
 }
 
 

@@ -24,7 +24,7 @@ _MOST_AT_LOAD = 1000
 
 def local_operations() -> frozenset[str]:
     """Names of the operations that a thread or child does by itself."""
-    found = {"os.clock", "yield", "funcs.copy", *catalogue.payload.OPERATIONS}
+    found = {"os.clock", "yield", "funcs.copy", "context.suspend", *catalogue.payload.OPERATIONS}
     return frozenset(found.union(*(catalogue.MODULES[name].operations for name in _COMPUTING)))
 
 

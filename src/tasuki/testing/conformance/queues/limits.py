@@ -224,6 +224,15 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
+    @case("limits:concurrency")
+    async def test_42_an_inspection_leaves_the_limit(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(3))
+        await rig.driver.undeclare(rig.queue)
+        await rig.driver.inspect(rig.spec(lease=FAR))
+        await rig.one()
+        await rig.nothing()
+
     @case("limits:rate", "durable")
     async def test_42_a_spent_rate_outlives_a_restart(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))

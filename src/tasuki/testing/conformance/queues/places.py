@@ -26,7 +26,7 @@ async def woken(rig: Rig, act: Act) -> Received:
 
 
 class Places(Suite):
-    """Cases: whoever waits for a place or for another limit need not ask again."""
+    """Cases: a receive that waits for a place or for another limit need not ask again."""
 
     @case("limits:concurrency")
     async def test_45_a_settlement_wakes_one_that_waits_for_a_place(self, rig: Rig) -> None:

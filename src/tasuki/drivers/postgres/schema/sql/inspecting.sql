@@ -11,6 +11,8 @@ declare
     dues bigint;
     lines bigint;
     behind bigint := 0;
+    in_lanes bigint := 0;
+    first_in_lanes timestamptz;
     blocks bigint;
     share double precision;
     oldest timestamptz;
@@ -29,12 +31,18 @@ begin
             select 1 from messages m where m.queue = q.id and m.key is not null and m.state = 3
             order by m.key, m.seq limit most) m;
     end if;
-    ready := ready + lines + behind;
-    is_estimate := greatest(dues, lines, behind) >= most;
+    if q.limited then
+        select count(*), min(m.published_at) into in_lanes, first_in_lanes from (
+            select m.published_at from messages m where m.queue = q.id and m.state = 4
+            order by m.lane, m.rank, m.seq limit most) m;
+        oldest := least(oldest, first_in_lanes);
+    end if;
+    ready := ready + lines + behind + in_lanes;
+    is_estimate := greatest(dues, lines, behind, in_lanes) >= most;
     if is_estimate then
         blocks := greatest(pg_relation_size('messages') / current_setting('block_size')::bigint, 1);
         share := least(400.0 / blocks, 1);
-        select greatest(ready, count(*) filter (where m.state in (0, 3) or m.due <= at) / share),
+        select greatest(ready, count(*) filter (where m.state in (0, 3, 4) or m.due <= at) / share),
             greatest(in_flight, count(*) filter (where m.state = 2 and m.due > at) / share),
             greatest(delayed, count(*) filter (where m.state = 1 and m.due > at) / share)
         into ready, in_flight, delayed from messages m tablesample system (100 * share) where m.queue = q.id;
@@ -60,7 +68,8 @@ declare
 begin
     return query
     with asked as materialized (
-        select n.name, (select q.id from queues q where q.name = n.name) as queue from unnest(names) as n (name)
+        select n.name, q.id as queue, q.limited from unnest(names) as n (name)
+        left join lateral (select o.id, o.limited from queues o where o.name = n.name offset 0) q on true
     )
     select a.name,
         case when a.queue is not null then
@@ -73,6 +82,9 @@ begin
             or (
                 select m.seq from messages m where m.queue = a.queue and m.key is not null and m.state = 3
                 order by m.key, m.seq limit 1) is not null
+            or case when a.limited then (
+                select m.seq from messages m where m.queue = a.queue and m.state = 4
+                order by m.lane, m.rank, m.seq limit 1) end is not null
         end,
         case when a.queue is not null then coalesce((
             select m.due from messages m where m.queue = a.queue and m.due is not null
@@ -81,7 +93,7 @@ begin
     from asked a;
 end $$;
 
--- Shows ready messages in order, then the ones behind their key, then delayed ones by their time.
+-- Shows ready messages in order, then lane by lane, then the ones behind their key, then delayed ones by their time.
 create or replace function show_messages(queue_name text, most integer, after integer)
 returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language plpgsql as $$
 #variable_conflict use_column
@@ -89,22 +101,25 @@ declare
     q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
 begin
-    perform surface_due(q.id, at, 10000);
+    perform surface_due(q, at, 10000);
     return query
     with line as materialized (
-        (select 0 as part, m.rank, m.due, ''::text as key, m.seq from messages m
+        (select 0 as part, m.rank, m.due, ''::text as key, ''::text collate "C" as lane, m.seq from messages m
             where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit after + most)
         union all
-        (select 1, 0::smallint, m.due, m.key, m.seq from messages m
+        (select 0, m.rank, m.due, '', m.lane, m.seq from messages m
+            where q.limited and m.queue = q.id and m.state = 4 order by m.lane, m.rank, m.seq limit after + most)
+        union all
+        (select 1, 0::smallint, m.due, m.key, '', m.seq from messages m
             where m.queue = q.id and m.state = 3 and m.key is not null order by m.key, m.seq limit after + most)
         union all
-        (select 2, 0::smallint, m.due, '', m.seq from messages m
+        (select 2, 0::smallint, m.due, '', '', m.seq from messages m
             where m.queue = q.id and m.state = 1 and m.due is not null order by m.due, m.seq limit after + most)
     ), shown as materialized (
-        select * from line l order by l.part, l.rank, l.due, l.key, l.seq offset after limit most
+        select * from line l order by l.part, l.due, l.key, l.lane, l.rank, l.seq offset after limit most
     )
     select f.id, f.headers, f.body, f.error, extract(epoch from f.failed_at)::double precision
     from shown s cross join lateral (
         select m.id, m.headers, m.body, m.error, m.failed_at from messages m where m.seq = s.seq offset 0
-    ) f order by s.part, s.rank, s.due, s.key, s.seq;
+    ) f order by s.part, s.due, s.key, s.lane, s.rank, s.seq;
 end $$;

@@ -102,7 +102,8 @@ begin
         end if;
         return query
         with claims as (
-            update messages m set state = 2, token = m.token + 1, counted = false, due = until
+            update messages m set state = 2, token = m.token + 1, counted = false, due = until,
+                place = case when q.limited then '' end
             where m.seq = any (array(
                 select f.seq from unnest(fit, fit_keys) as f (seq, key)
                 where f.key is null or (

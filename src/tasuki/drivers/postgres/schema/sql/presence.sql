@@ -30,6 +30,8 @@ begin
     loop
         perform delete_rest(q_id);
     end loop;
+    perform sweep_lanes(at, 1000);
+    perform find_strays();
     -- No other function adds up the changes of a queue to which all messages are published in transactions of callers.
     for q_id in select c.queue from changes c group by c.queue having count(*) > 1000 loop
         perform 1 from queues q where q.id = q_id for update skip locked;

@@ -26,7 +26,7 @@ end $$;
 -- the message is stored even if its id is known, and the known ids stay as they are.
 create or replace function publish_checked(
     q queues, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[],
-    always boolean[], within boolean, at timestamptz
+    always boolean[], within boolean, at timestamptz, lanes text[]
 ) returns integer language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -40,8 +40,8 @@ begin
     with sent as (
         select m.*, coalesce(m.always, false) or q.dedup_window is null as free,
             row_number() over (partition by m.id, coalesce(m.always, false) order by m.place) as nth
-        from unnest(ids, bodies, headers, ranks, keys, delays, always) with ordinality
-            as m (id, body, headers, rank, key, delay, always, place)
+        from unnest(ids, bodies, headers, ranks, keys, delays, always, lanes) with ordinality
+            as m (id, body, headers, rank, key, delay, always, lane, place)
     ), marked as (
         insert into seen as s (queue, id, at)
             select q.id, m.id, at from sent m where not m.free and m.nth = 1 order by m.id
@@ -51,11 +51,15 @@ begin
         select m.*, count(*) over (order by m.place) as number from sent m
         where m.free or (m.nth = 1 and m.id in (select k.id from marked k))
     ), put as (
-        insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
-        select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
-            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
+        insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+        select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
+            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
+            nullif(m.lane, '')
         from fresh m where most is null or m.number <= most order by m.place
-        returning 1
+        returning state, lane
+    ), arrived as (
+        insert into arrivals (queue, lane)
+        select distinct q.id, coalesce(p.lane, '') from put p where q.fair > 0 and p.state <> 1
     )
     select (select count(*) from put),
         coalesce(min(m.place) filter (where m.number > most) - 1, cardinality(ids)),
@@ -77,10 +81,10 @@ begin
     return kept;
 end $$;
 
--- Arrays of one length; ranks, keys, delays and always may be null. within: in a transaction of the caller's.
+-- Arrays of one length; ranks, keys, delays, always and lanes may be null. within: in a transaction of the caller's.
 create or replace function publish(
     queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
-    delays double precision[], always boolean[], within boolean
+    delays double precision[], always boolean[], within boolean, lanes text[] default null
 ) returns integer language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -92,13 +96,30 @@ begin
     if not found then
         q := queue_named(queue_name);  -- which raises
     end if;
-    if q.max_length is null and q.dedup_window is null then
+    if q.max_length is null and q.dedup_window is null and q.fair = 0 then
         insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
         select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
             case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
         from unnest(ids, bodies, headers, ranks, keys, delays) as m (id, body, headers, rank, key, delay);
     else
-        kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at);
+        if q.fair = 0 then
+            lanes := null;
+        elsif q.by_lane then
+            lanes := keys;
+        end if;
+        if q.max_length is null and q.dedup_window is null then
+            with put as (
+                insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+                select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
+                    case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
+                    nullif(m.lane, '')
+                from unnest(ids, bodies, headers, ranks, keys, delays, lanes) as m (id, body, headers, rank, key, delay, lane)
+                returning state, lane
+            )
+            insert into arrivals (queue, lane) select distinct q.id, coalesce(p.lane, '') from put p where p.state <> 1;
+        else
+            kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at, lanes);
+        end if;
     end if;
     if within then
         perform wake_later(q, kept);

@@ -23,13 +23,16 @@ create or replace function recount(q_id integer) returns void language sql as $$
     where id = q_id
 $$;
 
+-- new_limit and new_lane_limit: rate, burst and concurrency. new_fair: null from a process that knows no limits, which keeps them.
 create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
-    new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text
+    new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
+    new_fair integer default null, new_limit double precision[] default null, new_lane_limit double precision[] default null
 ) returns void language plpgsql as $$
 declare
     old queues;
     q queues;
+    line_by_key boolean;
 begin
     for turn in 1..10 loop  -- more than once only if another process removes the queue meanwhile
         begin
@@ -42,19 +45,27 @@ begin
             null;
         end;
     end loop;
-    update queues set lease = new_lease, max_length = new_max_length, by_key = new_by_key,
+    line_by_key := new_by_key and coalesce(new_fair, old.fair) = 0;  -- else its lanes keep the order
+    update queues set lease = new_lease, max_length = new_max_length, by_key = line_by_key,
         dedup_window = new_dedup_window, synchronous_commit = new_synchronous_commit
         where id = old.id and (lease, max_length, by_key, dedup_window, synchronous_commit)
-            is distinct from (new_lease, new_max_length, new_by_key, new_dedup_window, new_synchronous_commit);
+            is distinct from (new_lease, new_max_length, line_by_key, new_dedup_window, new_synchronous_commit);
     update queues set temporary = new_temporary, used_at = clock_timestamp()
         where id = old.id and (temporary or new_temporary);
     select * into q from queues where id = old.id;
     if new_max_length is not null and old.max_length is null then
         perform recount(q.id);
     end if;
-    if old.by_key and not new_by_key then
+    if old.by_key and not line_by_key then
         update messages set state = 0 where queue = q.id and state = 3 and key is not null;
-    elsif new_by_key then
+    elsif line_by_key then
         perform straighten(q);
+    end if;
+    if new_fair is null then
+        perform declare_limits(
+            old, new_by_key, old.fair, array[old.rate, old.burst, old.concurrency],
+            array[old.lane_rate, old.lane_burst, old.lane_concurrency]);
+    else
+        perform declare_limits(old, new_by_key, new_fair, new_limit, new_lane_limit);
     end if;
 end $$;

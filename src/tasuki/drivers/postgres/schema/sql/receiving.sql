@@ -1,11 +1,14 @@
 -- Makes due messages ready again; returns how many. A lease that ended leaves its token: its holder may still settle, until the
 -- message is delivered again.
-create or replace function surface_due(q_id integer, at timestamptz, most integer) returns integer language plpgsql as $$
+create or replace function surface_due(q queues, at timestamptz, most integer) returns integer language plpgsql as $$
 declare
     back integer;
 begin
+    if q.fair > 0 then
+        return surface_in_lanes(q, at, most);
+    end if;
     update messages set state = 0, due = null, suspect = suspect or state = 2 where seq = any (array(
-        select seq from messages where queue = q_id and due <= at order by due limit most for update skip locked));
+        select seq from messages where queue = q.id and due <= at order by due limit most for update skip locked));
     get diagnostics back = row_count;
     return back;
 end $$;
@@ -30,6 +33,10 @@ begin
     if not found then
         q := queue_named(queue_name);  -- which raises
     end if;
+    if q.limited then
+        return query select * from receive_limited(q, most, most_bytes, who, waits, leaves, hears, pace);
+        return;
+    end if;
     if q.by_key then
         perform keep_ordering(q);
         q := queue_named(queue_name);  -- it may have changed until the lock was ours
@@ -37,7 +44,7 @@ begin
     lease_end := at + q.lease * interval '1 second';
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
     if next_due <= at then
-        back := surface_due(q.id, at, greatest(most, 1000));
+        back := surface_due(q, at, greatest(most, 1000));
     end if;
     if q.by_key then
         return query select * from take_by_key(q, most, most_bytes, lease_end);

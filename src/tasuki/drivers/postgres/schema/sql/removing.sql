@@ -9,7 +9,7 @@ begin
     if q.by_key then
         perform lock_queue(q);
     end if;
-    perform surface_due(q.id, at, 100000);
+    perform surface_due(q, at, 100000);
     with shown as (
         select m.seq from messages m where m.queue = q.id and m.state = 0
         limit most for update skip locked
@@ -19,8 +19,11 @@ begin
     ), behind as (
         select m.seq from messages m where m.queue = q.id and m.state = 3 and m.key is not null
         limit most for update skip locked
+    ), in_lanes as (
+        select m.seq from messages m where m.queue = q.id and m.state = 4
+        limit most for update skip locked
     ), line as (
-        select * from shown union all select * from late union all select * from behind
+        select * from shown union all select * from late union all select * from behind union all select * from in_lanes
     ), done as (
         delete from messages m where m.seq = any (array(select l.seq from line l limit most)) returning m.key
     )
@@ -41,6 +44,7 @@ declare
     q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
     keys text[];
+    lanes text[];
     gone integer;
 begin
     if q.by_key then
@@ -52,14 +56,20 @@ begin
             where m.seq = s.seq and m.queue = q.id and not (m.state = 2 and m.due > at) offset 0 for update
         ) f
     ), done as (
-        delete from messages m where m.seq = any (array(select f.seq from free f)) returning m.key
+        delete from messages m where m.seq = any (array(select f.seq from free f)) returning m.key, m.lane
     )
-    select count(*), array_agg(distinct d.key) filter (where d.key is not null) into gone, keys from done d;
+    select count(*), array_agg(distinct d.key) filter (where d.key is not null),
+        array_agg(distinct coalesce(d.lane, '')) filter (where q.fair > 0)
+    into gone, keys, lanes from done d;
     if q.max_length is not null and gone > 0 then
         insert into changes (queue, change) values (q.id, -gone);
     end if;
     if q.by_key and keys is not null then
         perform wake(q, bring_forward(q, keys), null);
+    end if;
+    if lanes is not null then  -- with order per key, the next ones may be ready now
+        insert into arrivals (queue, lane) select q.id, a.lane from unnest(lanes) as a (lane);
+        perform wake(q, ready_lanes(q, lanes), null);
     end if;
     return gone;
 end $$;
@@ -69,6 +79,10 @@ create or replace function delete_rest(q_id integer) returns void language sql a
     delete from messages where queue = q_id and state = 0;
     delete from messages where queue = q_id and due is not null;
     delete from messages where queue = q_id and state = 3 and key is not null;
+    delete from messages where queue = q_id and state = 4;
+    delete from gates where queue = q_id;
+    delete from arrivals where queue = q_id;
+    delete from lanes where queue = q_id;
     delete from changes where queue = q_id;
     delete from seen where queue = q_id;
     delete from uniques where queue = q_id

@@ -14,7 +14,7 @@ create table if not exists queues (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
         autovacuum_vacuum_cost_delay = 0);
 
--- state: 0 ready, 1 delayed, 2 held, 3 behind another message of its key. due is set in states 1 and 2 alone.
+-- state: 0 ready, 1 delayed, 2 held, 3 behind another message of its key, 4 ready in a lane. due is set in states 1 and 2 alone.
 create table if not exists messages (
     seq          bigint generated always as identity primary key,   -- the place in line
     queue        integer not null,
@@ -34,7 +34,8 @@ create table if not exists messages (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
         toast.autovacuum_vacuum_cost_delay = 0);
--- What follows locks tables. Running verbs lock queues first, then uniques, messages, changes, seen and waiters: so does this.
+-- What follows locks tables. Running verbs lock queues first, then uniques, messages, lanes, arrivals, changes, seen
+-- and waiters: so does this.
 lock table queues in access exclusive mode;
 lock table messages in access exclusive mode;
 
@@ -48,6 +49,38 @@ create index if not exists messages_due on messages (queue, due, seq) where due 
 create index if not exists messages_keys on messages (queue, key, seq) where key is not null and state <> 3;
 create index if not exists messages_behind on messages (queue, key, seq) where key is not null and state = 3;
 create index if not exists messages_held on messages (key, queue) where key is not null and state = 2;
+
+-- The limit of a queue; see limits.sql. The row serializes the receives of such a queue.
+create table if not exists gates (
+    queue   integer primary key,
+    full_at double precision not null                -- when its rate has recovered; Unix seconds
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
+        autovacuum_vacuum_cost_delay = 0);
+
+-- The lanes of a queue that have messages, or whose rate has not recovered; see lanes.sql.
+create table if not exists lanes (
+    queue    integer not null,
+    lane     text collate "C" not null,
+    turn     bigint not null,                        -- the lowest is served next; each message that it is given raises it
+    since    timestamptz not null,                   -- of two lanes at one turn, the one that waits longer is first
+    ready_at timestamptz,                            -- when to visit it again, unless an arrival comes first; null: it has its turns
+    is_empty boolean not null default false,         -- only its rate keeps it; ready_at is infinity
+    full_at  double precision not null default 0,    -- as in gates
+    primary key (queue, lane)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
+create index if not exists lanes_turns on lanes (queue, turn, since, lane) where ready_at is null;
+create index if not exists lanes_parked on lanes (queue, ready_at) where ready_at is not null and not is_empty;
+create index if not exists lanes_empty on lanes (full_at) where is_empty;
+
+-- What may bring a lane to life: rows are only inserted, so no transaction waits for another one. lane: null for the gate. given:
+-- messages that were released, whose part of the rate goes back.
+create table if not exists arrivals (
+    queue integer not null,
+    lane  text collate "C",
+    given integer not null default 0
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index if not exists arrivals_by_lane on arrivals (queue, lane);
 
 -- Changes of a bounded queue since its total was added up: an ack need not wait for the row of the queue.
 create table if not exists changes (
@@ -82,6 +115,16 @@ create table if not exists uniques (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 
+-- Keys of consumers whose work was done in a transaction that also settled its message; see claim in settling.sql.
+create table if not exists inbox (
+    consumer text collate "C" not null,
+    key      text collate "C" not null,
+    result   bytea,                                   -- null: none is remembered
+    until    timestamptz not null,                    -- when it is forgotten
+    primary key (consumer, key)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index if not exists inbox_until on inbox (until);
+
 -- Open drivers. pid and started identify the listening connection, if there is one: it ends with its process.
 create table if not exists holders (
     holder  bigint primary key,
@@ -112,13 +155,29 @@ alter table queues
     add column if not exists used_at   timestamptz not null default clock_timestamp(),  -- last sign of a temporary queue's process
     add column if not exists synchronous_commit text;                                   -- the setting; null: the session's
 create index if not exists queues_temporary on queues (used_at) where temporary;
+-- A limit or lanes: limited says whether there are any, or messages that are still in a lane. by_lane: the key of a message is
+-- its lane, and orders it; by_key is false then.
+alter table queues
+    add column if not exists limited boolean not null default false,
+    add column if not exists rate double precision,
+    add column if not exists burst integer not null default 1,
+    add column if not exists concurrency integer,
+    add column if not exists fair integer not null default 0,
+    add column if not exists lane_rate double precision,
+    add column if not exists lane_burst integer not null default 1,
+    add column if not exists lane_concurrency integer,
+    add column if not exists by_lane boolean not null default false;
 -- attempts: failures, and the recorded start of the open delivery. token: changes with each delivery and each return.
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
     add column if not exists counted boolean not null default false,
     add column if not exists suspect boolean not null default false,
     add column if not exists error bytea,             -- of the last nack; UTF-8: an error may contain NUL, text cannot
-    add column if not exists failed_at timestamptz;   -- when it came
+    add column if not exists failed_at timestamptz,   -- when it came
+    add column if not exists lane text collate "C",   -- null for the lane ''
+    add column if not exists place text collate "C";  -- the lane in which it takes a place while it is held; null: no limit counts it
+create index if not exists messages_lanes on messages (queue, lane, rank, seq) where state = 4;
+create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
 -- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
@@ -130,3 +189,15 @@ drop function if exists surface, depth, newest, purge, look, peek;
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);
+
+-- Parts of layouts before 19. What calls publish, publish_unique, move and declare_queue with fewer arguments gets the new ones.
+drop function if exists publish(
+    text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean);
+drop function if exists publish_unique(
+    text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean,
+    text[], double precision[], smallint[], double precision[]);
+drop function if exists publish_checked(
+    queues, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean, timestamptz);
+drop function if exists move(
+    text, text, bigint[], integer[], integer[], text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[]);
+drop function if exists surface_due(integer, timestamptz, integer);

@@ -47,7 +47,7 @@ end $$;
 create or replace function publish_unique(
     queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
     delays double precision[], always boolean[], within boolean,
-    unique_keys text[], spans double precision[], acts smallint[], latests double precision[]
+    unique_keys text[], spans double precision[], acts smallint[], latests double precision[], lanes text[] default null
 ) returns text language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -67,10 +67,16 @@ declare
     soonest timestamptz;
     hows text[] := '{}';
     others text[] := '{}';
+    arrived text[] := '{}';
 begin
     select * into q from queues where name = queue_name;
     if not found then
         q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.fair = 0 then
+        lanes := null;
+    elsif q.by_lane then
+        lanes := keys;
     end if;
     oldest := at - q.dedup_window * interval '1 second';
     if q.max_length is not null then
@@ -80,14 +86,14 @@ begin
     perform lock_waiting(q, unique_keys, at);
     at := clock_timestamp();  -- it may have waited
     for item in
-        select * from unnest(ids, bodies, headers, ranks, keys, delays, always, unique_keys, spans, acts, latests)
-            with ordinality as s (id, body, headers, rank, key, delay, always, unique_key, span, act, latest, place)
+        select * from unnest(ids, bodies, headers, ranks, keys, delays, always, unique_keys, spans, acts, latests, lanes)
+            with ordinality as s (id, body, headers, rank, key, delay, always, unique_key, span, act, latest, lane, place)
         order by s.place
     loop
         hides_until := case when item.delay > 0 then at + item.delay * interval '1 second' end;
         if item.unique_key is not null then
             select * into u from uniques where queue = q.id and key = item.unique_key;
-            select m.seq, m.published_at, m.state, m.due into other from messages m where m.seq = u.seq and m.queue = q.id;
+            select m.seq, m.published_at, m.state, m.due, m.lane into other from messages m where m.seq = u.seq and m.queue = q.id;
             waits := other.seq is not null and not (other.state = 2 and other.due > at);
             has_key := case item.span
                 when -1 then waits when -2 then other.seq is not null else coalesce(u.until > at, false) end;
@@ -127,17 +133,22 @@ begin
             update messages m set
                 id = item.id, headers = item.headers, body = item.body, attempts = 0, counted = false, suspect = false,
                 error = null, failed_at = null, token = m.token + 1, due = hides_until,
-                state = case when hides_until is not null then 1 when m.state = 3 then 3 else 0 end
+                state = case when hides_until is not null then 1 when m.state = 3 then 3
+                    when q.fair > 0 and m.lane is not null then 4 else 0 end
             where m.seq = other.seq;
             update uniques set id = item.id where queue = q.id and key = item.unique_key;
+            arrived := arrived || coalesce(other.lane, '');  -- with order per key, the next one may be ready now
             hows := hows || case item.act when 1 then 'replaced' else 'extended' end::text;
             others := others || u.id;
         else
             exit when most <= 0;
-            insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
-            values (q.id, case when hides_until is null then 0 else 1 end, coalesce(item.rank, 9), hides_until, at,
-                item.key, item.id, item.headers, item.body)
+            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+            values (q.id, case when hides_until is not null then 1 when item.lane <> '' then 4 else 0 end,
+                coalesce(item.rank, 9), hides_until, at, item.key, item.id, item.headers, item.body, nullif(item.lane, ''))
             returning seq into new_seq;
+            if hides_until is null then
+                arrived := arrived || coalesce(item.lane, '');
+            end if;
             most := most - 1;
             stored := stored + 1;
             if item.unique_key is not null then
@@ -151,6 +162,9 @@ begin
         ready := ready + case when hides_until is null then 1 else 0 end;
         soonest := least(soonest, hides_until);
     end loop;
+    if q.fair > 0 then
+        insert into arrivals (queue, lane) select distinct q.id, a.lane from unnest(arrived) as a (lane);
+    end if;
     if q.max_length is not null and within then
         insert into changes (queue, change) values (q.id, stored);
     elsif q.max_length is not null then

@@ -64,12 +64,15 @@ declare
 begin
     return query
     with asked as materialized (
-        select n.name, (select q.id from queues q where q.name = n.name) as queue from unnest(names) as n (name)
+        select n.name, q.id as queue, case when q.limited then opens_at(q.id, at) end as opens_at, q.limited
+        from unnest(names) as n (name)
+        left join lateral (select o.id, o.limited from queues o where o.name = n.name offset 0) q on true
     ), seen as materialized (
-        select a.*, a.queue is null or (
+        select a.name, a.queue, case when a.queue is null then true when a.limited then a.opens_at <= at else (
                 select m.seq from messages m where m.queue = a.queue and m.state = 0 order by m.rank, m.seq limit 1
-            ) is not null as is_ready,
-            (select m.due from messages m where m.queue = a.queue and m.due is not null order by m.due limit 1) as due
+            ) is not null end as is_ready,
+            least(a.opens_at, (
+                select m.due from messages m where m.queue = a.queue and m.due is not null order by m.due limit 1)) as due
         from asked a
     ), placed as materialized (
         select s.*, w.noted_until, w.noted_due, w.place, greatest(pace, turn * (w.others + 1)) as cycle,
@@ -95,7 +98,7 @@ begin
     ), planned as (
         select t.*, t.ahead - floor(t.ahead / t.cycle) * t.cycle as rest from turns t
     )
-    select t.name, t.is_ready or coalesce(t.due <= at, false),
+    select t.name, coalesce(t.is_ready, false) or coalesce(t.due <= at, false),
         least(
             t.rest + case when t.rest < turn / 2 then t.cycle else 0 end,
             case when t.watched > at then extract(epoch from t.watched - at)::double precision

@@ -10,6 +10,7 @@
 --   queue.cancelled()                             boolean: the message is cancelled, finish soon
 --   queue.progress(done, total?, note?)           true, nil | nil, err   where the queue keeps results
 --   queue.cancel(id, message_id)                  string, nil | nil, err   waiting, running, not found or requested
+--   queue.signal(event, key, value?)              boolean (it is the first one), nil | nil, err   for context.wait_for
 --
 --   msg:id() msg:header(key) msg:headers() msg:body() msg:attempt() msg:queue()    value, nil | nil, err
 --   msg:ack() msg:nack(delay?) msg:reject(reason?) msg:snooze(after)               true, nil | nil, err
@@ -166,6 +167,17 @@ function queue.cancel(id, message)
     return invalid("message ID required")
   end
   return answer(ask("queue.cancel", host.scrub(string("cancel", 1, id)), host.scrub(string("cancel", 2, message))))
+end
+
+function queue.signal(event, key, value)
+  if event == nil or event == "" then
+    return invalid("event required")
+  elseif key == nil then
+    return invalid("key required")
+  elseif value == nil then
+    value = true
+  end
+  return answer(send("queue.signal", "loose", string("signal", 1, event), string("signal", 2, key), value))
 end
 
 function queue.progress(done, total, note)

@@ -13,6 +13,7 @@ operation             arguments                               returns
 ``queue.stopping``    -                                       whether the consumer drains
 ``queue.cancelled``   -                                       whether the message is cancelled
 ``queue.cancel``      queue id, message id                    waiting, running, not found or requested
+``queue.signal``      event, key, value                       whether it is the first one
 ``queue.progress``    done, total?, note?                     True
 ``queue.settle``      ack, nack, reject or snooze; argument;  True; Invalid if the message is settled already
                       index in the batch or nil
@@ -108,6 +109,11 @@ async def cancel(context: Context, queue: str, id: str) -> str:
     return await context.cancel(id, queue=queue)
 
 
+async def signal(context: Context, event: str, key: str, value: Any) -> bool:
+    """Give the value that messages wait for."""
+    return await context.signal(event, key, value)
+
+
 def progress(context: Context, done: float, total: float | None = None, note: str | None = None) -> bool:
     """Say how far the handler is."""
     context.progress(done, total, note or "")
@@ -149,6 +155,7 @@ OPERATIONS = {
     "queue.stopping": stopping,
     "queue.cancelled": cancelled,
     "queue.cancel": cancel,
+    "queue.signal": signal,
     "queue.progress": progress,
     "queue.settle": settle,
 }

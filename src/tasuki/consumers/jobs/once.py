@@ -1,0 +1,212 @@
+"""Once: a layer around the handler, which is not called for a key whose work is done, or is being done elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasuki.backoff import UNTIL_BACK
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.idempotency import (
+    AlreadyDone,
+    Claim,
+    Idempotency,
+    OnceRecord,
+    consumer_of,
+    decode,
+    decoded,
+    encode,
+    encoded,
+)
+from tasuki.consumers.handling.middleware import Handle
+from tasuki.contracts.handler import Context, Snooze
+from tasuki.contracts.state.store import Entry
+from tasuki.errors import ConflictError, DriverError, HandlerError
+from tasuki.message import MESSAGE_TYPE, new_id
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+    from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.consumer")
+
+POSTPONED = 1.0
+"""Seconds after which a message comes again whose key another one has."""
+_PATIENCE = 60.0
+"""Seconds for which the record of an end is tried."""
+_TRIES = 20
+"""How often a record is read again that others write at the same moment."""
+_SHORTEST = 5.0
+"""Least seconds for which a claim lasts without a renewal."""
+_FORGET = 1.0
+
+
+class Claims(Protocol):
+    """The keys of running deliveries, for their transactions."""
+
+    claims: dict[Delivery, Claim]
+
+
+class Once:
+    """Of one run.
+
+    The record of a key says ``running`` while its handler runs, and ends by itself without a renewal; then
+    ``done``, with the result. Each write goes by the version of the last one.
+    """
+
+    def __init__(self, consumer: Definition, state: SharedState, transacting: Claims) -> None:
+        self._queue, self._consumer = consumer.queue.spec.name, consumer.id
+        self._rules: Mapping[Any, Idempotency] = consumer.options.idempotency
+        self._clock, self._codec = consumer.clock, consumer.queue.codec
+        self._state = state
+        self._transacting = transacting
+        self._lasts = max(consumer.queue.spec.lease, _SHORTEST)
+
+    async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
+        """Call the handler, or return what it has returned for the key."""
+        facts: Any = context.facts
+        delivery: Delivery = facts
+        received = delivery.received
+        rule = self._rules.get(received.headers.get(MESSAGE_TYPE)) or self._rules.get(None)
+        if rule is None:
+            return await inner(body, context)
+        name = consumer_of(self._queue, self._consumer, received.headers)
+        claim = Claim(name, rule.key_of(body, received), rule.ttl)
+        held = _Held(self._state, claim, received.id, self._lasts)
+        if (found := await held.begin()) is not None:
+            return decoded(self._codec, found.result)
+        self._transacting.claims[delivery] = claim
+        renewing = asyncio.create_task(held.renew(), name="renew a key")
+        result, is_done = None, False
+        try:
+            result = await inner(body, context)
+            is_done = result is not False and (not delivery.settled or delivery.was_acked)
+        except AlreadyDone as done:
+            result, is_done = done.result, True
+        finally:
+            self._transacting.claims.pop(delivery, None)
+            renewing.cancel()
+            await asyncio.wait([renewing])
+            if not is_done:
+                await held.free()
+        if is_done:
+            await self._record(held, delivery, result)
+        return result
+
+    async def _record(self, held: _Held, delivery: Delivery, result: Any) -> None:
+        """Record that the work is done, before its message is acked."""
+        try:
+            value = encoded(self._codec, result)
+        except HandlerError as error:
+            _log.warning("%s", error, extra=delivery.log_fields())
+            value = b""
+        until, failures = self._clock.monotonic() + _PATIENCE, 0
+        while True:
+            try:
+                if not await held.end(value):
+                    _log.warning("the key of the message was taken over, as its claim was not renewed in time: its "
+                                 "work may be done twice", extra=delivery.log_fields())  # fmt: skip
+            except DriverError as error:
+                failures += 1
+                if error.retryable and not delivery.lost and self._clock.monotonic() < until:
+                    await asyncio.sleep(UNTIL_BACK.delay(failures))
+                    continue
+                if not delivery.was_acked:
+                    raise
+                _log.error("the key of the message cannot be recorded as done: %s", error, extra=delivery.log_fields())
+            return
+
+
+class _Held:
+    """The record of one key, as one delivery writes it."""
+
+    def __init__(self, state: SharedState, claim: Claim, message: str, lasts: float) -> None:
+        self._state = state
+        self._claim = claim
+        self._message = message
+        self._lasts = lasts
+        self._owner = new_id()
+        self._version = 0
+
+    async def begin(self) -> OnceRecord | None:
+        """Claim the key; the record of its work, if that is done. Raises Snooze: it is in flight elsewhere."""
+        running = encode(OnceRecord(self._owner, self._message))
+        store = await self._state.store()
+        for _ in range(_TRIES):
+            found = await store.get(self._claim.place)
+            if found is not None and (ended := self._ended(found)) is not None:
+                return ended
+            version = 0 if found is None else found.version
+            try:
+                self._version = await store.put(self._claim.place, running, ttl=self._lasts, version=version)
+            except ConflictError:  # another delivery has just written it
+                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
+                continue
+            return None
+        raise self._in_flight()
+
+    def _ended(self, found: Entry) -> OnceRecord | None:
+        """The record of work that is done; None: the key is free, or our own message's, which came again."""
+        record = decode(found.value)
+        if not record.is_done and record.message != self._message:
+            raise self._in_flight()
+        return record if record.is_done else None
+
+    def _in_flight(self) -> Snooze:
+        return Snooze(POSTPONED, f"the work of key {self._claim.key!r} is being done elsewhere")
+
+    async def renew(self) -> None:
+        """Write the record repeatedly, until cancelled or another delivery has it."""
+        running = encode(OnceRecord(self._owner, self._message))
+        while True:
+            await asyncio.sleep(self._lasts / 3)
+            try:
+                await self._write(running, self._lasts)
+            except ConflictError:
+                return
+            except DriverError as error:
+                _log.debug("cannot renew the claim of a key: %s", error)
+
+    async def end(self, result: bytes) -> bool:
+        """Record the end; False: another delivery has the key."""
+        done = OnceRecord(self._owner, self._message, True, result)
+        try:
+            await self._write(encode(done), self._claim.ttl)
+        except ConflictError:
+            return False
+        return True
+
+    async def _write(self, value: bytes, ttl: float) -> None:
+        store = await self._state.store()
+        try:
+            self._version = await store.put(self._claim.place, value, ttl=ttl, version=self._version)
+        except ConflictError:
+            found = await store.get(self._claim.place)  # perhaps a write of ours that was interrupted
+            if found is None or decode(found.value).owner != self._owner:
+                raise
+            self._version = await store.put(self._claim.place, value, ttl=ttl, version=found.version)
+
+    async def free(self) -> None:
+        """Let others have the key; if that fails, its claim ends by itself."""
+        with suppress(DriverError, TimeoutError):
+            async with asyncio.timeout(_FORGET):
+                await self._delete()
+
+    async def _delete(self) -> None:
+        store = await self._state.store()
+        with suppress(ConflictError):
+            await store.delete(self._claim.place, version=self._version)
+            return
+        found = await store.get(self._claim.place)
+        if found is not None and decode(found.value).owner == self._owner:
+            await store.delete(self._claim.place, version=found.version)
+
+
+def once_for(consumer: Definition, transacting: Claims) -> Once | None:
+    """The layer of a run; None: its consumer has no idempotency."""
+    state = consumer.state
+    return None if state is None or not consumer.options.idempotency else Once(consumer, state, transacting)

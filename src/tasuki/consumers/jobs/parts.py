@@ -1,0 +1,38 @@
+"""The parts of a run that are about the message as a job: its result, its steps, its transaction, its key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tasuki.consumers.jobs import steps, transacting
+from tasuki.consumers.jobs.once import once_for
+from tasuki.consumers.jobs.results import Results, results_for
+from tasuki.consumers.jobs.steps import Stepping
+from tasuki.consumers.jobs.transacting import Transacting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasuki.consumers.definition import Definition
+    from tasuki.consumers.handling.middleware import ConsumeMiddleware
+
+
+class Followed(steps.Followed, transacting.Followed, Protocol):
+    """What the parts need of their run."""
+
+
+class Jobs(NamedTuple):
+    """Of one run; ``layers`` go around the handler and the user's middleware."""
+
+    results: Results | None
+    stepping: Stepping
+    transacting: Transacting
+    layers: Sequence[ConsumeMiddleware]
+
+
+def jobs_of(run: Followed, consumer: Definition) -> Jobs:
+    """The parts of a new run."""
+    results, opener = results_for(consumer), Transacting(run, consumer)
+    once = once_for(consumer, opener)
+    layers = [part.layer for part in (results, once) if part is not None]
+    return Jobs(results, Stepping(run, consumer), opener, layers)

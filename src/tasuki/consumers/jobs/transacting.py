@@ -1,0 +1,219 @@
+"""Transacting: handlers whose rows commit together with the ack of their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasuki.consumers.delivery import Delivery, run_in_loop
+from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
+from tasuki.consumers.settling.verdict import ACK, Verdict
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.driver import Ack, Receipt, Settlement
+from tasuki.contracts.handler import Snooze
+from tasuki.errors import ConflictError, DriverError, HandlerError, StaleReceiptError, UnsupportedError
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+    from tasuki.consumers.settling.settler import Settler
+
+_log = logging.getLogger("tasuki.consumer")
+
+_POSTPONED = 1.0
+"""Seconds after which a message comes again whose transaction could not begin."""
+
+
+class Followed(Protocol):
+    """What a run has of settling."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: int
+    settler: Settler
+
+
+class _RolledBackError(Exception):
+    """Ends the block of the driver: all messages of the transaction are settled otherwise."""
+
+
+class _Open:
+    """See ``OpenTransaction`` and ``OwnTransaction``."""
+
+    def __init__(self, deliveries: Sequence[Delivery], codec: Codec) -> None:
+        self._codec = codec
+        self.connection: Any = None
+        self.deliveries = deliveries
+        self.verdicts: dict[Delivery, Verdict] = {}
+        self.result = b""
+
+    def remember(self, result: object) -> None:
+        self.result = encoded(self._codec, result)
+
+    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        if verdict is ACK:
+            raise _invalid("the end of the transaction's block acks the message: remove this ack")
+        if delivery in self.verdicts:
+            raise _invalid("already settled")
+        self.verdicts[delivery] = verdict
+
+    @property
+    def acked(self) -> list[Delivery]:
+        """The messages that the commit acks."""
+        return [each for each in self.deliveries if each not in self.verdicts]
+
+
+class Transacting:
+    """Of one run; a run whose handlers open no transaction pays nothing."""
+
+    def __init__(self, run: Followed, consumer: Definition) -> None:
+        self._run = run
+        self._consumer = consumer
+        self._committed: set[Receipt] = set()
+        """The broker has settled them already; their acks are only reported."""
+        self._is_following = False
+        self.claims: dict[Delivery, Claim] = {}
+        """The keys of running deliveries, if the consumer has ``idempotency``."""
+
+    def open(self, delivery: Delivery, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[_Open]:
+        """See :meth:`tasuki.contracts.handler.Context.transaction`."""
+        self._check(delivery)
+        return self._opened(delivery, connection, sync=sync)
+
+    def _check(self, delivery: Delivery) -> None:
+        consumer, driver = self._consumer, self._consumer.queue.driver
+        if consumer.options.auto_ack:
+            raise _invalid(f"consumer {consumer.id!r} has auto_ack, so its messages are acked before their transaction")
+        if hasattr(delivery, "own_transaction"):
+            raise _invalid("the message has a transaction open: use that one, its end settles the message")
+        if all(each.settled for each in delivery.deliveries):
+            raise _invalid("the message is settled already: open its transaction before")
+        if not driver.capabilities.transactional_settle:
+            raise UnsupportedError(
+                f"queue {consumer.queue.id!r} is on driver {driver.name!r}, which settles in no transaction of a "
+                "handler: put the queue on PostgreSQL or SQLite, or give its consumer an idempotency",
+                driver=driver.name,
+                queue=consumer.queue.id,
+            )
+
+    @asynccontextmanager
+    async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
+        opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
+        driver, began_at = self._consumer.queue.driver, float("inf")
+        block = driver.transaction(connection, sync=sync)
+        try:
+            async with _entered(block) as opened.connection:
+                began_at = self._consumer.clock.monotonic()
+                claim = await self._claimed(delivery, opened)
+                with _owned(delivery, opened):
+                    yield opened
+                if not opened.acked:
+                    raise _RolledBackError
+                await self._settle(opened, claim)
+        except _RolledBackError:
+            pass
+        except StaleReceiptError:
+            run_in_loop(delivery.holder, lambda: _drop_all(opened))
+            raise
+        else:
+            self._warn_if_long(delivery, self._consumer.clock.monotonic() - began_at)
+        run_in_loop(delivery.holder, lambda: self._conclude(opened))
+
+    async def _claimed(self, delivery: Delivery, opened: _Open) -> Claim | None:
+        claim = self.claims.get(delivery)
+        if claim is None:
+            return None
+        driver = self._consumer.queue.driver
+        try:
+            found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
+        except ConflictError as error:
+            raise Snooze(_POSTPONED, str(error)) from error
+        if found is not None:
+            raise AlreadyDone(decoded(self._consumer.queue.codec, found))
+        return claim
+
+    async def _settle(self, opened: _Open, claim: Claim | None) -> None:
+        """The last statements before the commit: a renewal of the leases sees the deliveries locked from here on."""
+        queue = self._consumer.queue
+        if claim is not None and opened.result:
+            await queue.driver.remember_within(opened.connection, claim.consumer, claim.key, opened.result)
+        acks = [Ack(each.received.receipt) for each in opened.acked]
+        await queue.driver.settle_within(opened.connection, queue.spec.name, acks)
+
+    def _conclude(self, opened: _Open) -> None:
+        self._follow()
+        for each in opened.deliveries:
+            if each in opened.verdicts:
+                each.conclude(opened.verdicts[each])
+            else:
+                self._committed.add(each.received.receipt)
+                each.conclude(ACK)
+
+    def _follow(self) -> None:
+        """From the first commit on, let the settler leave out committed acks."""
+        if self._is_following:
+            return
+        self._is_following = True
+        settler = self._run.settler
+        flush: Callable[[list[Settlement]], Awaitable[None]] = settler.flush
+
+        async def flush_rest(batch: list[Settlement]) -> None:
+            done = [each for each in batch if each.receipt in self._committed]
+            if done:
+                self._committed.difference_update(each.receipt for each in done)
+                batch = [each for each in batch if each not in done]
+                settler.on_settled(done, ())
+            if batch:
+                await flush(batch)
+
+        settler.flush = flush_rest
+
+    def _warn_if_long(self, delivery: Delivery, seconds: float) -> None:
+        most = self._consumer.queue.driver.one_writer
+        if most is not None and seconds > most:
+            _log.warning("the transaction of the handler has kept all others from writing for %.0f ms: collect first, "
+                         "open it to write", seconds * 1000, extra=delivery.log_fields())  # fmt: skip
+
+
+@asynccontextmanager
+async def _entered(block: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+    """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done."""
+    try:
+        connection = await block.__aenter__()
+    except DriverError as error:
+        if not error.retryable:
+            raise
+        raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
+    try:
+        yield connection
+    except BaseException as error:
+        if not await block.__aexit__(type(error), error, error.__traceback__):
+            raise
+    else:
+        await block.__aexit__(None, None, None)
+
+
+class _owned:  # noqa: N801 - a context manager
+    """The deliveries have this transaction, and settle with it, for the time of the block."""
+
+    def __init__(self, delivery: Delivery, opened: _Open) -> None:
+        self._all = {*opened.deliveries, delivery}
+        self._opened = opened
+
+    def __enter__(self) -> None:
+        for each in self._all:
+            each.own_transaction = self._opened
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._all:
+            del each.own_transaction
+
+
+def _drop_all(opened: _Open) -> None:
+    for each in opened.deliveries:
+        each.drop()
+
+
+def _invalid(problem: str) -> HandlerError:
+    return HandlerError(problem, kind="Invalid", retryable=False)

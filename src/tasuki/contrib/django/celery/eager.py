@@ -1,0 +1,84 @@
+"""Tasks that run at once, where they are called: for tests with the setting ``CELERY_TASK_ALWAYS_EAGER``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tasuki.contrib.django.celery.request import Request, requested
+from tasuki.contrib.django.celery.running import Runnable
+from tasuki.contrib.django.celery.settings import setting
+from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun
+from tasuki.contrib.django.celery.states import FAILURE, SUCCESS
+from tasuki.message import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class EagerResult:
+    """A task that has run: ``result`` is what it returned, or its error in the state FAILURE."""
+
+    id: str
+    state: str
+    result: Any
+
+
+class Call(Protocol):
+    """A signature: one call of a task."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    immutable: bool
+
+    @property
+    def task(self) -> Runnable:
+        """The task."""
+
+
+def is_eager() -> bool:
+    """Whether tasks run at once."""
+    return bool(setting("TASK_ALWAYS_EAGER"))
+
+
+def run_now(signature: Call, *before: Any) -> EagerResult:
+    """Run a call in this thread; ``before``: the result that it follows.
+
+    Raises:
+        Exception: of the task, with the setting ``CELERY_TASK_EAGER_PROPAGATES``.
+    """
+    task, id = signature.task, new_id()
+    args = signature.args if signature.immutable else (*before, *signature.args)
+    call = {"task": task, "task_id": id, "args": args, "kwargs": signature.kwargs}
+    task_prerun.tell(task, **call)
+    try:
+        with requested(Request(id)):
+            ran = EagerResult(id, SUCCESS, task.call(*args, **signature.kwargs))
+    except Exception as error:
+        task_failure.tell(task, **call, exception=error, traceback=error.__traceback__)
+        ran = EagerResult(id, FAILURE, error)
+    task_postrun.tell(task, **call, retval=ran.result, state=ran.state)
+    if ran.state == FAILURE and setting("TASK_EAGER_PROPAGATES"):
+        raise ran.result
+    return ran
+
+
+def run_chain(signatures: Iterable[Call]) -> EagerResult:
+    """Run one after the other, until one fails; the last one that ran."""
+    first, *others = signatures
+    ran = run_now(first)
+    for each in others:
+        if ran.state == FAILURE:
+            break
+        ran = run_now(each, ran.result)
+    return ran
+
+
+def run_chord(header: Iterable[Call], body: Call | None, errback: Call | None) -> list[EagerResult]:
+    """Run all, then ``body``; or ``errback``, if one has failed. What the group ran."""
+    ran = [run_now(each) for each in header]
+    failed = [each.result for each in ran if each.state == FAILURE]
+    if failed and errback is not None:
+        run_now(errback, {"kind": type(failed[0]).__name__, "message": str(failed[0])}, None, None)
+    elif not failed and body is not None:
+        run_now(body, [each.result for each in ran])
+    return ran

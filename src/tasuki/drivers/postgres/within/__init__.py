@@ -1,0 +1,1 @@
+"""What the driver does in a transaction of the caller's."""

@@ -1,0 +1,165 @@
+"""Opening: transactions for handlers, on connections of the driver's own or of the caller's."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.problems import translated
+from tasuki.drivers.postgres.within.clients import client_of, result_of, unknown
+from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.errors import UnsupportedError
+
+PATIENCE = 60
+"""Seconds that a transaction on a connection of the driver's own may be idle, and each of its statements may take."""
+_SPARE = 5
+"""Most connections of each kind that are kept for the next transaction."""
+_IDLE = 0  # psycopg's TransactionStatus
+_LIMITS = (
+    f"SET LOCAL idle_in_transaction_session_timeout = '{PATIENCE}s'; SET LOCAL statement_timeout = '{PATIENCE}s'; "
+    f"SET LOCAL lock_timeout = '{PATIENCE // 2}s'"
+)
+
+
+class Opening:
+    """Of one driver.
+
+    Args:
+        driver: its name, for errors.
+        where: the address as it may be shown.
+        connect: makes a connection of asyncpg.
+        sync_url: the address for psycopg; None: psycopg has no option for the driver's ``tls``.
+    """
+
+    def __init__(self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None) -> None:
+        self._driver = driver
+        self._where = where
+        self._connect = connect
+        self._sync_url = sync_url
+        self._spare: list[Any] = []
+        self._sync_spare: list[Any] = []
+
+    async def close(self) -> None:
+        """Close the connections that no transaction uses."""
+        spare, self._spare = self._spare, []
+        sync, self._sync_spare = self._sync_spare, []
+        for connection in spare:
+            with suppress(Exception):
+                await connection.close(timeout=1.0)
+        for connection in sync:
+            with suppress(Exception):
+                connection.close()
+
+    @asynccontextmanager
+    async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[Any]:
+        """See ``Driver.transaction``."""
+        if connection is None:
+            block = self._own_sync() if sync else self._own()
+        elif callable(connection):
+            block = opened_by(connection)
+        else:
+            block = _given(connection)
+        async with block as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[Any]:
+        try:
+            connection = await self._taken()
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            await connection.execute(_LIMITS)
+        except Exception as problem:
+            raise translated(problem, self._where, self._driver, "", sent=False) from problem
+        is_over = False
+        try:
+            try:
+                yield connection
+            except BaseException:
+                await transaction.rollback()
+                is_over = True
+                raise
+            try:
+                await transaction.commit()
+            except Exception as problem:
+                raise translated(problem, self._where, self._driver, "", sent=True) from problem
+            is_over = True
+        finally:
+            if is_over and len(self._spare) < _SPARE and not connection.is_closed():
+                self._spare.append(connection)
+            else:
+                connection.terminate()
+
+    async def _taken(self) -> Any:
+        while self._spare:
+            connection = self._spare.pop()
+            if not connection.is_closed():
+                return connection
+        return (await self._connect()).connection
+
+    @asynccontextmanager
+    async def _own_sync(self) -> AsyncIterator[Any]:
+        try:
+            connection = self._sync_taken()
+        except UnsupportedError:
+            raise
+        except Exception as problem:
+            raise translated(problem, self._where, self._driver, "", sent=False) from problem
+        is_over = False
+        try:
+            with connection.transaction():
+                connection.execute(_LIMITS)
+                yield connection
+            is_over = True
+        finally:
+            if is_over and len(self._sync_spare) < _SPARE and not connection.closed:
+                self._sync_spare.append(connection)
+            else:
+                connection.close()
+
+    def _sync_taken(self) -> Any:
+        while self._sync_spare:
+            connection = self._sync_spare.pop()
+            if not connection.closed:
+                return connection
+        try:
+            psycopg = importlib.import_module("psycopg")
+        except ImportError as error:
+            raise self._no_own("psycopg is not installed") from error
+        if self._sync_url is None:
+            raise self._no_own("psycopg has no option for the tls of the driver")
+        return psycopg.connect(self._sync_url, autocommit=True)
+
+    def _no_own(self, why: str) -> UnsupportedError:
+        remedy = "give context.sync.transaction a connection of yours, or make the handler async"
+        return UnsupportedError(f"driver {self._driver!r}: {why}: {remedy}", driver=self._driver)
+
+
+@asynccontextmanager
+async def _given(connection: Any) -> AsyncIterator[Any]:
+    """Commit and roll back on a connection of the caller's."""
+    client = client_of(connection)
+    if client == "sqlalchemy":
+        try:
+            yield connection
+        except BaseException:
+            await result_of(connection.rollback())
+            raise
+        await result_of(connection.commit())
+        return
+    if client == "asyncpg":
+        is_open = connection.is_in_transaction()
+    elif client == "psycopg":
+        is_open = connection.info.transaction_status != _IDLE
+    else:
+        raise unknown(connection)
+    if is_open:
+        raise UnsupportedError(
+            "the connection is in a transaction already, which the handler's would only be a part of: give one that is "
+            "in none, and let context.transaction begin and commit it"
+        )
+    async with opened_by(connection.transaction):
+        yield connection

@@ -1,0 +1,162 @@
+"""Limits and lanes: what a message costs in a queue with lanes, and a claim beside very many blocked messages.
+
+``python -m tests.benchmarks limits [--driver DRIVER…]``. Each on a private broker process on this machine, from one
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from itertools import count, islice
+from pathlib import Path
+from typing import NamedTuple
+from unittest import SkipTest
+
+from tasuki.contracts.driver import Ack, Driver, Limit, Outgoing, QueueSpec
+from tests.benchmarks.stores import _FIELDS, _driver
+from tests.support.brokers.everywhere import broker_of
+
+_MESSAGES = 10_000
+"""For each row in batches; one at a time, a tenth."""
+_BLOCKED = 100_000
+_CLAIMS = 200
+_KEYS = 1000
+_BODY = b"x" * 190
+
+_SPECS = {
+    "plain": QueueSpec("plain"),
+    "limit": QueueSpec("limit", limit=Limit(rate=1e5, burst=1000, concurrency=1000)),
+    "lanes": QueueSpec("lanes", fair=1),
+    "fair: 10": QueueSpec("ten", fair=10),
+    "3 places": QueueSpec("places", fair=1, lane_limit=Limit(concurrency=3)),
+    "rate": QueueSpec("rate", fair=1, lane_limit=Limit(rate=1e5, burst=1000)),
+}
+
+
+class Cost(NamedTuple):
+    """Seconds by the clock, and of this process's processor time, which other work on the machine hardly changes."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Cost:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, began: Cost) -> Cost:
+        return Cost(self.wall - began.wall, self.cpu - began.cpu)
+
+    def each(self, messages: int = 1) -> str:
+        """Microseconds a message."""
+        return f"{self.wall / messages * 1e6:,.0f} ({self.cpu / messages * 1e6:,.0f} here)"
+
+
+def report() -> None:
+    """Print some lines a driver; one without lanes, or whose broker is not installed, says so."""
+    for name in [each for each in sys.argv[1:] if each in _FIELDS] or _FIELDS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                asyncio.run(_measure(name, Path(folder)))
+            except SkipTest as reason:
+                print(f"  {name:<9}{reason}")
+
+
+async def _measure(name: str, folder: Path) -> None:
+    driver = _driver(name, folder, broker_of(name))
+    if not driver.capabilities.lanes:
+        raise SkipTest("has no lanes")
+    await driver.open()
+    numbers = count()
+    for title, spec in _SPECS.items():
+        await driver.declare(spec)
+        await _cost(driver, spec.name, _MESSAGES // 10, 100, numbers)  # warm
+        for size, messages in ((1, _MESSAGES // 10), (100, _MESSAGES)):
+            publish, handle = await _cost(driver, spec.name, messages, size, numbers)
+            print(
+                f"  {name:<9}{title:<10}by {size:<4}publish {publish.each(messages):<24}receive and ack "
+                f"{handle.each(messages)} us a message",
+                flush=True,
+            )
+    await _beside(name, driver, numbers)
+    await driver.close()
+
+
+async def _cost(driver: Driver, queue: str, messages: int, size: int, numbers: count[int]) -> tuple[Cost, Cost]:
+    """Publish, then receive and ack."""
+    made = [Outgoing(f"{number}", _BODY, {}, lane=f"key{number % _KEYS}") for number in islice(numbers, messages)]
+    began = Cost.now()
+    for start in range(0, messages, size):
+        await driver.publish(queue, made[start : start + size])
+    published, left = Cost.now(), messages
+    while left:
+        got = await driver.receive(queue, size, 10.0)
+        await driver.settle(queue, [Ack(each.receipt) for each in got])
+        left -= len(got)
+    return published.since(began), Cost.now().since(published)
+
+
+async def _beside(name: str, driver: Driver, numbers: count[int]) -> None:
+    """A claim of one message, and one that finds nothing, while a blocked tenant has very many messages."""
+    await driver.declare(QueueSpec("beside", fair=1, lane_limit=Limit(concurrency=1)))
+
+    async def publish(lane: str, messages: int) -> None:
+        for start in range(0, messages, 1000):
+            batch = islice(numbers, min(1000, messages - start))
+            await driver.publish("beside", [Outgoing(f"{number}", _BODY, {}, lane=lane) for number in batch])
+
+    async def claim() -> None:
+        got = await driver.receive("beside", 1, 0.0)
+        spent.append(Cost.now().since(began))
+        await driver.settle("beside", [Ack(each.receipt) for each in got])
+        assert len(got) == 1
+
+    async def find_nothing() -> None:
+        assert await driver.receive("beside", 1, 0.0) == []
+        spent.append(Cost.now().since(began))
+
+    for waiting in (10, _BLOCKED):
+        await publish("noisy", waiting)
+        if waiting < _BLOCKED:
+            await driver.receive("beside", 1, 10.0)
+        found = []
+        for act in (claim, find_nothing):
+            spent: list[Cost] = []
+            for _ in range(_CLAIMS):
+                if act is claim:
+                    await publish("other", 1)
+                began = Cost.now()
+                await act()
+            wall, cpu = (statistics.median(part) for part in zip(*spent, strict=True))
+            found.append(Cost(wall, cpu).each())
+        print(
+            f"  {name:<9}a claim beside {waiting:>7,} blocked messages: {found[0]} us; in vain {found[1]} us",
+            flush=True,
+        )
+    await _fairness(name, driver, numbers)
+
+
+async def _fairness(name: str, driver: Driver, numbers: count[int]) -> None:
+    """Other tenants with one message each, behind very many of one."""
+    await driver.declare(QueueSpec("fair", fair=1))
+
+    async def publish(lanes: list[str]) -> None:
+        for start in range(0, len(lanes), 1000):
+            batch = lanes[start : start + 1000]
+            await driver.publish("fair", [Outgoing(f"{lane}/{next(numbers)}", _BODY, {}, lane=lane) for lane in batch])
+
+    await publish(["noisy"] * _BLOCKED)
+    await publish([f"key{number}" for number in range(_KEYS)])
+    began, others = time.perf_counter(), 0
+    while others < _KEYS:
+        got = await driver.receive("fair", 100, 10.0)
+        await driver.settle("fair", [Ack(each.receipt) for each in got])
+        others += sum(not each.id.startswith("noisy") for each in got)
+    print(
+        f"  {name:<9}{_KEYS:,} other tenants behind {_BLOCKED:,} messages: all served after "
+        f"{time.perf_counter() - began:.2f} s",
+        flush=True,
+    )

@@ -1,0 +1,324 @@
+"""Limits and lanes in a file: what a claim costs, what stays behind, and what another version leaves."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec
+from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.sqlite.store import lanes, statements
+from tasuki.drivers.toolkit.layout import Layout
+from tasuki.errors import DriverError
+from tasuki.testing.clock import FakeClock
+from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
+
+pytestmark = pytest.mark.anyio
+
+SLOW = 0.001
+"""Messages a second: none more comes during a test."""
+
+
+def in_lane(lane: str, number: int, **options: Any) -> list[Outgoing]:
+    return [message(f"{lane}{index}", lane=lane, **options) for index in range(number)]
+
+
+async def declared(make: Any, clock: FakeClock | None = None, **options: Any) -> Any:
+    driver = await make(clock=clock or FakeClock())
+    await driver.declare(QueueSpec("q", **options))
+    return driver
+
+
+async def take(driver: Any, limit: int = 100) -> list[str]:
+    return [received.id for received in await driver.receive("q", limit, 0.0)]
+
+
+async def drain(driver: Any) -> list[str]:
+    taken = []
+    while got := await driver.receive("q", 1, 0.0):
+        await driver.settle("q", [Ack(got[0].receipt)])
+        taken.append(got[0].id)
+    return taken
+
+
+def rows(driver: Any, table: str) -> list[Any]:
+    return [*connection_of(driver).execute(f"SELECT * FROM {table}")]
+
+
+async def test_a_queue_without_them_runs_no_statement_for_them(make: Any) -> None:
+    driver = await make()
+    statements: list[str] = []
+    connection_of(driver).set_trace_callback(statements.append)
+    await driver.publish("q", [message("a"), message("b", delay=60.0)])
+    (received,) = await driver.receive("q", 5, 0.0)
+    await driver.settle("q", [Nack(received.receipt)])
+    (received,) = await driver.receive("q", 5, 0.0)
+    await driver.settle("q", [Ack(received.receipt)])
+    await driver.purge("q")
+    assert len(statements) > 10
+    assert [sql for sql in statements if "lane" in sql.lower() or "limits" in sql.lower()] == []
+
+
+async def test_lanes_take_turns_whatever_one_of_them_has(make: Any) -> None:
+    driver = await declared(make, fair=1)
+    await driver.publish("q", in_lane("noisy", 1000))
+    await driver.publish("q", [*in_lane("a", 3), *in_lane("b", 3)])
+    taken = await drain(driver)
+    assert Counter(id[0] for id in taken[:10]) == {"n": 4, "a": 3, "b": 3}
+    assert len(taken) == 1006
+    assert rows(driver, "lanes") == []
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100])
+async def test_a_turn_has_as_many_as_fair_says(make: Any, limit: int) -> None:
+    driver = await declared(make, fair=5)
+    await driver.publish("q", [item for lane in "abcdefgh" for item in in_lane(lane, 100)])
+    seen: Counter[str] = Counter()
+    for _ in range(60):
+        seen.update(id[0] for id in await take(driver, limit))
+        counts = [seen[lane] for lane in "abcdefgh"]
+        if sum(counts) < 700:
+            assert max(counts) - min(counts) <= 2 * 5
+
+
+async def test_a_lane_that_empties_and_comes_back_does_not_pass_the_others(make: Any) -> None:
+    driver = await declared(make, fair=1)
+    await driver.publish("q", in_lane("b", 10))
+    taken = []
+    for number in range(10):
+        await driver.publish("q", [message(f"a{number}", lane="a")])
+        taken += await take(driver, 1)
+    assert Counter(id[0] for id in taken) == {"a": 4, "b": 6}
+
+
+async def test_a_lane_that_waited_does_not_catch_up(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=1.0))
+    await driver.publish("q", in_lane("a", 50))
+    for number in range(10):
+        assert await take(driver, 1) == [f"a{number}"]
+        clock.advance(1.0)
+    await driver.declare(QueueSpec("q", fair=1))
+    await driver.publish("q", in_lane("b", 50))
+    taken = [(await take(driver, 1))[0][0] for _ in range(10)]
+    assert Counter(taken) == {"a": 6, "b": 4}
+
+
+async def test_a_blocked_lane_costs_a_claim_nothing(make: Any) -> None:
+    """However long it is: its messages are neither read nor visited."""
+    driver = await declared(make, fair=1, lane_limit=Limit(concurrency=2))
+    steps = []
+    for number in (10, 10_000):
+        await driver.publish("q", [message(f"{number}-{index}", lane="full") for index in range(number)])
+        await driver.publish("q", in_lane("full", 2))
+        if number == 10:
+            assert len(await take(driver)) == 2
+        await driver.publish("q", [message("x", lane="other")])
+        ticks: list[None] = []
+        connection_of(driver).set_progress_handler(partial(ticks.append, None), 1)
+        (received,) = await driver.receive("q", 10, 0.0)
+        connection_of(driver).set_progress_handler(None, 0)
+        assert received.id == "x"
+        await driver.settle("q", [Ack(received.receipt)])
+        steps.append(len(ticks))
+    assert steps[1] <= steps[0] + 50, "instructions of SQLite's machine"
+    assert steps[1] < 2500
+
+
+async def test_places_of_a_lane_are_its_held_messages(make: Any) -> None:
+    driver = await declared(make, fair=10, lane_limit=Limit(concurrency=2))
+    await driver.publish("q", [*in_lane("a", 5), *in_lane("b", 3)])
+    got = await driver.receive("q", 10, 0.0)
+    assert [received.id for received in got] == ["a0", "a1", "b0", "b1"]
+    assert await take(driver) == []
+    await driver.settle("q", [Ack(got[0].receipt), Nack(got[2].receipt)])
+    assert sorted(await take(driver)) == ["a2", "b0"]
+    await driver.declare(QueueSpec("q", fair=10, lane_limit=Limit(concurrency=3)))
+    assert sorted(await take(driver)) == ["a3", "b2"]
+
+
+async def test_the_whole_queue_limits_beside_its_lanes(make: Any) -> None:
+    driver = await declared(make, fair=1, limit=Limit(concurrency=3), lane_limit=Limit(concurrency=2))
+    await driver.publish("q", [*in_lane("a", 5), *in_lane("b", 5)])
+    got = await driver.receive("q", 10, 0.0)
+    assert [received.id for received in got] == ["a0", "b0", "a1"]
+    await driver.settle("q", [Ack(got[0].receipt), Ack(got[2].receipt)])
+    assert await take(driver) == ["b1", "a2"]
+
+
+async def test_a_lane_waits_for_its_rate_and_leaves_nothing_behind(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=2.0, burst=2))
+    await driver.publish("q", [*in_lane("a", 4), *in_lane("b", 1)])
+    assert await take(driver) == ["a0", "b0", "a1"]
+    assert await take(driver) == []
+    clock.advance(0.5)
+    assert await take(driver) == ["a2"]
+    clock.advance(0.5)
+    assert await take(driver) == ["a3"]
+    assert [row[1] for row in rows(driver, "lanes")] == ["a"], "its rate has not recovered"
+    clock.advance(1.1)
+    await driver.depth("q")
+    assert rows(driver, "lanes") == []
+
+
+async def test_a_rate_keeps_its_count_while_its_lane_is_empty(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=SLOW, burst=2))
+    for _ in range(3):
+        await driver.publish("q", in_lane("a", 1))
+        await drain(driver)
+        clock.advance(2.0)
+    assert (await driver.depth("q")).ready == 1
+
+
+async def test_order_per_key_is_a_lane_for_each_key(make: Any) -> None:
+    driver = await declared(make, lease=1000.0, ordering="key", fair=1)
+    await driver.publish("q", [message(f"{key}{number}", key=key) for key in "ab" for number in range(3)])
+    await driver.publish("q", [message("x", lane="ignored"), message("y")])
+    got = await driver.receive("q", 10, 0.0)
+    assert [received.id for received in got] == ["a0", "b0", "x", "y"]
+    await driver.settle("q", [Nack(got[0].receipt, 60.0), *(Ack(received.receipt) for received in got[1:])])
+    assert await take(driver) == ["b1"], "a delayed front blocks its lane"
+    driver._clock.advance(61.0)
+    assert await take(driver) == ["a0"]
+
+
+async def test_lanes_can_be_switched_on_changed_and_off(make: Any) -> None:
+    driver = await declared(make)
+    await driver.publish("q", [message(f"old{number}", lane="gone", key="k") for number in range(4)])
+    (held,) = await driver.receive("q", 1, 0.0)
+    spec = QueueSpec("q", fair=1, lane_limit=Limit(concurrency=1))
+    await driver.declare(spec)
+    assert await take(driver) == [], "the held message is in the lane of the old ones"
+    await driver.publish("q", [*in_lane("a", 3), *in_lane("b", 3)])
+    await driver.settle("q", [Ack(held.receipt)])
+    assert sorted(await take(driver)) == ["a0", "b0", "old1"]
+    assert await driver.inspect(QueueSpec("q")) == spec
+    await driver.declare(QueueSpec("q", fair=2))
+    assert sorted(await take(driver)) == ["a1", "a2", "b1", "b2", "old2", "old3"]
+    await driver.declare(QueueSpec("q", ordering="key", fair=1))
+    await driver.publish("q", [message("k1", key="k")])
+    await driver.declare(QueueSpec("q"))
+    assert await driver.inspect(QueueSpec("q")) == QueueSpec("q")
+    assert rows(driver, "lanes") == rows(driver, "limits") == []
+    assert await take(driver) == ["k1"]
+
+
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_a_shorter_turn_holds_at_once(make: Any, ordering: Any) -> None:
+    driver = await declared(make, fair=9)
+    await driver.publish("q", in_lane("", 30))
+    await driver.publish("q", in_lane("a", 30, key="a"))
+    await driver.declare(QueueSpec("q", fair=1, ordering=ordering))
+    taken = await take(driver, 3)
+    assert "a0" in taken
+
+
+async def test_what_is_purged_leaves_no_lane(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=1.0))
+    await driver.publish("q", [*in_lane("a", 3), *in_lane("b", 3)])
+    assert len(await take(driver)) == 2
+    assert await driver.purge("q") == 4
+    for _ in range(2):
+        clock.advance(2.0)
+        await driver.depth("q")
+    assert rows(driver, "lanes") == []
+    await driver.delete("q")
+    assert rows(driver, "limits") == []
+
+
+async def test_a_limit_alone_makes_no_lanes(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, limit=Limit(concurrency=1), lease=1000.0)
+    await driver.publish("q", in_lane("a", 3))
+    assert await take(driver) == ["a0"]
+    for _ in range(2):
+        clock.advance(2.0)
+        await driver.depth("q")
+    assert rows(driver, "lanes") == []
+    assert {row[-1] for row in rows(driver, "ready")} == {None}
+
+
+async def test_a_claim_that_visits_very_many_in_vain_goes_on_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "VISITED", 10)
+    driver = await declared(make, fair=1, lane_limit=Limit(rate=SLOW))
+    await driver.publish("q", [message(f"{turn}-{lane}", lane=lane) for turn in "ab" for lane in map(str, range(55))])
+    assert len(await take(driver)) == 55
+    await driver.declare(QueueSpec("q", fair=1, lane_limit=Limit(rate=SLOW * 2)))
+    await driver.publish("q", [message("x", lane="x")])
+    assert [received.id for received in await driver.receive("q", 1, 5.0)] == ["x"]
+
+
+async def test_messages_of_an_older_version_are_found(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stores without a lane, and puts back without bringing the lane into turn."""
+    monkeypatch.setattr(lanes, "SCANNED", 3)
+    clock = FakeClock()
+    driver = await declared(make, clock, fair=1, lane_limit=Limit(concurrency=1))
+    await driver.publish("q", in_lane("a", 10))
+    assert await take(driver) == ["a0"]
+    connection_of(driver).executescript(
+        "BEGIN; INSERT INTO ready (queue, rank, seq, attempts) SELECT queue, rank, seq, attempts FROM held;"
+        "DELETE FROM held; UPDATE queues SET held = 0; COMMIT"
+    )
+    for _ in range(2):
+        clock.advance(2.0)
+        await driver.depth("q")
+    assert await take(driver) == ["a0"]
+
+
+async def test_a_file_of_an_older_version_keeps_its_messages(make: Any, path: Path) -> None:
+    write_older(
+        path,
+        7,
+        "INSERT INTO queues (queue, name, lease, by_key, total, held, newest) VALUES (1, 'q', 30, 0, 3, 1, 3)",
+        "INSERT INTO messages VALUES (1, 1, 9, NULL, 'a', x'', x'80', 0), (2, 1, 9, 'k', 'b', x'', x'80', 0)",
+        "INSERT INTO messages VALUES (3, 1, 9, NULL, 'c', x'', x'80', 0)",
+        "INSERT INTO ready (queue, rank, seq, attempts) VALUES (1, 9, 2, 0), (1, 9, 3, 0)",
+        "INSERT INTO held (seq, queue, rank, attempts, holder, lease_until) VALUES (1, 1, 9, 0, 99, 1e12)",
+    )
+    driver = await make()
+    await driver.declare(QueueSpec("q", fair=1, limit=Limit(concurrency=2)))
+    assert await take(driver) == ["b"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_an_older_version_starts_unless_a_queue_has_limits(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await declared(make, limit=Limit(rate=1.0))
+    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
+    with pytest.raises(DriverError, match="needs a Tasuki that knows layout 8"):
+        await make()
+    await driver.publish("q", [message("a")])
+    monkeypatch.undo()
+    await driver.declare(QueueSpec("q"))
+    await driver.declare(QueueSpec("other", fair=1))
+    await driver.delete("other")
+    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
+    assert await take(await make()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        (statements.FIRST_LANE, "lanes_in_turn"),
+        (statements.DUE_LANES, "lanes_slow"),
+        (statements.FORGET_LANES, "lanes_empty"),
+        (statements.READY_IN_LANE, "ready_by_lane"),
+        (statements.HELD_IN_LANE, "held_by_lane"),
+        (statements.CLAIM, "PRIMARY KEY"),
+    ],
+)
+async def test_a_statement_uses_its_index(make: Any, sql: str, index: str) -> None:
+    driver = await make()
+    values: Any = {"queue": 1, "now": 0, "most": 1} if ":queue" in sql else (0,) * sql.count("?")
+    plan = [row[3] for row in connection_of(driver).execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert any(index in step for step in plan), plan
+    assert not any((step.startswith("SCAN") and "messages" in step) or "TEMP B-TREE" in step for step in plan), plan

@@ -93,8 +93,8 @@ async def test_a_publisher_of_lanes_needs_no_right_to_read_messages(
 ) -> None:
     driver, role = await make(spec=QueueSpec("q", fair=1)), f"publisher_of_{schema}"
     await sql.execute(
-        f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.queues, {schema}.waiters "
-        f"TO {role}; GRANT INSERT ON {schema}.messages, {schema}.arrivals TO {role}; SET ROLE {role}"
+        f"SET search_path = {schema}; CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+        f"GRANT SELECT ON queues, waiters TO {role}; GRANT INSERT ON messages, arrivals TO {role}; SET ROLE {role}"
     )
     async with sql.transaction():
         await driver.publish_within(sql, "q", [*of("a", 0), *of("b", 0, delay=60.0), *of("", 0)])

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from tasuki.contracts.driver import (
     DURABILITIES,
+    Answers,
     Depth,
     Driver,
     Durability,
@@ -184,11 +185,11 @@ class Broker(Driver):
             has_nodes = len(self._endpoint.hosts) > 1
             await declaring.declare_again(connection, self._errors, marks, *known, has_nodes=has_nodes)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
         session, (spec, _) = self._check(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        results = await session.publishing.publish(spec, batch)
+        results: Answers = await session.publishing.publish(spec, batch)
 
         async def publish(lost: Sequence[Outgoing]) -> Results:
             with suppress(DriverError):  # then the broker says again that the queue is gone

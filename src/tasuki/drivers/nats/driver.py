@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    Answers,
     Capabilities,
     Depth,
     Driver,
@@ -39,12 +40,13 @@ from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.drivers.nats.state.store import NATSStore
 from tasuki.drivers.nats.state.ways import Ways
+from tasuki.drivers.nats.uniques import CLAIMED
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.results import Results, answer, published_again
+from tasuki.drivers.toolkit.results import answer, published_again
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.errors import BrokerUnavailableError
 from tasuki.message import Message
 from tasuki.system.on_failure import OnFailure
 
@@ -80,6 +82,7 @@ class NATSDriver(Driver):
         dedup=True,
         delete=True,
         store=True,
+        unique=CLAIMED,
         emulates=frozenset({"native_delay", "native_priority", "ordering_key", "counts_consumers", "purge"}),
         max_batch=1000,
         max_message_bytes=8 * 2**20,
@@ -190,7 +193,7 @@ class NATSDriver(Driver):
         """Know a queue as its stream says; nothing is made or changed."""
         return await self._queues.inspect(spec, await self._guard.get(spec.name).get())
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Send all at once; done when the server has stored all."""
         found, connection = await self._ready(queue, is_publishing=True)
         if not batch:
@@ -198,15 +201,16 @@ class NATSDriver(Driver):
         results = await self._publish(found, connection, batch)
         if found.is_outdated:
 
-            async def publish(left: Sequence[Outgoing]) -> Results:
+            async def publish(left: Sequence[Outgoing]) -> Answers:
                 return await self._publish(*await self._ready(queue, is_publishing=True), left)
 
             # Another process has changed the lanes: messages that no stream took go where they belong now.
             results = await published_again(batch, results, is_untaken, publish)
         return answer(results)
 
-    async def _publish(self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]) -> Results:
-        publishing = Publishing(self.name, found, self._names, self.capabilities.max_message_bytes or 0)
+    async def _publish(self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]) -> Answers:
+        most, prepare = self.capabilities.max_message_bytes or 0, self._queues.make_unique
+        publishing = Publishing(self.name, found, self._names, most, prepare)
         return await publishing.publish(connection, batch, self._clock.time())
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:

@@ -107,7 +107,7 @@ def lost(why: BaseException | str, *, driver: str, queue: str = "", outcome: Out
     return BrokerUnavailableError(text, driver=driver, queue=queue, outcome=outcome)
 
 
-def is_untaken(problem: DriverError | None) -> bool:
+def is_untaken(problem: object) -> bool:
     """Whether a publish found no stream for the message."""
     return isinstance(problem, BrokerUnavailableError) and UNTAKEN in str(problem)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Answers, Merged, Outgoing
+from tasuki.drivers.nats import uniques
 from tasuki.drivers.nats.envelope import pack
 from tasuki.drivers.nats.failures import NO_RESPONDERS, UNTAKEN, is_stream_missing, is_untaken, lost, refusal
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import Exchange
-from tasuki.drivers.nats.queues.lanes import plan_in
+from tasuki.drivers.nats.queues.lanes import digest, plan_in
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.records.dedup_ids import digest
 from tasuki.drivers.nats.records.side_records import Note
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (
@@ -26,12 +26,13 @@ from tasuki.errors import (
     UnsupportedError,
 )
 
-_HEADER = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
-
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before each further try of messages that no stream took although it is there."""
 
-Results = list[DriverError | None]
+_Results = list[DriverError | Merged | None]
+_Piece = tuple[tuple[str, bytes], bytes]
+"""A message on the wire: its subject and content, and what goes before them; empty: nothing."""
+Prepare = Callable[[OpenQueue, Connection], Awaitable[None]]
 
 
 def _stored(indexes: Sequence[int], exchange: Exchange) -> dict[int, int]:
@@ -53,24 +54,53 @@ class Publishing:
         queue: where it goes.
         names: of subjects.
         most: bytes that a body may have on any server.
+        prepare: makes a queue's lane of unique messages.
     """
 
-    def __init__(self, driver: str, queue: OpenQueue, names: Names, most: int) -> None:
+    def __init__(self, driver: str, queue: OpenQueue, names: Names, most: int, prepare: Prepare) -> None:
         self._driver = driver
         self._queue = queue
         self._name = queue.spec.name
         self._names = names
         self._most = most
+        self._prepare = prepare
         self._subjects: dict[str, str] = {}
 
-    async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Results:
+    async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Answers:
         """Send what can be sent; one result a message."""
-        check_bounds(batch, driver=self._driver, queue=self._name)
-        results: Results = [None] * len(batch)
+        is_unique = check_bounds(batch, driver=self._driver, queue=self._name, unique=uniques.CLAIMED)
+        if is_unique and not self._queue.plan.unique:
+            await self._prepare(self._queue, connection)
+        results: _Results = [None] * len(batch)
+        pieces = await self._pieces(connection, batch, now, results)
+        sent = list(pieces)
+        start = 0
+        while start < len(sent):
+            ended: DriverError | None = None
+            try:
+                part = sent[start : start + await self._room(connection, len(sent) - start)]
+                exchange = await self._exchange(connection, [pieces[index] for index in part])
+                kept_out = await self._after(connection, batch, now, part, exchange, results)
+                if kept_out:
+                    await self._merge(connection, batch, now, kept_out, pieces, results)
+            except DriverError as problem:
+                if not start:
+                    raise
+                ended, part = problem, []
+            start += len(part)
+            ended = ended or next((each for index in part if isinstance(each := results[index], DriverError)), None)
+            if ended is not None:  # what comes after it is not sent, so that the order is kept
+                for index in sent[start:]:
+                    results[index] = ended
+                break
+        return results
+
+    async def _pieces(
+        self, connection: Connection, batch: Sequence[Outgoing], now: float, results: _Results
+    ) -> dict[int, _Piece]:
+        """The messages to send, by their places in the batch; the others get their results."""
         known = await self._known(connection, batch)
-        sent: list[int] = []
-        requests: list[tuple[str, bytes]] = []
-        headers: list[bytes] = []
+        pieces: dict[int, _Piece] = {}
         for index, message in enumerate(batch):
             if known and self._is_deduplicated(message) and message.id in known:
                 continue
@@ -78,37 +108,17 @@ class Publishing:
             if isinstance(data, DriverError):
                 results[index] = data
                 continue
-            sent.append(index)
-            requests.append((self._subject(message), data))
-            headers.append(_HEADER % digest(message.id).encode() if self._is_deduplicated(message) else b"")
-        start = 0
-        while start < len(sent):
-            ended: DriverError | None = None
-            try:
-                part = slice(start, start + await self._room(connection, len(sent) - start))
-                has_headers = self._queue.ids is not None
-                exchange = await self._exchange(connection, requests[part], headers[part] if has_headers else ())
-                await self._after(connection, batch, now, sent[part], exchange, results)
-            except DriverError as problem:
-                if not start:
-                    raise
-                ended = problem
-                part = slice(start, start)
-            start = part.stop
-            ended = ended or next((error for index in sent[part] if (error := results[index]) is not None), None)
-            if ended is not None:  # what comes after it is not sent, so that the order is kept
-                for index in sent[start:]:
-                    results[index] = ended
-                break
-        return results
+            head = uniques.header(message, digest(message.id) if self._is_deduplicated(message) else None)
+            pieces[index] = (self._subject(message), data), head
+        return pieces
 
-    async def _exchange(
-        self, connection: Connection, requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes]
-    ) -> Exchange:
+    async def _exchange(self, connection: Connection, pieces: Sequence[_Piece]) -> Exchange:
         """Send; again for a moment if none is taken, and the stream is there.
 
         In a cluster a stream that was just made may have no leader yet, and a server not know where the leader is.
         """
+        requests = [request for request, _ in pieces]
+        headers = [head for _, head in pieces]
         exchange = await connection.exchange(requests, headers=headers)
         for pause in _PAUSES:
             if any(answer != NO_RESPONDERS for answer in exchange.answers) or not await self._is_there(connection):
@@ -154,11 +164,17 @@ class Publishing:
         now: float,
         sent: list[int],
         exchange: Exchange,
-        results: Results,
-    ) -> None:
-        """Read the answers to the messages at these places of the batch, and do what follows from them."""
+        results: _Results,
+    ) -> list[int]:
+        """Read the answers to the messages at these places of the batch, and do what follows from them.
+
+        Returns the places of those whose key another message has.
+        """
+        kept_out: list[int] = []
         for index, answer in zip(sent, exchange.answers, strict=True):
-            if not isinstance(answer, bytes) or b'"error"' in answer:
+            if uniques.is_kept_out(batch[index], answer):
+                kept_out.append(index)
+            elif not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
         stored = _stored(sent, exchange) if self._needs_numbers(batch) else {}
         delayed = [(number, now + batch[index].delay) for index, number in stored.items() if batch[index].delay > 0]
@@ -170,6 +186,32 @@ class Publishing:
             await self._remember(connection, [batch[index].id for index in stored if batch[index].deduplicate])
         if NO_RESPONDERS in exchange.answers:
             await self._explain(connection, results)
+        return kept_out
+
+    async def _merge(
+        self,
+        connection: Connection,
+        batch: Sequence[Outgoing],
+        now: float,
+        kept_out: list[int],
+        pieces: Mapping[int, _Piece],
+        results: _Results,
+    ) -> None:
+        """Find the messages that have the keys; publish again where that message is done by now."""
+        for _ in range(uniques.TRIES):
+            asked = [(batch[index], pieces[index][0][0]) for index in kept_out]
+            found = await uniques.others(connection, self._name, self._queue.stream, asked)
+            free = [index for index, other in zip(kept_out, found, strict=True) if other is None]
+            for index, other in zip(kept_out, found, strict=True):
+                results[index] = other
+            if not free:
+                return
+            exchange = await self._exchange(connection, [pieces[index] for index in free])
+            kept_out = await self._after(connection, batch, now, free, exchange, results)
+            if not kept_out:
+                return
+        for index in kept_out:
+            results[index] = uniques.contested(batch[index], driver=self._driver, queue=self._name)
 
     def _needs_numbers(self, batch: Sequence[Outgoing]) -> bool:
         spec = self._queue.spec
@@ -190,6 +232,8 @@ class Publishing:
                 f"it has a priority, and queue {self._name!r} was not declared for priorities; "
                 "write requires: [priority] at the queue",
             )
+        if message.unique is not None and (why := uniques.reason_against(message, self._queue.plan)):
+            return self._refused(UnsupportedError, message, why)
         age = self._queue.spec.options.get("message_ttl")
         if age is not None and message.delay >= age:
             why = f"the server deletes it before its delay is over: the queue's message_ttl is {age:g} s"
@@ -209,10 +253,13 @@ class Publishing:
         return type_(f"message {message.id!r} was not stored: {why}", driver=self._driver, queue=self._name)
 
     def _subject(self, message: Outgoing) -> str:
-        lane = self._queue.plan.lane_of(message)
+        plan = self._queue.plan
+        lane = plan.lane_of(message)
         subject = self._subjects.get(lane)
         if subject is None:
-            subject = self._subjects[lane] = self._names.subject(self._name, lane, ordered=self._queue.plan.ordered)
+            # A key keeps its subject while it has a message, so it does not depend on whether the order holds now.
+            is_ordered = plan.ordered if message.unique is None else plan.ever_ordered
+            subject = self._subjects[lane] = self._names.subject(self._name, lane, ordered=is_ordered)
         return subject
 
     def _result(self, answer: bytes | str | None, problem: DriverError | None) -> DriverError:
@@ -236,7 +283,7 @@ class Publishing:
         with suppress(DriverError):
             await self._queue.records.write(connection, notes)
 
-    async def _keep_order(self, connection: Connection, results: Results, stored: dict[int, int]) -> None:
+    async def _keep_order(self, connection: Connection, results: _Results, stored: dict[int, int]) -> None:
         """Where room was made after a message was rejected for it, take back the later ones that found it."""
         full = next((index for index, result in enumerate(results) if isinstance(result, QueueFullError)), None)
         late = [index for index in stored if full is not None and index > full]
@@ -249,7 +296,7 @@ class Publishing:
             if answer.get("success"):
                 results[index] = results[full]
 
-    async def _explain(self, connection: Connection, results: Results) -> None:
+    async def _explain(self, connection: Connection, results: _Results) -> None:
         """No server took a message: find out whether the stream is missing, or has no leader just now."""
         try:
             (info,) = await ask(connection, self._name, [(f"STREAM.INFO.{self._queue.stream}", {})])

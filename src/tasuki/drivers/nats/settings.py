@@ -152,6 +152,22 @@ def _too_long(driver: NATSSettings, queue: Any, delay: float) -> str:
     return f"the server deletes messages of this queue at the age of {format_duration(age)} (its option message_ttl)"
 
 
+def _clash(queue: Any) -> tuple[str, str] | None:
+    """Unique messages have a lane of their own; a window is kept by the store."""
+    if queue.unique is None or queue.unique.for_ != "running":
+        return None
+    if queue.ordering == "key":
+        other, remedy = "ordering: key", "order"
+    elif "priority" in queue.requires:
+        other, remedy = "requires: [priority]", "priority"
+    else:
+        return None
+    return "unique", (
+        f"unique: for: running and {other} cannot both hold on NATS, which keeps unique messages in a lane of their "
+        f"own, without {remedy}; drop one of them, or move the queue to PostgreSQL, Redis or SQLite"
+    )
+
+
 KIND = DriverKind(
     DRIVER_PREFIX + "nats",
     NATSSettings,
@@ -160,4 +176,5 @@ KIND = DriverKind(
     client="nats",
     place=_place,
     too_long=_too_long,
+    clash=_clash,
 )

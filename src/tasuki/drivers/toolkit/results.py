@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tasuki.contracts.driver import Merged, Outgoing, QueueSpec
 from tasuki.contracts.results import Answers, Results, answer
@@ -15,10 +16,10 @@ __all__ = ["Answers", "Results", "answer", "answered_in_order", "failed", "full"
 
 async def published_again(
     batch: Sequence[Outgoing],
-    results: Results,
-    is_lost: Callable[[DriverError | None], bool],
-    publish: Callable[[Sequence[Outgoing]], Awaitable[Results]],
-) -> Results:
+    results: Answers,
+    is_lost: Callable[[Any], bool],
+    publish: Callable[[Sequence[Outgoing]], Awaitable[Answers]],
+) -> Answers:
     """The results of a batch after ``publish`` was given the messages whose results are ``is_lost``, if there are.
 
     If that fails, its error is the result of those messages alone: the others have theirs already.

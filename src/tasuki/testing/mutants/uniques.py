@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing, Unique
+from tasuki.contracts.driver import Ack, Answers, Driver, Merged, Outgoing, Receipt, Settlement, Unique
 from tasuki.errors import DriverError
 from tasuki.testing.mutants.mutant import Mutant
 
@@ -50,6 +50,55 @@ class PendingLastsUntilItIsDone(_Changes):
     noticed_by = ("test_39_a_waiting_message_keeps_its_key",)
     needs = "unique:pending"
     change = staticmethod(lambda unique: _with(unique, span="running" if unique.span == "pending" else unique.span))
+
+
+class AReturnFreesTheKey(Mutant):
+    """The message is stored again at another place, and the key looks at the first one."""
+
+    noticed_by = ("test_39_a_running_message_keeps_its_key",)
+    needs = "unique:running"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._is_free = False
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        self._is_free = any(not isinstance(each, Ack) for each in batch)
+        return await super().settle(queue, batch)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        return await super().publish(queue, _changed(batch, lambda unique: None) if self._is_free else batch)
+
+
+class ADelayFreesTheKey(Mutant):
+    """A delayed message waits elsewhere, where its key does not count."""
+
+    noticed_by = ("test_41_a_hidden_message_has_its_key_until_it_is_done",)
+    needs = "unique:running"
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        return await super().publish(
+            queue, [_changed([each], lambda unique: None)[0] if each.delay else each for each in batch]
+        )
+
+
+class AnAckLeavesTheKey(Mutant):
+    """A lock beside the message, which stays."""
+
+    noticed_by = ("test_39_a_running_message_keeps_its_key",)
+    needs = "unique:running"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._locked: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = [*await super().publish(queue, batch)] or [None] * len(batch)
+        for index, each in enumerate(batch):
+            if each.unique is not None and each.unique.span == "running" and answers[index] is None:
+                first = self._locked.setdefault(each.unique.key, each.id)
+                answers[index] = None if first == each.id else Merged("kept", first)
+        return answers
 
 
 class AWindowEndsWithItsMessage(_Changes):

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import Outgoing, QueueSpec, Unique
 from tasuki.drivers.nats.queues.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
 
 
@@ -11,7 +11,7 @@ def message(priority: int = 0, key: str | None = None) -> Outgoing:
     return Outgoing("a", b"", {}, priority=priority, key=key)
 
 
-PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans())
+PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans(), st.booleans())
 
 
 def test_a_plain_queue_has_one_lane() -> None:
@@ -43,6 +43,21 @@ def test_a_key_has_one_partition_whatever_the_priority(key: str, priority: int) 
     lane = plan.lane_of(message(key=key))
     assert lane == plan.lane_of(message(priority, key))
     assert lane in {lane.name for lane in plan.lanes()}
+
+
+def test_unique_messages_have_a_lane_in_which_each_key_has_a_subject() -> None:
+    plan = Plan(unique=True)
+    assert [(lane.name, lane.tail) for lane in plan.lanes()] == [("m", "m"), ("u", "u.*")]
+    first, same, other = (
+        Outgoing(id, b"", {}, unique=Unique(key, "running")) for id, key in (("a", "k"), ("b", "k"), ("c", "K"))
+    )
+    assert plan.lane_of(first) == plan.lane_of(same) != plan.lane_of(other)
+    assert plan.lane_of(first).startswith("u.")
+    assert plan.lane_of(message()) == "m"
+
+
+def test_a_stream_without_unique_messages_says_nothing_of_them() -> None:
+    assert "tasuki.unique" not in plan_of(QueueSpec("q")).metadata()
 
 
 @given(PLANS)

@@ -125,7 +125,7 @@ class Inspector:
         return found
 
     async def _next(self, lane: Lane, sequence: int) -> Stored | None:
-        subject = self._names.filter(self._name, lane.name, ever_ordered=self._queue.plan.ever_ordered)
+        subject = self._names.filter(self._name, lane.tail, ever_ordered=self._queue.plan.ever_ordered)
         fields = {"seq": sequence, "next_by_subj": subject}
         (answer,) = await ask(self._connection, self._name, [(f"STREAM.MSG.GET.{self._queue.stream}", fields)])
         return _stored(answer)

@@ -3,24 +3,29 @@
 A plain queue has one lane. With priorities there is one more for each level, asked from the highest down. With order
 per key there is a fixed number of partitions, each with at most one delivery at a time: strict order within a
 partition, and so within each key. A queue's lanes are written into its stream,
-because those that once were must be emptied too.
+because those that once were must be emptied too. The first unique message adds a lane for those: there each key has a
+subject of its own, so that the server stores one message of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from zlib import crc32
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 
 PLAIN = "m"
+UNIQUE = "u"
+"""The lane of unique messages."""
 PARTITIONS = 16
 """Partitions of a queue with order per key, if its options do not say otherwise."""
 
 _PRIORITIES = "tasuki.priorities"
 _PARTITIONS = "tasuki.partitions"
 _ORDERING = "tasuki.ordering"
+_UNIQUE = "tasuki.unique"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class Lane:
     name: str
     rank: int
     one_at_a_time: bool = False
+
+    @property
+    def tail(self) -> str:
+        """What the subjects of its messages end with; ``*`` stands for any key."""
+        return f"{UNIQUE}.*" if self.name == UNIQUE else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class Plan:
     """0: never had order per key."""
     ordered: bool = False
     """Whether order per key holds now."""
+    unique: bool = False
+    """Whether there ever was a unique message."""
 
     @property
     def ever_ordered(self) -> bool:
@@ -52,10 +64,17 @@ class Plan:
         found = [Lane(PLAIN, 9)]
         if self.priorities:
             found += [Lane(f"p{level}", 9 - level) for level in range(1, 10)]
+        if self.unique:
+            found.append(Lane(UNIQUE, 9))
         return found + [Lane(f"k{number}", 9, self.ordered) for number in range(self.partitions)]
 
     def lane_of(self, message: Outgoing) -> str:
-        """The lane that a message takes; one with a key keeps its order, and has no priority."""
+        """The lane that a message takes; one with a key keeps its order, and has no priority.
+
+        A unique message has neither, see ``refusal_of``.
+        """
+        if message.unique is not None:
+            return f"{UNIQUE}.{digest(message.unique.key)}"
         if self.ordered and message.key is not None:
             return f"k{crc32(message.key.encode()) % self.partitions}"
         return f"p{min(message.priority, 9)}" if message.priority > 0 else PLAIN
@@ -66,7 +85,13 @@ class Plan:
             _PRIORITIES: str(self.priorities).lower(),
             _PARTITIONS: str(self.partitions),
             _ORDERING: "key" if self.ordered else "none",
+            **({_UNIQUE: "true"} if self.unique else {}),
         }
+
+
+def digest(text: str) -> str:
+    """An id or a key as part of a subject: those may hold any text of any length."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def plan_of(spec: QueueSpec) -> Plan:
@@ -84,6 +109,7 @@ def plan_in(metadata: Mapping[str, str] | None) -> Plan:
         kept.get(_PRIORITIES) == "true",
         int(partitions) if partitions.isdecimal() else 0,
         kept.get(_ORDERING) == "key",
+        kept.get(_UNIQUE) == "true",
     )
 
 
@@ -92,4 +118,5 @@ def merged(old: Plan, new: Plan) -> Plan:
 
     A different number of partitions counts only for a queue that never had any: a key would be in two at once.
     """
-    return Plan(old.priorities or new.priorities, old.partitions or new.partitions, new.ordered)
+    is_unique = old.unique or new.unique
+    return Plan(old.priorities or new.priorities, old.partitions or new.partitions, new.ordered, is_unique)

@@ -97,4 +97,4 @@ class Purging:
             sequence += 1
 
     def _filter(self, lane: Lane) -> str:
-        return self._names.filter(self._name, lane.name, ever_ordered=self._queue.plan.ever_ordered)
+        return self._names.filter(self._name, lane.tail, ever_ordered=self._queue.plan.ever_ordered)

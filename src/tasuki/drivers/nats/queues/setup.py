@@ -14,7 +14,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.queues.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.lanes import PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.layout import bring_up_to_date
 from tasuki.errors import QueueConflictError
@@ -79,9 +79,37 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         config["metadata"] = {**others, **config["metadata"]}  # also what a newer version has added
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
+            info, plan = await _with_unique(connection, names, spec, info, plan)
     # After the stream: what went past the order until now is found by the filters, and what comes now has the order.
     await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in plan.lanes()))
     return info
+
+
+async def make_unique(connection: Connection, names: Names, spec: QueueSpec) -> Answer:
+    """Make the lane of unique messages; returns what the server says of the stream."""
+    stream = names.stream(spec.name)
+    (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}))
+    kept = info["config"].get("metadata") or {}
+    plan = replace(plan_in(kept), unique=True)
+    # The consumer first: who changes the stream at the same time finds it, see _with_unique.
+    lane = next(lane for lane in plan.lanes() if lane.name == UNIQUE)
+    await demand(connection, spec.name, _consumer(names, spec, plan, lane))
+    if plan != plan_in(kept):
+        config = {**info["config"], "metadata": {**kept, **plan.metadata()}}
+        (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
+    return info
+
+
+async def _with_unique(
+    connection: Connection, names: Names, spec: QueueSpec, info: Answer, plan: Plan
+) -> tuple[Answer, Plan]:
+    """The stream and the plan after an update, which may have overwritten that another process made the lane."""
+    if plan.unique:
+        return info, plan
+    reached = await delivered_up_to(connection, spec.name, names.stream(spec.name), [UNIQUE])
+    if reached[UNIQUE] is None:
+        return info, plan
+    return await make_unique(connection, names, spec), replace(plan, unique=True)
 
 
 async def delivered_up_to(
@@ -186,7 +214,7 @@ def _changing(names: Names, spec: QueueSpec, plan: Plan) -> dict[str, Any]:
 
 
 def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane) -> Request:
-    subject = names.filter(spec.name, lane.name, ever_ordered=plan.ever_ordered)
+    subject = names.filter(spec.name, lane.tail, ever_ordered=plan.ever_ordered)
     stream = names.stream(spec.name)
     config: Mapping[str, Any] = {
         "durable_name": lane.name,
@@ -212,8 +240,10 @@ async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, o
         raise QueueConflictError(problem, driver=driver, queue=spec.name)
     if new.ordered and not old.ordered:
         stream = names.stream(spec.name)
-        (info,) = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{PLAIN}", {})])
-        if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
+        # With its first order the subjects of all keys become others, see Publishing._subject.
+        lanes = (PLAIN, UNIQUE) if old.unique and not old.ever_ordered else (PLAIN,)
+        infos = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in lanes])
+        if any(info.get("num_pending", 0) + info.get("num_ack_pending", 0) for info in infos):
             problem = (
                 f"queue {spec.name!r} holds messages that were published without order per key: let them be consumed, "
                 "or purge them, before it is declared with ordering: key"

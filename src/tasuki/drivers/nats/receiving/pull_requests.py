@@ -19,7 +19,7 @@ from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.protocol.receipts import Receipt
-from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
+from tasuki.drivers.nats.queues.lanes import PLAIN, UNIQUE, Lane
 from tasuki.drivers.nats.queues.setup import pull
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
@@ -39,6 +39,8 @@ _SHORTEST = 0.01
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
 _MOMENT = 0.01
 """Seconds in which a message that was just published reaches a request that waits for it."""
+_MANY = (PLAIN, UNIQUE)
+"""The lanes of which many messages are asked for at once."""
 _ANSWER = 0.25
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
 
@@ -227,7 +229,7 @@ class PullRequests:
         end = asyncio.get_running_loop().time() + max(wait, _SHORTEST)
         expires = longest if wait >= SLICE else max(wait, _SHORTEST)  # the next receive takes it over
         frames = [
-            self._request(connection, lane.name, limit if lane.name == PLAIN or len(asked) == 1 else 1, expires)
+            self._request(connection, lane.name, limit if lane.name in _MANY or len(asked) == 1 else 1, expires)
             for lane in asked
             if lane.name not in self._pulls
         ]

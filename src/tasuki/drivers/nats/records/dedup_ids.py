@@ -8,21 +8,16 @@ stored, as an id without a message would be a message that is lost when it is pu
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 
 from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.lanes import digest
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import Storage
 
 SHORTEST = 0.1
 """Seconds of the shortest window that a server takes."""
-
-
-def digest(id: str) -> str:
-    """The id as part of a subject: those may hold any text of any length."""
-    return blake2b(id.encode(), digest_size=16).hexdigest()
 
 
 class DedupIds:

@@ -48,6 +48,30 @@ class UniqueKeys(Suite):
             assert list(await rig.driver.settle(rig.queue, [Ack(receipt)])) == [receipt]
         assert ids(await rig.take()) == ["b"]
 
+    @case("unique:running", "native_delay")
+    async def test_41_a_hidden_message_has_its_key_until_it_is_done(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a", span="running", delay=rig.long))
+        for settlement in (Nack, Release, None):
+            assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+            await rig.nothing()
+            await rig.advance(rig.long * 1.1)
+            got = await rig.one()
+            assert got.id == "a"
+            await rig.driver.settle(rig.queue, [settlement(got.receipt, rig.long) if settlement else Ack(got.receipt)])
+        assert await told(rig, unique(rig, "c", span="running"), unique(rig, "d", span="running")) == [None, kept("c")]
+        assert ids(await rig.take()) == ["c"]
+        await rig.nothing()
+
+    @case("unique:running", "dedup")
+    async def test_41_a_known_id_is_not_kept_out(self, rig: Rig) -> None:
+        await rig.declare(dedup_window=rig.window)
+        await told(rig, unique(rig, "a", span="running"))
+        assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+        assert await rig.drain(expected=1) == ["a"]
+        assert await told(rig, unique(rig, "a", span="running")) == [None]
+        assert await told(rig, unique(rig, "b", span="running")) == [None], "a kept message is not remembered"
+        assert await rig.drain(expected=1) == ["b"]
+
     @case("unique:running", "multi_process", "leases")
     async def test_41_a_killed_holder_frees_no_key(self, rig: Rig) -> None:
         lease = 2.0

@@ -18,6 +18,7 @@ from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
+from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
 from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
@@ -145,6 +146,7 @@ class Assembly(ProjectHost):
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
             queue.find_pause = partial(pause_of, self, queue.id)
+            queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]

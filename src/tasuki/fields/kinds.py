@@ -54,6 +54,8 @@ class DriverKind(Kind):
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None
     """Why a queue's messages cannot have a delay of so many seconds, by its driver's settings and its own; or empty."""
+    clash: Callable[[Any], tuple[str, str] | None] | None = None
+    """Which field of a queue its driver cannot keep beside others of it, and why; None: it keeps them all."""
     place: Callable[[Any, Path], Hashable] | None = None
     """Where queues are, by the driver's settings and the project's folder: drivers with equal places share them.
 

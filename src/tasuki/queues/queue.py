@@ -28,6 +28,7 @@ from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import of_stored, tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
+from tasuki.queues.unique_windows import FindStore, UniqueWindows
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -75,11 +76,21 @@ class Queue(Inspection):
         self._through = Through(middleware, self._publish_one) if middleware else None
         self._on_batch: Callable[..., None] | None = None
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+        self._publish_all_of = self._batcher.publish
+        self._windows: UniqueWindows | None = None
+        if "window" not in driver.capabilities.unique:
+            self._windows = UniqueWindows(id, spec.name, driver.name, self._batcher.publish)
+            self._publish_all_of = self._windows.publish
 
     def observe(self, observers: Iterable[Observer]) -> None:
         """Report each published batch to these observers from now on, and to no others."""
         told = tell(observers, "on_publish")
         self._batcher.on_batch = self._on_batch = None if told is None else of_stored(partial(told, self.id))
+
+    def use_store(self, find: FindStore) -> None:
+        """Have unique windows by the store that ``find`` gives, where the driver has none of its own."""
+        if self._windows is not None:
+            self._windows.find_store = find
 
     def use_running_loop(self) -> None:
         """Belong to the running event loop from now on. Raises LifecycleError while a publish is under way."""
@@ -200,7 +211,7 @@ class Queue(Inspection):
         if carry is not None and message.unique is None:  # else the ack follows by itself
             answer: DriverError | Merged | None = (await carry((message,)))[0]
         elif connection is None:
-            answer = (await self._batcher.publish((message,), timeout))[0]
+            answer = (await self._publish_all_of((message,), timeout))[0]
         else:
             answer = (await self._publish_within(connection, (message,)))[0]
         if isinstance(answer, DriverError):
@@ -275,7 +286,7 @@ class Queue(Inspection):
             return [refusal] * len(messages)
         if connection is not None:
             return await self._publish_within(connection, messages)
-        return await self._batcher.publish(messages, limit) if messages else []
+        return await self._publish_all_of(messages, limit) if messages else []
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""

@@ -58,7 +58,10 @@ def test_each_capability_can_be_required() -> None:
         assert len(unmet) == (2 if name == "lanes" else 1)
     for part in {*SPANS, *ACTS} - {"keep"}:
         without = replace(everything, unique=everything.unique - {part})
-        assert [name for name, each in REQUIREMENTS.items() if not each.is_met(without)] == [f"unique.{part}"]
+        unmet_names = [name for name, each in REQUIREMENTS.items() if not each.is_met(without)]
+        assert unmet_names == ([] if part == "window" else [f"unique.{part}"]), "a store keeps windows"
+    neither = replace(everything, unique=everything.unique - {"window"}, store=False)
+    assert not REQUIREMENTS["unique.window"].is_met(neither)
 
 
 LEVELS: tuple[Durability, ...] = ("process", "broker", "power", "node")

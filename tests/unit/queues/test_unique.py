@@ -178,7 +178,11 @@ async def test_a_kept_message_is_not_reported_as_published() -> None:
     [
         ({}, "cannot keep one waiting message per key (unique_for='pending'); 'tasuki drivers' shows which can"),
         ({"unique_for": "running"}, "cannot keep one message per key until it is done (unique_for='running')"),
-        ({"unique_for": "10m"}, "cannot keep one message per key for a time (unique_for='10m')"),
+        (
+            {"unique_for": "10m"},
+            "its driver keeps no windows, and the queue has no state: write 'state: <id of a store>'",
+        ),
+        ({"unique_for": "10m", "on_conflict": "replace"}, "cannot replace the waiting message of a key"),
     ],
 )
 async def test_a_driver_that_cannot(options: Any, problem: str) -> None:

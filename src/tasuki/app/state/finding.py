@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver
+from tasuki.contracts.state.store import Store
 from tasuki.errors import UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.driver import DriverConfig
@@ -43,3 +44,8 @@ def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
             queue=queue,
         )
     return state
+
+
+async def store_for(host: ProjectHost, queue: str, what: str) -> Store:
+    """The open store of a queue's state. Raises UnsupportedError: see ``needed_state``; DriverError: it is away."""
+    return await needed_state(host, queue, what).store()

@@ -75,7 +75,12 @@ BEHAVIOURS = (
     Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
     Behaviour("one waiting message per key", "test_39_a_waiting_message_keeps_its_key", "unique:pending"),
     Behaviour("one message per key until it is done", "test_39_a_running_message_keeps_its_key", "unique:running"),
-    Behaviour("one message per key and window (throttle)", "test_39_a_window_outlives_its_message", "unique:window"),
+    Behaviour(
+        "one message per key and window (throttle); by a store: not atomic",
+        "tests/faults/test_uniques.py",
+        "unique:window",
+        substitute="store",
+    ),
     Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
     Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
     Behaviour("`limit`: so many in a time", "tests/faults/test_limits.py", "limits:rate", substitute="store"),

@@ -207,6 +207,8 @@ class _Checker:
             if not (is_elsewhere or need.requirement.is_met(capabilities)):
                 self._refuse(entry, need, driver, config.driver)
         self._check_delay(entry, config, driver)
+        if driver.clash is not None and (found := driver.clash(config)) is not None:
+            self.errors.append(entry.error(found[1], (found[0],)))
         if unsaid:
             config = config.model_copy(update={"requires": [*config.requires, *unsaid]})
         most = capabilities.max_message_bytes

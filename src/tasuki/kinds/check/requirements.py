@@ -29,6 +29,8 @@ class Need(NamedTuple):
 
 
 def _uniqueness(part: str) -> Requirement:
+    if part == "window":  # where the driver does not, publishers do, with the store of the queue's state
+        return Requirement(lambda has: part in has.unique or has.store, DOES[part])
     return Requirement(lambda has: part in has.unique, DOES[part])
 
 
@@ -80,7 +82,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "limit.key": Requirement(lambda has: has.lanes, "limit the messages of each value of a key by themselves"),
     "fair": Requirement(lambda has: has.lanes, "serve the values of a key in turn"),
 }
-BY_STATE = frozenset({"state", "limit.rate", "limit.concurrency"})
+BY_STATE = frozenset({"state", "limit.rate", "limit.concurrency", "unique.window"})
 """The requirements that a store of another driver meets as well, which ``state:`` names."""
 
 
@@ -125,13 +127,15 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
 def _unique_needs(unique: UniqueConfig) -> Iterator[Need]:
     window = unique.for_ if not isinstance(unique.for_, str) else None
     span = "window" if isinstance(unique.for_, float) else unique.for_
-    yield Need(("unique", "for"), f"unique: for: {span}", _uniqueness(span))
+    yield Need(("unique", "for"), f"unique: for: {span}", REQUIREMENTS[f"unique.{span}"])
     if window is not None:
         keeps = Requirement(
             lambda has: has.unique_window is None or has.unique_window >= window,
             f"keep one message per key for {format_duration(window)}",
         )
         yield Need(("unique", "for"), f"unique: for: {format_duration(window)}", keeps)
+    if window is not None and unique.on_conflict == "keep":
+        return  # a store keeps that too
     yield Need(("unique", "on_conflict"), f"unique: on_conflict: {unique.on_conflict}", _uniqueness(unique.on_conflict))
 
 

@@ -135,10 +135,12 @@ class MessageBuilder:
         unique = unique_of(asked, self._policy.unique, body, headers, delay)
         if unique is None:
             return None
-        for need in unique.needs:
-            if need not in self._capabilities.unique:
+        able, window = self._capabilities.unique, self._capabilities.unique_window
+        if "window" not in able and unique.needs == ("window", "keep"):
+            return unique  # by the queue's store, if it has one
+        for need in unique.needs if unique.act == "keep" else unique.needs[::-1]:  # a store might keep the window
+            if need not in able:
                 raise self._unsupported(DOES[need])
-        window = self._capabilities.unique_window
         if window is not None and not isinstance(unique.span, str) and unique.span > window:
             raise self._unsupported(f"keep one message per key for longer than {format_duration(window)}")
         return unique

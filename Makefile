@@ -29,8 +29,8 @@ test: $(VENV)/.dev brokers ## Run every test but the faults (under ten minutes);
 faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
 	@sh scripts/test.sh whole tests/faults --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
-killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two steps, on every driver; DRIVERS="sqlite" for one
-	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py tests/faults/test_moves.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))
+killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two steps, and publishers of unique messages, on every driver; DRIVERS="sqlite" for one
+	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py tests/faults/test_moves.py tests/faults/test_uniques.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))
 
 faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters that lose a node; DRIVERS="amqp nats" for some
 	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")

@@ -195,13 +195,13 @@ def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> Non
     assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
 
 
-def test_a_consumer_of_places_holds_what_it_handles() -> None:
+def test_a_consumer_of_a_limited_queue_holds_what_it_handles() -> None:
     plain = ConsumerConfig.model_validate({"queue": "q", "func": "f", "concurrency": 4}, context={"namespace": "app"})
-    assert (prefetch_of(plain, {}), prefetch_of(plain, {}, has_places=True)) == (10, 4)
+    assert (prefetch_of(plain, {}), prefetch_of(plain, {}, is_limited=True)) == (10, 4)
     batched = plain.model_copy(update={"batch": present(_batch())})
-    assert prefetch_of(batched, {}, has_places=True) == 20
+    assert prefetch_of(batched, {}, is_limited=True) == 20
     said = plain.model_copy(update={"prefetch": 7})
-    assert prefetch_of(said, {}, has_places=True) == 7
+    assert prefetch_of(said, {}, is_limited=True) == 7
 
 
 def _batch() -> object:

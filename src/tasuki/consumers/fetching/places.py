@@ -74,7 +74,7 @@ class Places:
         self._thread: Thread | None = None
         self._store: Store | None = None
         self._held: dict[str, float] = {}
-        """The holders, and until when (boot time) each surely has its place; 0.0: it is lost. The thread reads copies."""
+        """The holders, and until when (boot time) each surely has its place; 0.0: lost. The thread reads copies."""
         self._turn: asyncio.Lock | None = None
         """Of the thread's loop: a place that is being renewed is released after that, or it would be taken again."""
         self._leaving: list[str] = []

@@ -23,6 +23,11 @@ def has_places(config: Config | None) -> bool:
     return _places_of(config) is not None
 
 
+def has_limit(config: Config | None) -> bool:
+    """Whether a queue limits how fast its messages are handed out, or how many are held at once."""
+    return isinstance(config, QueueConfig) and config.limit is not None
+
+
 def limited_lease(config: QueueConfig) -> dict[str, Any]:
     """The lease of a queue that states none and has places, as an update of its fields."""
     return {"lease": LEASE} if has_places(config) and "lease" not in config.model_fields_set else {}

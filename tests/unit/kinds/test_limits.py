@@ -56,6 +56,7 @@ def queue(project: Make) -> MakeQueue:
         ("{rate: 5/h, burst: 3}", Limit(5 / 3600, 3)),
         ("{rate: 1000/s, concurrency: 4}", Limit(1000.0, 100, 4)),
         ("{rate: 0.5}", Limit(0.5, 1)),
+        ("{rate: 1e300}", Limit(1e300, 1_000_000_000)),
         ("{concurrency: 4}", Limit(concurrency=4)),
     ],
 )
@@ -121,6 +122,9 @@ def test_places_have_a_short_lease_unless_another_is_given(queue: MakeQueue) -> 
         ("limit: {rate: -1}", "-1 is not a rate above 0"),
         ("limit: {}", "limit needs a rate (10/s), a concurrency, or both"),
         ("limit: {concurrency: 0}", "limit.concurrency must be at least 1"),
+        ("limit: {concurrency: 3000000000}", "limit.concurrency must be at most 1000000000"),
+        ("limit: {rate: 1, burst: 3000000000}", "limit.burst must be at most 1000000000"),
+        ("fair: {key: header.a, share: 3000000000}", "fair.share must be at most 1000000000"),
         ("limit: {burst: 3, concurrency: 1}", "burst is for a rate"),
         (
             "limit: {rate: 1, key: tenant}",

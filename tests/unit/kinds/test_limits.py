@@ -187,6 +187,13 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     assert lease.startswith("a killed worker keeps its places of limit for the lease, which is 1m; write lease: 15s")
     [prefetch] = told("limit: {concurrency: 3}", ", prefetch: 4")
     assert prefetch.startswith("prefetch 4 is more than the 3 places that app:q has by its limit; ")
+    [batch] = told("limit: {concurrency: 3}", ", batch: {size: 4}")
+    assert (
+        batch
+        == "a batch of 4 is never full: app:q has 3 places by its limit; lower size to 3: else each batch waits for its whole wait"
+    )
+    assert not told("limit: {concurrency: 3}", ", batch: {size: 3}")
+    assert not told("limit: {concurrency: 3, key: header.a}", ", batch: {size: 4}")
     assert not told("limit: {concurrency: 3}", ", prefetch: 3")
     assert not told("limit: {concurrency: 3}", ", prefetch: 9, concurrency: 9")
     assert not told("limit: 3/s, lease: 1m", ", prefetch: 9")

@@ -188,10 +188,7 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     [prefetch] = told("limit: {concurrency: 3}", ", prefetch: 4")
     assert prefetch.startswith("prefetch 4 is more than the 3 places that app:q has by its limit; ")
     [batch] = told("limit: {concurrency: 3}", ", batch: {size: 4}")
-    assert (
-        batch
-        == "a batch of 4 is never full: app:q has 3 places by its limit; lower size to 3: else each batch waits for its whole wait"
-    )
+    assert batch.startswith("a batch of 4 is never full: app:q has 3 places by its limit; lower size to 3: else each")
     assert not told("limit: {concurrency: 3}", ", batch: {size: 3}")
     assert not told("limit: {concurrency: 3, key: header.a}", ", batch: {size: 4}")
     assert not told("limit: {concurrency: 3}", ", prefetch: 3")

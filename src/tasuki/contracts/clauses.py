@@ -82,12 +82,12 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue owes nothing, a purged one as much as before (``limits``).
 43. In a queue with ``fair`` above 0 each message is in its ``lane``. ``lane_limit`` holds for each lane alone, and a
     lane that must wait holds up no other and costs a ``receive`` nothing, however long it is. Within a lane the order
-    is that of any queue (12, 21, 22). With ``ordering="key"`` the lane of a message is its ``key``, or '' without one.
-    What was stored before the queue had lanes is in the lane ''; a replaced message (40) stays in its lane (``lanes``).
+    is as in any queue (12, 21, 22). With ``ordering="key"`` the lane of a message is its ``key``, or '' without one.
+    Messages from before the queue had lanes are in the lane ''; a replaced one (40) stays in its lane (``lanes``).
 44. Lanes take turns of at most ``fair`` messages: while two of them have messages that could be handed out, the numbers
     that they are given differ by at most twice ``fair``, however many messages one has. A lane that comes to life (its
     first message, its place, its time) goes behind those that are in turn, as one that has had its turn: so it waits
-    for no more than a round, and lanes that come again and again hold up none (``lanes``).
+    for no more than a round, and lanes that come repeatedly hold up none (``lanes``).
 45. What frees a place or brings a lane to life wakes a waiting ``receive``: a settlement, a move, the end of a lease, a
     publish, a new declaration. No message that could be handed out waits while a receiver asks. A lane that is empty
     leaves nothing behind once its rate has recovered. A queue without these options makes the same requests as before.

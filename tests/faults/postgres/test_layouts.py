@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import asyncpg
 import pytest
 
+from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
+from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.schema import schema as migrating
 from tasuki.errors import AccessDeniedError, DriverError
 from tests.support.brokers.postgres import Postgres
@@ -57,6 +60,9 @@ _OLD_PARTS = (
     "DROP INDEX messages_keys; CREATE INDEX messages_by_key ON messages (queue, key, seq) WHERE key IS NOT NULL",
     "CREATE TYPE claimed AS (n integer); CREATE FUNCTION claim() RETURNS SETOF claimed LANGUAGE sql AS 'SELECT 1'",
     "CREATE FUNCTION look(names text[]) RETURNS text LANGUAGE sql AS 'SELECT names[1]'",
+    "DROP TABLE lanes, arrivals, gates; DROP FUNCTION fold_arrivals, publish; "
+    "CREATE FUNCTION publish(text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], "
+    "boolean) RETURNS integer LANGUAGE sql AS 'SELECT 1'",
     "DROP FUNCTION declare_queue; CREATE FUNCTION declare_queue(text, double precision, bigint, boolean, "
     "double precision, boolean, text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
 )
@@ -74,6 +80,44 @@ async def test_an_older_layout_becomes_the_newest(connection: asyncpg.Connection
     await migrating.migrate(connection, schema)
     assert await migrating.check(connection, schema)
     assert await parts(connection, schema) == new
+
+
+_LAYOUT_18 = """
+DROP TABLE lanes, arrivals, gates;
+ALTER TABLE messages DROP COLUMN lane CASCADE, DROP COLUMN place CASCADE;
+ALTER TABLE queues DROP COLUMN limited, DROP COLUMN rate, DROP COLUMN burst, DROP COLUMN concurrency, DROP COLUMN fair,
+    DROP COLUMN lane_rate, DROP COLUMN lane_burst, DROP COLUMN lane_concurrency, DROP COLUMN by_lane;
+UPDATE migrations SET version = 18, min_version = 17;
+"""
+
+
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_messages_of_layout_18_enter_lanes(
+    connection: asyncpg.Connection, make: Callable[..., Awaitable[PostgresDriver]], schema: str, ordering: Any
+) -> None:
+    """Also one that is held meanwhile: it takes a place."""
+    before = await make(spec=QueueSpec("q", ordering=ordering, lease=600.0))
+    batch = [Outgoing(f"{key}{number}", b"", {}, key=key) for key in "ab" for number in range(3)]
+    await before.publish("q", [*batch, Outgoing("none", b"", {})])
+    (held,) = await before.receive("q", 1, 0.0)
+    await connection.execute(f"SET search_path = {schema}; {_LAYOUT_18}; RESET search_path")
+    spec = QueueSpec("q", ordering=ordering, lease=600.0, fair=1, lane_limit=Limit(concurrency=2))
+    after = await make(spec=spec)
+    assert await after.inspect(spec) == spec
+    await after.publish("q", [Outgoing("new", b"", {}, lane="b", key="b")])
+    taken = await after.receive("q", 10, 0.0)
+    taken += await after.receive("q", 10, 0.0)  # those with keys have entered their lanes
+    assert sorted(item.id for item in taken) == (["b0", "none"] if ordering == "key" else ["a1", "new"])
+    assert await before.settle("q", [Ack(held.receipt)]) == []
+    seen = ["a0"]
+    while taken:
+        seen += [item.id for item in taken]
+        assert await after.settle("q", [Ack(item.receipt) for item in taken]) == []
+        taken = await after.receive("q", 1, 0.5)
+    assert sorted(seen) == sorted([*(message.id for message in batch), "none", "new"])
+    if ordering == "key":
+        assert [id for id in seen if id[0] in "bn" and id != "none"] == ["b0", "b1", "b2", "new"]
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema}.lanes") == 0
 
 
 _LOCKED_FIRST = (

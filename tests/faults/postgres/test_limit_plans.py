@@ -17,7 +17,7 @@ from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
-SPECS = {
+SPECS: dict[str, dict[str, Any]] = {
     "lanes": {"fair": 1},
     "places": {"fair": 2, "lane_limit": Limit(concurrency=2)},
     "rate": {"fair": 1, "lane_limit": Limit(rate=1e-3, burst=2)},

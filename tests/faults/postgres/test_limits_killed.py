@@ -1,6 +1,6 @@
 """Places of a lane, over processes that are killed: never more are held, by the history, and nothing stays.
 
-Triggers write the history, so a killed process leaves nothing out: each claim with what is held then, and each ack.
+Triggers write the history, so a killed process leaves nothing out: each claim with what it found held, and each ack.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -100,8 +101,9 @@ async def test_no_more_than_its_places_are_held_past_kills(
             first, end = MESSAGES * kill // KILLS, MESSAGES * (kill + 1) // KILLS
             lanes = [(id, id.partition("-")[0]) for id in published[first:end]]
             await driver.publish("q", [Outgoing(id, b"", {}, lane=lane, key=lane) for id, lane in lanes])
-            enough = f"SELECT count(*) >= {(first + end) // 2} FROM {schema}.acks"
-            await until(lambda sql_=enough: sql.fetchval(sql_), "half of them")
+            await until(
+                partial(sql.fetchval, f"SELECT count(*) >= {(first + end) // 2} FROM {schema}.acks"), "half of them"
+            )
             number = chance.randrange(PROCESSES)
             processes[number].kill()
             processes[number] = start()

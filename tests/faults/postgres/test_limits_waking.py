@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release, Settlement
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 
@@ -51,8 +53,7 @@ def of(lane: str, *numbers: int, **options: Any) -> list[Outgoing]:
 async def processes(make: Make, spec: QueueSpec, number: int = 3) -> list[PostgresDriver]:
     """Drivers that hear from the server."""
     drivers = [await make(spec=spec, poll_interval=NEVER, timeout=PATIENCE) for _ in range(number)]
-    for driver in drivers:
-        await until(lambda driver=driver: driver._guard.get("q").hears)
+    await until(lambda: all(driver._guard.get("q").hears for driver in drivers))
     return drivers
 
 
@@ -65,9 +66,8 @@ async def until(condition: Callable[[], bool]) -> None:
 async def waiting(drivers: list[PostgresDriver], most: int = 10) -> list[asyncio.Task[list[Received]]]:
     """Receives, once the server has noted them all and each has asked for what it may have missed."""
     tasks = [asyncio.create_task(driver.receive("q", most, PATIENCE)) for driver in drivers]
-    for driver in drivers:
-        line = driver._guard.get("q").waiting.line("q")
-        await until(lambda line=line: bool(line.receives) and line.is_noted and not line.asking)
+    lines = [driver._guard.get("q").waiting.line("q") for driver in drivers]
+    await until(lambda: all(line.receives and line.is_noted and not line.asking for line in lines))
     await asyncio.sleep(0.1)  # a process that begins to wait looks again after 0.02 s
     return tasks
 
@@ -114,7 +114,7 @@ async def test_what_frees_a_place_wakes_one(  # noqa: C901 (one branch an act)
             gate, lane = (two, None) if spec.limit else (None, two)
             await driver.declare(QueueSpec("q", lease=NEVER, fair=spec.fair, limit=gate, lane_limit=lane))
         case "move":
-            assert await driver.move("q", [Move(held.receipt, "to", [Outgoing("moved", b"", {})])]) == ()
+            assert await driver.move("q", [Move(held.receipt, "to", (Outgoing("moved", b"", {}),))]) == ()
         case "close":
             await driver.close()
         case "purge" if kind == "keys":
@@ -174,6 +174,27 @@ async def test_who_waits_beside_blocked_lanes_does_not_ask(make: Make, calls: Co
     await ended(tasks)
 
 
+@pytest.mark.parametrize("kind", PLACES)
+async def test_a_settlement_in_a_transaction_wakes_one_that_waited_later(
+    make: Make, sql: asyncpg.Connection, kind: str, calls: Counter[str]
+) -> None:
+    driver, *others = await processes(make, PLACES[kind])
+    await driver.publish("q", of("a", 0, 1, 2))
+    (held,) = await driver.receive("q", 1, 0.0)
+    async with sql.transaction():
+        await driver.settle_within(sql, "q", [Ack(held.receipt)])
+        tasks = await waiting(others)
+        assert not any(task.done() for task in tasks), "its place is taken until the commit"
+        await driver.publish("q", of("a", 3))
+        if "lanes" in kind or kind == "keys":
+            await driver.publish("q", of("b", 0))
+        await asyncio.sleep(0.1)
+        calls.clear()
+    found = await came(tasks)
+    assert {"a1", "b0"} & set(found)
+    await ended(tasks)
+
+
 async def test_many_acks_wake_as_many_as_they_free(make: Make) -> None:
     spec = QueueSpec("q", lease=NEVER, fair=1, lane_limit=Limit(concurrency=2), limit=Limit(concurrency=6))
     driver, *others = await processes(make, spec, 5)
@@ -183,3 +204,36 @@ async def test_many_acks_wake_as_many_as_they_free(make: Make) -> None:
     tasks = await waiting(others, most=1)
     await driver.settle("q", [Ack(item.receipt) for item in held])
     assert len(await came(tasks, 4)) == 4
+
+
+@pytest.mark.parametrize("kind", [*PLACES, "rate"])
+async def test_a_drain_needs_no_polls(make: Make, kind: str) -> None:
+    """Many receives wait at any time, and are woken by what others do; none looks by itself within the test."""
+    dice, number = random.Random(45), 240
+    rate = QueueSpec("q", lease=NEVER, fair=2, lane_limit=Limit(40.0, 2, 3))
+    drivers = await processes(make, PLACES.get(kind, rate), 4)
+    acked: Counter[str] = Counter()
+
+    async def work(driver: PostgresDriver) -> None:
+        while sum(acked.values()) < number:
+            got = await driver.receive("q", dice.randint(1, 5), PATIENCE)
+            await asyncio.sleep(dice.choice((0.0, 0.0, 0.005)))
+            batch: list[Settlement] = []
+            for item in got:
+                is_done, delay = dice.random() < 0.6, dice.choice((0.0, 0.02))
+                acked[item.id] += is_done
+                back = dice.choice((Nack, Release))(item.receipt, delay)
+                batch.append(Ack(item.receipt) if is_done else back)
+            assert await driver.settle("q", batch) == []
+
+    ids = [f"{dice.choice('abcdef')}{place}" for place in range(number)]
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work(driver)) for driver in drivers for _ in range(2)]
+        for start in range(0, number, 8):
+            batch = [Outgoing(id, b"", {}, lane=id[0], key=id[0]) for id in ids[start : start + 8]]
+            await drivers[start // 8 % 4].publish("q", batch)
+            await asyncio.sleep(dice.choice((0.0, 0.02)))
+        await until(lambda: sum(acked.values()) == number)
+        for task in tasks:
+            task.cancel()
+    assert acked == Counter(ids)

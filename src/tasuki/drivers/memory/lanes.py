@@ -29,7 +29,7 @@ class Lane:
         self.turn = 0
         self.is_in_turn = False
         self.keeps_turn = False
-        """Whether it was in turn before all lanes were put in order anew."""
+        """Whether it was in turn before all lanes were put in order again."""
         self.until = inf
         """Where it rests: until when it does."""
 
@@ -154,7 +154,7 @@ class Lanes:
             return
         if lane.ranks:
             if not lane.keeps_turn:
-                # A turn behind the one that is served: so lanes that come again and again hold up none.
+                # A turn behind the one that is served: so lanes that come repeatedly hold up none.
                 lane.turn = (self._in_turn[0][0] if self._in_turn else self._turn) + self._fair
             self._join(lane)
         elif not lane.held:

@@ -43,7 +43,7 @@ class MemoryQueue:
         """Receives; one that is woken with False gets nothing."""
 
     def declare(self, spec: QueueSpec, now: float) -> None:
-        """Take new options; a change of what is next puts all waiting messages in line again."""
+        """Take new options; a change of the order puts all waiting messages in line again."""
         before, waiting = self.spec, []
         if is_new := (spec.ordering, spec.fair > 0) != (before.ordering, before.fair > 0):
             waiting = sorted(self.peek(), key=by_number)

@@ -12,6 +12,8 @@ waking          by NOTIFY, to as many waiting processes as there are messages; a
                 ``poll_interval`` all the same, in turns by all that wait there
 pooler          a transaction pooler (pgbouncer) is noticed: no state of a session is used, and queues are polled,
                 unless ``listen_url`` leads around it
+limits, lanes   a receive locks the queue's gate, or the lanes that it serves; publishes and settlements leave arrivals,
+                so no transaction of a caller's holds up a lane; an empty lane leaves no row once its rate has recovered
 depth           exact up to some thousands, counted when asked; an estimate beyond, and says so
 max_length      exact; publishes in callers' transactions may exceed it by their uncommitted messages
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits

@@ -34,7 +34,7 @@ def _with(limit: Limit | None, **fields: Any) -> Limit | None:
 
 
 class _Declares(Mutant):
-    """Declares other queues than it is told."""
+    """Declares another queue than the caller."""
 
     def change(self, spec: QueueSpec) -> QueueSpec:
         raise NotImplementedError
@@ -167,7 +167,7 @@ class APurgeGivesAFreshBurst(Mutant):
 
 
 class _Settles(Mutant):
-    """Settles in another way than it is told."""
+    """Settles in another way than the caller."""
 
     def change(self, settlement: Settlement) -> Settlement:
         raise NotImplementedError

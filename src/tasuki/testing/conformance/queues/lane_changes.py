@@ -24,7 +24,7 @@ class LaneChanges(Suite):
         await limited(rig, fair=1, lane_limit=_ONE)
         await rig.publish(*of(rig, "c", 0, 1))
         seen = {each.id for each in await rig.take(1)}
-        await rig.nothing()  # what was there before is in one lane, of which one message is held
+        await rig.nothing()  # the earlier messages are in one lane, of which one is held
         assert seen == {"c0"}
         await rig.ack(held)
         got = await rig.one()

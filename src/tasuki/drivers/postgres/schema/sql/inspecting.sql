@@ -93,7 +93,7 @@ begin
     from asked a;
 end $$;
 
--- Shows ready messages in order, those of lanes lane by lane, then the ones behind their key, then delayed ones by their time.
+-- Shows ready messages in order, then lane by lane, then the ones behind their key, then delayed ones by their time.
 create or replace function show_messages(queue_name text, most integer, after integer)
 returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language plpgsql as $$
 #variable_conflict use_column

@@ -46,20 +46,10 @@ create or replace function lane_places(q queues, name text) returns integer lang
     select case when q.by_lane and name <> '' then 1 else q.lane_concurrency end
 $$;
 
--- Whether a lane has as many held messages as it may have.
-create or replace function lacks_place(q queues, name text, at timestamptz) returns boolean language plpgsql as $$
-declare
-    most integer := case when q.by_lane and name <> '' then 1 else q.lane_concurrency end;
-begin
-    return most is not null and most <= (
-        select count(*) from (
-            select 1 from messages m where m.queue = q.id and m.place = name and m.state = 2 and m.due > at limit most) h);
-end $$;
-
 -- For messages that are about to be settled, which are locked: says that their places come free, and gives released ones' part of
 -- the rate back. Returns how many processes to wake for other messages; what comes back is not counted.
 create or replace function leave_places(
-    q queues, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+    q queues, seqs bigint[], tokens integer[], acts smallint[], delays double precision[], within boolean
 ) returns integer language plpgsql as $$
 declare
     frees_places boolean := q.fair > 0 and (q.by_lane or q.lane_concurrency is not null);
@@ -82,8 +72,11 @@ begin
         select q.id, sum(h.given) from held h where q.rate is not null having sum(h.given) > 0
     )
     select count(*), array_agg(h.lane) into ended, lanes from held h where not h.is_back;
-    if ended = 0 or (not frees_places and q.concurrency is null)
-        or not exists (select 1 from waiters w where w.queue = q.id and w.until > clock_timestamp()) then
+    if ended = 0 or (not frees_places and q.concurrency is null) then
+        return 0;
+    elsif within then
+        return ended;  -- who will wait, and for what, is known at the commit
+    elsif not exists (select 1 from waiters w where w.queue = q.id and w.until > clock_timestamp()) then
         return 0;
     elsif q.concurrency is null then
         return ready_lanes(q, lanes);
@@ -106,7 +99,7 @@ returns timestamptz language sql immutable as $$
 $$;
 
 -- Brings lanes to life whose messages arrived, whose places came free, or whose time has come: they go behind the lanes that are in
--- turn, so that one that comes again and again holds up no other. Only one receive at a time folds
+-- turn, so that a lane that comes repeatedly holds up no other. Only one receive at a time folds
 -- arrivals. It removes those that it saw before it looked for messages, of lanes that it has locked: a later arrival, and one of a
 -- lane that another receive serves just now, is for a later fold. One seek a lane, however many arrivals it has: a noisy lane does
 -- not hide the others. Returns whether it has locked lanes.
@@ -168,14 +161,19 @@ begin
         select array_agg(m.lane) into inserted from made m;
         if true = any (have_row) then
             locked := array(
-                select l.lane from lanes l where l.queue = q.id and l.lane = any (array(
-                    select u.name from unnest(names, have_row) as u (name, has_row) where u.has_row))
-                for update skip locked);
+                select l.lane from unnest(names, have_row) as u (name, has_row) cross join lateral (
+                    select o.lane from lanes o where o.queue = q.id and o.lane = u.name offset 0 for update skip locked) l
+                where u.has_row);
             with wanted as materialized (
-                select l.lane, l.turn, l.ready_at, l.is_empty, u.is_ready, u.given,
-                    l.full_at - coalesce(u.given / q.lane_rate, 0) as full_at
+                select l.id, l.lane, l.ready_at, l.is_empty, u.is_ready, u.given,
+                    l.full_at - coalesce(u.given / q.lane_rate, 0) as full_at,
+                    case when lane_places(q, u.name) is not null then lane_places(q, u.name) <= (
+                        select count(*) from (
+                            select 1 from messages m where m.queue = q.id and m.place = u.name and m.state = 2 and m.due > at
+                            limit lane_places(q, u.name)) h) end as is_full
                 from unnest(names, are_ready, given) as u (name, is_ready, given) cross join lateral (
-                    select * from lanes o where o.queue = q.id and o.lane = u.name offset 0) l
+                    select o.ctid as id, o.lane, o.ready_at, o.is_empty, o.full_at from lanes o
+                    where o.queue = q.id and o.lane = u.name offset 0) l
                 where u.name = any (locked) and (l.ready_at is not null or u.given > 0)
             ), planned as materialized (
                 select w.*, case
@@ -183,15 +181,14 @@ begin
                     when not w.is_ready then w.ready_at
                     when next_token_at(q.lane_rate, q.lane_burst, w.full_at) > at
                         then next_token_at(q.lane_rate, q.lane_burst, w.full_at)
-                    when lacks_place(q, w.lane, at) then case when w.is_empty then at + interval '1 minute' else w.ready_at end
+                    when w.is_full then case when w.is_empty then at + interval '1 minute' else w.ready_at end
                     end as new_ready_at
                 from wanted w
             )
             update lanes l set full_at = p.full_at, ready_at = p.new_ready_at, is_empty = p.is_empty and not p.is_ready,
                 since = case when p.new_ready_at is null and p.ready_at is not null then at else l.since end,
                 turn = case when p.new_ready_at is null and p.ready_at is not null then next_turn else l.turn end
-            from planned p where l.queue = q.id and l.lane = p.lane
-                and (p.given > 0 or p.new_ready_at is distinct from p.ready_at);
+            from planned p where l.ctid = p.id and (p.given > 0 or p.new_ready_at is distinct from p.ready_at);
         end if;
         done := array(
             select coalesce(u.name = any (inserted), false) or coalesce(u.name = any (locked), false) or not (u.is_ready or u.has_row)

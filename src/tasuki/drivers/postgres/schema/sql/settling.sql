@@ -67,7 +67,7 @@ begin
         select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
     ) h;
     if q.limited and places is not null then
-        freed := leave_places(q, seqs, tokens, acts, delays);
+        freed := leave_places(q, seqs, tokens, acts, delays, within);
     end if;
     if acked is not null then
         with done as (delete from messages m where m.seq = any (acked) returning m.key)
@@ -136,7 +136,7 @@ begin
 end $$;
 
 -- Claims a key of a consumer until the caller's transaction ends, and remembers it for ttl seconds if that commits. Returns
--- null, or what was remembered for the key before. Waits for another transaction that claims it, for patience seconds.
+-- null, or the result that the key has. Waits for another transaction that claims it, for patience seconds.
 create or replace function claim(consumer_id text, wanted text, ttl double precision, patience double precision)
 returns bytea language plpgsql as $$
 declare

@@ -121,36 +121,40 @@ begin
 
         is_short := cardinality(taken) < most and bytes < most_bytes;
         with served as materialized (
-            select u.name, u.got, case when q.lane_rate is not null and u.got > 0
+            select u.name, u.got, u.nth, case when q.lane_rate is not null and u.got > 0
                     then greatest(u.full_at, now_at) + u.got / q.lane_rate else u.full_at end as full_at,
                 case when u.name = '' then (
                     select m.seq from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit 1)
                 else (
                     select m.seq from messages m where m.queue = q.id and m.lane = u.name and m.state = 4
-                    order by m.rank, m.seq limit 1) end is not null as is_ready
-            from unnest(names, full_ats, got) as u (name, full_at, got)
+                    order by m.rank, m.seq limit 1) end is not null as is_ready,
+                case when lane_places(q, u.name) is not null then lane_places(q, u.name) <= (
+                    select count(*) from (
+                        select 1 from messages m where m.queue = q.id and m.place = u.name and m.state = 2 and m.due > at
+                        limit lane_places(q, u.name)) h) end as is_full
+            from unnest(names, full_ats, got) with ordinality as u (name, full_at, got, nth)
         ), planned as materialized (
             select s.*, case
                 when not s.is_ready then 'infinity'
                 when next_token_at(q.lane_rate, q.lane_burst, s.full_at) > at
                     then next_token_at(q.lane_rate, q.lane_burst, s.full_at)
-                when (q.by_lane or q.lane_concurrency is not null) and lacks_place(q, s.name, at)
-                    then at + interval '1 minute'  -- an arrival comes before, unless other hands have removed messages
+                when s.is_full then at + interval '1 minute'  -- an arrival comes before, unless other hands removed messages
                 when s.got = 0 and is_short then greatest(at + interval '0.1 seconds', case when q.by_lane and s.name <> '' then (
                     select case when e.state = 1 then e.due end from messages e
                     where e.queue = q.id and e.key >= s.name and e.key <= s.name and e.key is not null and e.state <> 3
                     order by e.key, e.seq limit 1) end)  -- else other transactions have locked its messages
                 end as ready_at
             from served s
+        ), rows as materialized (
+            select p.*, l.id from planned p cross join lateral (
+                select o.ctid as id from lanes o where o.queue = q.id and o.lane = p.name offset 0) l
         ), gone as (
-            delete from lanes l using planned p
-            where l.queue = q.id and l.lane = p.name and not p.is_ready and p.full_at <= now_at
+            delete from lanes where ctid = any (array(select r.id from rows r where not r.is_ready and r.full_at <= now_at))
         )
-        update lanes l set turn = l.turn + p.got, since = at + p.nth * interval '1 microsecond', full_at = p.full_at,
-            ready_at = p.ready_at, is_empty = not p.is_ready
-        from (select p.*, row_number() over () as nth from planned p) p
-        where l.queue = q.id and l.lane = p.name and (p.is_ready or p.full_at > now_at)
-            and (p.got > 0 or p.ready_at is not null);
+        update lanes l set turn = l.turn + r.got, since = at + r.nth * interval '1 microsecond', full_at = r.full_at,
+            ready_at = r.ready_at, is_empty = not r.is_ready
+        from rows r
+        where l.ctid = r.id and (r.is_ready or r.full_at > now_at) and (r.got > 0 or r.ready_at is not null);
         exit when not is_short;
         visit := least(visit * 4, 200);
     end loop;

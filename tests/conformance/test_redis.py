@@ -14,8 +14,13 @@ from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.lane_changes import LaneChanges
+from tasuki.testing.conformance.queues.lanes import Lanes
+from tasuki.testing.conformance.queues.limits import Limits
+from tasuki.testing.conformance.queues.places import Places
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.turns import Turns
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
@@ -65,7 +70,7 @@ class TestBehindSentinel(Clauses, Counting, Purging, Removing):
 
 
 @pytest.mark.variant
-class TestInCluster(Clauses, Counting, Moving, Purging, Removing):
+class TestInCluster(Clauses, Counting, LaneChanges, Lanes, Limits, Moving, Places, Purging, Removing, Turns):
     takes_clock = False
     real_seconds = 1.5
 

@@ -21,6 +21,7 @@ RUN = [
     "docs/how-to/command-line.md",
     "docs/how-to/fastapi.md",
     "docs/how-to/groups.md",
+    "docs/how-to/idempotency.md",
     "docs/how-to/limits.md",
     "docs/how-to/middleware.md",
     "docs/how-to/observers.md",

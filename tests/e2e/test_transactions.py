@@ -76,7 +76,7 @@ class Site:
                 await asyncio.sleep(0.01)
 
     async def idle(self) -> None:
-        """Wait until the queue is empty. A message may move between two counts of one look, so look again."""
+        """Wait until the queue is empty. A message may move while its places are counted, so count again."""
 
         async def is_empty() -> bool:
             depths = [await self.jobs.depth() for _ in range(3)]

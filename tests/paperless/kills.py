@@ -13,7 +13,7 @@ from typing import Any
 from tests.paperless.site import Site, kill
 
 WORKER_KILLS, PUBLISHER_KILLS = 12, 3
-LONGEST = 900.0
+LONGEST = 1800.0
 """Seconds for all of it."""
 
 _ROWS = """

@@ -1,6 +1,6 @@
 """Limits and lanes of the memory driver against a model, among all else that can happen to a queue.
 
-The model knows what may be handed out, and not whose turn it is. It counts messages that are owed; the driver keeps a time.
+The model knows what may be handed out, and not whose turn it is. It counts messages owed; the driver keeps a time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from tasuki.testing.clock import FakeClock
 
 T = TypeVar("T")
 NEAR = 1e-6
+LEASE = 1e6
+"""Seconds; none ends, where there are leases."""
 
 limits = st.sampled_from(
     [None, None, Limit(0.5, 3), Limit(0.01, 2), Limit(0.02, 4), Limit(concurrency=1), Limit(0.2, 4, 3)]
@@ -30,7 +32,7 @@ limits = st.sampled_from(
 rarely = st.integers(0, 5).map(lambda number: number == 0)
 specs = st.builds(
     lambda limit, lane_limit, fair, ordering: QueueSpec(
-        "q", limit=limit, lane_limit=lane_limit if fair else None, fair=fair, ordering=ordering
+        "q", lease=LEASE, limit=limit, lane_limit=lane_limit if fair else None, fair=fair, ordering=ordering
     ),
     limits,
     limits,
@@ -105,7 +107,7 @@ class LimitMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
         self.driver = self.make_driver()
-        self.spec = QueueSpec("q")
+        self.spec = QueueSpec("q", lease=LEASE)
         self.items: list[Item] = []
         self.count = 0
         self.all = Owed(Limit())

@@ -1,4 +1,4 @@
-"""Limits and lanes of the SQLite driver against the same model as those of the memory driver."""
+"""Limits and lanes of the SQLite driver against the model of the memory driver."""
 
 from __future__ import annotations
 

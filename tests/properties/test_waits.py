@@ -71,7 +71,7 @@ class World:
         self.gates = Gates()
         self.kills = 0.0
         self.doubles = 0.0
-        self.began = clock.time()
+        self.began: float = clock.time()
         self.running: dict[asyncio.Task[None], int] = {}
         """Deliveries, by receipt; their leases may have ended."""
         self.signaller: asyncio.Task[None] | None = None
@@ -85,7 +85,8 @@ class World:
         self.untils: dict[str, set[float]] = {}
 
     def now(self) -> float:
-        return float(self.clock.time()) - self.began
+        passed: float = self.clock.time() - self.began
+        return passed
 
     async def open(self) -> None:
         await self.driver.declare(QueueSpec("jobs"))

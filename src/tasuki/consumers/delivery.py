@@ -16,7 +16,7 @@ from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
 from tasuki.contracts.state.steps import Steps
-from tasuki.contracts.state.transaction_context import OpenTransaction
+from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
 from tasuki.units import When

@@ -13,7 +13,7 @@ from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
-from tasuki.contracts.state.transaction_context import Transacting
+from tasuki.contracts.state.transactions import Transacting
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When

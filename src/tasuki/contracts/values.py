@@ -62,7 +62,7 @@ class Capabilities:
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
     transactional_settle: bool = False
-    """Can settle there too, and remember what was done (``settle_within``, ``claim_within``); only if transactional."""
+    """Can settle there too, and keep the keys of finished work (``claim_within``); only if ``transactional``."""
     store: bool = False
     """Has stores for state that all processes share (``Driver.store``)."""
     emulates: frozenset[str] = frozenset()

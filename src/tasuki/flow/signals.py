@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ SIGNAL_TTL = 30 * 86400.0
 """Seconds for which a signal is kept."""
 MAX_VALUE = 64 * 1024
 """Bytes of a signal's value."""
+_AT_ONCE = 1000
+"""Messages that are woken by one call of the driver."""
 MAX_NAME = 100
 """Characters of a signal's name."""
 MAX_KEY = 500
@@ -139,11 +141,12 @@ async def waiters_of(store: Store, topic: Topic) -> list[Waiter]:
     return found
 
 
-async def wake(driver: Driver, queue: str, ids: Collection[str]) -> None:
+async def wake(driver: Driver, queue: str, ids: Sequence[str]) -> None:
     """Let postponed messages come now, where the driver can; else they look for their signals by themselves.
 
     Raises:
         DriverError: they may not come now.
     """
     if driver.capabilities.expedite:
-        await driver.expedite(queue, ids)
+        for start in range(0, len(ids), _AT_ONCE):
+            await driver.expedite(queue, ids[start : start + _AT_ONCE])

@@ -26,6 +26,8 @@ _log = logging.getLogger("tasuki.consumer")
 _POLL = 60.0
 """Most seconds between two checks for a signal, whose wake-up may be lost with its process."""
 _FIRST_POLL = 1.0
+_TICK = 0.001
+"""Seconds that are not worth another delivery."""
 _LISTED = b"\x91"
 """In MessagePack: a list of one value, which follows."""
 
@@ -104,7 +106,7 @@ class MessageSteps:
             pausing = self._needed("sleep")
             pause = await self._begin_pause(name, seconds)
             left = pause.until - await self._now()
-            if left > 0:
+            if left > _TICK:
                 return self._pause(min(left, pausing.longest))
             self._record.pauses.pop(name)  # written with the next step: until then the record tells the same
             self._record.steps[name] = self._step(name, packed(name, None))
@@ -125,7 +127,7 @@ class MessageSteps:
             pause = await self._begin_pause(name, seconds)
             now = await self._now()
             signal = await record.ask(lambda store: signal_of(store, topic))
-            if signal is None and now < pause.until:
+            if signal is None and now < pause.until - _TICK:
                 self.awaited = topic
                 left = min(pause.until - now, pausing.longest, _until_next_check(pausing, now - pause.since))
                 return Waited(self._pause(left), None)

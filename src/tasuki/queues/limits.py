@@ -25,18 +25,21 @@ def limit_facts(spec: QueueSpec, policy: QueuePolicy) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     key = None if policy.lanes is None else KEY if policy.lanes.path is None else policy.lanes.path.text
     if limits := limits_of(spec, policy):
-        limit: dict[str, Any] = {}
-        for part in limits:
-            limit |= {} if part.rate is None else {"rate": part.rate, "burst": part.burst}
-            limit |= {} if part.concurrency is None else {"concurrency": part.concurrency}
+        limit = {name: value for part in limits for name, value in _facts_of(part).items()}
         facts["limit"] = limit | ({} if spec.lane_limit is None else {"key": key})
     if spec.fair:
         facts["fair"] = {"key": key, "share": spec.fair}
     return facts
 
 
-def limit_text(limit: Mapping[str, Any]) -> str:
-    """A ``limit`` of ``limit_facts`` in words: ``10/s, 3 at once, for each header.tenant``."""
+def _facts_of(limit: Limit) -> dict[str, Any]:
+    rate = {} if limit.rate is None else {"rate": limit.rate, "burst": limit.burst}
+    return rate | ({} if limit.concurrency is None else {"concurrency": limit.concurrency})
+
+
+def limit_text(limit: Mapping[str, Any] | Limit) -> str:
+    """A limit, or a ``limit`` of ``limit_facts``, in words: ``10/s, 3 at once, for each header.tenant``."""
+    limit = _facts_of(limit) if isinstance(limit, Limit) else limit
     parts = [format_rate(limit["rate"])] if "rate" in limit else []
     parts += [f"{limit['burst']} in a burst"] if limit.get("burst", 1) > 1 else []
     parts += [f"{limit['concurrency']} at once"] if "concurrency" in limit else []

@@ -1,6 +1,6 @@
 """Places of a lane, over processes that are killed: never more are held, by the history, and nothing stays.
 
-Triggers write the history, so a killed process leaves nothing out: each claim with what counts as held, each ack.
+Triggers write the history, so a killed process leaves nothing out: each claim with what it found held, and each ack.
 """
 
 from __future__ import annotations

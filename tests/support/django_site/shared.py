@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasuki import Retry
 from tasuki.contrib.django.celery import Task, shared_task
 from tests.support.django_site.models import Tag
 
@@ -60,6 +61,13 @@ def fail_twice(self: Task) -> str:
     if self.request.retries < 2:
         raise ConnectionError("away")
     return "at last"
+
+
+@shared_task(bind=True)
+def ask_again(self: Task) -> None:
+    seen.append(self.request.retries)
+    if self.request.retries == 0:
+        raise Retry(after=5)
 
 
 @shared_task

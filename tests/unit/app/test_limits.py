@@ -148,6 +148,18 @@ async def test_a_dead_letter_and_a_redrive_find_their_lane(make_app: Make, monke
     assert lanes == [("tasks", "a"), ("dead", "7"), ("tasks", "a"), ("dead", "7")]
 
 
+async def test_a_redrive_moves_no_faster_than_the_limit_of_its_source(make_app: Make) -> None:
+    app = make_app()
+    app.queue("dead", limit={"rate": "10/s", "burst": 5})
+    app.queue("tasks")
+    async with app:
+        await app.queue("dead").publish_many(list(range(25)))
+        start = asyncio.get_running_loop().time()
+        assert await app.redrive("dead", to="tasks") == 25
+        assert 1.9 < asyncio.get_running_loop().time() - start < 3.0
+        assert (await app.queue("tasks").info())["ready"] == 25
+
+
 async def test_info_says_what_limits_a_queue(make_app: Make) -> None:
     app = make_app()
     app.queue("plain")

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.lifecycle.option_changes import differences
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import Limit, QueueSpec
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.unit.app.project import Yaml, reload
@@ -144,3 +144,12 @@ async def test_so_it_is_by_a_reload(app: App, yaml: Yaml, caplog: pytest.LogCapt
 )
 def test_differences(live: dict[str, Any], wanted: dict[str, Any], told: list[str]) -> None:
     assert differences(QueueSpec("q", **live), QueueSpec("q", **wanted)) == told
+
+
+def test_a_limit_is_told_in_words() -> None:
+    before = QueueSpec("q", limit=Limit(10.0, 5), fair=1, lane_limit=Limit(concurrency=3))
+    assert differences(before, QueueSpec("q", limit=Limit(0.5, 1, 2))) == [
+        "limit from 10/s, 5 in a burst to 30/m, 2 at once",
+        "lane_limit from 3 at once to None",
+        "fair from 1 to 0",
+    ]

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tasuki import App, Context
-from tasuki.errors import HandlerError, WaitTimeoutError
+from tasuki.errors import (
+    HandlerError,
+    PolicyDeniedError,
+    QueueNotFoundError,
+    UnsupportedError,
+    WaitTimeoutError,
+)
 from tasuki.flow.signals import SIGNALS, WAITS
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.scope import Scope
 from tests.unit.app.test_steps import Effects, record_of, store_of, until
+from tests.unit.security.test_policy import policy
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -20,6 +30,10 @@ VIRTUAL_TIME = True
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class Session:
+    """What a provider makes."""
 
 
 async def keys_of(app: App, prefix: str) -> list[str]:
@@ -242,3 +256,82 @@ async def test_what_is_refused(make_app: Callable[..., App]) -> None:
         await batches.publish(1)
         await until(lambda: len(texts) == 6)
     assert len(set(texts)) == 6
+
+
+async def test_who_may_signal(make_app: Callable[..., App], caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    app.queue("jobs")
+    async with app:
+        with caplog.at_level("INFO", "tasuki.app"):
+            assert await app.signal("approved", 7, actor="kana")
+        (record,) = [each for each in caplog.records if each.getMessage().startswith("signal")]
+        assert record.getMessage() == "signal approved for 7: given, 0 waiting"
+        assert record.__dict__["actor"] == "kana"
+        rules = policy(actions="queue.signal", resources="appr*")
+        app.live_assembly().rights.application = Guard(Actor("me"), Scope([rules]))
+        assert not await app.signal("approved", 7)
+        with pytest.raises(PolicyDeniedError, match="not allowed to signal: paid"):
+            await app.signal("paid", 7)
+
+
+async def test_a_signal_needs_a_state(make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasuki.app.host.ProjectHost.state_of", lambda *_: None)
+    app = make_app()
+    async with app:
+        with pytest.raises(QueueNotFoundError, match="the project has no queue"):
+            await app.signal("approved", 7)
+    app = make_app()
+    app.queue("jobs")
+    async with app:
+        with pytest.raises(UnsupportedError, match="which a signal needs"):
+            await app.signal("approved", 7)
+
+
+async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callable[..., App]) -> None:
+    app, seen = make_app(), list[str]()
+    jobs = app.queue("jobs")
+
+    @app.provide
+    async def session() -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        except Exception:
+            seen.append("an Exception")
+            raise
+        finally:
+            seen.append("closed")
+
+    @jobs.consumer
+    async def work(body: int, session: Session, context: Context) -> None:
+        await context.sleep(5)
+        seen.append("end")
+
+    async with app.worker():
+        await jobs.publish(1)
+        await until(lambda: "end" in seen)
+        await until(lambda: seen.count("closed") > 1)
+    assert seen == ["closed", "end", "closed"]
+
+
+async def test_a_plain_function_and_the_functions_that_it_calls(make_app: Callable[..., App]) -> None:
+    app, ends = make_app(), list[Any]()
+    jobs = app.queue("jobs", result="1h")
+
+    async def rest(context: Context) -> str:
+        await context.sleep("1m", name="rest")
+        return "rested"
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> str:
+        with pytest.raises(HandlerError, match=r"await context\.sleep"):
+            context.sync.sleep(1)
+        with pytest.raises(HandlerError, match=r"await context\.wait_for"):
+            context.sync.wait_for("a", 1, 1)
+        return await rest(context)
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        await asyncio.sleep(10)
+        assert await job.status() == "waiting"
+        ends.append(await job.result(timeout="10m"))
+    assert ends == ["rested"]

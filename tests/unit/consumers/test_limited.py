@@ -281,6 +281,33 @@ async def test_a_message_that_comes_first_and_may_not_start_is_released() -> Non
     await shop.close()
 
 
+async def test_a_message_that_comes_first_is_held_for_a_token_that_comes_at_once() -> None:
+    shop = Shop(Limit(10.0, 1))
+    store = await shop.open(workers=1)
+    await asyncio.sleep(5.0)
+    await store.take(KEY, 1, rate=10.0, burst=1)  # by another worker
+    start = now()
+    await shop.publish(1)
+    await shop.handled(1)
+    assert 0.09 < shop.starts[0] - start < 0.12
+    assert shop.benches[0].consumer.metrics.delivered == 1
+    await shop.close()
+
+
+async def test_places_of_a_store_that_is_away_end_with_their_leases() -> None:
+    shop = Shop(Limit(concurrency=1))
+    store = await shop.open(workers=1)
+    await shop.publish(1)
+    while not shop.starts:
+        await asyncio.sleep(0.001)
+    shop.away = True
+    await shop.close()
+    shop.away = False
+    assert await store.hold(KEY, "other", places=1, lease=1.0) is None
+    await asyncio.sleep(LEASE)
+    assert await store.hold(KEY, "other", places=1, lease=1.0) is not None
+
+
 async def test_a_stop_while_the_first_message_waits_for_its_token_loses_nothing() -> None:
     shop = Shop(Limit(0.1, 1))
     store = await shop.open(workers=1)
@@ -297,6 +324,25 @@ async def test_a_stop_while_the_first_message_waits_for_its_token_loses_nothing(
     await begun.wait()
     await shop.close()
     assert (await shop.benches[0].queue.depth()).ready == 1
+
+
+async def test_a_stop_between_place_and_token_leaves_no_place_behind() -> None:
+    shop = Shop(Limit(1.0, 1, 2))
+    store = await shop.open(workers=1)
+    begun = asyncio.Event()
+
+    async def never(*args: Any, **options: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    store.take = never  # type: ignore[method-assign]
+    await shop.publish(1)
+    await begun.wait()
+    shop.benches[0].run.fetcher.stop()
+    shop.benches[0].run.fetching.cancel()
+    await asyncio.sleep(1.0)
+    assert None not in [await store.hold(KEY, f"{number}", places=2, lease=1.0) for number in range(2)]
+    await shop.close()
 
 
 async def test_a_place_that_could_not_be_renewed_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -188,6 +188,13 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     assert not told("limit: 3/s, lease: 1m", ", prefetch: 9")
 
 
+def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> None:
+    consumer = CONSUMER.replace("FIELDS", ", auto_ack: true")
+    [text] = problems(f"{DRIVER}{QUEUE}limit: {{concurrency: 3}}}}\n{consumer}")
+    assert "app:c: auto_ack settles a message before its function runs, and so frees its place in app:q" in text
+    assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
+
+
 def test_a_consumer_of_places_holds_what_it_handles() -> None:
     plain = ConsumerConfig.model_validate({"queue": "q", "func": "f", "concurrency": 4}, context={"namespace": "app"})
     assert (prefetch_of(plain, {}), prefetch_of(plain, {}, has_places=True)) == (10, 4)

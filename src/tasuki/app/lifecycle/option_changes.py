@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import fields
 
-from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.driver import Driver, Limit, QueueSpec
 from tasuki.errors import QueueNotFoundError
+from tasuki.queues.limits import limit_text
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")
@@ -40,4 +41,8 @@ def differences(live: QueueSpec, wanted: QueueSpec) -> list[str]:
     ]
     # A queue that is prepared for priorities stays so.
     pairs = [pair for pair in pairs if pair != ("priorities", True, False)]
-    return [f"{name} from {before!r} to {after!r}" for name, before, after in pairs if before != after]
+    return [f"{name} from {_shown(before)} to {_shown(after)}" for name, before, after in pairs if before != after]
+
+
+def _shown(value: object) -> str:
+    return limit_text(value) if isinstance(value, Limit) else repr(value)

@@ -85,23 +85,25 @@ class LimitedReceiving:
 
     async def _allow(self, wanted: int) -> tuple[int, float]:
         """How many messages may start now; if none, after how many seconds to ask again. Raises DriverError."""
+        allowed = 0
         try:
             store = await self._store()
             if self.places is not None and not (wanted := await self._reserve(self.places, store, wanted)):
                 self._refusals += 1
                 return 0, _PAUSES.delay(self._refusals)
             self._refusals = 0
-            rate, burst = self._limit.rate, self._limit.burst
-            if rate is None:
-                return wanted, 0.0
-            tokens = min(wanted, max(int(rate * _BLOCK), 1))
-            grant = await store.take(self._key, tokens, rate=rate, burst=burst)
+            if self._limit.rate is None:
+                allowed = wanted
+                return allowed, 0.0
+            tokens = min(wanted, max(int(self._limit.rate * _BLOCK), 1))
+            allowed, wait = await store.take(self._key, tokens, rate=self._limit.rate, burst=self._limit.burst)
         except DriverError as error:
-            self._use(0, 0)
             raise self._away(error) from error
-        if not grant.tokens:
-            self._use(0, 0)
-        return grant.tokens, grant.wait
+        else:
+            return allowed, wait
+        finally:
+            if not allowed:  # also when it is cancelled
+                self._use(0, 0)
 
     async def _reserve(self, places: Places, store: Store, wanted: int) -> int:
         free = len(places) - self._window.held

@@ -139,11 +139,11 @@ class Places:
         store = self._store
         async with self._turn_here():
             while self._leaving and store is not None:
+                holder = self._leaving.pop(0)
                 try:
-                    await store.release(self._key, self._leaving[0])
+                    await store.release(self._key, holder)
                 except DriverError as error:
                     _log.debug("a place is not released, and ends with its lease: %s", error, extra=self._extra)
-                del self._leaving[0]
 
     def _turn_here(self) -> asyncio.Lock:
         if self._turn is None:
@@ -151,6 +151,7 @@ class Places:
         return self._turn
 
     async def _keep(self) -> None:
+        self._turn = self._release_task = None  # of an earlier loop that has failed
         await self._release()
         while True:
             await asyncio.sleep(LEASE / _RENEWALS)

@@ -1,4 +1,4 @@
-"""Idempotency: by which key the work of a consumer is done once, and what is remembered of it; no I/O."""
+"""Idempotency: by which key the work of a consumer is done once, and the record of it; no I/O."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Claims(Protocol):
 class Once:
     """Of one run.
 
-    The record of a key says ``running`` while its handler runs, and ends by itself when nobody renews it; then
+    The record of a key says ``running`` while its handler runs, and ends by itself without a renewal; then
     ``done``, with the result. Each write goes by the version of the last one.
     """
 
@@ -133,7 +133,7 @@ class _Held:
         self._version = 0
 
     async def begin(self) -> OnceRecord | None:
-        """Claim the key; what is recorded of its work, if that is done. Raises Snooze: it is in flight elsewhere."""
+        """Claim the key; the record of its work, if that is done. Raises Snooze: it is in flight elsewhere."""
         running = encode(OnceRecord(self._owner, self._message))
         store = await self._state.store()
         for _ in range(_TRIES):
@@ -160,7 +160,7 @@ class _Held:
         return Snooze(POSTPONED, f"the work of key {self._claim.key!r} is being done elsewhere")
 
     async def renew(self) -> None:
-        """Write the record again and again, until cancelled or somebody else has it."""
+        """Write the record repeatedly, until cancelled or another delivery has it."""
         running = encode(OnceRecord(self._owner, self._message))
         while True:
             await asyncio.sleep(self._lasts / 3)

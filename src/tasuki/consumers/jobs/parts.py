@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tasuki.consumers.jobs import steps, transacting
 from tasuki.consumers.jobs.once import once_for
 from tasuki.consumers.jobs.results import Results, results_for
 from tasuki.consumers.jobs.steps import Stepping
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.handling.middleware import ConsumeMiddleware
-    from tasuki.consumers.run import Run
+
+
+class Followed(steps.Followed, transacting.Followed, Protocol):
+    """What the parts need of their run."""
 
 
 class Jobs(NamedTuple):
@@ -26,9 +30,9 @@ class Jobs(NamedTuple):
     layers: Sequence[ConsumeMiddleware]
 
 
-def jobs_of(run: Run, consumer: Definition) -> Jobs:
+def jobs_of(run: Followed, consumer: Definition) -> Jobs:
     """The parts of a new run."""
-    results, transacting = results_for(consumer), Transacting(run, consumer)
-    once = once_for(consumer, transacting)
+    results, opener = results_for(consumer), Transacting(run, consumer)
+    once = once_for(consumer, opener)
     layers = [part.layer for part in (results, once) if part is not None]
-    return Jobs(results, Stepping(run, consumer), transacting, layers)
+    return Jobs(results, Stepping(run, consumer), opener, layers)

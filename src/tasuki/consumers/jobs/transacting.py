@@ -71,7 +71,7 @@ class Transacting:
         self._run = run
         self._consumer = consumer
         self._committed: set[Receipt] = set()
-        """The broker has settled them already; their acks need only be told."""
+        """The broker has settled them already; their acks are only reported."""
         self._is_following = False
         self.claims: dict[Delivery, Claim] = {}
         """The keys of running deliveries, if the consumer has ``idempotency``."""
@@ -151,7 +151,7 @@ class Transacting:
                 each.conclude(ACK)
 
     def _follow(self) -> None:
-        """From the first commit on, let the settler leave out what is committed."""
+        """From the first commit on, let the settler leave out committed acks."""
         if self._is_following:
             return
         self._is_following = True

@@ -16,7 +16,7 @@ from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
-from tasuki.contracts.state.transaction_context import OpenTransaction
+from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.state.store_handle import has_loop, misplaced
+from tasuki.contracts.state.transactions import OpenTransaction, Transacting
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue
 from tasuki.system.at_once import at_once, entered_at_once
@@ -15,22 +16,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.contracts.context import PublishOptions
-
-
-class OpenTransaction(Protocol):
-    """A transaction that settles its message at its end."""
-
-    connection: Any
-
-    def remember(self, result: object) -> None:
-        """Keep a result for the key of the message. Raises HandlerError (Invalid): it cannot be."""
-
-
-class Transacting(Protocol):
-    """Opens the transactions of one message."""
-
-    def transaction(self, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
-        """See ``TransactionContext.transaction``; with ``sync`` it never suspends."""
 
 
 class _Publishing(Protocol):

@@ -63,10 +63,13 @@ class Lanes:
 
     def change(self, limit: Limit | None, fair: int, now: float) -> None:
         """Go on by other options; what each lane owes stays owed."""
-        old, self._limit, self._fair = self._limit, limit or limits.NONE, fair
+        old, self._limit = self._limit, limit or limits.NONE
+        self._begin()
         for lane in self._lanes.values():
             lane.tat = limits.changed(old, self._limit, lane.tat, now)
-        self._begin()
+            if fair != self._fair:  # turns are as far apart as the larger share allows
+                lane.turn = self._turn
+        self._fair = fair
         self.stir()
 
     def clear(self, held: Iterable[str]) -> None:

@@ -12,6 +12,8 @@ lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock d
                 close, or the death of the holder (noticed within a second by its file lock) ends it at once
 delay           by the wall clock, so that it outlives a restart
 duplicates      ids are remembered in the file for ``dedup_window``, by the wall clock
+limits          kept by the claim: places are the held messages, of a rate one wall-clock time is stored
+lanes           take turns; one that must wait is out of turn until its time or a place comes, and costs a claim nothing
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
                 at their ring (Linux: inotify) after that. Where rings cannot be heard, or while other queues of the
                 file are busy: within 40 ms after a quiet second

@@ -18,8 +18,8 @@ _encode_headers = msgspec.msgpack.Encoder().encode
 class Encoded:
     """A batch for the store: ``refused`` by the index of the message, all else by the index of the row.
 
-    ``delays`` are seconds, ``always`` are the messages that are stored even if their ids are known, ``lanes`` those of
-    messages whose lane is not ''.
+    ``delays`` are seconds, ``always`` are the messages that are stored even if their ids are known, ``lanes`` the
+    lanes that are not ''.
     """
 
     rows: list[Row] = field(default_factory=list)

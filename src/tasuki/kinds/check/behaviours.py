@@ -85,7 +85,7 @@ BEHAVIOURS = (
     Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
     Behaviour("handle in one transaction with the ack", "test_46_the_commit_settles", "transactional_settle"),
-    Behaviour("remember the keys of what is done", "test_48_a_key_is_claimed_once", "transactional_settle"),
+    Behaviour("remember the keys of finished work", "test_48_a_key_is_claimed_once", "transactional_settle"),
 )
 
 DURABILITY = {

@@ -30,7 +30,7 @@ from tasuki.kinds.check.python.exceptions import unknown_exceptions
 from tasuki.kinds.check.python.handlers import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, is_met_by_state, needs_of
 from tasuki.kinds.check.state.idempotency import problems_of_idempotency
-from tasuki.kinds.check.state.limits import limited_lease, problems_of_lanes
+from tasuki.kinds.check.state.limits import limited_lease, problems_of_limits
 from tasuki.kinds.check.state.scheduled import problems_of_scheduled
 from tasuki.kinds.check.state.schedules import problems_of_schedules
 from tasuki.kinds.check.state.stores import problems_of_stores
@@ -300,7 +300,7 @@ class _Checker:
             *problems_of_scheduled(self.registry, self.configs),
             *problems_of_idempotency(self.configs, self.kinds),
             *problems_of_stores(self.registry, self.configs, self.kinds),
-            *problems_of_lanes(self.configs, self.kinds),
+            *problems_of_limits(self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))

@@ -142,6 +142,13 @@ def test_an_error_that_is_retried_for_is_tried_again(twin: TestApp, told: list[A
     assert told[-1] == ("postrun", (states.SUCCESS, "at last"))
 
 
+def test_a_task_asks_for_another_attempt(twin: TestApp, told: list[Any]) -> None:
+    shared.ask_again.delay()
+    twin.sync.advance(10)
+    assert shared.seen == [0, 1]
+    assert [name for name, _ in told if name in ("retry", "failure")] == ["retry"]
+
+
 def test_a_model_travels_as_its_primary_key_and_is_read_by_the_worker(twin: TestApp, told: list[Any]) -> None:
     with connection.schema_editor() as editor:
         editor.create_model(Tag)

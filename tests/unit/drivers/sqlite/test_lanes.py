@@ -211,6 +211,16 @@ async def test_lanes_can_be_switched_on_changed_and_off(make: Any) -> None:
     assert await take(driver) == ["k1"]
 
 
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_a_shorter_turn_holds_at_once(make: Any, ordering: Any) -> None:
+    driver = await declared(make, fair=9)
+    await driver.publish("q", in_lane("", 30))
+    await driver.publish("q", in_lane("a", 30, key="a"))
+    await driver.declare(QueueSpec("q", fair=1, ordering=ordering))
+    taken = await take(driver, 3)
+    assert "a0" in taken
+
+
 async def test_what_is_purged_leaves_no_lane(make: Any) -> None:
     clock = FakeClock()
     driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=1.0))
@@ -223,6 +233,18 @@ async def test_what_is_purged_leaves_no_lane(make: Any) -> None:
     assert rows(driver, "lanes") == []
     await driver.delete("q")
     assert rows(driver, "limits") == []
+
+
+async def test_a_limit_alone_makes_no_lanes(make: Any) -> None:
+    clock = FakeClock()
+    driver = await declared(make, clock, limit=Limit(concurrency=1), lease=1000.0)
+    await driver.publish("q", in_lane("a", 3))
+    assert await take(driver) == ["a0"]
+    for _ in range(2):
+        clock.advance(2.0)
+        await driver.depth("q")
+    assert rows(driver, "lanes") == []
+    assert {row[-1] for row in rows(driver, "ready")} == {None}
 
 
 async def test_a_claim_that_visits_very_many_in_vain_goes_on_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.errors import ConflictError
 
 _COLUMNS = 7
-"""Columns of messages, before those of unique ones and of lanes."""
+"""Columns that all messages have."""
 
 
 class WithinPostgres(Driver):
@@ -31,6 +31,8 @@ class WithinPostgres(Driver):
 
     @abstractmethod
     def _open_session(self, queue: str) -> Session: ...
+    @abstractmethod
+    def _usable_session(self, queue: str) -> Session: ...
     @abstractmethod
     def _holding_session(self, queue: str) -> tuple[Session, QueueSpec]: ...
 
@@ -84,4 +86,5 @@ class WithinPostgres(Driver):
 
     def transaction(self, connection: Any = None, *, sync: bool = False) -> AbstractAsyncContextManager[Any]:
         """On a connection of asyncpg, or psycopg for ``sync``; or on the caller's."""
+        self._usable_session("")
         return self._opening.transaction(connection, sync=sync)

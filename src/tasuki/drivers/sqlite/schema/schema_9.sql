@@ -3,7 +3,7 @@
 CREATE TABLE inbox (
     consumer TEXT NOT NULL,
     key      TEXT NOT NULL,
-    result   BLOB,                           -- what was remembered; NULL: nothing
+    result   BLOB,                           -- NULL: none is remembered
     until    REAL NOT NULL,                  -- wall-clock time at which it is forgotten
     PRIMARY KEY (consumer, key)
 ) WITHOUT ROWID;

@@ -24,6 +24,8 @@ IN_TURN, SLOW, FULL, EMPTY = range(4)
 """Of a lane: it is served; waits for its rate; waits for a place; has no message, and its rate recovers."""
 VISITED = 300
 """Most lanes that one claim visits in vain, and most that it brings back or forgets; the next one goes on."""
+SWEPT = 5000
+"""Most lanes that one sweep forgets."""
 SCANNED = 2000
 """Receivable messages that a sweep reads in search of those without a lane."""
 
@@ -63,7 +65,7 @@ class Lanes:
             limited.entered += self._execute(sql, values).rowcount
 
     def _turn(self, queue: int, fair: int) -> int:
-        """The turn of lanes that come now: that of lanes that were just served, so that they hold up none."""
+        """The turn of new lanes: they come as if they were just served, so they hold up no lane that waits."""
         first = self._execute(statements.FIRST_LANE, (queue,)).fetchone()
         return fair + (0 if first is None else int(first[1]))
 
@@ -102,7 +104,7 @@ class Lanes:
             self._resume(queue, [lane], SLOW)
 
     def _resume(self, queue: int, names: Collection[str], state: int) -> None:
-        """Bring those of the lanes that wait in this state into turn again."""
+        """Bring the lanes that wait in this state into turn again."""
         if not names:
             return
         limited = self.limits.of(queue)
@@ -218,9 +220,10 @@ class Lanes:
             self._change(queue, old, new)
 
     def _form(self, queue: int, column: str) -> None:
-        """Give each message the lane that was stored with it, or that of its key; bring all lanes into turn."""
+        """Give each message its stored lane, or its key as its lane; bring all lanes into turn."""
         for sql, table in zip(statements.FORM_LANES, ("ready", "held"), strict=True):
             self._execute(sql.format(statements.LANE_OF.format(column, table)), (queue,))
+        self._execute(statements.TAKE_OUT_OF_TURN, (queue,))
         self.arrive(queue, [row[0] for row in self._execute(statements.LANES_BY_AGE, (queue,)).fetchall()], _ANY)
 
     def _change(self, queue: int, old: Limited, new: Limited) -> None:
@@ -229,15 +232,19 @@ class Lanes:
         rows = self._execute("SELECT lane, tat FROM lanes WHERE queue = ? AND tat > ?", (queue, now)).fetchall()
         tats = [(limits.changed(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]
         self._executemany("UPDATE lanes SET tat = ?1, ready_at = ?1 WHERE queue = ?2 AND lane = ?3", tats)
+        if old.fair != new.fair:  # turns are as far apart as the larger one allows
+            self._execute(statements.TAKE_OUT_OF_TURN, (queue,))
         for state in (SLOW, FULL):
             self._reopen(queue, state)
 
     def sweep(self, tally: Tally) -> None:
         """Forget lanes that are empty, and find some of the messages that an older version has put back without one."""
+        if not self.limits.fair(tally):
+            return
         queue = tally.queue
-        if tally.ready <= 0:  # what they had was removed
-            self._execute(statements.EMPTY_LANES, (queue,))
-        self._execute(statements.FORGET_LANES, {"queue": queue, "now": self._clock.time(), "most": VISITED})
+        # What they had may have been removed.
+        sql = statements.FORGET_LANES if tally.ready > 0 else statements.FORGET_ANY_LANES
+        self._execute(sql, {"queue": queue, "now": self._clock.time(), "most": SWEPT})
         after = self._scanned.get(queue, (-1, -1))
         rows: Sequence[tuple[int, int, str | None]]
         rows = self._execute(statements.PLACES, (queue, *after, SCANNED)).fetchall()

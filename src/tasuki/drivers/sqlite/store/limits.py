@@ -1,4 +1,4 @@
-"""The limits of queues, and what is used of those of a whole queue; inside the transaction of a group.
+"""The limits of queues, and the used part of each whole queue's rate; inside the transaction of a group.
 
 Used places are not stored: they are the held messages. Of a rate one time is stored.
 """
@@ -19,7 +19,7 @@ from tasuki.drivers.toolkit import limits
 
 @dataclass(slots=True)
 class Limited:
-    """A queue's limits during a transaction; what is used is written back at its end."""
+    """A queue's limits during a transaction; the used part is written back at its end."""
 
     whole: Limit
     lane: Limit
@@ -96,7 +96,7 @@ class Limits:
             limited.tat = limits.given_back(limited.whole, limited.tat)
 
     def change(self, queue: int, old: Limited | None, new: Limited | None) -> None:
-        """Store other limits; what is used of the old ones stays used."""
+        """Store other limits; a used part stays used."""
         if new is None:
             self._execute("DELETE FROM limits WHERE queue = ?", (queue,))
         else:
@@ -114,7 +114,7 @@ class Limits:
         admit(self._connection, has_limits=has_limits)
 
     def save(self) -> None:
-        """Write what is used; part of the last act before the commit."""
+        """Write the used parts, right before the commit."""
         changed = [(*each.used, queue) for queue, (each, before) in self._loaded.items() if each.used != before]
         if changed:
             self._executemany("UPDATE limits SET tat = ?, entered = ? WHERE queue = ?", changed)

@@ -140,13 +140,18 @@ ARRIVE = """
 RESUME_LANE = """
     UPDATE lanes SET state = 0, turn = ?, entered = ? WHERE queue = ? AND lane = ? AND state = ?
 """
-EMPTY_LANES = "UPDATE lanes SET state = 3, ready_at = tat WHERE queue = ? AND state != 3"
+TAKE_OUT_OF_TURN = "UPDATE lanes SET state = 1, ready_at = 0 WHERE queue = ? AND state = 0"
 FIRST_LANE = "SELECT lane, turn, tat FROM lanes WHERE queue = ? AND state = 0 ORDER BY turn, entered LIMIT 1"
 PLACE_IN_LANE = "UPDATE lanes SET state = ?, turn = ?, ready_at = ?, tat = ? WHERE queue = ? AND lane = ?"
 DUE_LANES = "SELECT lane FROM lanes WHERE queue = ? AND state = 1 AND ready_at <= ? ORDER BY ready_at LIMIT ?"
 FORGET_LANES = """
     DELETE FROM lanes WHERE queue = :queue AND lane IN
         (SELECT lane FROM lanes WHERE queue = :queue AND state = 3 AND ready_at <= :now ORDER BY ready_at LIMIT :most)
+"""
+# Of a queue without a receivable message, whatever its lanes wait for.
+FORGET_ANY_LANES = """
+    DELETE FROM lanes WHERE queue = :queue AND lane IN
+        (SELECT lane FROM lanes WHERE queue = :queue AND tat <= :now LIMIT :most)
 """
 HELD_IN_LANE = """
     SELECT count(*) FROM (SELECT 1 FROM held INDEXED BY held_by_lane WHERE queue = ? AND lane = ? LIMIT ?)

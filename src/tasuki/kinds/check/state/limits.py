@@ -28,8 +28,16 @@ def limited_lease(config: QueueConfig) -> dict[str, Any]:
     return {"lease": LEASE} if has_places(config) and "lease" not in config.model_fields_set else {}
 
 
-def problems_of_lanes(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
-    """Queues that need lanes, on drivers that have none."""
+def problems_of_limits(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
+    """Queues that need lanes, on drivers that have none; places that would be free before a handler runs."""
+    yield from _without_lanes(configs, kinds)
+    for id, config in configs.items():
+        if isinstance(config, ConsumerConfig) and config.auto_ack and has_places(configs.get(config.queue)):
+            problem = f"auto_ack settles a message before its function runs, and so frees its place in {config.queue}"
+            yield id, ("auto_ack",), problem, "remove auto_ack, or the concurrency of the queue's limit"
+
+
+def _without_lanes(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[Finding]:
     for id, config in configs.items():
         driver = kinds.get(config.driver) if isinstance(config, QueueConfig) else None
         if not isinstance(config, QueueConfig) or not isinstance(driver, DriverKind):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tasuki.contracts.driver import Nack, Release
+from tasuki.contracts.driver import Limit, Nack, Release
+from tasuki.testing.conformance.queues.limits import limited
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 _MANY = 1000
@@ -91,3 +92,29 @@ class Expediting(Suite):
         wanted = published[::100]
         assert await rig.driver.expedite(rig.queue, wanted) == len(wanted)
         assert sorted(await rig.drain(expected=len(wanted))) == sorted(wanted)
+
+    @case("expedite", "lanes", "limits:concurrency")
+    async def test_49_a_message_is_in_its_lane_again(self, rig: Rig) -> None:
+        await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
+        late = [rig.message(id=f"{lane}late", lane=lane, delay=_LATE) for lane in "ab"]
+        await rig.publish(*late, rig.message(id="a0", lane="a"))
+        held = await rig.one()
+        assert held.id == "a0"
+        await rig.nothing()
+        assert await rig.driver.expedite(rig.queue, ["alate", "blate"]) == 2
+        got = await rig.one()
+        assert got.id == "blate", "the lane a is full"
+        await rig.nothing()
+        await rig.ack(held)
+        assert (await rig.one()).id == "alate"
+
+    @case("expedite", "lanes")
+    async def test_49_a_receive_that_waits_at_lanes_is_woken(self, rig: Rig) -> None:
+        await limited(rig, fair=1)
+        await rig.publish(rig.message(id="a", lane="a", delay=_LATE))
+        receiving = asyncio.create_task(rig.driver.receive(rig.queue, 1, 6.0))
+        await asyncio.sleep(0.3)
+        began = asyncio.get_running_loop().time()
+        assert await rig.driver.expedite(rig.queue, ["a"]) == 1
+        assert ids(await receiving) == ["a"]
+        assert asyncio.get_running_loop().time() - began < 3

@@ -116,6 +116,15 @@ class Turns(Suite):
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
     @case("lanes")
+    async def test_44_a_shorter_turn_holds_at_once(self, rig: Rig) -> None:
+        await limited(rig, fair=9)
+        await rig.publish(*of(rig, "a", *range(30)))
+        await rig.publish(*of(rig, "b", *range(30)))
+        await limited(rig, fair=1)
+        counts = await served(rig, 8)
+        assert abs(counts["a"] - counts["b"]) <= 2, counts
+
+    @case("lanes")
     async def test_44_a_few_messages_behind_very_many_come_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         for start in range(0, 1000, 200):

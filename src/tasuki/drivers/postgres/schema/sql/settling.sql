@@ -136,7 +136,7 @@ begin
 end $$;
 
 -- Claims a key of a consumer until the caller's transaction ends, and remembers it for ttl seconds if that commits. Returns
--- null, or what was remembered for the key before. Waits for another transaction that claims it, for patience seconds.
+-- null, or the result that the key has. Waits for another transaction that claims it, for patience seconds.
 create or replace function claim(consumer_id text, wanted text, ttl double precision, patience double precision)
 returns bytea language plpgsql as $$
 declare

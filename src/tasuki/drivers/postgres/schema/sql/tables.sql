@@ -119,7 +119,7 @@ create table if not exists uniques (
 create table if not exists inbox (
     consumer text collate "C" not null,
     key      text collate "C" not null,
-    result   bytea,                                   -- what was remembered; null: nothing
+    result   bytea,                                   -- null: none is remembered
     until    timestamptz not null,                    -- when it is forgotten
     primary key (consumer, key)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);

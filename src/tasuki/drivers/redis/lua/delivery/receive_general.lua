@@ -58,9 +58,8 @@ if not answer then
 end
 
 local left
-if limits then  -- one who takes wakes another one, as long as there is more
+if limits then
   left = answer[4]
-  wake(left)
 else
   left = redis.call('ZCARD', READY)
   if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
@@ -76,6 +75,14 @@ elseif has_waited or mode ~= '0' and redis.call('ZREM', WAITING, owner) == 1 the
   local due = first_due()
   if due < time + SOON * interval then
     appoint(time, due)
+  end
+end
+if limits and answer[5] < 0 and redis.call('EXISTS', WAITING) == 1 then
+  local opens = left == 0 and opens_at() or math.huge
+  if left > 0 then  -- each process that takes wakes another one, as long as there is more
+    wake(1)
+  elseif opens < math.huge then
+    appoint(time, opens)
   end
 end
 return answer

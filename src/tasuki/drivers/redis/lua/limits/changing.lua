@@ -23,13 +23,17 @@ local function change_lanes(shape)
   return true
 end
 
--- Count tokens at another rate from now on; without one the count goes on as before.
+-- Count tokens at another rate from now on. Returns whether there is one.
 local function change_pace(field, rate)
   local pace, time = redis.call('HGET', STATE, field), now()
-  if rate ~= '-' and rate ~= string.match(pace or '', '^%S+') then
-    redis.call('HSET', STATE, field, rate .. ' ' .. text(time) .. ' ' .. exact(reached(pace, time)))
-    return true
+  if not rate or rate == '-' then
+    redis.call('HDEL', STATE, field)
+    return false
   end
+  if rate ~= string.match(pace or '', '^%S+') then
+    redis.call('HSET', STATE, field, rate .. ' ' .. text(time) .. ' ' .. exact(reached(pace, time)))
+  end
+  return true
 end
 
 -- 'is_order_new': all messages go into lanes again. Returns whether a change of the lanes goes on.
@@ -40,12 +44,21 @@ local function change_limits(words, is_order_new)
   local is_laning = redis.call('HEXISTS', STATE, 'laning') == 1
   if shape ~= before or is_order_new then
     is_laning = change_lanes(shape)
-  elseif redis.call('EXISTS', PARK) == 1 then  -- those that are parked are looked at again; inf * 0 is 0 there
+  elseif shape ~= '' then
+    -- Parked lanes are looked at again; inf * 0 is 0 there. Turns are as far apart as the larger share allows: after another
+    -- one all have the same turn.
     redis.call('ZUNIONSTORE', PARK, 1, PARK, 'WEIGHTS', 0)
+    if string.match(words, '^%d+') ~= string.match(limits, '^%d+') then
+      redis.call('ZUNIONSTORE', TURN, 1, TURN, 'WEIGHTS', 0)
+    end
   end
-  change_pace('pace', rate or '-')
   limits = words ~= '' and words or nil
-  if change_pace('lane_pace', lane_rate or '-') and redis.call('EXISTS', MARKS) == 1 then
+  if not change_pace('pace', rate) then
+    redis.call('HDEL', STATE, 'mark')
+  end
+  if not change_pace('lane_pace', lane_rate) then
+    redis.call('UNLINK', MARKS)
+  elseif redis.call('EXISTS', MARKS) == 1 then
     expire_marks()
   end
   wake(redis.call('ZCARD', READY))

@@ -2,7 +2,8 @@
 -- no lanes); and rate, burst and concurrency, of the whole queue and of each lane, '-' for those that it does not have.
 --
 -- A bucket is kept as its *mark*: the count of tokens at which it is full again. A *pace* counts the tokens that have come:
--- 'rate since count'. Another rate goes on from the count that was reached, so it neither gives nor takes tokens.
+-- 'rate since count'. Another rate goes on from the count that was reached, so it neither gives nor takes tokens; without
+-- a rate all is forgotten.
 local LONGEST = 2 ^ 50  -- microseconds
 
 local function reached(pace, time)
@@ -71,16 +72,23 @@ local function open_now()
   return room
 end
 
+-- When the whole queue has a token again, if that is what ready messages wait for.
+local function queue_opens_at()
+  local whole = gate().whole
+  if whole.rate and tokens_in(whole, gate().mark) < 1 and free_places() > 0 and redis.call('EXISTS', READY) == 1 then
+    return token_at(whole, gate().mark)
+  end
+  return math.huge
+end
+
 -- When the passing of time lets ready messages be handed out, if none can be now.
 local function opens_at()
   if redis.call('EXISTS', READY) == 0 or open_now() > 0 then
     return math.huge
   elseif gate().laning then
     return gate().time + 10000
-  elseif free_places() < 1 then
-    return math.huge
-  elseif gate().whole.rate and tokens_in(gate().whole, gate().mark) < 1 then
-    return token_at(gate().whole, gate().mark)
+  elseif room_in_queue() < 1 then
+    return queue_opens_at()
   end
   return tonumber(redis.call('ZRANGE', PARK, 0, 0, 'WITHSCORES')[2] or math.huge)
 end

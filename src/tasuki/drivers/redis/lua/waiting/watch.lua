@@ -32,21 +32,27 @@ end
 -- Waiting processes must be woken when messages become ready, and one when the first delay becomes shorter; they check by
 -- themselves when something is due. Call the first at the start of a script, the second at its end.
 local function watch()
+  if limits and redis.call('EXISTS', WAITING) == 0 then
+    return {is_alone = true}
+  end
   return {
     ready = redis.call('ZCARD', READY),
     due = score_of_first(DELAYED),
     held = limits and redis.call('ZCARD', LEASES),
-    opens = limits and opens_at(),
+    opens = limits and queue_opens_at(),
   }
 end
 
 local function tell(before)
   keep(redis.call('HGET', STATE, 'span'))
+  if before.is_alone then
+    return
+  end
   local news = redis.call('ZCARD', READY) - before.ready
   local due = score_of_first(DELAYED)
   if limits then  -- each delivery that has ended may let another message be handed out
     news = math.min(math.max(news, 0) + math.max(before.held - redis.call('ZCARD', LEASES), 0), open_now())
-    due, before.due = math.min(due, opens_at()), math.min(before.due, before.opens)
+    due, before.due = math.min(due, queue_opens_at()), math.min(before.due, before.opens)
   end
   if news > 0 and wake(news) < news and before.ready == 0
     or due < before.due and not appoint(now(), due) then

@@ -292,7 +292,7 @@ async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callab
     jobs = app.queue("jobs")
 
     @app.provide
-    async def session() -> AsyncIterator[Session]:
+    async def session(context: Context) -> AsyncIterator[Session]:
         try:
             yield Session()
         except Exception:

@@ -291,8 +291,8 @@ async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callab
     app, seen = make_app(), list[str]()
     jobs = app.queue("jobs")
 
-    @app.provide
-    async def session(context: Context) -> AsyncIterator[Session]:
+    @app.provide(scope="message")
+    async def session() -> AsyncIterator[Session]:
         try:
             yield Session()
         except Exception:

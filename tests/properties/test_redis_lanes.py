@@ -265,6 +265,7 @@ async def test_lanes_stay_whole_and_nothing_stays_in_them(seed: int) -> None:
                     await found.declare()
                 case 1:
                     await found.driver.remove("q", [str(found.chance.randint(1, found.count + 1))])
+                    await found.driver.expedite("q", [str(found.chance.randint(1, found.count + 1)) for _ in range(9)])
                 case number if number < 8:
                     await (found.publish, found.publish_unique)[number % 2]()
                 case number if number < 14:

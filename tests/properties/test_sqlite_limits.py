@@ -6,30 +6,22 @@ import sqlite3
 import tempfile
 from collections.abc import Sized
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.driver import Driver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tests.properties.test_limits import LimitMachine
 from tests.support.settings import parsed
 
 
-class Patient(SQLiteDriver):
-    """The model has no leases."""
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, lease=1e9))
-
-
 class SQLiteLimitMachine(LimitMachine):
     def make_driver(self) -> Driver:
         self.folder = tempfile.TemporaryDirectory(prefix="tasuki-")
         self.path = Path(self.folder.name) / "queue.db"
-        return Patient("sqlite", parsed(SQLiteSettings, path=self.path, synchronous="normal"), self.clock)
+        return SQLiteDriver("sqlite", parsed(SQLiteSettings, path=self.path, synchronous="normal"), self.clock)
 
     def left_behind(self) -> Sized:
         with closing(sqlite3.connect(self.path)) as connection:

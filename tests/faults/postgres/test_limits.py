@@ -88,6 +88,19 @@ async def test_an_open_transaction_holds_up_neither_its_lane_nor_a_publisher(
     assert await waiting == ["b0"], "a is full"
 
 
+async def test_a_publisher_of_lanes_needs_no_right_to_read_messages(
+    make: Make, sql: asyncpg.Connection, schema: str
+) -> None:
+    driver, role = await make(spec=QueueSpec("q", fair=1)), f"publisher_of_{schema}"
+    await sql.execute(
+        f"SET search_path = {schema}; CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+        f"GRANT SELECT ON queues, waiters TO {role}; GRANT INSERT ON messages, arrivals TO {role}; SET ROLE {role}"
+    )
+    async with sql.transaction():
+        await driver.publish_within(sql, "q", [*of("a", 0), *of("b", 0, delay=60.0), *of("", 0)])
+    assert sorted(await ids(driver)) == ["0", "a0"]
+
+
 async def test_a_message_that_is_locked_hides_no_other_of_its_lane(make: Make, sql: asyncpg.Connection) -> None:
     driver = await make(spec=QueueSpec("q", lease=600.0, fair=1))
     first = Outgoing("first", b"", {}, lane="a", unique=Unique("k"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release, Settlement
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 
@@ -203,3 +204,36 @@ async def test_many_acks_wake_as_many_as_they_free(make: Make) -> None:
     tasks = await waiting(others, most=1)
     await driver.settle("q", [Ack(item.receipt) for item in held])
     assert len(await came(tasks, 4)) == 4
+
+
+@pytest.mark.parametrize("kind", [*PLACES, "rate"])
+async def test_a_drain_needs_no_polls(make: Make, kind: str) -> None:
+    """Many receives wait at any time, and are woken by what others do; none looks by itself within the test."""
+    dice, number = random.Random(45), 240
+    rate = QueueSpec("q", lease=NEVER, fair=2, lane_limit=Limit(40.0, 2, 3))
+    drivers = await processes(make, PLACES.get(kind, rate), 4)
+    acked: Counter[str] = Counter()
+
+    async def work(driver: PostgresDriver) -> None:
+        while sum(acked.values()) < number:
+            got = await driver.receive("q", dice.randint(1, 5), PATIENCE)
+            await asyncio.sleep(dice.choice((0.0, 0.0, 0.005)))
+            batch: list[Settlement] = []
+            for item in got:
+                is_done, delay = dice.random() < 0.6, dice.choice((0.0, 0.02))
+                acked[item.id] += is_done
+                back = dice.choice((Nack, Release))(item.receipt, delay)
+                batch.append(Ack(item.receipt) if is_done else back)
+            assert await driver.settle("q", batch) == []
+
+    ids = [f"{dice.choice('abcdef')}{place}" for place in range(number)]
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work(driver)) for driver in drivers for _ in range(2)]
+        for start in range(0, number, 8):
+            batch = [Outgoing(id, b"", {}, lane=id[0], key=id[0]) for id in ids[start : start + 8]]
+            await drivers[start // 8 % 4].publish("q", batch)
+            await asyncio.sleep(dice.choice((0.0, 0.02)))
+        await until(lambda: sum(acked.values()) == number)
+        for task in tasks:
+            task.cancel()
+    assert acked == Counter(ids)

@@ -113,9 +113,9 @@ async def test_who_waits_for_a_token_asks_when_it_comes(broker: Redis, monkeypat
             driver = all_[0].driver
             await driver.publish("q", of("a", *range(2)))
             held = await take(driver, "q")
-            tasks = await all_wait(all_)
+            tasks = [process.receive() for process in all_]
             assert [item.id for item in await finished(tasks)] == ["a1"]
-            assert looks(all_) <= 3, "it asked before its time, again and again"
+            assert looks(all_) <= 9, "each asks twice to register, and one or another when the token comes"
             await driver.settle("q", [Ack(item.receipt) for item in held])
             await driver.delete("q")
 
@@ -144,7 +144,7 @@ async def test_what_frees_a_place_wakes_one(broker: Redis, monkeypatch: pytest.M
         await driver.declare(QueueSpec("to"))
         await driver.publish("q", of("a", 0, 1, 2))
         (held,) = await take(driver, "q")
-        tasks = await all_wait(all_)
+        tasks = [process.receive() for process in all_] if act == "lease" else await all_wait(all_)
         match act:
             case "ack":
                 await driver.settle("q", [Ack(held.receipt)])
@@ -155,6 +155,22 @@ async def test_what_frees_a_place_wakes_one(broker: Redis, monkeypatch: pytest.M
             case "move":
                 assert not any(await driver.move("q", [Move(held.receipt, "to", (Outgoing("x", b"", {}),))]))
         assert [item.id for item in await finished(tasks)] == ["a0" if act == "lease" else "a1"]
+
+
+async def test_who_takes_the_last_token_has_another_process_come_for_the_next(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spec in (QueueSpec("q", fair=1, lane_limit=Limit(2.0, burst=2)), QueueSpec("q", limit=Limit(2.0, burst=2))):
+        async with processes(broker.port, monkeypatch, 2, spec=spec) as (busy, idle):
+            tasks = await all_wait([idle])
+            seen = LanesSeen(busy.driver)
+            since = await seen.ask("ZRANGE", "waiting", 0, -1, "WITHSCORES")
+            await seen.ask("DEL", "waiting")
+            await busy.driver.publish("q", of("a", 0, 1, 2))  # of which no process hears
+            await seen.ask("ZADD", "waiting", since[1], since[0])
+            assert await ids(busy.driver) == ["a0", "a1"]
+            assert [item.id for item in await finished(tasks)] == ["a2"]
+            await busy.driver.delete("q")
 
 
 async def test_a_burst_that_has_come_goes_to_all_that_wait(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,17 +190,16 @@ async def test_a_burst_that_has_come_goes_to_all_that_wait(broker: Redis, monkey
 
 
 async def test_marks_of_lanes_go_by_themselves(broker: Redis) -> None:
-    spec = QueueSpec("q", fair=1, lane_limit=Limit(20.0, burst=2), limit=Limit(20.0, burst=10))
+    spec = QueueSpec("q", fair=1, lane_limit=Limit(0.1, burst=2), limit=Limit(20.0, burst=10))
     async with driver_at(broker.port, spec=spec) as driver:
         await driver.publish("q", [*of("a", 0, 1), *of("b", 0, 1)])
         held = await take(driver, "q", 4)
         await driver.settle("q", [Ack(item.receipt) for item in held])
         seen = LanesSeen(driver)
         assert await seen.left() == {"marks"}
-        assert 0 < await seen.ask("PTTL", "marks") <= 101
-        async with asyncio.timeout(SECONDS):
-            while await seen.left():
-                await asyncio.sleep(0.02)
+        assert 0 < await seen.ask("PTTL", "marks") <= 20_001
+        await driver.declare(QueueSpec("q", fair=1, lane_limit=Limit(1000.0, burst=2)))
+        assert 0 <= await seen.ask("PTTL", "marks") <= 3 or not await seen.left()
 
 
 async def test_a_queue_that_expires_takes_its_lanes_along(broker: Redis) -> None:

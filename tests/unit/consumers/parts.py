@@ -135,6 +135,10 @@ class FakeHost:
         self.calls.append(("cancel", guard, queue, id))
         return "waiting"
 
+    async def signal_from(self, guard: Guard | None, actor: str, event: str, key: str | int, value: Any) -> bool:
+        self.calls.append(("signal", guard, actor, event, key, value))
+        return True
+
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
     ) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +13,8 @@ from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.within.clients import client_of, result_of, unknown
 from tasuki.drivers.toolkit.database.given import opened_by
 from tasuki.errors import UnsupportedError
+from tasuki.system import forks
+from tasuki.system.on_failure import OnFailure
 
 PATIENCE = 60
 """Seconds that a transaction on a connection of the driver's own may be idle, and each of its statements may take."""
@@ -41,6 +44,9 @@ class Opening:
         self._sync_url = sync_url
         self._spare: list[Any] = []
         self._sync_spare: list[Any] = []
+        self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._forks = forks.count
+        self._inherited: list[list[Any]] = []
 
     async def close(self) -> None:
         """Close the connections that no transaction uses."""
@@ -68,10 +74,7 @@ class Opening:
     @asynccontextmanager
     async def _own(self) -> AsyncIterator[Any]:
         try:
-            connection = await self._taken()
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            await connection.execute(_LIMITS)
+            connection, transaction = await self._begun()
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         is_over = False
@@ -79,8 +82,9 @@ class Opening:
             try:
                 yield connection
             except BaseException:
-                await transaction.rollback()
-                is_over = True
+                with suppress(Exception):  # then the connection is dropped, which rolls back as well
+                    await transaction.rollback()
+                    is_over = True
                 raise
             try:
                 await transaction.commit()
@@ -93,12 +97,30 @@ class Opening:
             else:
                 connection.terminate()
 
-    async def _taken(self) -> Any:
+    async def _begun(self) -> tuple[Any, Any]:
+        """A connection, and its transaction. A spare connection may have ended unnoticed: then a new one is made."""
+        self._let_go_of_others()
         while self._spare:
             connection = self._spare.pop()
-            if not connection.is_closed():
-                return connection
-        return (await self._connect()).connection
+            with suppress(Exception):
+                return connection, await self._begin(connection)
+        connection = (await self._connect()).connection
+        return connection, await self._begin(connection)
+
+    @staticmethod
+    async def _begin(connection: Any) -> Any:
+        with OnFailure(connection.terminate):
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            await connection.execute(_LIMITS)
+        return transaction
+
+    def _let_go_of_others(self) -> None:
+        """Neither use nor end the connections of another event loop, or of the parent process of a forked child."""
+        here = asyncio.get_running_loop(), forks.count
+        if self._owner != here:
+            self._inherited.append(self._spare)
+            self._spare, self._owner = [], here
 
     @asynccontextmanager
     async def _own_sync(self) -> AsyncIterator[Any]:
@@ -121,10 +143,15 @@ class Opening:
                 connection.close()
 
     def _sync_taken(self) -> Any:
+        if self._forks != forks.count:
+            self._inherited.append(self._sync_spare)
+            self._sync_spare, self._forks = [], forks.count
         while self._sync_spare:
             connection = self._sync_spare.pop()
-            if not connection.closed:
+            with suppress(Exception):  # it may have ended unnoticed
+                connection.execute("SELECT")
                 return connection
+            connection.close()
         try:
             psycopg = importlib.import_module("psycopg")
         except ImportError as error:

@@ -32,6 +32,8 @@ class WithinPostgres(Driver):
     @abstractmethod
     def _open_session(self, queue: str) -> Session: ...
     @abstractmethod
+    def _usable_session(self, queue: str) -> Session: ...
+    @abstractmethod
     def _holding_session(self, queue: str) -> tuple[Session, QueueSpec]: ...
 
     async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
@@ -84,4 +86,5 @@ class WithinPostgres(Driver):
 
     def transaction(self, connection: Any = None, *, sync: bool = False) -> AbstractAsyncContextManager[Any]:
         """On a connection of asyncpg, or psycopg for ``sync``; or on the caller's."""
+        self._usable_session("")
         return self._opening.transaction(connection, sync=sync)

@@ -9,7 +9,7 @@ from functools import partial
 from tasuki.contracts.driver import Ack, Limit, Move, Nack, Received, Release
 from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.queues.limits import FAR, SLOW, limited, settle
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.rig import Rig, Suite, cancelled, case, ids, turn
 
 Act = Callable[[], Awaitable[object]]
 
@@ -145,6 +145,40 @@ class Places(Suite):
         async with asyncio.timeout(rig.suite.patience):
             answers = await asyncio.gather(*waiting)
         assert [len(answer) for answer in answers] == [1, 1, 1]
+
+    @case("limits:concurrency", "multi_process")
+    async def test_45_a_settlement_in_another_process_wakes_here(self, rig: Rig) -> None:
+        options = {"lease": FAR, "limit": Limit(concurrency=1)}
+        await limited(rig, **options)
+        other = await rig.another(**options)
+        await rig.publish(*rig.messages(4))
+        got = await rig.one(driver=other)
+        for kind in (Ack, Release):
+            got = await woken(rig, partial(settle, rig, kind(got.receipt), driver=other))
+            await rig.ack(got)
+            got = await rig.one(driver=other)
+
+    @case("limits:concurrency", "multi_process")
+    async def test_45_a_declaration_in_another_process_wakes_here(self, rig: Rig) -> None:
+        options = {"lease": FAR, "limit": Limit(concurrency=1)}
+        await limited(rig, **options)
+        other = await rig.another(**options)
+        await rig.publish(*rig.messages(2))
+        await rig.one()
+        await woken(rig, partial(other.declare, rig.spec(lease=FAR, limit=Limit(concurrency=2))))
+
+    @case("limits:concurrency")
+    async def test_42_a_cancelled_receive_keeps_no_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        for turns in range(30):
+            task = asyncio.create_task(rig.driver.receive(rig.queue, 1, rig.suite.patience))
+            await asyncio.sleep(0)
+            published = await rig.publish(rig.message())
+            await turn(turns % 10)
+            kept = await cancelled(task)
+            got = kept if isinstance(kept, list) and kept else await rig.take()
+            assert ids(got) == published
+            await rig.ack(*got)
 
     @case("limits:concurrency", "remove", "purge")
     async def test_42_what_is_removed_needs_no_place(self, rig: Rig) -> None:

@@ -13,7 +13,8 @@ create or replace function rebased(
         else now_at + (full_at - now_at) * old_rate / new_rate end
 $$;
 
--- Sets the limits of a queue whose other options were just declared; no receive of it runs.
+-- Sets the limits of a queue whose other options were just declared. No receive that keeps limits runs; one that began while the
+-- queue had none may still be about to commit, and its messages take no place.
 create or replace function declare_limits(
     old queues, new_by_key boolean, new_fair integer, whole double precision[], lane double precision[]
 ) returns void language plpgsql as $$

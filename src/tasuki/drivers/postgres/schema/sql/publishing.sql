@@ -108,15 +108,14 @@ begin
             lanes := keys;
         end if;
         if q.max_length is null and q.dedup_window is null then
-            with put as (
-                insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
-                select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
-                    case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
-                    nullif(m.lane, '')
-                from unnest(ids, bodies, headers, ranks, keys, delays, lanes) as m (id, body, headers, rank, key, delay, lane)
-                returning state, lane
-            )
-            insert into arrivals (queue, lane) select distinct q.id, coalesce(p.lane, '') from put p where p.state <> 1;
+            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+            select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
+                case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
+                nullif(m.lane, '')
+            from unnest(ids, bodies, headers, ranks, keys, delays, lanes) as m (id, body, headers, rank, key, delay, lane);
+            insert into arrivals (queue, lane)
+            select distinct q.id, coalesce(m.lane, '') from unnest(ids, delays, lanes) as m (id, delay, lane)
+            where not coalesce(m.delay > 0, false);
         else
             kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at, lanes);
         end if;

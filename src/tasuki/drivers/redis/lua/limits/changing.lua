@@ -44,8 +44,13 @@ local function change_limits(words, is_order_new)
   local is_laning = redis.call('HEXISTS', STATE, 'laning') == 1
   if shape ~= before or is_order_new then
     is_laning = change_lanes(shape)
-  elseif redis.call('EXISTS', PARK) == 1 then  -- those that are parked are looked at again; inf * 0 is 0 there
+  elseif shape ~= '' then
+    -- Parked lanes are looked at again; inf * 0 is 0 there. Turns are as far apart as the larger share allows: after another
+    -- one all have the same turn.
     redis.call('ZUNIONSTORE', PARK, 1, PARK, 'WEIGHTS', 0)
+    if string.match(words, '^%d+') ~= string.match(limits, '^%d+') then
+      redis.call('ZUNIONSTORE', TURN, 1, TURN, 'WEIGHTS', 0)
+    end
   end
   limits = words ~= '' and words or nil
   if not change_pace('pace', rate) then

@@ -1,0 +1,85 @@
+"""Transactions of handlers on connections of the driver's own, which end unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tasuki import App
+from tasuki.contracts.driver import Ack, Driver, Outgoing
+from tasuki.errors import BrokerUnavailableError
+from tasuki.system.at_once import at_once, entered_at_once
+from tests.support.brokers.postgres import Postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture
+def url() -> str:
+    return f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres"
+
+
+@pytest.fixture
+async def driver(url: str, tmp_path: Path) -> AsyncIterator[Driver]:
+    app = App(url)
+    app.queue("q", queue_name=f"q_{tmp_path.name}")
+    async with app:
+        yield app.live_queue("q").driver
+
+
+def kill_all(url: str) -> None:
+    """End every other session of the server that is idle."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'idle' "
+            "AND backend_type = 'client backend'"
+        )
+
+
+async def test_a_spare_connection_that_has_ended_is_replaced(driver: Driver, url: str) -> None:
+    async with driver.transaction() as connection:
+        await connection.execute("SELECT 1")
+    with entered_at_once(driver.transaction(None, sync=True), AssertionError) as plain:
+        plain.execute("SELECT 1")
+    kill_all(url)
+    async with driver.transaction() as connection:
+        assert await connection.fetchval("SELECT 2") == 2
+    with entered_at_once(driver.transaction(None, sync=True), AssertionError) as plain:
+        assert plain.execute("SELECT 2").fetchone() == (2,)
+
+
+async def test_a_connection_that_ends_within_the_block_commits_nothing(
+    driver: Driver, url: str, tmp_path: Path
+) -> None:
+    queue = f"q_{tmp_path.name}"
+    await driver.publish(queue, [Outgoing("a", b"", {})])
+    (got,) = await driver.receive(queue, 1, 5.0)
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await _cut_off(driver, url, queue, got.receipt)
+    assert caught.value.outcome == "unknown"
+    assert not await driver.settle(queue, [Ack(got.receipt)])
+
+
+async def _cut_off(driver: Driver, url: str, queue: str, receipt: object) -> None:
+    async with driver.transaction() as connection:
+        await driver.settle_within(connection, queue, [Ack(receipt)])
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (await connection.fetchval("SELECT pg_backend_pid()"),))
+
+
+async def test_a_closed_driver_opens_none(url: str) -> None:
+    app = App(url)
+    app.queue("q", queue_name="closed_q")
+    async with app:
+        driver = app.live_queue("q").driver
+    for is_sync in (False, True):
+        with pytest.raises(BrokerUnavailableError, match="not open"):
+            at_once(_entered(driver, sync=is_sync), AssertionError)
+
+
+async def _entered(driver: Driver, *, sync: bool) -> None:
+    async with driver.transaction(None, sync=sync):
+        pass

@@ -259,6 +259,11 @@ class Delivery:
         else:
             self.holder.loop.call_soon_threadsafe(results.write_note, self)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether its handler sleeps or waits, so that its message comes again."""
+        return hasattr(self, "own_steps") and self.own_steps.paused is not None
+
     def steps(self) -> Steps:
         if not hasattr(self, "own_steps"):
             self.own_steps = self.holder.stepping.open(self)

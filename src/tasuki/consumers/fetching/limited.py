@@ -38,7 +38,9 @@ class LimitedReceiving:
         self._driver, self._queue = consumer.queue.driver, consumer.queue
         self._key = f"limit/{consumer.queue.spec.name}"
         extra: dict[str, object] = {"consumer": consumer.id, "queue": consumer.queue.id}
-        self.places = None if limit.concurrency is None else Places(self._key, limit.concurrency, extra=extra)
+        self.places = (
+            None if limit.concurrency is None else Places(self._key, limit.concurrency, consumer.clock, extra=extra)
+        )
         self._is_empty = False
         """The queue was empty a moment ago."""
         self._reserved = 0
@@ -106,6 +108,7 @@ class LimitedReceiving:
                 self._use(0, 0)
 
     async def _reserve(self, places: Places, store: Store, wanted: int) -> int:
+        places.give_lost(len(places) - self._window.held)
         free = len(places) - self._window.held
         if free < wanted:
             self._reserved = max(free, 0)

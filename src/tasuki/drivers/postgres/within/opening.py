@@ -10,8 +10,8 @@ from typing import Any
 
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.within.clients import client_of, result_of, unknown
-from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
+from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 from tasuki.system import forks
 from tasuki.system.on_failure import OnFailure
@@ -65,7 +65,7 @@ class Opening:
         if connection is None:
             block = self._own_sync() if sync else self._own()
         elif callable(connection):
-            block = opened_by(connection)
+            block = _opened_by(connection)
         else:
             block = _given(connection)
         async with block as opened:
@@ -169,17 +169,13 @@ class Opening:
 async def _given(connection: Any) -> AsyncIterator[Any]:
     """Commit and roll back on a connection of the caller's."""
     client = client_of(connection)
-    if client == "sqlalchemy":
-        try:
+    if client == "sqlalchemy" and hasattr(connection, "in_transaction"):
+        async with _of_sqlalchemy(connection):
             yield connection
-        except BaseException:
-            await result_of(connection.rollback())
-            raise
-        await result_of(connection.commit())
         return
-    if client == "asyncpg":
+    if client == "asyncpg" and hasattr(connection, "is_in_transaction"):
         is_open = connection.is_in_transaction()
-    elif client == "psycopg":
+    elif client == "psycopg" and hasattr(connection, "info"):
         is_open = connection.info.transaction_status != _IDLE
     else:
         raise unknown(connection)
@@ -190,3 +186,27 @@ async def _given(connection: Any) -> AsyncIterator[Any]:
         )
     async with opened_by(connection.transaction):
         yield connection
+
+
+@asynccontextmanager
+async def _of_sqlalchemy(connection: Any) -> AsyncIterator[None]:
+    behind = behind_proxy(connection)
+    if not connection.in_transaction():
+        await result_of(connection.begin())
+    await check_begun(connection)
+    begun = behind.get_transaction()
+    try:
+        yield
+        if behind.get_transaction() is not begun:
+            raise ended_within()
+    except BaseException:
+        await result_of(connection.rollback())
+        raise
+    await result_of(connection.commit())
+
+
+@asynccontextmanager
+async def _opened_by(opener: Callable[[], Any]) -> AsyncIterator[Any]:
+    async with opened_by(opener) as opened:
+        await check_begun(opened)
+        yield opened

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, sessionmaker
 
 from tasuki.contracts.driver import Ack, Driver
-from tasuki.errors import HandlerError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, HandlerError, UnsupportedError
 from tasuki.system.at_once import at_once, entered_at_once
 from tests.e2e.test_outbox import address, name, url
 from tests.e2e.test_settled_within import held, is_gone, postgres, refusal, sqlite
@@ -87,6 +87,14 @@ async def test_plain_functions_that_begin_no_transaction(postgres: tuple[Driver,
     engine.dispose()
 
 
+async def ends(driver: Driver, connection: Any, queue: str, receipt: Any, act: str) -> None:
+    """A handler that ends its transaction itself."""
+    async with driver.transaction(connection):
+        await connection.execute(ONE)
+        await getattr(connection, act)()
+        await driver.settle_within(connection, queue, [Ack(receipt)])
+
+
 async def test_a_commit_in_the_block_is_an_error(postgres: tuple[Driver, str], address: str) -> None:
     driver, queue = postgres
     engine = create_async_engine(f"postgresql+asyncpg://postgres@{address}")
@@ -96,10 +104,7 @@ async def test_a_commit_in_the_block_is_an_error(postgres: tuple[Driver, str], a
                 receipt = await held(driver, queue)
                 async with opened as connection:
                     with pytest.raises(HandlerError, match="within its block"):
-                        async with driver.transaction(connection):
-                            await connection.execute(ONE)
-                            await getattr(connection, act)()
-                            await driver.settle_within(connection, queue, [Ack(receipt)])
+                        await ends(driver, connection, queue, receipt, act)
                 assert not await is_gone(driver, queue, receipt)
     finally:
         await engine.dispose()
@@ -125,12 +130,15 @@ async def test_a_commit_in_the_block_on_a_file(
     driver, queue = sqlite
     receipt = await held(driver, queue)
 
+    def ends_at_once(connection: Any) -> None:
+        with entered_at_once(driver.transaction(connection, sync=True), refusal) as opened:
+            opened.execute(ONE if open_one is session else "SELECT 1")
+            getattr(opened, act)()
+            at_once(driver.settle_within(opened, queue, [Ack(receipt)]), refusal)
+
     def works(connection: Any) -> None:
-        with pytest.raises(HandlerError, match="within its block"):  # noqa: SIM117 - the order matters
-            with entered_at_once(driver.transaction(connection, sync=True), refusal) as opened:
-                opened.execute(ONE if open_one is session else "SELECT 1")
-                getattr(opened, act)()
-                at_once(driver.settle_within(opened, queue, [Ack(receipt)]), refusal)
+        with pytest.raises(HandlerError, match="within its block"):
+            ends_at_once(connection)
 
     if open_one is None:
         works(None)
@@ -140,3 +148,18 @@ async def test_a_commit_in_the_block_on_a_file(
     assert not await is_gone(driver, queue, receipt)
 
 
+async def test_a_pool_without_a_free_connection_is_a_broker_that_is_away(
+    postgres: tuple[Driver, str], address: str
+) -> None:
+    """So the message is postponed, without an attempt."""
+    driver, _ = postgres
+    engine = create_async_engine(
+        f"postgresql+asyncpg://postgres@{address}", pool_size=1, max_overflow=0, pool_timeout=0.01
+    )
+    try:
+        async with engine.connect():
+            with pytest.raises(BrokerUnavailableError):
+                async with driver.transaction(engine.begin):
+                    pass
+    finally:
+        await engine.dispose()

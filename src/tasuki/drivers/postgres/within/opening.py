@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from tasuki.drivers.postgres.connecting.connections import Link
@@ -68,7 +68,14 @@ class Opening:
             block = _opened_by(connection)
         else:
             block = _given(connection)
-        async with block as opened:
+        async with AsyncExitStack() as stack:
+            try:
+                opened = await stack.enter_async_context(block)
+            except Exception as problem:
+                found = translated(problem, "of the caller", self._driver, "", sent=False)
+                if found.retryable:  # away, or no connection is free
+                    raise found from problem
+                raise
             yield opened
 
     @asynccontextmanager
@@ -126,8 +133,6 @@ class Opening:
     async def _own_sync(self) -> AsyncIterator[Any]:
         try:
             connection = self._sync_taken()
-        except UnsupportedError:
-            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         is_over = False
@@ -146,8 +151,12 @@ class Opening:
         if self._forks != forks.count:
             self._inherited.append(self._sync_spare)
             self._sync_spare, self._forks = [], forks.count
-        while self._sync_spare:
-            connection = self._sync_spare.pop()
+        spare = self._sync_spare
+        while True:
+            try:
+                connection = spare.pop()  # of several threads
+            except IndexError:
+                break
             with suppress(Exception):  # it may have ended unnoticed
                 connection.execute("SELECT")
                 return connection
@@ -200,7 +209,8 @@ async def _of_sqlalchemy(connection: Any) -> AsyncIterator[None]:
         if behind.get_transaction() is not begun:
             raise ended_within()
     except BaseException:
-        await result_of(connection.rollback())
+        with suppress(Exception):  # then its connection is lost, which rolls back as well
+            await result_of(connection.rollback())
         raise
     await result_of(connection.commit())
 

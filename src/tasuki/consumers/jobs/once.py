@@ -109,7 +109,7 @@ class Once:
             raise Snooze(POSTPONED, f"its idempotency key cannot be claimed: {error}") from error
 
     async def _record(self, held: _Held, delivery: Delivery, result: Any) -> None:
-        """Record that the work is done, before its message is acked. Without a record it is acked too: the work is done."""
+        """Record that the work is done, before its message is acked; what cannot be recorded is done all the same."""
         try:
             value = encoded(self._codec, result)
         except HandlerError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -35,13 +36,17 @@ class Opening:
         where: the address as it may be shown.
         connect: makes a connection of asyncpg.
         sync_url: the address for psycopg; None: psycopg has no option for the driver's ``tls``.
+        timeout: seconds within which a connection must be made, begin, and roll back.
     """
 
-    def __init__(self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None) -> None:
+    def __init__(
+        self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None, timeout: float
+    ) -> None:
         self._driver = driver
         self._where = where
         self._connect = connect
         self._sync_url = sync_url
+        self._timeout = timeout
         self._spare: list[Any] = []
         self._sync_spare: list[Any] = []
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
@@ -90,11 +95,13 @@ class Opening:
                 yield connection
             except BaseException:
                 with suppress(Exception):  # then the connection is dropped, which rolls back as well
-                    await transaction.rollback()
+                    async with asyncio.timeout(self._timeout):
+                        await transaction.rollback()
                     is_over = True
                 raise
             try:
-                await transaction.commit()
+                async with asyncio.timeout(PATIENCE):
+                    await transaction.commit()
             except Exception as problem:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
@@ -114,12 +121,16 @@ class Opening:
         connection = (await self._connect()).connection
         return connection, await self._begin(connection)
 
-    @staticmethod
-    async def _begin(connection: Any) -> Any:
+    async def _begin(self, connection: Any) -> Any:
         with OnFailure(connection.terminate):
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            await connection.execute(_LIMITS)
+            async with asyncio.timeout(self._timeout):
+                return await self._started(connection)
+
+    @staticmethod
+    async def _started(connection: Any) -> Any:
+        transaction = connection.transaction(isolation="read_committed")
+        await transaction.start()
+        await connection.execute(_LIMITS)
         return transaction
 
     def _let_go_of_others(self) -> None:
@@ -167,7 +178,9 @@ class Opening:
             raise self._no_own("psycopg is not installed") from error
         if self._sync_url is None:
             raise self._no_own("psycopg has no option for the tls of the driver")
-        return psycopg.connect(self._sync_url, autocommit=True)
+        # A lost connection is noticed by what it does not acknowledge; libpq has no limit for an answer.
+        limits = {"connect_timeout": max(math.ceil(self._timeout), 2), "tcp_user_timeout": PATIENCE * 1000}
+        return psycopg.connect(self._sync_url, autocommit=True, **limits)
 
     def _no_own(self, why: str) -> UnsupportedError:
         remedy = "give context.sync.transaction a connection of yours, or make the handler async"

@@ -85,7 +85,7 @@ class Transacting:
         consumer, driver = self._consumer, self._consumer.queue.driver
         if consumer.options.auto_ack:
             raise _invalid(f"consumer {consumer.id!r} has auto_ack, so its messages are acked before their transaction")
-        if hasattr(delivery, "own_transaction"):
+        if delivery.in_transaction:
             raise _invalid("the message has a transaction open: use that one, its end settles the message")
         if all(each.settled for each in delivery.deliveries):
             raise _invalid("the message is settled already: open its transaction before")

@@ -165,7 +165,7 @@ async def test_a_step_in_the_block_is_refused_and_one_before_it_counts(site: Sit
         async with context.transaction() as tx:
             await site.add(tx, body)
             if body == "within":
-                arguments = {"step": ["one", str], "sleep": ["1h"], "wait_for": ["a", 1, "1h"]}[verb]
+                arguments: list[Any] = {"step": ["one", str], "sleep": ["1h"], "wait_for": ["a", 1, "1h"]}[verb]
                 try:
                     await getattr(context, verb)(*arguments)
                 except HandlerError as error:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.errors import HandlerError
 from tests.unit.app.test_steps import until
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +26,7 @@ async def test_a_sleep_in_a_task_group_ends_the_handler(make_app: Callable[..., 
             async with asyncio.TaskGroup() as inner:
                 inner.create_task(context.sleep("3m"))
             if body:
-                outer.create_task(context.wait_for("go", body, "1m", default=None))  # type: ignore[arg-type]
+                outer.create_task(context.wait_for("go", body, "1m", default=None))
         if body:
             ends.append(context.attempt)
 

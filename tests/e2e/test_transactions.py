@@ -179,7 +179,8 @@ async def test_a_step_in_the_block_is_refused_and_one_before_it_counts(site: Sit
         assert await site.effects() == ["before"]
         assert (await site.dead.depth()).ready == 1
     (error,) = errors
-    assert "Invalid" in error and "context.transaction() is open" in error
+    assert "Invalid" in error
+    assert "context.transaction() is open" in error
 
 
 @pytest.mark.parametrize("verb", ["nack", "snooze", "reject"])

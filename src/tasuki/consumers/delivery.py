@@ -239,6 +239,11 @@ class Delivery:
         return self.received.id in self.holder.cancelled
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether its handler has a transaction open."""
+        return hasattr(self, "own_transaction")
+
+    @property
     def values(self) -> Mapping[str, Any]:
         return NO_VALUES
 
@@ -292,7 +297,7 @@ class Delivery:
             raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 
     def _settle(self, verdict: Verdict) -> None:
-        if hasattr(self, "own_transaction"):
+        if self.in_transaction:
             self.own_transaction.settle(self, verdict)
         else:
             run_in_loop(self.holder, lambda: self._settle_here(verdict))

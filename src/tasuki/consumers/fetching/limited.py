@@ -111,8 +111,9 @@ class LimitedReceiving:
         places.give_lost(len(places) - self._window.held)
         free = len(places) - self._window.held
         if free < wanted:
-            self._reserved = max(free, 0)
-            free += await places.take(store, wanted - max(free, 0))
+            self._reserved = wanted  # what is taken meanwhile is not given away by a settlement
+            await places.take(store, wanted - max(free, 0))
+            free = len(places) - self._window.held
         self._reserved = max(min(free, wanted), 0)
         return self._reserved
 

@@ -1,4 +1,4 @@
-"""A worker that could not renew its places, as its store was away or it stood still: others have them now."""
+"""Places that workers keep: no message starts on one that others have, or may have by now."""
 
 from __future__ import annotations
 
@@ -78,4 +78,23 @@ async def test_the_places_that_were_kept_are_used_on() -> None:
     assert len(shop.starts) == 2, "the place that is left is for the message that runs"
     gates[1].open.set()
     await shop.handled(10)
+    await shop.close()
+
+
+async def test_no_place_is_given_away_that_is_being_taken_for_a_message() -> None:
+    async def work(body: int, context: Context) -> None:
+        await asyncio.sleep((body * 7 % 13) * 0.01)
+
+    shop = Shop(Limit(concurrency=8), run=work, options=ConsumerOptions(concurrency=8, prefetch=8))
+    store = await shop.open(workers=3)
+    hold = store.hold
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.009)
+        return await hold(*args, **options)
+
+    store.hold = slow  # type: ignore[method-assign]
+    await shop.publish(500)
+    await shop.handled(500)
+    assert shop.most == 8
     await shop.close()

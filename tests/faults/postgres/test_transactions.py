@@ -122,3 +122,17 @@ async def _silent(driver: Driver, proxy: Proxy, error: Exception | None) -> None
         proxy.hush()
         if error is not None:
             raise error
+
+
+async def test_a_block_that_outlives_the_driver_leaves_no_connection(
+    make: Callable[..., Awaitable[PostgresDriver]], proxy: Proxy
+) -> None:
+    """A thread of a plain handler may."""
+    driver = await make()
+    async with driver.transaction() as connection:
+        await driver.close()
+    assert connection.is_closed()
+    await driver.open()
+    with entered_at_once(driver.transaction(None, sync=True), AssertionError) as plain:
+        await driver.close()
+    assert plain.closed

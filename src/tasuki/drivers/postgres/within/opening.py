@@ -54,7 +54,7 @@ class Opening:
         self._inherited: list[list[Any]] = []
 
     async def close(self) -> None:
-        """Close the connections that no transaction uses."""
+        """Close the connections that no transaction uses. Those in use are closed by their transactions' ends."""
         spare, self._spare = self._spare, []
         sync, self._sync_spare = self._sync_spare, []
         for connection in spare:
@@ -89,7 +89,7 @@ class Opening:
             connection, transaction = await self._begun()
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
-        is_over = False
+        spare, is_over = self._spare, False
         try:
             try:
                 yield connection
@@ -106,8 +106,8 @@ class Opening:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
         finally:
-            if is_over and len(self._spare) < _SPARE and not connection.is_closed():
-                self._spare.append(connection)
+            if is_over and spare is self._spare and len(spare) < _SPARE and not connection.is_closed():
+                spare.append(connection)
             else:
                 connection.terminate()
 
@@ -146,15 +146,15 @@ class Opening:
             connection = self._sync_taken()
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
-        is_over = False
+        spare, is_over = self._sync_spare, False
         try:
             with connection.transaction():
                 connection.execute(_LIMITS)
                 yield connection
             is_over = True
         finally:
-            if is_over and len(self._sync_spare) < _SPARE and not connection.closed:
-                self._sync_spare.append(connection)
+            if is_over and spare is self._sync_spare and len(spare) < _SPARE and not connection.closed:
+                spare.append(connection)
             else:
                 connection.close()
 

@@ -165,9 +165,10 @@ async def test_a_step_in_the_block_is_refused_and_one_before_it_counts(site: Sit
         async with context.transaction() as tx:
             await site.add(tx, body)
             if body == "within":
-                arguments: list[Any] = {"step": ["one", str], "sleep": ["1h"], "wait_for": ["a", 1, "1h"]}[verb]
+                arguments: dict[str, list[Any]]
+                arguments = {"step": ["one", str], "sleep": ["1h"], "wait_for": ["a", 1, "1h"]}
                 try:
-                    await getattr(context, verb)(*arguments)
+                    await getattr(context, verb)(*arguments[verb])
                 except HandlerError as error:
                     errors.append(f"{error.kind} {error}")
                     raise

@@ -269,7 +269,7 @@ begin
 end $$;
 
 -- In a queue whose lanes are its keys: takes messages out of lanes in which no receive finds them. They were published, or
--- settled, by transactions that began before the lanes were its keys. One look at the first messages of lanes that gave none.
+-- settled, by transactions that began before the lanes were its keys. Checks the first messages of lanes that gave none.
 create or replace function leave_wrong_lanes(q queues, names text[]) returns void language plpgsql as $$
 begin
     with moved as (

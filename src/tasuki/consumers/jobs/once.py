@@ -212,7 +212,7 @@ class _Held:
             found = await store.get(self._claim.place)  # perhaps a write of ours that was interrupted
             if found is not None and decode(found.value).owner != self._owner:
                 raise
-            version = 0 if found is None else found.version  # the claim may have ended, and nobody has taken it
+            version = 0 if found is None else found.version  # the claim may have ended, and is free
             self._version = await store.put(self._claim.place, value, ttl=ttl, version=version)
 
     async def free(self) -> None:

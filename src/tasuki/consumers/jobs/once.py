@@ -85,7 +85,7 @@ class Once:
         result, is_done = None, False
         try:
             result = await inner(body, context)
-            is_done = result is not False and (not delivery.settled or delivery.was_acked)
+            is_done = result is not False and (not delivery.settled or delivery.was_acked) and not delivery.is_paused
         except AlreadyDone as done:
             result, is_done = done.result, True
         finally:

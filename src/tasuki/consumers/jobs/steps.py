@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.consumers.delivery import Delivery
@@ -14,6 +15,7 @@ from tasuki.errors import DriverError, HandlerError, UnsupportedError
 from tasuki.flow.records import RUN_TTL, run_key
 from tasuki.flow.signals import Waiter, wake
 from tasuki.flow.steps import MessageSteps, Pausing
+from tasuki.message import is_member
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
@@ -67,16 +69,19 @@ class Stepping:
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
         ttl = RUN_TTL if kept is None else kept.ttl
-        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery.received.id))
+        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery))
 
-    def _pausing(self, id: str) -> Pausing | None:
+    def _pausing(self, delivery: Delivery) -> Pausing | None:
         if self._consumer.options.batch is not None:
             return None
         queue = self._consumer.queue
         able, longest = queue.driver.capabilities, self._consumer.policy.max_delay
         if not able.remove:
             longest = min(longest, _LONGEST_UNREMOVED)
-        return Pausing(Waiter(queue.spec.name, id), longest, able.multi_process, able.expedite)
+        waiter, received, announce = Waiter(queue.spec.name, delivery.received.id), delivery.received, None
+        if is_member(received):
+            announce = partial(delivery.holder.host.keep_member, queue.id, received)
+        return Pausing(waiter, longest, able.multi_process, able.expedite, announce)
 
     def _follow(self) -> None:
         if self._is_following:

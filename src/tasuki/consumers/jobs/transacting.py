@@ -96,7 +96,7 @@ class Transacting:
         consumer, driver = self._consumer, self._consumer.queue.driver
         if consumer.options.auto_ack:
             raise _invalid(f"consumer {consumer.id!r} has auto_ack, so its messages are acked before their transaction")
-        if hasattr(delivery, "own_transaction"):
+        if delivery.in_transaction:
             raise _in_one()
         if all(each.settled for each in delivery.deliveries):
             raise _settled()
@@ -222,7 +222,7 @@ class _owned:  # noqa: N801 - a context manager
 
     def __enter__(self) -> None:
         # Since the check another one of the message may have begun, or ended.
-        if any(hasattr(each, "own_transaction") for each in self._all):
+        if any(each.in_transaction for each in self._all):
             raise _in_one()
         if any(each.settled and not each.lost for each in self._opened.deliveries):
             raise _settled()

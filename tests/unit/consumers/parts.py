@@ -25,7 +25,7 @@ from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.flow.group_records import Ended
-from tasuki.message import HeaderValue
+from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
@@ -122,6 +122,9 @@ class FakeHost:
 
     async def end_member(self, header: object, ended: Ended) -> None:
         self.calls.append(("end", header, ended))
+
+    async def keep_member(self, queue: str, message: Message, seconds: float) -> None:
+        self.calls.append(("keep", queue, message.id, seconds))
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         self.calls.append(("call", context, function, args))

@@ -111,7 +111,7 @@ class LimitedReceiving:
         places.give_lost(len(places) - self._window.held)
         free = len(places) - self._window.held
         if free < wanted:
-            self._reserved = wanted  # what is taken meanwhile is not given away by a settlement
+            self._reserved = wanted  # a settlement does not give away a place that is taken meanwhile
             await places.take(store, wanted - max(free, 0))
             free = len(places) - self._window.held
         self._reserved = max(min(free, wanted), 0)

@@ -187,7 +187,7 @@ async def test_a_claim_that_the_database_undoes_postpones(site: Site) -> None:
 
     async with site.worker():
         await site.jobs.publish("a", {"order": "x"})
-        await site.until(lambda: _is(len(attempts) == 2))
+        await site.until(lambda: _is(len(attempts) > 1))
         await site.idle()
     await engine.dispose()
-    assert attempts == [1, 1]
+    assert set(attempts) == {1}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki import App
+from tasuki import App, Context
+from tasuki.flow.signals import give, packed_value, topic_of
 from tests.e2e.projects import write
 from tests.support.process import run, run_json
 
@@ -131,3 +132,29 @@ def test_the_command(tmp_path: Path) -> None:
     run_json("publish", "jobs", "7", "--id", "seven", folder=tmp_path)
     assert run("run", "--until-empty", folder=tmp_path).returncode == 0
     assert run("result", "seven", "--queue", "jobs", folder=tmp_path).stdout == '{"by": "kana"}\n'
+
+
+async def test_a_queue_in_memory_hears_of_a_signal_that_another_process_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state is in a file, where any process may write; nobody wakes the message."""
+    monkeypatch.setattr("tasuki.flow.steps._POLL", 0.1)
+    app, got = App("memory://"), asyncio.Event()
+    app.entry("file", "queue.driver.sqlite", {"path": str(tmp_path / "state.db")})
+    app.entry("state", "store.sqlite", {"driver": "file"})
+    jobs = app.queue("jobs", state="state")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        await context.wait_for("approved", body, "1h")
+        got.set()
+
+    async with app.worker():
+        await jobs.publish(7)
+        async with asyncio.timeout(10):
+            while not (await jobs.info())["delayed"]:
+                await asyncio.sleep(0.01)
+            topic = topic_of("approved", 7)
+            store = await app.assembly.state_of("app:jobs").store()  # type: ignore[union-attr]
+            assert await give(store, topic, packed_value(topic, True), "another process")
+            await got.wait()

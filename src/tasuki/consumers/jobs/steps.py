@@ -20,6 +20,7 @@ from tasuki.message import is_member
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.settling.settler import Settler
+    from tasuki.state.shared import SharedState
 
 
 _log = logging.getLogger("tasuki.consumer")
@@ -69,9 +70,9 @@ class Stepping:
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
         ttl = RUN_TTL if kept is None else kept.ttl
-        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery))
+        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery, state))
 
-    def _pausing(self, delivery: Delivery) -> Pausing | None:
+    def _pausing(self, delivery: Delivery, state: SharedState) -> Pausing | None:
         if self._consumer.options.batch is not None:
             return None
         queue = self._consumer.queue
@@ -81,7 +82,8 @@ class Stepping:
         waiter, received, announce = Waiter(queue.spec.name, delivery.received.id), delivery.received, None
         if is_member(received):
             announce = partial(delivery.holder.host.keep_member, queue.id, received)
-        return Pausing(waiter, longest, able.multi_process, able.expedite, announce)
+        polls = able.multi_process or state.driver.capabilities.multi_process  # another process may signal
+        return Pausing(waiter, longest, polls, able.expedite, announce)
 
     def _follow(self) -> None:
         if self._is_following:

@@ -70,11 +70,25 @@ class Stepping:
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
         ttl = RUN_TTL if kept is None else kept.ttl
-        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery, state))
+        unable = self._unable(delivery)
+        pausing = None if unable else self._pausing(delivery, state)
+        return MessageSteps(state, key, delivery, self._run.loop, ttl, pausing, unable)
 
-    def _pausing(self, delivery: Delivery, state: SharedState) -> Pausing | None:
-        if self._consumer.options.batch is not None:
-            return None
+    def _unable(self, delivery: Delivery) -> str:
+        """Why a delivery cannot pause; empty: it can."""
+        consumer, queue = self._consumer, self._consumer.queue
+        if consumer.options.batch is not None:
+            return "which one message of a batch cannot"
+        if not consumer.policy.has_dead_letter:
+            return ""
+        if not queue.driver.counts_releases(queue.spec.name, delivery.received.receipt):
+            return ""
+        return (
+            f"and each delivery of a message with a key counts as an attempt in queue {queue.id!r}: its pauses would "
+            "make it a dead letter; publish it without a key, or in a queue without 'ordering' and 'dedup_window'"
+        )
+
+    def _pausing(self, delivery: Delivery, state: SharedState) -> Pausing:
         queue = self._consumer.queue
         able, longest = queue.driver.capabilities, self._consumer.policy.max_delay
         if not able.remove:

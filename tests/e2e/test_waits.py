@@ -142,7 +142,7 @@ def test_the_command(tmp_path: Path) -> None:
 async def test_a_queue_in_memory_hears_of_a_signal_that_another_process_gave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its state is in a file, where any process may write; nobody wakes the message."""
+    """Its state is in a file, where any process may write, and no call wakes the message."""
     monkeypatch.setattr("tasuki.flow.steps._POLL", 0.1)
     app, got = App("memory://"), asyncio.Event()
     app.entry("file", "queue.driver.sqlite", {"path": str(tmp_path / "state.db")})
@@ -168,7 +168,7 @@ async def test_a_queue_in_memory_hears_of_a_signal_that_another_process_gave(
 async def test_a_message_whose_pauses_sqs_would_count_is_refused_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a key in a FIFO queue each look for the signal would be an attempt, and the last one a dead letter."""
+    """With a key in a FIFO queue each check for the signal would be an attempt, and the last one a dead letter."""
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
     app, got = App("memory://"), dict[int, str]()

@@ -136,7 +136,7 @@ class SQSDriver(Driver):
         return await session.shielded(session.settling.settle(source, batch)) if batch else ()
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
-        """In a FIFO queue those of messages with a key: their copies would lose their places, and SQS counts."""
+        """In a FIFO queue, for a message with a key: a copy would lose its place, and SQS counts each delivery."""
         from tasuki.drivers.sqs.receiving.settling import is_bound
         from tasuki.drivers.sqs.receiving.source import Held
 

@@ -56,6 +56,7 @@ class MessageSteps:
         loop: of the consumer.
         ttl: seconds for which the record is kept after the last step.
         pausing: how it pauses; None: it cannot.
+        unable: why it cannot; as the end of a sentence about ``context.sleep``.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class MessageSteps:
         loop: asyncio.AbstractEventLoop,
         ttl: float = RUN_TTL,
         pausing: Pausing | None = None,
+        unable: str = "",
     ) -> None:
         self._loop = loop
         self._clock = state.clock
         self._owner = owner
         self._record = OwnRecord(state, key, owner, ttl)
         self._pausing = pausing
+        self._unable = unable
         self._numbers: dict[str, int] = {}
         """The steps that this delivery has called, and as which."""
         self._sleeps = 0
@@ -168,7 +171,7 @@ class MessageSteps:
 
     def _needed(self, what: str) -> Pausing:
         if self._pausing is None:
-            raise invalid(f"context.{what} ends the handler until later, which one message of a batch cannot")
+            raise invalid(f"context.{what} ends the handler until later, {self._unable}")
         return self._pausing
 
     async def _begin_pause(self, pausing: Pausing, name: str, seconds: float) -> Pause:

@@ -43,7 +43,7 @@ class Pausing(NamedTuple):
     is_woken: bool = False
     """Whether a signal ends the delay of a message that waits for it, so that it may look seldom."""
     announce: Callable[[float], Awaitable[None]] | None = None
-    """Told of the seconds of a pause before it begins; None: no one is told."""
+    """Called with the seconds of a pause before it begins; None: nothing is called."""
 
 
 class MessageSteps:

@@ -19,7 +19,7 @@
     ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
-        ├── UnknownTaskError · ProviderError
+        ├── UnknownTaskError · ProviderError · WaitTimeoutError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always

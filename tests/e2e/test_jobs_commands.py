@@ -56,6 +56,14 @@ def test_many_are_cancelled_from_a_file(project: Path) -> None:
     assert found.stdout == "5 messages: 3 waiting, 2 not found\n"
 
 
+@pytest.mark.parametrize("words", [("cancel", "two"), ("signal", "approved", "7")])
+def test_a_project_in_the_memory_of_another_process_is_refused(project: Path, words: tuple[str, ...]) -> None:
+    (project / "jobs.py").write_text(CODE.replace("App()", 'App("memory://")'))
+    refused = run(*words, folder=project)
+    assert refused.returncode == 1
+    assert "it lives in the memory of the process that runs it" in refused.stderr
+
+
 def test_what_is_missing(project: Path) -> None:
     assert "give an ID, or --file" in run("cancel", folder=project).stderr
     assert "give --queue" in run("cancel", "a", "b", folder=project).stderr

@@ -152,6 +152,38 @@ async def test_a_signal_rolls_back_first(site: Site, signal: Exception) -> None:
         assert seen == ([1] if is_over else [1, 1] if isinstance(signal, Snooze) else [1, 2])
 
 
+@pytest.mark.parametrize("verb", ["step", "sleep", "wait_for"])
+async def test_a_step_in_the_block_is_refused_and_one_before_it_counts(site: Site, verb: str) -> None:
+    """Its record would outlive a rollback of its work; and on SQLite it would wait for the block, for ever."""
+    errors: list[str] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        if body == "before":
+            await context.step("one", str)
+            await context.sleep("10ms")
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            if body == "within":
+                arguments: dict[str, list[Any]]
+                arguments = {"step": ["one", str], "sleep": ["1h"], "wait_for": ["a", 1, "1h"]}
+                try:
+                    await getattr(context, verb)(*arguments[verb])
+                except HandlerError as error:
+                    errors.append(f"{error.kind} {error}")
+                    raise
+
+    async with site.worker():
+        for body in ("within", "before"):
+            await site.jobs.publish(body)
+        await site.idle()
+        assert await site.effects() == ["before"]
+        assert (await site.dead.depth()).ready == 1
+    (error,) = errors
+    assert "Invalid" in error
+    assert "context.transaction() is open" in error
+
+
 @pytest.mark.parametrize("verb", ["nack", "snooze", "reject"])
 async def test_a_settlement_in_the_block_rolls_back_first(site: Site, verb: str) -> None:
     seen: list[int] = []

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasuki import App
+from tasuki import App, Context
+from tasuki.errors import HandlerError
+from tasuki.flow.signals import give, packed_value, topic_of
 from tests.e2e.projects import write
+from tests.support.brokers.sqs import SQS
 from tests.support.process import run, run_json
 
 pytestmark = pytest.mark.anyio
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 HEAD = """
 from pathlib import Path
@@ -131,3 +137,62 @@ def test_the_command(tmp_path: Path) -> None:
     run_json("publish", "jobs", "7", "--id", "seven", folder=tmp_path)
     assert run("run", "--until-empty", folder=tmp_path).returncode == 0
     assert run("result", "seven", "--queue", "jobs", folder=tmp_path).stdout == '{"by": "kana"}\n'
+
+
+async def test_a_queue_in_memory_hears_of_a_signal_that_another_process_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state is in a file, where any process may write, and no call wakes the message."""
+    monkeypatch.setattr("tasuki.flow.steps._POLL", 0.1)
+    app, got = App("memory://"), asyncio.Event()
+    app.entry("file", "queue.driver.sqlite", {"path": str(tmp_path / "state.db")})
+    app.entry("state", "store.sqlite", {"driver": "file"})
+    jobs = app.queue("jobs", state="state")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        await context.wait_for("approved", body, "1h")
+        got.set()
+
+    async with app.worker():
+        await jobs.publish(7)
+        async with asyncio.timeout(10):
+            while not (await jobs.info())["delayed"]:
+                await asyncio.sleep(0.01)
+            topic = topic_of("approved", 7)
+            store = await app.assembly.state_of("app:jobs").store()  # type: ignore[union-attr]
+            assert await give(store, topic, packed_value(topic, True), "another process")
+            await got.wait()
+
+
+async def test_a_message_whose_pauses_sqs_would_count_is_refused_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key in a FIFO queue each check for the signal would be an attempt, and the last one a dead letter."""
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    app, got = App("memory://"), dict[int, str]()
+    app.entry("sqs", "queue.driver.sqs", {"endpoint": f"http://127.0.0.1:{SQS.shared().port}"})
+    app.entry("file", "queue.driver.sqlite", {"path": str(tmp_path / "state.db")})
+    app.entry("state", "store.sqlite", {"driver": "file"})
+    app.queue("dead", driver="sqs", queue_name=f"dead-{os.getpid()}")
+    options: Any = {"driver": "sqs", "state": "state", "ordering": "key", "dead_letter": {"queue": "dead"}}
+    jobs = app.queue("jobs", queue_name=f"waits-{os.getpid()}", **options)
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        try:
+            await context.sleep("500ms")
+        except HandlerError as error:
+            got[body] = str(error)
+        else:
+            got[body] = f"slept, attempt {context.attempt}"
+
+    async with app.worker():
+        await jobs.publish(1, key="a")
+        await jobs.publish(2)
+        async with asyncio.timeout(20):
+            while len(got) < 2:
+                await asyncio.sleep(0.05)
+    assert "each delivery of a message with a key counts as an attempt in queue 'app:jobs'" in got[1]
+    assert got[2] == "slept, attempt 1"

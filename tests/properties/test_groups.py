@@ -55,10 +55,10 @@ class World:
     async def end(self, number: int) -> None:
         store: Any = self
         error = {"message": f"{number}"} if number < self.bad else None
-        await groups.Member(store, "g", number, self.publish).end(Ended(number, error))
+        await groups.Member(store, "g", number, self.publish, 0.0).end(Ended(number, error))
 
     async def run(self) -> None:
-        await groups.begin(self.store, "g", Group(self.total, "token", THEN, ON_ERROR))
+        await groups.begin(self.store, "g", Group(self.total, "token", THEN, ON_ERROR), 0.0)
         left = {asyncio.create_task(self.end(number)): number for number in range(self.total)}
         while left:
             await asyncio.sleep(0.001)

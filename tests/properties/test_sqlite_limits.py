@@ -34,5 +34,5 @@ class SQLiteLimitMachine(LimitMachine):
 
 TestSQLiteLimits = SQLiteLimitMachine.TestCase
 TestSQLiteLimits.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

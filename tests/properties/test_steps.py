@@ -77,7 +77,7 @@ class State:
 
 
 class Delivery:
-    lost = settled = False
+    lost = settled = in_transaction = False
 
     def log_fields(self) -> dict[str, Any]:
         return {}

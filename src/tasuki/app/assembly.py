@@ -50,7 +50,7 @@ from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import wanted_durability
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.check.state.limits import has_places
+from tasuki.kinds.check.state.limits import has_limit
 from tasuki.kinds.check.tasks import roles
 from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -256,7 +256,7 @@ class Assembly(ProjectHost):
             policy=policy_of(config, queue, self._clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
-                prefetch=prefetch_of(config, self._shared, has_places=has_places(self.project.configs[queue.id])),
+                prefetch=prefetch_of(config, self._shared, is_limited=has_limit(self.project.configs[queue.id])),
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
                 batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,

@@ -24,7 +24,7 @@ from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.stores import Opened
-from tasuki.message import HeaderValue
+from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.reply_to import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
@@ -110,6 +110,11 @@ class ProjectHost:
         from tasuki.app.flow.groups import end_member
 
         await end_member(self, header, ended)
+
+    async def keep_member(self, queue: str, message: Message, seconds: float) -> None:
+        from tasuki.app.flow.groups import keep_member
+
+        await keep_member(self, queue, message, seconds)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         guard = self.rights.application  # without a caller, the application calls

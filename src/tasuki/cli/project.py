@@ -126,6 +126,15 @@ def refuse_private(project: Project, id: str) -> None:
         )
 
 
+def refuse_all_private(project: Project) -> None:
+    """Raise CommandError if all queues live in the memory of another process, so that nothing can be done there."""
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    ids = list(project.of(QueueConfig))
+    if ids and not any(is_shared(project.driver_of(id)) for id in ids):
+        refuse_private(project, ids[0])
+
+
 def is_shared(kind: DriverKind) -> bool:
     """Whether several processes can open the same queues. Raises CommandError when its class cannot be imported."""
     from tasuki.kinds.capabilities import driver_class

@@ -239,6 +239,11 @@ class Delivery:
         return self.received.id in self.holder.cancelled
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether its handler has a transaction open."""
+        return hasattr(self, "own_transaction")
+
+    @property
     def values(self) -> Mapping[str, Any]:
         return NO_VALUES
 
@@ -258,6 +263,11 @@ class Delivery:
             results.write_note(self)
         else:
             self.holder.loop.call_soon_threadsafe(results.write_note, self)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its handler sleeps or waits, so that its message comes again."""
+        return hasattr(self, "own_steps") and self.own_steps.paused is not None
 
     def steps(self) -> Steps:
         if not hasattr(self, "own_steps"):
@@ -287,7 +297,7 @@ class Delivery:
             raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 
     def _settle(self, verdict: Verdict) -> None:
-        if hasattr(self, "own_transaction"):
+        if self.in_transaction:
             self.own_transaction.settle(self, verdict)
         else:
             run_in_loop(self.holder, lambda: self._settle_here(verdict))

@@ -202,6 +202,10 @@ class Driver(Within, ABC):
         """Whether a move from one queue to the other is one step; a look-up, without a request to the broker."""
         return self.capabilities.atomic_move
 
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        """Whether a release counts as an attempt of this message; a look-up, without a request to the broker."""
+        return False
+
     @abstractmethod
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases to now + ``lease``; returns the receipts that were stale.

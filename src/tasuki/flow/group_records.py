@@ -18,7 +18,9 @@ MEMBERS = "member/"
 SHARD = 64
 """Members of one shard."""
 GROUP_TTL = 30 * 86400.0
-"""Seconds for which a group may take, since its last member ended."""
+"""Seconds for which a group may take, since its last member ended, or is to go on."""
+_SLACK = 86400.0
+"""Seconds by which a group is kept less, to save writes."""
 MAX_RESULTS = 64 * 1024
 """Bytes of all results of a group."""
 MAX_MEMBERS = 64_000
@@ -63,6 +65,16 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     failed_member: int = -1
     """The member that publishes ``on_error``; -1: none yet."""
     is_failure_told: bool = False
+    until: float = 0.0
+    """Unix time until which it is kept."""
+
+    def lasts(self, now: float) -> float:
+        """Seconds for which its records are kept when they are written now."""
+        return max(self.until - now, GROUP_TTL)
+
+    def is_kept_until(self, until: float) -> bool:
+        """Whether it is kept long enough, but for a day."""
+        return self.until >= until - _SLACK
 
     @property
     def needs_results(self) -> bool:

@@ -38,10 +38,43 @@ Publish = Callable[[Plan, str, Any], Awaitable[None]]
 """Publishes the message of a plan under an id, with a result. The same id may come again after a crash."""
 
 
-async def begin(store: Store, id: str, group: Group) -> None:
-    """Record a group before its members are published. One that is there already stays."""
+async def begin(store: Store, id: str, group: Group, now: float) -> None:
+    """Record a group before its members are published. One that is there already stays, and is kept as long."""
     with suppress(ConflictError):
-        await store.put(group_key(id), encode(group), ttl=GROUP_TTL, version=0)
+        await store.put(group_key(id), encode(group), ttl=group.lasts(now), version=0)
+        return
+    await keep(store, id, group.until, now)
+
+
+async def keep(store: Store, id: str, until: float, now: float) -> bool:
+    """Keep the records of a group until a Unix time, or for longer; whether that was to do.
+
+    The group's own record is the last one that is written: a crash before that leaves all to the next call.
+    """
+    while True:
+        found = await store.get(group_key(id))
+        if found is None or (group := decode_group(found.value)).is_kept_until(until):
+            return False
+        for shard in range(group.shards):
+            await renew(store, shard_key(id, group.token, shard), until - now)
+        kept = encode(msgspec.structs.replace(group, until=until))
+        try:
+            await store.put(group_key(id), kept, ttl=until - now, version=found.version)
+        except ConflictError:
+            await _pause()
+            continue
+        return True
+
+
+async def renew(store: Store, key: str, ttl: float) -> None:
+    """Keep what a key has for longer."""
+    while (found := await store.get(key)) is not None:
+        try:
+            await store.put(key, found.value, ttl=ttl, version=found.version)
+        except ConflictError:
+            await _pause()
+            continue
+        return
 
 
 async def forget(store: Store, id: str, group: Group) -> None:
@@ -59,13 +92,15 @@ class Member:
         id: of the group.
         number: of the member.
         publish: publishes what follows.
+        now: Unix time.
     """
 
-    def __init__(self, store: Store, id: str, number: int, publish: Publish) -> None:
+    def __init__(self, store: Store, id: str, number: int, publish: Publish, now: float) -> None:
         self._store = store
         self._id = id
         self._number = number
         self._publish = publish
+        self._now = now
 
     async def end(self, ended: Ended) -> None:
         """Record how it has ended, and publish what follows. Raises DriverError: end it again."""
@@ -80,6 +115,8 @@ class Member:
             await self._fail(ended.error)
         elif shard.done == group.full(self._number // SHARD):
             await self._complete(group, shard)
+        if not group.is_kept_until(self._now + GROUP_TTL):
+            await keep(self._store, self._id, self._now + GROUP_TTL, self._now)
 
     async def _mark(self, group: Group, ended: Ended) -> Shard:
         """Its shard, in which its bit is set if it is done."""
@@ -94,7 +131,9 @@ class Member:
             if after is before:
                 return before
             try:
-                await self._store.put(key, encode(after), ttl=GROUP_TTL, version=0 if found is None else found.version)
+                await self._store.put(
+                    key, encode(after), ttl=group.lasts(self._now), version=0 if found is None else found.version
+                )
             except ConflictError:
                 await _pause()
                 continue
@@ -150,7 +189,9 @@ class Member:
             if (changed := change(group)) == group:
                 return group
             try:
-                await self._store.put(group_key(self._id), encode(changed), ttl=GROUP_TTL, version=found.version)
+                await self._store.put(
+                    group_key(self._id), encode(changed), ttl=group.lasts(self._now), version=found.version
+                )
             except ConflictError:
                 await _pause()
                 continue

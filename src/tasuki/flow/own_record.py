@@ -33,6 +33,10 @@ class Owner(Protocol):
     lost: bool
     settled: bool
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether its handler has a transaction open, with which the message is settled."""
+
     def log_fields(self) -> dict[str, Any]:
         """The fields of each log record about it."""
 
@@ -87,6 +91,11 @@ class OwnRecord:
             raise self._fenced()
         if self._owner.settled:
             raise invalid("the message is settled already: call its steps before")
+        if self._owner.in_transaction:
+            raise invalid(
+                "context.transaction() is open, and a rollback would undo the work of a step, not its record: call "
+                "steps, sleeps and waits before it; what its block writes is done once without them"
+            )
 
     def _ttl_of(self, record: RunRecord) -> float:
         return self._ttl + max((pause.until - pause.since for pause in record.pauses), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any, NamedTuple, TypeVar
@@ -42,6 +42,8 @@ class Pausing(NamedTuple):
     """Whether it looks for its signal now and then."""
     is_woken: bool = False
     """Whether a signal ends the delay of a message that waits for it, so that it may look seldom."""
+    announce: Callable[[float], Awaitable[None]] | None = None
+    """Told of the seconds of a pause before it begins; None: without effect."""
 
 
 class MessageSteps:
@@ -54,6 +56,7 @@ class MessageSteps:
         loop: of the consumer.
         ttl: seconds for which the record is kept after the last step.
         pausing: how it pauses; None: it cannot.
+        unable: why it cannot; as the end of a sentence about ``context.sleep``.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class MessageSteps:
         loop: asyncio.AbstractEventLoop,
         ttl: float = RUN_TTL,
         pausing: Pausing | None = None,
+        unable: str = "",
     ) -> None:
         self._loop = loop
         self._clock = state.clock
         self._owner = owner
         self._record = OwnRecord(state, key, owner, ttl)
         self._pausing = pausing
+        self._unable = unable
         self._numbers: dict[str, int] = {}
         """The steps that this delivery has called, and as which."""
         self._sleeps = 0
@@ -104,7 +109,7 @@ class MessageSteps:
             if self._enter(name) is not None:
                 return 0.0
             pausing = self._needed("sleep")
-            pause = await self._begin_pause(name, seconds)
+            pause = await self._begin_pause(pausing, name, seconds)
             left = pause.until - await self._now()
             if left > _TICK:
                 return self._pause(min(left, pausing.longest))
@@ -124,7 +129,7 @@ class MessageSteps:
             pausing = self._needed("wait_for")
             record = self._record
             await record.ask(lambda store: note_waiter(store, topic, pausing.waiter, seconds + RUN_TTL))
-            pause = await self._begin_pause(name, seconds)
+            pause = await self._begin_pause(pausing, name, seconds)
             now = await self._now()
             signal = await record.ask(lambda store: signal_of(store, topic))
             if signal is None and now < pause.until - _TICK:
@@ -166,13 +171,15 @@ class MessageSteps:
 
     def _needed(self, what: str) -> Pausing:
         if self._pausing is None:
-            raise invalid(f"context.{what} ends the handler until later, which one message of a batch cannot")
+            raise invalid(f"context.{what} ends the handler until later, {self._unable}")
         return self._pausing
 
-    async def _begin_pause(self, name: str, seconds: float) -> Pause:
+    async def _begin_pause(self, pausing: Pausing, name: str, seconds: float) -> Pause:
         """The pause as it was recorded first."""
         if (pause := self._record.pauses.get(name)) is not None:
             return pause
+        if (announce := pausing.announce) is not None:
+            await self._record.insist(lambda: announce(seconds))
         now = await self._now()
         pause = Pause(name, now, now + seconds)
         await self._record.save(self._record.steps, {**self._record.pauses, name: pause}, name)

@@ -10,7 +10,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Context, Handler, Interrupted
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.steps import Suspended, suspended_in
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Bound, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder
@@ -214,6 +214,8 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
                 forks.leave_child(error)
             if isinstance(error, Exception | Interrupted | Suspended) or is_from_outside(error):
                 raise
+            if (pause := suspended_in(error)) is not None:
+                raise pause from None
             raise refuse_exit(error) from error
         if forks.count != before:
             forks.leave_child(None)

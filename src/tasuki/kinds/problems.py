@@ -81,7 +81,7 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
         return f"{label} is empty", ""
     if sort in _LIMITS:
         key, words = _LIMITS[sort]
-        return f"{label} must be {words} {context[key]:g}, not {told}", ""
+        return f"{label} must be {words} {context[key]:.15g}, not {told}", ""
     if sort == "value_error":
         said = str(context["error"]) if _is_secret(path, model) else _without_placeholders(str(context["error"]), value)
         problem, _, hint = said.partition("; ")

@@ -162,6 +162,20 @@ async def test_a_transaction_that_began_before_the_queue_had_lanes(make: Make, s
     assert await ids(driver, 10, 0.0) == []
 
 
+async def test_a_transaction_that_began_before_the_lanes_were_the_keys(make: Make, sql: asyncpg.Connection) -> None:
+    driver = await make(spec=QueueSpec("q", fair=1))
+    async with sql.transaction():
+        await driver.publish_within(sql, "q", [*of("a", 0, 1), *of("b", 2, key="k")])
+        await driver.declare(QueueSpec("q", fair=1, ordering="key"))
+    got: set[str] = set()
+
+    async def come() -> bool:
+        got.update(await ids(driver))
+        return got == {"a0", "a1", "b2"}
+
+    await until(come, "all of them")
+
+
 async def test_a_transaction_that_began_before_the_queue_lost_its_lanes(
     make: Make, sql: asyncpg.Connection, schema: str
 ) -> None:

@@ -34,7 +34,7 @@ KILLS, MESSAGES, LANES = (66, 6000, 20) if IS_CAMPAIGN else (5, 300, 4)
 HISTORY = """
 SET search_path = {0};
 CREATE TABLE claims (lane text, held integer, id text, token integer, place bigint GENERATED ALWAYS AS IDENTITY);
-CREATE TABLE acks (id text);
+CREATE TABLE acks (id text, place bigint GENERATED ALWAYS AS IDENTITY);
 CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO {0}.claims (lane, held, id, token)
@@ -46,7 +46,7 @@ BEGIN
 END $$;
 CREATE FUNCTION note_ack() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO {0}.acks SELECT id FROM old_rows;
+    INSERT INTO {0}.acks (id) SELECT id FROM old_rows;
     RETURN NULL;
 END $$;
 CREATE TRIGGER claimed AFTER UPDATE ON messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -113,7 +113,7 @@ async def test_no_more_than_its_places_are_held_past_kills(
     held = max(row["held"] for row in claims)
     assert held == (1 if ordering == "key" else PLACES)
     assert max(Counter((row["id"], row["token"]) for row in claims).values()) == 1, "one delivery was given twice"
-    acks = [row[0] for row in await sql.fetch(f"SELECT id FROM {schema}.acks ORDER BY ctid")]
+    acks = [row[0] for row in await sql.fetch(f"SELECT id FROM {schema}.acks ORDER BY place")]
     assert sorted(acks) == sorted(published)
     if ordering == "key":
         for lane in {id.partition("-")[0] for id in published}:

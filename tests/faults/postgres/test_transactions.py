@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import psycopg
@@ -10,11 +11,16 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Driver, Outgoing
-from tasuki.errors import BrokerUnavailableError
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.within import opening
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tasuki.system.at_once import at_once, entered_at_once
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -83,3 +89,50 @@ async def test_a_closed_driver_opens_none(url: str) -> None:
 async def _entered(driver: Driver, *, sync: bool) -> None:
     async with driver.transaction(None, sync=sync):
         pass
+
+
+async def test_a_spare_connection_that_is_silent_is_replaced(
+    make: Callable[..., Awaitable[PostgresDriver]], proxy: Proxy
+) -> None:
+    """A firewall forgets idle connections, and then nothing that is sent is answered."""
+    driver = await make(connect_timeout=0.5)
+    async with driver.transaction() as first:
+        pass
+    proxy.hush()
+    async with asyncio.timeout(PATIENCE), driver.transaction() as second:
+        assert second is not first
+        assert await second.fetchval("SELECT 2") == 2
+
+
+async def test_a_block_ends_although_its_connection_is_silent(
+    make: Callable[..., Awaitable[PostgresDriver]], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the handler would never end, whatever its timeout."""
+    driver = await make(connect_timeout=0.5)
+    with pytest.raises(TimeoutError, match="the handler's"):
+        await _silent(driver, proxy, TimeoutError("the handler's"))
+    monkeypatch.setattr(opening, "PATIENCE", 0.5)
+    with pytest.raises(BrokerTimeoutError) as caught:
+        await _silent(driver, proxy, None)
+    assert caught.value.outcome == "unknown"
+
+
+async def _silent(driver: Driver, proxy: Proxy, error: Exception | None) -> None:
+    async with asyncio.timeout(PATIENCE), driver.transaction():
+        proxy.hush()
+        if error is not None:
+            raise error
+
+
+async def test_a_block_that_outlives_the_driver_leaves_no_connection(
+    make: Callable[..., Awaitable[PostgresDriver]], proxy: Proxy
+) -> None:
+    """A thread of a plain handler may."""
+    driver = await make()
+    async with driver.transaction() as connection:
+        await driver.close()
+    assert connection.is_closed()
+    await driver.open()
+    with entered_at_once(driver.transaction(None, sync=True), AssertionError) as plain:
+        await driver.close()
+    assert plain.closed

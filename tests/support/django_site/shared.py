@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasuki import Retry
+from tasuki import Context, Retry
 from tasuki.contrib.django.celery import Task, shared_task
 from tests.support.django_site.models import Tag
 
@@ -47,6 +47,13 @@ def add(numbers: list[int], more: int = 0) -> int:
 @shared_task
 def double(number: int, *, factor: int = 2) -> int:
     return number * factor
+
+
+@shared_task
+def rest(days: int, context: Context) -> int:
+    context.sync.sleep(days * 86400)
+    seen.append(days)
+    return days
 
 
 @shared_task

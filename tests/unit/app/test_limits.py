@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -89,6 +90,22 @@ async def test_so_many_in_a_time(make_app: Make) -> None:
         await app.queue("tasks").publish_many(list(range(6)))
         await empty(app)
     assert [round(at - start, 1) for at in record.at] == [0.0, 0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+async def test_what_slow_handlers_held_up_does_not_start_at_once(make_app: Make) -> None:
+    app = make_app()
+    started: list[float] = []
+    tasks = app.queue("tasks", limit={"rate": "1/s"})
+
+    @tasks.consumer
+    async def handle(body: int) -> None:
+        started.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.0 if body else 20.0)
+
+    async with app.worker():
+        await tasks.publish_many(list(range(15)))
+        await empty(app)
+    assert min(after - before for before, after in pairwise(started)) > 0.99
 
 
 async def test_tenants_in_turn(make_app: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -291,7 +292,7 @@ async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callab
     app, seen = make_app(), list[str]()
     jobs = app.queue("jobs")
 
-    @app.provide
+    @app.provide(scope="message")
     async def session() -> AsyncIterator[Session]:
         try:
             yield Session()
@@ -311,6 +312,28 @@ async def test_what_a_handler_is_given_is_closed_when_it_sleeps(make_app: Callab
         await until(lambda: "end" in seen)
         await until(lambda: seen.count("closed") > 1)
     assert seen == ["closed", "end", "closed"]
+
+
+async def test_a_key_of_a_message_that_sleeps_is_not_done(make_app: Callable[..., App]) -> None:
+    app, ends = make_app(), list[Any]()
+    jobs = app.queue("jobs")
+
+    @jobs.consumer(idempotency="id")
+    async def work(body: int, context: Context) -> None:
+        if body:
+            await context.sleep(5)
+        else:
+            with suppress(BaseException):  # which it must not
+                await context.sleep(5)
+                ends.append("end")
+            return
+        ends.append(context.attempt)
+
+    async with app.worker():
+        await jobs.publish(1)
+        await until(lambda: ends == [1])
+        await jobs.publish(0)
+        await until(lambda: ends == [1, "end"])
 
 
 async def test_a_plain_function_and_the_functions_that_it_calls(make_app: Callable[..., App]) -> None:

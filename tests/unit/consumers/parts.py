@@ -25,7 +25,7 @@ from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.flow.group_records import Ended
-from tasuki.message import HeaderValue
+from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
@@ -123,6 +123,9 @@ class FakeHost:
     async def end_member(self, header: object, ended: Ended) -> None:
         self.calls.append(("end", header, ended))
 
+    async def keep_member(self, queue: str, message: Message, seconds: float) -> None:
+        self.calls.append(("keep", queue, message.id, seconds))
+
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         self.calls.append(("call", context, function, args))
         return "result"
@@ -134,6 +137,10 @@ class FakeHost:
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         self.calls.append(("cancel", guard, queue, id))
         return "waiting"
+
+    async def signal_from(self, guard: Guard | None, actor: str, event: str, key: str | int, value: Any) -> bool:
+        self.calls.append(("signal", guard, actor, event, key, value))
+        return True
 
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str

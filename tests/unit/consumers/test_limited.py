@@ -84,7 +84,7 @@ class Shop:
         await bench.consumer.start()
         limited = present(bench.run.fetcher.limited)
         if limited.places is not None:
-            limited.places = Places(KEY, present(self.limit.concurrency), thread=Here)
+            limited.places = Places(KEY, present(self.limit.concurrency), clock_of_loop(), thread=Here)
         return bench
 
     def _counted(self, verb: str, call: Any) -> Any:
@@ -377,7 +377,7 @@ def test_a_thread_of_its_own_releases_places() -> None:
         driver = MemoryDriver("app:driver", clock=SystemClock())
         await driver.open()
         store = await SharedState(driver, "state", SystemClock()).store()
-        places = Places(KEY, 2)
+        places = Places(KEY, 2, SystemClock())
         assert await places.take(store, 3) == len(places) == 2
         places.give(1)
         await places.close()

@@ -56,6 +56,7 @@ def queue(project: Make) -> MakeQueue:
         ("{rate: 5/h, burst: 3}", Limit(5 / 3600, 3)),
         ("{rate: 1000/s, concurrency: 4}", Limit(1000.0, 100, 4)),
         ("{rate: 0.5}", Limit(0.5, 1)),
+        ("{rate: 1e300}", Limit(1e300, 1_000_000_000)),
         ("{concurrency: 4}", Limit(concurrency=4)),
     ],
 )
@@ -121,6 +122,9 @@ def test_places_have_a_short_lease_unless_another_is_given(queue: MakeQueue) -> 
         ("limit: {rate: -1}", "-1 is not a rate above 0"),
         ("limit: {}", "limit needs a rate (10/s), a concurrency, or both"),
         ("limit: {concurrency: 0}", "limit.concurrency must be at least 1"),
+        ("limit: {concurrency: 3000000000}", "limit.concurrency must be at most 1000000000"),
+        ("limit: {rate: 1, burst: 3000000000}", "limit.burst must be at most 1000000000"),
+        ("fair: {key: header.a, share: 3000000000}", "fair.share must be at most 1000000000"),
         ("limit: {burst: 3, concurrency: 1}", "burst is for a rate"),
         (
             "limit: {rate: 1, key: tenant}",
@@ -183,6 +187,10 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     assert lease.startswith("a killed worker keeps its places of limit for the lease, which is 1m; write lease: 15s")
     [prefetch] = told("limit: {concurrency: 3}", ", prefetch: 4")
     assert prefetch.startswith("prefetch 4 is more than the 3 places that app:q has by its limit; ")
+    [batch] = told("limit: {concurrency: 3}", ", batch: {size: 4}")
+    assert batch.startswith("a batch of 4 is never full: app:q has 3 places by its limit; lower size to 3: else each")
+    assert not told("limit: {concurrency: 3}", ", batch: {size: 3}")
+    assert not told("limit: {concurrency: 3, key: header.a}", ", batch: {size: 4}")
     assert not told("limit: {concurrency: 3}", ", prefetch: 3")
     assert not told("limit: {concurrency: 3}", ", prefetch: 9, concurrency: 9")
     assert not told("limit: 3/s, lease: 1m", ", prefetch: 9")
@@ -195,13 +203,13 @@ def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> Non
     assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
 
 
-def test_a_consumer_of_places_holds_what_it_handles() -> None:
+def test_a_consumer_of_a_limited_queue_holds_what_it_handles() -> None:
     plain = ConsumerConfig.model_validate({"queue": "q", "func": "f", "concurrency": 4}, context={"namespace": "app"})
-    assert (prefetch_of(plain, {}), prefetch_of(plain, {}, has_places=True)) == (10, 4)
+    assert (prefetch_of(plain, {}), prefetch_of(plain, {}, is_limited=True)) == (10, 4)
     batched = plain.model_copy(update={"batch": present(_batch())})
-    assert prefetch_of(batched, {}, has_places=True) == 20
+    assert prefetch_of(batched, {}, is_limited=True) == 20
     said = plain.model_copy(update={"prefetch": 7})
-    assert prefetch_of(said, {}, has_places=True) == 7
+    assert prefetch_of(said, {}, is_limited=True) == 7
 
 
 def _batch() -> object:

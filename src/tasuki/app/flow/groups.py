@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tasuki.app.flow.planned import Planned, plan_of, queues_of, refuse_unique
 from tasuki.app.state.finding import needed_state
@@ -22,9 +24,10 @@ from tasuki.flow.group_records import (
     member_key,
     membership_of,
 )
-from tasuki.flow.groups import Member, begin, forget
-from tasuki.message import new_id
+from tasuki.flow.groups import Member, begin, forget, keep, renew
+from tasuki.message import GROUP, Message, new_id
 from tasuki.queues.messages.headers import check_name
+from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Envelope, GroupEnvelope
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.units import Duration
@@ -76,12 +79,14 @@ class Grouping:
             envelope = _member(each.envelope, each.envelope.id or f"{group}:{number}", Membership(home, number, group))
             ids.append(str(envelope.id))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
-        store = await needed_state(self._live, home, "a group").store()
-        await begin(store, group, record)
+        state = needed_state(self._live, home, "a group")
+        store, now = await state.store(), state.clock.time()
+        record = kept(record, (each.envelope for each in members), now)
+        await begin(store, group, record, now)
         for number, each in enumerate(members):
             if each.envelope.id is not None:  # which does not say to which group it belongs
                 key = member_key(self._ids[each.queue], each.envelope.id)
-                await store.put(key, str(Membership(home, number, group)).encode(), ttl=GROUP_TTL)
+                await store.put(key, str(Membership(home, number, group)).encode(), ttl=record.lasts(now))
         for queue, batch in batches.items():
             results = await self._live.queue_of_application(queue).publish_many(batch)
             _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")
@@ -134,6 +139,16 @@ class Grouping:
         return home
 
 
+def kept(group: Group, envelopes: Iterable[Envelope[Any]], now: float) -> Group:
+    """A group that is kept from now on, also while its members are delayed."""
+    latest = max((_due(each, now) for each in envelopes), default=now)
+    return msgspec.structs.replace(group, until=latest + GROUP_TTL)
+
+
+def _due(envelope: Envelope[Any], now: float) -> float:
+    return now + seconds("delay", envelope.delay or 0) if envelope.at is None else max(envelope.at.timestamp(), now)
+
+
 def _member(envelope: Envelope[Any], id: str, membership: Membership) -> GroupEnvelope[Any]:
     parts = {name: getattr(envelope, name) for name in Envelope.__struct_fields__}
     return GroupEnvelope(**{**parts, "id": id}, group=str(membership))
@@ -143,8 +158,9 @@ async def _publish_one(
     host: ProjectHost, queue: Queue, envelope: Envelope[Any], id: str, next_: tuple[str, Group], timeout: Duration
 ) -> Confirmed:
     home, record = next_
-    store = await needed_state(host, home, "a message that follows others").store()
-    await begin(store, id, record)
+    state = needed_state(host, home, "a message that follows others")
+    store, now = await state.store(), state.clock.time()
+    await begin(store, id, kept(record, [envelope], now), now)
     (result,) = await queue.publish_many([_member(envelope, id, Membership(home, 0, id))], timeout=timeout)
     if isinstance(result, Confirmed):
         return result
@@ -208,5 +224,17 @@ async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
     if membership is None:
         return
     host.queue(membership.home)
-    store = await needed_state(host, membership.home, "a message that follows others").store()
-    await Member(store, membership.group, membership.number, partial(publish_plan, host)).end(ended)
+    state = needed_state(host, membership.home, "a message that follows others")
+    publish, now = partial(publish_plan, host), state.clock.time()
+    await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
+
+
+async def keep_member(host: ProjectHost, queue: str, message: Message, pause: float) -> None:
+    """Keep the records of a message's group although the message pauses for so long. Raises DriverError."""
+    membership = membership_of(message.headers[GROUP])
+    if membership is None or membership.home not in host.queues:  # then its end will tell
+        return
+    state = needed_state(host, membership.home, "a message that follows others")
+    store, now = await state.store(), state.clock.time()
+    if await keep(store, membership.group, now + pause + GROUP_TTL, now):
+        await renew(store, member_key(queue, message.id), pause + GROUP_TTL)

@@ -26,7 +26,8 @@ async def end_cancelled(host: ProjectHost, queue: str, id: str) -> None:
         for number, group, is_one in [*_by_id(id), *await _noted(store, queue, id)]:
             found = await store.get(group_key(group))
             if found is not None and is_one in (None, decode_group(found.value).is_one):
-                await Member(store, group, number, partial(publish_plan, host)).end(Ended(error=_ERROR))
+                member = Member(store, group, number, partial(publish_plan, host), state.clock.time())
+                await member.end(Ended(error=_ERROR))
 
 
 def _by_id(id: str) -> Iterator[tuple[int, str, bool]]:

@@ -50,7 +50,7 @@ def file_of(project: Project, driver: str) -> str | None:
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
-    from tasuki.kinds.check.state.limits import has_places
+    from tasuki.kinds.check.state.limits import has_limit
     from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.worker import WorkerConfig
@@ -61,8 +61,8 @@ def summary(target: Target, project: Project, processes: int) -> str:
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
     shared = shared_workers(project.configs)
     for id, config in consumers:
-        limited = has_places(project.configs[config.queue])
-        most, held = concurrency_of(config, shared), prefetch_of(config, shared, has_places=limited)
+        is_limited = has_limit(project.configs[config.queue])
+        most, held = concurrency_of(config, shared), prefetch_of(config, shared, is_limited=is_limited)
         called = ", ".join([*([config.func] if config.func else []), *config.funcs])
         lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {held}")
     lines += [

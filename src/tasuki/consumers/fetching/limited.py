@@ -38,7 +38,9 @@ class LimitedReceiving:
         self._driver, self._queue = consumer.queue.driver, consumer.queue
         self._key = f"limit/{consumer.queue.spec.name}"
         extra: dict[str, object] = {"consumer": consumer.id, "queue": consumer.queue.id}
-        self.places = None if limit.concurrency is None else Places(self._key, limit.concurrency, extra=extra)
+        self.places = (
+            None if limit.concurrency is None else Places(self._key, limit.concurrency, consumer.clock, extra=extra)
+        )
         self._is_empty = False
         """The queue was empty a moment ago."""
         self._reserved = 0
@@ -106,10 +108,12 @@ class LimitedReceiving:
                 self._use(0, 0)
 
     async def _reserve(self, places: Places, store: Store, wanted: int) -> int:
+        places.give_lost(len(places) - self._window.held)
         free = len(places) - self._window.held
         if free < wanted:
-            self._reserved = max(free, 0)
-            free += await places.take(store, wanted - max(free, 0))
+            self._reserved = wanted  # a settlement does not give away a place that is taken meanwhile
+            await places.take(store, wanted - max(free, 0))
+            free = len(places) - self._window.held
         self._reserved = max(min(free, wanted), 0)
         return self._reserved
 

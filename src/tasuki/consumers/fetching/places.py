@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 from uuid import uuid4
 
+from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
 from tasuki.system.loop_thread import LoopThread
@@ -54,6 +55,7 @@ class Places:
     Args:
         key: in the store, the same for all workers of the queue.
         places: how many there are, over all workers.
+        clock: for the ends of the leases.
         thread: makes the thread for this work; it starts with the first place.
         extra: the fields of log lines.
     """
@@ -62,16 +64,17 @@ class Places:
         self,
         key: str,
         places: int,
+        clock: Clock,
         *,
         thread: Callable[[Work], Thread] = _own_thread,
         extra: dict[str, object] | None = None,
     ) -> None:
-        self._key, self._places = key, places
+        self._key, self._places, self._clock = key, places, clock
         self._make_thread, self._extra = thread, extra
         self._thread: Thread | None = None
         self._store: Store | None = None
-        self._held: dict[str, bool] = {}
-        """The holders, and whether each has its place; the thread reads copies."""
+        self._held: dict[str, float] = {}
+        """The holders, and until when (boot time) each surely has its place; 0.0: lost. The thread reads copies."""
         self._turn: asyncio.Lock | None = None
         """Of the thread's loop: a place that is being renewed is released after that, or it would be taken again."""
         self._leaving: list[str] = []
@@ -86,7 +89,7 @@ class Places:
         """Take up to so many more, and return how many were free. Raises DriverError if the first cannot be taken."""
         self._store = store
         for taken in range(wanted):
-            holder = uuid4().hex
+            holder, asked = uuid4().hex, self._clock.boottime()
             try:
                 if await store.hold(self._key, holder, places=self._places, lease=LEASE) is None:
                     return taken
@@ -97,13 +100,20 @@ class Places:
             except asyncio.CancelledError:
                 self._let_go([holder])  # perhaps it was taken
                 raise
-            self._held[holder] = True
+            self._held[holder] = asked + LEASE
             self._start()
         return wanted
 
     def give(self, count: int) -> None:
-        """Release so many, soon."""
-        holders = list(self._held)[:count] if count > 0 else []
+        """Release so many, soon; first those that are lost."""
+        self._give(sorted(self._held, key=self._held.__getitem__)[: max(count, 0)])
+
+    def give_lost(self, most: int) -> None:
+        """Release at most so many that are lost: others may have them by now, so no other message may start on one."""
+        now = self._clock.boottime()
+        self._give([holder for holder, until in self._held.items() if until <= now][: max(most, 0)])
+
+    def _give(self, holders: Sequence[str]) -> None:
         for holder in holders:
             del self._held[holder]
         if holders:
@@ -163,6 +173,7 @@ class Places:
         async with self._turn_here():
             if holder not in self._held or store is None:
                 return
+            asked = self._clock.boottime()
             try:
                 is_held = await store.hold(self._key, holder, places=self._places, lease=LEASE) is not None
             except DriverError as error:  # the next renewal may succeed in time
@@ -172,4 +183,4 @@ class Places:
                 text = "a place was lost, as its lease could not be renewed in time: more than %d messages may be held"
                 _log.warning(text, self._places, extra=self._extra)
             if holder in self._held:
-                self._held[holder] = is_held
+                self._held[holder] = asked + LEASE if is_held else 0.0

@@ -79,6 +79,8 @@ class OnceRecord(msgspec.Struct, frozen=True):
     """Id of its message."""
     is_done: bool = False
     result: bytes = b""
+    attempt: int = 0
+    """Of that message; a later one is its own, after the worker of this one has died."""
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(OnceRecord)

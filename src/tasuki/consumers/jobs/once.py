@@ -23,9 +23,10 @@ from tasuki.consumers.handling.idempotency import (
     encoded,
 )
 from tasuki.consumers.handling.middleware import Handle
+from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Snooze
 from tasuki.contracts.state.store import Entry
-from tasuki.errors import ConflictError, DriverError, HandlerError
+from tasuki.errors import ConflictError, DriverError, HandlerError, StoreLimitError, TasukiError
 from tasuki.message import MESSAGE_TYPE, new_id
 
 if TYPE_CHECKING:
@@ -76,15 +77,15 @@ class Once:
             return await inner(body, context)
         name = consumer_of(self._queue, self._consumer, received.headers)
         claim = Claim(name, rule.key_of(body, received), rule.ttl)
-        held = _Held(self._state, claim, received.id, self._lasts)
-        if (found := await held.begin()) is not None:
+        held = _Held(self._state, claim, received, self._lasts)
+        if (found := await self._begun(held)) is not None:
             return decoded(self._codec, found.result)
         self._transacting.claims[delivery] = claim
         renewing = asyncio.create_task(held.renew(), name="renew a key")
         result, is_done = None, False
         try:
             result = await inner(body, context)
-            is_done = result is not False and (not delivery.settled or delivery.was_acked)
+            is_done = result is not False and (not delivery.settled or delivery.was_acked) and not delivery.is_paused
         except AlreadyDone as done:
             result, is_done = done.result, True
         finally:
@@ -97,8 +98,18 @@ class Once:
             await self._record(held, delivery, result)
         return result
 
+    async def _begun(self, held: _Held) -> OnceRecord | None:
+        """See ``_Held.begin``; the message is postponed if the store is away: its handler has not run."""
+        try:
+            return await held.begin()
+        except DriverError as error:
+            if not error.retryable:
+                raise
+            await held.free()  # perhaps it was claimed, and the answer was lost
+            raise Snooze(POSTPONED, f"its idempotency key cannot be claimed: {error}") from error
+
     async def _record(self, held: _Held, delivery: Delivery, result: Any) -> None:
-        """Record that the work is done, before its message is acked."""
+        """Record that the work is done, before its message is acked; what cannot be recorded is done all the same."""
         try:
             value = encoded(self._codec, result)
         except HandlerError as error:
@@ -110,31 +121,37 @@ class Once:
                 if not await held.end(value):
                     _log.warning("the key of the message was taken over, as its claim was not renewed in time: its "
                                  "work may be done twice", extra=delivery.log_fields())  # fmt: skip
+            except StoreLimitError as error:
+                if not value:
+                    raise
+                _log.warning("the result is too large to be remembered for the idempotency key: %s", error,
+                             extra=delivery.log_fields())  # fmt: skip
+                value = b""
+                continue
             except DriverError as error:
                 failures += 1
                 if error.retryable and not delivery.lost and self._clock.monotonic() < until:
                     await asyncio.sleep(UNTIL_BACK.delay(failures))
                     continue
-                if not delivery.was_acked:
-                    raise
-                _log.error("the key of the message cannot be recorded as done: %s", error, extra=delivery.log_fields())
+                _log.error("the key of the message cannot be recorded as done, so another message of it would do the "
+                           "work again: %s", error, extra=delivery.log_fields())  # fmt: skip
             return
 
 
 class _Held:
     """The record of one key, as one delivery writes it."""
 
-    def __init__(self, state: SharedState, claim: Claim, message: str, lasts: float) -> None:
+    def __init__(self, state: SharedState, claim: Claim, received: Received, lasts: float) -> None:
         self._state = state
         self._claim = claim
-        self._message = message
+        self._message, self._attempt = received.id, received.attempt
         self._lasts = lasts
         self._owner = new_id()
         self._version = 0
 
     async def begin(self) -> OnceRecord | None:
         """Claim the key; the record of its work, if that is done. Raises Snooze: it is in flight elsewhere."""
-        running = encode(OnceRecord(self._owner, self._message))
+        running = self._running()
         store = await self._state.store()
         for _ in range(_TRIES):
             found = await store.get(self._claim.place)
@@ -150,25 +167,32 @@ class _Held:
         raise self._in_flight()
 
     def _ended(self, found: Entry) -> OnceRecord | None:
-        """The record of work that is done; None: the key is free, or our own message's, which came again."""
+        """The record of work that is done; None: the key is free, or our own message's, which came again.
+
+        A second message may have the same id. Only its attempt tells it from one whose worker has died.
+        """
         record = decode(found.value)
-        if not record.is_done and record.message != self._message:
+        is_ours = record.message == self._message and record.attempt < self._attempt
+        if not record.is_done and not is_ours:
             raise self._in_flight()
         return record if record.is_done else None
+
+    def _running(self) -> bytes:
+        return encode(OnceRecord(self._owner, self._message, attempt=self._attempt))
 
     def _in_flight(self) -> Snooze:
         return Snooze(POSTPONED, f"the work of key {self._claim.key!r} is being done elsewhere")
 
     async def renew(self) -> None:
         """Write the record repeatedly, until cancelled or another delivery has it."""
-        running = encode(OnceRecord(self._owner, self._message))
+        running = self._running()
         while True:
             await asyncio.sleep(self._lasts / 3)
             try:
                 await self._write(running, self._lasts)
             except ConflictError:
                 return
-            except DriverError as error:
+            except TasukiError as error:
                 _log.debug("cannot renew the claim of a key: %s", error)
 
     async def end(self, result: bytes) -> bool:
@@ -186,9 +210,10 @@ class _Held:
             self._version = await store.put(self._claim.place, value, ttl=ttl, version=self._version)
         except ConflictError:
             found = await store.get(self._claim.place)  # perhaps a write of ours that was interrupted
-            if found is None or decode(found.value).owner != self._owner:
+            if found is not None and decode(found.value).owner != self._owner:
                 raise
-            self._version = await store.put(self._claim.place, value, ttl=ttl, version=found.version)
+            version = 0 if found is None else found.version  # the claim may have ended, and is free
+            self._version = await store.put(self._claim.place, value, ttl=ttl, version=version)
 
     async def free(self) -> None:
         """Let others have the key; if that fails, its claim ends by itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.consumers.delivery import Delivery
@@ -14,10 +15,12 @@ from tasuki.errors import DriverError, HandlerError, UnsupportedError
 from tasuki.flow.records import RUN_TTL, run_key
 from tasuki.flow.signals import Waiter, wake
 from tasuki.flow.steps import MessageSteps, Pausing
+from tasuki.message import is_member
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.settling.settler import Settler
+    from tasuki.state.shared import SharedState
 
 
 _log = logging.getLogger("tasuki.consumer")
@@ -67,16 +70,34 @@ class Stepping:
         kept = queue.policy.result
         key = run_key(queue.spec.name, delivery.received.id)
         ttl = RUN_TTL if kept is None else kept.ttl
-        return MessageSteps(state, key, delivery, self._run.loop, ttl, self._pausing(delivery.received.id))
+        unable = self._unable(delivery)
+        pausing = None if unable else self._pausing(delivery, state)
+        return MessageSteps(state, key, delivery, self._run.loop, ttl, pausing, unable)
 
-    def _pausing(self, id: str) -> Pausing | None:
-        if self._consumer.options.batch is not None:
-            return None
+    def _unable(self, delivery: Delivery) -> str:
+        """Why a delivery cannot pause; empty: it can."""
+        consumer, queue = self._consumer, self._consumer.queue
+        if consumer.options.batch is not None:
+            return "which one message of a batch cannot"
+        if not consumer.policy.has_dead_letter:
+            return ""
+        if not queue.driver.counts_releases(queue.spec.name, delivery.received.receipt):
+            return ""
+        return (
+            f"and each delivery of a message with a key counts as an attempt in queue {queue.id!r}: its pauses would "
+            "make it a dead letter; publish it without a key, or in a queue without 'ordering' and 'dedup_window'"
+        )
+
+    def _pausing(self, delivery: Delivery, state: SharedState) -> Pausing:
         queue = self._consumer.queue
         able, longest = queue.driver.capabilities, self._consumer.policy.max_delay
         if not able.remove:
             longest = min(longest, _LONGEST_UNREMOVED)
-        return Pausing(Waiter(queue.spec.name, id), longest, able.multi_process, able.expedite)
+        waiter, received, announce = Waiter(queue.spec.name, delivery.received.id), delivery.received, None
+        if is_member(received):
+            announce = partial(delivery.holder.host.keep_member, queue.id, received)
+        polls = able.multi_process or state.driver.capabilities.multi_process  # another process may signal
+        return Pausing(waiter, longest, polls, able.expedite, announce)
 
     def _follow(self) -> None:
         if self._is_following:

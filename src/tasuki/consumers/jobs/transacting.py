@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.delivery import Delivery, run_in_loop
 from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
-from tasuki.consumers.settling.verdict import ACK, Verdict
+from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Ack, Receipt, Settlement
 from tasuki.contracts.handler import Snooze
@@ -43,10 +43,21 @@ class _Open:
 
     def __init__(self, deliveries: Sequence[Delivery], codec: Codec) -> None:
         self._codec = codec
-        self.connection: Any = None
+        self._connection: Any = None
+        self.is_over = False
         self.deliveries = deliveries
         self.verdicts: dict[Delivery, Verdict] = {}
         self.result = b""
+
+    @property
+    def connection(self) -> Any:
+        if self.is_over:  # another transaction may have it by now
+            raise _invalid("the transaction is over: use its connection and publish within its block")
+        return self._connection
+
+    @connection.setter
+    def connection(self, connection: Any) -> None:
+        self._connection = connection
 
     def remember(self, result: object) -> None:
         self.result = encoded(self._codec, result)
@@ -85,10 +96,10 @@ class Transacting:
         consumer, driver = self._consumer, self._consumer.queue.driver
         if consumer.options.auto_ack:
             raise _invalid(f"consumer {consumer.id!r} has auto_ack, so its messages are acked before their transaction")
-        if hasattr(delivery, "own_transaction"):
-            raise _invalid("the message has a transaction open: use that one, its end settles the message")
+        if delivery.in_transaction:
+            raise _in_one()
         if all(each.settled for each in delivery.deliveries):
-            raise _invalid("the message is settled already: open its transaction before")
+            raise _settled()
         if not driver.capabilities.transactional_settle:
             raise UnsupportedError(
                 f"queue {consumer.queue.id!r} is on driver {driver.name!r}, which settles in no transaction of a "
@@ -102,23 +113,29 @@ class Transacting:
         opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
         driver, began_at = self._consumer.queue.driver, float("inf")
         block = driver.transaction(connection, sync=sync)
-        try:
-            async with _entered(block) as opened.connection:
-                began_at = self._consumer.clock.monotonic()
-                claim = await self._claimed(delivery, opened)
-                with _owned(delivery, opened):
+        with _owned(delivery, opened):
+            try:
+                async with _entered(block) as opened.connection:
+                    began_at = self._consumer.clock.monotonic()
+                    claim = await self._claimed(delivery, opened)
                     yield opened
-                if not opened.acked:
-                    raise _RolledBackError
-                await self._settle(opened, claim)
-        except _RolledBackError:
-            pass
-        except StaleReceiptError:
-            run_in_loop(delivery.holder, lambda: _drop_all(opened))
-            raise
-        else:
-            self._warn_if_long(delivery, self._consumer.clock.monotonic() - began_at)
-        run_in_loop(delivery.holder, lambda: self._conclude(opened))
+                    if not opened.acked:
+                        raise _RolledBackError
+                    await self._settle(opened, claim)
+            except _RolledBackError:
+                pass
+            except StaleReceiptError:
+                run_in_loop(delivery.holder, lambda: _let_go(opened))
+                raise
+            except BaseException:
+                if opened.verdicts:
+                    run_in_loop(delivery.holder, lambda: _conclude_settled(opened))
+                raise
+            else:
+                self._warn_if_long(delivery, self._consumer.clock.monotonic() - began_at)
+            finally:
+                opened.is_over = True
+            run_in_loop(delivery.holder, lambda: self._conclude(opened))
 
     async def _claimed(self, delivery: Delivery, opened: _Open) -> Claim | None:
         claim = self.claims.get(delivery)
@@ -127,8 +144,10 @@ class Transacting:
         driver = self._consumer.queue.driver
         try:
             found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
-        except ConflictError as error:
-            raise Snooze(_POSTPONED, str(error)) from error
+        except DriverError as error:  # also where the database undoes one of two that wait for each other
+            if error.retryable or isinstance(error, ConflictError):
+                raise Snooze(_POSTPONED, str(error)) from error
+            raise
         if found is not None:
             raise AlreadyDone(decoded(self._consumer.queue.codec, found))
         return claim
@@ -187,21 +206,26 @@ async def _entered(block: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any
         raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
     try:
         yield connection
-    except BaseException as error:
-        if not await block.__aexit__(type(error), error, error.__traceback__):
-            raise
+    except BaseException as error:  # which ends the block, even if the client hides it: nothing is committed
+        await block.__aexit__(type(error), error, error.__traceback__)
+        raise
     else:
         await block.__aexit__(None, None, None)
 
 
 class _owned:  # noqa: N801 - a context manager
-    """The deliveries have this transaction, and settle with it, for the time of the block."""
+    """The deliveries have this transaction, and settle with it, until it is over."""
 
     def __init__(self, delivery: Delivery, opened: _Open) -> None:
         self._all = {*opened.deliveries, delivery}
         self._opened = opened
 
     def __enter__(self) -> None:
+        # Since the check another one of the message may have begun, or ended.
+        if any(each.in_transaction for each in self._all):
+            raise _in_one()
+        if any(each.settled and not each.lost for each in self._opened.deliveries):
+            raise _settled()
         for each in self._all:
             each.own_transaction = self._opened
 
@@ -210,9 +234,27 @@ class _owned:  # noqa: N801 - a context manager
             del each.own_transaction
 
 
-def _drop_all(opened: _Open) -> None:
-    for each in opened.deliveries:
-        each.drop()
+def _let_go(opened: _Open) -> None:
+    """After a stale receipt. Of a batch the others are released, or would wait for the end of their leases."""
+    _conclude_settled(opened)
+    for each in opened.acked:
+        if len(opened.deliveries) == 1:
+            each.drop()
+        else:
+            each.conclude(RELEASE)
+
+
+def _conclude_settled(opened: _Open) -> None:
+    for each, verdict in opened.verdicts.items():
+        each.conclude(verdict)
+
+
+def _settled() -> HandlerError:
+    return _invalid("the message is settled already: open its transaction before")
+
+
+def _in_one() -> HandlerError:
+    return _invalid("the message has a transaction open: use that one, its end settles the message")
 
 
 def _invalid(problem: str) -> HandlerError:

@@ -10,7 +10,7 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.flow.group_records import Ended
-from tasuki.message import HeaderValue
+from tasuki.message import HeaderValue, Message
 from tasuki.units import When
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ class Host(Protocol):
 
     async def end_member(self, header: object, ended: Ended) -> None:
         """Record how a message of a group has ended, and publish what follows. Raises DriverError: try it again."""
+
+    async def keep_member(self, queue: str, message: Message, seconds: float) -> None:
+        """Keep the group of a message although the message pauses for so long. Raises DriverError: try it again."""
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """Call a function entry within the context of its caller."""

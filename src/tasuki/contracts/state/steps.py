@@ -20,6 +20,17 @@ class Suspended(BaseException):
         super().__init__(f"the message pauses for {seconds:g} s")
 
 
+def suspended_in(error: BaseException) -> Suspended | None:
+    """The Suspended of a group of errors that holds nothing else, as a task group raises it; None: there is no such."""
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = error.split(Suspended)
+    first: BaseException | None = found[0] if found[1] is None else None
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, Suspended) else None
+
+
 class Waited(NamedTuple):
     """What a wait has come to."""
 

@@ -115,7 +115,8 @@ class PostgresDriver(WithinPostgres):
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
         sync_url = self._url if settings.tls is None and encryption(name, self._url, None) is None else None
-        self._opening = Opening(name, shown(self._url), self._connect_for_caller, sync_url)
+        timeout = settings.connect_timeout
+        self._opening = Opening(name, shown(self._url), self._connect_for_caller, sync_url, timeout)
 
     @property
     def durability(self) -> Durability:

@@ -51,6 +51,7 @@ _UNCERTAIN = ("08", "40003")
 """Errors of a proxy in between: the server may have done the work."""
 _ENDS_SESSION = frozenset({"FATAL", "PANIC"})
 _AWAY = (OSError, asyncio.TimeoutError, EOFError)
+_OF_CLIENTS = ("InterfaceError", "OperationalError", "TimeoutError")
 _OURS = (ValueError, TypeError, OverflowError)
 """Arguments that the client cannot send: trying again is of no use."""
 
@@ -98,10 +99,11 @@ def translated(problem: BaseException, where: str, driver: str, queue: str, *, s
 def _is_of_the_client(problem: BaseException) -> bool:
     """Whether the client itself complains, of its connection or of the protocol: the connection is replaced then.
 
-    It says ``InternalClientError`` and its like where a session is ended in the middle of an answer.
+    It says ``InternalClientError`` and its like where a session is ended in the middle of an answer, or, as psycopg and
+    its pool do, ``OperationalError`` without an SQLSTATE. The pool of SQLAlchemy says ``TimeoutError``.
     """
     kinds = type(problem).__mro__
-    is_client = any(kind.__module__.startswith("asyncpg.") or kind.__name__ == "InterfaceError" for kind in kinds)
+    is_client = any(kind.__module__.startswith("asyncpg.") or kind.__name__ in _OF_CLIENTS for kind in kinds)
     return is_client and not isinstance(problem, _OURS)
 
 

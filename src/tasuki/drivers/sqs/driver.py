@@ -135,6 +135,13 @@ class SQSDriver(Driver):
         session, source = self._held(queue)
         return await session.shielded(session.settling.settle(source, batch)) if batch else ()
 
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        """In a FIFO queue, for a message with a key: a copy would lose its place, and SQS counts each delivery."""
+        from tasuki.drivers.sqs.receiving.settling import is_bound
+        from tasuki.drivers.sqs.receiving.source import Held
+
+        return isinstance(receipt, Held) and is_bound(self._source(queue)[1], receipt)
+
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases, with a client of the calling loop."""
         session, source = self._held(queue)

@@ -39,13 +39,14 @@ def concurrency_of(consumer: ConsumerConfig, shared: Shared) -> int:
     return most if own is None else min(getattr(consumer, own), most)
 
 
-def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, has_places: bool = False) -> int:
+def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, is_limited: bool = False) -> int:
     """Messages that a consumer may hold; one that names no ``prefetch`` holds enough for its shared workers.
 
-    With batches it holds a batch for each worker and gathers one more. ``has_places``: its queue limits how many are
-    held at once; a message that only waits here would take a place, so it holds as many as it handles.
+    With batches it holds a batch for each worker and gathers one more. ``is_limited``: its queue has a limit; a message
+    that only waits here would take a place, and would start later than the rate has counted it, together with others.
+    So it holds as many as it handles.
     """
-    if has_places and "prefetch" not in consumer.model_fields_set:
+    if is_limited and "prefetch" not in consumer.model_fields_set:
         size = 1 if consumer.batch is None else consumer.batch.size
         return min(size * concurrency_of(consumer, shared), MAX_PREFETCH)
     if consumer.batch is not None and "prefetch" not in consumer.model_fields_set:

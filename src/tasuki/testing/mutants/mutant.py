@@ -115,6 +115,9 @@ class Mutant(Driver):
     def is_move_atomic(self, queue: str, to: str) -> bool:
         return self.inner.is_move_atomic(queue, to)
 
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        return self.inner.counts_releases(queue, receipt)
+
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         return await self.inner.extend(queue, batch, lease)
 

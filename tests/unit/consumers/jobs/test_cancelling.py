@@ -45,7 +45,8 @@ def place_of(bench: Bench) -> Cancelled:
 
 
 async def cancel_in(bench: Bench, *ids: str) -> Cancellation:
-    return await cancel(place_of(bench), ids)
+    cancellation, _ = await cancel(place_of(bench), ids)
+    return cancellation
 
 
 async def running(bench: Bench, count: int = 1) -> None:

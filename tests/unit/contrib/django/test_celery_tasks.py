@@ -149,6 +149,14 @@ def test_a_task_asks_for_another_attempt(twin: TestApp, told: list[Any]) -> None
     assert [name for name, _ in told if name in ("retry", "failure")] == ["retry"]
 
 
+def test_a_task_that_sleeps_has_not_failed(twin: TestApp, told: list[Any]) -> None:
+    shared.rest.delay(3)
+    twin.sync.advance("4d")
+    assert shared.seen == [3]
+    assert [name for name, _ in told if name in ("retry", "failure")] == []
+    assert told[-1] == ("postrun", (states.SUCCESS, "3"))
+
+
 def test_a_model_travels_as_its_primary_key_and_is_read_by_the_worker(twin: TestApp, told: list[Any]) -> None:
     with connection.schema_editor() as editor:
         editor.create_model(Tag)

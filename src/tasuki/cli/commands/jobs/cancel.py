@@ -12,7 +12,7 @@ from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
-from tasuki.cli.project import Target, find_queue
+from tasuki.cli.project import Target, find_queue, refuse_all_private
 
 
 @click.command("cancel")
@@ -34,6 +34,7 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
         raise click.UsageError("several messages are cancelled in one queue: give --queue")
     app = target.load()
     project = app.check()
+    refuse_all_private(project)
     id = None if queue is None else find_queue(project, queue)
 
     async def cancel() -> dict[str, Any]:

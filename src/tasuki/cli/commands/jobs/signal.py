@@ -9,7 +9,7 @@ import msgspec
 
 from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
-from tasuki.cli.project import Target
+from tasuki.cli.project import Target, refuse_all_private
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def command(target: Target, event: str, key: str, value: str | None) -> dict[str
     except msgspec.DecodeError as error:
         raise click.BadParameter(f"{value!r} is no JSON: {error}", param_hint="JSON") from error
     app = target.load()
-    app.check()
+    refuse_all_private(app.check())
 
     async def signal() -> bool:
         async with app:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.contrib.django.celery.request import Request, requested
 from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun, task_retry
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
@@ -49,7 +50,7 @@ def run(task: Runnable, arguments: dict[str, Any], context: Context) -> Any:
     try:
         with requested(Request(message.id, context.attempt - 1, message.headers)):
             value = task.call(**task.with_models(arguments))
-    except (Interrupted, Snooze):  # it comes again as if it had not run, or ``give_up`` ends it
+    except (Interrupted, Snooze, Suspended):  # it comes again as if it had not run, or ``give_up`` ends it
         raise
     except BaseException as error:
         if _comes_again(task, error, context):

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tasuki.drivers.toolkit.database.given import check_sqlalchemy
 from tasuki.errors import UnsupportedError
 
 KNOWN = "a connection of asyncpg or psycopg, or a connection or session of SQLAlchemy"
@@ -77,17 +78,51 @@ def client_of(connection: object) -> str:
     return next((name for name in ("asyncpg", "psycopg", "sqlalchemy") if name in packages), "")
 
 
-async def _on_asyncpg(connection: Any, function: str, types: Mapping[str, str], values: tuple[Any, ...]) -> Any:
+async def check_begun(connection: Any) -> None:
+    """Raise UnsupportedError unless a connection is of a known client, and in a transaction, or about to begin one."""
+    client = client_of(connection)
+    if client == "asyncpg" and hasattr(connection, "is_in_transaction"):
+        _check_asyncpg(connection)
+    elif client == "psycopg" and hasattr(connection, "autocommit"):
+        _check_psycopg(connection)
+    elif client == "sqlalchemy" and hasattr(connection, "in_transaction"):
+        check_sqlalchemy(connection)
+        if await _is_autocommit(connection):
+            raise _no_transaction("its isolation level is AUTOCOMMIT, which commits each statement: give another")
+    else:
+        raise unknown(connection)
+
+
+async def _is_autocommit(connection: Any) -> bool:
+    """Whether the connection of the database commits each statement by itself."""
+    if hasattr(connection, "get_raw_connection"):
+        found = await connection.get_raw_connection()
+    elif callable(connection.connection):  # of a session
+        return await _is_autocommit(await result_of(connection.connection()))
+    else:
+        found = connection.connection
+    return bool(getattr(found.dbapi_connection, "autocommit", False))
+
+
+def _check_asyncpg(connection: Any) -> None:
     if not connection.is_in_transaction():
         raise _no_transaction("async with connection.transaction()")
+
+
+def _check_psycopg(connection: Any) -> None:
+    if connection.autocommit and connection.info.transaction_status == _IDLE:
+        raise _no_transaction("with connection.transaction()")
+
+
+async def _on_asyncpg(connection: Any, function: str, types: Mapping[str, str], values: tuple[Any, ...]) -> Any:
+    _check_asyncpg(connection)
     return await connection.fetchval(_call(function, types, "${number}"), *values)
 
 
 async def _on_psycopg(connection: Any, function: str, types: Mapping[str, str], values: tuple[Any, ...]) -> Any:
     from psycopg.rows import tuple_row
 
-    if connection.autocommit and connection.info.transaction_status == _IDLE:
-        raise _no_transaction("with connection.transaction()")
+    _check_psycopg(connection)
     cursor = connection.cursor(row_factory=tuple_row)
     try:
         await result_of(cursor.execute(_call(function, types, "%s::{type}"), values))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.within.clients import client_of, result_of, unknown
-from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
+from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 from tasuki.system import forks
 from tasuki.system.on_failure import OnFailure
@@ -35,13 +36,17 @@ class Opening:
         where: the address as it may be shown.
         connect: makes a connection of asyncpg.
         sync_url: the address for psycopg; None: psycopg has no option for the driver's ``tls``.
+        timeout: seconds within which a connection must be made, begin, and roll back.
     """
 
-    def __init__(self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None) -> None:
+    def __init__(
+        self, driver: str, where: str, connect: Callable[[], Awaitable[Link]], sync_url: str | None, timeout: float
+    ) -> None:
         self._driver = driver
         self._where = where
         self._connect = connect
         self._sync_url = sync_url
+        self._timeout = timeout
         self._spare: list[Any] = []
         self._sync_spare: list[Any] = []
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
@@ -49,7 +54,7 @@ class Opening:
         self._inherited: list[list[Any]] = []
 
     async def close(self) -> None:
-        """Close the connections that no transaction uses."""
+        """Close the connections that no transaction uses. Those in use are closed by their transactions' ends."""
         spare, self._spare = self._spare, []
         sync, self._sync_spare = self._sync_spare, []
         for connection in spare:
@@ -65,10 +70,17 @@ class Opening:
         if connection is None:
             block = self._own_sync() if sync else self._own()
         elif callable(connection):
-            block = opened_by(connection)
+            block = _opened_by(connection)
         else:
             block = _given(connection)
-        async with block as opened:
+        async with AsyncExitStack() as stack:
+            try:
+                opened = await stack.enter_async_context(block)
+            except Exception as problem:
+                found = translated(problem, "of the caller", self._driver, "", sent=False)
+                if found.retryable:  # away, or no connection is free
+                    raise found from problem
+                raise
             yield opened
 
     @asynccontextmanager
@@ -77,23 +89,25 @@ class Opening:
             connection, transaction = await self._begun()
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
-        is_over = False
+        spare, is_over = self._spare, False
         try:
             try:
                 yield connection
             except BaseException:
                 with suppress(Exception):  # then the connection is dropped, which rolls back as well
-                    await transaction.rollback()
+                    async with asyncio.timeout(self._timeout):
+                        await transaction.rollback()
                     is_over = True
                 raise
             try:
-                await transaction.commit()
+                async with asyncio.timeout(PATIENCE):
+                    await transaction.commit()
             except Exception as problem:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
         finally:
-            if is_over and len(self._spare) < _SPARE and not connection.is_closed():
-                self._spare.append(connection)
+            if is_over and spare is self._spare and len(spare) < _SPARE and not connection.is_closed():
+                spare.append(connection)
             else:
                 connection.terminate()
 
@@ -107,12 +121,16 @@ class Opening:
         connection = (await self._connect()).connection
         return connection, await self._begin(connection)
 
-    @staticmethod
-    async def _begin(connection: Any) -> Any:
+    async def _begin(self, connection: Any) -> Any:
         with OnFailure(connection.terminate):
-            transaction = connection.transaction(isolation="read_committed")
-            await transaction.start()
-            await connection.execute(_LIMITS)
+            async with asyncio.timeout(self._timeout):
+                return await self._started(connection)
+
+    @staticmethod
+    async def _started(connection: Any) -> Any:
+        transaction = connection.transaction(isolation="read_committed")
+        await transaction.start()
+        await connection.execute(_LIMITS)
         return transaction
 
     def _let_go_of_others(self) -> None:
@@ -126,19 +144,17 @@ class Opening:
     async def _own_sync(self) -> AsyncIterator[Any]:
         try:
             connection = self._sync_taken()
-        except UnsupportedError:
-            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
-        is_over = False
+        spare, is_over = self._sync_spare, False
         try:
             with connection.transaction():
                 connection.execute(_LIMITS)
                 yield connection
             is_over = True
         finally:
-            if is_over and len(self._sync_spare) < _SPARE and not connection.closed:
-                self._sync_spare.append(connection)
+            if is_over and spare is self._sync_spare and len(spare) < _SPARE and not connection.closed:
+                spare.append(connection)
             else:
                 connection.close()
 
@@ -146,8 +162,12 @@ class Opening:
         if self._forks != forks.count:
             self._inherited.append(self._sync_spare)
             self._sync_spare, self._forks = [], forks.count
-        while self._sync_spare:
-            connection = self._sync_spare.pop()
+        spare = self._sync_spare
+        while True:
+            try:
+                connection = spare.pop()  # of several threads
+            except IndexError:
+                break
             with suppress(Exception):  # it may have ended unnoticed
                 connection.execute("SELECT")
                 return connection
@@ -158,7 +178,9 @@ class Opening:
             raise self._no_own("psycopg is not installed") from error
         if self._sync_url is None:
             raise self._no_own("psycopg has no option for the tls of the driver")
-        return psycopg.connect(self._sync_url, autocommit=True)
+        # A lost connection is noticed by what it does not acknowledge; libpq has no limit for an answer.
+        limits = {"connect_timeout": max(math.ceil(self._timeout), 2), "tcp_user_timeout": PATIENCE * 1000}
+        return psycopg.connect(self._sync_url, autocommit=True, **limits)
 
     def _no_own(self, why: str) -> UnsupportedError:
         remedy = "give context.sync.transaction a connection of yours, or make the handler async"
@@ -169,17 +191,13 @@ class Opening:
 async def _given(connection: Any) -> AsyncIterator[Any]:
     """Commit and roll back on a connection of the caller's."""
     client = client_of(connection)
-    if client == "sqlalchemy":
-        try:
+    if client == "sqlalchemy" and hasattr(connection, "in_transaction"):
+        async with _of_sqlalchemy(connection):
             yield connection
-        except BaseException:
-            await result_of(connection.rollback())
-            raise
-        await result_of(connection.commit())
         return
-    if client == "asyncpg":
+    if client == "asyncpg" and hasattr(connection, "is_in_transaction"):
         is_open = connection.is_in_transaction()
-    elif client == "psycopg":
+    elif client == "psycopg" and hasattr(connection, "info"):
         is_open = connection.info.transaction_status != _IDLE
     else:
         raise unknown(connection)
@@ -190,3 +208,28 @@ async def _given(connection: Any) -> AsyncIterator[Any]:
         )
     async with opened_by(connection.transaction):
         yield connection
+
+
+@asynccontextmanager
+async def _of_sqlalchemy(connection: Any) -> AsyncIterator[None]:
+    behind = behind_proxy(connection)
+    if not connection.in_transaction():
+        await result_of(connection.begin())
+    await check_begun(connection)
+    begun = behind.get_transaction()
+    try:
+        yield
+        if behind.get_transaction() is not begun:
+            raise ended_within()
+    except BaseException:
+        with suppress(Exception):  # then its connection is lost, which rolls back as well
+            await result_of(connection.rollback())
+        raise
+    await result_of(connection.commit())
+
+
+@asynccontextmanager
+async def _opened_by(opener: Callable[[], Any]) -> AsyncIterator[Any]:
+    async with opened_by(opener) as opened:
+        await check_begun(opened)
+        yield opened

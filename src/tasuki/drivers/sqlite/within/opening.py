@@ -7,18 +7,20 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 from tasuki.drivers.sqlite.file.errors import error_name, translated
 from tasuki.drivers.sqlite.file.locks import turn_file
-from tasuki.drivers.sqlite.within.borrowed import check_file, raw
-from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.drivers.sqlite.within.borrowed import check_begun, check_file, raw
+from tasuki.drivers.toolkit.database.given import check_sqlalchemy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.005
 """Seconds between two attempts to get the lock."""
+_MARK = "tasuki_transaction"
+"""The savepoint at the begin of each transaction."""
 _PATIENCE = 0.25
 """Seconds after which it does without its turn: a stopped process may have it."""
 
@@ -45,7 +47,7 @@ class Opening:
         if connection is None:
             block = self._own(sync=sync)
         elif callable(connection) and not isinstance(connection, sqlite3.Connection):
-            block = opened_by(connection)
+            block = self._opened_by(connection)
         else:
             block = self._given(connection, sync=sync)
         async with block as opened:
@@ -67,6 +69,17 @@ class Opening:
             connection.close()
 
     @asynccontextmanager
+    async def _opened_by(self, opener: Callable[[], Any]) -> AsyncIterator[Any]:
+        async with opened_by(opener) as opened:
+            behind = raw(opened)
+            if behind is opened:
+                check_begun(behind)
+            else:  # of SQLAlchemy, which begins with the first change
+                check_sqlalchemy(opened)
+            check_file(behind, self._path)
+            yield opened
+
+    @asynccontextmanager
     async def _given(self, connection: Any, *, sync: bool) -> AsyncIterator[Any]:
         behind = raw(connection)
         if behind.in_transaction:
@@ -82,8 +95,15 @@ class Opening:
     async def _committed(self, behind: sqlite3.Connection, owner: Any, *, sync: bool) -> AsyncIterator[None]:
         with translated(self._driver, self._path):
             await self._begin(behind, sync=sync)
+            behind.execute(f"SAVEPOINT {_MARK}")
         try:
-            yield
+            try:
+                yield
+            except UnsupportedError as error:
+                if not behind.in_transaction:
+                    raise ended_within() from error
+                raise
+            _check_mark(behind)
             with translated(self._driver, self._path, "unknown"):
                 _end(behind, owner, "commit")
         except BaseException:
@@ -105,6 +125,14 @@ class Opening:
                     await asyncio.sleep(pause)
                 waited, pause = waited + pause, min(pause * 1.5, _LONGEST_PAUSE)
                 turn.take()
+
+
+def _check_mark(behind: sqlite3.Connection) -> None:
+    """Raise HandlerError unless the transaction is the one that was begun: a commit or rollback ends its savepoints."""
+    try:
+        behind.execute(f"RELEASE {_MARK}")
+    except sqlite3.Error as error:
+        raise ended_within() from error
 
 
 def _end(behind: sqlite3.Connection, owner: Any, how: Literal["commit", "rollback"]) -> None:

@@ -166,6 +166,10 @@ class Threaded(Driver):
     def is_move_atomic(self, queue: str, to: str) -> bool:
         return self._inner.is_move_atomic(queue, to)
 
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        """See Driver."""
+        return self._inner.counts_releases(queue, receipt)
+
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         moves = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.move(queue, moves), is_whole=True)

@@ -23,6 +23,11 @@ def has_places(config: Config | None) -> bool:
     return _places_of(config) is not None
 
 
+def has_limit(config: Config | None) -> bool:
+    """Whether a queue limits how fast its messages are handed out, or how many are held at once."""
+    return isinstance(config, QueueConfig) and config.limit is not None
+
+
 def limited_lease(config: QueueConfig) -> dict[str, Any]:
     """The lease of a queue that states none and has places, as an update of its fields."""
     return {"lease": LEASE} if has_places(config) and "lease" not in config.model_fields_set else {}
@@ -60,10 +65,13 @@ def prices_of_places(configs: Mapping[str, Config]) -> Iterator[Finding]:
             lease = format_duration(config.lease)
             problem = f"a killed worker keeps its places of limit for the lease, which is {lease}"
             yield id, ("lease",), problem, f"write lease: {format_duration(LEASE)}, or leave it out"
-        if not isinstance(config, ConsumerConfig) or "prefetch" not in config.model_fields_set:
+        if not isinstance(config, ConsumerConfig) or (places := _places_of(queue := configs.get(config.queue))) is None:
             continue
-        places = _places_of(configs.get(config.queue))
-        if places is not None and config.prefetch > max(places, config.concurrency):
+        is_for_all = isinstance(queue, QueueConfig) and queue.limit is not None and queue.limit.key is None
+        if is_for_all and config.batch is not None and config.batch.size > places:
+            problem = f"a batch of {config.batch.size} is never full: {config.queue} has {places} places by its limit"
+            yield id, ("batch",), problem, f"lower size to {places}: else each batch waits for its whole wait"
+        if "prefetch" in config.model_fields_set and config.prefetch > max(places, config.concurrency):
             problem = (
                 f"prefetch {config.prefetch} is more than the {places} places that {config.queue} has by its limit"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasuki.contracts.driver import Limit
 from tasuki.fields.types import Config, Positive, Text, at_field
@@ -29,6 +29,9 @@ def _lane_key(value: str) -> str:
 
 Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=float | str)]
 """Messages a second; written ``10/s``, ``100/m``, ``5/h`` or as a number a second."""
+_MOST = 1_000_000_000
+Count = Annotated[Positive, Field(le=_MOST)]
+"""Messages: no more than every broker can count."""
 LaneKey = Annotated[Text, AfterValidator(_lane_key)]
 """What the messages of a lane have in common."""
 
@@ -38,9 +41,9 @@ class LimitConfig(Config):
 
     rate: Rate | None = None
     """Messages in a time: 10/s, 100/m, 5/h; a number is so many a second. Not given: no limit."""
-    burst: Positive | None = None
+    burst: Count | None = None
     """Most messages at once after a pause; default: what the rate gives in 100ms, at least 1."""
-    concurrency: Positive | None = None
+    concurrency: Count | None = None
     """Most messages that workers hold at once. Not given: no limit."""
     key: LaneKey | None = None
     """One such limit for each value of header.tenant, body.user.id or key (the order key); not given: one for all."""
@@ -57,7 +60,7 @@ class LimitConfig(Config):
         """The same as a driver keeps it."""
         if self.rate is None:
             return Limit(concurrency=self.concurrency)
-        burst = self.burst if self.burst is not None else max(round(self.rate * _BURST), 1)
+        burst = self.burst if self.burst is not None else min(max(round(self.rate * _BURST), 1), _MOST)
         return Limit(self.rate, burst, self.concurrency)
 
 
@@ -66,7 +69,7 @@ class FairConfig(Config):
 
     key: LaneKey
     """Whose messages take turns: header.tenant, body.user.id, or key (the order key)."""
-    share: Positive = 1
+    share: Count = 1
     """Most messages of one value in its turn; more are cheaper, fewer are fairer."""
 
 

@@ -47,6 +47,15 @@ class LaneChanges(Suite):
         assert sorted(await rig.drain(expected=8)) == sorted(published)
         await rig.counts(0, 0, 0)
 
+    @case("lanes")
+    async def test_45_a_queue_loses_its_lanes_and_has_them_again_at_once(self, rig: Rig) -> None:
+        await limited(rig, fair=1)
+        published = await rig.publish(*of(rig, "a", *range(3)), *of(rig, "b", *range(3)))
+        got = await rig.one()
+        for fair in (0, 1):  # as two applications do that declare it differently
+            await limited(rig, fair=fair)
+        assert sorted([got.id, *await rig.drain(expected=5)]) == sorted(published)
+
     @case("lanes", "ordering_key")
     async def test_45_a_queue_with_lanes_gets_order_per_key(self, rig: Rig) -> None:
         await limited(rig, fair=1)

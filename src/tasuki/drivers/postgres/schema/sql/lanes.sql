@@ -268,6 +268,21 @@ begin
     insert into arrivals (queue, lane) select distinct q.id, m.lane from moved m;
 end $$;
 
+-- In a queue whose lanes are its keys: takes messages out of lanes in which no receive finds them. They were published, or
+-- settled, by transactions that began before the lanes were its keys. Checks the first messages of lanes that gave none.
+create or replace function leave_wrong_lanes(q queues, names text[]) returns void language plpgsql as $$
+begin
+    with moved as (
+        update messages m set state = 0, lane = null where m.seq = any (array(
+            select f.seq from unnest(names) as u (name) cross join lateral (
+                select o.seq, o.key from messages o where o.queue = q.id and o.lane = u.name and o.state = 4
+                order by o.rank, o.seq limit 20 for update skip locked) f
+            where u.name <> '' and f.key is distinct from u.name))
+        returning m.seq
+    )
+    insert into arrivals (queue, lane) select q.id, '' where exists (select 1 from moved);
+end $$;
+
 -- If the rows were lost, every lane arrives again.
 insert into arrivals (queue, lane)
 select q.id, '' from queues q where q.fair > 0 union all select distinct m.queue, m.lane from messages m where m.state = 4;

@@ -55,6 +55,10 @@ begin
             full_at = rebased(l.full_at, now_at, old.lane_rate, q.lane_rate)
             where l.queue = q.id;
         insert into arrivals (queue, lane) values (q.id, '');
+        if old.fair = 0 then  -- it had lanes before, and no receive has put all their messages in line since
+            insert into arrivals (queue, lane)
+            select distinct q.id, m.lane from messages m where m.queue = q.id and m.state = 4;
+        end if;
     elsif old.fair > 0 then
         delete from lanes l where l.queue = q.id;
     end if;

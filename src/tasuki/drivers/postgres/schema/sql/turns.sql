@@ -119,6 +119,10 @@ begin
             end loop;
         end if;
 
+        if q.by_lane and 0 = any (got) then
+            perform leave_wrong_lanes(q, array(select u.name from unnest(names, got) as u (name, got) where u.got = 0));
+        end if;
+
         is_short := cardinality(taken) < most and bytes < most_bytes;
         with served as materialized (
             select u.name, u.got, u.nth, case when q.lane_rate is not null and u.got > 0

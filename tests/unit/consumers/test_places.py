@@ -1,0 +1,100 @@
+"""Places that workers keep: no message starts on one that others have, or may have by now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.fetching.places import LEASE
+from tasuki.contracts.driver import Limit
+from tasuki.contracts.handler import Context
+from tests.support.narrow import present
+from tests.unit.consumers.parts import Gate
+from tests.unit.consumers.test_limited import KEY, Shop
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_lost_place_lets_no_other_message_start() -> None:
+    gate = Gate()
+    shop = Shop(Limit(concurrency=1), run=gate)
+    store = await shop.open(workers=1)
+    await shop.publish(3)
+    while not shop.running:
+        await asyncio.sleep(0.01)
+    shop.away = True
+    await asyncio.sleep(2 * LEASE)
+    shop.away = False
+    assert await store.hold(KEY, "other", places=1, lease=10 * LEASE) is not None
+    await asyncio.sleep(LEASE)
+    gate.open.set()
+    await asyncio.sleep(LEASE)
+    assert len(shop.starts) == 1, "the place is the other's"
+    await store.release(KEY, "other")
+    await shop.handled(3)
+    await shop.close()
+
+
+async def test_so_does_one_that_ended_while_the_worker_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stands_still(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("tasuki.consumers.fetching.places.Places._renew", stands_still)
+    gate = Gate()
+    shop = Shop(Limit(concurrency=1), run=gate, options=ConsumerOptions(concurrency=1, prefetch=1))
+    store = await shop.open(workers=1)
+    await shop.publish(3)
+    while not shop.running:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(LEASE + 0.5)
+    assert await store.hold(KEY, "other", places=1, lease=10 * LEASE) is not None
+    gate.open.set()
+    await asyncio.sleep(LEASE)
+    assert len(shop.starts) == 1, "the place is the other's"
+    await shop.close()
+
+
+async def test_the_places_that_were_kept_are_used_on() -> None:
+    gates = Gate(), Gate()
+
+    async def work(body: int, context: Context) -> None:
+        if body < 2:
+            await gates[body](body, context)
+
+    shop = Shop(Limit(concurrency=2), run=work, options=ConsumerOptions(concurrency=2, prefetch=2))
+    store = await shop.open(workers=1)
+    await shop.publish(10)
+    while shop.running < 2:
+        await asyncio.sleep(0.01)
+    places = present(present(shop.benches[0].run.fetcher.limited).places)
+    await store.release(KEY, next(iter(places._held)))
+    assert await store.hold(KEY, "other", places=2, lease=100 * LEASE) is not None
+    await asyncio.sleep(LEASE)
+    gates[0].open.set()
+    await asyncio.sleep(1.0)
+    assert len(shop.starts) == 2, "the place that is left is for the message that runs"
+    gates[1].open.set()
+    await shop.handled(10)
+    await shop.close()
+
+
+async def test_no_place_is_given_away_that_is_being_taken_for_a_message() -> None:
+    async def work(body: int, context: Context) -> None:
+        await asyncio.sleep((body * 7 % 13) * 0.01)
+
+    shop = Shop(Limit(concurrency=8), run=work, options=ConsumerOptions(concurrency=8, prefetch=8))
+    store = await shop.open(workers=3)
+    hold = store.hold
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.009)
+        return await hold(*args, **options)
+
+    store.hold = slow  # type: ignore[method-assign]
+    await shop.publish(500)
+    await shop.handled(500)
+    assert shop.most == 8
+    await shop.close()

@@ -142,7 +142,7 @@ class Load:
             for message, result in zip(batch, results or [None] * 5, strict=True):
                 if result is None:
                     self.confirmed.add(message.id)
-                elif result.outcome == "unknown":
+                elif isinstance(result, DriverError) and result.outcome == "unknown":
                     self.doubtful.add(message.id)
             await asyncio.sleep(0)
 

@@ -16,7 +16,7 @@ from typing import Any
 import nats
 import pytest
 
-from tasuki.contracts.driver import Ack, QueueSpec, Received
+from tasuki.contracts.driver import Ack, Merged, QueueSpec, Received, Unique
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
@@ -299,6 +299,24 @@ async def test_the_level_is_that_of_the_stream_that_stands(nodes: Sequence[NATSN
                         await driver.publish(QUEUE, messages("a"))
             await agreed(lambda: driver.delete("other"))
         await deleted(nodes, made)
+
+
+async def test_of_many_publishers_one_stores_also_in_a_stream_of_three_replicas(nodes: Sequence[NATSNode]) -> None:
+    async with a_driver(nodes) as one, a_driver(nodes) as other:
+
+        async def publish(number: int) -> Sequence[object]:
+            batch = messages(*(f"{key}-{number}" for key in range(10)))
+            for key, message in enumerate(batch):
+                message.unique = Unique(f"key-{key}", "running")
+            answers = await (one, other)[number % 2].publish(QUEUE, batch)
+            return answers or [None] * len(batch)
+
+        for _ in range(5):
+            told = await asyncio.gather(*map(publish, range(16)))
+            assert [sum(answers[key] is None for answers in told) for key in range(10)] == [1] * 10
+            stored = await drained(one)
+            assert len(stored) == 10
+            assert {each.other for answers in told for each in answers if isinstance(each, Merged)} == set(stored)
 
 
 @pytest.mark.cluster

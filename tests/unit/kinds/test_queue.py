@@ -94,7 +94,7 @@ def test_expired_messages_go_somewhere(queue: MakeQueue, wrong: Wrong) -> None:
         (", max_length: '5'", "max_length must be a whole number, not the text '5'"),
         (
             ", max_length: 99999999999999999999",
-            "max_length must be at most 9.22337e+18, not the number 99999999999999999999",
+            "max_length must be at most 9.22337203685478e+18, not the number 99999999999999999999",
         ),
         (", lease: 30 s", "lease: '30 s' is not a duration; write it like 500ms, 30s or 1h30m"),
         (", lease: -5", "lease: -5 is not a duration of zero or more seconds"),

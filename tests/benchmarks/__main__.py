@@ -19,11 +19,14 @@ CASES = {
     "postgres": "PostgreSQL: order per key with many workers, idle workers and queues, a large queue",
     "stores": "Stores: calls, watches, pages (names of drivers may follow)",
     "limits": "Limits and lanes: beside plain queues, and beside blocked messages (``--driver NAME`` may follow)",
+    "rate": "A rate of 50 a second over four processes (names of drivers may follow)",
     "queues": "Many consumed queues in one process: idle, and beside a message of another queue",
     "amqp_queues": "Thousands of queues in one process (RabbitMQ)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",
 }
+_WITH_DRIVERS = (["brokers"], ["queues"], ["stores"], ["limits"], ["rate"])
+"""What follows these are names of drivers."""
 
 
 def main() -> None:
@@ -31,8 +34,7 @@ def main() -> None:
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     build = "optimised build" if optimised else "built without --enable-optimizations"
     print(f"CPython {platform.python_version()} ({build}), SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores\n")
-    # What follows these are names of drivers.
-    names = sys.argv[1:2] if sys.argv[1:2] in (["brokers"], ["queues"], ["stores"], ["limits"]) else sys.argv[1:]
+    names = sys.argv[1:2] if sys.argv[1:2] in _WITH_DRIVERS else sys.argv[1:]
     for name in names or CASES:
         print(CASES[name])
         importlib.import_module(f"tests.benchmarks.{name}").report()

@@ -107,7 +107,9 @@ async def test_pauses_while_processes_are_killed(driver: str, tmp_path: Path, mo
             while (await tasks.info())["message_count"] or ends_in(workers) < published:
                 await asyncio.sleep(0.1)
         assert not (await app.queue("app:dead").depth()).ready
-    check(workers.starts(), published)
+    # A kill repeats one step of each running message. On AMQP a pause is a publish and an ack: a kill between them
+    # doubles the message, and the second one does all steps again once the record of the first is gone.
+    check(workers.starts(), published, repeats=2 * KILLS * (3 if driver == "amqp" else 1))
     assert killed
 
 
@@ -116,7 +118,7 @@ def ends_in(workers: cancel.Workers) -> int:
     return len({start.id for start in workers.starts() if start.id.startswith("end ")})
 
 
-def check(starts: list[cancel.Start], published: int) -> None:
+def check(starts: list[cancel.Start], published: int, repeats: int) -> None:
     seen = Counter(start.id for start in starts)
     at: dict[str, float] = {}
     for start in starts:
@@ -127,4 +129,4 @@ def check(starts: list[cancel.Start], published: int) -> None:
         values = [name for name in seen if name.startswith(f"value {body} ")]
         assert values == [f"value {body} v{body}"], json.dumps(values)
     once = [name for name in seen if not name.startswith("value ")]
-    assert sum(seen[name] for name in once) - len(once) <= 2 * KILLS, "a kill repeats one step of each running message"
+    assert sum(seen[name] for name in once) - len(once) <= repeats, "more steps were repeated than kills explain"

@@ -84,7 +84,7 @@ async def one(driver: PostgresDriver, queue: str = "q") -> Received:
         "DROP TABLE {}.messages",
         "DROP TABLE {}.queues CASCADE",
         "DROP TABLE {0}.messages, {0}.queues, {0}.migrations, {0}.seen, {0}.waiters CASCADE",
-        "DROP FUNCTION {0}.receive, {0}.settle",
+        "DROP FUNCTION {0}.receive, {0}.settle(text, bigint[], integer[], smallint[], double precision[], boolean)",
         "DELETE FROM {}.queues",
     ],
 )

@@ -1,4 +1,4 @@
-"""``consumer_count`` follows the workers' presence: several processes, a clean stop, a kill, on each driver with a store."""
+"""``consumer_count`` follows the workers' presence, over processes, clean stops and kills, on each driver with a store."""
 
 from __future__ import annotations
 

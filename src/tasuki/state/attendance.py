@@ -71,6 +71,7 @@ class Attendance(Generic[M]):
         if state in self._present:
             return  # another consumer has joined meanwhile, and the entry is its
         key, store = self._keys.pop(state, ""), state.opened
+        self._started.pop(state, None)
         if key and store is not None:
             with suppress(DriverError, TimeoutError):
                 async with asyncio.timeout(_GOODBYE):

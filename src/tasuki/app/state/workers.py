@@ -36,8 +36,8 @@ async def _workers_in(state: SharedState) -> list[Presence]:
 class Census:
     """How many consumers queues have, in all processes. It reads each store once: make a new one for newer numbers.
 
-    The consumers of this process count at once, those of others with their next sign (within a moment of their start),
-    and until 15 seconds after their last one.
+    The consumers of this process count at once, the consumers of another one from its next sign on, which comes with
+    their start, and until its entry ends: when they stop, or 15 seconds after its last sign.
     """
 
     def __init__(self, assembly: Assembly) -> None:

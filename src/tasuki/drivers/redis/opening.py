@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
 BEAT = 5.0
-"""Seconds between two checks of the listening connections, and of what is to be kept."""
+"""Seconds between two checks of the listening connections, and of the queues to keep."""
 PROBES = 3
 """Of so many checks one asks the servers for their configuration."""
 GOODBYE = 3.0

@@ -85,6 +85,8 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     """The first thousand by name were looked at, and no other was ever removed."""
     monkeypatch.setattr(temporary, "_MOST", 10)
     driver = await opened(site, QUEUE)
+    await driver.undeclare(QUEUE.name)
+    await driver._receivers.stop()
     assert driver._guard.current is not None
     connection = await driver._guard.current.get()
     living = [f"reply.0{number}" for number in range(50)]
@@ -114,7 +116,6 @@ async def test_a_deletion_that_fails_keeps_the_notes_of_temporary_queues(
         patched.setattr(temporary.Temporary, "forget", refuse)  # the last step
         with pytest.raises(BrokerUnavailableError):
             await driver.delete(OURS.name)
-    await driver.declare(OURS)
     driver._temporary._kept_at = -math.inf
     async with asyncio.timeout(PATIENCE):
         while driver._temporary._kept_at == -math.inf:
@@ -148,6 +149,7 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
         with pytest.raises(QueueNotFoundError):
             await responder.publish(spec.name, [Outgoing("later", b"", {})])
         await responder.undeclare(spec.name)
+    await requester._receivers.stop()
     assert known() == before
     assert not await noted(responder)
     assert await streams(responder) == {"tasuki+=book"}
@@ -157,6 +159,8 @@ async def test_one_that_is_declared_for_good_stays(site: Site) -> None:
     driver = await opened(site, QUEUE, OURS, QueueSpec("q"))
     await driver.declare(QueueSpec(OURS.name))
     await driver.publish(OURS.name, [Outgoing("stays", b"", {})])
+    await driver.undeclare(QUEUE.name)
+    await driver.receive("q", 1, 0.0)  # only a process that receives removes anything
     await until_gone(driver, "tasuki+reply~1")
     async with asyncio.timeout(PATIENCE):
         while any(".b.t." in subject for subject in await noted(driver)):
@@ -174,6 +178,7 @@ async def test_one_that_is_deleted_leaves_no_note(site: Site) -> None:
 async def test_an_outage_is_no_reason_to_sweep(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that is old at one check and new at the next one belongs to a living process."""
     driver = await opened(site, QUEUE, OURS)
+    await driver._receivers.stop()
     monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, whenever it is checked
     assert driver._guard.current is not None
     connection = await driver._guard.current.get()

@@ -146,6 +146,7 @@ async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
 async def test_one_that_is_declared_for_good_stays(url: str, schema: str) -> None:
     async with driver_at(url, schema, QUEUE, OURS) as driver:
         await driver.declare(QueueSpec(QUEUE.name))
+        await driver.undeclare(OURS.name)
         await ask(schema, "UPDATE {}.queues SET used_at = '-infinity'")
         await until_gone(schema, OURS.name)
         assert await ask(schema, "SELECT name FROM {}.queues") == [QUEUE.name]

@@ -1,4 +1,4 @@
-"""``consumer_count`` follows the workers' presence, over processes, clean stops and kills, on each driver with a store."""
+"""``consumer_count`` follows the presence of workers over processes, clean stops and kills, on each driver."""
 
 from __future__ import annotations
 

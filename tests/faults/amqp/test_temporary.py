@@ -1,4 +1,4 @@
-"""RabbitMQ and temporary queues that nothing uses: they stay while their process lives, and go a while after its end."""
+"""RabbitMQ and temporary queues that nothing uses: they stay while their process lives, and go soon after its end."""
 
 from __future__ import annotations
 

@@ -181,9 +181,9 @@ class Driver(Within, ABC):
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
         Must: forget acked messages (5); show the others at once, or after their delay (6, 7), at their places (12, 22),
-        also in a full queue (23); count nacks, and no releases but those of ``counts_releases`` (8); report stale receipts (9, 10); work after ``undeclare`` (29); leave
-        no message held that it could not settle (31). May: take several requests for a batch, keep the errors of nacks
-        (38). Need not: undo any.
+        also in a full queue (23); count nacks, and releases only where ``counts_releases`` says so (8); report stale
+        receipts (9, 10); work after ``undeclare`` (29); leave no message held that it could not settle (31). May: take
+        several requests for a batch, keep the errors of nacks (38). Need not: undo any.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:

@@ -20,8 +20,8 @@ def limits_of(spec: QueueSpec, policy: QueuePolicy) -> list[Limit]:
 def limit_facts(spec: QueueSpec, policy: QueuePolicy) -> dict[str, Any]:
     """``limit`` and ``fair`` as its entry states them, each only if the queue has it.
 
-    ``limit``: rate (a second) and burst, concurrency, key; a list of two, if the queue has one over all its messages and
-    one with a key. ``fair``: key and share.
+    ``limit``: rate (a second) and burst, concurrency, key; a list of two, if the queue has one over all its messages
+    and one with a key. ``fair``: key and share.
     """
     facts: dict[str, Any] = {}
     key = None if policy.lanes is None else KEY if policy.lanes.path is None else policy.lanes.path.text

@@ -171,13 +171,14 @@ def test_what_cannot_be(problems: Problems, fields: str, problem: str) -> None:
         (
             "limit: [5/s, {concurrency: 3}]",
             "{concurrency",
-            "limit has two limits over the whole queue, and a queue has one of each kind; give one of them a key, or make "
-            "them one",
+            "limit has two limits over the whole queue, and a queue has one of each kind; give one of them a key, or "
+            "make them one",
         ),
         (
             "limit: [{rate: 1, key: header.a}, 7/s, {concurrency: 1, key: header.a}]",
             "{concurrency",
-            "limit has two limits by a key, and a queue has one of each kind; write its rate and its concurrency in one",
+            "limit has two limits by a key, and a queue has one of each kind; write its rate and its concurrency in "
+            "one",
         ),
     ],
 )

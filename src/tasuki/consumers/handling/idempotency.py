@@ -15,6 +15,7 @@ from tasuki.errors import HandlerError, PublishError, TasukiError
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.messages.value_path import ValuePath, parse_path
 from tasuki.state.keys import part_of
+from tasuki.state.records import read
 
 ONCE = "once/"
 """Prefix of the keys in a store: one for each key of a consumer."""
@@ -93,11 +94,7 @@ def encode(record: OnceRecord) -> bytes:
 
 def decode(value: bytes) -> OnceRecord:
     """The record of a value. Raises HandlerError (Internal): another version of Tasuki wrote it."""
-    try:
-        return _decoder.decode(value)
-    except msgspec.DecodeError as error:
-        problem = f"the record of the idempotency key cannot be read, another version has written it: {error}"
-        raise HandlerError(problem, kind="Internal", retryable=True) from error
+    return read(_decoder, value, "the idempotency key")
 
 
 def encoded(codec: Codec, result: object) -> bytes:

@@ -82,6 +82,16 @@ class OnceRecord(msgspec.Struct, frozen=True):
     result: bytes = b""
     attempt: int = 0
     """Of that message; a later one is its own, after the worker of this one has died."""
+    paused_until: float = 0.0
+    """Unix time until which that message sleeps or waits; 0: it does not."""
+
+    def is_held_for(self, message: str, attempt: int) -> bool:
+        """Whether a message may take over the key: it is its own, and it has come again.
+
+        A second message may have the same id. Only its attempt tells it from one whose worker has died; in a pause it
+        has the same steps, and so the same pause.
+        """
+        return self.message == message and (self.attempt < attempt or self.paused_until > 0)
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(OnceRecord)

@@ -77,7 +77,7 @@ class RetryPolicy:
         return seconds
 
     def snoozed(self, seconds: float) -> Verdict:
-        """Not now; nothing failed. A release without a delay would give back the part of the rate of a started run."""
+        """Not now; nothing failed. A release without a delay would return the part of the rate of a started run."""
         return Verdict("release", max(seconds, self.shortest_snooze))
 
     def exhausted(self, attempt: int) -> bool:

@@ -221,7 +221,7 @@ class CalledFacts:
             self.values = values
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._caller, name)
+        return getattr(self._caller.facts, name)
 
 
 class NothingToSettle:

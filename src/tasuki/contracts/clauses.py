@@ -76,7 +76,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
 42. A queue with a ``limit`` hands out at most ``burst + rate * w`` messages in any window of w seconds, and lets at
     most ``concurrency`` be held, over all processes, by the broker's clock. A release without a delay gives its part of
-    the rate back (it counts as one less, and fills no more than the burst); nothing else does. What must wait is
+    the rate back (it counts as one less, and fills no more than the burst); nothing else does, also no release with
+    ``SHORTEST_DELAY``, with which a message is postponed whose handler has started. What must wait is
     neither held nor an attempt, and ``receive`` returns when its time or a place has come. Another rate leaves as many
     messages owed as before, and a larger burst adds the difference: a declaration gives no second burst. A deleted
     queue owes nothing, a purged one as much as before (``limits``).

@@ -178,6 +178,10 @@ class Messaging(Pausable, Scheduling, Following):
         """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
 
         Each one is removed from the dead-letter queue when its publish is confirmed.
+
+        Raises:
+            HeldBackError: the dead-letter queue has a limit, which hands out no more now, and some are left.
+            DriverError: the first refusal. Messages that were moved before stay moved.
         """
         from tasuki.app.redrive import redrive
 

@@ -10,7 +10,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
  6. Nacked with delay 0 is back at once, not at the end of the lease.
  7. Nacked or released with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
  8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
-    a release raises it, nor the end of a delivery that never started with its holder or its lease.
+    a release raises it, nor the end of a delivery that never started with its holder or its lease. Only where
+    ``counts_releases`` says so of a delivery, a release of it raises it too.
  9. Settling twice reports the second as stale; it never raises for a stale receipt.
 10. A receipt is stale once its message was handed out again.
 11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.

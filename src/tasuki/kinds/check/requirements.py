@@ -61,7 +61,6 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "dedup": Requirement(lambda has: has.dedup, "tell duplicates by their id"),
     "max_length": Requirement(lambda has: has.max_length, "bound the number of messages"),
     "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
-    "consumers": Requirement(lambda has: has.counts_consumers, "count consumers over all processes"),
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),

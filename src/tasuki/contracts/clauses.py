@@ -10,7 +10,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
  6. Nacked with delay 0 is back at once, not at the end of the lease.
  7. Nacked or released with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
  8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
-    a release raises it, nor the end of a delivery that never started with its holder or its lease.
+    a release raises it, nor the end of a delivery that never started with its holder or its lease. Only where
+    ``counts_releases`` says so of a delivery, a release of it raises it too.
  9. Settling twice reports the second as stale; it never raises for a stale receipt.
 10. A receipt is stale once its message was handed out again.
 11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.
@@ -77,7 +78,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
 42. A queue with a ``limit`` hands out at most ``burst + rate * w`` messages in any window of w seconds, and lets at
     most ``concurrency`` be held, over all processes, by the broker's clock. A release without a delay gives its part of
-    the rate back (it counts as one less, and fills no more than the burst); nothing else does. What must wait is
+    the rate back (it counts as one less, and fills no more than the burst); nothing else does, also no release with
+    ``SHORTEST_DELAY``, with which a message is postponed whose handler has started. What must wait is
     neither held nor an attempt, and ``receive`` returns when its time or a place has come. Another rate leaves as many
     messages owed as before, and a larger burst adds the difference: a declaration gives no second burst. A deleted
     queue owes nothing, a purged one as much as before (``limits``).

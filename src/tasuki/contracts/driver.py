@@ -182,9 +182,9 @@ class Driver(Within, ABC):
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
         Must: forget acked messages (5); show the others at once, or after their delay (6, 7), at their places (12, 22),
-        also in a full queue (23); count nacks (8); report stale receipts (9, 10); work after ``undeclare`` (29); leave
-        no message held that it could not settle (31). May: take several requests for a batch, keep the errors of nacks
-        (38). Need not: undo any.
+        also in a full queue (23); count nacks, and releases only where ``counts_releases`` says so (8); report stale
+        receipts (9, 10); work after ``undeclare`` (29); leave no message held that it could not settle (31). May: take
+        several requests for a batch, keep the errors of nacks (38). Need not: undo any.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -204,7 +204,11 @@ class Driver(Within, ABC):
         return self.capabilities.atomic_move
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
-        """Whether a release counts as an attempt of this message; a look-up, without a request to the broker."""
+        """Whether a release of this delivery counts as an attempt; a look-up, without a request to the broker.
+
+        Must: tell the truth for each delivery that is held (8). A message that pauses is released each time, so where
+        this is true its pauses would make it a dead letter, and are refused.
+        """
         return False
 
     @abstractmethod

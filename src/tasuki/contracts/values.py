@@ -197,6 +197,10 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
     """Why, for ``peek``: at most ``NACK_ERROR_CHARS`` characters that UTF-8 can encode. Empty: unknown."""
 
 
+SHORTEST_DELAY = 0.001
+"""Seconds: the shortest delay of a release that is not the release of a message that was never started."""
+
+
 class Release(msgspec.Struct, frozen=True, gc=False):
     """Never started, or postponed: requeue the message unchanged, without counting an attempt.
 

@@ -83,21 +83,25 @@ class Script:
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_WATCH = ("wake", "limits", "watch")
+_LIMITS = ("limits", "watch")
+_WATCH = ("wake", "turn", *_LIMITS)
 _LINES = ("lanes", "lines")
 _SWEEP = (*_LINES, "history", "sweep")
 _CONVERSION = ("laning", "conversion")
 _SWEPT = (*_WATCH, *_SWEEP, "swept")
 
-DECLARE = Script("maxmemory", "wake", "limits", "changing", "declare")
+DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "declare")
 CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
-PUBLISH = Script("wake", "publish", "maxmemory", "limits", "watch", *_LINES, "publish_options")
+PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
-RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, *_CONVERSION, "take_limited", "pace", "receive_general")
+RECEIVE = Script(
+    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, *_CONVERSION),
+    *("take_limited", "pace", "receive_general"),
+)
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
-SETTLE = Script("settle", *_WATCH, *_LINES, "history", "settle_general")
+SETTLE = Script("settle", "turn", "settle_one", "wake", *_LIMITS, *_LINES, "history", "settle_general")
 MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")

@@ -71,7 +71,7 @@ class Receivers:
         return f"{self._name}-{os.getpid()}"
 
     def join(self, queue: str) -> None:
-        """Report that this process receives from the queue, with the next renewal; short-lived processes report nothing.
+        """Report that this process receives from the queue, with the next renewal; a short-lived one reports nothing.
 
         Until then others take messages held here for messages on their way back.
         """

@@ -210,10 +210,7 @@ class App(Declaring):
     async def reading(self) -> AsyncIterator[App]:
         """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
-        Each call for a queue that the broker does not have raises QueueNotFoundError.
-
-        Raises:
-            ProjectError, LifecycleError: as ``open``.
+        Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
         self._reads_only = True
         try:
@@ -247,6 +244,7 @@ class App(Declaring):
             return
         self._own_loop()
         await self._unused.look_for_workers()
+        await self._stop_measuring()
         try:
             await self.supervisor.stop(most)
         finally:

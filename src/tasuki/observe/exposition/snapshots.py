@@ -15,6 +15,7 @@ A snapshot is made of dicts with text keys, lists, numbers and texts, so that ms
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import add as plus
 from typing import Any
 
 from tasuki.observe.exposition.series import COUNTER_FIELDS
@@ -31,14 +32,16 @@ _LEAST = frozenset({"up", "start_time"})
 _BY_NAME = frozenset({"errors", "dead", "acts", "series"})
 """Numbers whose names are not ours."""
 
-_Join = Callable[[str, float, float], float]
+_Join = Callable[[float, float], float]
+_SPECIAL: Mapping[str, _Join] = {**dict.fromkeys(_GREATEST, max), **dict.fromkeys(_LEAST, min)}
+_NOTHING: Mapping[str, _Join] = {}
 
 
 def add(snapshots: Iterable[Snapshot]) -> Snapshot:
     """The metrics of all these processes together; the snapshots stay as they are."""
     total: Snapshot = {}
     for snapshot in snapshots:
-        _add_into(total, snapshot, _joined)
+        _add_into(total, snapshot, _SPECIAL)
     if total:
         total["born"] = ""
     return total
@@ -60,35 +63,33 @@ def _counters_of(entity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entity.items() if isinstance(value, str) or name in COUNTER_FIELDS}
 
 
-def _add_into(total: dict[str, Any], more: Mapping[str, Any], join: _Join) -> None:
+def _add_into(total: dict[str, Any], more: Mapping[str, Any], special: Mapping[str, _Join]) -> None:
+    """``special``: how the numbers of these names are joined; all others are added."""
     for name, value in more.items():
-        mine = total.get(name)
-        if isinstance(value, dict):
+        mine, kind = total.get(name), type(value)
+        if kind is int or kind is float:
+            if mine is None:
+                total[name] = value
+            elif name in special:
+                total[name] = special[name](mine, value)
+            else:
+                total[name] = mine + value
+        elif kind is dict:
             if mine is None:
                 mine = total[name] = {}
-            if not isinstance(mine, dict) or mine.get("type") != value.get("type", mine.get("type")):
-                continue  # a handler's metric that another process counts as another type
-            if name == "exemplars":
-                mine.update(value)
-            else:
-                _add_into(mine, value, _sum if name in _BY_NAME else join)
+            _add_dict(name, mine, value, special)
         elif mine is None:
-            total[name] = list(value) if isinstance(value, list) else value
-        elif isinstance(value, list):
-            if name == "counts" and len(mine) == len(value):
-                total[name] = [a + b for a, b in zip(mine, value, strict=True)]
-        elif not isinstance(value, str):
-            total[name] = join(name, mine, value)
+            total[name] = list(value) if kind is list else value
+        elif name == "counts" and len(mine) == len(value):
+            total[name] = list(map(plus, mine, value))
 
 
-def _sum(name: str, one: float, other: float) -> float:
-    return one + other
-
-
-def _joined(name: str, one: float, other: float) -> float:
-    if name in _GREATEST:
-        return max(one, other)
-    return min(one, other) if name in _LEAST else one + other
+def _add_dict(name: str, mine: Any, more: Mapping[str, Any], special: Mapping[str, _Join]) -> None:
+    if name == "exemplars":
+        mine.update(more)
+    elif type(mine) is dict and mine.get("type", more.get("type")) == more.get("type"):
+        _add_into(mine, more, _NOTHING if name in _BY_NAME else special)
+    # else a handler's metric that another process counts as another type
 
 
 def quantile(bounds: list[float], counts: list[int], share: float) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import accumulate
 from math import isinf, isnan
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,7 +22,7 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _MEDIA_TYPE = "application/openmetrics-text"
 _KEPT = 20_000
-"""Label texts that are remembered: of each queue, consumer and driver one."""
+"""Texts of labels and of histograms that are remembered: a thousand queues have five thousand."""
 
 
 def respond(snapshot: Snapshot, accept: str = "", query: str = "") -> tuple[str, bytes]:
@@ -69,7 +70,7 @@ def exposition(
     lines: list[str] = []
     patterns = tuple(queues)
     shown = {part: _shown(part, snapshot.get(part, {}), patterns) for part in LABELS}
-    bounds = _buckets(tuple(snapshot.get("bounds", ())))
+    bounds = tuple(snapshot.get("bounds", ()))
     for series in SERIES:
         if series.type == "histogram" and not has_histograms:
             continue
@@ -112,7 +113,7 @@ def _labels(part: str, id: str, queue: str, driver: str) -> str:
     return ",".join([f'{name}="{escaped(known[name])}"' for name in LABELS[part]])
 
 
-def _simple(lines: list[str], series: Series, shown: Shown, bounds: list[str], is_open: bool) -> None:
+def _simple(lines: list[str], series: Series, shown: Shown, bounds: tuple[float, ...], is_open: bool) -> None:
     """The samples of a counter or a gauge; a field that a snapshot does not have is left out."""
     name, field = series.name, series.field
     if not isinstance(field, str):
@@ -145,7 +146,7 @@ def _further(names: str, counts: Mapping[str, Any]) -> Iterator[tuple[str, float
             yield label, number
 
 
-def _histograms(lines: list[str], series: Series, shown: Shown, bounds: list[str], is_open: bool) -> None:
+def _histograms(lines: list[str], series: Series, shown: Shown, bounds: tuple[float, ...], is_open: bool) -> None:
     field = series.field
     assert isinstance(field, str)
     for labels, entity in shown:
@@ -154,30 +155,36 @@ def _histograms(lines: list[str], series: Series, shown: Shown, bounds: list[str
 
 
 def _histogram(
-    lines: list[str], name: str, labels: str, histogram: Mapping[str, Any], bounds: list[str], *, is_open: bool
+    lines: list[str], name: str, labels: str, histogram: Mapping[str, Any], bounds: tuple[float, ...], *, is_open: bool
 ) -> None:
-    total, comma = 0, "," if labels else ""
-    begin = f"{name}_bucket{{{labels}{comma}"
-    exemplars = histogram.get("exemplars") if is_open else None
-    for number, (bound, count) in enumerate(zip(bounds, histogram["counts"], strict=True)):
-        total += count
-        line = f"{begin}{bound}{total}"
-        if exemplars and (known := exemplars.get(str(number))) is not None:
+    totals = tuple(accumulate(histogram["counts"]))
+    text = _template(name, labels, bounds) % (*totals, totals[-1], _text(histogram["sum"]))
+    if is_open and (exemplars := histogram.get("exemplars")):
+        text = "\n".join([*_with_exemplars(text.split("\n"), exemplars)])
+    lines.append(text)
+
+
+def _with_exemplars(lines: Iterable[str], exemplars: Mapping[str, Any]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if (known := exemplars.get(str(number))) is None:
+            yield line
+        else:
             trace, seconds, at = known
-            line += f' # {{trace_id="{escaped(trace)}"}} {seconds!r} {at!r}'
-        lines.append(line)
-    end = f"{{{labels}}}" if labels else ""
-    lines.append(f"{name}_count{end} {total}")
-    lines.append(f"{name}_sum{end} {_text(histogram['sum'])}")
+            yield f'{line} # {{trace_id="{escaped(trace)}"}} {seconds!r} {at!r}'
 
 
-@lru_cache(256)
-def _buckets(bounds: tuple[float, ...]) -> list[str]:
-    """The last label of each bucket, and the end of its labels."""
-    return [f'le="{float(bound)!r}"}} ' for bound in bounds] + ['le="+Inf"} ']
+@lru_cache(_KEPT)
+def _template(name: str, labels: str, bounds: tuple[float, ...]) -> str:
+    """All lines of a histogram, with places for its numbers: filled in at once, for they are most of the text."""
+    comma = "," if labels else ""
+    limits = [*(repr(float(bound)) for bound in bounds), "+Inf"]
+    own = labels.replace("%", "%%")
+    end = f"{{{own}}}" if own else ""
+    buckets = [f'{name}_bucket{{{own}{comma}le="{limit}"}} %d' for limit in limits]
+    return "\n".join([*buckets, f"{name}_count{end} %d", f"{name}_sum{end} %s"])
 
 
-_Writer = Callable[[list[str], Series, Shown, list[str], bool], None]
+_Writer = Callable[[list[str], Series, Shown, tuple[float, ...], bool], None]
 _write: Mapping[str, _Writer] = {"counter": _simple, "gauge": _simple, "histogram": _histograms}
 
 
@@ -189,7 +196,7 @@ def _head(name: str, kind: str, told: str, *, is_open: bool) -> list[str]:
 def _family(name: str, family: Mapping[str, Any], *, is_open: bool) -> list[str]:
     lines = _head(name, family["type"], "Counted by handlers.", is_open=is_open)
     if family["type"] == "histogram":
-        bounds = _buckets(tuple(family["bounds"]))
+        bounds = tuple(family["bounds"])
         for labels, histogram in family["series"].items():
             _histogram(lines, name, labels, histogram, bounds, is_open=is_open)
         return lines

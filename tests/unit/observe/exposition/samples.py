@@ -93,7 +93,13 @@ def parsed(text: str) -> Found:
 
 def parsed_open(text: str) -> Found:
     """The same of OpenMetrics."""
-    return _found(open_parser.text_string_to_metric_families(text))
+    return _found(open_families(text))
+
+
+def open_families(text: str) -> Any:
+    """The families of a text in OpenMetrics."""
+    read: Any = open_parser.text_string_to_metric_families
+    return read(text)
 
 
 def _found(families: Any) -> Found:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client.openmetrics import parser as open_parser
 
 from tasuki.observe.exposition.series import SERIES
 from tasuki.observe.exposition.text import OPEN_METRICS, PLAIN, exposition, respond, wants_open_metrics
-from tests.unit.observe.exposition.samples import parsed, parsed_open, snapshot, value
+from tests.unit.observe.exposition.samples import open_families, parsed, parsed_open, snapshot, value
 
 
 def test_every_series_is_read_in_both_formats() -> None:
@@ -51,7 +50,7 @@ def test_a_bucket_has_an_exemplar_in_open_metrics_only() -> None:
     text = exposition(snapshot(), is_open=True)
     exemplars = [
         (sample.labels["le"], sample.exemplar.labels, sample.exemplar.value, float(sample.exemplar.timestamp))
-        for family in open_parser.text_string_to_metric_families(text)
+        for family in open_families(text)
         for sample in family.samples
         if sample.exemplar
     ]

@@ -38,6 +38,7 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     _keep_counting(new, old)
     try:
         await _prepare(new, old)
+        app.begin_measuring(new)
         app.assembly = new
         new.take_charge()
         await _swap_services(app, new, old)

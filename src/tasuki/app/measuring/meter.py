@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.measuring.depths import DepthReader
 from tasuki.app.measuring.snapshot import snapshot_of
+from tasuki.app.measuring.telemetry import bind, make_telemetry
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
     from tasuki.observe.exposition.snapshots import Snapshot
+    from tasuki.observe.exposition.telemetry import Telemetry
 
 
 class Meter:
@@ -24,6 +26,7 @@ class Meter:
         self._ended: Assembly | None = None
         """The assembly that is closing: its queues are not read any more."""
         self.depths = DepthReader(app)
+        self._telemetry: Telemetry | None = None
 
     def snapshot(self) -> Snapshot:
         """The metrics of this process now; after the app has closed, as they were then."""
@@ -41,6 +44,19 @@ class Meter:
         if loop is not None and not self.depths.is_running:
             with suppress(RuntimeError):  # the loop has closed
                 loop.call_soon_threadsafe(self.depths.start)
+
+    def begin(self, assembly: Assembly) -> None:
+        """The app has opened, or has a new version: give its metrics away, if it asks for that.
+
+        Raises:
+            UnsupportedError: OpenTelemetry is not installed.
+        """
+        if self._telemetry is None:
+            self._telemetry = make_telemetry(self._app, assembly)
+        if self._telemetry is not None:
+            for consumer in assembly.consumers.values():
+                consumer.metrics.measure(self._app.clock)
+            bind(self._telemetry, assembly)
 
     async def stop(self) -> None:
         """Read no queue any more: the drivers are about to close."""

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from tasuki import __version__
 from tasuki.app.measuring.process import process_part
+from tasuki.app.measuring.telemetry import system_of
 from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Depth
 from tasuki.observe.custom import OF_HANDLERS
@@ -49,7 +50,7 @@ def snapshot_of(
         "bounds": list(BUCKETS),
         "queues": by_queue,
         "consumers": shown,
-        "drivers": {id: _driver(id, states, consumers) for id in (assembly.drivers if assembly else ())},
+        "drivers": _drivers(assembly, states, consumers),
         "schedules": _schedules(assembly),
         "process": {**process_part(), "series_dropped": dropped},
         "handlers": handlers,
@@ -103,6 +104,14 @@ def histogram(counted: Histogram) -> dict[str, Any]:
     if counted.exemplars:
         found["exemplars"] = {str(bucket): list(one) for bucket, one in counted.exemplars.copy().items()}
     return found
+
+
+def _drivers(
+    assembly: Assembly | None, states: Mapping[str, Status], consumers: list[Consumer]
+) -> dict[str, dict[str, Any]]:
+    if assembly is None:
+        return {}
+    return {id: {"system": system_of(assembly, id), **_driver(id, states, consumers)} for id in assembly.drivers}
 
 
 def _driver(id: str, states: Mapping[str, Status], consumers: list[Consumer]) -> dict[str, Any]:

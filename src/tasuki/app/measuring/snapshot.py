@@ -90,7 +90,7 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
 
 
 def _add_to_queue(queue: dict[str, Any], consumer: Mapping[str, Any]) -> None:
-    """What is counted for a queue, whichever consumer had the message."""
+    """Add the numbers that belong to the queue, whichever consumer had the message."""
     for name in ("expired", "limit_waits"):
         queue[name] = queue.get(name, 0) + consumer[name]
     dead = queue.setdefault("dead", {})

@@ -25,7 +25,7 @@ def families(samples: Iterable[Sample]) -> tuple[dict[str, Any], int]:
     """The metrics by name, and how many series could not be exported.
 
     Functions that count under one name are counted together: counters, histograms and gauges are added. Not exported:
-    a name that begins with ``tasuki_``, a name's second type, and what is beyond the bounds.
+    a name that begins with ``tasuki_``, a name's second type, and more series than the bounds allow.
     """
     found: dict[str, Any] = {}
     dropped = 0

@@ -34,7 +34,7 @@ class Series(NamedTuple):
     """The number's field; or the fields by the value of a further ``label``."""
     help: str
     label: str = ""
-    """The further label; its values are those of ``field``, or the keys of the field's own mapping."""
+    """The further label; its values are the keys of ``field``, or of the field's own mapping."""
     telemetry: str = ""
     """Its name in OpenTelemetry's semantic conventions; empty: made of its own."""
 

@@ -1,7 +1,7 @@
 """Telemetry: the same metrics as instruments of OpenTelemetry. Imported only where an app asks for that.
 
 Counters and gauges are read from a snapshot when a reader collects. OpenTelemetry has no histogram that can be read so:
-its own ones are given each value, which costs a message some microseconds. The names are those of the conventions for
+its own ones are given each value, which costs a message some microseconds. The names follow the conventions for
 messaging 1.44, where they have one; they are in development, so they stand in the table of series.
 """
 

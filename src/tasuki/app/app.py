@@ -275,8 +275,8 @@ class App(Declaring):
 
     def forget(self) -> object:
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop)
-        self.assembly = self.loop = None
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter)
+        self.assembly = self.loop = self._meter = None
         self.keeper = Keeper(self.clock)
         return forgotten
 

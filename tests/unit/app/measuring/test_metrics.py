@@ -77,7 +77,7 @@ async def test_the_snapshot_is_plain_data_and_is_there_after_the_app_has_closed(
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(closed)) == closed
     [consumer] = closed["consumers"].values()
     assert (consumer["acked"], consumer["running"]) == (1, 0)
-    assert closed["drivers"] == {"app:driver": {"up": 0, "reconnects": 0}}
+    assert closed["drivers"] == {"app:driver": {"system": "memory", "up": 0, "reconnects": 0}}
 
 
 async def test_depths_are_read_in_the_background(make_app: Make) -> None:

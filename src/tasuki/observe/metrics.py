@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
-from tasuki.message import TRACEPARENT, Message, trace_of
-from tasuki.observe.waits import Waits
+from tasuki.message import TRACEPARENT
+from tasuki.observe.waits import Started, Waits
 
 BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
@@ -17,6 +17,8 @@ BUCKETS = (
 MAX_ERRORS = 20
 """Error types that a consumer counts apart; the failures of further types count as ``OTHER``."""
 OTHER = "other"
+_TRACEPARENT = 55
+"""Characters of a traceparent."""
 _SAMPLED = frozenset("13579bdf")
 """How the flags of a traceparent end, if its trace is recorded."""
 
@@ -118,7 +120,7 @@ class ProcessMetrics:
 PROCESS = ProcessMetrics()
 """Of this process."""
 
-Ran = Callable[[Message, float, float], None]
+Ran = Callable[[Started, float, float], None]
 """Counts a handler that has run: its message, and the monotonic times of its start and end."""
 
 
@@ -172,12 +174,13 @@ class ConsumerMetrics:
             self.waits = Waits(clock, self.wait_seconds.observe)
             self.ran = _measuring(self.handler_seconds, self.waits)
 
-    def ran_batch(self, messages: Iterable[Message], started: float, ended: float) -> None:
+    def ran_batch(self, messages: Iterable[Started], started: float, ended: float) -> None:
         """Count one run of a handler for a whole batch, and the wait of each message."""
         self.handler_seconds.observe(ended - started)
         if self.waits is not None:
             for message in messages:
-                self.waits.started(message, started)
+                if message.attempt == 1:
+                    self.waits.started(message, started)
 
     def fail(self, error: BaseException | None, times: int = 1) -> None:
         """Count failures, by the type of the error; None: the handler said so without one."""
@@ -213,7 +216,7 @@ def _counting(runs: Histogram) -> Ran:
     """As ``Histogram.observe``, without another call: it is on the path of every message."""
     bounds, counts, least = runs.bounds, runs.counts, runs.bounds[0]
 
-    def ran(message: Message, started: float, ended: float) -> None:
+    def ran(message: Started, started: float, ended: float) -> None:
         seconds = ended - started
         counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
         runs.sum += seconds
@@ -224,20 +227,24 @@ def _counting(runs: Histogram) -> Ran:
 
 
 def _measuring(runs: Histogram, waits: Waits) -> Ran:
-    count, started_of = _counting(runs), waits.started
+    """The same, and the wait and the trace of the message."""
+    bounds, counts, least, waited = runs.bounds, runs.counts, runs.bounds[0], waits.started
 
-    def ran(message: Message, started: float, ended: float) -> None:
-        count(message, started, ended)
-        started_of(message, started)
+    def ran(message: Started, started: float, ended: float) -> None:
+        seconds = ended - started
+        counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
+        runs.sum += seconds
+        if runs.also is not None:
+            runs.also(seconds)
+        if message.attempt == 1:
+            waited(message, started)
         if TRACEPARENT in message.headers and (trace := _sampled(message)) is not None:
-            seconds = ended - started
-            bucket = bisect_left(runs.bounds, seconds)
-            runs.exemplars[bucket] = trace, seconds, round(waits.wall(ended), 3)
+            runs.exemplars[bisect_left(bounds, seconds)] = trace, seconds, round(waits.wall(ended), 3)
 
     return ran
 
 
-def _sampled(message: Message) -> str | None:
+def _sampled(message: Started) -> str | None:
     """The id of its trace, if that is recorded."""
-    flags = str(message.headers[TRACEPARENT])[53:55]
-    return trace_of(message) if flags[-1:] in _SAMPLED and flags else None
+    text = str(message.headers[TRACEPARENT])
+    return text[3:35] if len(text) >= _TRACEPARENT and text[54] in _SAMPLED and text[35] == "-" else None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from tasuki.clock import Clock
-from tasuki.message import DEAD_LETTER_TIME, DUE, TIMESTAMP, Message
+from tasuki.message import DEAD_LETTER_TIME, DUE, TIMESTAMP, HeaderValue
 
 _PERIOD = 1.0
 """Seconds after which the wall clock is compared with the monotonic one again."""
 
 
+class Started(Protocol):
+    """A delivery, as far as it matters here."""
+
+    id: str
+    headers: dict[str, HeaderValue]
+    attempt: int
+
+
 class Waits:
-    """Reports the wait of each message that starts for the first time; later attempts wait for their retry.
+    """Reports the wait of messages that start for the first time; later attempts wait for their retry.
 
     A message is due when it was published, or at the end of its delay. Its id says when it was published, to the
     millisecond; of an id that the publisher has chosen, the header ``timestamp`` says so, to the second. A message that
@@ -35,10 +44,8 @@ class Waits:
         """The Unix seconds of a monotonic time."""
         return moment + self._ahead
 
-    def started(self, message: Message, started: float) -> None:
-        """The handler of a message started at this monotonic time."""
-        if getattr(message, "attempt", 1) > 1:
-            return
+    def started(self, message: Started, started: float) -> None:
+        """The handler of a message started for the first time, at this monotonic time."""
         if started - self._compared > _PERIOD:
             self._compared, self._ahead = started, self._clock.time() - self._clock.monotonic()
         headers = message.headers
@@ -53,7 +60,7 @@ class Waits:
         self._report(wait if wait > 0 else 0.0)  # the clock of another machine may be ahead of ours
 
 
-def published_at(message: Message) -> float:
+def published_at(message: Started) -> float:
     """Unix seconds of its publish, of its id if that is a UUIDv7."""
     id = message.id
     if len(id) == 36 and id[14] == "7" and id[8] == id[13] == id[18] == id[23] == "-":
@@ -64,7 +71,7 @@ def published_at(message: Message) -> float:
     return _number(message.headers.get(TIMESTAMP, 0.0))
 
 
-def _known(message: Message) -> float:
+def _known(message: Started) -> float:
     """When it became a dead letter, or was due after its delay."""
     headers = message.headers
     return _number(headers[DEAD_LETTER_TIME] if DEAD_LETTER_TIME in headers else headers[DUE])

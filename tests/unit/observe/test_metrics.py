@@ -28,14 +28,15 @@ def test_a_value_is_in_the_bucket_of_its_bound() -> None:
 
 
 def test_waits_are_counted_once_they_are_asked_for() -> None:
-    counted = consumer()
+    counted, retry = consumer(), Received("m", b"", {}, attempt=2)
     counted.ran(message(), 1.0, 2.0)
     assert counted.wait_seconds.count == 0
     counted.measure(FakeClock())
     counted.measure(FakeClock())
     counted.ran(message(), 1.0, 2.0)
-    counted.ran_batch([message(), message()], 1.0, 2.0)
-    assert (counted.wait_seconds.count, counted.handler_seconds.count) == (3, 3)
+    counted.ran_batch([message(), message(), retry], 1.0, 2.0)
+    counted.ran(retry, 1.0, 2.0)
+    assert (counted.wait_seconds.count, counted.handler_seconds.count) == (3, 4), "a retry waits for its retry"
 
 
 def test_others_get_each_value_too() -> None:

@@ -20,12 +20,11 @@ class Bench:
         self.found: list[float] = []
         self.waits = Waits(self.clock, self.found.append)
 
-    def start(self, after: float, id: str = V7, attempt: int = 1, **headers: Any) -> float | None:
+    def start(self, after: float, id: str = V7, **headers: Any) -> float:
         """How long a message waited that starts so long after AT."""
         started = self.clock.monotonic() + AT + after - self.clock.time()
-        before = len(self.found)
-        self.waits.started(Received(id, b"", {"timestamp": int(AT), **headers}, attempt=attempt), started)
-        return round(self.found[-1], 3) if len(self.found) > before else None
+        self.waits.started(Received(id, b"", {"timestamp": int(AT), **headers}), started)
+        return round(self.found[-1], 3)
 
 
 def test_an_id_says_when_a_message_was_published() -> None:
@@ -47,10 +46,6 @@ def test_a_delay_is_no_wait() -> None:
 
 def test_a_dead_letter_waits_from_its_death() -> None:
     assert Bench().start(100, x_due=AT + 60, x_dead_letter_time=AT + 98) == 2
-
-
-def test_a_retry_is_not_counted() -> None:
-    assert Bench().start(5, attempt=2) is None
 
 
 def test_a_publisher_whose_clock_is_ahead_counts_as_no_wait() -> None:

@@ -75,6 +75,7 @@ async def scheduler_of(app: App, **options: Any) -> Scheduler:
         """Nothing."""
 
     await app.open()
+    scheduler: Scheduler
     [scheduler] = live(app).schedulers.values()
     return scheduler
 

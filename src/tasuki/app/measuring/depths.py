@@ -12,9 +12,10 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from tasuki.app.state.workers import Census
 from tasuki.contracts.driver import Depth
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
@@ -33,13 +34,20 @@ _AT_ONCE = 8
 _log = logging.getLogger("tasuki.app")
 
 
+class Reading(NamedTuple):
+    """What a queue held, and its consumers in all processes (None: unknown)."""
+
+    depth: Depth
+    consumers: int | None
+
+
 class DepthReader:
     """Reads in the background until it is stopped; for the loop of the app."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._holder = uuid4().hex
-        self._depths: dict[str, tuple[float, Depth]] = {}
+        self._depths: dict[str, tuple[float, Reading]] = {}
         """By the id of the queue, with the monotonic time of the reading."""
         self._held: dict[SharedState, str] = {}
         self._task: asyncio.Task[None] | None = None
@@ -49,10 +57,10 @@ class DepthReader:
         """Whether it reads; for any thread."""
         return self._task is not None and not self._task.done()
 
-    def known(self) -> dict[str, Depth]:
-        """The depths that are read here and are not old; for any thread."""
+    def known(self) -> dict[str, Reading]:
+        """What was read here and is not old; for any thread."""
         oldest = self._app.clock.monotonic() - 3 * PERIOD
-        return {id: depth for id, (at, depth) in self._depths.copy().items() if at >= oldest}
+        return {id: reading for id, (at, reading) in self._depths.copy().items() if at >= oldest}
 
     def start(self) -> None:
         """Begin to read, unless it does."""
@@ -86,12 +94,13 @@ class DepthReader:
         """Read once all queues that it is this process's turn to read."""
         if (assembly := self._app.assembly) is None:
             return
+        census = Census(assembly)
         by_state: dict[SharedState | None, list[Queue]] = {}
         for queue in assembly.queues.values():
             by_state.setdefault(assembly.state_of(queue.id), []).append(queue)
         for state, queues in by_state.items():
             if state is None or await self._is_ours(state, queues):
-                await self._read_all(queues)
+                await self._read_all(queues, census)
             else:
                 for queue in queues:
                     self._depths.pop(queue.id, None)
@@ -112,7 +121,7 @@ class DepthReader:
             self._held.pop(state, None)
         return is_ours
 
-    async def _read_all(self, queues: Iterable[Queue]) -> None:
+    async def _read_all(self, queues: Iterable[Queue], census: Census) -> None:
         left = iter(queues)
 
         async def read_some() -> None:
@@ -121,7 +130,8 @@ class DepthReader:
                     depth = await queue.driver.depth(queue.spec.name)
                 except DriverError:  # the old one is left out soon
                     continue
-                self._depths[queue.id] = self._app.clock.monotonic(), depth
+                reading = Reading(depth, await census.count(queue.id))
+                self._depths[queue.id] = self._app.clock.monotonic(), reading
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):

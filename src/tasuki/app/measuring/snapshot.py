@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tasuki import __version__
+from tasuki.app.measuring.depths import Reading
 from tasuki.app.measuring.process import process_part
 from tasuki.app.measuring.telemetry import system_of
 from tasuki.consumers.consumer import Consumer
-from tasuki.contracts.driver import Depth
 from tasuki.observe.custom import OF_HANDLERS
 from tasuki.observe.exposition.handlers import families
 from tasuki.observe.exposition.snapshots import Snapshot
@@ -31,7 +31,7 @@ _QUEUE_FIELDS = ("published", "rejected", "unknown", "suppressed")
 
 
 def snapshot_of(
-    assembly: Assembly | None, states: Mapping[str, Status], depths: Mapping[str, Depth], now: float
+    assembly: Assembly | None, states: Mapping[str, Status], depths: Mapping[str, Reading], now: float
 ) -> Snapshot:
     """See :mod:`tasuki.observe.exposition.snapshots`; ``states`` by service, ``depths`` by queue as last read."""
     handlers, dropped = families(OF_HANDLERS.samples())
@@ -57,18 +57,19 @@ def snapshot_of(
     }
 
 
-def _queue(queue: Queue, assembly: Assembly | None, depth: Depth | None) -> dict[str, Any]:
+def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> dict[str, Any]:
     metrics = queue.metrics
     found: dict[str, Any] = {name: getattr(metrics, name) for name in _QUEUE_FIELDS}
     found |= {"driver": queue.driver.name, "publish_seconds": histogram(metrics.publish_seconds)}
     state = assembly.state_of(queue.id) if assembly else None
     if state is not None and state.is_following:
         found["paused"] = int(pause_in(state.controls, "queue", queue.spec.name) is not None)
-    if depth is not None:
+    if reading is not None:
+        depth = reading.depth
         found |= {"ready": depth.ready, "in_flight": depth.in_flight, "delayed": depth.delayed}
         found["oldest_age"] = depth.oldest_age or 0.0
-        if depth.consumers is not None:
-            found["consumers"] = depth.consumers
+        if reading.consumers is not None:
+            found["consumers"] = reading.consumers
     return found
 
 

@@ -29,13 +29,13 @@ async def test_one_of_two_processes_reads(pair: tuple[App, App]) -> None:
     await pair[0].publish("mail", 1)
     await first.read()
     await second.read()
-    assert first.known()["app:mail"].ready == 1
+    assert first.known()["app:mail"].depth.ready == 1
     assert second.known() == {}
     first.start()
     await first.stop()
     assert first.known() == {}
     await second.read()
-    assert second.known()["app:mail"].ready == 1, "the place was released"
+    assert second.known()["app:mail"].depth.ready == 1, "the place was released"
 
 
 async def test_another_project_on_the_same_store_reads_its_own(pair: tuple[App, App], tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
+    from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
@@ -38,6 +39,7 @@ class Messaging(Pausable, Scheduling, Following, Measured):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
+    clock: Clock
     sync: SyncApp
     _source: Source
 
@@ -188,7 +190,7 @@ class Messaging(Pausable, Scheduling, Following, Measured):
 
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
-        return await redrive(self._live(), source, target, limit, progress)
+        return await redrive(self._live(), source, target, limit, progress, clock=self.clock)
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.

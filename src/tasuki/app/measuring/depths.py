@@ -58,7 +58,7 @@ class DepthReader:
         return self._task is not None and not self._task.done()
 
     def known(self) -> dict[str, Reading]:
-        """What was read here and is not old; for any thread."""
+        """The readings of this process that are not old; for any thread."""
         oldest = self._app.clock.monotonic() - 3 * PERIOD
         return {id: reading for id, (at, reading) in self._depths.copy().items() if at >= oldest}
 

@@ -180,3 +180,25 @@ async def test_ticks_of_schedules_are_counted(make_app: Make) -> None:
 
 async def _ignore(body: int) -> None:
     """Handle it."""
+
+
+async def test_a_redriven_message_waits_from_its_redrive(make_app: Make) -> None:
+    app = make_app()
+    queue = app.queue("mail", dead_letter={"queue": "dead", "max_attempts": 1})
+    fails = [True]
+
+    @queue.consumer()
+    async def handle(body: int) -> None:
+        if fails:
+            raise ValueError(body)
+
+    async with app.worker():
+        app.metrics()
+        await queue.publish(1)
+        await asyncio.sleep(3600)
+        fails.clear()
+        assert await app.redrive("dead") == 1
+        await asyncio.sleep(1)
+        [consumer] = app.metrics()["consumers"].values()
+        assert consumer["acked"] == 1
+        assert consumer["wait_seconds"]["sum"] < 2

@@ -11,6 +11,7 @@ import sysconfig
 
 CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
+    "metrics": "Metrics: counting a message, a scrape, the sum of several processes",
     "tasks": "Tasks: arguments at the publisher and at the worker",
     "batch": "Batches of 100: a handler with one round trip of 1 ms a call, beside single messages",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",

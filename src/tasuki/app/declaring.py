@@ -160,6 +160,13 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
         """
         return self._source.declared.add(name, "queue.worker", {"queues": [*map(id_of, queues)], **fields}).id
 
+    def meters(self, provider: object = None, /) -> str:
+        """Give metrics to OpenTelemetry's meters; returns the id of the entry, a ``metrics.config``.
+
+        ``provider``: the MeterProvider; None: the application's global one.
+        """
+        return self._source.declared.add("metrics", "metrics.config", {"opentelemetry": True}, target=provider).id
+
     @overload
     def entry(self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.DriverFields]) -> str: ...
     @overload
@@ -235,6 +242,8 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
     ) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["metrics.config"], /, **fields: Unpack[e.MetricsFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
     @overload

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
 from tasuki.message import ORIGINAL_QUEUE
@@ -26,6 +27,8 @@ async def redrive(
     target: Queue | None,
     limit: int | None,
     progress: Callable[[int], None] | None = None,
+    *,
+    clock: Clock,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
@@ -52,7 +55,7 @@ async def redrive(
                 is_held_back = wait > 0.0
                 break
             left -= len(batch)
-            moved += await _move(source, sorter.by_queue(batch))
+            moved += await _move(source, sorter.by_queue(batch), clock.time())
             if progress is not None:
                 progress(moved)
             if left <= 0 and depth.is_estimate:  # there may be more
@@ -102,14 +105,14 @@ def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
             guard.publish(target.id)
 
 
-async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
+async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float) -> int:
     """Publish each message and ack it, or release it where that failed; returns how many were moved."""
     acks: list[Settlement] = []
     releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            errors = await queue.forward([redriven(received) for received in batch])
+            errors = await queue.forward([redriven(received, now) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]

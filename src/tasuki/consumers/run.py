@@ -198,6 +198,7 @@ class Run:
         """Release the messages whose handlers have not started."""
         waiting = [] if self.gatherer is None else self.gatherer.take_back()
         for delivery in (*waiting, *self.pool.take_back()):
+            self.metrics.unstarted += len(delivery.deliveries)
             delivery.conclude(RELEASE)
 
     @property
@@ -300,6 +301,7 @@ class Run:
             for delivery in deliveries:
                 self.holding.deliveries[delivery.received.receipt] = delivery
         if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
+            self.metrics.unstarted += len(deliveries)
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
         else:

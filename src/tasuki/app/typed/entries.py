@@ -329,3 +329,7 @@ class ExpressionPolicyFields(TypedDict, total=False):
 class SecurityFields(TypedDict, total=False):
     strict: bool
     application: IdentityFields | None
+
+
+class MetricsFields(TypedDict, total=False):
+    opentelemetry: bool

@@ -14,6 +14,7 @@ from pathlib import Path
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
 from tasuki.cli.worker.fleet_health import file_of, gather
+from tasuki.cli.worker.fleet_metrics import FleetMetrics
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
 from tasuki.supervisor.children.answering import Answering
@@ -34,7 +35,7 @@ class Fleet:
     """``count`` processes; its ``run`` is for the main thread.
 
     ``arguments`` makes the command line of one, from the number of the file descriptor on which we ask it questions
-    and which tells it of our end, and its health file. ``children`` asks them.
+    and which tells it of our end, and its health file. ``children`` asks them, ``metrics`` for their metrics.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Fleet:
         self._health_file = health_file
         self._signals = signals or StopSignals()
         self.children = Children()
+        self.metrics = FleetMetrics(self.children)
+        self.children.on_end = self.metrics.ended
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""

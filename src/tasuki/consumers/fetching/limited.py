@@ -58,6 +58,7 @@ class LimitedReceiving:
             return await self._first(queue, wait)
         allowed, pause = await self._allow(wanted)
         if not allowed:
+            self._consumer.metrics.limit_waits += 1
             await self._sleep(min(pause, wait))
             return []
         received: list[Received] = []

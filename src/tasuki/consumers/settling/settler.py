@@ -88,7 +88,7 @@ class Settler:
                 self._complain_kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
-            self._metrics.released += 1
+            self._metrics.release(verdict.delay)
             self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
             self.begin(self._reply(delivery, verdict.answer), "reply")
@@ -259,7 +259,7 @@ class Settler:
 
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
-        self._metrics.dead_lettered += 1
+        self._metrics.bury(verdict.reason)
         _log.error(
             "dead-lettered to %s after attempt %d (%s): %s",
             dead_letters.id,

@@ -18,6 +18,7 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
+from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
@@ -140,7 +141,13 @@ def run_here(
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())
-    code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    if parent is not None:
+        parent.answers[METRICS] = app.metrics
+    try:
+        code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    finally:
+        if parent is not None:
+            parent.report(METRICS)
     if watcher.wants_restart and app.stopped_by is None:
         if parent is not None:
             parent.stop()  # the new program reads from the same descriptor

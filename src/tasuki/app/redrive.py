@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
-from tasuki.message import ORIGINAL_QUEUE
+from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.queue import Queue
 
@@ -71,7 +72,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            errors = await queue.forward([redriven(received) for received in batch])
+            errors = await queue.forward([redriven(received) for received in batch], after=[_last(each) for each in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]
@@ -84,6 +85,11 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
     if refused is not None:
         raise refused
     return len(acks)
+
+
+def _last(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 
 
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:

@@ -34,7 +34,8 @@ from tasuki.errors import (
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
-from tasuki.message import ANSWERED, CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, HeaderValue, wants_answer
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, NOTED, HeaderValue, Message, wants_answer
+from tasuki.observe.trace import CURRENT
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -110,15 +111,16 @@ class Executor:
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call.
 
-        One check admits the common message: first delivery, no time to live, lease ours. The start of a suspect is
-        recorded before its body is decoded: the types of the body are the user's, and may end the worker too.
+        One check admits the common message: first delivery, lease ours, no header that needs a look. The start of a
+        suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker too.
         """
         received = delivery.received
         headers = received.headers
+        is_plain = NOTED.isdisjoint(headers)
         started = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
-            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
+            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or not is_plain
         ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
@@ -135,9 +137,11 @@ class Executor:
         if self._auto_ack and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
-        verdict, result = ACK, None
+        verdict = ACK
         try:
             context = Context(delivery, delivery, callee.reach) if callee.needs_context else _UNUSED
+            if not is_plain:
+                CURRENT.set(headers)
             result = await callee.handle(body, context)
             if result is False:
                 verdict = self._verdict(delivery, worker, "false")
@@ -148,7 +152,7 @@ class Executor:
             self._metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
             await absorb_cancellation(worker)
-        if not ANSWERED.isdisjoint(headers) and wants_answer(received):
+        if not is_plain and _left(received):
             self._conclude_request(delivery, verdict, result)
         else:
             delivery.conclude(verdict)
@@ -285,6 +289,12 @@ class Executor:
         _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=error,
                      extra=delivery.log_fields())  # fmt: skip
         return verdict
+
+
+def _left(received: Message) -> bool:
+    """Leave the trace of a message; whether its result goes to anyone."""
+    CURRENT.set(None)
+    return wants_answer(received)
 
 
 async def absorb_cancellation(worker: Worker) -> None:

@@ -29,6 +29,7 @@ from tasuki.contracts.driver import (
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_member, is_request
 from tasuki.observe.frames import kept_traceback
+from tasuki.observe.trace import CURRENT
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ class Settler:
         This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
         message is released, or another process has it.
         """
+        CURRENT.set(delivery.trace)  # of this task alone
         failures = 0
         try:
             while not delivery.lost:
@@ -225,6 +227,7 @@ class Settler:
         return False
 
     async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
+        CURRENT.set(delivery.trace)
         try:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:
@@ -253,21 +256,16 @@ class Settler:
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
+            letter, after = self._dead_letter(received, verdict), (delivery.trace,)
+            error = (await dead_letters.forward((letter,), carry=carry, after=after))[0]
             if error is not None:
                 raise error
 
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
         self._metrics.dead_lettered += 1
-        _log.error(
-            "dead-lettered to %s after attempt %d (%s): %s",
-            dead_letters.id,
-            received.attempt,
-            verdict.reason,
-            verdict.error,
-            extra=delivery.log_fields(),
-        )
+        _log.error("dead-lettered to %s after attempt %d (%s): %s", dead_letters.id, received.attempt, verdict.reason,
+                   verdict.error, extra=delivery.log_fields())  # fmt: skip
         self._end(delivery, handover)
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:

@@ -1,0 +1,126 @@
+"""The trace that runs now, and the headers that hand it on to other messages (W3C Trace Context)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from tasuki.message import TRACEPARENT, TRACESTATE, HeaderValue, Message
+
+Headers = Mapping[str, HeaderValue]
+"""Those of a message; only the headers of its trace are looked at."""
+
+MAX_TRACESTATE = 512
+"""Most characters of a ``tracestate`` that is handed on; what is longer loses members."""
+_LONG_MEMBER = 128
+"""Members that are longer than this go first, as W3C Trace Context asks for."""
+
+APART: Headers = MappingProxyType({})
+"""As the trace that runs now: each message that is published begins a trace of its own."""
+
+CURRENT: ContextVar[Headers | None] = ContextVar("tasuki_trace", default=None)
+"""The headers of the trace that runs now, as they came: read them with ``handed_on``. None: no trace."""
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
+_TRACESTATE = re.compile(r"[ -~]+")
+_MOST = 256
+"""Longest ``traceparent``: a later version may append to it."""
+_LENGTH = 55
+_NOT_SAMPLED = frozenset(f"-{flags:02x}" for flags in range(0, 256, 2))
+
+
+class Traceparent(NamedTuple):
+    """A valid ``traceparent``: ids in lower-case hexadecimal digits, and the flags."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its trace is recorded."""
+        return bool(self.flags & 1)
+
+    def __str__(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+
+class OpenSpan(Protocol):
+    """The span of a handler, while its trace is recorded."""
+
+    @property
+    def headers(self) -> Headers:
+        """They continue the trace from this span."""
+
+    def event(self, name: str, attributes: Mapping[str, str | float]) -> None:
+        """Note that something has happened; from any thread."""
+
+
+def traceparent_of(value: object) -> Traceparent | None:
+    """The parts of a ``traceparent``; None: it is not valid, or there is none. It comes from outside."""
+    if not isinstance(value, str) or len(value) > _MOST or (match := _TRACEPARENT.fullmatch(value)) is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == "ff" or (version == "00" and more) or not trace_id.strip("0") or not span_id.strip("0"):
+        return None
+    return Traceparent(trace_id, span_id, int(flags, 16))
+
+
+def is_unsampled(value: object) -> bool:
+    """Whether a ``traceparent`` says that its trace is not recorded; by its length and its flag alone, for each message.
+
+    What has the form of one and is not valid may pass for one that is not recorded: nothing is lost by it.
+    """
+    return type(value) is str and len(value) == _LENGTH and value[52:] in _NOT_SAMPLED
+
+
+def trace_of(message: Message) -> str | None:
+    """The id of the trace that a message belongs to (32 hexadecimal digits); None: it names none."""
+    found = traceparent_of(message.headers.get(TRACEPARENT))
+    return None if found is None else found.trace_id
+
+
+def fit_tracestate(value: object) -> str | None:
+    """A ``tracestate`` of at most ``MAX_TRACESTATE`` characters, of whole members; None: it cannot be handed on."""
+    if not isinstance(value, str) or _TRACESTATE.fullmatch(value[: 2**16]) is None:
+        return None
+    if len(value) <= MAX_TRACESTATE:
+        return value
+    members = [member for each in value[: 2**16].split(",") if len(member := each.strip()) <= _LONG_MEMBER]
+    while sum(map(len, members)) + len(members) - 1 > MAX_TRACESTATE:
+        members.pop()
+    return ",".join(members) or None
+
+
+def handed_on(headers: Headers) -> dict[str, str]:
+    """The headers that continue the trace of a message; none: it is in no trace, or its ``traceparent`` is not valid."""
+    text = headers.get(TRACEPARENT)
+    if traceparent_of(text) is None:
+        return {}
+    state = fit_tracestate(headers.get(TRACESTATE))
+    return {TRACEPARENT: str(text)} if state is None else {TRACEPARENT: str(text), TRACESTATE: state}
+
+
+def hand_on(headers: Headers, messages: Iterable[Message]) -> None:
+    """Let messages continue a trace; one whose publisher has given it a ``traceparent`` keeps that."""
+    found = handed_on(headers)
+    for message in messages if found else ():
+        if TRACEPARENT not in message.headers:
+            message.headers.pop(TRACESTATE, None)
+            message.headers.update(found)
+
+
+def current_traceparent() -> str | None:
+    """The ``traceparent`` of the trace that runs now; None: there is none."""
+    headers = CURRENT.get()
+    return None if headers is None else handed_on(headers).get(TRACEPARENT)
+
+
+def common(headers: Iterable[Headers]) -> Headers | None:
+    """The headers of messages that belong to one trace and have one parent; None: they do not."""
+    all_of_them = list(headers)
+    parents = {each.get(TRACEPARENT) for each in all_of_them}
+    return all_of_them[0] if len(parents) == 1 and None not in parents else None

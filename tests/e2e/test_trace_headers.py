@@ -144,7 +144,7 @@ async def test_all_that_a_handler_sends_continues_its_trace(driver: str, tmp_pat
         bodies = [app.live_queue("app:end").decode(each) for each in found]
 
     seen = {name: (trace, *names_of(each)) for (name, trace), each in zip(bodies, found, strict=True)}
-    expected = {name: (PARENT, PARENT, "vendor=1") for name in (*PLAIN, *stateful, "reply")}
+    expected = dict.fromkeys((*PLAIN, *stateful, "reply"), (PARENT, PARENT, "vendor=1"))
     assert seen == {**expected, "own": (None, OWN, "mine=1")}
     assert names_of(letter) == (PARENT, "vendor=1")
     assert "x_trace" not in letter.headers

@@ -72,7 +72,9 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            errors = await queue.forward([redriven(received) for received in batch], after=[_last(each) for each in batch])
+            errors = await queue.forward(
+                [redriven(received) for received in batch], after=[_last(each) for each in batch]
+            )
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]

@@ -8,13 +8,15 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from tasuki.message import TRACEPARENT, TRACESTATE, HeaderValue, Message
+from tasuki.message import BAGGAGE, TRACEPARENT, TRACESTATE, HeaderValue, Message
 
 Headers = Mapping[str, HeaderValue]
-"""Those of a message; only the headers of its trace are looked at."""
+"""The headers of a message; only the ones that name its trace are read."""
 
 MAX_TRACESTATE = 512
-"""Most characters of a ``tracestate`` that is handed on; what is longer loses members."""
+"""Most characters of a ``tracestate`` that is handed on; a longer one loses members."""
+MAX_BAGGAGE = 8192
+"""Most characters of a ``baggage`` that is handed on, where that is asked for."""
 _LONG_MEMBER = 128
 """Members that are longer than this go first, as W3C Trace Context asks for."""
 
@@ -70,9 +72,9 @@ def traceparent_of(value: object) -> Traceparent | None:
 
 
 def is_unsampled(value: object) -> bool:
-    """Whether a ``traceparent`` says that its trace is not recorded; by its length and its flag alone, for each message.
+    """Whether a ``traceparent`` says that its trace is not recorded; told by its length and its flag alone.
 
-    What has the form of one and is not valid may pass for one that is not recorded: nothing is lost by it.
+    A text of that form that is not valid passes for a trace that is not recorded: nothing is lost by it.
     """
     return type(value) is str and len(value) == _LENGTH and value[52:] in _NOT_SAMPLED
 
@@ -96,7 +98,7 @@ def fit_tracestate(value: object) -> str | None:
 
 
 def handed_on(headers: Headers) -> dict[str, str]:
-    """The headers that continue the trace of a message; none: it is in no trace, or its ``traceparent`` is not valid."""
+    """The headers that continue the trace of a message; none: it is in no trace, or in no valid one."""
     text = headers.get(TRACEPARENT)
     if traceparent_of(text) is None:
         return {}
@@ -104,9 +106,11 @@ def handed_on(headers: Headers) -> dict[str, str]:
     return {TRACEPARENT: str(text)} if state is None else {TRACEPARENT: str(text), TRACESTATE: state}
 
 
-def hand_on(headers: Headers, messages: Iterable[Message]) -> None:
+def hand_on(headers: Headers, messages: Iterable[Message], *, with_baggage: bool = False) -> None:
     """Let messages continue a trace; one whose publisher has given it a ``traceparent`` keeps that."""
     found = handed_on(headers)
+    if with_baggage and found and isinstance(baggage := headers.get(BAGGAGE), str) and len(baggage) <= MAX_BAGGAGE:
+        found[BAGGAGE] = baggage
     for message in messages if found else ():
         if TRACEPARENT not in message.headers:
             message.headers.pop(TRACESTATE, None)

@@ -329,3 +329,13 @@ class ExpressionPolicyFields(TypedDict, total=False):
 class SecurityFields(TypedDict, total=False):
     strict: bool
     application: IdentityFields | None
+
+
+class TracesFields(TypedDict, total=False):
+    sample: float
+    attach: bool
+    create: bool
+    receive: bool
+    baggage: bool
+    body_size: bool
+    process: Literal["child", "link"]

@@ -63,6 +63,7 @@ class Executor:
         self._holder = holder
         self._layers = layers
         self._observers = observers
+        self._tracing = consumer.tracing
         self._metrics = consumer.metrics
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
@@ -89,8 +90,10 @@ class Executor:
 
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
+        if self._tracing is not None:
+            handle = self._tracing.around(handle, limit)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
-        needs_context = handler.needs_context or bool(self._layers or self._observers)
+        needs_context = handler.needs_context or bool(self._layers or self._observers or self._tracing)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 
     @staticmethod
@@ -111,8 +114,8 @@ class Executor:
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call.
 
-        One check admits the common message: first delivery, lease ours, no header that needs a look. The start of a
-        suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker too.
+        One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
+        a suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker.
         """
         received = delivery.received
         headers = received.headers
@@ -137,14 +140,12 @@ class Executor:
         if self._auto_ack and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
-        verdict = ACK
         try:
             context = Context(delivery, delivery, callee.reach) if callee.needs_context else _UNUSED
             if not is_plain:
                 CURRENT.set(headers)
             result = await callee.handle(body, context)
-            if result is False:
-                verdict = self._verdict(delivery, worker, "false")
+            verdict = self._verdict(delivery, worker, "false") if result is False else ACK
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:

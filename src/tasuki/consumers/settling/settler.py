@@ -34,6 +34,7 @@ from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -74,7 +75,7 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._last_complaint = float("-inf")
-        self.flush = self._flush
+        self.flush: Flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict soon; never raises, never waits."""

@@ -32,7 +32,7 @@ class JobContext:
 
     @property
     def trace(self) -> str | None:
-        """The ``traceparent`` of the trace that runs now, which all that is published continues; None: there is none."""
+        """The ``traceparent`` of the trace that runs now, which each publish continues; None: there is none."""
         return current_traceparent()
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:

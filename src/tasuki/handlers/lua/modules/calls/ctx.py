@@ -1,4 +1,4 @@
-"""ctx: what the callers of a function have said about the call, and its trace. See ctx.lua for the functions of scripts.
+"""ctx: what the callers of a function have said about the call, and its trace. Its functions are in ctx.lua.
 
 ==============  =========  ==================================================
 operation       arguments  returns

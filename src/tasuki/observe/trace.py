@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
 from tasuki.message import BAGGAGE, TRACEPARENT, TRACESTATE, HeaderValue, Message
 
@@ -26,12 +26,18 @@ APART: Headers = MappingProxyType({})
 CURRENT: ContextVar[Headers | None] = ContextVar("tasuki_trace", default=None)
 """The headers of the trace that runs now, as they came: read them with ``handed_on``. None: no trace."""
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
+_TRACEPARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?", re.ASCII
+)
+"""Of version 00, which ends with its flags, or of a later one, which may go on; no id is zero."""
 _TRACESTATE = re.compile(r"[ -~]+")
 _MOST = 256
 """Longest ``traceparent``: a later version may append to it."""
 _LENGTH = 55
+_DIGITS = 52
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _NOT_SAMPLED = frozenset(f"-{flags:02x}" for flags in range(0, 256, 2))
+"""The last three of the 55 characters."""
 
 
 class Traceparent(NamedTuple):
@@ -63,12 +69,18 @@ class OpenSpan(Protocol):
 
 def traceparent_of(value: object) -> Traceparent | None:
     """The parts of a ``traceparent``; None: it is not valid, or there is none. It comes from outside."""
-    if not isinstance(value, str) or len(value) > _MOST or (match := _TRACEPARENT.fullmatch(value)) is None:
-        return None
-    version, trace_id, span_id, flags, more = match.groups()
-    if version == "ff" or (version == "00" and more) or not trace_id.strip("0") or not span_id.strip("0"):
-        return None
-    return Traceparent(trace_id, span_id, int(flags, 16))
+    return Traceparent(value[3:35], value[36:52], int(value[53:55], 16)) if _is_valid(value) else None
+
+
+def _is_valid(value: object) -> TypeGuard[str]:
+    if type(value) is str and len(value) == _LENGTH and value.startswith("00-") and value[35] == "-" == value[52]:
+        digits = value.replace("-", "")
+        try:  # three times as fast as the pattern
+            is_lower = len(digits) == _DIGITS and bytes.fromhex(digits).hex() == digits
+        except ValueError:
+            return False
+        return is_lower and value[3:35] != _NO_TRACE and value[36:52] != _NO_SPAN
+    return isinstance(value, str) and len(value) <= _MOST and _TRACEPARENT.fullmatch(value) is not None
 
 
 def is_unsampled(value: object) -> bool:
@@ -76,7 +88,7 @@ def is_unsampled(value: object) -> bool:
 
     A text of that form that is not valid passes for a trace that is not recorded: nothing is lost by it.
     """
-    return type(value) is str and len(value) == _LENGTH and value[52:] in _NOT_SAMPLED
+    return type(value) is str and value[52:] in _NOT_SAMPLED
 
 
 def trace_of(message: Message) -> str | None:
@@ -100,10 +112,11 @@ def fit_tracestate(value: object) -> str | None:
 def handed_on(headers: Headers) -> dict[str, str]:
     """The headers that continue the trace of a message; none: it is in no trace, or in no valid one."""
     text = headers.get(TRACEPARENT)
-    if traceparent_of(text) is None:
+    if not _is_valid(text):
         return {}
-    state = fit_tracestate(headers.get(TRACESTATE))
-    return {TRACEPARENT: str(text)} if state is None else {TRACEPARENT: str(text), TRACESTATE: state}
+    if TRACESTATE not in headers or (state := fit_tracestate(headers[TRACESTATE])) is None:
+        return {TRACEPARENT: text}
+    return {TRACEPARENT: text, TRACESTATE: state}
 
 
 def hand_on(headers: Headers, messages: Iterable[Message], *, with_baggage: bool = False) -> None:
@@ -111,10 +124,17 @@ def hand_on(headers: Headers, messages: Iterable[Message], *, with_baggage: bool
     found = handed_on(headers)
     if with_baggage and found and isinstance(baggage := headers.get(BAGGAGE), str) and len(baggage) <= MAX_BAGGAGE:
         found[BAGGAGE] = baggage
-    for message in messages if found else ():
-        if TRACEPARENT not in message.headers:
-            message.headers.pop(TRACESTATE, None)
-            message.headers.update(found)
+    if found:
+        stamp(found, messages)
+
+
+def stamp(found: Mapping[str, str], messages: Iterable[Message]) -> None:
+    """Give these headers to the messages that have no trace."""
+    for message in messages:
+        headers = message.headers
+        if TRACEPARENT not in headers:
+            headers.pop(TRACESTATE, None)
+            headers.update(found)
 
 
 def current_traceparent() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from tasuki.contracts.driver import Ack, Nack, Receipt, Received, Settlement
@@ -49,20 +50,21 @@ class ConsumerTracing:
         self._open: dict[Receipt, Headers] = {}
         """The spans of the deliveries that are not settled yet, as far as they are recorded."""
 
-    def around(self, handle: Handle, limit: float | None) -> Handle:
-        """The handler within the span of its message; ``limit``: the seconds that it may take."""
-        options, spans = self._options, self._spans
+    def around(self, handle: Handle, limit: float | None, *, is_batch: bool) -> Handle:
+        """The handler within the span of its message, or batch; ``limit``: the seconds that it may take."""
+        if is_batch:
+            return partial(self._batch, handle, limit)
+        share, spans, unrecorded = self._options.sample, self._spans, handle
+        if self._options.attach:
+            unrecorded = partial(self._attached, handle)
 
-        def run(body: Any, context: Context) -> Awaitable[Any]:
-            message = context.facts.message
-            if message is None:
-                return self._batch(handle, body, context, limit)
-            headers: Headers = message.headers
+        def run(body: Any, context: Any) -> Awaitable[Any]:
+            headers: Headers = context.facts.received.headers
             text = headers.get(TRACEPARENT)
             if is_unsampled(text) and spans.obeys_the_flag:
-                return self._attached(handle, body, context) if options.attach else handle(body, context)
+                return unrecorded(body, context)
             parent = None if text is None else spans.context_of(headers)
-            if parent is None and not is_chosen(options.sample):
+            if parent is None and not is_chosen(share):
                 CURRENT.set(NOT_RECORDED)  # each message sets it again
                 return handle(body, context)
             return self._process(handle, body, context, parent, limit)
@@ -89,7 +91,7 @@ class ConsumerTracing:
         span = self._begin([delivery], None if is_linked else parent, links)
         return await self._within(span, parent, handle, body, context, limit)
 
-    async def _batch(self, handle: Handle, body: Any, context: Context, limit: float | None) -> Any:
+    async def _batch(self, handle: Handle, limit: float | None, body: Any, context: Context) -> Any:
         """Handle a batch within one span, with a link to the context of each message."""
         batch: Any = context.facts
         all_of_them: list[Headers] = [each.received.headers for each in batch.deliveries]

@@ -13,6 +13,10 @@ NOT_RECORDED: Headers = MappingProxyType({"": ""})
 """As the trace that runs now: it begins with a message that is not recorded; its id is made when it is handed on."""
 
 
+_NO_SPAN = f"{1:016x}"
+"""In the place of the id of a span that is not recorded: it must not be zero."""
+
+
 def is_chosen(share: float) -> bool:
     """Toss a coin for a trace that begins here; ``share`` of them are recorded."""
     return share >= 1.0 or random.random() < share  # noqa: S311 - not for security
@@ -20,9 +24,7 @@ def is_chosen(share: float) -> bool:
 
 def unrecorded() -> Mapping[str, str]:
     """The headers of a new trace that is not recorded: a process that continues it need not decide again."""
-    number = random.getrandbits(192) | 1 << 191 | 1  # no id is zero
-    text = f"{number:048x}"
-    return {TRACEPARENT: f"00-{text[:32]}-{text[32:]}-00"}
+    return {TRACEPARENT: f"00-{random.getrandbits(128) | 1:032x}-{_NO_SPAN}-00"}
 
 
 def obeys_the_flag(description: str) -> bool:

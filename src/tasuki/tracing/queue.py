@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from tasuki.contracts.driver import Answers, Merged, Outgoing
 from tasuki.errors import DriverError
 from tasuki.message import DEAD_LETTER_REASON, TRACE, TRACEPARENT
-from tasuki.observe.trace import APART, CURRENT, Headers, hand_on, is_unsampled, traceparent_of
+from tasuki.observe.trace import APART, CURRENT, Headers, hand_on, is_unsampled, stamp, traceparent_of
 from tasuki.tracing.deciding import NOT_RECORDED, is_chosen, unrecorded
 from tasuki.tracing.names import Target, error_type
 from tasuki.tracing.options import TraceOptions
@@ -31,6 +31,8 @@ class QueueTracing:
     def send(self, messages: Sequence[Outgoing], put: Put) -> Awaitable[Answers]:
         """Publish messages of one call; a message that has no trace yet continues the present one, or begins one."""
         now = CURRENT.get()
+        if now is None and not self._spans.is_within_span() and TRACEPARENT not in messages[0].headers:
+            return self._send_first(messages, put)
         if now is APART:
             return self._send_apart(messages, put)
         if now is NOT_RECORDED:
@@ -42,10 +44,16 @@ class QueueTracing:
         if headers is not None and is_unsampled(headers.get(TRACEPARENT)) and self._spans.obeys_the_flag:
             self._hand_on(headers, messages)
             return put()
-        if parent is None and not is_chosen(self._options.sample):
-            self._hand_on(unrecorded(), messages)
-            return put()
+        if parent is None:
+            return self._send_first(messages, put)
         return self._send(messages, put, parent)
+
+    def _send_first(self, messages: Sequence[Outgoing], put: Put) -> Awaitable[Answers]:
+        """Publish messages with which a trace begins."""
+        if is_chosen(self._options.sample):
+            return self._send(messages, put, None)
+        stamp(unrecorded(), messages)
+        return put()
 
     def _parent(self, now: Headers | None, messages: Sequence[Outgoing]) -> tuple[Context | None, Headers | None]:
         """The context below which the span begins, and the headers of its span; None: there is none.
@@ -102,7 +110,7 @@ class QueueTracing:
         for number, message in enumerate(messages):
             if TRACEPARENT not in message.headers:
                 if not is_chosen(self._options.sample):
-                    self._hand_on(unrecorded(), [message])
+                    stamp(unrecorded(), [message])
                     continue
                 span = self._begin([message], None, (), SpanKind.PRODUCER)
                 self._hand_on(span.headers, [message])

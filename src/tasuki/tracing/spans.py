@@ -75,16 +75,17 @@ class Spans:
         self._own = provider
         self._tracer = trace.get_tracer("tasuki", version, provider)
         self._with_baggage = with_baggage
-        self._obeyed: tuple[object, bool] = (None, False)
+        self._sampler: object = None
+        self.obeys_the_flag = True
+        """Whether nothing is recorded of a trace whose parent is not; checked again with each span."""
+        self._look_at_sampler()
 
-    @property
-    def obeys_the_flag(self) -> bool:
-        """Whether nothing is recorded of a trace whose parent is not."""
+    def _look_at_sampler(self) -> None:
         provider = trace.get_tracer_provider() if self._own is None else self._own
-        if self._obeyed[0] is not provider:
-            sampler = getattr(provider, "sampler", None)
-            self._obeyed = provider, sampler is None or obeys_the_flag(str(sampler.get_description()))
-        return self._obeyed[1]
+        sampler = getattr(provider, "sampler", None)
+        if sampler is not self._sampler:
+            self._sampler = sampler
+            self.obeys_the_flag = sampler is None or obeys_the_flag(str(sampler.get_description()))
 
     def begin(
         self,
@@ -96,6 +97,7 @@ class Spans:
         start: int | None = None,
     ) -> Open:
         """Begin a span, below the span of a context or as the first of a trace; ``start``: nanoseconds since 1970."""
+        self._look_at_sampler()
         context = _EMPTY if parent is None else parent
         span = self._tracer.start_span(
             name, context, kind, attributes, [Link(each) for each in links], start, record_exception=False
@@ -131,6 +133,11 @@ class Spans:
     def within(span: Span, parent: Context | None) -> Context:
         """The context within a span."""
         return trace.set_span_in_context(span, _EMPTY if parent is None else parent)
+
+    @staticmethod
+    def is_within_span() -> bool:
+        """Whether the code that runs now is within a span."""
+        return trace.get_current_span() is not trace.INVALID_SPAN
 
     @staticmethod
     def ambient(trace_id: str | None = None) -> tuple[Context, SpanContext] | None:

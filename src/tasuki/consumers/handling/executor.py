@@ -34,7 +34,17 @@ from tasuki.errors import (
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, NOTED, HeaderValue, Message, wants_answer
+from tasuki.message import (
+    CONTENT_TYPE,
+    EXPIRES_AT,
+    GROUP,
+    MESSAGE_TYPE,
+    NOTED,
+    REPLY_TO,
+    HeaderValue,
+    Message,
+    wants_answer,
+)
 from tasuki.observe.trace import CURRENT
 from tasuki.units import format_duration
 
@@ -63,7 +73,7 @@ class Executor:
         self._holder = holder
         self._layers = layers
         self._observers = observers
-        self._tracing = consumer.tracing
+        self._tracing, self._is_batch = consumer.tracing, consumer.options.batch is not None
         self._metrics = consumer.metrics
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
@@ -91,7 +101,7 @@ class Executor:
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
         if self._tracing is not None:
-            handle = self._tracing.around(handle, limit)
+            handle = self._tracing.around(handle, limit, is_batch=self._is_batch)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
         needs_context = handler.needs_context or bool(self._layers or self._observers or self._tracing)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
@@ -295,7 +305,7 @@ class Executor:
 def _left(received: Message) -> bool:
     """Leave the trace of a message; whether its result goes to anyone."""
     CURRENT.set(None)
-    return wants_answer(received)
+    return (REPLY_TO in received.headers or GROUP in received.headers) and wants_answer(received)
 
 
 async def absorb_cancellation(worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""The spans of messages on every driver: published, handled, settled, retried, dead and sent back, asked and answered."""
+"""The spans of messages on every driver: published, handled, settled, retried, dead, sent back, and answered."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App, Context
+from tasuki.app.typed.entries import DeadLetterFields
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.recorded import Recorded, attribute, id_of, links_of, parent_of, trace_of, traceparent_of
 
@@ -34,8 +35,10 @@ async def shop(driver: str, folder: Path, **fields: Any) -> AsyncIterator[tuple[
     app.entry("own", "queue.driver.memory")
     app.traces(recorded.provider, **fields)
     app.queue("tasks.dead", driver="own", queue_name=f"dead_{mine}")
-    dead = {"queue": "tasks.dead", "max_attempts": 2}
-    tasks = app.queue("tasks", driver="own", queue_name=f"tasks_{mine}", dead_letter=dead, retry={"initial_delay": "50ms"})
+    dead: DeadLetterFields = {"queue": "tasks.dead", "max_attempts": 2}
+    tasks = app.queue(
+        "tasks", driver="own", queue_name=f"tasks_{mine}", dead_letter=dead, retry={"initial_delay": "50ms"}
+    )
     following = app.queue("next", driver="own", queue_name=f"next_{mine}")
     app.overrides += overrides(driver, "app:own", folder)
 
@@ -75,21 +78,25 @@ async def test_what_spans_say(driver: str, tmp_path: Path) -> None:
         await recorded.until(f"settle {TASKS}")
 
     system = SYSTEMS.get(driver, driver)
-    both = {"messaging.system": system, "messaging.destination.name": TASKS}
+    both: dict[str, object] = {"messaging.system": system, "messaging.destination.name": TASKS}
     if driver not in ("memory", "sqlite"):
         both |= {"server.address": "127.0.0.1"}
-    about = {
+    about: dict[str, object] = {
         "messaging.message.id": job.id,
         "messaging.message.conversation_id": "order-7",
         "messaging.message.body.size": 3,
     }
-    process = {
+    process: dict[str, object] = {
         **about,
         "messaging.consumer.group.name": "app:worker",
         "tasuki.attempt": 1,
         "tasuki.outcome": "returned",
     }
-    more = {"send": {**about, "tasuki.outcome": "confirmed"}, "process": process, "settle": {"tasuki.outcome": "ack"}}
+    more: dict[str, dict[str, object]] = {
+        "send": {**about, "tasuki.outcome": "confirmed"},
+        "process": process,
+        "settle": {"tasuki.outcome": "ack"},
+    }
     for what, expected in more.items():
         said = dict(recorded.one(f"{what} {TASKS}").attributes or {})
         said.pop("messaging.batch.message_count", None)

@@ -149,7 +149,7 @@ class Assembly(ProjectHost):
             queue.find_pause = partial(pause_of, self, queue.id)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
-        trace_all(self.project, self.queues, self.consumers, self._clock, __version__)
+        trace_all(self.project, self.queues, self.consumers, __version__)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = self._accepted(id)

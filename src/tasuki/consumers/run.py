@@ -108,7 +108,8 @@ class Run:
         return settler
 
     def _make_accept(self) -> Accept:
-        return self._accept if self.consumer.tracing is None else self.consumer.tracing.receiving(self._accept)
+        tracing, monotonic = self.consumer.tracing, self.consumer.clock.monotonic
+        return self._accept if tracing is None else tracing.receiving(self._accept, monotonic)
 
     def _make_reporting(self) -> Reporting | None:
         """What tells hooks and the log of each message; None: neither wants to know."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from tasuki.clock import Clock
 from tasuki.errors import UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX
 from tasuki.kinds.check.project import Project
@@ -23,9 +22,7 @@ _ADDRESSES = ("url", "addrs", "servers", "endpoint")
 """Fields of drivers that name a server, or several."""
 
 
-def trace_all(
-    project: Project, queues: Mapping[str, Queue], consumers: Mapping[str, Consumer], clock: Clock, version: str
-) -> None:
+def trace_all(project: Project, queues: Mapping[str, Queue], consumers: Mapping[str, Consumer], version: str) -> None:
     """Let queues and consumers make spans, or none if the project does not ask for traces. ``version``: of Tasuki.
 
     Raises:
@@ -38,7 +35,7 @@ def trace_all(
         consumer.tracing = None
         if tracing is not None:
             broker = _broker_of(project, consumer.queue)
-            consumer.tracing = tracing.of_consumer(id, consumer.queue.id, *broker, clock.monotonic)
+            consumer.tracing = tracing.of_consumer(id, consumer.queue.id, *broker)
 
 
 def _tracing_of(project: Project, version: str) -> Tracing | None:

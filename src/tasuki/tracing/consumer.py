@@ -14,7 +14,7 @@ from tasuki.observe.trace import CURRENT, Headers, OpenSpan, common, is_unsample
 from tasuki.tracing.deciding import NOT_RECORDED, is_chosen
 from tasuki.tracing.endings import ending_of, is_interruption
 from tasuki.tracing.names import Attributes, Target
-from tasuki.tracing.options import TraceOptions
+from tasuki.tracing.options import Limit, TraceOptions
 from tasuki.tracing.spans import Context as Within
 from tasuki.tracing.spans import Open, SpanKind, Spans, attach, detach, sampled_in
 
@@ -40,18 +40,15 @@ class Delivered(Protocol):
 class ConsumerTracing:
     """Of one consumer; each method makes, of a function of its run, the same within spans."""
 
-    def __init__(
-        self, spans: Spans, options: TraceOptions, target: Target, consumer: str, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, spans: Spans, options: TraceOptions, target: Target, consumer: str) -> None:
         self._spans, self._options = spans, options
         self._target = target
         self._consumer = consumer
-        self._monotonic = monotonic
         self._open: dict[Receipt, Headers] = {}
         """The spans of the deliveries that are not settled yet, as far as they are recorded."""
 
-    def around(self, handle: Handle, limit: float | None, *, is_batch: bool) -> Handle:
-        """The handler within the span of its message, or batch; ``limit``: the seconds that it may take."""
+    def around(self, handle: Handle, limit: Limit, *, is_batch: bool) -> Handle:
+        """The handler within the span of its message, or batch."""
         if is_batch:
             return partial(self._batch, handle, limit)
         share, spans, unrecorded = self._options.sample, self._spans, handle
@@ -82,16 +79,14 @@ class ConsumerTracing:
         finally:
             detach(token)
 
-    async def _process(
-        self, handle: Handle, body: Any, context: Context, parent: Within | None, limit: float | None
-    ) -> Any:
+    async def _process(self, handle: Handle, body: Any, context: Context, parent: Within | None, limit: Limit) -> Any:
         delivery: Any = context.facts
         is_linked = self._options.process == "link"
         links = [delivery.received.headers] if is_linked else []
         span = self._begin([delivery], None if is_linked else parent, links)
         return await self._within(span, parent, handle, body, context, limit)
 
-    async def _batch(self, handle: Handle, limit: float | None, body: Any, context: Context) -> Any:
+    async def _batch(self, handle: Handle, limit: Limit, body: Any, context: Context) -> Any:
         """Handle a batch within one span, with a link to the context of each message."""
         batch: Any = context.facts
         all_of_them: list[Headers] = [each.received.headers for each in batch.deliveries]
@@ -120,7 +115,7 @@ class ConsumerTracing:
         )
 
     async def _within(
-        self, span: Open, parent: Within | None, handle: Handle, body: Any, context: Context, limit: float | None
+        self, span: Open, parent: Within | None, handle: Handle, body: Any, context: Context, limit: Limit
     ) -> Any:
         facts: Any = context.facts
         if span.is_recorded:
@@ -128,7 +123,7 @@ class ConsumerTracing:
                 delivery.own_span = span
                 self._open[delivery.received.receipt] = span.headers
         mark, token = CURRENT.set(span.headers), attach(self._spans.within(span.span, parent))
-        started = self._monotonic()
+        started = limit.monotonic()
         result: Any = None
         error: BaseException | None = None
         try:
@@ -139,7 +134,7 @@ class ConsumerTracing:
             raise
         finally:
             if span.is_recorded:
-                is_late = limit is not None and self._monotonic() - started >= limit
+                is_late = limit.monotonic() - started > limit.seconds - _CLOSE
                 _conclude(span, result, error, is_late=is_late)
             span.end()
             detach(token)
@@ -179,7 +174,7 @@ class ConsumerTracing:
 
         return forget
 
-    def receiving(self, accept: Accept) -> Accept:
+    def receiving(self, accept: Accept, monotonic: Callable[[], float]) -> Accept:
         """The same function, after a span of the receive, if such spans are wanted."""
         if not self._options.receive:
             return accept
@@ -187,7 +182,7 @@ class ConsumerTracing:
         def received(messages: list[Received], asked_at: float) -> None:
             links = [each.headers for each in messages]
             if sampled_in(links):
-                start = time.time_ns() - int((self._monotonic() - asked_at) * 1e9)
+                start = time.time_ns() - int((monotonic() - asked_at) * 1e9)
                 attributes = self._target.of_messages("receive", messages, with_size=self._options.body_size)
                 attributes["messaging.consumer.group.name"] = self._consumer
                 name = f"receive {self._target.name}"
@@ -209,6 +204,8 @@ def _conclude(span: Open, result: Any, error: BaseException | None, *, is_late: 
         span.failed("false" if error is None else error)
 
 
+_CLOSE = 0.001
+"""Seconds before its limit at which an interruption counts as a timeout: differences of clock times are not exact."""
 _NAMES: Mapping[type, str] = {Ack: "ack", Nack: "nack"}
 
 

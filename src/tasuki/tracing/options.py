@@ -1,9 +1,10 @@
-"""TraceOptions: which spans an app has, and what they say."""
+"""What an app and a handler say about their spans."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,10 @@ class TraceOptions:
     baggage: bool = False
     body_size: bool = False
     process: Literal["child", "link"] = "child"
+
+
+class Limit(NamedTuple):
+    """How many seconds a handler may take, by which clock."""
+
+    seconds: float
+    monotonic: Callable[[], float]

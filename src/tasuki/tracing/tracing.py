@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tasuki.errors import UnsupportedError
@@ -33,7 +32,7 @@ class Tracing:
         return QueueTracing(self.spans, self.options, target_of(queue, driver, server))
 
     def of_consumer(
-        self, consumer: str, queue: str, driver: str, server: tuple[str, int | None] | None, now: Callable[[], float]
+        self, consumer: str, queue: str, driver: str, server: tuple[str, int | None] | None
     ) -> ConsumerTracing:
-        """Of one consumer; ``now``: the monotonic clock of its app."""
-        return ConsumerTracing(self.spans, self.options, target_of(queue, driver, server), consumer, now)
+        """Of one consumer, on a queue of a kind of driver."""
+        return ConsumerTracing(self.spans, self.options, target_of(queue, driver, server), consumer)

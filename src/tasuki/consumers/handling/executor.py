@@ -46,6 +46,7 @@ from tasuki.message import (
     wants_answer,
 )
 from tasuki.observe.trace import CURRENT
+from tasuki.tracing.options import Limit
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Executor:
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
         if self._tracing is not None:
-            handle = self._tracing.around(handle, limit, is_batch=self._is_batch)
+            most = Limit(float("inf") if limit is None else limit, self._monotonic)
+            handle = self._tracing.around(handle, most, is_batch=self._is_batch)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
         needs_context = handler.needs_context or bool(self._layers or self._observers or self._tracing)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)

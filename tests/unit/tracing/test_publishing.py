@@ -1,4 +1,4 @@
-"""The spans of what is published."""
+"""The spans of publishes."""
 
 from __future__ import annotations
 

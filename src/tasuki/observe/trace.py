@@ -36,8 +36,8 @@ _MOST = 256
 _LENGTH = 55
 _DIGITS = 52
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
-_NOT_SAMPLED = frozenset(f"-{flags:02x}" for flags in range(0, 256, 2))
-"""The last three of the 55 characters."""
+NOT_SAMPLED = frozenset(f"-{flags:02x}" for flags in range(0, 256, 2))
+"""How a ``traceparent`` of a trace that is not recorded ends: the last three of its 55 characters."""
 
 
 class Traceparent(NamedTuple):
@@ -88,7 +88,7 @@ def is_unsampled(value: object) -> bool:
 
     A text of that form that is not valid passes for a trace that is not recorded: nothing is lost by it.
     """
-    return type(value) is str and value[52:] in _NOT_SAMPLED
+    return type(value) is str and value[52:] in NOT_SAMPLED
 
 
 def trace_of(message: Message) -> str | None:

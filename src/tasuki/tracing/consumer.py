@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tasuki.contracts.driver import Ack, Nack, Receipt, Received, Settlement
 from tasuki.contracts.handler import Context, Retry
 from tasuki.message import TRACEPARENT, Message
-from tasuki.observe.trace import CURRENT, Headers, OpenSpan, common, is_unsampled
+from tasuki.observe.trace import CURRENT, NOT_SAMPLED, Headers, OpenSpan, common, is_unsampled
 from tasuki.tracing.deciding import NOT_RECORDED, is_chosen
 from tasuki.tracing.endings import ending_of, is_interruption
 from tasuki.tracing.names import Attributes, Target
@@ -44,8 +44,10 @@ class ConsumerTracing:
         self._spans, self._options = spans, options
         self._target = target
         self._consumer = consumer
-        self._open: dict[Receipt, Headers] = {}
+        self._open: dict[Receipt, Open] = {}
         """The spans of the deliveries that are not settled yet, as far as they are recorded."""
+        self._settling: object = None
+        """The batch whose settling is under way."""
 
     def around(self, handle: Handle, limit: Limit, *, is_batch: bool) -> Handle:
         """The handler within the span of its message, or batch."""
@@ -58,7 +60,8 @@ class ConsumerTracing:
         def run(body: Any, context: Any) -> Awaitable[Any]:
             headers: Headers = context.facts.received.headers
             text = headers.get(TRACEPARENT)
-            if is_unsampled(text) and spans.obeys_the_flag:
+            # As is_unsampled says, without its call.
+            if text.__class__ is str and text[52:] in NOT_SAMPLED and spans.obeys_the_flag:
                 return unrecorded(body, context)
             parent = None if text is None else spans.context_of(headers)
             if parent is None and not is_chosen(share):
@@ -121,7 +124,7 @@ class ConsumerTracing:
         if span.is_recorded:
             for delivery in {facts, *facts.deliveries}:
                 delivery.own_span = span
-                self._open[delivery.received.receipt] = span.headers
+                self._open[delivery.received.receipt] = span
         mark, token = CURRENT.set(span.headers), attach(self._spans.within(span.span, parent))
         started = limit.monotonic()
         result: Any = None
@@ -144,15 +147,18 @@ class ConsumerTracing:
         """The settling of a batch within a span, if one of its messages is recorded; linked to the span of each."""
 
         async def settle(batch: list[Settlement]) -> None:
-            found = [each for one in batch if (each := self._open.get(one.receipt)) is not None] if self._open else []
+            spans = self._open
+            found = [one.receipt for one in batch if one.receipt in spans] if spans else []
             if not found:
                 await flush(batch)
                 return
+            settled = list(dict.fromkeys(map(spans.pop, found)))
             attributes: Attributes = {**self._target.of_operation("settle"), "tasuki.outcome": _outcome(batch)}
             attributes["messaging.batch.message_count"] = len(batch)
-            parent = self._spans.context_of(found[0])
-            name = f"settle {self._target.name}"
-            span = self._spans.begin(name, SpanKind.CLIENT, attributes, parent, sampled_in(found))
+            name, parent = f"settle {self._target.name}", self._spans.within(settled[0].span, None)
+            links = [each.span.get_span_context() for each in settled]
+            span = self._spans.begin(name, SpanKind.CLIENT, attributes, parent, links)
+            self._settling = batch
             try:
                 await flush(batch)
             except BaseException as error:
@@ -168,7 +174,7 @@ class ConsumerTracing:
 
         def forget(batch: list[Settlement], stale: Collection[Receipt]) -> None:
             on_settled(batch, stale)
-            if self._open:
+            if self._open and batch is not self._settling:
                 for settlement in batch:
                     self._open.pop(settlement.receipt, None)
 

@@ -36,6 +36,7 @@ RUN = [
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",
     "docs/how-to/timeouts-and-retries.md",
+    "docs/how-to/traces.md",
     "docs/how-to/types.md",
     "docs/how-to/web-applications.md",
 ]

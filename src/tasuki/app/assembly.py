@@ -62,6 +62,7 @@ from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.loading import build_providers, load_middleware
+from tasuki.kinds.tracing import trace_all
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
@@ -150,6 +151,7 @@ class Assembly(ProjectHost):
             queue.find_consumers = partial(consumers_at, self, queue.id)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
+        trace_all(self.project, self.queues, self.consumers, __version__)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = self._accepted(id)

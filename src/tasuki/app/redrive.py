@@ -9,7 +9,8 @@ from tasuki.app.assembly import Assembly
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
-from tasuki.message import ORIGINAL_QUEUE
+from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
@@ -112,7 +113,8 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            errors = await queue.forward([redriven(received, now) for received in batch])
+            letters = [redriven(received, now) for received in batch]
+            errors = await queue.forward(letters, after=[_last(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]
@@ -125,6 +127,11 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float
     if refused is not None:
         raise refused
     return len(acks)
+
+
+def _last(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 
 
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:

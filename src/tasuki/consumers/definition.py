@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
     from tasuki.state.attendance import Attendance
     from tasuki.state.shared import SharedState
+    from tasuki.tracing.consumer import ConsumerTracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Definition:
     """The state of its queue; None: it has none."""
     attendance: Attendance[Any] | None = None
     """Tells other processes of this one and its consumers."""
+    tracing: ConsumerTracing | None = None
+    """Makes its spans; None: there are none."""
     gate: Gate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)

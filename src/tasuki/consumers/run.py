@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
     from tasuki.state.pauses import Pause
+    from tasuki.tracing.consumer import Accept
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -85,19 +86,30 @@ class Run:
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
-        on_settled = told_of_settled(self._on_settled, consumer.observers, self.id)
-        self.settler = Settler(consumer, on_settled=on_settled, on_kept=self._on_kept)
+        self.settler, accept = self._make_settler(), self._make_accept()
         settle = self.settler.settle if self.results is None else self.results.around(self.settler)
         self.settle = settle if self.reporting is None else self.reporting.around(settle)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
-        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
+        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
+
+    def _make_settler(self) -> Settler:
+        on_settled, tracing = told_of_settled(self._on_settled, self.consumer.observers, self.id), self.consumer.tracing
+        if tracing is None:
+            return Settler(self.consumer, on_settled=on_settled, on_kept=self._on_kept)
+        settler = Settler(self.consumer, on_settled=tracing.settled(on_settled), on_kept=self._on_kept)
+        settler.flush = tracing.settling(settler.flush)
+        return settler
+
+    def _make_accept(self) -> Accept:
+        tracing, monotonic = self.consumer.tracing, self.consumer.clock.monotonic
+        return self._accept if tracing is None else tracing.receiving(self._accept, monotonic)
 
     def _make_reporting(self) -> Reporting | None:
         """What tells hooks and the log of each message; None: neither wants to know."""

@@ -17,6 +17,7 @@ from tasuki.errors import DriverError, PublishError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.observe.metrics import ScheduleMetrics
+from tasuki.observe.trace import APART, CURRENT
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
@@ -111,6 +112,7 @@ class Scheduler:
 
     async def publish(self, ticks: Sequence[Tick]) -> Left | None:
         """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
+        CURRENT.set(APART)  # of the task of a lane: each tick begins a trace
         left: list[Tick] = []
         error: Exception | None = None
         for queue, portion in self._by_queue(ticks):

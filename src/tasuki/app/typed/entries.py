@@ -333,3 +333,13 @@ class SecurityFields(TypedDict, total=False):
 
 class MetricsFields(TypedDict, total=False):
     opentelemetry: bool
+
+
+class TracesFields(TypedDict, total=False):
+    sample: float
+    attach: bool
+    create: bool
+    receive: bool
+    baggage: bool
+    body_size: bool
+    process: Literal["child", "link"]

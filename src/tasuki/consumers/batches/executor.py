@@ -19,6 +19,7 @@ from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer
+from tasuki.observe.trace import CURRENT, common
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -101,6 +102,7 @@ class BatchExecutor(Executor):
         count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
+        CURRENT.set(common(each.received.headers for each in batch.deliveries))
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
             results = results_of(result, count)
@@ -110,6 +112,7 @@ class BatchExecutor(Executor):
         except BaseException as error:
             results, raised = [error] * count, error
         finally:
+            CURRENT.set(None)
             worker.ended = self._monotonic()
             self._metrics.ran_batch((each.received for each in batch.deliveries), worker.started, worker.ended)
         concluded = self._conclude_results(batch, results, worker)

@@ -29,10 +29,12 @@ from tasuki.contracts.driver import (
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_member, is_request
 from tasuki.observe.frames import kept_traceback
+from tasuki.observe.trace import CURRENT
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -73,7 +75,7 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._last_complaint = float("-inf")
-        self.flush = self._flush
+        self.flush: Flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict soon; never raises, never waits."""
@@ -195,6 +197,7 @@ class Settler:
         This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
         message is released, or another process has it.
         """
+        CURRENT.set(delivery.trace)  # of this task alone
         failures = 0
         try:
             while not delivery.lost:
@@ -225,6 +228,7 @@ class Settler:
         return False
 
     async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
+        CURRENT.set(delivery.trace)
         try:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:
@@ -253,21 +257,17 @@ class Settler:
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
+            letter, after = self._dead_letter(received, verdict), (delivery.trace,)
+            error = (await dead_letters.forward((letter,), carry=carry, after=after))[0]
             if error is not None:
                 raise error
 
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
         self._metrics.bury(verdict.reason)
-        _log.error(
-            "dead-lettered to %s after attempt %d (%s): %s",
-            dead_letters.id,
-            received.attempt,
-            verdict.reason,
-            verdict.error,
-            extra=delivery.log_fields(),
-        )
+        say = "dead-lettered to %s after attempt %d (%s): %s"
+        told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
+        _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:

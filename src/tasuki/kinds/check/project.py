@@ -41,6 +41,7 @@ from tasuki.kinds.entries.metrics import MetricsConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.entries.traces import TracesConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
@@ -287,7 +288,7 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        for kind in (SecurityConfig, MetricsConfig):
+        for kind in (SecurityConfig, MetricsConfig, TracesConfig):
             first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
             for id in others:
                 entry = self.registry.entries[id]

@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks limits [--driver DRIVER…]``. Each on a private broker process on this machine, from one
 process. Each message is published, received and acked by a call of its own, or with 99 others, in every queue alike;
-in the plain queue they have no lane. The queues take turns, and a row is the median: other work on the machine meets all
-rows alike.
+in the plain queue they have no lane. The queues take turns, and a row is the median: other work on the machine meets
+all rows alike.
 """
 
 from __future__ import annotations

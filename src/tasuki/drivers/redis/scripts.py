@@ -36,9 +36,10 @@ _KEYS = [
     "park",
     "marks",
     "ids",
-    "consumers",
     "waiting",
 ]
+TIMED = 2
+"""The last keys of a queue, which have a time of their own."""
 _TRIES = 3
 _QUEUES = 250
 """Most queues of one script: however many there are, it is soon over."""
@@ -109,7 +110,9 @@ PEEK = Script(*_SWEPT, "held", "peek")
 PURGE = Script(*_SWEPT, "held", "take_out", "purge")
 REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
 EXPEDITE = Script(*_SWEPT, "expedite")
-ATTACH = Script.joined("many", one=Script("attach"))
+KEEP = Script.about(_KEYS[:-TIMED], "keep")
+KEPT_KEYS = 1 + len(_KEYS) - TIMED
+"""Keys of a queue that the script has."""
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
 

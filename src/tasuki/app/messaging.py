@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.flow.verbs import Following, without_followers
 from tasuki.app.handle import id_of
+from tasuki.app.health.verbs import Healthy
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following):
+class Messaging(Pausable, Scheduling, Following, Healthy):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None

@@ -13,6 +13,7 @@ from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stack_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.contracts.handler import Handler
+from tasuki.observe.events import Event, events_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -147,6 +148,23 @@ class Consumer(Definition):
     def workers(self) -> list[Worker]:
         """Its workers, idle ones too."""
         return [] if self.run is None else self.run.pool.workers
+
+    @property
+    def free(self) -> int:
+        """Messages that it could take now: 0 while it is paused, all its workers are busy, or its buffer is full."""
+        if self.pause is not None or not self.is_consuming or not self.has_free_worker:
+            return 0
+        return max(min(self.concurrency - self.running, self.window - self.held), 0)
+
+    @property
+    def late_leases(self) -> float:
+        """Seconds by which the renewal of one of its leases is late; 0: none is."""
+        return 0.0 if self.run is None else self.run.holding.late(self.clock.monotonic())
+
+    def recent(self) -> list[Event]:
+        """What happened to it and its messages lately, oldest first; from any thread."""
+        run = self.run
+        return events_of(self.events, [] if run is None else list(run.holding.deliveries.copy().values()))
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""

@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.batches.executor import BatchExecutor
@@ -53,6 +55,8 @@ _SETTLE_GRACE = 2.5
 _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
 
+_RECEIPT = attrgetter("receipt")
+
 
 class Run:
     """Fetches, handles and settles; the holder of its deliveries. Made and started on the loop that it runs in.
@@ -74,8 +78,9 @@ class Run:
         self.thread = threading.get_ident()
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
-        self.holding = Holding(queue, self.metrics, self.lease)
-        self.suspects = Suspects(consumer.gate)
+        self.events = consumer.events
+        self.holding = Holding(queue, self.metrics, self.lease, self.events)
+        self.suspects = Suspects(consumer.gate, self.events)
         self.reporting = self._make_reporting()
         self.results, self.stepping, self.transacting, own_layers = jobs_of(self, consumer)
         layers = (*own_layers, *layers)
@@ -140,7 +145,7 @@ class Run:
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
         limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
         if limits:
-            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits)), "timeouts"))
+            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits), self.events), "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -302,12 +307,11 @@ class Run:
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
-        deliveries = [Delivery(one, self, lease_until) for one in received]
+        deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until)))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)
-        if self.lease is not None:
-            for delivery in deliveries:
-                self.holding.deliveries[delivery.received.receipt] = delivery
+        self.holding.deliveries.update(zip(map(_RECEIPT, received), deliveries, strict=True))
+        self.events.add_received(received)
         if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
@@ -323,9 +327,8 @@ class Run:
         self.window.held -= len(batch)
         if self.suspects.current is not None:
             self.suspects.settled(batch)
-        if self.lease is not None:
-            for settlement in batch:
-                self.holding.deliveries.pop(settlement.receipt, None)
+        handled = list(map(self.holding.deliveries.pop, map(_RECEIPT, batch), repeat(None)))
+        self.events.add_settled(batch, handled, stale)
         self.fetcher.settled(batch, stale)
 
     def _forget(self, delivery: Delivery) -> None:

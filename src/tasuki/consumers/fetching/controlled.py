@@ -10,6 +10,7 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.errors import DriverError
+from tasuki.observe.events import PAUSED, RESUMED, EventRing
 from tasuki.queues.queue import Queue
 from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
@@ -32,6 +33,7 @@ class Controlled(Protocol):
     queue: Queue
     queue_id: str
     fetcher: Fetcher
+    events: EventRing
     options: ConsumerOptions
 
     @property
@@ -109,6 +111,7 @@ class ControlledFetching:
         self._scale(scale_in(controls, self._consumer))
         before, self.pause = self.pause, pause_of_consumer(controls, self._queue, self._consumer)
         if self.pause is not None and self.pause != before:
+            self._run.events.add(PAUSED, value=str(self.pause))
             _log.info("paused %s", self.pause, extra=self._extra)
         if self.pause is not None and before is None:
             self._run.fetcher.stop()
@@ -116,6 +119,7 @@ class ControlledFetching:
                 self._receiving.cancel()
             self._run.release_unstarted()
         elif before is not None and self.pause is None:
+            self._run.events.add(RESUMED)
             _log.info("resumed", extra=self._extra)
         self._changed.set()
 

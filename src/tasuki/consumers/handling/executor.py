@@ -62,7 +62,7 @@ class Executor:
         self._holder = holder
         self._layers = layers
         self._observers = observers
-        self._metrics = consumer.metrics
+        self._metrics, self._events = consumer.metrics, consumer.events
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
         self._auto_ack = consumer.options.auto_ack
@@ -115,7 +115,7 @@ class Executor:
         """
         received = delivery.received
         headers = received.headers
-        started = worker.started = worker.ended = self._monotonic()
+        started = delivery.started_at = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
@@ -144,7 +144,7 @@ class Executor:
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
-            worker.ended = self._monotonic()
+            worker.ended = delivery.ended_at = self._monotonic()
             self._metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
             await absorb_cancellation(worker)
@@ -274,6 +274,7 @@ class Executor:
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""
         verdict, (text, error) = concluded.verdict, concluded.logged
+        self._events.add_error(text, delivery.received.id, delivery.received.attempt)
         self._metrics.failed += 1
         self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:

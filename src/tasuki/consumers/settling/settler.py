@@ -59,7 +59,7 @@ class Settler:
         self._queue = queue = consumer.queue
         self._driver: Driver = queue.driver
         self._dead_letters = consumer.dead_letters
-        self._metrics, self._clock = consumer.metrics, consumer.clock
+        self._metrics, self._events, self._clock = consumer.metrics, consumer.events, consumer.clock
         self.on_settled = on_settled
         self._on_kept = on_kept
         self.giving_up = 0
@@ -77,8 +77,11 @@ class Settler:
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict soon; never raises, never waits."""
-        receipt = delivery.received.receipt
-        action = verdict.action
+        if verdict is ACK:  # the common case
+            self._metrics.acked += 1
+            self._add(Ack(delivery.received.receipt))
+            return
+        receipt, action = delivery.received.receipt, verdict.action
         if action == "ack" and verdict.answer is None:
             self._metrics.acked += 1
             self._add(Ack(receipt))
@@ -158,6 +161,7 @@ class Settler:
                     self._give_up(batch, error)
                     untaken = {settlement.receipt for settlement in batch}
                     break
+                self._events.add_error(f"cannot settle yet: {error}")
                 self._complain("cannot settle yet: %s", error)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:

@@ -163,8 +163,7 @@ class Consumer(Definition):
 
     def recent(self) -> list[Event]:
         """What happened to it and its messages lately, oldest first; from any thread."""
-        run = self.run
-        return events_of(self.events, [] if run is None else list(run.holding.deliveries.copy().values()))
+        return events_of(self.events) if self.run is None else self.run.recent()
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""

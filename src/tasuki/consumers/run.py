@@ -36,6 +36,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
+from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import told_of_settled
 
@@ -213,6 +214,10 @@ class Run:
         waiting = [] if self.gatherer is None else self.gatherer.take_back()
         for delivery in (*waiting, *self.pool.take_back()):
             delivery.conclude(RELEASE)
+
+    def recent(self) -> list[Event]:
+        """What happened lately to the consumer and its messages, oldest first; from any thread."""
+        return events_of(self.events, list(self.holding.deliveries.copy().values()))
 
     @property
     def pause(self) -> Pause | None:

@@ -13,6 +13,8 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
+from tasuki.clock import Clock
+
 SLOTS = 1024
 """Slots of a ring; the oldest make room."""
 NEWEST = 50
@@ -130,8 +132,9 @@ def _life(message: str, attempt: int, started: float, ended: float) -> list[Even
     return life if ended < 0 else [*life, Event(ended, ENDED, message, attempt, ended - started)]
 
 
-def as_dicts(events: Iterable[Event], now: float, unix: float) -> list[dict[str, Any]]:
-    """Events as plain data, at Unix times; ``now`` and ``unix``: the same moment by both clocks."""
+def as_dicts(events: Iterable[Event], clock: Clock) -> list[dict[str, Any]]:
+    """Events as plain data, at Unix times."""
+    now, unix = clock.monotonic(), clock.time()
     return [
         {
             "at": round(unix - (now - event.at), 6),

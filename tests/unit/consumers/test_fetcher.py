@@ -30,7 +30,9 @@ class Rig:
         self.accepted: list[tuple[list[str], float]] = []
         self.errors: list[Exception] = []
         keeper = SimpleNamespace(check=lambda: None)
-        consumer: Any = SimpleNamespace(id="app:consumer", queue=self.queue, keeper=keeper, clock=clock_of_loop(), events=EventRing())
+        consumer: Any = SimpleNamespace(
+            id="app:consumer", queue=self.queue, keeper=keeper, clock=clock_of_loop(), events=EventRing()
+        )
         self.fetcher = Fetcher(consumer, window=self.window, buffered=lambda: self.buffered, accept=self.accept)
 
     def accept(self, received: list[Received], asked_at: float) -> None:

@@ -145,11 +145,13 @@ class Health:
             return
         self._written_at = report.time
         try:
-            write(self.file, self._document(report), self._live_at)
+            write(self.file, self.document(), self._live_at)
         except OSError as error:  # the file becomes stale, and an orchestrator may restart us
             _log.error("cannot write the health file: %s", error)
 
-    def _document(self, report: Report) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """The last report with all counters, as the health file holds it."""
+        report = self._report or self.report()
         while True:
             try:
                 status = status_of(self._app.assembly)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -105,13 +105,3 @@ def respond(report: Report, probe: Probe, *, verbose: bool = False) -> tuple[int
 def problems(report: Report, *, asks_ready: bool) -> list[str]:
     """Why a worker is not live, or with ``asks_ready`` not ready; empty if it is."""
     return report.of("not_live", "not_ready") if asks_ready else report.of("not_live")
-
-
-def as_texts(report: Report) -> tuple[Level, list[str]]:
-    """A report in short, for the report of several processes."""
-    return report.status, report.of(*LEVELS[1:])
-
-
-def merged(report: Report, others: Mapping[str, Report]) -> dict[str, Any]:
-    """The document of several processes: what is said of all, and under ``processes`` each one's own."""
-    return {**report.as_dict(), "processes": {name: each.as_dict() for name, each in others.items()}}

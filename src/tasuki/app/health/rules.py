@@ -1,5 +1,4 @@
-"""Rules: what the observed facts mean for a worker's health. No I/O, no clock; one row of the table in
-``docs/how-to/health.md`` for each branch."""
+"""Rules: what the observed facts mean for a worker's health, row by row as in ``docs/how-to/health.md``; no I/O."""
 
 from __future__ import annotations
 
@@ -132,8 +131,8 @@ class ConsumerRule:
         if silence >= WINDOW and asked_for >= SEEN:
             return Finding("not_live", f"the broker has not answered for {silence:.0f} s")
         if _is_over(now, self._received_at, self._stuck_since):
-            what = f"messages are ready and {facts.free} could be taken, but none was received for {self.received_ago:.0f} s"
-            return Finding("not_live", what)
+            ago = f"{self.received_ago:.0f} s"
+            return Finding("not_live", f"messages are ready, {facts.free} free places, nothing received for {ago}")
         if _is_over(now, self._settled_at, self._left_since):
             return Finding("not_live", f"{facts.unsettled} handled messages are not settled")
         was_late = self._last is not None and self._last.late_leases > 0  # else the process may have been suspended
@@ -228,7 +227,11 @@ def problem_of(status: Status | None) -> str:
         return status.state.value
     if status.has_given_up:
         return f"it has given up: {status.error}"
-    return f"it has failed, attempt {status.failures}: {status.error}" if status.failures else f"it has failed: {status.error}"
+    return (
+        f"it has failed, attempt {status.failures}: {status.error}"
+        if status.failures
+        else f"it has failed: {status.error}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ class ChildFacts:
     """For which it has not run; 0: it runs."""
     silent_for: float = 0.0
     """For which it has not said how it is; 0: it has."""
+    is_starting: bool = False
+    """It has not said yet how it is, as it imports and checks its project."""
     level: Level = "ok"
     """How it says it is."""
     texts: Sequence[str] = ()
@@ -267,4 +272,4 @@ def _child(child: ChildFacts) -> Finding:
     if child.silent_for:
         level = "not_live" if child.silent_for >= WINDOW else "not_ready"
         return Finding(level, f"no sign of life for {child.silent_for:.0f} s")
-    return Finding(child.level, "; ".join(child.texts))
+    return Finding("not_ready", "starting") if child.is_starting else Finding(child.level, "; ".join(child.texts))

@@ -9,8 +9,9 @@ from typing import Protocol
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.consumers.reports.answering import EventAnswers
 from tasuki.errors import DriverError
-from tasuki.observe.events import PAUSED, RESUMED, EventRing
+from tasuki.observe.events import PAUSED, RESUMED, Event, EventRing
 from tasuki.queues.queue import Queue
 from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
@@ -39,6 +40,9 @@ class Controlled(Protocol):
     @property
     def follower(self) -> Follower | None:
         """What cancels its messages; None: nothing does."""
+
+    def recent(self) -> list[Event]:
+        """What happened lately."""
 
     def release_unstarted(self) -> None:
         """Release the messages that have not started."""
@@ -69,6 +73,7 @@ class ControlledFetching:
             follower.follow(controls)
         keys = (pause_key("queue", self._queue), pause_key("consumer", self._consumer), scale_key(self._consumer))
         ends = [controls.listen(key, lambda key, value: self._obey(controls)) for key in keys]
+        ends.append(EventAnswers(self._run.id, self._run.recent, self._state).listen(controls))
         try:
             self._obey(controls)
             self.is_current.set()

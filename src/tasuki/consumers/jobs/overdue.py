@@ -13,9 +13,7 @@ from tasuki.units import format_duration
 _log = logging.getLogger("tasuki.consumer")
 
 
-async def interrupt_overdue(
-    overdue: Callable[[], Iterable[Worker]], shortest: float, events: EventRing
-) -> None:
+async def interrupt_overdue(overdue: Callable[[], Iterable[Worker]], shortest: float, events: EventRing) -> None:
     """Cancel handlers that run too long: one sweep over the workers instead of a timer per message.
 
     ``shortest``: the shortest ``handler_timeout``, in seconds.

@@ -13,6 +13,7 @@ from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stack_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.contracts.handler import Handler
+from tasuki.errors import BrokerTimeoutError
 from tasuki.observe.events import Event, events_of
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class Consumer(Definition):
             return f"it cannot receive: {failure}"
         is_waiting = run.controlled is not None and not run.controlled.is_current.is_set()
         return "it has not read yet whether it is paused" if is_waiting else ""
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether its problem is that the broker has not answered the last receive, over a connection that seems well."""
+        return self.run is not None and isinstance(self.run.fetcher.failure, BrokerTimeoutError)
 
     @property
     def pause(self) -> Pause | None:

@@ -121,7 +121,10 @@ def test_a_broker_that_owes_an_answer() -> None:
     assert first(rule, silent, "not_ready", 10) <= AWAY
     assert first(rule, silent, "not_live", 10) <= 15 - 4
     assert rule.judge(24, silent(24)).text == "the broker has not answered for 20 s"
-    assert rule.judge(26, idle(26)).level == "ok"
+    told = replace(silent(26), problem="no answer", is_unanswered=True)
+    assert rule.judge(26, told).level == "not_live"
+    assert rule.judge(28, replace(told, is_unanswered=False)) == Finding("not_ready", "no answer")
+    assert rule.judge(30, idle(30)).level == "ok"
 
 
 def test_a_broker_that_gives_and_takes_messages_is_only_slow_to_count() -> None:

@@ -100,6 +100,7 @@ class Examiner:
             unsettled=consumer.unsettled,
             free=consumer.free,
             problem=problem,
+            is_unanswered=problem == consumer.problem and consumer.is_unanswered,
             paused="" if pause is None else str(pause),
             answer=question.answer,
             asked_since=question.asked_since,

@@ -42,6 +42,8 @@ class Health:
         self.examiner = Examiner(app, lambda: self._has_started)
         self._sheet = Sheet()
         self._report: Report | None = None
+        self.looks = 0
+        """Observations so far."""
         self._reported: frozenset[str] = frozenset()
         self._looking = threading.Lock()
         self._helper: HelperThread | None = None
@@ -119,6 +121,7 @@ class Health:
     def look(self) -> Report:
         """Observe now."""
         with self._looking:
+            self.looks += 1
             before = self._report
             report = self._report = self._sheet.report(self.examiner.findings(), self._app.clock.time())
             self._tell(report)
@@ -133,9 +136,10 @@ class Health:
             consumers = assembly.consumers.items() if assembly else ()
             events = [recorded(consumer) for id, consumer in consumers if f"consumer {id}" in news]
             _log.error("messages do not move: %s", "\n".join(["; ".join(report.of("not_live")), *events]))
-        elif self._reported and not stuck:
+        elif self._reported and report.is_ready:
             _log.warning("messages move again")
-        self._reported = stuck
+        if stuck or report.is_ready:  # else its broker is away now
+            self._reported = stuck
 
     def _write(self, report: Report, *, is_new: bool) -> None:
         if self.file is None:

@@ -60,6 +60,8 @@ class ConsumerFacts:
     """Messages that it could take now; 0: it consumes nothing, or all its workers are busy."""
     problem: str = ""
     """Why it cannot consume, as far as that is known: its broker is away, it has failed. Empty: no reason."""
+    is_unanswered: bool = False
+    """The problem is only that the broker has not answered the last receive."""
     paused: str = ""
     """Until when, and why; empty: it is not."""
     answer: Answer | None = None
@@ -124,7 +126,7 @@ class ConsumerRule:
         self.received_ago = now - self._received_at
 
     def _finding(self, now: float, facts: ConsumerFacts) -> Finding:
-        if facts.asked_since is None or facts.problem:
+        if facts.asked_since is None or (facts.problem and not facts.is_unanswered):
             silence = asked_for = 0.0
         else:
             silence, asked_for = now - self._heard_at, now - facts.asked_since

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki import App
 from tasuki.app.health.health import LOOK
+from tasuki.errors import DriverError
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.everywhere import broker_of, overrides
 from tests.support.brokers.rig import fresh
@@ -72,8 +73,9 @@ class Watched:
     async def _publish(self, number: int) -> None:
         try:
             await self.queue.publish(number)
-        except Exception as error:  # the broker is not there yet, or it is unknown whether it has it
-            assert getattr(error, "retryable", False), error
+        except DriverError as error:  # the broker is not there yet, or it is unknown whether it has it
+            if not error.retryable:
+                raise
 
 
 def texts(health: dict[str, Any], status: str) -> str:

@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(240)]
 
 NETWORKED = [driver for driver in DRIVERS if driver not in ("memory", "sqlite")]
 LEASED = [driver for driver in DRIVERS if driver != "memory"]
-KNOWS = {"nats"}
-"""Their drivers notice a dead connection themselves within seconds, and so know that the broker is away."""
+KNOWS = {"nats", "amqp"}
+"""Their drivers end a connection that answers nothing themselves, and so know that the broker is away."""
 
 
 @pytest.mark.parametrize("driver", NETWORKED)

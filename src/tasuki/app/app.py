@@ -178,8 +178,7 @@ class App(Declaring):
         BrokerUnavailableError until then.
 
         Raises:
-            ProjectError, SelectionError: as ``check``.
-            LifecycleError: a driver cannot be opened, and a retry would not help.
+            ProjectError, SelectionError: as ``check``. LifecycleError: a driver cannot be opened, also not by a retry.
         """
         if self.owner is not None:
             return

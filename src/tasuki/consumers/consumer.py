@@ -104,7 +104,7 @@ class Consumer(Definition):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether its problem is that the broker has not answered the last receive, over a connection that seems well."""
+        """Whether its problem is only that the broker has not answered the last receive."""
         return self.run is not None and isinstance(self.run.fetcher.failure, BrokerTimeoutError)
 
     @property

@@ -79,7 +79,7 @@ class EventRing:
         self.add(ERROR, message, attempt, str(error).partition("\n")[0][:_LONGEST])
 
     def add_once(self, kind: str) -> None:
-        """Add an event of the consumer that comes again and again, unless it is the newest already."""
+        """Add an event of the consumer that may come repeatedly, unless it is the newest already."""
         if not self._rows or self._rows[-1][1] != kind:
             self.add(kind)
 

@@ -17,7 +17,7 @@ from tasuki.message import new_id
 from tasuki.state.controls import CONTROL, Controls
 
 TTL = 60.0
-"""Seconds after which a question, and an answer that nobody has read, is gone."""
+"""Seconds after which a question, and an answer that was not read, is gone."""
 PATIENCE = 5.0
 """Seconds in which each consumer answers, unless its event loop is blocked."""
 _PAUSE = 0.05

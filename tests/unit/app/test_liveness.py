@@ -111,6 +111,21 @@ async def test_a_broker_that_is_away_is_no_reason_to_restart(
         assert document(file)["ready"]
 
 
+async def test_a_broker_that_is_away_for_long_may_be_a_reason(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(self: MemoryDriver, queue: str, *rest: Any) -> Any:
+        raise BrokerUnavailableError("away")
+
+    app.entry("health", "health.config", broker_red_after="10m")
+    async with pulsing(app, tmp_path / "alive"):
+        for verb in ("depth", "receive"):
+            monkeypatch.setattr(MemoryDriver, verb, away)
+        await app.publish("tasks", 1)  # ends the receive that waits
+        await until(app, lambda health: not health["ready"], 90)
+        assert await until(app, lambda health: not health["live"], 605) >= 595
+
+
 @pytest.mark.parametrize("is_told", [True, False], ids=["timeouts", "nothing"])
 async def test_a_broker_that_answers_nothing_is_not_live_within_15_seconds(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_told: bool

@@ -33,7 +33,7 @@ def answered(at: float, *, ready: bool = False, error: str = "", is_away: bool =
 
 
 def series(rule: ConsumerRule, facts: Callable[[float], ConsumerFacts], seconds: float, start: float = 0.0) -> Finding:
-    """What is found after looks at such facts for so long."""
+    """The finding after looks at such facts for so long."""
     finding, now = Finding(), start
     while now <= start + seconds:
         finding = rule.judge(now, facts(now))

@@ -10,6 +10,7 @@ from tasuki.app.health.blocked import LoopWatch
 from tasuki.app.health.questions import Questions
 from tasuki.app.health.rules import OK, ConsumerFacts, ConsumerRule, Finding, ProcessFacts, findings_of, problem_of
 from tasuki.consumers.consumer import Consumer
+from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
 from tasuki.supervisor.state import Status
 from tasuki.system import helper_threads
@@ -34,7 +35,6 @@ class Examiner:
         self.questions = Questions(app.clock)
         self.asks = False
         """Ask the brokers whether messages wait: only for a worker whose health someone reads."""
-        self.broker_red_after: float | None = None
         self.watch: LoopWatch | None = None
         self.moved_at: dict[str, float] = {}
         """Unix time at which a new delivery to a consumer was last observed, by its id."""
@@ -51,7 +51,10 @@ class Examiner:
         yield from findings_of(process)
         yield from self._refused(assembly)
         consumers = dict(assembly.consumers)
-        self._rules = {id: self._rules.get(id) or ConsumerRule(self.broker_red_after) for id in consumers}
+        after = next((config.broker_red_after for config in assembly.project.of(HealthConfig).values()), None)
+        self._rules = {id: self._rules.get(id) or ConsumerRule() for id in consumers}
+        for rule in self._rules.values():
+            rule.broker_red_after = after
         self.questions.keep({consumer.queue for consumer in consumers.values()})
         for id, consumer in consumers.items():
             yield f"consumer {id}", self._judge(id, consumer, states.get(id), is_blocked=process.blocked_for > 0)
@@ -115,5 +118,5 @@ class Examiner:
 
 
 def _is_odd(facts: ConsumerFacts) -> bool:
-    """Whether the next answer may change what is said of it."""
+    """Whether the next answer may change the finding."""
     return facts.answer is not None and (facts.answer.ready or bool(facts.answer.error))

@@ -1,6 +1,6 @@
 """Health: a thread that looks at an app every two seconds, and what it has found; never the event loop that it judges.
 
-A dead thread is noticed by whoever reads: a report without an observation for ten seconds says only that.
+A reader notices a dead thread: a report without an observation for ten seconds says only that.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Questions:
         self._questions: dict[Queue, Question] = {}
 
     def of(self, queue: Queue) -> Question:
-        """What is known of a queue."""
+        """The state of the question to a queue."""
         return self._questions.get(queue) or Question()
 
     def keep(self, queues: set[Queue]) -> None:
@@ -67,7 +67,7 @@ class Questions:
             try:
                 ready = await _is_ready(queue)
             except BrokerTimeoutError:
-                await asyncio.sleep(0.5)  # a driver that knows at once that nobody answers
+                await asyncio.sleep(0.5)  # the driver may have given up at once
                 continue
             except BrokerUnavailableError as error:
                 self._answered(question, Answer(asked_at, self._clock.monotonic(), error=str(error), is_away=True))
@@ -87,7 +87,7 @@ class Questions:
         question.answer, question.is_told, question.asked_since = answer, is_told, None
 
     def close(self) -> None:
-        """Forget all, and cancel what is open; on the loop of the app."""
+        """Forget all questions, and cancel the open ones; on the loop of the app."""
         questions, self._questions = self._questions, {}
         for question in questions.values():
             if question.task is not None:

@@ -10,7 +10,7 @@ from tasuki.supervisor.state import State, Status
 
 Level = Literal["ok", "warning", "not_ready", "not_live"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "not_ready", "not_live")
-"""From well to bad. What is not live is not ready either."""
+"""From well to bad. A worker that is not live is not ready either."""
 
 WINDOW = 13.0
 """Seconds without progress after which a consumer is not live; with the time between two checks less than 15."""
@@ -23,7 +23,7 @@ BLOCKED = 4.5
 
 
 class Finding(NamedTuple):
-    """What is found about one thing; an ``ok`` may have a text too."""
+    """The level of one thing, and why; an ``ok`` may have a text too."""
 
     level: Level = "ok"
     text: str = ""

@@ -39,6 +39,7 @@ from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
+from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
@@ -286,10 +287,11 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
-        for id in others:
-            problem = f"a project has at most one security.config, and {first!r} is the first"
-            self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
+        for kind in (SecurityConfig, HealthConfig):
+            first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
+            for id in others:
+                problem = f"a project has at most one {self.kinds[id].name}, and {first!r} is the first"
+                self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
     def _check_workers_and_tasks(self) -> None:
         findings = (

@@ -39,8 +39,8 @@ from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
-from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type

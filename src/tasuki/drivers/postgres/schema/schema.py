@@ -18,8 +18,8 @@ LAYOUT = Layout(20, 17)
 docs/adr/0016."""
 
 PARTS = (
-    *("tables", "queues", "ordering", "waking", "publishing", "uniques", "lanes", "turns", "limits", "one", "receiving"),
-    *("settling", "inspecting", "removing", "presence", "stores", "plans"),
+    *("tables", "queues", "ordering", "waking", "publishing", "uniques", "lanes", "turns", "limits", "one"),
+    *("receiving", "settling", "inspecting", "removing", "presence", "stores", "plans"),
 )
 """Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""
 

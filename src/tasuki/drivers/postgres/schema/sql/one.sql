@@ -1,5 +1,5 @@
 -- One message of a queue with lanes, in few short statements: most receives ask for no more. take_in_turns has statements for
--- any number of lanes, each of which costs as much as several of these. What is not as simple is left to it.
+-- any number of lanes, each of which costs as much as several of these. Every other case is left to it.
 
 -- How many messages of a lane are held, up to its places.
 create or replace function places_held(q queues, name text, at timestamptz) returns integer language plpgsql as $$

@@ -228,10 +228,10 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
-            if self.assembly is not None and self.assembly.hooks is not None:
-                await self.assembly.hooks.start()
-            self._unused.is_certain = False
             with self._starting():
+                if self.assembly is not None and self.assembly.hooks is not None:
+                    await self.assembly.hooks.start()
+                self._unused.is_certain = False
                 await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -85,36 +84,36 @@ class Examiner:
 
     def _judge(self, id: str, consumer: Consumer, status: Status | None, *, is_blocked: bool) -> Finding:
         rule, now = self._rules[id], self._app.clock.monotonic()
-        if (delivered := consumer.metrics.delivered) > self._delivered.get(id, 0):
+        if moved := (delivered := consumer.metrics.delivered) > self._delivered.get(id, 0):
             self.moved_at[id] = self._app.clock.time()
         self._delivered[id] = delivered
         if is_blocked:
             rule.forget(now)
             return OK
-        return rule.judge(now, self._facts(consumer, problem_of(status) or consumer.problem, now, rule))
+        facts = self._facts(consumer, problem_of(status) or consumer.problem)
+        if self.asks and not moved and consumer.is_consuming and (loop := self._app.loop) is not None:
+            self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
+        return rule.judge(now, facts)
 
-    def _facts(self, consumer: Consumer, problem: str, now: float, rule: ConsumerRule) -> ConsumerFacts:
+    @staticmethod
+    def _paused(consumer: Consumer) -> str:
+        return "" if (pause := consumer.pause) is None else str(pause)
+
+    def _facts(self, consumer: Consumer, problem: str) -> ConsumerFacts:
         held, delivered = consumer.held, consumer.metrics.delivered
-        pause = consumer.pause
         question = self.questions.of(consumer.queue)
-        facts = ConsumerFacts(
+        return ConsumerFacts(
             delivered=delivered,
             settled=delivered - held,
             unsettled=consumer.unsettled,
             free=consumer.free,
             problem=problem,
             is_unanswered=problem == consumer.problem and consumer.is_unanswered,
-            paused="" if pause is None else str(pause),
+            paused=self._paused(consumer),
             answer=question.answer,
             asked_since=question.asked_since,
             late_leases=consumer.late_leases,
         )
-        if self.asks and consumer.is_consuming and (loop := self._app.loop) is not None:
-            self._ask(consumer, loop, is_urgent=bool(rule.received_ago) or _is_odd(facts))
-        return facts
-
-    def _ask(self, consumer: Consumer, loop: asyncio.AbstractEventLoop, *, is_urgent: bool) -> None:
-        self.questions.ask(consumer.queue, loop, is_urgent=is_urgent)
 
 
 def _is_odd(facts: ConsumerFacts) -> bool:

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tasuki.app.health.examiner import Examiner
 from tasuki.app.health.health_file import PERIOD, write
 from tasuki.app.health.recorded import recorded
 from tasuki.app.health.report import Report, Sheet, stale
+from tasuki.app.health.rules import Finding
 from tasuki.app.health.status import status_of
 from tasuki.clock import SystemClock
 from tasuki.system.helper_threads import HelperThread
@@ -31,6 +33,9 @@ _log = logging.getLogger("tasuki.app")
 
 LOOK = 2.0
 """Seconds between two observations."""
+
+_TRIES = 5
+"""Attempts to read what the event loop changes meanwhile."""
 
 
 class Health:
@@ -123,10 +128,16 @@ class Health:
         with self._looking:
             self.looks += 1
             before = self._report
-            report = self._report = self._sheet.report(self.examiner.findings(), self._app.clock.time())
+            report = self._report = self._sheet.report(self._findings(), self._app.clock.time())
             self._tell(report)
             self._write(report, is_new=before is None or before.status != report.status)
         return report
+
+    def _findings(self) -> list[tuple[str, Finding]]:
+        for _ in range(_TRIES):
+            with suppress(RuntimeError):  # the loop has changed what was being read, as at a reload
+                return list(self.examiner.findings())
+        return list(self.examiner.findings())
 
     def _tell(self, report: Report) -> None:
         """Log when messages stop moving, with what happened before, and when they move again."""
@@ -149,19 +160,22 @@ class Health:
             return
         self._written_at = report.time
         try:
-            write(self.file, self.document(), self._live_at)
+            write(self.file, self._document(report), self._live_at)
         except OSError as error:  # the file becomes stale, and an orchestrator may restart us
             _log.error("cannot write the health file: %s", error)
 
     def document(self) -> dict[str, Any]:
-        """The last report with all counters, as the health file holds it."""
-        report = self._report or self.report()
-        while True:
-            try:
-                status = status_of(self._app.assembly)
-                break
-            except RuntimeError:  # a handler has counted something new meanwhile
-                continue
+        """The last report with all counters, as the health file holds it; from any thread, without waiting."""
+        return self._document(self.report())
+
+    def _document(self, report: Report) -> dict[str, Any]:
+        status = self._status()
         for id, consumer in status["consumers"].items():
             consumer["moved_at"] = self.examiner.moved_at.get(id)
         return {"pid": os.getpid(), **report.as_dict(), **status}
+
+    def _status(self) -> dict[str, Any]:
+        for _ in range(_TRIES):
+            with suppress(RuntimeError):  # a handler has counted something new meanwhile
+                return status_of(self._app.assembly)
+        return status_of(self._app.assembly)

@@ -55,7 +55,8 @@ class Questions:
         if question.answer is not None and not is_urgent and now - question.answer.answered_at < QUIET:
             return
         question.asked_since = now
-        tell(loop, lambda: self._begin(queue, question))
+        if not tell(loop, lambda: self._begin(queue, question)):
+            question.asked_since = None  # the loop is closed
 
     def _begin(self, queue: Queue, question: Question) -> None:
         question.task = asyncio.get_running_loop().create_task(self._ask(queue, question), name=f"health of {queue.id}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.app.health.health_file import PERIOD, write
-from tasuki.app.health.report import Report, Sheet, report_of, stale
+from tasuki.app.health.report import Check, Report, Sheet, report_of, stale
 from tasuki.app.health.rules import LEVELS, ChildFacts, findings_of_children
 from tasuki.supervisor.children.asking import Answer, Children
 
@@ -22,12 +22,15 @@ LOOK = 2.0
 
 
 class FleetHealth:
-    """Of ``count`` processes; belongs to the running loop. ``file``: the health file for all of them."""
+    """Of ``count`` processes; belongs to the running loop. ``file``: the health file for all of them.
+
+    Without a file it asks them only from the first reading on.
+    """
 
     def __init__(self, children: Children, count: int, file: Path | None = None) -> None:
         self._children = children
         self._count = count
-        self._file = file
+        self._file, self._is_read = file, file is not None
         self._sheet = Sheet()
         self._down_since: dict[int, float] = {}
         self._live_at = time.time()
@@ -37,12 +40,17 @@ class FleetHealth:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            if self._is_read:
+                await self.look()
             await asyncio.sleep(LOOK)
 
     def report(self) -> Report:
-        """The last report."""
-        return stale(self._report, time.time())
+        """The last report; the first reading begins to ask."""
+        now = time.time()
+        if not self._is_read:
+            self._is_read = True
+            self._report = Report(now, (Check("processes", "not_ready", now, "they are being asked"),))
+        return stale(self._report, now)
 
     async def look(self) -> Report:
         """Ask all of them now."""

@@ -75,16 +75,16 @@ def test_ready_messages_and_free_places_without_a_delivery() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"delivered": 8}, {"free": 0}, {"answer": answered(16.0)}],
+    [{"delivered": 8}, {"free": 0}, {"answer": answered(14.0)}],
     ids=["it moves", "all workers are busy", "nothing is ready"],
 )
 def test_one_better_look_starts_the_time_again(change: dict[str, object]) -> None:
     rule = ConsumerRule()
     series(rule, idle, 2)
-    assert series(rule, stuck, 10, start=4).level == "ok"
-    rule.judge(16, replace(stuck(16), **change))  # type: ignore[arg-type]
+    assert series(rule, stuck, 8, start=4).level == "ok"
+    rule.judge(14, replace(stuck(14), **change))  # type: ignore[arg-type]
     later = change.get("delivered", 7)
-    assert series(rule, lambda now: replace(stuck(now), delivered=int(str(later))), 8, start=18).level == "ok"
+    assert series(rule, lambda now: replace(stuck(now), delivered=int(str(later))), 8, start=16).level == "ok"
 
 
 def test_an_answer_from_before_a_delivery_says_nothing() -> None:
@@ -236,7 +236,7 @@ WELL, STUCK = ChildFacts(), ChildFacts(level="not_live", texts=("consumer app:c:
         ([WELL, STUCK], {"process 2": ("not_live", "consumer app:c: stuck")}),
         ([WELL, ChildFacts(is_starting=True)], {"process 2": ("warning", "starting")}),
         ([WELL, ChildFacts(down_for=1.0)], {"process 2": ("warning", "it has not run for 1 s")}),
-        ([WELL, ChildFacts(down_for=WINDOW)], {"process 2": ("not_live", "it has not run for 13 s")}),
+        ([WELL, ChildFacts(down_for=WINDOW)], {"process 2": ("not_live", "it has not run for 12 s")}),
         ([WELL, ChildFacts(silent_for=2.0)], {"process 2": ("warning", "no sign of life for 2 s")}),
         ([WELL, ChildFacts(silent_for=14.0)], {"process 2": ("not_live", "no sign of life for 14 s")}),
         (

@@ -135,7 +135,7 @@ class Health:
 
     def _findings(self) -> list[tuple[str, Finding]]:
         for _ in range(_TRIES):
-            with suppress(RuntimeError):  # the loop has changed what was being read, as at a reload
+            with suppress(RuntimeError):  # the loop has changed the objects that were being read, as at a reload
                 return list(self.examiner.findings())
         return list(self.examiner.findings())
 

@@ -15,8 +15,11 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")
 
-QUIET = 4.0
-"""Seconds after an answer for which a queue is not asked again, unless something seems to be wrong with it."""
+QUIET = 3.0
+"""Seconds after an answer for which a queue is not asked again, unless something seems to be wrong with it.
+
+With the time between two observations it is asked every 4 s.
+"""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ Level = Literal["ok", "warning", "not_ready", "not_live"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "not_ready", "not_live")
 """From well to bad. A worker that is not live is not ready either."""
 
-WINDOW = 13.0
+WINDOW = 12.0
 """Seconds without progress after which a consumer is not live; with the time between two checks less than 15."""
 SEEN = 6.0
 """Seconds for which that must have been observed: a process that was suspended finds old times, and a new answer."""
@@ -143,7 +143,7 @@ class ConsumerRule:
         if problem := facts.problem or _absence(facts.answer):
             return self._away(now, problem)
         self._away_since = None
-        if silence >= AWAY and asked_for >= AWAY:
+        if silence >= AWAY and asked_for >= SEEN:
             return Finding("not_ready", f"the broker has not answered for {silence:.0f} s")
         if facts.answer is not None and facts.answer.error:
             return Finding("warning", f"its queue cannot be counted: {facts.answer.error}")

@@ -164,7 +164,9 @@ def test_a_broker_that_is_away() -> None:
     assert after.judge(604, idle(604)) == Finding()
     assert after.judge(606, away).level == "not_ready"
     told = replace(EMPTY, answer=answered(0, error="no route to host", is_away=True))
-    assert ConsumerRule().judge(0, told) == Finding("not_ready", "no route to host")
+    rule = ConsumerRule()
+    assert rule.judge(0, told) == Finding("not_ready", "no route to host")
+    assert rule.judge(2, replace(told, delivered=8)).level == "warning", "it is back, and was not asked again yet"
 
 
 def test_a_queue_that_cannot_be_counted_is_a_warning() -> None:

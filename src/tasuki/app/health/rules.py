@@ -86,6 +86,8 @@ class ConsumerRule:
     _left_since: float | None = None
     _heard_at: float = 0.0
     """When the broker gave a sign of life last."""
+    _moved_at: float = float("-inf")
+    """When a message came or was settled last: an absence that was told before is over."""
     _away_since: float | None = None
     received_ago: float = 0.0
     """Seconds, at the last observation, for which ready messages have not been received."""
@@ -110,7 +112,7 @@ class ConsumerRule:
         moved = facts.delivered != last.delivered
         settled = facts.settled != last.settled
         if moved or settled:
-            self._heard_at = now
+            self._heard_at = self._moved_at = now
         if answer is not None:
             self._heard_at = max(self._heard_at, answer.answered_at)
         if moved or not facts.free:
@@ -140,7 +142,7 @@ class ConsumerRule:
         was_late = self._last is not None and self._last.late_leases > 0  # else the process may have been suspended
         if facts.late_leases >= BLOCKED and was_late and not facts.problem and not silence:
             return Finding("not_live", f"leases of its messages are not renewed, {facts.late_leases:.0f} s late")
-        if problem := facts.problem or _absence(facts.answer):
+        if problem := facts.problem or self._absence(facts.answer):
             return self._away(now, problem)
         self._away_since = None
         if silence >= AWAY and asked_for >= SEEN:
@@ -149,16 +151,16 @@ class ConsumerRule:
             return Finding("warning", f"its queue cannot be counted: {facts.answer.error}")
         return Finding("ok", f"paused {facts.paused}") if facts.paused else OK
 
+    def _absence(self, answer: Answer | None) -> str:
+        is_new = answer is not None and answer.answered_at > self._moved_at
+        return answer.error if answer is not None and answer.is_away and is_new else ""
+
     def _away(self, now: float, problem: str) -> Finding:
         self._away_since = now if self._away_since is None else self._away_since
         away = now - self._away_since
         if self.broker_red_after is not None and away >= self.broker_red_after:
             return Finding("not_live", f"{problem}; for {away:.0f} s now")
         return Finding("not_ready", problem)
-
-
-def _absence(answer: Answer | None) -> str:
-    return answer.error if answer is not None and answer.is_away else ""
 
 
 def _is_over(now: float, well_at: float, seen_at: float | None) -> bool:

@@ -87,7 +87,7 @@ class ConsumerRule:
     _heard_at: float = 0.0
     """When the broker gave a sign of life last."""
     _moved_at: float = float("-inf")
-    """When a message came or was settled last: an absence that was told before is over."""
+    """When a message came or was settled last: an earlier report of an absence is void."""
     _away_since: float | None = None
     received_ago: float = 0.0
     """Seconds, at the last observation, for which ready messages have not been received."""

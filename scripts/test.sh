@@ -28,6 +28,11 @@ pure="
     src/tasuki/schedules/wheel.py
     src/tasuki/schedules/times/*
     src/tasuki/supervisor/*
+    src/tasuki/supervisor/children/frames.py
+    src/tasuki/observe/waits.py
+    src/tasuki/observe/exposition/handlers.py
+    src/tasuki/observe/exposition/series.py
+    src/tasuki/observe/exposition/snapshots.py
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

@@ -14,6 +14,9 @@ command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/nu
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || need="$need pgbouncer"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need="$need mariadb-server"
 
+# Parses the alerts of docs/monitoring; a package of its own in newer distributions only.
+command -v promtool >/dev/null || ! apt-cache show promtool >/dev/null 2>&1 || need="$need promtool"
+
 command -v npm >/dev/null || need="$need nodejs npm"
 
 # SQS is Amazon's own: the tests use fauxqs, an emulator for node 20, which they keep on the loopback.

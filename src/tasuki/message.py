@@ -25,6 +25,7 @@ BAGGAGE = "baggage"
 # Reserved headers: only Tasuki writes them. A publisher that sets one gets a PublishError.
 ATTEMPTS = "attempts"
 EXPIRES_AT = "x_expires_at"
+DUE = "x_due"
 ORIGINAL_QUEUE = "x_original_queue"
 DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"

@@ -24,6 +24,7 @@ RUN = [
     "docs/how-to/idempotency.md",
     "docs/how-to/limits.md",
     "docs/how-to/middleware.md",
+    "docs/how-to/monitoring.md",
     "docs/how-to/observers.md",
     "docs/how-to/pause.md",
     "docs/how-to/request-and-reply.md",

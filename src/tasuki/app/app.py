@@ -197,6 +197,7 @@ class App(Declaring):
             self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
         )
         assembly.take_charge()
+        self.begin_measuring(assembly)
         self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
@@ -210,10 +211,7 @@ class App(Declaring):
     async def reading(self) -> AsyncIterator[App]:
         """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
-        Each call for a queue that the broker does not have raises QueueNotFoundError.
-
-        Raises:
-            ProjectError, LifecycleError: as ``open``.
+        Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
         self._reads_only = True
         try:
@@ -247,6 +245,7 @@ class App(Declaring):
             return
         self._own_loop()
         await self._unused.look_for_workers()
+        await self._stop_measuring()
         try:
             await self.supervisor.stop(most)
         finally:
@@ -276,8 +275,8 @@ class App(Declaring):
 
     def forget(self) -> object:
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop)
-        self.assembly = self.loop = None
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter)
+        self.assembly = self.loop = self._meter = None
         self.keeper = Keeper(self.clock)
         return forgotten
 

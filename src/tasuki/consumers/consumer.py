@@ -139,6 +139,16 @@ class Consumer(Definition):
         return 0 if self.run is None else self.run.pool.running
 
     @property
+    def buffered(self) -> int:
+        """Messages that have not started; for any thread."""
+        return 0 if self.run is None else sum(len(each.deliveries) for each in self.run.waiting())
+
+    @property
+    def cannot_receive(self) -> bool:
+        """Whether its last receive failed, so that it waits for the broker."""
+        return self.run is not None and self.run.fetcher.failures > 0
+
+    @property
     def has_free_worker(self) -> bool:
         """Whether one of its workers could take a message now."""
         return self.run is not None and self.run.pool.has_free_worker

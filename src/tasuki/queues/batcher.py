@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
+from tasuki.observe.metrics import Histogram
 
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; further ones are rejected as throttled."""
@@ -60,6 +61,8 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._driver = driver
         self._queue = queue
+        self.took = Histogram()
+        """Seconds that the driver took for each batch."""
         self._max_batch = driver.capabilities.max_batch
         self._block = block_when_full
         self._pending: deque[_Request] = deque()
@@ -197,6 +200,7 @@ class Batcher:
             finally:
                 self._under_way = []
                 self._attempt_time = loop.time() - began
+                self.took.observe(self._attempt_time)
             if self.on_batch is not None:
                 self.on_batch(batch[: len(results)], results)
             self._note(parts, results)

@@ -64,7 +64,6 @@ class Queue(Inspection):
         self.codec = codec
         self.codecs = codecs
         self.policy = policy
-        self.metrics = QueueMetrics(queue=id, driver=driver.name)
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
@@ -77,6 +76,7 @@ class Queue(Inspection):
         self.origin = None
         self._through = Through(middleware, self._publish_one) if middleware else None
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+        self.metrics = QueueMetrics(queue=id, driver=driver.name, publish_seconds=self._batcher.took)
         self._publish_all_of = self._batcher.publish
         self.tracing: QueueTracing | None = None
         self._windows: UniqueWindows | None = None
@@ -322,7 +322,7 @@ class Queue(Inspection):
 
     def _confirmed(self, id: str, merged: Merged | None) -> Confirmed:
         result = confirmed(id, self.demand.given, merged)
-        self.metrics.published += result.outcome != "kept"
+        self.metrics.confirm(result.outcome)
         return result
 
     def _result(self, id: str, answer: DriverError | Merged | None) -> PublishResult:

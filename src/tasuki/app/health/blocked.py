@@ -18,6 +18,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
 from tasuki.handlers.loops import tell
+from tasuki.observe.metrics import PROCESS
 from tasuki.system.helper_threads import HelperThread
 from tasuki.system.stopping import StopSignals, leave
 from tasuki.units import format_duration
@@ -62,6 +63,7 @@ class LoopWatch:
         self._ended = threading.Event()
         self._missed = 0
         """Periods since the first call that the loop has not answered; 0: it answered the last one."""
+        self._asked_at = 0.0
         self._blocked_at: float | None = None
         self._overdue: set[Delivery] = set()
         """The deliveries that were reported as overdue while the loop is blocked."""
@@ -86,7 +88,7 @@ class LoopWatch:
         helper.works()
         while not self._ended.wait(self._period):
             if not self._missed:
-                self._missed = 1
+                self._missed, self._asked_at = 1, time.monotonic()
                 tell(self._loop, self._answer)
                 continue
             self._missed += 1
@@ -127,9 +129,11 @@ class LoopWatch:
     def _answer(self) -> None:
         """On the loop."""
         self._missed = 0
+        PROCESS.loop_lag = time.monotonic() - self._asked_at
         self._overdue.clear()
         if self._blocked_at is not None:
             seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
+            PROCESS.loop_blocked += seconds
             _log.warning("the event loop runs again; it was blocked for %.1f s", seconds)
 
     def _report(self) -> None:

@@ -96,7 +96,7 @@ class QueueFields(TypedDict, total=False):
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
     unique: str | UniqueFields | None
-    limit: str | float | LimitFields | None
+    limit: str | float | LimitFields | list[str | float | LimitFields] | None
     fair: str | FairFields | None
     state: str | None
     cancel: Literal["watched", "strict"]
@@ -329,6 +329,10 @@ class ExpressionPolicyFields(TypedDict, total=False):
 class SecurityFields(TypedDict, total=False):
     strict: bool
     application: IdentityFields | None
+
+
+class MetricsFields(TypedDict, total=False):
+    opentelemetry: bool
 
 
 class TracesFields(TypedDict, total=False):

@@ -114,7 +114,7 @@ class BatchExecutor(Executor):
         finally:
             CURRENT.set(None)
             worker.ended = self._monotonic()
-            self._metrics.handler_seconds.observe(worker.ended - worker.started)
+            self._metrics.ran_batch((each.received for each in batch.deliveries), worker.started, worker.ended)
         concluded = self._conclude_results(batch, results, worker)
         if worker.cause is not None:
             await absorb_cancellation(worker)
@@ -155,9 +155,9 @@ class BatchExecutor(Executor):
             self._noted(*group[0])
             return
         delivery, concluded = group[0]
-        self._metrics.failed += len(group)
         self._metrics.timed_out += sum(each.is_timeout for _, each in group)
         given_up = sum(each.verdict.action == "dead_letter" and not one.settled for one, each in group)
+        self._metrics.fail(concluded.error, len(group))
         text, error = concluded.logged
         _log.warning(
             "handler %s failed for %d messages of a batch, %d given up: %s",

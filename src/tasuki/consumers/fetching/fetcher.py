@@ -98,6 +98,7 @@ class Fetcher:
         """The broker has answered: if it was away, it is back."""
         if self.failures:
             self.failures, self.failure = 0, None
+            self._consumer.metrics.reconnects += 1
             _log.info("consuming again", extra=self._extra())
 
     def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:

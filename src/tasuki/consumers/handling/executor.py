@@ -162,7 +162,7 @@ class Executor:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
             worker.ended = self._monotonic()
-            self._metrics.handler_seconds.observe(worker.ended - started)
+            self._metrics.ran(received, started, worker.ended)
         if worker.cause is not None:
             await absorb_cancellation(worker)
         if not is_plain and _left(received):
@@ -186,6 +186,7 @@ class Executor:
         if EXPIRES_AT in received.headers:
             expires_at = received.headers[EXPIRES_AT]
             if isinstance(expires_at, int | float) and expires_at <= self._clock.time():
+                self._metrics.expired += 1
                 if delivery.holder.policy.drops_expired:
                     self._metrics.dropped += 1
                 verdict = delivery.holder.policy.rejected("expired", "its time to live has passed")
@@ -291,7 +292,7 @@ class Executor:
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""
         verdict, (text, error) = concluded.verdict, concluded.logged
-        self._metrics.failed += 1
+        self._metrics.fail(concluded.error)
         self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:
             what = "after its message was settled"

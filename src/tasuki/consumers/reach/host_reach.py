@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -13,12 +13,15 @@ from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, unfollowed
+from tasuki.contracts.state.handler_metrics import Verb
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
+from tasuki.observe.custom import record
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.units import When
 
@@ -72,7 +75,19 @@ class HostReach:
         if (guard := self.guard) is not None:
             guard.publish(id)
             check_reply_to(guard, id, headers)
+        if not options.keys().isdisjoint(CHAIN):
+            if (plain := unfollowed(options)) is None:
+                return await self._site.host.chain_from(self.guard, self._id, id, body, headers, options)
+            options = plain
         return await self._site.host.publish_from(id, body, headers, options)
+
+    async def group(
+        self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None
+    ) -> StartedGroup:
+        return await self._site.host.group_from(self.guard, self._id, members, then, on_error, id)
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._site.host.wait_for(work)
 
     def _callable(self, function: str) -> str:
         id = self._id(function)
@@ -143,6 +158,9 @@ class HostReach:
         self._require_env("env.get", name, "access")
         return self._site.host.settings.get(name, self._namespace)
 
+    def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
+        record(verb, function, name, n, labels)
+
     def set_env(self, name: str, value: str) -> None:
         self._require_env("env.set", name, "set")
         self._site.host.settings.set(name, value, self._namespace)
@@ -208,11 +226,13 @@ class CalledFacts:
             self.values = values
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._caller, name)
+        return getattr(self._caller.facts, name)
 
 
 class NothingToSettle:
     """The settling of a function that was called without a delivery."""
+
+    in_transaction = False
 
     def __init__(self, function: str) -> None:
         self._function = function

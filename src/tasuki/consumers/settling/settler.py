@@ -90,7 +90,7 @@ class Settler:
                 self._complain_kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
-            self._metrics.released += 1
+            self._metrics.release(verdict.delay)
             self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
             self.begin(self._reply(delivery, verdict.answer), "reply")
@@ -264,9 +264,10 @@ class Settler:
 
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
-        self._metrics.dead_lettered += 1
-        _log.error("dead-lettered to %s after attempt %d (%s): %s", dead_letters.id, received.attempt, verdict.reason,
-                   verdict.error, extra=delivery.log_fields())  # fmt: skip
+        self._metrics.bury(verdict.reason)
+        say = "dead-lettered to %s after attempt %d (%s): %s"
+        told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
+        _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasuki.contracts.state.handler_metrics import HandlerMetrics
 from tasuki.contracts.state.jobs import MAX_NOTE, CancelOutcome
 from tasuki.message import is_request
 from tasuki.observe.trace import current_traceparent
@@ -29,6 +30,11 @@ class JobContext:
     def wants_result(self) -> bool:
         """Whether what the handler returns is used: for a reply, or as its queue keeps results."""
         return self.facts.keeps_result or is_request(self.facts.message)
+
+    @property
+    def metrics(self) -> HandlerMetrics:
+        """Counters, gauges and histograms of this handler's own: ``context.metrics.count("orders")``."""
+        return HandlerMetrics(self.facts.function, self.reach.measure)
 
     @property
     def trace(self) -> str | None:

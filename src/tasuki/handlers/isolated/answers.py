@@ -10,18 +10,28 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
+from tasuki.contracts.state.following import CHAIN, PlainMessage, follower_in
 from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.host import Death
 from tasuki.handlers.process.protocol import ProtocolError
+from tasuki.observe.custom import record
 
 _PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 
 
 def _publish(context: Context, queue: str, body: Any, headers: Any, options: dict[str, Any]) -> Any:
+    for name in CHAIN & options.keys():
+        options[name] = follower_in(options[name])
     return context.publish(queue, body, headers, **options)
+
+
+async def _group(context: Context, members: list[dict[str, Any]], then: Any, on_error: Any, id: str | None) -> Any:
+    later = [PlainMessage(each) for each in members]
+    started = await context.reach.group(later, follower_in(then), follower_in(on_error), id)
+    return started.id, started.members
 
 
 def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
@@ -90,6 +100,7 @@ def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "publish": _publish,
+    "group": _group,
     "call": _call,
     "info": _info,
     "pause": _pause,
@@ -107,6 +118,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "step.sleep": _sleep,
     "step.wait": _wait,
     "signal": lambda context, event, key, value: context.signal(event, key, value),
+    "measure": lambda context, verb, _, *args: record(verb, context.function, *args),
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

@@ -37,6 +37,7 @@ from tasuki.kinds.check.state.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.metrics import MetricsConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
@@ -287,7 +288,7 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        for kind in (SecurityConfig, TracesConfig):
+        for kind in (SecurityConfig, MetricsConfig, TracesConfig):
             first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
             for id in others:
                 entry = self.registry.entries[id]

@@ -10,6 +10,9 @@ pure="
     src/tasuki/errors.py
     src/tasuki/message.py
     src/tasuki/backoff.py
+    src/tasuki/app/health/report.py
+    src/tasuki/app/health/rules.py
+    src/tasuki/observe/events.py
     src/tasuki/units.py
     src/tasuki/observe/trace.py
     src/tasuki/tracing/names.py

@@ -154,8 +154,7 @@ class App(Declaring):
         """Read and check everything, and return the selected part.
 
         Raises:
-            ProjectError: all problems at once.
-            SelectionError: the selected queues do not fit the project.
+            ProjectError: all problems at once. SelectionError: the selected queues do not fit the project.
         """
         from tasuki.kinds.check.project import check
 
@@ -179,8 +178,7 @@ class App(Declaring):
         BrokerUnavailableError until then.
 
         Raises:
-            ProjectError, SelectionError: as ``check``.
-            LifecycleError: a driver cannot be opened, and a retry would not help.
+            ProjectError, SelectionError: as ``check``. LifecycleError: a driver cannot be opened, also not by a retry.
         """
         if self.owner is not None:
             return
@@ -228,10 +226,11 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
-            if self.assembly is not None and self.assembly.hooks is not None:
-                await self.assembly.hooks.start()
-            self._unused.is_certain = False
-            await self.supervisor.start()
+            with self._starting():
+                if self.assembly is not None and self.assembly.hooks is not None:
+                    await self.assembly.hooks.start()
+                self._unused.is_certain = False
+                await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
@@ -269,14 +268,15 @@ class App(Declaring):
             await self.supervisor.stop()
         finally:
             self.assembly = self.loop = None
+            self._end_health()
             if assembly.hooks is not None:
                 await assembly.hooks.stop()
             await assembly.stop_handlers()
 
     def forget(self) -> object:
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter)
-        self.assembly = self.loop = self._meter = None
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health)
+        self.assembly = self.loop = self._meter = self._health = None
         self.keeper = Keeper(self.clock)
         return forgotten
 

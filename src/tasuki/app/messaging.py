@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
+from tasuki.app.health.verbs import Healthy
 from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None

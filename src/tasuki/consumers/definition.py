@@ -17,6 +17,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
+from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
@@ -75,6 +76,9 @@ class Definition:
     gate: Gate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)
+    events: EventRing = field(init=False)
+    """What happened lately, over all its lives."""
 
     def __post_init__(self) -> None:
         self.metrics = ConsumerMetrics(consumer=self.id, queue=self.queue.id, driver=self.queue.driver.name)
+        self.events = EventRing(self.clock.monotonic)

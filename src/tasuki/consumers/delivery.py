@@ -140,8 +140,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "ended", "holder", "lease_until", "lost", "own_span", "own_steps", "own_transaction", "received", "settled",
-        "was_acked",
+        "ended", "ended_at", "holder", "lease_until", "lost", "own_span", "own_steps", "own_transaction", "received",
+        "settled", "started_at", "was_acked",
     )  # fmt: skip
 
     own_span: OpenSpan
@@ -161,6 +161,8 @@ class Delivery:
         """Settled by an ack, so that its handler may still owe a reply."""
         self.lost = False
         self.ended = False
+        self.started_at = self.ended_at = -1.0
+        """Monotonic times at which its handler started and ended; negative: it has not."""
 
     def conclude(self, verdict: Verdict) -> bool:
         """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""

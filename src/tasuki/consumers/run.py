@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.batches.executor import BatchExecutor
@@ -23,9 +25,8 @@ from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
-from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
-from tasuki.consumers.jobs.overdue import interrupt_overdue
+from tasuki.consumers.jobs.overdue import interrupt_overdue, shortest_limit
 from tasuki.consumers.jobs.parts import jobs_of
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
@@ -34,6 +35,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import told_of_settled
 
@@ -53,6 +55,8 @@ _SETTLE_GRACE = 2.5
 
 _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
+
+_RECEIPT = attrgetter("receipt")
 
 
 class Run:
@@ -75,8 +79,9 @@ class Run:
         self.thread = threading.get_ident()
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
-        self.holding = Holding(queue, self.metrics, self.lease)
-        self.suspects = Suspects(consumer.gate)
+        self.events = consumer.events
+        self.holding = Holding(queue, self.metrics, self.lease, self.events)
+        self.suspects = Suspects(consumer.gate, self.events)
         self.reporting = self._make_reporting()
         self.results, self.stepping, self.transacting, own_layers = jobs_of(self, consumer)
         layers = (*own_layers, *layers)
@@ -150,9 +155,8 @@ class Run:
         self.queue.consumer_count += 1
         self.fetching = self._make_task(self._fetch(), "fetch")
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
-        limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
-        if limits:
-            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits)), "timeouts"))
+        if (shortest := shortest_limit(self.options, self.consumer.handler)) is not None:
+            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, shortest, self.events), "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -166,10 +170,6 @@ class Run:
     def _is_ending(self) -> bool:
         """Whether it is being stopped, or the event loop ends and has cancelled all of its tasks."""
         return self.fetching.cancelling() > 0
-
-    def _limits_of_tasks(self) -> list[float | None]:
-        handler = self.consumer.handler
-        return [task.handler_timeout for task in handler.tasks.values()] if isinstance(handler, Tasks) else []
 
     async def _fetch(self) -> None:
         await (self.fetcher if self.controlled is None else self.controlled).run()
@@ -212,6 +212,10 @@ class Run:
         for delivery in (*waiting, *self.pool.take_back()):
             self.metrics.unstarted += len(delivery.deliveries)
             delivery.conclude(RELEASE)
+
+    def recent(self) -> list[Event]:
+        """What happened lately to the consumer and its messages, oldest first; from any thread."""
+        return events_of(self.events, list(self.holding.deliveries.copy().values()))
 
     @property
     def pause(self) -> Pause | None:
@@ -306,12 +310,11 @@ class Run:
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
-        deliveries = [Delivery(one, self, lease_until) for one in received]
+        deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until)))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)
-        if self.lease is not None:
-            for delivery in deliveries:
-                self.holding.deliveries[delivery.received.receipt] = delivery
+        self.holding.deliveries.update(zip(map(_RECEIPT, received), deliveries, strict=True))
+        self.events.add_received(received)
         if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
             self.metrics.unstarted += len(deliveries)
             for delivery in reversed(deliveries):
@@ -328,9 +331,8 @@ class Run:
         self.window.held -= len(batch)
         if self.suspects.current is not None:
             self.suspects.settled(batch)
-        if self.lease is not None:
-            for settlement in batch:
-                self.holding.deliveries.pop(settlement.receipt, None)
+        handled = list(map(self.holding.deliveries.pop, map(_RECEIPT, batch), repeat(None)))
+        self.events.add_settled(batch, handled, stale)
         self.fetcher.settled(batch, stale)
 
     def _forget(self, delivery: Delivery) -> None:

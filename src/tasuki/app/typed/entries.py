@@ -191,6 +191,10 @@ class WorkerEntryFields(WorkerFields, total=False):
     queues: Required[list[str]]
 
 
+class HealthFields(TypedDict, total=False):
+    broker_red_after: Duration | None
+
+
 class LuaLibraryFields(TypedDict, total=False):
     source: Required[str]
     modules: list[str]

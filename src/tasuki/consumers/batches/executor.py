@@ -114,6 +114,8 @@ class BatchExecutor(Executor):
         finally:
             CURRENT.set(None)
             worker.ended = self._monotonic()
+            for each in batch.deliveries:
+                each.started_at, each.ended_at = worker.started, worker.ended
             self._metrics.ran_batch((each.received for each in batch.deliveries), worker.started, worker.ended)
         concluded = self._conclude_results(batch, results, worker)
         if worker.cause is not None:
@@ -155,6 +157,8 @@ class BatchExecutor(Executor):
             self._noted(*group[0])
             return
         delivery, concluded = group[0]
+        for one, each in group:
+            self._events.add_error(each.logged[0], one.received.id, one.received.attempt)
         self._metrics.timed_out += sum(each.is_timeout for _, each in group)
         given_up = sum(each.verdict.action == "dead_letter" and not one.settled for one, each in group)
         self._metrics.fail(concluded.error, len(group))

@@ -75,7 +75,7 @@ class Executor:
         self._layers = layers
         self._observers = observers
         self._tracing, self._is_batch = consumer.tracing, consumer.options.batch is not None
-        self._metrics = consumer.metrics
+        self._metrics, self._events = consumer.metrics, consumer.events
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
         self._auto_ack = consumer.options.auto_ack
@@ -132,7 +132,7 @@ class Executor:
         received = delivery.received
         headers = received.headers
         is_plain = NOTED.isdisjoint(headers)
-        started = worker.started = worker.ended = self._monotonic()
+        started = delivery.started_at = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or not is_plain
@@ -161,7 +161,7 @@ class Executor:
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
-            worker.ended = self._monotonic()
+            worker.ended = delivery.ended_at = self._monotonic()
             self._metrics.ran(received, started, worker.ended)
         if worker.cause is not None:
             await absorb_cancellation(worker)
@@ -292,6 +292,7 @@ class Executor:
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""
         verdict, (text, error) = concluded.verdict, concluded.logged
+        self._events.add_error(text, delivery.received.id, delivery.received.attempt)
         self._metrics.fail(concluded.error)
         self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:

@@ -42,6 +42,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.entries.traces import TracesConfig
+from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
@@ -288,12 +289,11 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        for kind in (SecurityConfig, MetricsConfig, TracesConfig):
+        for kind in (SecurityConfig, HealthConfig, MetricsConfig, TracesConfig):
             first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
             for id in others:
-                entry = self.registry.entries[id]
-                problem = f"a project has at most one {entry.kind}, and {first!r} is the first"
-                self.errors.append(entry.error(problem, ("kind",)))
+                problem = f"a project has at most one {self.kinds[id].name}, and {first!r} is the first"
+                self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
     def _check_workers_and_tasks(self) -> None:
         findings = (

@@ -14,6 +14,10 @@ pure="
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py
     src/tasuki/units.py
+    src/tasuki/observe/trace.py
+    src/tasuki/tracing/names.py
+    src/tasuki/tracing/deciding.py
+    src/tasuki/tracing/endings.py
     src/tasuki/drivers/memory/lanes.py
     src/tasuki/drivers/toolkit/limits.py
     src/tasuki/consumers/fetching/window.py

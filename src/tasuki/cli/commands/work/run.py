@@ -16,6 +16,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
@@ -49,6 +50,7 @@ _log = logging.getLogger("tasuki.cli")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
+@admin_options()
 @recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
@@ -64,6 +66,7 @@ def command(
     lifeline: int | None,
     *,
     limits: Limits,
+    admin: Admin,
     reloads: bool,
     until_empty: bool,
 ) -> int:
@@ -92,10 +95,12 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+        with admin.beside(app):
+            return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    return run_here(app, context.obj, watcher, health_file, recycling, reloads=reloads, until_empty=until_empty)
+    with admin.beside(app):
+        return run_here(app, context.obj, watcher, health_file, recycling, reloads=reloads, until_empty=until_empty)
 
 
 def _run_fleet(
@@ -105,7 +110,12 @@ def _run_fleet(
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
     def arguments(lifeline: int, file: Path | None) -> list[str]:
-        own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": file}
+        own = dict.fromkeys(ADMIN_OPTIONS) | {
+            "--project": None,
+            "--processes": None,
+            "--lifeline": lifeline,
+            "--health-file": file,
+        }
         return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj

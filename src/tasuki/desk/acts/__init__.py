@@ -1,0 +1,1 @@
+"""What the desk changes: who may, what is asked first, and the log of it."""

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tasuki.desk.acts.acts import Acts
-from tasuki.desk.looks.look import Look
+from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
@@ -57,7 +57,7 @@ class Desk:
         sessions = Sessions(access.token, clock)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(PROBES))
         sampler = Sampler(site, clock)
-        self.tools = Tools(site, sampler, Acts(site), Look(), access, sessions, self._gate, clock)
+        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""

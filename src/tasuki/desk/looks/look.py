@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Static:
 
 
 class Look:
-    """Made once for a desk."""
+    """Made once in a process: see ``the_look``."""
 
     def __init__(self) -> None:
         self.environment = Environment(
@@ -66,6 +67,12 @@ class Look:
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """A page, or its changing part."""
         return self._templates[template].render(values)
+
+
+@cache
+def the_look() -> Look:
+    """The look of every desk of this process."""
+    return Look()
 
 
 def _static(file: str) -> Static:

@@ -19,6 +19,9 @@ from tasuki.desk.tools import Tools
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
 
+_TIME = Markup('<time datetime="{}" title="{}">{}</time>')
+_EMPTY = Markup("{}")
+
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
 _PACKED_FROM = 1024
@@ -68,6 +71,8 @@ class View:
         for name in ("age", "limit"):
             if isinstance(values.get(name), float):
                 values[name] = self.duration(values[name])
+        if isinstance(values.get("rate"), float):
+            values["rate"] = numbers.rate(values["rate"])
         return say(self.language, key, values)
 
     def duration(self, seconds: float | None) -> str:
@@ -100,12 +105,12 @@ class View:
     def when(self, at: float | None, now: float | None = None) -> Markup:
         """A time: a script shows it in the viewer's own zone; in UTC without one, with the time from now on hover."""
         if at is None or not numbers.iso(at):
-            return Markup(numbers.NONE)
+            return _EMPTY.format(numbers.NONE)
         title = ""
         if now is not None:
             key = "time.ago" if at <= now else "time.ahead"
             title = self.say(key, age=self.duration(abs(now - at)))
-        return Markup('<time datetime="{}" title="{}">{}</time>').format(numbers.iso(at), title, numbers.clock(at))
+        return _TIME.format(numbers.iso(at), title, numbers.clock(at))
 
     def page(self, template: str, *, status: int = 200, snapshot: Snapshot | None = None, **values: Any) -> Response:
         """The response: the whole page, or, for the script, only what changes."""

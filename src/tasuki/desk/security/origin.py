@@ -13,10 +13,9 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
     """
     origin = headers.get("origin")
     if origin is not None:
-        parts = urlsplit(origin) if len(origin) < 300 else None
-        return parts is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == _host(headers)
+        try:
+            parts = urlsplit(origin[:300])
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
-
-
-def _host(headers: Mapping[str, str]) -> str:
-    return headers.get("host", "").lower()

@@ -249,7 +249,7 @@ async def test_every_answer_has_the_headers(browse: MakeBrowser) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_one_client_cannot_ask_without_end(browse: MakeBrowser) -> None:

@@ -48,8 +48,10 @@ async def opened(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         yield app
 
 
-def browser(app: App, actor: str = "", headers: dict[str, str] | None = None, **options: object) -> Browser:
-    desk = app.desk(actor=actor, **options)  # type: ignore[arg-type]
+def browser(
+    app: App, actor: str = "", headers: dict[str, str] | None = None, *, header: str = "", proxy: str = ""
+) -> Browser:
+    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [])
     return Browser(
         httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost", headers=headers), desk
     )
@@ -93,10 +95,8 @@ async def test_an_actor_without_a_right_is_refused_at_the_server(opened: App) ->
 
 @pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
 async def test_a_trusted_proxy_names_the_actor(opened: App) -> None:
-    options = {"actor_header": "x-user", "proxies": ["127.0.0.1"]}
-
-    kana = browser(opened, headers={"x-user": "kana"}, **options)
-    nobody = browser(opened, **options)
+    kana = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="127.0.0.1")
+    nobody = browser(opened, header="x-user", proxy="127.0.0.1")
 
     await kana.act(PAUSE)
     assert await is_paused(opened)
@@ -105,7 +105,7 @@ async def test_a_trusted_proxy_names_the_actor(opened: App) -> None:
 
 @pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
 async def test_a_client_that_is_no_proxy_names_nobody(opened: App) -> None:
-    stranger = browser(opened, headers={"x-user": "kana"}, actor_header="x-user", proxies=["10.0.0.1"])
+    stranger = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="10.0.0.1")
 
     assert (await stranger.get(PAUSE)).status_code == 403
 

@@ -114,8 +114,8 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
     """A message as a row of a list."""
     headers = message.headers
 
-    def text(name: str) -> str:
-        return line(headers[name], 200) if name in headers else ""
+    def text(name: str, most: int = 60) -> str:
+        return line(headers[name], most) if name in headers else ""
 
     return MessageRow(
         id=message.id,
@@ -125,7 +125,7 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
         priority=text(PRIORITY),
         key=text(PARTITION_KEY),
         type=text(MESSAGE_TYPE),
-        error=text(LAST_ERROR),
+        error=text(LAST_ERROR, 200),
         reason=text(DEAD_LETTER_REASON),
         died=_time(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),

@@ -48,7 +48,8 @@
     while (at) { const next = at.nextSibling; at.remove(); at = next; }
   }
 
-  function show(state) {
+  function show(told) {
+    const state = paused ? "paused" : told;
     live.textContent = every ? body.dataset[state] : "";
     live.className = "live " + (state === "live" ? "on" : state);
   }
@@ -77,7 +78,7 @@
   function connect() {
     if (!every || stream || document.hidden) return;
     stream = new EventSource(root + "/events");
-    stream.onopen = () => { if (!paused) show("live"); };
+    stream.onopen = () => show("live");
     stream.onmessage = () => { ticks += 1; if (ticks % every === 0) refresh(); };
     stream.onerror = () => {
       show("lost");
@@ -126,7 +127,7 @@
     "/": () => document.querySelector("input[type=search]").focus(),
     j: () => move(1),
     k: () => move(-1),
-    r: () => { paused = !paused; show(paused ? "paused" : "live"); if (!paused) refresh(); },
+    r: () => { paused = !paused; show("live"); if (!paused) refresh(); },
     t: () => (document.querySelector("footer b ~ a.theme") || document.querySelector("footer a.theme"))?.click(),
     "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),
   };

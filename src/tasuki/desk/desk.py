@@ -89,7 +89,7 @@ class Desk:
         return await self._try(view, pages[0])
 
     async def _try(self, view: View, page: Page) -> Response:
-        """The page, or one that says what is wrong; a mistake of ours shows an id, and its trace is in the log."""
+        """The page, or one that shows the error; a mistake of ours shows an id, and its trace is in the log."""
         try:
             return await page(view)
         except KeyError as error:

@@ -36,7 +36,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 @pytest.fixture
 async def browse(app: App) -> AsyncIterator[MakeBrowser]:
-    """A browser at a desk of the app; the options are those of ``app.desk``, and ``headers`` of each request."""
+    """A browser at a desk of the app; it takes the options of ``app.desk``, and ``headers`` of each request."""
     clients: list[httpx.AsyncClient] = []
 
     def make(headers: dict[str, str] | None = None, base: str = "http://localhost", **options: Any) -> Browser:

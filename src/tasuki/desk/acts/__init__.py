@@ -1,1 +1,1 @@
-"""What the desk changes: who may, what is asked first, and the log of it."""
+"""What the desk changes: who may, the question before it, and the log of it."""

@@ -14,7 +14,7 @@ _LAST = 253370764800.0
 
 
 def number(value: float | None) -> str:
-    """``1,204``; a dash for what is not known."""
+    """``1,204``; a dash for an unknown one."""
     return NONE if value is None else f"{value:,.0f}"
 
 
@@ -49,7 +49,7 @@ def size(count: int) -> str:
 
 
 def iso(at: float) -> str:
-    """Unix seconds in UTC: ``2026-11-28T09:12:01Z``; empty for what is no time of people."""
+    """Unix seconds in UTC: ``2026-11-28T09:12:01Z``; empty for a number that is no time of people."""
     if not 0 <= at < _LAST:
         return ""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -78,7 +78,7 @@ async def _see(view: View) -> None:
     try:
         await view.tools.sampler.latest(now=True)
     except TasukiError:
-        return  # that page says what is wrong
+        return  # that page shows the error
 
 
 async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: str) -> Response | None:

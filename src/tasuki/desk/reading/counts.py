@@ -44,7 +44,7 @@ class Counts:
 
 
 async def count(live: Assembly, ids: Sequence[str]) -> Counts:
-    """Count these queues, and read who works on them and what is paused; what fails is told, not raised."""
+    """Count these queues, and read who works on them and their pauses; errors are part of the result."""
     counts = Counts()
     left = iter(ids)
     await asyncio.gather(*(_count_some(live, left, counts) for _ in range(min(_AT_ONCE, len(ids)))))

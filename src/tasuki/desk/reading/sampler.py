@@ -15,7 +15,7 @@ from tasuki.errors import TasukiError
 from tasuki.state.presence import Presence
 
 _AGE = 1.5
-"""Seconds for which a snapshot is new enough; while nobody asks, nothing is read."""
+"""Seconds for which a snapshot is new enough; without viewers nothing is read."""
 _FIRST = 8.0
 """Seconds that the first page waits for the first snapshot."""
 _SHARE = 5
@@ -57,7 +57,7 @@ class Sampler:
         return self._last
 
     async def close(self) -> None:
-        """End what is being read."""
+        """End a read under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MOST_CONNECTIONS = 512
 MOST_HEADER_BYTES = 16 * 1024
 PATIENCE = 10.0
-"""Seconds for a request to be complete, and for a client to take what was sent."""
+"""Seconds for a request to be complete, and for a client to take its answer."""
 
 
 class BoundedProtocol(H11Protocol):

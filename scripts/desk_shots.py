@@ -27,7 +27,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "phone-light-ja": {"color_scheme": "light", "locale": "ja", "viewport": _PHONE},
     "phone-dark-en": {"color_scheme": "dark", "locale": "en-US", "viewport": _PHONE},
 }
-_MOST_HEIGHT = 3000
 
 
 def take(browser: Any, address: str, pages: dict[str, str], prefix: str) -> None:
@@ -37,9 +36,7 @@ def take(browser: Any, address: str, pages: dict[str, str], prefix: str) -> None
             for name, path in pages.items():
                 page.goto(address + path)
                 page.wait_for_function("document.fonts.status === 'loaded'")
-                height = min(page.evaluate("document.documentElement.scrollHeight"), _MOST_HEIGHT)
-                clip = {"x": 0, "y": 0, "width": options["viewport"]["width"], "height": height}
-                page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=True, clip=clip)
+                page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=True)
 
 
 def message_of(browser: Any, address: str, queue: str) -> str:

@@ -103,7 +103,7 @@ async def fill(folder: Path) -> None:
     """Publish messages that run, wait, are delayed, fail and die; return when they have."""
     app = App(root=folder)
     for name in ("mails", "reports", "mails.dead", QUEUE.removeprefix("app:")):
-        app.queue(name, **({"dead_letter": {"queue": "mails.dead", "max_attempts": 1}} if name == "mails" else {}))
+        app.queue(name)
     async with app.reading():
         for text in HOSTILE:
             await app.publish(QUEUE, {"text": text, text[:40]: 1}, {"tenant": text, "message_type": text[:200]})

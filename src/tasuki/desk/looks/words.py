@@ -39,7 +39,7 @@ def say(language: str, key: str, values: Mapping[str, object]) -> str:
 
 
 def choose(asked: str, remembered: str, accepted: str) -> str:
-    """The language of a page: what its address asks for, else the one chosen before, else one that the browser accepts."""
+    """The language of a page: what its address asks for, else the one chosen before, else one of the browser's."""
     for each in (asked, remembered):
         if each in LANGUAGES:
             return each

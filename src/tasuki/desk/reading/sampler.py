@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count
@@ -13,6 +17,9 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
 from tasuki.state.presence import Presence
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
 
 _AGE = 1.5
 """Seconds for which a snapshot is new enough; without viewers nothing is read."""
@@ -70,7 +77,7 @@ class Sampler:
         problems: list[str] = []
         for app, ids in self._site.parts():
             try:
-                found, present = await self._site.on(app, lambda live, ids=ids: self._read(live, ids))  # type: ignore[misc]
+                found, present = await self._site.on(app, partial(self._read, ids))
             except TasukiError as error:
                 problems.append(problem_of(error))
                 continue
@@ -88,7 +95,7 @@ class Sampler:
         self._took = self._clock.monotonic() - began
         return self._last
 
-    async def _read(self, live, ids: list[str]) -> tuple[Counts, list[Presence]]:  # type: ignore[no-untyped-def]
+    async def _read(self, ids: list[str], live: Assembly) -> tuple[Counts, list[Presence]]:
         found = await count(live, ids)
         private = [id for id in ids if self._site.is_private(id)]
         present = self._site.present_here(live, private, self._clock.time()) if private else None
@@ -129,8 +136,6 @@ def _merged(workers: list[Presence]) -> list[Presence]:
 
 
 def _joined(one: Presence, other: Presence) -> Presence:
-    import msgspec
-
     known = {consumer.id for consumer in one.consumers}
     more = [consumer for consumer in other.consumers if consumer.id not in known]
     return msgspec.structs.replace(

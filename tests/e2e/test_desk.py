@@ -209,3 +209,13 @@ def test_an_act_stands_in_the_log_of_the_worker(tmp_path: Path) -> None:
         assert line["actor"] == "kana"
         assert line["client"] == "127.0.0.1"
         assert "paused" in json.loads(run("info", "tasks", "--json", folder=folder).stdout)
+
+
+def test_the_desk_follows_a_reload(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with worker(folder, port) as process:
+        assert "app:later" not in get(port, "/queues")[1]
+        entries = (folder / "_index.yaml").read_text()
+        (folder / "_index.yaml").write_text(entries + "  - {name: later, kind: queue.queue, driver: driver}\n")
+        process.send(signal.SIGHUP)
+        wait_until(lambda: is_shown(port, "/queues", "app:later app:driver 0"), "the new queue")

@@ -15,7 +15,7 @@ from tests.support.desk_site import PAGES, PAGES_OF_FULL, QUEUE, empty, full
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("desk-browser")]
+pytestmark = pytest.mark.e2e
 
 NARROW, WIDE = {"width": 375, "height": 812}, {"width": 1280, "height": 900}
 EXPECTED = ("404 (Not Found)", "403 (Forbidden)")

@@ -49,9 +49,15 @@ async def opened(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
 
 
 def browser(
-    app: App, actor: str = "", headers: dict[str, str] | None = None, *, header: str = "", proxy: str = ""
+    app: App,
+    actor: str = "",
+    headers: dict[str, str] | None = None,
+    *,
+    header: str = "",
+    proxy: str = "",
+    token: str | None = None,
 ) -> Browser:
-    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [])
+    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [], token=token)
     return Browser(
         httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost", headers=headers), desk
     )
@@ -107,7 +113,20 @@ async def test_a_trusted_proxy_names_the_actor(opened: App) -> None:
 async def test_a_client_that_is_no_proxy_names_nobody(opened: App) -> None:
     stranger = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="10.0.0.1")
 
-    assert (await stranger.get(PAUSE)).status_code == 403
+    assert (await stranger.get("/")).status_code == 401
+
+
+@pytest.mark.parametrize("opened", [""], indirect=True)
+async def test_a_session_by_way_of_a_proxy_is_worth_nothing_without_it(opened: App) -> None:
+    token = "t" * 30
+    proxied = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="127.0.0.1", token=token)
+    await proxied.get("/")
+    cookie = proxied.client.cookies["tasuki"]
+
+    direct = browser(opened, headers={"cookie": f"tasuki={cookie}"}, header="x-user", proxy="10.0.0.1", token=token)
+
+    assert (await proxied.get("/queues")).url.path == "/queues"
+    assert (await direct.get("/queues")).url.path == "/login"
 
 
 @pytest.mark.parametrize("opened", [STRICT], indirect=True)

@@ -71,6 +71,8 @@ def test_a_session_ends_and_cannot_be_made() -> None:
     assert sessions.read(cookie[:-1] + ("0" if cookie[-1] != "0" else "1")) is None
     assert sessions.read(cookie.replace(id, "x")) is None
     assert sessions.read("") is None
+    assert sessions.read(cookie, "proxy") is None
+    assert sessions.read(sessions.new("proxy"), "proxy")
     assert sessions.read("é.1.2") is None
     assert sessions.is_form_token(id, sessions.form_token(id))
     assert not sessions.is_form_token("x", sessions.form_token(id))

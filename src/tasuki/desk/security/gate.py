@@ -16,7 +16,7 @@ from tasuki.desk.security.access import Access, host_name
 from tasuki.desk.security.origin import is_own_origin
 from tasuki.desk.security.paths import segments_of
 from tasuki.desk.security.rates import Rate
-from tasuki.desk.security.sessions import LIFE, Sessions
+from tasuki.desk.security.sessions import LIFE, Sessions, Way
 
 HEADERS = {
     "content-security-policy": (
@@ -33,6 +33,7 @@ HEADERS = {
 SESSION = "tasuki.session"
 """Key of the session in the scope of a request."""
 _METHODS = ("GET", "HEAD", "POST")
+_LONGEST_ACTOR = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ class Gate:
                 self._complete(MutableHeaders(scope=message), request, session)
             await send(message)
 
-        scope[SESSION], scope["tasuki.path"] = session, path
+        scope[SESSION] = session
+        if answer is not None or path is None or path[:1] == ["static"]:
+            scope.pop("tasuki.cookie", None)  # only a page begins a session
         await (answer or self._pages)(scope, receive, send_safely)
 
     def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
@@ -120,34 +123,34 @@ class Gate:
 
     def _session(self, request: Request) -> Session | None:
         client, access = self.client_of(request), self._access
-        if access.actor_header and client_address(request) in access.proxies:
-            if not (actor := request.headers.get(access.actor_header, "").strip()):
-                return None
-        else:
-            actor = access.default_actor
+        way, actor = self._way(request), access.default_actor
+        if way == "proxy":
+            actor = request.headers.get(access.actor_header, "").strip()[:_LONGEST_ACTOR]
+        elif access.actor_header and access.token is None:
+            return None  # only the proxy knows who that is
+        if not actor:
+            return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if access.token is not None and scheme.lower() == "bearer":
             is_right = not self.wrong_tokens.wait(client) and self._sessions.is_token(token.strip())
             return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
-        id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""))
+        id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
         if id is not None:
             return Session(id, actor, self._sessions.form_token(id), client)
-        if access.token is not None and not (access.actor_header and client_address(request) in access.proxies):
-            return None
-        return self.begin(request, actor)
+        return None if access.token is not None and way == "token" else self.begin(request, actor)
 
-    def begin(self, request: Request, actor: str | None = None) -> Session:
+    def _way(self, request: Request) -> Way:
+        is_proxied = self._access.actor_header and client_address(request) in self._access.proxies
+        return "proxy" if is_proxied else "token"
+
+    def begin(self, request: Request, actor: str = "") -> Session:
         """A new session, whose cookie the response carries."""
-        cookie = self._sessions.new()
-        id = str(self._sessions.read(cookie))
+        way = self._way(request)
+        cookie = self._sessions.new(way)
+        id = str(self._sessions.read(cookie, way))
         request.scope["tasuki.cookie"] = cookie
-        return Session(
-            id,
-            actor or self._access.default_actor,
-            self._sessions.form_token(id),
-            self.client_of(request),
-            is_new=True,
-        )
+        actor = actor or self._access.default_actor
+        return Session(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
 
     def client_of(self, request: Request) -> str:
         """The address of the client, for rates and the log; behind a trusted proxy the one that it names."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hmac
 import secrets
 from hashlib import sha256
+from typing import Literal
 
 from tasuki.clock import Clock
 
 LIFE = 12 * 3600
 """Seconds of a session."""
+Way = Literal["token", "proxy"]
+"""What let a session in. A cookie that came by way of a proxy, which named its actor, is worth nothing without it."""
 
 
 class Sessions:
@@ -27,16 +30,16 @@ class Sessions:
         """Whether it is the token; takes as long for any text."""
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
-    def new(self) -> str:
-        """The cookie of a new session."""
+    def new(self, way: Way = "token") -> str:
+        """The cookie of a new session; see :data:`Way`."""
         text = f"{secrets.token_urlsafe(16)}.{int(self._clock.time()) + LIFE}"
-        return f"{text}.{self._sign('session', text)}"
+        return f"{text}.{self._sign(way, text)}"
 
-    def read(self, cookie: str) -> str | None:
-        """The id of the session; None: the cookie is forged, or of another key, or over."""
+    def read(self, cookie: str, way: Way = "token") -> str | None:
+        """The id of the session; None: the cookie is forged, or has another key or way, or is over."""
         text, _, signature = cookie.rpartition(".")
         id, _, until = text.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign("session", text).encode()):
+        if not hmac.compare_digest(signature.encode(), self._sign(way, text).encode()):
             return None
         return id if until.isdigit() and int(until) > self._clock.time() else None
 

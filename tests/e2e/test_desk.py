@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_project import lines_of, write_project
+from tests.support.cli_project import lines_of, notes, write_project
 from tests.support.process import Process, run, start, wait_until
 from tests.support.serving import free_port
 
@@ -219,3 +219,42 @@ def test_the_desk_follows_a_reload(tmp_path: Path) -> None:
         (folder / "_index.yaml").write_text(entries + "  - {name: later, kind: queue.queue, driver: driver}\n")
         process.send(signal.SIGHUP)
         wait_until(lambda: is_shown(port, "/queues", "app:later app:driver 0"), "the new queue")
+
+
+def test_a_flood_of_half_requests_and_streams_leaves_the_worker_alone(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
+    with worker(folder, port), ExitStack() as stack:
+        flood = []
+        for number in range(700):
+            line = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            line.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n" + (b"\r\n" if number % 2 else b"X-Half: "))
+            flood.append(line)
+        run("publish", "tasks", "--file", "-", folder=folder, stdin=lines_of(*range(200)))
+
+        wait_until(lambda: len(notes(folder)) == 200, "all messages")
+
+        assert _ended(flood) >= 700 - 512
+        for line in flood:
+            line.close()
+        wait_until(lambda: _is_well(port), "the desk")
+
+
+def _ended(lines: list[socket.socket]) -> int:
+    """How many connections the server has closed without a word."""
+    ended = 0
+    for line in lines:
+        line.setblocking(False)
+        try:
+            ended += not line.recv(1)
+        except BlockingIOError:
+            pass
+        except OSError:
+            ended += 1
+    return ended
+
+
+def _is_well(port: int) -> bool:
+    try:
+        return get(port, "/static/nothing")[0] == 404
+    except OSError:
+        return False

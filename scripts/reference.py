@@ -75,10 +75,10 @@ def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
-    """The model inside an annotation such as ``DeadLetterConfig | None``."""
+    """The model inside an annotation such as ``DeadLetterConfig | None``, or a tuple of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (Union, UnionType):
+    if get_origin(annotation) in (Union, UnionType, tuple):
         return next((found for found in map(_inner, get_args(annotation)) if found), None)
     return None
 
@@ -89,7 +89,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return "required"
     if isinstance(value, SecretStr):  # a default is in the source: no secret
         value = value.get_secret_value()
-    if value is None or isinstance(value, BaseModel) or value in ("", [], {}):
+    if value is None or isinstance(value, BaseModel) or value in ("", (), [], {}):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -13,7 +13,7 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     │   ├── ConflictError · StoreLimitError · StoreFullError ↻
-    │   └── StaleReceiptError
+    │   └── StaleReceiptError · HeldBackError ↻
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
     ├── RequestTimeoutError                             for the requester
@@ -169,6 +169,12 @@ class QueueNotFoundError(DriverError):
 
 class StaleReceiptError(DriverError):
     """The delivery has ended already, and its message is another's or gone: nothing was moved."""
+
+
+class HeldBackError(DriverError):
+    """The limit of a queue hands out no more of its messages now, and some are left."""
+
+    retryable = True
 
 
 class QueueConflictError(DriverError):

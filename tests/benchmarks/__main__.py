@@ -19,13 +19,14 @@ CASES = {
     "postgres": "PostgreSQL: order per key with many workers, idle workers and queues, a large queue",
     "stores": "Stores: calls, watches, pages (names of drivers may follow)",
     "limits": "Limits and lanes: beside plain queues, and beside blocked messages (``--driver NAME`` may follow)",
+    "tenants": "A tenant with a message a second beside 100,000 of another (names of drivers may follow)",
     "rate": "A rate of 50 a second over four processes (names of drivers may follow)",
     "queues": "Many consumed queues in one process: idle, and beside a message of another queue",
     "amqp_queues": "Thousands of queues in one process (RabbitMQ)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",
 }
-_WITH_DRIVERS = (["brokers"], ["queues"], ["stores"], ["limits"], ["rate"])
+_WITH_DRIVERS = (["brokers"], ["queues"], ["stores"], ["limits"], ["tenants"], ["rate"])
 """What follows these are names of drivers."""
 
 

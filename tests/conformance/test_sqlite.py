@@ -14,7 +14,6 @@ from tests.support.settings import parsed
 
 
 class TestSQLite(DriverConformance):
-    forgets_within = 5.0
     removes_within = 8.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:

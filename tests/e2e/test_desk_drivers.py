@@ -23,6 +23,8 @@ entries:
   - {name: driver, kind: queue.driver.sqlite}
   - {name: mails, kind: queue.queue, driver: driver, queue_name: %(mails)s, dead_letter: {queue: dead}}
   - {name: dead, kind: queue.queue, driver: driver, queue_name: %(dead)s}
+  - {name: func, kind: function.lua, source: "return function() end"}
+  - {name: sender, kind: queue.consumer, queue: mails, func: func}
 """
 PURGE = "/confirm?act=purge&kind=queue&id=app:mails"
 
@@ -59,6 +61,9 @@ async def check(browser: Browser, app: App) -> None:
     page = await browser.text("/queues/app:mails")
     assert ('"number":2' in page) is can.peek, page
     assert ("cannot show messages without receiving them" in page) is not can.peek
+    overview = await browser.text("/")
+    assert ("The workers are not known" in overview) is not can.store, overview
+    assert ("no worker consumes" in overview) is can.store
     for path in ("/", "/dead", "/workers", "/schedules", "/queues/app:mails?tab=delayed", "/queues/app:dead"):
         assert (await browser.get(path)).status_code == 200
     paused = await browser.act("/confirm?act=pause&kind=queue&id=app:mails")

@@ -10,8 +10,11 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App, Envelope
+from tasuki.app import redrive
+from tasuki.errors import HeldBackError
 from tasuki.kinds.capabilities import all_capabilities
 from tests.e2e.projects import write
+from tests.e2e.test_every_driver import renamed
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.process import run, run_json, start, wait_until
 
@@ -91,6 +94,55 @@ async def test_each_tenant_has_its_places_over_all_processes(driver: str, tmp_pa
     shown = run("info", "tasks", *options, folder=folder).stdout
     assert "3 at once, for each header.tenant" in shown
     assert "in turns by header.tenant" in shown
+
+
+DEAD = """\
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.sqlite}
+  - {name: other, kind: queue.driver.sqlite, path: other.db}
+  - {name: state, kind: store.sqlite, driver: other}
+  - {name: tasks, kind: queue.queue, driver: driver, limit: 1/h}
+  - {name: dead, kind: queue.queue, driver: driver, limit: {rate: 1/h, burst: 2}}
+"""
+STATELESS = ("amqp", "sqs")
+QUEUES = ("app:tasks", "app:dead")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_redrive_says_what_the_limit_of_its_queue_holds_back(
+    driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the workers keep the limit, it is none of theirs, and moves all."""
+    for name in ("_PATIENCE", "_LONGEST_PATIENCE"):
+        monkeypatch.setattr(redrive, name, 0.5)
+    text = DEAD.replace("driver: driver,", "driver: driver, state: state,") if driver in STATELESS else DEAD
+    folder = write(tmp_path, {"_index.yaml": text})
+    async with App.load(folder, overrides=[*overrides(driver, "app:driver", folder), *renamed(*QUEUES)]) as app:
+        await app.queue("app:dead").publish_many(list(range(5)))
+        if (moved := 2 if driver.replace("valkey", "redis") in LANES else 5) == 5:
+            assert await app.redrive("app:dead", to="app:tasks") == 5
+        else:
+            with pytest.raises(HeldBackError, match="hands out no more messages now: 2 sent back, 3 left"):
+                await app.redrive("app:dead", to="app:tasks")
+        for queue, number in zip(QUEUES, (moved, 5 - moved), strict=True):
+            assert (await app.queue(queue).depth()).ready == number
+
+
+def test_a_redrive_that_a_limit_holds_back_ends_with_1(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"_index.yaml": DEAD.replace("{rate: 1/h, burst: 2}", "{concurrency: 1}")})
+    for body in "12":
+        assert run("publish", "dead", body, folder=folder).returncode == 0
+    assert run_json("redrive", "dead", "--to", "tasks", "--limit", "1", folder=folder)["moved"] == 1
+    text = DEAD.replace("{rate: 1/h, burst: 2}", "{rate: 1/h, burst: 1}")
+    write(folder, {"_index.yaml": text})
+    assert run("publish", "dead", "3", folder=folder).returncode == 0  # it declares the queue
+    told = run("redrive", "dead", "--to", "tasks", folder=folder)
+    assert told.returncode == 1
+    assert (
+        "error: the limit of queue 'app:dead' (1/h) hands out no more messages now: 1 sent back, 1 left" in told.stderr
+    )
 
 
 def test_a_broker_without_lanes_is_refused_with_the_remedy(tmp_path: Path) -> None:

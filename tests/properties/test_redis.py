@@ -137,6 +137,5 @@ PARTS = [
     "lines",
     "fronts",
     "ids",
-    "consumers",
     "waiting",
 ]

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, settings
 from tasuki.contracts.driver import Driver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tests.properties.limit_model import LimitModel
 from tests.properties.test_limits import LimitMachine
 from tests.support.settings import parsed
 
 
-class SQLiteLimitMachine(LimitMachine):
+class SQLiteLimitModel(LimitModel):
     def make_driver(self) -> Driver:
         self.folder = tempfile.TemporaryDirectory(prefix="tasuki-")
         self.path = Path(self.folder.name) / "queue.db"
@@ -27,9 +28,13 @@ class SQLiteLimitMachine(LimitMachine):
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute("SELECT lane FROM lanes").fetchall()
 
-    def teardown(self) -> None:
-        super().teardown()
+    def close(self) -> None:
+        super().close()
         self.folder.cleanup()
+
+
+class SQLiteLimitMachine(LimitMachine):
+    model_class = SQLiteLimitModel
 
 
 TestSQLiteLimits = SQLiteLimitMachine.TestCase

@@ -26,7 +26,6 @@ async def _ask(module: str, name: str, fields: dict[str, Any], constants: dict[s
     driver: Driver = getattr(importlib.import_module(module), name)("asker", settings)
     await driver.open()
     await driver.declare(QUEUE)
-    await driver.attach(QUEUE.name, 1)
     print("there", flush=True)
     while True:
         for received in await driver.receive(QUEUE.name, 1, 0.3):

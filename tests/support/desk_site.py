@@ -55,6 +55,8 @@ HOSTILE = (
     "日本語の本文です。" * 40,     "</pre><svg onload=alert(1)>", "&amp;&lt;", "{{ 7 * 7 }}", "\x1b[31mred",
 )  # fmt: skip
 QUEUE = "app:tenant-0000.invoices-and-receipts"
+PURGED = "app:tenant-0004.invoices-and-receipts"
+"""Has sixty messages, for a test to remove."""
 
 PAGES = {
     "overview": "/",
@@ -102,7 +104,7 @@ def full(folder: Path, queues: int = 1000) -> Iterator[str]:
 async def fill(folder: Path) -> None:
     """Publish messages that run, wait, are delayed, fail and die; return when they have."""
     app = App(root=folder)
-    for name in ("mails", "reports", "mails.dead", QUEUE.removeprefix("app:")):
+    for name in ("mails", "reports", "mails.dead", QUEUE.removeprefix("app:"), PURGED.removeprefix("app:")):
         app.queue(name)
     async with app.reading():
         for text in HOSTILE:
@@ -111,6 +113,7 @@ async def fill(folder: Path) -> None:
             await app.publish("reports", {"text": text})
         for number in range(60):
             await app.publish(QUEUE, {"invoice": number, "password": "hunter2", "amount": 1234.50})
+            await app.publish(PURGED, number)
         for number in range(3):
             await app.publish("mails", {"slow": number})
             await app.publish(QUEUE, {"later": number}, delay="2h")

@@ -35,6 +35,7 @@ either: QueueHandle[Mail | int] = app.queue("either", Mail | int, options={"max_
 amqp = app.queue("amqp", Mail, driver_options={"amqp": {"queue_type": "classic"}, "nats": {"max_bytes": "1GiB"}})
 limited = app.queue("limited", limit={"rate": "10/s", "concurrency": 3, "key": "header.tenant"}, fair="header.tenant")
 limits = [app.queue("fast", limit="10/s"), app.queue("slow", limit=0.5, fair={"key": "key", "share": 2})]
+both = app.queue("both", limit=["50/s", {"concurrency": 3, "key": "header.tenant"}])
 untyped = app.queue("untyped", requires=["delay"], ordering="key")
 pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 app.select(mails, "shop:mails", excluded=[batches], concurrency=8)

@@ -11,6 +11,7 @@ from tasuki.errors import (
     DriverError,
     DurabilityError,
     HandlerError,
+    HeldBackError,
     LifecycleError,
     LuaLimitError,
     Position,
@@ -70,7 +71,7 @@ def test_lifecycle_errors_know_the_service() -> None:
 def test_what_is_retryable() -> None:
     retryable = {error for error in CLASSES.values() if issubclass(error, DriverError) and error.retryable}
     broker = {BrokerUnavailableError, BrokerTimeoutError, ThrottledError}
-    assert retryable == broker | {QueueFullError, StoreFullError, DurabilityError}
+    assert retryable == broker | {QueueFullError, StoreFullError, DurabilityError, HeldBackError}
 
 
 def test_outcomes() -> None:

@@ -20,6 +20,7 @@ from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
+from tasuki.app.state.workers import consumers_at
 from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -146,6 +147,7 @@ class Assembly(ProjectHost):
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
             queue.find_pause = partial(pause_of, self, queue.id)
+            queue.find_consumers = partial(consumers_at, self, queue.id)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         for id, service in self.services.items():

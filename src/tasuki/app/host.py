@@ -12,11 +12,13 @@ from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.app.state.pausing import Steering, Target
 from tasuki.consumers.reach.guarded import guarded
+from tasuki.consumers.reach.host import FullId
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
+from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.flow.group_records import Ended
@@ -70,7 +72,10 @@ class ProjectHost:
             PolicyDeniedError: there is no such queue, and the application could not publish to it if there were.
             QueueNotFoundError: there is no such queue.
         """
-        guard = self.rights.application
+        return self.queue_for(self.rights.application, id)
+
+    def queue_for(self, guard: Guard | None, id: str) -> Queue:
+        """The queue of an id behind a guard; None: all is allowed. Raises as ``queue_of_application``."""
         if guard is None:
             return self.queue(id)
         if id not in self.queues:
@@ -94,6 +99,32 @@ class ProjectHost:
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
         return (await self.queue(queue).publish(body, headers, **options)).id
+
+    async def chain_from(
+        self,
+        guard: Guard | None,
+        full_id: FullId,
+        queue: str,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        options: Mapping[str, Any],
+    ) -> str:
+        from tasuki.app.flow.groups import Grouping
+
+        return (await Grouping(self, guard, full_id).publish(queue, body, headers, options)).id
+
+    async def group_from(
+        self,
+        guard: Guard | None,
+        full_id: FullId,
+        members: Sequence[Later],
+        then: Later | str | None,
+        on_error: Later | str | None,
+        id: str | None,
+    ) -> StartedGroup:
+        from tasuki.app.flow.groups import Grouping
+
+        return await Grouping(self, guard, full_id).start(members, then, on_error, id)
 
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:

@@ -7,11 +7,12 @@ from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.app.flow.verbs import Following, without_followers
+from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.frames import for_user
@@ -58,18 +59,17 @@ class Messaging(Pausable, Scheduling, Following):
     ) -> Job:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
 
-        ``then``: a message, queue or task that follows when this one is done, once; a queue or task is given the
-        result. ``on_error``: the same when this one is given up. See ``group``.
+        ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
+        given the result. ``on_error``: the same when this one is given up. See ``group``.
         """
         from tasuki.app.state.jobs import Job
 
         try:
             live = self.live_queue(queue)
-            plain, followers = without_followers(options)
-            if followers is None:
+            if (plain := unfollowed(options)) is not None:
                 done = await live.publish(body, headers, **plain)
             else:
-                done = await self._publish_chain(id_of(queue), body, headers, plain, followers)
+                done = await self._grouping().publish(id_of(queue), body, headers, options)
             return Job(done.id, done.durability, done.outcome, done.instead_of, live.id, self)
         except TypeError:
             refuse_unknown("publish(…)", options, SENDING)
@@ -180,6 +180,10 @@ class Messaging(Pausable, Scheduling, Following):
         """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
 
         Each one is removed from the dead-letter queue when its publish is confirmed.
+
+        Raises:
+            HeldBackError: the dead-letter queue has a limit, which hands out no more now, and some are left.
+            DriverError: the first refusal. Messages that were moved before stay moved.
         """
         from tasuki.app.redrive import redrive
 

@@ -7,13 +7,17 @@ from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
+from tasuki.errors import HeldBackError
 from tasuki.message import ORIGINAL_QUEUE
 from tasuki.queues.dead_letter import redriven
+from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
 
 _BATCH = 200
 _PATIENCE = 10.0
-"""Seconds for which the next message of a queue with a limit is waited for; it moves no faster than its limit."""
+"""Seconds for which the next message of a queue with a limit is waited for at least: a place may become free."""
+_LONGEST_PATIENCE = 60.0
+"""At a low rate, it is waited for as long as the rate takes, unless that is longer."""
 
 
 async def redrive(
@@ -25,9 +29,11 @@ async def redrive(
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
-    A message stays if its original queue is not declared any more, rejects it, or is closed to the application.
+    A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
+    limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster.
 
     Raises:
+        HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
         PolicyDeniedError: the application may not redrive from here, or not publish there.
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
@@ -35,13 +41,15 @@ async def redrive(
     sorter = _Sorter(assembly, target)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
-    wait = _PATIENCE if source.spec.limit is not None or source.spec.lane_limit is not None else 0.0
+    wait = _patience(source)
     moved = 0
+    is_held_back = False
     try:
         while left > 0 and (limit is None or moved < limit):
             wanted = _BATCH if limit is None else min(limit - moved, _BATCH)
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
+                is_held_back = wait > 0.0
                 break
             left -= len(batch)
             moved += await _move(source, sorter.by_queue(batch))
@@ -54,7 +62,37 @@ async def redrive(
         if sorter.left:
             await _settle(source, [Release(received.receipt) for received in reversed(sorter.left)])
     sorter.report_forbidden()
+    if is_held_back:
+        await _report_left(source, moved, None if limit is None else limit - moved, len(sorter.left))
     return moved
+
+
+def _patience(source: Queue) -> float:
+    """Seconds to wait for the next message; 0: without a limit there is one, or none."""
+    limits = [each for each in (source.spec.limit, source.spec.lane_limit) if each is not None]
+    if not limits:
+        return 0.0
+    slowest = max((1.1 / each.rate for each in limits if each.rate is not None), default=0.0)
+    return max(_PATIENCE, slowest if slowest <= _LONGEST_PATIENCE else 0.0)
+
+
+async def _report_left(source: Queue, moved: int, wanted: int | None, strangers: int) -> None:
+    """Raise HeldBackError if messages are left that were to be moved; another receiver may have taken them."""
+    depth = await source.driver.depth(source.spec.name)
+    left = depth.ready - strangers
+    left = left if wanted is None else min(left, wanted)
+    if left <= 0:
+        return
+    text = limit_text(limit_facts(source.spec, source.policy)["limit"])
+    counts = [f"{moved} sent back", f"{left} left"]
+    counts += [f"{depth.in_flight} held by consumers"] if depth.in_flight else []
+    counts += [f"{strangers} from no queue of this project, which take part of it"] if strangers else []
+    raise HeldBackError(
+        f"the limit of queue {source.id!r} ({text}) hands out no more messages now: {', '.join(counts)}; do it again "
+        "later, or take the limit off the queue for this time",
+        driver=source.driver.name,
+        queue=source.id,
+    )
 
 
 def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.flow.groups import StartedGroup
-    from tasuki.app.flow.planned import Planned
     from tasuki.app.owner import Owner
-    from tasuki.app.tasks.task import Sender
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
+    from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
@@ -172,10 +170,10 @@ class SyncApp:
 
     def group(
         self,
-        members: Iterable[Planned],
+        members: Iterable[Later],
         *,
-        then: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
-        on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        then: Follower | None = None,
+        on_error: Follower | None = None,
         id: str | None = None,
     ) -> StartedGroup:
         """See :meth:`tasuki.App.group`."""

@@ -288,7 +288,7 @@ class Delivery:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
     def snooze(self, due: When) -> None:
-        self._settle(Verdict("release", self._seconds(due)))
+        self._settle(self.holder.policy.snoozed(self._seconds(due)))
 
     def _seconds(self, due: When) -> float:
         try:

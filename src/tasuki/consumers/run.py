@@ -33,7 +33,7 @@ from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporti
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
-from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
+from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import told_of_settled
 
@@ -160,16 +160,7 @@ class Run:
         return [task.handler_timeout for task in handler.tasks.values()] if isinstance(handler, Tasks) else []
 
     async def _fetch(self) -> None:
-        await self._attach()
         await (self.fetcher if self.controlled is None else self.controlled).run()
-
-    async def _attach(self) -> None:
-        """Tell the driver how many consumers the queue has here; it is only for people who look, so it may fail."""
-        try:
-            async with asyncio.timeout(_END_GRACE):
-                await self.queue.driver.attach(self.queue.spec.name, self.queue.consumer_count)
-        except (DriverError, TimeoutError) as error:
-            _log.debug("consumers are not counted: %s", error, extra={"consumer": self.id, "queue": self.queue_id})
 
     async def wait(self) -> None:
         """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
@@ -254,7 +245,7 @@ class Run:
         for task in (*self.tasks, *workers):  # first, for this stop may be cut short
             task.cancel()
         await asyncio.wait([*self.tasks, *workers], timeout=_END_GRACE)
-        await asyncio.gather(self._attach(), self.fetcher.close())
+        await self.fetcher.close()
 
     @property
     def function_id(self) -> str:

@@ -10,7 +10,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
  6. Nacked with delay 0 is back at once, not at the end of the lease.
  7. Nacked or released with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
  8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
-    a release raises it, nor the end of a delivery that never started with its holder or its lease.
+    a release raises it, nor the end of a delivery that never started with its holder or its lease. Only where
+    ``counts_releases`` says so of a delivery, a release of it raises it too.
  9. Settling twice reports the second as stale; it never raises for a stale receipt.
 10. A receipt is stale once its message was handed out again.
 11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.
@@ -32,7 +33,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
 24. ``peek`` shows without receiving. ``purge`` removes the messages that were not held when it began, and says how
     many; a message that is published during a purge survives it.
-25. ``depth`` counts the attached consumers of all living processes (``counts_consumers``).
+25. A ``temporary`` queue lives while the process that declared it does, also unused; that process's end or
+    ``undeclare`` lets the broker delete it, some minutes later at the latest where it can.
 26. In a queue declared with ``dedup_window`` a message whose id was published within that time is confirmed and not
     stored again, even if the first one was acked meanwhile. A message with ``deduplicate=False`` is always stored, and
     does not change the remembered ids (``dedup``). Each queue remembers its own ids. A rejected message is not
@@ -55,7 +57,7 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     long as the message was not handed out again, unless the broker refuses that or cannot tell.
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
-    their own. It has the queues of its parent, and no consumers.
+    their own. It has the queues of its parent, and keeps no temporary one of them alive.
 35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
 36. ``move`` acks a delivery and stores messages in another queue of the driver. If they cannot be stored, the delivery
     stays held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: a kill
@@ -76,7 +78,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     key, a kept one is not remembered (26), and a remembered id changes nothing. A restart of the broker keeps the keys.
 42. A queue with a ``limit`` hands out at most ``burst + rate * w`` messages in any window of w seconds, and lets at
     most ``concurrency`` be held, over all processes, by the broker's clock. A release without a delay gives its part of
-    the rate back (it counts as one less, and fills no more than the burst); nothing else does. What must wait is
+    the rate back (it counts as one less, and fills no more than the burst); nothing else does, also no release with
+    ``SHORTEST_DELAY``, with which a message is postponed whose handler has started. What must wait is
     neither held nor an attempt, and ``receive`` returns when its time or a place has come. Another rate leaves as many
     messages owed as before, and a larger burst adds the difference: a declaration gives no second burst. A deleted
     queue owes nothing, a purged one as much as before (``limits``).

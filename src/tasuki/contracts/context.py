@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from logging import Logger, LoggerAdapter
@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.state.following import Follower, Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
@@ -64,6 +65,13 @@ class BatchOptions(TypedDict, total=False):
 
 class PublishOptions(MessageOptions, UniqueOptions, BatchOptions, total=False):
     """Options of publish."""
+
+
+class ChainOptions(PublishOptions, total=False):
+    """Options of publish, with what follows the message."""
+
+    then: Follower | None
+    on_error: Follower | None
 
 
 class Facts(Protocol):
@@ -155,7 +163,15 @@ class Reach(Protocol[Caller_contra]):
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        """Publish; returns the message's id."""
+        """Publish; returns the message's id. ``then`` and ``on_error`` of the options are as for ``group``."""
+
+    async def group(
+        self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None
+    ) -> StartedGroup:
+        """Publish a group; a text is the id of a queue, which is given the results."""
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of one of these, in a thread without an event loop."""
 
     async def call(
         self, caller: Caller_contra, function: str, args: Sequence[Any], options: CallOptions | None = None

@@ -115,8 +115,9 @@ class Driver(Within, ABC):
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options. Before ``open`` it is recorded for that.
 
-        Must: keep its messages (1), and apply changed options for all processes (33). May: refuse options with
-        UnsupportedError or QueueConflictError, and then change nothing. Need not: reach the broker before ``open``.
+        Must: keep its messages (1), apply changed options for all processes (33), and keep a temporary one alive (25).
+        May: refuse options with UnsupportedError or QueueConflictError, and then change nothing. Need not: reach the
+        broker before ``open``.
         """
 
     @abstractmethod
@@ -181,9 +182,9 @@ class Driver(Within, ABC):
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
         Must: forget acked messages (5); show the others at once, or after their delay (6, 7), at their places (12, 22),
-        also in a full queue (23); count nacks (8); report stale receipts (9, 10); work after ``undeclare`` (29); leave
-        no message held that it could not settle (31). May: take several requests for a batch, keep the errors of nacks
-        (38). Need not: undo any.
+        also in a full queue (23); count nacks, and releases only where ``counts_releases`` says so (8); report stale
+        receipts (9, 10); work after ``undeclare`` (29); leave no message held that it could not settle (31). May: take
+        several requests for a batch, keep the errors of nacks (38). Need not: undo any.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -203,7 +204,11 @@ class Driver(Within, ABC):
         return self.capabilities.atomic_move
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
-        """Whether a release counts as an attempt of this message; a look-up, without a request to the broker."""
+        """Whether a release of this delivery counts as an attempt; a look-up, without a request to the broker.
+
+        Must: tell the truth for each delivery that is held (8). A message that pauses is released each time, so where
+        this is true its pauses would make it a dead letter, and are refused.
+        """
         return False
 
     @abstractmethod
@@ -221,8 +226,8 @@ class Driver(Within, ABC):
     async def depth(self, queue: str) -> Depth:
         """Count the messages.
 
-        Must: be exact if ``exact_depth``, and count the consumers of all processes (25). May: estimate
-        (``is_estimate``). Need not: know the consumers or the oldest age; they are None then.
+        Must: be exact if ``exact_depth``. May: estimate (``is_estimate``). Need not: know the oldest age; it is None
+        then.
         """
 
     async def occupancy(self, queue: str) -> Occupancy:
@@ -232,14 +237,6 @@ class Driver(Within, ABC):
         """
         depth = await self.depth(queue)
         return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Register how many consumers of this process receive from the queue now; only ``depth`` shows the number.
-
-        Must: hold until the next call, also over a close or a lost connection (25). Need not: do anything at a broker
-        that counts its consumers itself, or has no place to count them.
-        """
-        return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.

@@ -12,18 +12,17 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.job_context import JobContext
+from tasuki.contracts.state.publish_context import PublishContext
 from tasuki.contracts.state.queue_context import QueueContext
 from tasuki.contracts.state.step_context import StepContext
 from tasuki.contracts.state.store_handle import Storing
 from tasuki.contracts.state.transaction_context import TransactionContext
 from tasuki.errors import safe_text, text_of
-from tasuki.message import HeaderValue, Message
+from tasuki.message import Message
 from tasuki.units import Duration, is_duration, needed, one_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from tasuki.contracts.context import PublishOptions
+    pass
 
 _MOST_CAUSES = 8
 """Of a rejection, in its text."""
@@ -95,7 +94,7 @@ class Interrupted(BaseException):
     """
 
 
-class Context(StepContext, TransactionContext, Storing, QueueContext, JobContext):
+class Context(PublishContext, StepContext, TransactionContext, Storing, QueueContext, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
@@ -220,16 +219,6 @@ class Context(StepContext, TransactionContext, Storing, QueueContext, JobContext
             ValueError: ``at`` has no time zone, or both or neither are given.
         """
         self.settling.snooze(needed("snooze", one_of("after", after, at)))
-
-    async def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Unpack[PublishOptions]
-    ) -> str:
-        """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
-
-        ``options``: delay, at, ttl, priority, key, id, unique, unique_for, on_conflict, unique_max, timeout. Raises
-        what ``Queue.publish`` raises. Where another message has the unique key and is kept, the id is its id.
-        """
-        return await self.reach.publish(queue, body, headers, options)
 
     async def call(self, function: str, *args: Any) -> Any:
         """Call another function entry by id, in this context, and return its (first) result.

@@ -42,7 +42,6 @@ class Capabilities:
     remove: bool = False
     expedite: bool = False
     keeps_errors: bool = False
-    counts_consumers: bool = False
     max_length: bool = False
     dedup: bool = False
     """Keeps the ids of a queue's ``dedup_window``."""
@@ -115,7 +114,7 @@ class QueueSpec:
     fair: int = 0
     """Most messages that a lane is given in its turn; 0: the queue has no lanes."""
     temporary: bool = False
-    """Made for one process, which attaches to it and deletes it at its end.
+    """Made for one process, which keeps it alive by having declared it, and deletes it at its end.
 
     After a kill the broker should delete the queue itself, some minutes later, where it can.
     """
@@ -198,6 +197,10 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
     """Why, for ``peek``: at most ``NACK_ERROR_CHARS`` characters that UTF-8 can encode. Empty: unknown."""
 
 
+SHORTEST_DELAY = 0.001
+"""Seconds: the shortest delay of a release that is not the release of a message that was never started."""
+
+
 class Release(msgspec.Struct, frozen=True, gc=False):
     """Never started, or postponed: requeue the message unchanged, without counting an attempt.
 
@@ -230,8 +233,6 @@ class Depth:
     in_flight: int
     delayed: int
     oldest_age: float | None = None
-    consumers: int | None = None
-    """Consumers that receive from it, in all processes; None if the driver cannot tell."""
     is_estimate: bool = False
     """Whether there were too many to count, and the numbers are about right."""
 

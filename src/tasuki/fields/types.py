@@ -54,8 +54,8 @@ class InProject:
     """Metadata of a field that names a file of the project."""
 
 
-def at_field(field: str, problem: str) -> PydanticCustomError:
-    """The error of a check over several fields, to be shown at one of them."""
+def at_field(field: str | int, problem: str) -> PydanticCustomError:
+    """The error of a check over several fields, or items of a list, to be shown at one of them."""
     return PydanticCustomError("at_field", "{problem}", {"problem": problem, "field": field})
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from tasuki.errors import HandlerError
 from tasuki.state.keys import part_of
+from tasuki.state.records import read
 
 RUNS = "run/"
 """Prefix of the keys: one for each message that has steps, by its queue's name at the broker and its id."""
@@ -63,11 +64,7 @@ def encode(record: RunRecord) -> bytes:
 
 def decode(value: bytes) -> RunRecord:
     """The record of a value. Raises HandlerError (Internal): another version of Tasuki wrote it."""
-    try:
-        return _decoder.decode(value)
-    except msgspec.DecodeError as error:
-        problem = f"the record of the message's steps cannot be read, another version has written it: {error}"
-        raise HandlerError(problem, kind="Internal", retryable=True) from error
+    return read(_decoder, value, "the message's steps")
 
 
 def result_of(step: Step) -> Any:

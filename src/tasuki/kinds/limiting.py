@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.contracts.driver import Capabilities, Limit
+from tasuki.kinds.entries.messages.limits import limit_of_lanes, whole_limit
 from tasuki.kinds.entries.queue import QueueConfig
 
 
@@ -34,7 +35,7 @@ def limit_of_workers(config: QueueConfig, capabilities: Capabilities | None) -> 
 
 def lane_limit_of(config: QueueConfig) -> Limit | None:
     """The limit of each lane alone, which no worker could keep."""
-    return config.limit.limit() if config.limit is not None and config.limit.key is not None else None
+    return None if (limit := limit_of_lanes(config.limit)) is None else limit.limit()
 
 
 def turn_of(config: QueueConfig) -> int:
@@ -45,7 +46,7 @@ def turn_of(config: QueueConfig) -> int:
 
 
 def _whole(config: QueueConfig) -> Limit | None:
-    return config.limit.limit() if config.limit is not None and config.limit.key is None else None
+    return None if (limit := whole_limit(config.limit)) is None else limit.limit()
 
 
 def _some(limit: Limit) -> Limit | None:

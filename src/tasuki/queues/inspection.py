@@ -32,6 +32,8 @@ class Inspection:
     """The rights that each call checks; None: no checks."""
     consumer_count: int
     """Consumers of this queue that run in this process."""
+    find_consumers: Callable[[], Awaitable[int | None]] | None = None
+    """Counts the consumers of all processes; its None: unknown. None: only this process has some."""
     origin: Self | None
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
@@ -51,13 +53,19 @@ class Inspection:
     async def info(self) -> dict[str, Any]:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
 
+        ``consumer_count``: the consumers of all processes that the queue's state tells of, or this process's own where
+        it has none; None: unknown, as this process has none and no state tells of others.
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
         queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``limit`` and ``fair`` only
         if the queue has them: see :func:`tasuki.queues.limits.limit_facts`.
         """
+        return await self.info_by(self.find_consumers)
+
+    async def info_by(self, find_consumers: Callable[[], Awaitable[int | None]] | None) -> dict[str, Any]:
+        """The same with the number of consumers that this function gives."""
         depth = await self.depth()
         pause = None if self.find_pause is None else await self.find_pause()
-        origin = self.origin or self
+        here = (self.origin or self).consumer_count
         return {
             "queue": self.id,
             "driver": self.driver.name,
@@ -65,7 +73,7 @@ class Inspection:
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,
-            "consumer_count": origin.consumer_count if depth.consumers is None else depth.consumers,
+            "consumer_count": here if find_consumers is None else await find_consumers(),
             "oldest_age": depth.oldest_age,
             **({"is_estimate": True} if depth.is_estimate else {}),
             **({"paused": pause} if pause is not None else {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Limit, QueueSpec
@@ -20,13 +20,16 @@ def limits_of(spec: QueueSpec, policy: QueuePolicy) -> list[Limit]:
 def limit_facts(spec: QueueSpec, policy: QueuePolicy) -> dict[str, Any]:
     """``limit`` and ``fair`` as its entry states them, each only if the queue has it.
 
-    ``limit``: rate (a second) and burst, concurrency, key; ``fair``: key and share.
+    ``limit``: rate (a second) and burst, concurrency, key; a list of two, if the queue has one over all its messages
+    and one with a key. ``fair``: key and share.
     """
     facts: dict[str, Any] = {}
     key = None if policy.lanes is None else KEY if policy.lanes.path is None else policy.lanes.path.text
-    if limits := limits_of(spec, policy):
-        limit = {name: value for part in limits for name, value in _facts_of(part).items()}
-        facts["limit"] = limit | ({} if spec.lane_limit is None else {"key": key})
+    parts = [part for part in (spec.limit, policy.worker_limit) if part is not None]  # of one limit of the entry
+    whole = {name: value for part in parts for name, value in _facts_of(part).items()}
+    lane = {} if spec.lane_limit is None else {**_facts_of(spec.lane_limit), "key": key}
+    if whole or lane:
+        facts["limit"] = [whole, lane] if whole and lane else whole or lane
     if spec.fair:
         facts["fair"] = {"key": key, "share": spec.fair}
     return facts
@@ -37,9 +40,11 @@ def _facts_of(limit: Limit) -> dict[str, Any]:
     return rate | ({} if limit.concurrency is None else {"concurrency": limit.concurrency})
 
 
-def limit_text(limit: Mapping[str, Any] | Limit) -> str:
+def limit_text(limit: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Limit) -> str:
     """A limit, or a ``limit`` of ``limit_facts``, in words: ``10/s, 3 at once, for each header.tenant``."""
     limit = _facts_of(limit) if isinstance(limit, Limit) else limit
+    if not isinstance(limit, Mapping):
+        return "; ".join(map(limit_text, limit))
     parts = [format_rate(limit["rate"])] if "rate" in limit else []
     parts += [f"{limit['burst']} in a burst"] if limit.get("burst", 1) > 1 else []
     parts += [f"{limit['concurrency']} at once"] if "concurrency" in limit else []

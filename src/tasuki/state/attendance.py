@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+import msgspec
+
 from tasuki.errors import DriverError
 from tasuki.state.presence import PERIOD, TTL, Presence, encode
 from tasuki.state.shared import SharedState
@@ -36,6 +38,8 @@ class Attendance(Generic[M]):
         self._period = period
         self._present: dict[SharedState, list[M]] = {}
         self._keys: dict[SharedState, str] = {}
+        self._started: dict[SharedState, float] = {}
+        """By the clock of each store, as its first entry says: the clocks drift, and the key must stay."""
         self._thread: LoopThread | None = None
         self._changed = asyncio.Event()
         """Of the thread's loop: wakes it for another sign."""
@@ -67,10 +71,15 @@ class Attendance(Generic[M]):
         if state in self._present:
             return  # another consumer has joined meanwhile, and the entry is its
         key, store = self._keys.pop(state, ""), state.opened
+        self._started.pop(state, None)
         if key and store is not None:
             with suppress(DriverError, TimeoutError):
                 async with asyncio.timeout(_GOODBYE):
                     await store.delete(key)
+
+    def key_in(self, state: SharedState) -> str:
+        """The key of this process's entry in a state; '' before its first sign."""
+        return self._keys.get(state, "")
 
     async def _keep(self) -> None:
         self._changed = changed = asyncio.Event()
@@ -91,6 +100,8 @@ class Attendance(Generic[M]):
             if not present:
                 return
             presence = self._describe(present, now)
+            started = self._started.setdefault(state, presence.started)
+            presence = msgspec.structs.replace(presence, started=started)
             self._keys[state] = presence.key
             await store.put(presence.key, encode(presence), ttl=TTL)
         except DriverError as error:

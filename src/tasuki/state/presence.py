@@ -50,6 +50,8 @@ class Presence(msgspec.Struct, frozen=True):
     consumers: Sequence[PresentConsumer] = ()
     left_out: int = 0
     """Consumers and running messages for which the entry had no room."""
+    hidden: int = 0
+    """Consumers among them."""
 
     @property
     def key(self) -> str:
@@ -92,7 +94,8 @@ def _shorter(presence: Presence) -> Presence:
     else:
         kept = list(presence.consumers[: len(presence.consumers) // 2])
         dropped = len(presence.consumers) - len(kept)
-    return msgspec.structs.replace(presence, consumers=kept, left_out=presence.left_out + dropped)
+    hidden = presence.hidden + len(presence.consumers) - len(kept)
+    return msgspec.structs.replace(presence, consumers=kept, left_out=presence.left_out + dropped, hidden=hidden)
 
 
 def _messages(consumer: PresentConsumer) -> int:
@@ -111,6 +114,10 @@ def decode(value: bytes) -> Presence | None:
         return None
 
 
-def consumers_of(workers: Sequence[Presence], queue: str) -> int:
-    """How many consumers all worker processes have at a queue, by its name at the broker."""
-    return sum(consumer.queue == queue for worker in workers for consumer in worker.consumers)
+def consumers_of(workers: Sequence[Presence], queue: str) -> int | None:
+    """How many consumers these worker processes have at a queue, by its name at the broker, as far as they are listed.
+
+    None: none is listed, but an entry had no room for all consumers of its worker.
+    """
+    count = sum(consumer.queue == queue for worker in workers for consumer in worker.consumers)
+    return None if not count and any(worker.hidden for worker in workers) else count

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
+from tasuki.contracts.state.following import Later, StartedGroup, carried, ids_of
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
@@ -27,6 +28,16 @@ class Published:
     body: Any
     headers: Mapping[str, HeaderValue] | None
     options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """One call of ``group``; messages as dicts with their queue and body, and what else they have."""
+
+    id: str
+    members: list[dict[str, Any]]
+    then: Any
+    on_error: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +65,12 @@ class _Recorder(logging.Logger):
 class RecordingContext(Context):
     """Keeps what a handler publishes, logs and settles.
 
-    ``published``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in order. What
-    ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or
-    async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and ``variables``; ``set_env``
-    changes the last. ``called_with`` holds what ``call_with`` was given beside function and arguments; ``paused`` what
-    ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what ``cancel``
-    was given.
+    ``published``, ``groups``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in
+    order. What ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a
+    callable, plain or async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and
+    ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with`` was given beside function and
+    arguments; ``paused`` what ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what
+    ``cancel`` was given.
     ``publish_error`` is raised by the next publishes when set.
     """
 
@@ -73,6 +84,7 @@ class RecordingContext(Context):
         function: str = "app:handler",
     ) -> None:
         self.published: list[Published] = []
+        self.groups: list[Grouped] = []
         self.logged: list[Logged] = []
         self.settled: list[tuple[Any, ...]] = []
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -130,6 +142,8 @@ class RecordingContext(Context):
 
 
 class _RecordedSettling:
+    in_transaction = False
+
     def __init__(self, settled: list[tuple[Any, ...]], *, has_message: bool) -> None:
         self._settled = settled
         self._has_message = has_message
@@ -162,8 +176,12 @@ class _RecordedSettling:
     async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[RecordedTransaction]:
         if not self._has_message:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
-        async with on_connection(connection) as opened:
-            yield RecordedTransaction(opened)
+        self.in_transaction = True
+        try:
+            async with on_connection(connection) as opened:
+                yield RecordedTransaction(opened)
+        finally:
+            self.in_transaction = False
         self._settle("ack")
 
     def _settle(self, *what: Any) -> None:
@@ -189,6 +207,19 @@ class _RecordedReach:
             raise self._record.publish_error
         self._record.published.append(Published(queue, body, headers, options))
         return str(options.get("id") or new_id())
+
+    async def group(
+        self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None
+    ) -> StartedGroup:
+        if self._record.publish_error is not None:
+            raise self._record.publish_error
+        group = id or new_id()
+        told = [dict(each.plain()) for each in members], carried(then), carried(on_error)
+        self._record.groups.append(Grouped(group, *told))
+        return StartedGroup(group, ids_of(group, members))
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return at_once(work)
 
     async def call(
         self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None

@@ -12,10 +12,10 @@ from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.errors import BrokerTimeoutError
-from tests.faults.amqp.rig import driver_at
+from tasuki.errors import DriverError
+from tests.faults.amqp.rig import driver_at, take_in_spite_of_errors
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.brokers.rig import messages, take
+from tests.support.brokers.rig import messages
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -46,30 +46,12 @@ async def standing_log(broker: RabbitMQ) -> AsyncIterator[None]:
         await asyncio.to_thread(broker.control, "eval", f"sys:resume({_LOG}).")
 
 
-async def test_a_slow_broker_loses_no_queue_that_counts_consumers(
-    broker: RabbitMQ, queue: str, deleted: list[str]
-) -> None:
-    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0) as driver:
+async def test_a_slow_broker_loses_no_queue_of_a_turn(broker: RabbitMQ, queue: str, deleted: list[str]) -> None:
+    spec = QueueSpec(queue, options={"single_active_consumer": True})
+    async with driver_at(broker.port, spec, request_timeout=1.0) as driver:
         await driver.publish(queue, messages("a"))
-        await driver.attach(queue, 1)
-        await driver.attach(queue, 0)
         async with standing_log(broker):
-            with pytest.raises(BrokerTimeoutError):
-                await driver.attach(queue, 2)
-            await driver.attach(queue, 2)  # goes on uncounted
-        assert f"{queue}.consumers" not in deleted
-        assert [item.id for item in await take(driver, queue)] == ["a"]
-        await driver.attach(queue, 2)
-        assert (await driver.depth(queue)).consumers == 2
-
-
-async def test_one_that_answers_after_a_while_is_registered_with_again(
-    broker: RabbitMQ, queue: str, deleted: list[str]
-) -> None:
-    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0) as driver:
-        async with standing_log(broker):
-            with pytest.raises(BrokerTimeoutError):
-                await driver.attach(queue, 2)
-        await driver.attach(queue, 2)
-        assert f"{queue}.consumers" not in deleted
-        assert (await driver.depth(queue)).consumers == 2
+            with pytest.raises(DriverError):
+                await driver.receive(queue, 1, 3.0)
+        assert f"{queue}.active" not in deleted
+        assert [item.id for item in await take_in_spite_of_errors(driver, queue, 1)] == ["a"]

@@ -16,21 +16,6 @@ from tests.support.brokers.rig import SECONDS, messages, take, until
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
-async def test_what_the_broker_lost_of_a_queue_that_only_counts_keeps_nobody_from_consuming(
-    broker: RabbitMQ, queue: str
-) -> None:
-    """Killed just after it has made a quorum queue, the broker has that queue without a leader for ever."""
-    other = f"{queue}-2"
-    async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other), request_timeout=2.0) as driver:
-        await driver.publish(queue, messages("a", "b"))
-        await asyncio.gather(driver.attach(queue, 3), driver.attach(other, 2))
-        await killed_before_it_has_noted(broker, f"{queue}.consumers", f"{other}.consumers")
-        got = await take_in_spite_of_errors(driver, queue, 2)
-        assert sorted(item.id for item in got) == ["a", "b"]
-        assert (await driver.depth(queue)).consumers == 3
-        assert (await driver.depth(other)).consumers == 2
-
-
 async def test_what_the_broker_lost_of_a_turn_is_made_again(broker: RabbitMQ, queue: str) -> None:
     spec = QueueSpec(queue, options={"single_active_consumer": True})
     async with driver_at(broker.port, spec, request_timeout=6.0) as driver:

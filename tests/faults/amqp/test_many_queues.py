@@ -79,21 +79,18 @@ async def test_more_queues_than_a_connection_has_channels_for_are_all_consumed(
     broker: RabbitMQ, names: list[str]
 ) -> None:
     async with driver_at(broker.port, *map(QueueSpec, names), channel_max=16) as driver:
-        await asyncio.gather(*(driver.attach(name, 1) for name in names))
         for name in names:
             await driver.publish(name, messages(name))
         taken = await received_from_all(driver, names)
         assert [item.id for item in taken] == names
         for name, item in zip(names, taken, strict=True):
             assert not await driver.settle(name, [Ack(item.receipt)])
-            assert (await driver.depth(name)).consumers == 1
 
 
 async def test_all_their_connections_come_back(broker: RabbitMQ, names: list[str]) -> None:
     proxy = Proxy(broker.port)
     try:
         async with driver_at(proxy.port, *map(QueueSpec, names), channel_max=16) as driver:
-            await asyncio.gather(*(driver.attach(name, 1) for name in names))
             for name in names:
                 await driver.publish(name, messages(name))
             await received_from_all(driver, names)
@@ -111,11 +108,6 @@ async def test_all_their_connections_come_back(broker: RabbitMQ, names: list[str
                 await until(comes, name)
 
             await asyncio.gather(*map(again, names))
-
-            async def counted() -> bool:
-                return all([(await driver.depth(name)).consumers == 1 for name in names])
-
-            await until(counted, "the consumers to be counted")
     finally:
         proxy.close()
 
@@ -145,7 +137,6 @@ async def test_a_queue_costs_few_methods_and_keeps_one_channel(
         assert sum(counted.values()) - for_channels <= 6 * len(names) + 2, counted
         with methods_counted() as counted:
             for name in names:
-                await driver.attach(name, 1)
                 await driver.receive(name, 1, 0.0)
         assert counted["Channel.Open"] - counted["Channel.Close"] <= len(names) + 1, counted
         assert sum(counted.values()) <= 18 * len(names) + 2, counted

@@ -157,34 +157,19 @@ async def test_a_purge_takes_what_rests_with_its_key(broker: RabbitMQ, queue: st
 
 async def test_a_deleted_queue_leaves_nothing_at_the_broker(broker: RabbitMQ, queue: str) -> None:
     spec = QueueSpec(queue, priorities=True, ordering="key")
-    parts = ["", ".returned", ".consumers", *(f".p{n}" for n in range(1, 10)), *(f".k{n}" for n in range(16))]
+    parts = ["", ".returned", *(f".p{n}" for n in range(1, 10)), *(f".k{n}" for n in range(16))]
     async with driver_at(broker.port, spec) as driver:
         before = await ready(broker.port, GIVEN_UP)
-        await driver.attach(queue, 1)
         await driver.publish(queue, messages("late", delay=1.0))
         await driver.publish(queue, messages("a", priority=5) + messages("b", key="k"))
         await take(driver, queue, 2)
         await driver.delete(queue)
         assert [part for part in parts if await is_there(broker.port, queue + part)] == []
         with pytest.raises(QueueNotFoundError):
-            await driver.attach(queue, 1)
+            await driver.depth(queue)
         await driver.declare(spec)
         assert await driver.receive(queue, 10, 2.5) == []
         assert await ready(broker.port, GIVEN_UP) == before
-        assert (await driver.depth(queue)).consumers == 0
-
-
-async def test_consumers_are_counted_again_in_a_queue_that_another_process_deleted(
-    broker: RabbitMQ, queue: str
-) -> None:
-    spec = QueueSpec(queue)
-    async with driver_at(broker.port, spec) as one, driver_at(broker.port, spec) as two:
-        await one.attach(queue, 2)
-        await two.delete(queue)
-        for driver in (one, two):
-            await driver.declare(spec)
-        await one.attach(queue, 2)
-        assert (await two.depth(queue)).consumers == 2
 
 
 async def test_a_delete_that_fails_leaves_the_queue_declared(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
@@ -236,9 +221,9 @@ async def test_a_killed_asker_leaves_no_queue(broker: RabbitMQ, monkeypatch: pyt
 
 async def test_a_reconnect_makes_no_queue_of_a_process_that_is_gone(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
     own, foreign = QueueSpec(f"{queue}-own", temporary=True), QueueSpec(f"{queue}-foreign", temporary=True)
-    async with driver_at(proxy.port, own, foreign, QueueSpec(queue)) as driver:
-        await driver.attach(own.name, 1)
+    async with driver_at(proxy.port, own, QueueSpec(queue)) as driver:
         async with driver_at(broker.port, own, foreign) as second:
+            await driver.inspect(foreign)
             await second.delete(own.name)
             await second.delete(foreign.name)
         proxy.cut()
@@ -288,7 +273,6 @@ async def test_many_reply_queues_leave_nothing_here_and_at_the_broker(broker: Ra
         for number in range(40):
             reply = QueueSpec(f"{queue}-reply-{number}", temporary=True)
             await requester.declare(reply)
-            await requester.attach(reply.name, 1)
             await responder.inspect(reply)
             assert not any(await responder.publish(reply.name, messages("a", delay=0.1 * (number % 2))))
             (got,) = await take(requester, reply.name)
@@ -307,7 +291,7 @@ def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
     session = inner._guard.current
     publishing, publisher = session.publishing, session.publishing.publisher
     connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
-    parts = [driver, inner, inner._known, session, session.consumer_count, publishing, publisher, publisher._delaying]
+    parts = [driver, inner, inner._known, session, publishing, publisher, publisher._delaying]
     return {
         f"{name} {index} {type(part).__name__}.{key}": len(value)
         for index, part in enumerate([*parts, *connections])

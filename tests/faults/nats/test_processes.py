@@ -1,86 +1,24 @@
-"""Several processes at one NATS server: counted consumers, shown messages, and allowed declarations."""
+"""Several processes at one NATS server: held messages, shown messages, and allowed declarations."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from typing import Any
 
-import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.queues.purging import Purging
-from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
-from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, drained, messages, take
+from tests.faults.nats.site import QUEUE, Site, declared, drained, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
-
-
-async def consumers(driver: NATSDriver, wanted: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while (await driver.depth(QUEUE)).consumers != wanted:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
-
-
-async def test_consumers_of_all_processes_are_counted_and_those_of_a_dead_one_no_more(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attendance, "LASTS", 1.0)
-    monkeypatch.setattr(attendance, "EVERY", 0.2)
-    one, other = await site.driver(), await site.driver()
-    for driver in (one, other):
-        await declared(driver)
-    await one.attach(QUEUE, 2)
-    await other.attach(QUEUE, 3)
-    await consumers(one, 5)
-    await consumers(other, 5)
-    client = await nats.connect(site.broker.url)
-    try:  # as of a process that was killed: it says nothing more
-        dead = f"tasuki.b.c.{QUEUE}.dead"
-        await client.jetstream().publish(dead, json.dumps({"consumers": 7}).encode())
-        await consumers(one, 12)
-        await client.jetstream().publish(dead.replace("dead", "strange"), b"nonsense")
-        await consumers(one, 5)
-    finally:
-        await client.close()
-    await other.close()
-    await consumers(one, 2)
-    await one.attach(QUEUE, 0)
-    await consumers(one, 0)
-
-
-async def test_a_process_goes_on_being_counted_after_a_lost_connection(site: Site) -> None:
-    one, other = await site.driver(), await site.driver(is_direct=True)
-    for driver in (one, other):
-        await declared(driver)
-    await one.attach(QUEUE, 2)
-    await asyncio.to_thread(site.broker.restart)
-    await take_until_it_answers(other)
-    await consumers(other, 2)
-
-
-async def take_until_it_answers(driver: NATSDriver) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            await driver.receive(QUEUE, 1, 0.0)
-        except DriverError:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.05)
-        else:
-            return
 
 
 async def test_what_consumers_elsewhere_hold_is_in_flight_and_not_shown(site: Site) -> None:
     one, other = await site.driver(), await site.driver()
     for driver in (one, other):
         await declared(driver)
-    await other.attach(QUEUE, 1)
     await one.publish(QUEUE, messages("a", "b", "c", "d"))
     held = await take(other, 2)
     depth = await one.depth(QUEUE)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.nats.records import consumer_count as attendance
+from tasuki.drivers.nats.records import receivers
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.faults.nats.site import (
     BOOK,
@@ -136,6 +136,7 @@ async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: S
     stream, consumer = await site.ask(f"STREAM.INFO.{STREAM}"), await site.ask(f"CONSUMER.INFO.{STREAM}.m")
     assert stream["state"]["messages"] == 0
     assert (consumer["num_pending"], consumer["num_ack_pending"], consumer["num_redelivered"]) == (0, 0, 0)
+    await driver.undeclare(QUEUE)
     assert await site.notes() == 0
 
 
@@ -143,17 +144,18 @@ async def test_processes_that_come_and_go_leave_nothing_in_the_book(site: Site) 
     for _ in range(3):
         driver = await site.driver()
         await declared(driver)
-        await driver.attach(QUEUE, 2)
+        assert await driver.receive(QUEUE, 1, 0.0) == []
+        assert await site.notes() == 1, "that it receives"
         await driver.close()
     assert await site.notes() == 0
 
 
 async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendance, "LASTS", 0.3)
+    monkeypatch.setattr(receivers, "LASTS", 0.3)
     dead, living = await site.driver(), await site.driver(is_direct=True)
     await declared(living)
     await dead.declare(QueueSpec(QUEUE))
-    await dead.attach(QUEUE, 1)
+    assert await dead.receive(QUEUE, 1, 0.0) == []
     site.proxy.close()
     end = time.monotonic() + PATIENCE
     while await site.notes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Collection, Sized
 from contextlib import suppress
 
@@ -11,8 +12,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import ask
-from tasuki.drivers.nats.records import consumer_count as attendance
-from tasuki.drivers.nats.records import temporary
+from tasuki.drivers.nats.records import receivers, temporary
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.faults.nats.site import PATIENCE, Site, a_site
 from tests.support.asker import QUEUE, asker
@@ -21,14 +21,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 KEPT = 5.0
 OURS = QueueSpec("reply.2", temporary=True)
-CONSTANTS = {f"{temporary.__name__}.KEPT": KEPT, f"{attendance.__name__}.EVERY": 0.2}
+CONSTANTS = {f"{temporary.__name__}.KEPT": KEPT, f"{receivers.__name__}.EVERY": 0.2}
 
 
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """With a shorter time for all drivers of this process."""
     monkeypatch.setattr(temporary, "KEPT", KEPT)
-    monkeypatch.setattr(attendance, "EVERY", 0.2)
+    monkeypatch.setattr(receivers, "EVERY", 0.2)
     async with a_site() as made:
         yield made
 
@@ -62,13 +62,12 @@ async def until_gone(driver: NATSDriver, stream: str) -> None:
 
 
 async def test_a_killed_asker_leaves_no_queue(site: Site) -> None:
-    answerer = await opened(site, QUEUE, QueueSpec("q"))
+    answerer = await opened(site, QueueSpec("q"))
     living = await opened(site, OURS)
-    await living.attach(OURS.name, 1)
-    await answerer.attach("q", 1)
     fields = {"servers": site.broker.url}
     with asker(NATSDriver, fields, CONSTANTS) as process:
         assert await asyncio.to_thread(process.line) == "there"
+        await answerer.inspect(QUEUE)
         await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
         assert await asyncio.to_thread(process.line) == "reply"
         await answerer.publish(QUEUE.name, [Outgoing("later", b"late", {}, delay=1000.0)])
@@ -86,6 +85,8 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     """The first thousand by name were looked at, and no other was ever removed."""
     monkeypatch.setattr(temporary, "_MOST", 10)
     driver = await opened(site, QUEUE)
+    await driver.undeclare(QUEUE.name)
+    await driver._receivers.stop()
     assert driver._guard.current is not None
     connection = await driver._guard.current.get()
     living = [f"reply.0{number}" for number in range(50)]
@@ -98,12 +99,11 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     assert {queue.replace(".", "~") for queue in living} <= {subject.split(".")[-1] for subject in await noted(driver)}
 
 
-async def test_a_deletion_that_fails_keeps_the_reports_of_the_consumers(
+async def test_a_deletion_that_fails_keeps_the_notes_of_temporary_queues(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver, other = await opened(site, OURS), await opened(site)
-    await driver.attach(OURS.name, 1)
-    renewing = driver._consumer_count._task
+    driver = await opened(site, OURS)
+    renewing = driver._receivers._task
     assert renewing is not None
 
     async def refuse(*_: object) -> None:
@@ -116,10 +116,9 @@ async def test_a_deletion_that_fails_keeps_the_reports_of_the_consumers(
         patched.setattr(temporary.Temporary, "forget", refuse)  # the last step
         with pytest.raises(BrokerUnavailableError):
             await driver.delete(OURS.name)
-    await driver.declare(OURS)
-    await other.inspect(OURS)
+    driver._temporary._kept_at = -math.inf
     async with asyncio.timeout(PATIENCE):
-        while (await other.depth(OURS.name)).consumers != 1:
+        while driver._temporary._kept_at == -math.inf:
             await asyncio.sleep(0.05)
 
 
@@ -150,6 +149,7 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
         with pytest.raises(QueueNotFoundError):
             await responder.publish(spec.name, [Outgoing("later", b"", {})])
         await responder.undeclare(spec.name)
+    await requester._receivers.stop()
     assert known() == before
     assert not await noted(responder)
     assert await streams(responder) == {"tasuki+=book"}
@@ -159,7 +159,8 @@ async def test_one_that_is_declared_for_good_stays(site: Site) -> None:
     driver = await opened(site, QUEUE, OURS, QueueSpec("q"))
     await driver.declare(QueueSpec(OURS.name))
     await driver.publish(OURS.name, [Outgoing("stays", b"", {})])
-    await driver.attach("q", 1)
+    await driver.undeclare(QUEUE.name)
+    await driver.receive("q", 1, 0.0)  # only a process that receives removes anything
     await until_gone(driver, "tasuki+reply~1")
     async with asyncio.timeout(PATIENCE):
         while any(".b.t." in subject for subject in await noted(driver)):
@@ -169,7 +170,6 @@ async def test_one_that_is_declared_for_good_stays(site: Site) -> None:
 
 async def test_one_that_is_deleted_leaves_no_note(site: Site) -> None:
     driver = await opened(site, QUEUE)
-    await driver.attach(QUEUE.name, 1)
     await driver.delete(QUEUE.name)
     assert not await noted(driver)
     assert await streams(driver) == {"tasuki+=book"}
@@ -178,6 +178,7 @@ async def test_one_that_is_deleted_leaves_no_note(site: Site) -> None:
 async def test_an_outage_is_no_reason_to_sweep(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that is old at one check and new at the next one belongs to a living process."""
     driver = await opened(site, QUEUE, OURS)
+    await driver._receivers.stop()
     monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, whenever it is checked
     assert driver._guard.current is not None
     connection = await driver._guard.current.get()

@@ -18,7 +18,6 @@ from tasuki.drivers.nats.records import layout
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 from tests.faults.nats.site import Site, messages, take
-from tests.support.narrow import present
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -81,8 +80,6 @@ async def use(publisher: NATSDriver, consumer: NATSDriver, site: Site, turn: int
     assert not await publisher.publish("keyed", messages("x", key="k"))
     await publish(site, "tasuki.q.plain.m", packed_by_newer("n"))
     for queue, number in (("plain", 4), ("keyed", 1)):
-        await consumer.attach(queue, 1)
-        assert present((await publisher.depth(queue)).consumers) >= 1
         taken = await take(consumer, number, queue)
         assert not await consumer.start(queue, [taken[0].receipt])
         assert not await consumer.extend(queue, [item.receipt for item in taken], 30.0)

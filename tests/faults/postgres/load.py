@@ -66,7 +66,7 @@ class Load:
 
     async def _is_empty(self) -> bool:
         depth = await self._driver.depth("q")
-        return depth == Depth(0, 0, 0, None, 0)
+        return depth == Depth(0, 0, 0, None)
 
     async def _publish(self, publisher: int) -> None:
         for number in itertools.count():

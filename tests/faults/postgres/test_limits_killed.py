@@ -67,7 +67,7 @@ def work(port: int, schema: str, spec: QueueSpec) -> None:
         await driver.declare(spec)
         await driver.open()
         while True:
-            got = await driver.receive("q", chance.randint(1, 6), 1.0)
+            got = await driver.receive("q", chance.choice((1, chance.randint(2, 6))), 1.0)
             await asyncio.sleep(0.002)
             await driver.settle("q", [chance.choice((Ack, Ack, Ack, Nack, Release))(item.receipt) for item in got])
 

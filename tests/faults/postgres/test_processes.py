@@ -15,7 +15,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.schema.schema import LAYOUT
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import DriverError
-from tests.faults.postgres.load import PATIENCE, address, eventually, message
+from tests.faults.postgres.load import PATIENCE, address, message
 from tests.support.brokers.postgres import Postgres
 from tests.support.settings import parsed
 
@@ -117,40 +117,3 @@ async def use_stores(writer: PostgresDriver, reader: PostgresDriver) -> None:
     await one.release("h", "one")
     await one.close()
     await other.close()
-
-
-async def test_consumers_of_a_killed_process_are_not_counted(
-    server: Postgres, make: Callable[..., Any], sql: asyncpg.Connection, schema: str
-) -> None:
-    driver = await make()
-    await driver.attach("q", 2)
-    context = multiprocessing.get_context("spawn")
-    there, here = context.Pipe()
-    process = context.Process(target=attach_three, args=(server.port, schema, there), daemon=True)
-    process.start()
-    assert await asyncio.to_thread(here.poll, PATIENCE)
-    await eventually(lambda: _consumers(driver, 5), "five consumers")
-    known = f"SELECT count(pid) = 2 FROM {schema}.holders"
-    await eventually(lambda: sql.fetchval(known), "the connections that listen")
-    process.kill()
-    await asyncio.to_thread(process.join)
-    await eventually(lambda: _consumers(driver, 2), "two consumers")
-    here.close()
-    there.close()
-    process.close()
-
-
-async def _consumers(driver: PostgresDriver, number: int) -> bool:
-    return bool((await driver.depth("q")).consumers == number)
-
-
-def attach_three(port: int, schema: str, pipe: Any) -> None:
-    async def work() -> None:
-        driver = PostgresDriver("postgres", parsed(PostgresSettings, url=address(port), schema=schema))
-        await driver.declare(QueueSpec("q"))
-        await driver.open()
-        await driver.attach("q", 3)
-        pipe.send(True)
-        await asyncio.Event().wait()
-
-    asyncio.run(work())

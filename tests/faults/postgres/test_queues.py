@@ -117,7 +117,6 @@ async def test_replies_to_many_requesters_leave_nothing(make: Make, sql: asyncpg
     for number in range(300):
         spec = QueueSpec(f"reply.{number}", temporary=True)
         await requester.declare(spec)
-        await requester.attach(spec.name, 1)
         await responder.inspect(spec)
         if number % 3 == 0:
             await requester.delete(spec.name)
@@ -176,7 +175,6 @@ async def test_declaring_deleting_and_using_queues_at_once_meets_no_deadlock(
         for turn in range(15):
             try:
                 await driver.declare(spec)
-                await driver.attach(spec.name, 1)
                 await driver.publish(spec.name, messages("a", "b", key="k"))
                 got = await driver.receive(spec.name, 2, 0.0)
                 await driver.settle(spec.name, [Ack(item.receipt) for item in got])

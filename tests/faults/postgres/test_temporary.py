@@ -77,14 +77,13 @@ async def until_kept(schema: str) -> None:
 
 async def test_a_killed_asker_leaves_no_queue(url: str, schema: str) -> None:
     async with (
-        driver_at(url, schema, QUEUE, QueueSpec("q")) as answerer,
+        driver_at(url, schema, QueueSpec("q")) as answerer,
         driver_at(url, schema, OURS) as living,
         driver_at(url, schema),
     ):
-        await living.attach(OURS.name, 1)
-        await answerer.attach("q", 1)
         with asker(PostgresDriver, {"url": url, "schema": schema}, CONSTANTS) as process:
             assert await asyncio.to_thread(process.line) == "there"
+            await answerer.inspect(QUEUE)
             await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
             assert await asyncio.to_thread(process.line) == "reply"
             await answerer.publish(QUEUE.name, [Outgoing("later", b"late", {}, delay=1000.0)])
@@ -103,14 +102,12 @@ async def test_a_killed_asker_leaves_no_queue(url: str, schema: str) -> None:
 
 async def test_who_comes_back_after_its_queue_went_declares_it_again(url: str, schema: str) -> None:
     async with driver_at(url, schema, QUEUE) as paused, driver_at(url, schema):
-        await paused.attach(QUEUE.name, 1)
         # As if it had been stopped for long: no other process knows it, and its queue is removed.
         await ask(schema, "DELETE FROM {}.holders")
         await ask(schema, "SELECT {}.delete_queue('reply.1')")
         with pytest.raises(QueueNotFoundError):
             await paused.receive(QUEUE.name, 1, PATIENCE)
         await paused.declare(QUEUE)
-        await paused.attach(QUEUE.name, 1)
         await ask(schema, "UPDATE {}.queues SET used_at = used_at - interval '4 seconds'")
         await until_kept(schema)
         await paused.publish(QUEUE.name, [Outgoing("r", b"", {})])
@@ -140,7 +137,6 @@ async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
     await driver.open()
     try:
         await driver.declare(QUEUE)
-        await driver.attach(QUEUE.name, 1)
         await ask(schema, "UPDATE {}.queues SET used_at = used_at - interval '4 seconds'")
         await until_kept(schema)
     finally:
@@ -150,6 +146,7 @@ async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
 async def test_one_that_is_declared_for_good_stays(url: str, schema: str) -> None:
     async with driver_at(url, schema, QUEUE, OURS) as driver:
         await driver.declare(QueueSpec(QUEUE.name))
+        await driver.undeclare(OURS.name)
         await ask(schema, "UPDATE {}.queues SET used_at = '-infinity'")
         await until_gone(schema, OURS.name)
         assert await ask(schema, "SELECT name FROM {}.queues") == [QUEUE.name]

@@ -74,7 +74,6 @@ async def test_the_rights_of_the_guide_are_enough(broker: Redis) -> None:
     spec = QueueSpec("q", ordering="key", dedup_window=60.0, lease=60.0)
     fields: dict[str, Any] = {"username": "worker", "password": "word", "addrs": f"127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, spec=spec, **fields) as driver:
-        await driver.attach("q", 1)
         await driver.publish("q", messages("a", "b", key="k") + messages("c", delay=0.01) + messages("d", priority=9))
         got = await take(driver, "q", 3)
         kinds = (Ack(got[0].receipt), Nack(got[1].receipt, 30.0), Release(got[2].receipt))

@@ -228,8 +228,7 @@ async def test_a_queue_that_needs_a_newer_version_is_refused(broker: Redis) -> N
 async def use(publisher: RedisDriver, consumer: RedisDriver) -> None:
     """Every verb."""
     await publisher.publish("q", [*messages("a", key="k"), *messages("b", priority=9), *messages("c", delay=0.1)])
-    await consumer.attach("q", 1)
-    assert (await publisher.depth("q")).consumers == 1
+    assert (await publisher.depth("q")).ready == 2
     assert len(await publisher.peek("q", 5)) == 3
     taken = await take(consumer, "q", 3)
     await consumer.start("q", [taken[0].receipt])
@@ -237,7 +236,6 @@ async def use(publisher: RedisDriver, consumer: RedisDriver) -> None:
     await consumer.settle("q", [Nack(taken[0].receipt), Release(taken[1].receipt), Ack(taken[2].receipt)])
     await publisher.declare(QueueSpec("q", ordering="key"))
     assert (await consumer.inspect(QueueSpec("q"))).ordering == "key"
-    await consumer.attach("q", 0)
     again = await take(publisher, "q", 2)
     assert not await publisher.settle("q", [Ack(item.receipt) for item in again])
     await consumer.publish("q", messages("left", key="k"))

@@ -115,7 +115,8 @@ async def test_who_waits_for_a_token_asks_when_it_comes(broker: Redis, monkeypat
             held = await take(driver, "q")
             tasks = [process.receive() for process in all_]
             assert [item.id for item in await finished(tasks)] == ["a1"]
-            assert looks(all_) <= 9, "each asks twice to register, and one or another when the token comes"
+            # Each asks twice to register, and once or twice when the token comes: a timer may end a little early.
+            assert looks(all_) <= 4 * len(all_)
             await driver.settle("q", [Ack(item.receipt) for item in held])
             await driver.delete("q")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.redis import opening, queues, scripts, session
+from tasuki.drivers.redis import opening, scripts, session
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import (
@@ -250,21 +250,6 @@ async def test_an_idle_queue_holds_nothing_but_its_options(broker: Redis) -> Non
         assert broker.ask("DBSIZE") == ":0"
 
 
-async def test_consumers_without_signs_of_life_are_not_counted(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasuki.drivers.redis.opening.BEAT", 0.1)
-    monkeypatch.setattr("tasuki.drivers.redis.queues.BELIEVED", 1.0)
-    async with driver_at(broker.port) as living, driver_at(broker.port) as dying:
-        await living.attach("q", 2)
-        await dying.attach("q", 3)
-        assert (await living.depth("q")).consumers == 5
-        beating = dying._opening._beating
-        assert beating is not None
-        beating.cancel()
-        async with asyncio.timeout(SECONDS):
-            while (await living.depth("q")).consumers != 2:
-                await asyncio.sleep(0.05)
-
-
 async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) -> None:
     async with driver_at(broker.port, spec=QueueSpec("q", lease=60.0)) as driver:
         for turns in range(30):
@@ -281,7 +266,6 @@ async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) ->
             answers = await asyncio.gather(*tasks, return_exceptions=True)
             if isinstance(taken := answers[1], list):  # too late to be cancelled
                 await driver.settle("q", [Ack(item.receipt) for item in taken])
-            assert (await driver.depth("q")).consumers == 0
         async with asyncio.timeout(SECONDS):
             while (await driver.depth("q")).in_flight:
                 for item in await driver.receive("q", 100, 0.05):
@@ -338,11 +322,10 @@ async def test_a_purge_in_several_steps_leaves_newer_messages(monkeypatch: pytes
 async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "KEPT", 2.0)
     fields: dict[str, Any] = {"url": broker.url}
-    async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
-        with asker(
-            RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{queues.__name__}.BELIEVED": 2.0}
-        ) as process:
+    async with driver_at(broker.port) as answerer, driver_at(broker.port) as other:
+        with asker(RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{opening.__name__}.BEAT": 0.2}) as process:
             assert await asyncio.to_thread(process.line) == "there"
+            await answerer.inspect(QUEUE)
             await asyncio.sleep(3.0)  # longer than it is kept without use
             await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
             assert await asyncio.to_thread(process.line) == "reply"

@@ -22,7 +22,6 @@ async def converse(requester: RedisDriver, responder: RedisDriver, number: int) 
     """One requester with a queue of its own comes, gets its reply, and goes; a second reply is too late."""
     spec = QueueSpec(f"reply.{number}", temporary=True)
     await requester.declare(spec)
-    await requester.attach(spec.name, 1)
     waiting = asyncio.create_task(requester.receive(spec.name, 1, SECONDS))
     await responder.inspect(spec)
     assert not await responder.publish(spec.name, messages("reply"))

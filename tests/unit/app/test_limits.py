@@ -14,6 +14,7 @@ from tasuki import App, Envelope
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import ProjectError
+from tasuki.queues.limits import limit_text
 from tests.support.narrow import present
 from tests.unit.app.project import DONE, Yaml, reload
 from tests.unit.app.pulse import document, pulsing
@@ -182,14 +183,35 @@ async def test_info_says_what_limits_a_queue(make_app: Make) -> None:
     app.queue("plain")
     app.queue("both", limit={"rate": "10/s", "concurrency": 3, "key": "header.tenant"})
     app.queue("turns", limit="5/s", fair={"key": "key", "share": 4})
+    app.queue("two", limit=["5/s", {"concurrency": 3, "key": "header.tenant"}])
     async with app.worker():
-        told = [await app.queue(name).info() for name in ("plain", "both", "turns")]
+        told = [await app.queue(name).info() for name in ("plain", "both", "turns", "two")]
     tenant = {"rate": 10.0, "burst": 1, "concurrency": 3, "key": "header.tenant"}
     assert [(info.get("limit"), info.get("fair")) for info in told] == [
         (None, None),
         (tenant, {"key": "header.tenant", "share": 1}),
         ({"rate": 5.0, "burst": 1}, {"key": "key", "share": 4}),
+        (
+            [{"rate": 5.0, "burst": 1}, {"concurrency": 3, "key": "header.tenant"}],
+            {"key": "header.tenant", "share": 1},
+        ),
     ]
+    assert [limit_text(info["limit"]) for info in told if "limit" in info] == [
+        "10/s, 3 at once, for each header.tenant",
+        "5/s",
+        "5/s; 3 at once, for each header.tenant",
+    ]
+
+
+async def test_a_limit_over_the_queue_and_one_for_each_tenant_hold_together(make_app: Make) -> None:
+    app = make_app()
+    record = recorded(app, limit=[{"concurrency": 5}, {"concurrency": 3, "key": "header.tenant"}])
+    async with app.worker():
+        await app.queue("tasks").publish_many([*of("noisy", 20), *of("a", 6), *of("b", 6)])
+        await empty(app)
+    assert record.most["all"] == 5
+    assert record.most["noisy"] == 3
+    assert max(record.most["a"], record.most["b"]) <= 3
 
 
 SLOW = """

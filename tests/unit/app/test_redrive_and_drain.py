@@ -11,7 +11,7 @@ from tasuki import App
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Depth, Occupancy, Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import AccessDeniedError, BrokerUnavailableError, QueueFullError, QueueNotFoundError
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError, HeldBackError, QueueFullError, QueueNotFoundError
 from tasuki.queues.queue import Queue
 
 pytestmark = pytest.mark.anyio
@@ -146,6 +146,48 @@ async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(
         monkeypatch.setattr(MemoryDriver, "depth", estimated)
         assert await app.redrive("dead", limit=8) == 8
         assert await app.redrive("dead") == 1
+
+
+async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) -> None:
+    app = make_app()
+    app.queue("tasks")
+    app.queue("dead", limit={"rate": "1/h", "burst": 2, "concurrency": 3})
+    async with app:
+        await bury(app, 5)
+        with pytest.raises(HeldBackError) as info:
+            await app.redrive("dead")
+        assert str(info.value) == (
+            "the limit of queue 'app:dead' (1/h, 2 in a burst, 3 at once) hands out no more messages now: 2 sent back, "
+            "3 left; do it again later, or take the limit off the queue for this time"
+        )
+        assert await ids(app, "tasks") == ["0", "1"]
+        await asyncio.sleep(3600)
+        assert await app.redrive("dead", limit=1) == 1, "what is not wanted is not missed"
+
+
+async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> None:
+    app = make_app()
+    app.queue("tasks")
+    app.queue("dead", limit={"rate": "2/m", "key": "header.mine"})
+    async with app:
+        await bury(app, 4)
+        assert await app.redrive("dead") == 4
+
+
+async def test_it_says_who_has_the_places(make_app: MakeApp) -> None:
+    app = make_app()
+    app.queue("tasks")
+    app.queue("dead", limit={"concurrency": 2})
+    async with app:
+        await bury(app, 2, "app:gone")
+        await bury(app, 4, start=2)
+        with pytest.raises(
+            HeldBackError, match="0 sent back, 4 left, 2 from no queue of this project, which take part"
+        ):
+            await app.redrive("dead")
+        assert len(await app.live_queue("dead").driver.receive("dead", 2, 0.0)) == 2
+        with pytest.raises(HeldBackError, match="0 sent back, 4 left, 2 held by consumers; do"):
+            await app.redrive("dead", to="tasks")
 
 
 async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

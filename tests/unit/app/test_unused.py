@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
-from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tasuki import App
-from tasuki.contracts.driver import Depth
+from tasuki.contracts.state.store import Page
+from tasuki.drivers.sqlite.state.store import SQLiteStore
 from tasuki.errors import BrokerUnavailableError
 
 noted: list[object] = []
@@ -56,32 +58,41 @@ async def test_not_where_consumers_ran(app: App, caplog: pytest.LogCaptureFixtur
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("consumers", [1, None])
+def with_consumer(url: str) -> App:
+    app = App(url)
+
+    @app.queue("jobs").consumer
+    def work(body: object) -> None: ...
+
+    return app
+
+
 @pytest.mark.anyio
-async def test_not_where_another_process_consumes_or_nobody_counts(
-    app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, consumers: int | None
+async def test_not_where_another_process_consumes(
+    app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with app:
-        driver = app.live_queue("jobs").driver
-        counted = replace(await driver.depth("jobs"), consumers=consumers)
-
-        async def depth(queue: str) -> Depth:
-            return counted
-
-        monkeypatch.setattr(driver, "depth", depth)
-    end()
+    url = f"sqlite:///{tmp_path}/queue.db"
+    async with with_consumer(url).worker() as worker:
+        while not await worker.workers():
+            await asyncio.sleep(0.01)
+        noted.clear()
+        async with with_consumer(url) as publisher:
+            await publisher.publish("jobs", 1)
+        end()
     assert caplog.records == []
 
 
 @pytest.mark.anyio
-async def test_not_where_the_broker_does_not_answer(
-    app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_not_where_the_store_does_not_answer(
+    app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def depth(queue: str) -> Depth:
+    async def refuse(*_: object, **__: object) -> Page:
         raise BrokerUnavailableError("away", driver="d")
 
-    async with app:
-        monkeypatch.setattr(app.live_queue("jobs").driver, "depth", depth)
+    noted.clear()
+    async with with_consumer(f"sqlite:///{tmp_path}/queue.db") as publisher:
+        monkeypatch.setattr(SQLiteStore, "list", refuse)
+        assert (await publisher.live_queue("jobs").info())["consumer_count"] is None
     end()
     assert caplog.records == []
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
-from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
+from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 
 pytestmark = pytest.mark.anyio
 
@@ -190,11 +191,41 @@ def terminated() -> Iterator[list[int]]:
 
 
 async def test_the_end_of_the_parent_is_a_term(terminated: list[int]) -> None:
-    reading, writing = os.pipe()
-    drain_with_parent(reading)
-    os.close(writing)
+    ours, childs = socket.socketpair()
+    follow_parent(childs.detach())
+    ours.close()
     async with asyncio.timeout(30):
         while not terminated:
             await asyncio.sleep(0.01)
-    os.close(reading)
     assert terminated == [signal.SIGTERM]
+
+
+ANSWERING = """
+import os, pathlib, signal, sys
+sys.path[:0] = {path!r}
+from tasuki.cli.worker.fleet import follow_parent
+parent = follow_parent(int(sys.argv[1]))
+parent.answers["pid"] = os.getpid
+def end(*_):
+    parent.report("pid")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGHUP}})
+pathlib.Path({folder!r}, f"ready-{{os.getpid()}}").touch()
+while True:
+    signal.pause()
+"""
+
+
+async def test_the_parent_asks_its_processes(tmp_path: Path) -> None:
+    ended: list[object] = []
+    fleet = Fleet(program(ANSWERING.format(path=sys.path, folder=str(tmp_path))), 2, backoff=QUICK)
+    fleet.children.on_end = lambda number, answers: ended.append(answers["pid"].value)
+    running = asyncio.create_task(fleet.run())
+    pids = [int(path.name.partition("-")[2]) for path in await appear(tmp_path, "ready-*", 2)]
+    answers = await fleet.children.ask("pid", timeout=30)
+    assert sorted(answers) == [1, 2]
+    assert {answer.value for answer in answers.values()} == set(pids)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    assert sorted(map(str, ended)) == sorted(map(str, pids)), "each reported it once more at its end"

@@ -241,7 +241,7 @@ def test_a_restart_after_a_change(tasuki: CommandLine, monkeypatch: pytest.Monke
 
 def test_a_child_is_on_its_lifeline(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     lifelines: list[int] = []
-    monkeypatch.setattr(run, "drain_with_parent", lifelines.append)
+    monkeypatch.setattr(run, "follow_parent", lifelines.append)
     assert tasuki("run", "--lifeline", "9", "--until-empty").returncode == 0
     assert lifelines == [9]
 

@@ -14,6 +14,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
 from tasuki.consumers.handling.shared import Share
+from tasuki.consumers.reach.host import FullId
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
@@ -21,6 +22,7 @@ from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
+from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
@@ -110,6 +112,24 @@ class FakeHost:
         if queue in self.queues:
             return (await self.queues[queue].publish(body, headers, **options)).id
         return "id"
+
+    async def chain_from(
+        self, guard: Guard | None, full_id: FullId, queue: str, body: Any, headers: Any, options: Mapping[str, Any]
+    ) -> str:
+        self.calls.append(("chain", guard, full_id("jobs"), queue, body, headers, dict(options)))
+        return "id"
+
+    async def group_from(
+        self,
+        guard: Guard | None,
+        full_id: FullId,
+        members: Sequence[Later],
+        then: Later | str | None,
+        on_error: Later | str | None,
+        id: str | None,
+    ) -> StartedGroup:
+        self.calls.append(("group", guard, full_id("jobs"), members, then, on_error, id))
+        return StartedGroup("g", [])
 
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Any) -> AsyncIterator[Queue]:

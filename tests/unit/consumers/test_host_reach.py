@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.reach.host_reach import call_context
+from tasuki.contracts.state.following import StartedGroup
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
@@ -61,6 +62,19 @@ async def test_bare_names_are_of_the_functions_own_namespace(host: FakeHost) -> 
     with pytest.raises(HandlerError, match="shop:store"):
         context.resource("store")
     assert context.env("NAME") == "shop/NAME"
+
+
+async def test_what_follows_is_named_in_the_namespace_of_the_function(host: FakeHost) -> None:
+    context = call_context(host, "shop:f")
+    await context.publish("jobs", 1, then=None, on_error=None)
+    assert await context.publish("jobs", 1, then="ends") == "id"
+    assert await context.group([], then="ends", id="mine") == StartedGroup("g", [])
+    options = {"then": "ends", "on_error": None}
+    assert host.calls == [
+        ("publish", "shop:jobs", 1, None, {}),
+        ("chain", None, "shop:jobs", "shop:jobs", 1, None, options),
+        ("group", None, "shop:jobs", [], "ends", None, "mine"),
+    ]
 
 
 async def test_values_hold_for_what_is_called_and_below(host: FakeHost) -> None:

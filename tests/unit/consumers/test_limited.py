@@ -17,13 +17,14 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
+from tasuki.state.keys import limit_key
 from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.parts import Bench, Gate, clock_of_loop, make_bench, now
 
 pytestmark = pytest.mark.anyio
 
-KEY = "limit/tasks"
+KEY = limit_key("app:driver", "tasks")
 
 
 class Here:
@@ -76,15 +77,17 @@ class Shop:
             await self.hire()
         return store
 
-    async def hire(self) -> Bench:
+    async def hire(self, driver: MemoryDriver | None = None) -> Bench:
+        driver = driver or self.driver
         bench = await make_bench(
-            self.handle, driver=self.driver, state=self.state, options=self.options, worker_limit=self.limit
+            self.handle, driver=driver, state=self.state, options=self.options, worker_limit=self.limit
         )
         self.benches.append(bench)
         await bench.consumer.start()
         limited = present(bench.run.fetcher.limited)
         if limited.places is not None:
-            limited.places = Places(KEY, present(self.limit.concurrency), clock_of_loop(), thread=Here)
+            key = limit_key(driver.name, "tasks")
+            limited.places = Places(key, present(self.limit.concurrency), clock_of_loop(), thread=Here)
         return bench
 
     def _counted(self, verb: str, call: Any) -> Any:
@@ -190,6 +193,21 @@ async def test_a_running_handler_keeps_its_place_and_a_killed_worker_does_not() 
     assert (await shop.benches[0].queue.depth()).ready == 1, "the other one waits at the broker"
     gate.open.set()
     assert await shop.handled(2) < 1.0
+    await shop.close()
+
+
+@pytest.mark.parametrize("limit", [Limit(1 / 3600, 1), Limit(concurrency=1)], ids=["rate", "concurrency"])
+async def test_queues_of_one_name_on_two_drivers_that_share_a_store_share_no_limit(limit: Limit) -> None:
+    gate = Gate()
+    shop = Shop(limit, run=gate, options=ConsumerOptions(concurrency=5, prefetch=5))
+    await shop.open(workers=1)
+    other = await shop.hire(MemoryDriver("app:other", clock=clock_of_loop()))
+    for bench in (shop.benches[0], other):
+        await bench.queue.publish_many([1, 2])
+    await asyncio.sleep(5.0)
+    assert shop.running == 2, "one of each"
+    assert [(await bench.queue.depth()).ready for bench in (shop.benches[0], other)] == [1, 1]
+    gate.open.set()
     await shop.close()
 
 

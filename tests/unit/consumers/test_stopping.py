@@ -175,13 +175,14 @@ async def test_a_receive_that_ends_after_the_stop_goes_back_untouched() -> None:
 
 
 async def test_a_stop_that_is_cut_short_leaves_no_task_behind() -> None:
-    async def hang(queue: str, consumers: int) -> None:
+    async def hang() -> None:
         await asyncio.Event().wait()
 
     bench, _ = await leased()
     await bench.consumer.start()
     await asyncio.sleep(1)
-    bench.queue.driver.attach = hang  # type: ignore[method-assign]
+    assert bench.consumer.run is not None
+    bench.consumer.run.fetcher.close = hang  # type: ignore[method-assign]
     stop = asyncio.create_task(bench.consumer.stop(10))
     await asyncio.sleep(0.3)
     assert not stop.done()

@@ -38,17 +38,6 @@ async def test_errors_name_the_thing_and_the_remedy() -> None:
     assert driver.durability == "memory"
 
 
-async def test_an_undeclared_queue_has_no_consumers_here() -> None:
-    driver = await opened()
-    await driver.attach("q", 2)
-    await driver.close()
-    await driver.open()
-    assert (await driver.depth("q")).consumers == 2
-    await driver.undeclare("q")
-    await driver.declare(QueueSpec("q"))
-    assert (await driver.depth("q")).consumers == 0
-
-
 async def test_there_is_work_so_nothing_suspends() -> None:
     driver = await opened()
     for verb in (

@@ -83,6 +83,19 @@ def test_a_limit_over_the_whole_queue_and_turns_combine(queue: MakeQueue) -> Non
     assert (spec.limit, spec.lane_limit, spec.fair) == (None, Limit(50.0, 5), 2)
 
 
+def test_a_list_has_a_limit_over_the_whole_queue_and_one_of_each_lane(queue: MakeQueue) -> None:
+    for written in ("[10/s, {concurrency: 3, key: header.a}]", "[{concurrency: 3, key: header.a}, {rate: 10/s}]"):
+        config = queue(f"limit: {written}")
+        spec = queue_spec(config)
+        assert (spec.limit, spec.lane_limit, spec.fair) == (Limit(10.0, 1), Limit(concurrency=3), 1)
+        assert present(present(queue_policy(config).lanes).path).text == "header.a"
+        assert config.lease == 15.0
+    spec = queue_spec(queue("limit: [{rate: 5, key: key}], fair: key"))
+    assert (spec.limit, spec.lane_limit, spec.fair) == (None, Limit(5.0, 1), 1)
+    assert queue_spec(queue("limit: [5/s]")).limit == Limit(5.0, 1)
+    assert queue_spec(queue("limit: []")).limit is None
+
+
 def test_the_lane_of_ordered_messages_is_their_key(queue: MakeQueue) -> None:
     config = queue("ordering: key, limit: {concurrency: 1, key: key}, fair: key")
     rule = present(queue_policy(config).lanes)
@@ -131,6 +144,10 @@ def test_places_have_a_short_lease_unless_another_is_given(queue: MakeQueue) -> 
             "'tenant' names no value of a message; write header.tenant, body.user.id or key",
         ),
         ("fair: tenant", "'tenant' names no value of a message"),
+        ("limit: [5/s, {rate: fast, key: key}]", "limit.1.rate: 'fast' is not a rate above 0"),
+        ("limit: [5/s, {places: 3}]", "unknown field 'limit.1.places'"),
+        ("limit: [5/s, true]", "limit.1 must be a mapping, not true"),
+        ("limit: [5/s, {rate: 1, key: header.b}], fair: header.a", "fair is by header.a and limit by header.b"),
         ("fair: {share: 2}", "key"),
         (
             "limit: {rate: 1, key: header.a}, fair: header.b",
@@ -146,6 +163,37 @@ def test_what_cannot_be(problems: Problems, fields: str, problem: str) -> None:
     [text] = problems(f"{DRIVER}{QUEUE}{fields}}}\n")
     assert text.startswith("4:")
     assert problem in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "second", "problem"),
+    [
+        (
+            "limit: [5/s, {concurrency: 3}]",
+            "{concurrency",
+            "limit has two limits over the whole queue, and a queue has one of each kind; give one of them a key, or "
+            "make them one",
+        ),
+        (
+            "limit: [{rate: 1, key: header.a}, 7/s, {concurrency: 1, key: header.a}]",
+            "{concurrency",
+            "limit has two limits by a key, and a queue has one of each kind; write its rate and its concurrency in "
+            "one",
+        ),
+    ],
+)
+def test_a_queue_has_one_limit_of_each_kind(problems: Problems, fields: str, second: str, problem: str) -> None:
+    [text] = problems(f"{DRIVER}{QUEUE}{fields}}}\n")
+    assert text == f"4:{len(QUEUE) + 1 + fields.index(second)}: app:q: {problem}"
+
+
+def test_of_two_limits_a_driver_without_lanes_refuses_the_one_by_key(problems: Problems) -> None:
+    fields = "state: s, limit: [5/s, {concurrency: 2, key: header.x}]"
+    [text] = problems(f"{RABBIT}{STORE}{QUEUE}{fields}}}\n")
+    assert f":{len(QUEUE) + 1 + fields.index('key')}: app:q: queue 'app:q' limits by key, which driver" in text
+    fields = "limit: [{rate: 5, key: header.x}, {concurrency: 2}]"
+    texts = problems(f"{RABBIT}{QUEUE}{fields}}}\n")
+    assert sum("limit: concurrency needs a driver that can" in text for text in texts) == 1
 
 
 def test_a_driver_without_lanes_is_refused(problems: Problems) -> None:
@@ -191,6 +239,9 @@ def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     assert batch.startswith("a batch of 4 is never full: app:q has 3 places by its limit; lower size to 3: else each")
     assert not told("limit: {concurrency: 3}", ", batch: {size: 3}")
     assert not told("limit: {concurrency: 3, key: header.a}", ", batch: {size: 4}")
+    [batch] = told("limit: [{concurrency: 3, key: header.a}, {concurrency: 7}]", ", batch: {size: 8}")
+    assert "app:q has 7 places by its limit" in batch
+    assert not told("limit: [{concurrency: 3, key: header.a}, 7/s]", ", batch: {size: 8}")
     assert not told("limit: {concurrency: 3}", ", prefetch: 3")
     assert not told("limit: {concurrency: 3}", ", prefetch: 9, concurrency: 9")
     assert not told("limit: 3/s, lease: 1m", ", prefetch: 9")

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
 from tasuki.clock import SystemClock
@@ -67,6 +68,27 @@ async def test_an_entry_is_there_from_the_first_to_the_last_consumer(state: Shar
     await attendance.leave(state, "b")
     assert not (await (await state.store()).list(PRESENCE)).entries
     assert not [thread for thread in threading.enumerate() if thread.name == "tasuki presence"]
+
+
+async def test_one_entry_stays_one_where_the_clocks_drift(state: SharedState) -> None:
+    begun = 5.0
+
+    def drifting(consumers: Sequence[str], now: float) -> Presence:
+        nonlocal begun
+        begun += 0.01
+        return msgspec.structs.replace(describe(consumers, now), started=begun)
+
+    attendance = Attendance(drifting)
+    changes = changes_of(state)
+    await attendance.join(state, "a")
+    first = await next_with(changes, ["a"])
+    await attendance.join(state, "b")
+    second = await next_with(changes, ["a", "b"])
+    assert first.key == second.key == attendance.key_in(state)
+    assert len((await (await state.store()).list(PRESENCE)).entries) == 1
+    await attendance.leave(state, "a")
+    await attendance.leave(state, "b")
+    assert attendance.key_in(state) == ""
 
 
 async def test_who_joins_while_another_leaves_keeps_the_entry(

@@ -55,3 +55,14 @@ def test_consumers_of_a_queue() -> None:
     assert consumers_of([presence(2), presence(1)], "q0") == 2
     assert consumers_of([presence(2), presence(1)], "q1") == 1
     assert consumers_of([], "q1") == 0
+
+
+def test_consumers_of_a_queue_are_unknown_where_an_entry_had_no_room_for_all() -> None:
+    shortened = decode(encode(presence(1000)))
+    assert shortened is not None
+    assert shortened.hidden == 1000 - len(shortened.consumers) > 0
+    assert consumers_of([shortened], "q999") is None
+    assert consumers_of([shortened], "q0") == 1
+    busy = decode(encode(presence(3, 90)))
+    assert busy is not None
+    assert (busy.hidden, consumers_of([busy], "q3")) == (0, 0), "only messages were left out"

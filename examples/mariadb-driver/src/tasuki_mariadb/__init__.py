@@ -8,6 +8,6 @@ order per key   strict: a message waits until all earlier ones of its key are ac
 lease, delay    by the server's clock; nothing sweeps: the next receive takes what has become due
 waking          within a process at once; MariaDB has no notifications, so one statement every ``poll_interval`` checks
                 all queues that a process waits for
-consumers       counted while the connection lives that holds the named lock of their process
+temporary       kept while the connection lives that holds the named lock of its process
 ==============  =====================================================================================================
 """

@@ -29,7 +29,6 @@ class MariaDbDriver(DatabaseDriver[Link]):
         peek=True,
         purge=True,
         remove=True,
-        counts_consumers=True,
         max_length=True,
         dedup=True,
         delete=True,

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS {0}_ids (
     KEY by_time (queue, published_at)
 ) ENGINE = InnoDB;
 
+-- The processes that keep a temporary queue; an earlier version counted its consumers here.
 CREATE TABLE IF NOT EXISTS {0}_consumers (
     queue  INT UNSIGNED NOT NULL,
     holder VARCHAR(64) CHARACTER SET ascii NOT NULL,

@@ -254,10 +254,8 @@ class MariaDbStore:
             FROM {{}}_messages WHERE queue = %s
         """
         ready, held, delayed, oldest = (await self._rows(sql, *[queue.now] * 4, queue.number))[0]
-        sql = "SELECT COALESCE(SUM(count), 0) FROM {}_consumers WHERE queue = %s AND IS_USED_LOCK(holder) IS NOT NULL"
-        consumers = (await self._rows(sql, queue.number))[0][0]
         age = None if oldest is None else max(queue.now - oldest, 0.0)
-        return Depth(int(ready), int(held), int(delayed), age, int(consumers))
+        return Depth(int(ready), int(held), int(delayed), age)
 
     async def occupancy(self, name: str) -> Occupancy:
         queue = await self._queue(name, lock=False)
@@ -279,12 +277,12 @@ class MariaDbStore:
         # The server may not have noticed yet that the connection before is gone.
         return bool((await self._rows("SELECT GET_LOCK(%s, 0)", holder))[0][0])
 
-    async def attach(self, name: str, holder: str, consumers: int) -> None:
+    async def keep(self, name: str, holder: str, *, is_kept: bool) -> None:
         queue = await self._queue(name, alone=True)
         sql = "DELETE FROM {}_consumers WHERE queue = %s AND (holder = %s OR IS_USED_LOCK(holder) IS NULL)"
         await self._rows(sql, queue.number, holder)
-        if consumers:
-            await self._rows("INSERT INTO {}_consumers VALUES %s", (queue.number, holder, consumers))
+        if is_kept:
+            await self._rows("INSERT INTO {}_consumers (queue, holder, count) VALUES %s", (queue.number, holder, 1))
 
     async def peek(self, name: str, limit: int, after: int) -> list[Message]:
         queue = await self._queue(name, lock=False)

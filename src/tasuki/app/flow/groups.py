@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tasuki.app.flow.planned import Planned, plan_of, queues_of, refuse_unique
+from tasuki.app.flow.planned import Planned, follower, members_of, plan_of, planned, queues_of, refuse_unique
 from tasuki.app.state.finding import needed_state
+from tasuki.contracts.state.following import StartedGroup, ids_of
 from tasuki.errors import DriverError, PublishError, QueueNotFoundError
 from tasuki.flow.group_records import (
     GROUP_TTL,
@@ -33,33 +33,38 @@ from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
     from tasuki.app.host import ProjectHost
+    from tasuki.consumers.reach.host import FullId
     from tasuki.queues.queue import Queue
+    from tasuki.security.guard import Guard
 
 _WINDOW = 86400.0
 """Seconds in which what follows is not published again, where the driver can tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartedGroup:
-    """A group whose members are published: its id, and the ids of its members in order."""
-
-    id: str
-    members: list[str]
-
-
 class Grouping:
-    """Publishes for an application; ``ids``: the full id of each name of a queue."""
+    """Publishes for an application or a handler.
 
-    def __init__(self, live: Assembly, ids: Mapping[str, str]) -> None:
-        self._live = live
-        self._ids = ids
+    Args:
+        host: the project.
+        guard: the rights of who publishes; None: all.
+        full_id: the full id of each name of a queue.
+    """
+
+    def __init__(self, host: ProjectHost, guard: Guard | None, full_id: FullId) -> None:
+        self._host = host
+        self._guard = guard
+        self._id = full_id
 
     async def start(
-        self, members: Sequence[Planned], then: Planned | None, on_error: Planned | None, id: str | None
+        self, members: Iterable[object], then: object = None, on_error: object = None, id: str | None = None
     ) -> StartedGroup:
         """See :meth:`tasuki.App.group`."""
+        return await self._start(members_of(members), follower("then", then), follower("on_error", on_error), id)
+
+    async def _start(
+        self, members: Sequence[Planned], then: Planned | None, on_error: Planned | None, id: str | None
+    ) -> StartedGroup:
         group = new_id() if id is None else check_name("group id", id)
         if len(group) > MAX_ID or len(members) > MAX_MEMBERS:
             raise PublishError(f"a group has {MAX_MEMBERS} members and {MAX_ID} characters of id at most")
@@ -67,33 +72,39 @@ class Grouping:
             raise PublishError("a group needs then or on_error; messages that nothing follows are for publish_many")
         for each in (then, on_error):
             self._check(each)
-        record = Group(len(members), new_id(), plan_of(then, self._ids), plan_of(on_error, self._ids))
+        record = Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id))
         if not members:
             if record.then is not None:
-                await publish_plan(self._live, record.then, f"group:{group}", [])
+                await publish_plan(self._host, record.then, f"group:{group}", [])
             return StartedGroup(group, [])
         home = self._home([*members, then, on_error])
         batches: dict[str, list[GroupEnvelope[Any]]] = {}
-        ids: list[str] = []
+        ids = ids_of(group, members)
         for number, each in enumerate(members):
-            envelope = _member(each.envelope, each.envelope.id or f"{group}:{number}", Membership(home, number, group))
-            ids.append(str(envelope.id))
+            envelope = _member(each.envelope, ids[number], Membership(home, number, group))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
-        state = needed_state(self._live, home, "a group")
+        state = needed_state(self._host, home, "a group")
         store, now = await state.store(), state.clock.time()
         record = kept(record, (each.envelope for each in members), now)
         await begin(store, group, record, now)
         for number, each in enumerate(members):
             if each.envelope.id is not None:  # which does not say to which group it belongs
-                key = member_key(self._ids[each.queue], each.envelope.id)
+                key = member_key(self._id(each.queue), each.envelope.id)
                 await store.put(key, str(Membership(home, number, group)).encode(), ttl=record.lasts(now))
         for queue, batch in batches.items():
-            results = await self._live.queue_of_application(queue).publish_many(batch)
+            results = await self._queue(queue).publish_many(batch)
             _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")
         return StartedGroup(group, ids)
 
-    async def publish(self, message: Planned, timeout: Duration = PUBLISH_TIMEOUT) -> Confirmed:
+    async def publish(self, queue: str, body: Any, headers: Any, options: Mapping[str, Any]) -> Confirmed:
         """Publish one message that others follow. Raises as ``Queue.publish``, and UnsupportedError."""
+        left = dict(options)
+        timeout = left.pop("timeout", PUBLISH_TIMEOUT)
+        if left.pop("connection", None) is not None:
+            raise PublishError("then and on_error cannot be part of a transaction: publish without connection")
+        return await self._publish(planned(queue, body, headers, left), timeout)
+
+    async def _publish(self, message: Planned, timeout: Duration) -> Confirmed:
         refuse_unique(message.envelope, "a message with then or on_error")
         for each in (message.then, message.on_error):
             self._check(each)
@@ -101,12 +112,15 @@ class Grouping:
         id = message.envelope.id or new_id()
         if len(check_name("message id", id)) > MAX_ID:
             raise PublishError(f"a message with then or on_error has {MAX_ID} characters of id at most")
-        record = Group(1, new_id(), plan_of(message.then, self._ids), plan_of(message.on_error, self._ids), is_one=True)
+        record = Group(1, new_id(), plan_of(message.then, self._id), plan_of(message.on_error, self._id), is_one=True)
         home = self._home([message, message.then, message.on_error])
-        return await _publish_one(self._live, queue, message.envelope, id, (home, record), timeout)
+        return await _publish_one(self._host, queue, message.envelope, id, (home, record), timeout)
+
+    def _queue(self, id: str) -> Queue:
+        return self._host.queue_for(self._guard, id)
 
     def _member_queue(self, message: Planned) -> Queue:
-        queue = self._live.queue_of_application(self._ids[message.queue])
+        queue = self._queue(self._id(message.queue))
         if queue.guard is not None:
             queue.guard.publish(queue.id)
         if queue.policy.unique is not None:
@@ -120,7 +134,7 @@ class Grouping:
         """Raise now what its publish would raise later."""
         if message is None:
             return
-        queue = self._live.queue_of_application(self._ids[message.queue])
+        queue = self._queue(self._id(message.queue))
         if message.fill is None:
             queue.validate(message.envelope)
         elif queue.guard is not None:
@@ -133,9 +147,9 @@ class Grouping:
 
     def _home(self, messages: Sequence[Planned | None]) -> str:
         """The queue whose state keeps the record. Raises UnsupportedError: none has a state."""
-        ids = [self._ids[name] for name in queues_of(*messages)]
-        home = next((id for id in ids if self._live.state_of(id) is not None), ids[0])
-        needed_state(self._live, home, "a message that follows others")
+        ids = [self._id(name) for name in queues_of(*messages)]
+        home = next((id for id in ids if self._host.state_of(id) is not None), ids[0])
+        needed_state(self._host, home, "a message that follows others")
         return home
 
 

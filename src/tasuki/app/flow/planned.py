@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.contracts.state import following
+from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message
 from tasuki.errors import PublishError
 from tasuki.flow.group_records import Plan, plain
 from tasuki.queues.queue import Envelope
 from tasuki.units import plain_duration
 
 if TYPE_CHECKING:
+    from tasuki.consumers.reach.host import FullId
     from tasuki.message import HeaderValue
 
-_DURATIONS = ("delay", "ttl", "unique_for", "unique_max")
 _OPTIONS = frozenset(Envelope.__struct_fields__) - {"body", "headers"}
 
 
@@ -35,13 +37,22 @@ class Planned:
     fill: str | None = None
     """See Plan."""
 
+    @property
+    def id(self) -> str | None:
+        """Its own id; None: it gets one when it is published."""
+        return self.envelope.id
 
-@runtime_checkable
-class Fillable(Protocol):
-    """A queue or a task."""
-
-    def filled(self) -> Planned:
-        """The message that is given a result."""
+    def plain(self) -> Mapping[str, Any]:
+        """Its parts, for any process; see :class:`tasuki.contracts.state.following.Later`."""
+        return plain_message(
+            self.queue,
+            self.envelope.body,
+            headers=dict(self.envelope.headers or {}),
+            options={name: plain_duration(value) for name, value in _given(self.envelope)},
+            fill=self.fill,
+            then=carried(self.then),
+            on_error=carried(self.on_error),
+        )
 
 
 def planned(queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]) -> Planned:
@@ -57,26 +68,29 @@ def planned(queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, op
 
 def follower(option: str, what: object) -> Planned | None:
     """A message, or a queue or task that is given the result. Raises TypeError: it is none of these."""
-    if what is None or isinstance(what, Planned):
-        return what
-    if isinstance(what, Fillable):
-        return what.filled()
-    raise TypeError(f"{option} is a queue, a task or its message (jobs.message(…)), not {type(what).__name__}")
+    found = following.follower(option, what)
+    if isinstance(found, str):
+        return Planned(found, Envelope(body=None), fill="")
+    return None if found is None else planned_of(found)
+
+
+def planned_of(message: Later) -> Planned:
+    """The message as it is here. Raises TypeError: it has an option that it cannot have."""
+    if isinstance(message, Planned):
+        return message
+    fields = message.plain()
+    next_ = {name: follower_in(fields.get(name)) for name in CHAIN}
+    made = planned(fields["queue"], fields["body"], fields.get("headers"), {**fields.get("options", {}), **next_})
+    return replace(made, fill=fields.get("fill"))
 
 
 def members_of(what: Iterable[object]) -> list[Planned]:
     """The members of a group. Raises TypeError: one is no message; PublishError: one cannot be a member."""
-    found: list[Planned] = []
-    for number, each in enumerate(what):
-        if not isinstance(each, Planned):
-            raise TypeError(
-                f"member {number} of the group is {type(each).__name__}; give it as a message: jobs.message(body), or "
-                "of a task send.message(url)"
-            )
+    found = [planned_of(each) for each in following.members_of(what)]
+    for number, each in enumerate(found):
         if each.then is not None or each.on_error is not None:
             raise PublishError(f"member {number} of the group has then or on_error of its own; only the group has one")
         refuse_unique(each.envelope, f"member {number} of the group")
-        found.append(each)
     return found
 
 
@@ -86,16 +100,22 @@ def refuse_unique(envelope: Envelope[Any], what: str) -> None:
         raise PublishError(f"{what} is unique, so it may not be stored, and what follows would wait for ever")
 
 
-def plan_of(message: Planned | None, full_id: Mapping[str, str]) -> Plan | None:
-    """As it is recorded; ``full_id``: by each name of a queue. Raises PublishError: its body is no plain data."""
+def _given(envelope: Envelope[Any]) -> Iterator[tuple[str, Any]]:
+    """The options that are set."""
+    for name in sorted(_OPTIONS):
+        if (value := getattr(envelope, name)) not in (None, 0, 0.0):
+            yield name, value
+
+
+def plan_of(message: Planned | None, full_id: FullId) -> Plan | None:
+    """As it is recorded. Raises PublishError: its body is no plain data."""
     if message is None:
         return None
     envelope = message.envelope
-    given = {name: value for name in sorted(_OPTIONS) if (value := getattr(envelope, name)) not in (None, 0, 0.0)}
-    options = {name: plain_duration(value) if name in _DURATIONS else value for name, value in given.items()}
+    options = {name: plain_duration(value) for name, value in _given(envelope)}
     if isinstance(at := options.get("at"), datetime):
         options["at"] = at.timestamp()
-    queue = full_id[message.queue]
+    queue = full_id(message.queue)
     return Plan(
         queue,
         plain(queue, envelope.body),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.app")
 
 _PATIENCE = 1.0
-"""Seconds that a broker has to say how many consumers there are."""
+"""Seconds that the stores have to say how many consumers there are."""
 
 
 class UnusedConsumers:
@@ -32,22 +32,25 @@ class UnusedConsumers:
         self._app = weakref.ref(app)
         self._file = file
         self.is_certain = True
-        """False once a consumer has run, here or in another process, or where the broker does not count them."""
+        """False once a consumer has run, here or in another process, or where no store tells of them."""
         if file == getattr(sys.modules.get("__main__"), "__file__", None):
             atexit.register(self._note)
         else:
             self.is_certain = False
 
     async def look_for_workers(self) -> None:
-        """Before the app closes: ask the brokers whether another process consumes."""
+        """Before the app closes: ask the stores whether another process consumes."""
         app = self._app()
         if not self.is_certain or app is None or app.assembly is None:
             return
-        queues = {consumer.queue for consumer in app.assembly.consumers.values()}
+        from tasuki.app.state.workers import Census
+
+        census = Census(app.assembly)
+        queues = {consumer.queue.id for consumer in app.assembly.consumers.values()}
         self.is_certain = False
         with suppress(TasukiError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                self.is_certain = any([(await queue.depth()).consumers == 0 for queue in queues])
+                self.is_certain = any([await census.count(queue) == 0 for queue in queues])
 
     def _note(self) -> None:
         app = self._app()

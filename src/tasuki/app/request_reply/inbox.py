@@ -50,7 +50,7 @@ class Inbox:
         failures = 0
         while not self._is_declared:
             try:
-                await self._declare()
+                await self.queue.driver.declare(self.queue.spec)
             except DriverError as error:
                 if not error.retryable:
                     raise
@@ -127,15 +127,9 @@ class Inbox:
                 if isinstance(error, QueueNotFoundError):  # the broker lost the queue in a restart
                     await self._declare_again()
 
-    async def _declare(self) -> None:
-        """Declare the queue and register as its consumer, so that the broker does not expire it as unused."""
-        await self.queue.driver.declare(self.queue.spec)
-        if self.is_own:
-            await self.queue.driver.attach(self.queue.spec.name, 1)
-
     async def _declare_again(self) -> None:
         try:
-            await self._declare()
+            await self.queue.driver.declare(self.queue.spec)
         except DriverError as error:
             _log.debug("reply queue %s: %s", self.queue.id, error)
 

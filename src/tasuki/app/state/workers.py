@@ -1,12 +1,17 @@
-"""Which worker processes there are, as the stores of the queues tell it."""
+"""Which worker processes there are, and how many consumers each queue has, as the stores of the queues tell it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tasuki.contracts.state.store import MAX_PAGE
-from tasuki.state.presence import PRESENCE, Presence, decode
+from tasuki.errors import DriverError
+from tasuki.state.presence import PRESENCE, Presence, consumers_of, decode
 from tasuki.state.shared import SharedState
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
 
 
 async def workers_of(states: Iterable[SharedState]) -> list[Presence]:
@@ -26,3 +31,41 @@ async def _workers_in(state: SharedState) -> list[Presence]:
         found += [worker for entry in page.entries if (worker := decode(entry.value)) is not None]
         if not (cursor := page.cursor):
             return found
+
+
+class Census:
+    """How many consumers queues have, in all processes. It reads each store once: make a new one for newer numbers.
+
+    The consumers of this process count at once, the consumers of another one from its next sign on, which comes with
+    their start, and until its entry ends: when they stop, or 15 seconds after its last sign.
+    """
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._others: dict[SharedState, list[Presence] | None] = {}
+
+    async def count(self, queue: str) -> int | None:
+        """The consumers of a queue by its id; None: unknown, as its driver has no store, or that cannot be read now."""
+        assembly = self._assembly
+        live, state = assembly.queues[queue], assembly.state_of(queue)
+        here = live.consumer_count
+        if state is None or not state.driver.capabilities.multi_process:
+            return None if live.driver.capabilities.multi_process and not here else here
+        others = await self._others_in(state)
+        elsewhere = None if others is None else consumers_of(others, live.spec.name)
+        return here + elsewhere if elsewhere is not None else here or None
+
+    async def _others_in(self, state: SharedState) -> list[Presence] | None:
+        """The other processes; None: the store cannot be read."""
+        if state not in self._others:
+            own = self._assembly.attendance.key_in(state)
+            try:
+                self._others[state] = [worker for worker in await _workers_in(state) if worker.key != own]
+            except DriverError:  # counts are worth showing without it
+                self._others[state] = None
+        return self._others[state]
+
+
+async def consumers_at(assembly: Assembly, queue: str) -> int | None:
+    """The consumers of one queue; see :class:`Census`."""
+    return await Census(assembly).count(queue)

@@ -11,13 +11,16 @@ from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.tasks import Task, Tasks
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
+from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
+from tasuki.queues.limits import limits_of
 from tasuki.queues.queue import Queue
 
 
 def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy:
     """When a consumer tries again and when it gives up."""
     retry, longest = config.retry, queue.driver.capabilities.max_delay
+    has_rate = any(limit.rate is not None for limit in limits_of(queue.spec, queue.policy))
     return RetryPolicy(
         backoff=retry.backoff() if retry else queue.policy.retry,
         max_attempts=queue.policy.max_attempts,
@@ -25,6 +28,7 @@ def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy
         drops_expired=queue.policy.drop_expired,
         rules=retry.rules() if retry else queue.policy.retry_rules,
         max_delay=inf if longest is None else longest,
+        shortest_snooze=SHORTEST_DELAY if has_rate else 0.0,
         clock=clock,
     )
 

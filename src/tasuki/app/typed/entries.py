@@ -96,7 +96,7 @@ class QueueFields(TypedDict, total=False):
     ordering: Literal["none", "key"]
     dedup_window: Duration | None
     unique: str | UniqueFields | None
-    limit: str | float | LimitFields | None
+    limit: str | float | LimitFields | list[str | float | LimitFields] | None
     fair: str | FairFields | None
     state: str | None
     cancel: Literal["watched", "strict"]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.context import BatchOptions, MessageOptions, PublishOptions, UniqueOptions
+from tasuki.contracts.context import BatchOptions, ChainOptions, MessageOptions, PublishOptions, UniqueOptions
 from tasuki.message import HeaderValue
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from tasuki.app.flow.planned import Planned
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.tasks.task import Sender
 
     Named = TypeVar("Named", default=Any)
     """The type that an argument names; Any where it names none, or a union."""
@@ -30,13 +28,6 @@ __all__ = [
 ]
 
 Headers = Mapping[str, HeaderValue] | None
-
-
-class ChainOptions(PublishOptions, total=False):
-    """Options of publish in an application."""
-
-    then: Planned | QueueHandle[Any] | Sender[..., Any] | None
-    on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None
 
 
 class RequestOptions(MessageOptions, total=False):

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,6 +16,8 @@ from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAG
 from tasuki.cli.worker.fleet_health import file_of, gather
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
+from tasuki.supervisor.children.answering import Answering
+from tasuki.supervisor.children.asking import Children
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
 
@@ -32,8 +33,8 @@ _log = logging.getLogger("tasuki.processes")
 class Fleet:
     """``count`` processes; its ``run`` is for the main thread.
 
-    ``arguments`` makes the command line of one, from the number of the file descriptor that tells it of our end, and
-    its health file.
+    ``arguments`` makes the command line of one, from the number of the file descriptor on which we ask it questions
+    and which tells it of our end, and its health file. ``children`` asks them.
     """
 
     def __init__(
@@ -54,8 +55,7 @@ class Fleet:
         self._stop = asyncio.Event()
         self._health_file = health_file
         self._signals = signals or StopSignals()
-        # The children read; only this process can write, so they see its end, however it dies.
-        self._lifeline, self._grip = os.pipe()
+        self.children = Children()
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""
@@ -74,8 +74,6 @@ class Fleet:
         finally:
             if gathering is not None:
                 gathering.cancel()
-            os.close(self._grip)
-            os.close(self._lifeline)
         return max(codes)
 
     def _end(self, number: int) -> None:
@@ -113,19 +111,24 @@ class Fleet:
 
     async def _run_once(self, number: int) -> int:
         file = file_of(self._health_file, number) if self._health_file else None
-        # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
-        with held_for_a_child():  # HUP would end a process that has only just begun
-            process = await asyncio.create_subprocess_exec(
-                *self._arguments(self._lifeline, file),
-                stdin=asyncio.subprocess.DEVNULL,
-                process_group=0,
-                pass_fds=(self._lifeline,),
-            )
-        self._running[number] = process
-        _log.info("process %d started", number, extra={"pid_of_process": process.pid})
-        if self._stop.is_set():
-            process.send_signal(signal.SIGTERM)
-        code = await process.wait()
+        link = self.children.open(number)
+        try:
+            # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
+            with held_for_a_child():  # HUP would end a process that has only just begun
+                process = await asyncio.create_subprocess_exec(
+                    *self._arguments(link.child_end, file),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    process_group=0,
+                    pass_fds=(link.child_end,),
+                )
+            link.child_started()
+            self._running[number] = process
+            _log.info("process %d started", number, extra={"pid_of_process": process.pid})
+            if self._stop.is_set():
+                process.send_signal(signal.SIGTERM)
+            code = await process.wait()
+        finally:
+            await self.children.close(number)
         if file is not None:
             file.unlink(missing_ok=True)  # what it said is over
         return code if code >= 0 else 128 - code
@@ -143,14 +146,12 @@ def child_arguments(target: list[str], options: Mapping[str, object]) -> list[st
     return [*words, *target]
 
 
-def drain_with_parent(lifeline: int) -> None:
-    """Have this process drained when its parent is gone.
+def follow_parent(lifeline: int) -> Answering:
+    """Answer the questions of this process's parent, and have this process drained when the parent is gone.
 
     Linux has PR_SET_PDEATHSIG for this, but sends it once for each thread of the parent, and a second TERM cancels.
     """
-
-    def wait() -> None:
-        os.read(lifeline, 1)  # never written to: it returns when the other end is closed
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="tasuki-lifeline", daemon=True).start()
+    # Only the parent has the other end, so this process sees the end of it, however it dies.
+    answering = Answering(lifeline, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    answering.start()
+    return answering

@@ -17,6 +17,7 @@ from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Limit, Receipt, Received, Release, Settlement
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
+from tasuki.state.keys import limit_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
@@ -36,7 +37,7 @@ class LimitedReceiving:
     def __init__(self, consumer: Definition, limit: Limit, window: Window) -> None:
         self._consumer, self._limit, self._window = consumer, limit, window
         self._driver, self._queue = consumer.queue.driver, consumer.queue
-        self._key = f"limit/{consumer.queue.spec.name}"
+        self._key = limit_key(self._driver.name, consumer.queue.spec.name)
         extra: dict[str, object] = {"consumer": consumer.id, "queue": consumer.queue.id}
         self.places = (
             None if limit.concurrency is None else Places(self._key, limit.concurrency, consumer.clock, extra=extra)

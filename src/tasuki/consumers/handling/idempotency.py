@@ -15,6 +15,7 @@ from tasuki.errors import HandlerError, PublishError, TasukiError
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.queues.messages.value_path import ValuePath, parse_path
 from tasuki.state.keys import part_of
+from tasuki.state.records import read
 
 ONCE = "once/"
 """Prefix of the keys in a store: one for each key of a consumer."""
@@ -81,6 +82,16 @@ class OnceRecord(msgspec.Struct, frozen=True):
     result: bytes = b""
     attempt: int = 0
     """Of that message; a later one is its own, after the worker of this one has died."""
+    paused_until: float = 0.0
+    """Unix time until which that message sleeps or waits; 0: it does not."""
+
+    def is_held_for(self, message: str, attempt: int) -> bool:
+        """Whether a message may take over the key: it is its own, and it has come again.
+
+        A second message may have the same id. Only its attempt tells it from one whose worker has died; in a pause it
+        has the same steps, and so the same pause.
+        """
+        return self.message == message and (self.attempt < attempt or self.paused_until > 0)
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(OnceRecord)
@@ -93,11 +104,7 @@ def encode(record: OnceRecord) -> bytes:
 
 def decode(value: bytes) -> OnceRecord:
     """The record of a value. Raises HandlerError (Internal): another version of Tasuki wrote it."""
-    try:
-        return _decoder.decode(value)
-    except msgspec.DecodeError as error:
-        problem = f"the record of the idempotency key cannot be read, another version has written it: {error}"
-        raise HandlerError(problem, kind="Internal", retryable=True) from error
+    return read(_decoder, value, "the idempotency key")
 
 
 def encoded(codec: Codec, result: object) -> bytes:

@@ -144,7 +144,7 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
         return Conclusion(policy.rejected("rejected", signal.text)._replace(cause=signal))
     try:
         if isinstance(signal, Snooze | Suspended):
-            return Conclusion(Verdict("release", policy.delay(signal.due)))
+            return Conclusion(policy.snoozed(policy.delay(signal.due)))
         delay = None if signal.due is None else policy.delay(signal.due)
     except ValueError as error:
         given = "at" if isinstance(signal.due, datetime) else "after"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.settling.verdict import RetryPolicy, Verdict
@@ -65,6 +65,33 @@ class Tasks(Handler):
         raise NotImplementedError
 
 
+class _GivenUp:
+    """The settling of a message that is given up: its dead letter and its ack come after ``on_give_up``."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the delivery's."""
+        return getattr(self._delivery, name)
+
+    def transaction(self, connection: Any, *, sync: bool) -> NoReturn:
+        """Raise HandlerError: there is no ack that could commit with it."""
+        raise _over("context.transaction() commits the ack of a message", "write its rows in a transaction of your own")
+
+    def steps(self) -> NoReturn:
+        """Raise HandlerError: nothing goes on after them."""
+        raise _over("steps, sleeps, waits and groups with a name are for a message that may go on", "do without them")
+
+
+def _over(what: str, remedy: str) -> HandlerError:
+    problem = (
+        f"{what}, and this one is given up: its dead letter and its ack follow on_give_up; {remedy}, such that doing "
+        "it twice changes nothing: on_give_up is called again if the worker dies before the ack"
+    )
+    return HandlerError(problem, kind="Invalid", retryable=False)
+
+
 class TaskHolder:
     """The holder of the deliveries of one task: the run of its consumer, with the function and rules of the task."""
 
@@ -106,7 +133,8 @@ class TaskHolder:
         if not await self._may_call(delivery):
             return
         error = verdict.cause or HandlerError(verdict.error, kind=verdict.kind, retryable=verdict.retryable)
-        context = Context(delivery, delivery, self.callee.reach)
+        settling: Any = _GivenUp(delivery)
+        context = Context(delivery, settling, self.callee.reach)
         try:
             async with asyncio.timeout(self._limit):
                 await self._on_give_up.give_up(self._handler.all_arguments(body), error, context)

@@ -44,6 +44,10 @@ _TRIES = 20
 _SHORTEST = 5.0
 """Least seconds for which a claim lasts without a renewal."""
 _FORGET = 1.0
+_MARGIN = 600.0
+"""Seconds for which a message that sleeps keeps its key beyond its sleep: it may have to wait for a worker."""
+_LONGEST = 60.0
+"""Most seconds after which a message asks again for a key that a sleeping one has."""
 
 
 class Claims(Protocol):
@@ -92,7 +96,9 @@ class Once:
             self._transacting.claims.pop(delivery, None)
             renewing.cancel()
             await asyncio.wait([renewing])
-            if not is_done:
+            if delivery.is_paused and not delivery.cancelled:
+                await held.pause(delivery.own_steps.paused or 0.0)
+            elif not is_done:
                 await held.free()
         if is_done:
             await self._record(held, delivery, result)
@@ -167,21 +173,26 @@ class _Held:
         raise self._in_flight()
 
     def _ended(self, found: Entry) -> OnceRecord | None:
-        """The record of work that is done; None: the key is free, or our own message's, which came again.
-
-        A second message may have the same id. Only its attempt tells it from one whose worker has died.
-        """
+        """The record of work that is done; None: the key is free, or our own message's, which came again."""
         record = decode(found.value)
-        is_ours = record.message == self._message and record.attempt < self._attempt
-        if not record.is_done and not is_ours:
-            raise self._in_flight()
+        if not record.is_done and not record.is_held_for(self._message, self._attempt):
+            raise self._in_flight(record.paused_until - self._state.clock.time())
         return record if record.is_done else None
 
     def _running(self) -> bytes:
         return encode(OnceRecord(self._owner, self._message, attempt=self._attempt))
 
-    def _in_flight(self) -> Snooze:
-        return Snooze(POSTPONED, f"the work of key {self._claim.key!r} is being done elsewhere")
+    def _in_flight(self, seconds: float = POSTPONED) -> Snooze:
+        due = min(max(seconds, POSTPONED), _LONGEST)
+        return Snooze(due, f"the work of key {self._claim.key!r} is being done elsewhere")
+
+    async def pause(self, seconds: float) -> None:
+        """Keep the key while the message sleeps or waits; if that fails, its claim ends by itself."""
+        until = self._state.clock.time() + seconds
+        paused = encode(OnceRecord(self._owner, self._message, attempt=self._attempt, paused_until=until))
+        with suppress(TasukiError, TimeoutError):
+            async with asyncio.timeout(_FORGET):
+                await self._write(paused, seconds + _MARGIN)
 
     async def renew(self) -> None:
         """Write the record repeatedly, until cancelled or another delivery has it."""

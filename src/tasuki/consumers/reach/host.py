@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.flow.group_records import Ended
 from tasuki.message import HeaderValue, Message
@@ -16,6 +17,10 @@ from tasuki.units import When
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.security.guard import Guard
+
+
+FullId = Callable[[str], str]
+"""The full id of a queue that is named in a function."""
 
 
 class Variables(Protocol):
@@ -45,6 +50,28 @@ class Host(Protocol):
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
         """Publish; returns the message id."""
+
+    async def chain_from(
+        self,
+        guard: Guard | None,
+        full_id: FullId,
+        queue: str,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        options: Mapping[str, Any],
+    ) -> str:
+        """Publish a message with ``then`` or ``on_error``, with these rights (None: all); returns its id."""
+
+    async def group_from(
+        self,
+        guard: Guard | None,
+        full_id: FullId,
+        members: Sequence[Later],
+        then: Later | str | None,
+        on_error: Later | str | None,
+        id: str | None,
+    ) -> StartedGroup:
+        """Publish a group, with these rights (None: all)."""
 
     def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AbstractAsyncContextManager[Queue]:
         """The queue for replies to messages of ``request``, by the name in their header; for use within the block.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -13,6 +13,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, unfollowed
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
@@ -72,7 +73,19 @@ class HostReach:
         if (guard := self.guard) is not None:
             guard.publish(id)
             check_reply_to(guard, id, headers)
+        if not options.keys().isdisjoint(CHAIN):
+            if (plain := unfollowed(options)) is None:
+                return await self._site.host.chain_from(self.guard, self._id, id, body, headers, options)
+            options = plain
         return await self._site.host.publish_from(id, body, headers, options)
+
+    async def group(
+        self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None
+    ) -> StartedGroup:
+        return await self._site.host.group_from(self.guard, self._id, members, then, on_error, id)
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._site.host.wait_for(work)
 
     def _callable(self, function: str) -> str:
         id = self._id(function)
@@ -208,11 +221,13 @@ class CalledFacts:
             self.values = values
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._caller, name)
+        return getattr(self._caller.facts, name)
 
 
 class NothingToSettle:
     """The settling of a function that was called without a delivery."""
+
+    in_transaction = False
 
     def __init__(self, function: str) -> None:
         self._function = function

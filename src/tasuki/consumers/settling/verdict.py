@@ -57,6 +57,8 @@ class RetryPolicy:
     rules: RetryRules = field(default_factory=RetryRules)
     max_delay: float = inf
     """Longest delay that the driver can keep, in seconds."""
+    shortest_snooze: float = 0.0
+    """Seconds: in a queue with a rate a message whose handler has started is postponed, never simply released."""
     clock: Clock = field(default_factory=SystemClock, compare=False)
     """Tells how long it is until a time that a handler names."""
 
@@ -73,6 +75,10 @@ class RetryPolicy:
         if seconds > self.max_delay:
             raise ValueError(f"the driver cannot delay messages for longer than {format_duration(self.max_delay)}")
         return seconds
+
+    def snoozed(self, seconds: float) -> Verdict:
+        """Not now; nothing failed. A release without a delay would return the part of the rate of a started run."""
+        return Verdict("release", max(seconds, self.shortest_snooze))
 
     def exhausted(self, attempt: int) -> bool:
         """Whether this delivery must not start: recorded starts that ended with their worker used up the attempts.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from tasuki.contracts.state.publish_context import SyncPublishing
 from tasuki.contracts.state.steps import Suspended, Waited
 from tasuki.contracts.state.store_handle import SyncStores, has_loop, misplaced
 from tasuki.contracts.state.transaction_context import SyncTransactions
@@ -13,20 +14,20 @@ from tasuki.errors import WaitTimeoutError
 from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from tasuki.contracts.context import Settling
+    from tasuki.contracts.context import Facts, Settling
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _NO_DEFAULT: Any = object()
 
 
-class SyncContext(SyncStores, SyncTransactions):
+class SyncContext(SyncStores, SyncTransactions, SyncPublishing):
     """What a context offers to plain functions, which run in a thread."""
 
-    def __init__(self, reach: Any, settling: Settling) -> None:
+    def __init__(self, facts: Facts, settling: Settling, reach: Any) -> None:
         SyncStores.__init__(self, reach)
         SyncTransactions.__init__(self, settling, reach)
-        self._settling = settling
+        SyncPublishing.__init__(self, facts, settling, reach)
 
     def step(self, name: str, function: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> T:
         """As ``context.step``, without await, for plain functions."""
@@ -63,6 +64,7 @@ class StepContext:
     """The part of a handler's context that is about steps."""
 
     __slots__ = ()
+    facts: Facts
     settling: Settling
     reach: Any
 
@@ -152,7 +154,7 @@ class StepContext:
     @property
     def sync(self) -> SyncContext:
         """The same for plain functions, which run in a thread: ``context.sync.store("carts").get(key)``."""
-        return SyncContext(self.reach, self.settling)
+        return SyncContext(self.facts, self.settling, self.reach)
 
 
 def _pass(left: float) -> None:

@@ -18,5 +18,9 @@ class OpenTransaction(Protocol):
 class Transacting(Protocol):
     """Opens the transactions of one message."""
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether one is open."""
+
     def transaction(self, connection: Any, *, sync: bool) -> AbstractAsyncContextManager[OpenTransaction]:
         """See ``TransactionContext.transaction``; with ``sync`` it never suspends."""

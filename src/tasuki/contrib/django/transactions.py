@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from django.db import connections, transaction
 
-from tasuki.app.flow.groups import StartedGroup
-from tasuki.app.flow.planned import Planned, follower, members_of
+from tasuki.app.flow.planned import follower, members_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.sync import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
+from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
 from tasuki.queues.queue import Envelope, Queue
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.tasks.task import Sender
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers
 
 T = TypeVar("T")
@@ -108,10 +107,10 @@ class DjangoSync(SyncApp):
 
     def group(
         self,
-        members: Iterable[Planned],
+        members: Iterable[Later],
         *,
-        then: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
-        on_error: Planned | QueueHandle[Any] | Sender[..., Any] | None = None,
+        then: Follower | None = None,
+        on_error: Follower | None = None,
         id: str | None = None,
     ) -> StartedGroup:
         """See SyncApp. Within a transaction the group is published right after the commit, on every driver."""
@@ -125,7 +124,7 @@ class DjangoSync(SyncApp):
         id = id or new_id()
         work = partial(super().group, found, then=last, on_error=failed, id=id)
         transaction.on_commit(work, using=self._alias)
-        return StartedGroup(id, [each.envelope.id or f"{id}:{number}" for number, each in enumerate(found)])
+        return StartedGroup(id, ids_of(id, found))
 
     def publish_now(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]

@@ -25,7 +25,7 @@ SORTS: dict[str, Callable[[QueueRow], Any]] = {
     "oldest": lambda row: row.oldest,
     "out": lambda row: row.out_rate or 0.0,
     "failed": lambda row: row.failed_rate or 0.0,
-    "workers": lambda row: row.workers,
+    "workers": lambda row: row.workers or 0,
 }
 """Column of the queues → its value."""
 

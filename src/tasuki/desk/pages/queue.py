@@ -220,6 +220,8 @@ def why_not(view: View, snapshot: Snapshot, row: QueueRow, message: Message, pla
         found.append(view.say("why.paused", pause=line(row.pause)))
     if not row.consumers:
         found.append(view.say("why.no_consumer"))
+    elif row.workers is None:
+        found.append(view.say("why.unknown"))
     elif not row.workers:
         found.append(view.say("why.no_worker"))
     elif row.places and row.busy >= row.places:

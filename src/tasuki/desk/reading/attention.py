@@ -47,7 +47,7 @@ def _of_queue(row: QueueRow, now: float) -> list[Notice]:
     if row.pause is not None:
         is_long = now - row.pause.at > LONG_PAUSE
         return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
-    if row.consumers and row.ready and not row.workers:
+    if row.consumers and row.ready and row.workers == 0:
         return [Notice("attention.no_worker", {"queue": row.id, "n": row.ready}, path)]
     if row.failed_rate and not row.out_rate:
         return [Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]

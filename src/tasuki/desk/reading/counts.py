@@ -37,6 +37,8 @@ class Counts:
     """Queue → why it cannot be counted."""
     orders: Orders = field(default_factory=lambda: Orders({}, {}))
     workers: list[Presence] = field(default_factory=list)
+    has_asked: bool = False
+    """Whether all stores have told their workers."""
     now: float | None = None
     """The clock of the stores."""
     trouble: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ async def count(live: Assembly, ids: Sequence[str]) -> Counts:
             counts.orders = await orders_of(live, set(known))
             states = [state for state in live.states_of_queues() if known or state.opened is not None]
             counts.workers = await workers_of(states)
+            counts.has_asked = True
             counts.now = max([await (await state.store()).time() for state in states], default=None)
     except (TasukiError, TimeoutError) as error:
         counts.trouble.append(problem_of(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tasuki.app.state.pausing import Target
@@ -27,10 +27,12 @@ class Facts:
     """Queue → its consumers, as the project declares them."""
     present: Mapping[tuple[str, str], Sequence[tuple[Presence, PresentConsumer]]]
     """Driver and queue at the broker → who works there."""
+    with_store: Set[str]
+    """The queues whose workers a store tells of."""
 
     @classmethod
-    def of(cls, project: Project, workers: Sequence[Presence]) -> Facts:
-        """The facts of a project and its workers."""
+    def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> Facts:
+        """The facts of a project, its workers, and the queues with a store."""
         queues = project.of(QueueConfig)
         dead = {id: config.dead_letter.queue for id, config in queues.items() if config.dead_letter is not None}
         declared: dict[str, list[str]] = {}
@@ -40,7 +42,7 @@ class Facts:
         for worker in workers:
             for consumer in worker.consumers:
                 present.setdefault((consumer.driver, consumer.queue), []).append((worker, consumer))
-        return cls(dead, declared, present)
+        return cls(dead, declared, present, with_store)
 
     def with_dead(self, rows: dict[str, QueueRow]) -> dict[str, QueueRow]:
         """The rows, each with the number of messages in its dead-letter queue."""
@@ -57,6 +59,7 @@ class Facts:
 def row_of(id: str, queue: Queue, facts: Facts, seen: Counts | None, rates: Rates, problem: str) -> QueueRow:
     """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``."""
     name, driver = queue.spec.name, queue.driver.name
+    is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
     present = facts.present.get((driver, name), ())
     done, failed = rates.of(driver, name) if present else (None, None)
     limit = limit_facts(queue.spec, queue.policy)
@@ -79,6 +82,7 @@ def row_of(id: str, queue: Queue, facts: Facts, seen: Counts | None, rates: Rate
         failed_rate=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
+        knows_workers=seen is not None and seen.has_asked and (is_private or has_store),
     )
 
 

@@ -103,7 +103,9 @@ class Sampler:
 
     def _rows(self, counts: Mapping[str, Counts], workers: list[Presence]) -> dict[str, QueueRow]:
         live = self._site.live
-        facts = Facts.of(live.project, workers)
+        states = {id: live.state_of(id) for id in self._site.queues}
+        with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
+        facts = Facts.of(live.project, workers, with_store)
         rows = {}
         for id in self._site.queues:
             seen = counts.get(id)

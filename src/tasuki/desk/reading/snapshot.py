@@ -60,10 +60,14 @@ class QueueRow:
     dead: int | None = None
     """Messages in its dead-letter queue, of all queues that share it."""
     tags: Sequence[str] = ()
+    knows_workers: bool = True
+    """Whether a store tells of its workers; those of a driver without one are unknown."""
 
     @property
-    def workers(self) -> int:
-        """Processes that consume from it."""
+    def workers(self) -> int | None:
+        """Processes that consume from it; None: not known."""
+        if not self.knows_workers:
+            return None
         return max((consumer.processes for consumer in self.consumers), default=0)
 
     @property
@@ -118,6 +122,11 @@ class Snapshot:
     workers: Sequence[Presence] = ()
     problems: Sequence[str] = ()
     """What could not be read."""
+
+    @property
+    def knows_workers(self) -> bool:
+        """Whether the workers of any queue are known."""
+        return any(row.knows_workers for row in self.queues.values())
 
     @property
     def totals(self) -> Totals:

@@ -15,12 +15,12 @@ place in line   by publishing; by priority first where the queue ``requires: [pr
 attempt         ours, in a header of the message, and the broker's count of returns; a release is not counted
 delay           through durable queues that all share (``tasuki.delayed.*``), with few hops; outlives a restart of
                 the broker
-depth           ready: exact; in flight and delayed: of this process; consumers: of all processes
+depth           ready: exact; in flight and delayed: of this process
 given up        a message that the broker itself would delete goes to ``tasuki.undeliverable``
 order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; a nacked message
                 stays there until its delay is over
 purge, delete   all parts of a queue, and its messages in the delay queues, all of which are searched
-temporary       one classic queue, which the broker removes after ten minutes without a consumer
+temporary       one classic queue, which the broker removes after ten minutes without a use; its process uses it
 not possible    max_length, dedup, peek: see docs/how-to/amqp.md
 headers         in the header table, with their types; those that AMQP has a property for in the property too
 ==============  =====================================================================================================

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import (
@@ -28,7 +28,7 @@ from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.consumer_timeout import limited
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import AMQPSettings
-from tasuki.drivers.amqp.topology import counting, declaring, removing
+from tasuki.drivers.amqp.topology import counting, declaring, keeping, removing
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes
 from tasuki.drivers.toolkit.bounds import check_bounds
@@ -88,7 +88,7 @@ class Broker(Driver):
             async with OnFailure(self.close):
                 with self._errors.translating():
                     await session.link.get()
-                    await _all(self._register(session, self._known.get(queue).spec) for queue in self._known.consumers)
+            session.background(keeping.keep(session, self._known, self._errors, self._defaults))
 
     async def close(self) -> None:
         """Return unused messages to the broker, and end all connections."""
@@ -152,7 +152,7 @@ class Broker(Driver):
             await declaring.declare(connection, self._errors, session.marks, *self._known.get(queue))
         return True
 
-    async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
+    async def _prepare(self, connection: Connection) -> None:
         """Declare again: the broker of a new connection may have lost its transient queues, or everything."""
         session = self._guard.current
         if session is None:
@@ -160,20 +160,14 @@ class Broker(Driver):
         is_reconnect = session.was_prepared
         names = [spec.name for spec, _ in self._known.declared()]
         await _all(self._declare_again(connection, session.marks, name, is_reconnect=is_reconnect) for name in names)
-        await self._prepare_more(connection, consumed)
+        await self._prepare_more(connection)
         session.was_prepared = True
 
-    async def _prepare_more(self, connection: Connection, consumed: Collection[str]) -> None:
-        """All at once: each may have to wait until the deadline, and be made again."""
+    async def _prepare_more(self, connection: Connection) -> None:
         session = self._guard.current
         if session is None:
             raise ClosedError(0, "closed")
         await session.take_back(connection)
-        await _all(
-            session.consumer_count.set(connection, known.spec, consumers)
-            for queue, consumers in self._known.consumers.items()
-            if queue in consumed and (known := self._known.find(queue)) is not None
-        )
 
     async def _declare_again(self, connection: Connection, marks: Marks, queue: str, *, is_reconnect: bool) -> None:
         known = self._known.find(queue)
@@ -181,7 +175,7 @@ class Broker(Driver):
             return
         if not is_reconnect:
             await declaring.declare(connection, self._errors, marks, *known)
-        elif not known.spec.temporary or queue in self._known.consumers:  # another process's queue may be gone
+        elif not known.spec.temporary or self._known.is_kept(queue):  # another process's queue may be gone
             has_nodes = len(self._endpoint.hosts) > 1
             await declaring.declare_again(connection, self._errors, marks, *known, has_nodes=has_nodes)
 
@@ -270,22 +264,10 @@ class Broker(Driver):
             connection = await session.link.get()
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
-            consumers = await session.consumer_count.count(connection, queue)
             if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
         waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
-        return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Register this many consumers at the broker, and again after every reconnect."""
-        session, (spec, _) = self._check(queue)
-        self._known.attach(queue, consumers)
-        with self._errors.translating(queue):
-            await self._register(session, spec)
-
-    async def _register(self, session: Session, spec: QueueSpec) -> None:
-        connection = await session.connection(spec)
-        await session.consumer_count.set(connection, spec, self._known.consumers.get(spec.name, 0))
+        return Depth(ready + waiting, held, session.publishing.delayed(queue))
 
     async def purge(self, queue: str) -> int:
         """Remove ready and delayed messages, of other processes too; messages pushed to those count as held."""

@@ -20,7 +20,6 @@ from tasuki.drivers.amqp.receiving.inbox import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.settling.settling import Settling, starts_of
-from tasuki.drivers.amqp.topology.consumer_count import ConsumerCount
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -48,7 +47,6 @@ class Session:
     def __init__(self, links: Links, publishing: Publishing, errors: Errors) -> None:
         self.links = links
         """To consume."""
-        self.consumer_count = ConsumerCount(self._background)
         self.marks = Marks()
         self.publishing = publishing
         self.settling = Settling(publishing, errors)
@@ -103,7 +101,7 @@ class Session:
                 lanes,
                 most=most,
                 idle=lambda: idle_after(len(self.subscriptions)),
-                on_idle=lambda: self._background(self._hand_back(queue)),
+                on_idle=lambda: self.background(self._hand_back(queue)),
                 on_lost=lambda lost: self._lost(fresh, lost),
             )
             await fresh.start(connection)
@@ -114,7 +112,7 @@ class Session:
         """The broker has taken deliveries back though this process lives: their handlers have not killed it."""
         connection = subscription.connection
         if connection.is_alive:
-            self._background(self.settling.take_back(subscription, lost))
+            self.background(self.settling.take_back(subscription, lost))
         elif connection.was_kept and not self._is_ending:
             self._unjust |= starts_of(subscription, lost)
 
@@ -140,7 +138,6 @@ class Session:
         else:
             await self._let_go(queue)
         self.publishing.forget(queue)
-        await self.consumer_count.forget(queue)
         await self.settled(queue)
 
     async def settled(self, queue: str) -> None:
@@ -169,7 +166,7 @@ class Session:
     def _active_turn(self, queue: str) -> ActiveTurn:
         def lost() -> None:
             if (subscription := self.subscriptions.get(queue)) is not None:
-                self._background(subscription.close())  # the process with the turn handles these messages now
+                self.background(subscription.close())  # the process with the turn handles these messages now
 
         async def publish(name: str) -> bool:
             with suppress(ClosedError, LateError, BlockedError):
@@ -222,5 +219,6 @@ class Session:
             else:
                 subscription.stay()
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let it run until the end of the session."""
         self._tasks.start(work, "work of the RabbitMQ driver")

@@ -56,7 +56,6 @@ class MemoryDriver(Driver):
         expedite=True,
         keeps_errors=True,
         max_length=True,
-        counts_consumers=True,
         dedup=True,
         delete=True,
         atomic_move=True,
@@ -99,7 +98,7 @@ class MemoryDriver(Driver):
     async def undeclare(self, queue: str) -> None:
         """Forget that it is declared; its messages stay, for the next declaration or inspection."""
         if (forgotten := self._known.forget(queue)) is not None:
-            forgotten.value.waiters.wake_all(False)
+            forgotten.waiters.wake_all(False)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know it as it stands."""
@@ -282,11 +281,7 @@ class MemoryDriver(Driver):
         """Count the messages, exactly."""
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
-        return source.depth(now, self._known.consumers.get(queue, 0))
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number; a closed driver takes it too."""
-        self._known.attach(queue, consumers)
+        return source.depth(now)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -199,12 +199,12 @@ class MemoryQueue:
         slot.due = due
         self._line_up(waiting)
 
-    def depth(self, now: float, consumers: int) -> Depth:
+    def depth(self, now: float) -> Depth:
         """Count the messages."""
         in_flight, delayed = len(self.held), len(self.delayed)
         oldest = (self.ready if self.lanes is None else self.lanes).oldest()
         age = None if oldest is None else now - oldest
-        return Depth(self.total - in_flight - delayed, in_flight, delayed, age, consumers)
+        return Depth(self.total - in_flight - delayed, in_flight, delayed, age)
 
     def peek(self) -> Iterator[Slot]:
         """The receivable messages in order, then those behind their key, then the delayed ones by their time."""

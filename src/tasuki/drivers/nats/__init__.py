@@ -19,7 +19,7 @@ stale           decided here: the server takes an ack of any delivery, even of o
 options         stand in the stream; the server tells all processes when they change
 depth           total, delayed and consumers exact; messages returned by other processes count as in flight until
                 they are delivered again
-temporary       removed by any process with consumers when its own gave no sign of it for ten minutes
+temporary       removed by any process that receives when its own gave no sign of it for ten minutes
 threads         one event loop at a time; only ``extend`` may be called from another thread
 store           a stream each, with the last message of each subject; reads and conditional writes
 ==============  =====================================================================================================

@@ -34,8 +34,8 @@ from tasuki.drivers.nats.queues.queues import Queues
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.receiving.settling import check_delays
 from tasuki.drivers.nats.records import layout
-from tasuki.drivers.nats.records.consumer_count import ConsumerCount
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.receivers import Receivers
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.drivers.nats.state.store import NATSStore
@@ -46,7 +46,7 @@ from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer, published_again
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 from tasuki.system.on_failure import OnFailure
 
@@ -77,13 +77,12 @@ class NATSDriver(Driver):
         peek=True,
         keeps_errors=True,
         purge=True,
-        counts_consumers=True,
         max_length=True,
         dedup=True,
         delete=True,
         store=True,
         unique=CLAIMED,
-        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "counts_consumers", "purge"}),
+        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge"}),
         max_batch=1000,
         max_message_bytes=8 * 2**20,
     )
@@ -108,7 +107,7 @@ class NATSDriver(Driver):
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._temporary = Temporary(self._names)
-        self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._known)
+        self._receivers = Receivers(self._names, self._leases, self._temporary, self._known)
         self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
         self._ways = Ways(self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability)
@@ -145,7 +144,7 @@ class NATSDriver(Driver):
                 await self._check_sync(connection)
                 for spec in self._known.declared():
                     await self._queues.ready(spec.name, connection)
-            self._consumer_count.begin()
+            self._receivers.begin()
 
     async def close(self) -> None:
         """Release held messages, and disconnect."""
@@ -166,7 +165,7 @@ class NATSDriver(Driver):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL):
                     await self._hand_back(queues, link.connection)
-            await self._consumer_count.stop()
+            await self._receivers.stop()
             await self._leases.close()
         finally:
             self._queues.reset()
@@ -177,17 +176,22 @@ class NATSDriver(Driver):
         """What a server that does not answer leaves undone, the ends of the leases do."""
         await asyncio.gather(*(queue.close(connection) for queue in queues))
         if connection is not None:
-            await self._consumer_count.end()
+            await self._receivers.end()
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers, or record that before ``open``; the last declaration wins for all."""
         link = self._guard.current
         connection = None if link is None else await link.get()
         await self._queues.declare(spec, connection)
+        if spec.temporary and connection is not None:
+            self._receivers.keep_on()
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process; held messages can be settled while their lease lasts."""
         await self._queues.undeclare(queue)
+        if self._guard.current is not None:
+            with suppress(DriverError):  # then the report ends with its time
+                await self._receivers.leave(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as its stream says; nothing is made or changed."""
@@ -221,6 +225,8 @@ class NATSDriver(Driver):
             found, connection = await self._ready(queue)
             if limit <= 0:
                 return []
+            if queue not in self._receivers.queues:
+                await self._receivers.join(queue)
             received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
             if received:
                 return received
@@ -263,12 +269,6 @@ class NATSDriver(Driver):
         """Count; see the table of the package."""
         return await (await self._inspector(queue)).depth()
 
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number at the server; it is renewed every two seconds."""
-        self._guard.get(queue)
-        self._known.get(queue)
-        await self._consumer_count.attach(queue, consumers)
-
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: ready ones in their order, then hidden ones by their time."""
         return await (await self._inspector(queue)).peek(limit, after)
@@ -282,8 +282,8 @@ class NATSDriver(Driver):
         """Remove the stream; a process that still has it declared makes it again when it uses it."""
         found, connection = await self._ready(queue)
         # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
-        # If it fails, the consumers are known again, but their renewal has ended if there were no others.
-        with OnFailure(self._consumer_count.keep_on), self._known.forgetting(queue):
+        # If it fails, a temporary queue is kept again, but the renewal has ended if there were no others.
+        with OnFailure(self._receivers.keep_on), self._known.forgetting(queue):
             self._queues.drop(queue)
             await self._remove(found, connection)
 
@@ -293,7 +293,7 @@ class NATSDriver(Driver):
         await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}), unless=is_stream_missing)
         await found.records.erase_all(connection)
         await DedupIds(self._names, queue).delete(connection)
-        await self._consumer_count.attach(queue, 0)  # before the note goes, or the next sign would write it again
+        await self._receivers.leave(queue)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
 
     def store(self, name: str) -> NATSStore:
@@ -302,7 +302,7 @@ class NATSDriver(Driver):
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)
-        return Inspector(found, self._names, connection, self._clock, self._consumer_count)
+        return Inspector(found, self._names, connection, self._clock, self._receivers)
 
     async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""

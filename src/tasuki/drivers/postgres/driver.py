@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -53,7 +52,7 @@ PURGED = 10_000
 CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
-COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
+COUNT = "SELECT ready, in_flight, delayed, oldest_age, is_estimate FROM {}.count_messages($1)"
 SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
 
 
@@ -84,7 +83,6 @@ class PostgresDriver(WithinPostgres):
         remove=True,
         expedite=True,
         keeps_errors=True,
-        counts_consumers=True,
         max_length=True,
         dedup=True,
         delete=True,
@@ -187,15 +185,12 @@ class PostgresDriver(WithinPostgres):
             await session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue here; the database keeps it, without the consumers of this process."""
+        """Forget the queue here; the database keeps it, but a temporary one no longer for this process."""
         forgotten = self._known.forget(queue)
         self._commits.pop(queue, None)
         session = self._guard.current
         if forgotten is None or session is None or not session.is_usable:
             return
-        if forgotten.consumers:
-            with suppress(DriverError):  # the number goes with the signs of life of this process
-                await session.attach(queue, 0)
         session.forget_queue(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -285,11 +280,6 @@ class PostgresDriver(WithinPostgres):
         if self._occupancies is None or self._occupancies.session is not session:
             self._occupancies = Occupancies(session)
         return await self._occupancies.of(queue)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number in the database, where it lasts for as long as this process gives signs of life."""
-        self._known.attach(queue, consumers)
-        await self._open_session(queue).attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -123,8 +123,6 @@ class Session:
             f"tasuki:{self.schema}": self.waiting.stir,
         }
         self._listener = Listener(self._listening.open, channels, self._beat, self.waiting.refresh)
-        for queue, consumers in list(self._known.consumers.items()):
-            await self.attach(queue, consumers)
 
     async def _migrate(self) -> None:
         async def work(link: Link) -> None:
@@ -163,10 +161,6 @@ class Session:
             if sql_state(problem) in MISSING:
                 return []  # not even the tables are there
             raise self._translated(problem, queue) from problem
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note how many consumers of this driver receive from the queue."""
-        await self.ask(queue, "SELECT {}.attach($1, $2, $3)", queue, self.holder, consumers)
 
     async def ask(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
         """The rows of one statement, ``{}`` being the schema. Raises DriverError.
@@ -285,13 +279,9 @@ class Session:
 
         pid = None if link is None else link.connection.get_server_pid()
         # The settings first: the beat itself is not worth a flush, and says so to the server.
-        settings, is_known = (await ask(f"SELECT {VALUES}, {{}}.beat($1, $2)", self.holder, pid))[0]
+        settings, _ = (await ask(f"SELECT {VALUES}, {{}}.beat($1, $2)", self.holder, pid))[0]
         self.learn(settings)
-        if not is_known:
-            for queue, consumers in list(self._known.consumers.items()):
-                with suppress(QueueNotFoundError):  # its receives raise that
-                    await self.attach(queue, consumers)
-        await self._temporary.beat(ask, self._temporary_names.intersection(self._known.consumers))
+        await self._temporary.beat(ask, [name for name in self._temporary_names if self._known.is_kept(name)])
 
     def learn(self, values: str) -> None:
         """What the commit of an answered statement survives."""

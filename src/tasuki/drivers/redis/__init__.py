@@ -15,8 +15,8 @@ waking          at once, also by other processes; one process for each message; 
 depth           exact; ``oldest_age`` looks at what can be received now
 limits          kept by the scripts that hand out; held messages are counted, a rate is one number a queue or lane
 lanes           an index of the ready messages by lane; a lane that must wait costs a receive nothing
-at the server   each queue has at most nineteen keys in one hash slot; an empty one keeps its options only
-temporary       the server removes it after ten minutes without use; an attached consumer uses it
+at the server   each queue has at most eighteen keys in one hash slot; an empty one keeps its options only
+temporary       the server removes it after ten minutes without use; the process that declared it uses it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 store           scripts over five keys in one hash slot; changes are published, and expiries known by their time
 ==============  =====================================================================================================

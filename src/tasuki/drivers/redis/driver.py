@@ -90,7 +90,6 @@ class RedisDriver(Driver):
         expedite=True,
         keeps_errors=True,
         max_length=True,
-        counts_consumers=True,
         dedup=True,
         delete=True,
         atomic_move=True,
@@ -150,7 +149,6 @@ class RedisDriver(Driver):
         """
         if self._session.is_inherited:
             _inherited.append(self._opening)
-            self._session.known.consumers.clear()
             self._begin()
         await self._opening.open()
 
@@ -296,12 +294,8 @@ class RedisDriver(Driver):
 
     async def depth(self, queue: str) -> Depth:
         """Count the messages, exactly."""
-        ready, held, delayed, age, consumers = await self._session.ask(queue, scripts.DEPTH)
-        return Depth(ready, held, delayed, None if age < 0 else age / 1_000_000, consumers)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number at the server, where it is believed while this process gives signs of life."""
-        await self._queues.attach(queue, consumers)
+        ready, held, delayed, age = await self._session.ask(queue, scripts.DEPTH)
+        return Depth(ready, held, delayed, None if age < 0 else age / 1_000_000)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -1,9 +1,10 @@
-"""Opening: an open driver's life: connects, gives signs of life while it has consumers, and takes leave."""
+"""Opening: an open driver's life: connects, keeps its queues and checks its connections, and takes leave."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tasuki.drivers.redis.connecting.connections import Connections
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
 BEAT = 5.0
-"""Seconds between two signs of life of a driver that has consumers."""
+"""Seconds between two checks of the listening connections, and of the queues to keep."""
+PROBES = 3
+"""Of so many checks one asks the servers for their configuration."""
 GOODBYE = 3.0
 """Longest time that a close waits for the server."""
 
@@ -57,7 +60,7 @@ class Opening:
             await self._queues.restore(nodes)
         self._receiver.listener = Listener(nodes, session.owner, session.read_timeout, self._receiver.waiters)
         self._failovers = FailoverWatch(session.addresses, nodes.connect_sentinel, connections.leave)
-        self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {session.name}")
+        self._beating = loop.create_task(self._beat(nodes), name=f"keep {session.name}")
         session.opened(connections)
 
     async def close(self) -> None:
@@ -82,19 +85,15 @@ class Opening:
 
     async def _take_leave(self, nodes: Nodes) -> None:
         await self._receiver.put_back()
-        await self._queues.attach_all(nodes, none=True)
         await nodes.drain()
 
     async def _beat(self, nodes: Nodes) -> None:
-        """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
+        """Keep the queues that would go unused, and check the connections and the servers."""
+        for number in count(1):
             await asyncio.sleep(BEAT)
             with suppress(DriverError):
-                await self._queues.give_signs(nodes)
-            if loop.time() >= due:
-                due = loop.time() + 0.9 * self._queues.pace
-                self._receiver.listener.check()
-                self._failovers.check()
+                await self._queues.keep(nodes, self._receiver.used)
+            self._receiver.listener.check()
+            self._failovers.check()
+            if number % PROBES == 0:
                 await self._session.probe(nodes)

@@ -1,15 +1,15 @@
-"""Queues: declares, inspects, forgets and deletes them, and says how many consumers of this process each has."""
+"""Queues: declares, inspects, forgets and deletes them, and keeps the ones that go when they are unused."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import in_force, microseconds
+from tasuki.drivers.redis.batches import in_force
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.layout import Layout
@@ -18,10 +18,8 @@ from tasuki.errors import DriverError
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-BELIEVED = 15.0
-"""Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
-SIGNS = 3
-"""Signs of life that a process gives in that time."""
+SIGNS = 4
+"""Signs that a living process gives in the time for which an unused queue is kept."""
 
 
 class Queues:
@@ -30,8 +28,8 @@ class Queues:
     def __init__(self, session: Session, on_forgotten: Callable[[Place], None]) -> None:
         self._session = session
         self._on_forgotten = on_forgotten
-        self._signs: dict[str, tuple[float, float]] = {}
-        """Of each queue with consumers the seconds between two signs of life, and when the next one is due."""
+        self._due: dict[str, float] = {}
+        """When the next sign for a queue is due."""
 
     async def declare(self, where: Place) -> None:
         """Note the queue, and make it exist if open."""
@@ -41,10 +39,9 @@ class Queues:
             await session.make(session.nodes(where.name), where)
 
     async def restore(self, nodes: Nodes) -> None:
-        """Declare the earlier queues again, and register their consumers."""
+        """Declare the earlier queues again."""
         for where in self._session.known.declared():
             await self._session.make(nodes, where)
-        await self.attach_all(nodes)
 
     async def inspect(self, where: Place) -> QueueSpec:
         """Know a queue as it is at the server. Raises QueueNotFoundError."""
@@ -57,10 +54,10 @@ class Queues:
 
     def undeclare(self, queue: str) -> None:
         """Forget a queue; its open deliveries can still be settled and extended."""
-        self._signs.pop(queue, None)
+        self._due.pop(queue, None)
         forgotten = self._session.known.forget(queue)
         if forgotten is not None:
-            self._on_forgotten(forgotten.value)
+            self._on_forgotten(forgotten)
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys, and forget it."""
@@ -68,49 +65,27 @@ class Queues:
         where = session.place(queue)
         with session.known.forgetting(queue):
             await session.finish(where, scripts.DELETE)
-        self._signs.pop(queue, None)
+        self._due.pop(queue, None)
         session.held.forget_queue(queue)
         self._on_forgotten(where)
 
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note how many consumers there are here."""
-        session = self._session
-        session.known.attach(queue, consumers)  # also while it is closed: the next open says it
-        where = session.place(queue)
-        await self._attach(session.nodes(queue), {where.name: consumers})
+    async def keep(self, nodes: Nodes, used: Container[str]) -> None:
+        """Have the servers keep temporary queues of this process, and the ``used`` ones; they go when they are unused.
 
-    @property
-    def pace(self) -> float:
-        """Seconds between two signs of life of this process, for the queue with the most processes."""
-        return max((pace for pace, _ in self._signs.values()), default=0.0)
+        Only if it is time; a server that does not answer gets the next call's sign.
+        """
+        session, now = self._session, asyncio.get_running_loop().time()
+        due = [
+            where
+            for where in session.known.all()
+            if self._is_kept(where, used) and now >= self._due.get(where.name, 0.0)
+        ]
+        answers = await session.run_for_each(nodes, scripts.KEEP, (scripts.KEPT_KEYS,), [(where, ()) for where in due])
+        for where, answer in zip(due, answers, strict=True):
+            if not isinstance(answer, DriverError):
+                self._due[where.name] = now + session.kept_for(where.spec) / SIGNS
 
-    async def attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
-        """Say it of all queues, or that there are none any more."""
-        counts = self._session.known.consumers
-        await self._attach(nodes, dict.fromkeys(counts, 0) if none else {**counts})
-
-    async def give_signs(self, nodes: Nodes) -> None:
-        """Say it again of each queue for which it is time."""
-        now = asyncio.get_running_loop().time()
-        counts = self._session.known.consumers
-        await self._attach(
-            nodes, {queue: count for queue, count in counts.items() if now >= self._signs.get(queue, (0.0, now))[1]}
-        )
-
-    async def _attach(self, nodes: Nodes, counts: Mapping[str, int]) -> None:
-        session = self._session
-        places = [where for queue in counts if (where := session.known.find(queue)) is not None]
-        shared = (session.owner, microseconds(BELIEVED))
-        asked = [(where, (counts[where.name],)) for where in places]
-        now = asyncio.get_running_loop().time()
-        answers = await session.run_for_each(nodes, scripts.ATTACH, shared, asked)
-        problem: DriverError | None = None
-        for where, believed in zip(places, answers, strict=True):
-            if isinstance(believed, DriverError):
-                problem = believed
-                continue
-            pace = believed / 1_000_000 / SIGNS
-            # A little less: the session looks in steps, and a step late would be a step lost.
-            self._signs[where.name] = pace, now + 0.9 * pace
-        if problem is not None:
-            raise problem
+    def _is_kept(self, where: Place, used: Container[str]) -> bool:
+        if where.spec.temporary:
+            return self._session.known.is_kept(where.name)
+        return where.name in used and self._session.kept_for(where.spec) > 0

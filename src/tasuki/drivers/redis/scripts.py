@@ -36,9 +36,10 @@ _KEYS = [
     "park",
     "marks",
     "ids",
-    "consumers",
     "waiting",
 ]
+TIMED = 2
+"""The last keys of a queue, which have a time of their own."""
 _TRIES = 3
 _QUEUES = 250
 """Most queues of one script: however many there are, it is soon over."""
@@ -82,21 +83,25 @@ class Script:
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_WATCH = ("wake", "limits", "watch")
+_LIMITS = ("limits", "watch")
+_WATCH = ("wake", "turn", *_LIMITS)
 _LINES = ("lanes", "lines")
 _SWEEP = (*_LINES, "history", "sweep")
 _CONVERSION = ("laning", "conversion")
 _SWEPT = (*_WATCH, *_SWEEP, "swept")
 
-DECLARE = Script("maxmemory", "wake", "limits", "changing", "declare")
+DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "declare")
 CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
-PUBLISH = Script("wake", "publish", "maxmemory", "limits", "watch", *_LINES, "publish_options")
+PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
-RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, *_CONVERSION, "take_limited", "pace", "receive_general")
+RECEIVE = Script(
+    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, *_CONVERSION),
+    *("take_limited", "pace", "receive_general"),
+)
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
-SETTLE = Script("settle", *_WATCH, *_LINES, "history", "settle_general")
+SETTLE = Script("settle", "turn", "settle_one", "wake", *_LIMITS, *_LINES, "history", "settle_general")
 MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")
@@ -105,7 +110,9 @@ PEEK = Script(*_SWEPT, "held", "peek")
 PURGE = Script(*_SWEPT, "held", "take_out", "purge")
 REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
 EXPEDITE = Script(*_SWEPT, "expedite")
-ATTACH = Script.joined("many", one=Script("attach"))
+KEEP = Script.about(_KEYS[:-TIMED], "keep")
+KEPT_KEYS = 1 + len(_KEYS) - TIMED
+"""Keys of a queue that the script has."""
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.driver import Durability
+from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import limits, microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
@@ -45,7 +45,7 @@ class Session:
 
         self.name = name
         self.owner = ""
-        """Of this session alone: begins its receipts, and stands for its consumers."""
+        """Of this session alone: begins its receipts, and names it where it waits."""
         self.known = known
         self.held: HeldReceipts[Place] = HeldReceipts()
         self.addresses = found
@@ -159,7 +159,7 @@ class Session:
     ) -> Any:
         """A script's answer. A declared queue that is gone at the server (flushed, lost with its disk) is made again.
 
-        Not by publishing to a temporary one: it went with its consumer. ``more_keys``: of other queues, in the same
+        Not by publishing to a temporary one: it went with its process. ``more_keys``: of other queues, in the same
         slot or at the only server.
         """
         keys = (*where.keys, *more_keys)
@@ -182,8 +182,7 @@ class Session:
         spec = where.spec
         most = "" if spec.max_length is None else spec.max_length
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        kept = KEPT if spec.temporary else spec.options.get("expires")
-        span = int(kept * 1000) if kept else ""
+        span = int(self.kept_for(spec) * 1000) or ""
         temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
         options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
         if keeping.wants_fsync(spec):
@@ -193,6 +192,10 @@ class Session:
         self.check_layout(Layout(*found), spec.name)
         while is_converting:  # by this process, or by another one
             is_converting = await self.run(nodes, where, scripts.CONVERT)
+
+    def kept_for(self, spec: QueueSpec) -> float:
+        """Seconds for which the server keeps the queue without use; 0: for ever."""
+        return KEPT if spec.temporary else float(spec.options.get("expires") or 0.0)
 
     def check_layout(self, found: Layout, queue: str) -> None:
         """Raise DriverError for a queue that this version cannot work with."""

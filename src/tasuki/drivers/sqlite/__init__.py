@@ -19,7 +19,7 @@ waking          at once within the process; what other processes publish is seen
                 file are busy: within 40 ms after a quiet second
 purge, delete   in transactions of some 10 ms, so that other processes go on. A purge removes the messages that waited
                 when it began: the numbers of messages are never used again in their queue
-temporary       a queue goes with the driver that receives from it, or has declared it; publishing never makes it again
+temporary       a queue goes with the driver that has declared it; publishing never makes it again
 depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now.
                 The cost of looking at a queue (depth, peek) or removing one does not grow with what other queues hold
 deleted bodies  stay in free pages of the file (mode 0600) until they are overwritten

@@ -82,7 +82,6 @@ class SQLiteDriver(WithinSQLite):
         expedite=True,
         keeps_errors=True,
         max_length=True,
-        counts_consumers=True,
         dedup=True,
         delete=True,
         atomic_move=True,
@@ -264,12 +263,6 @@ class SQLiteDriver(WithinSQLite):
             counted, place = counted + COUNTED, more
         whole: Depth = replace(depth, ready=depth.ready + counted, delayed=max(depth.delayed - counted, 0))
         return whole
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number in the file; after a reconnect it is noted again."""
-        self._known.attach(queue, consumers)
-        self._check(queue)
-        await self._ask(Call(queue, lambda store, number: store.queues.attach(number, consumers)))
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -1,4 +1,4 @@
-"""KnownQueues: the queues that a driver has declared or inspected in this process, and how many consumers each has."""
+"""KnownQueues: the queues that a driver has declared or inspected in this process."""
 
 from __future__ import annotations
 
@@ -16,18 +16,12 @@ T = TypeVar("T")
 class _Known(NamedTuple, Generic[T]):
     value: T
     is_declared: bool
-
-
-class Forgotten(NamedTuple, Generic[T]):
-    """A queue that is known no more."""
-
-    value: T
-    is_declared: bool
-    consumers: int
+    forks: int
+    """How many forks lie behind the process that declared it."""
 
 
 class KnownQueues(Generic[T]):
-    """Of one driver, from its making on: they outlive a close, and a forked child has them too, but not the consumers.
+    """Of one driver, from its making on: they outlive a close, and a forked child has them too, but keeps none alive.
 
     A declared queue may be made by the driver, also again where it is gone; an inspected one is only used (clause 30).
     ``T``: what the driver keeps of a queue: its spec, or more. The event loop writes, other threads may read: the
@@ -37,27 +31,18 @@ class KnownQueues(Generic[T]):
     def __init__(self, driver: str) -> None:
         self._driver = driver
         self._queues: dict[str, _Known[T]] = {}
-        self._consumers: dict[str, int] = {}
-        self._forks = forks.count
-
-    @property
-    def consumers(self) -> dict[str, int]:
-        """The consumers of this process at each queue; none, no item. Changed by ``attach``."""
-        if self._forks != forks.count:  # a forked child begins without any: its parent's do not receive here
-            self._forks, self._consumers = forks.count, {}
-        return self._consumers
 
     def __contains__(self, queue: object) -> bool:
         return queue in self._queues
 
     def declare(self, queue: str, value: T) -> None:
-        """Know a queue that the driver may make; its consumers stay."""
-        self._queues[queue] = _Known(value, True)
+        """Know a queue that the driver may make."""
+        self._queues[queue] = _Known(value, True, forks.count)
 
     def inspect(self, queue: str, value: T) -> None:
         """Know a queue that the driver must not make. A declared one stays as it was declared."""
         if not self.is_declared(queue):
-            self._queues[queue] = _Known(value, False)
+            self._queues[queue] = _Known(value, False, forks.count)
 
     def is_declared(self, queue: str) -> bool:
         """Whether the driver may make it."""
@@ -84,18 +69,15 @@ class KnownQueues(Generic[T]):
         """What the driver keeps of each declared queue."""
         return [known.value for known in list(self._queues.values()) if known.is_declared]
 
-    def attach(self, queue: str, consumers: int) -> None:
-        """Note how many consumers this process has; of a queue that is not known nothing is noted."""
-        if consumers and queue in self._queues:
-            self.consumers[queue] = consumers
-        else:
-            self.consumers.pop(queue, None)
+    def is_kept(self, queue: str) -> bool:
+        """Whether this process declared it itself, not its parent before a fork: it keeps a temporary queue alive."""
+        known = self._queues.get(queue)
+        return known is not None and known.is_declared and known.forks == forks.count
 
-    def forget(self, queue: str) -> Forgotten[T] | None:
-        """Know it no more. Returns its last state; None: it was not known."""
-        consumers = self.consumers.pop(queue, 0)
+    def forget(self, queue: str) -> T | None:
+        """Know it no more. Returns what the driver kept of it; None: it was not known."""
         known = self._queues.pop(queue, None)
-        return None if known is None else Forgotten(*known, consumers)
+        return None if known is None else known.value
 
     @contextmanager
     def forgetting(self, queue: str) -> Iterator[None]:
@@ -103,12 +85,10 @@ class KnownQueues(Generic[T]):
 
         Unless it was declared or inspected meanwhile.
         """
-        forgotten = self.forget(queue)
-        with OnFailure(lambda: self._put_back(queue, forgotten)):
+        known = self._queues.pop(queue, None)
+        with OnFailure(lambda: self._put_back(queue, known)):
             yield
 
-    def _put_back(self, queue: str, forgotten: Forgotten[T] | None) -> None:
-        if forgotten is None or queue in self._queues:
-            return
-        self._queues[queue] = _Known(forgotten.value, forgotten.is_declared)
-        self.attach(queue, forgotten.consumers)
+    def _put_back(self, queue: str, known: _Known[T] | None) -> None:
+        if known is not None:
+            self._queues.setdefault(queue, known)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
+from tasuki.contracts.state.following import CHAIN, PlainMessage, follower_in
 from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
@@ -21,7 +22,15 @@ _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 
 
 def _publish(context: Context, queue: str, body: Any, headers: Any, options: dict[str, Any]) -> Any:
+    for name in CHAIN & options.keys():
+        options[name] = follower_in(options[name])
     return context.publish(queue, body, headers, **options)
+
+
+async def _group(context: Context, members: list[dict[str, Any]], then: Any, on_error: Any, id: str | None) -> Any:
+    later = [PlainMessage(each) for each in members]
+    started = await context.reach.group(later, follower_in(then), follower_in(on_error), id)
+    return started.id, started.members
 
 
 def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
@@ -90,6 +99,7 @@ def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "publish": _publish,
+    "group": _group,
     "call": _call,
     "info": _info,
     "pause": _pause,

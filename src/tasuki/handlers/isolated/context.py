@@ -11,11 +11,13 @@ from typing import Any, NoReturn, TypeVar
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried
 from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
+from tasuki.handlers.process.protocol import encode_result
 from tasuki.handlers.process.server import Asker
 from tasuki.handlers.store.values import check as check_value
 from tasuki.handlers.store.values import packed
@@ -46,7 +48,7 @@ def child_context(
     async def wait_for(operation: str, *args: Any) -> Any:
         return await run_in(home, asker.ask(operation, *args))
 
-    reach = _AskedReach(ask, wait_for, has_permissions=circumstances.has_permissions)
+    reach = _AskedReach(ask, wait_for, home, has_permissions=circumstances.has_permissions)
     return Context(_AskedFacts(circumstances, logger, ask), _AskedSettling(ask, _AskedSteps(wait_for, home)), reach)
 
 
@@ -78,6 +80,8 @@ class _AskedFacts:
 
 
 class _AskedSettling:
+    in_transaction = False
+
     def __init__(self, ask: Ask, steps: _AskedSteps) -> None:
         self._ask = ask
         self._steps = steps
@@ -126,8 +130,9 @@ class _AskedSteps:
 class _AskedReach:
     """The worker does it, with the rights of the message's own context."""
 
-    def __init__(self, ask: Ask, wait_for: Ask, *, has_permissions: bool) -> None:
+    def __init__(self, ask: Ask, wait_for: Ask, home: asyncio.AbstractEventLoop, *, has_permissions: bool) -> None:
         self._ask = ask
+        self._home = home
         self._wait_for = wait_for
         self.permissions: Permissions | None = _Permissions(ask) if has_permissions else None
         self.info = partial(wait_for, "info")
@@ -142,8 +147,18 @@ class _AskedReach:
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        plain = {name: plain_duration(value) for name, value in options.items()}
+        plain = {name: carried(value) if name in CHAIN else plain_duration(value) for name, value in options.items()}
         return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
+
+    async def group(
+        self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None
+    ) -> StartedGroup:
+        plain = [each.plain() for each in members]
+        encode_result(plain)  # a worker kills a process that sends it more than this
+        return StartedGroup(*await self._wait_for("group", plain, carried(then), carried(on_error), id))
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._home).result()
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         paused: Mapping[str, Any] = await self._wait_for("pause", queue, plain_duration(due), reason)

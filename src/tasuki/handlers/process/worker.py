@@ -109,6 +109,11 @@ class Worker:
             else:
                 _seen(call.future)
             raise
+        except BaseException:
+            if number in self._calls:  # a function that it has called ends it, as that one sleeps
+                call.future = self._loop.create_future()
+                await self._cancel(number, call)
+            raise
 
     async def _cancel(self, number: int, call: Call) -> None:
         self._channel.send(CANCEL, number)

@@ -58,7 +58,6 @@ BEHAVIOURS = (
         is_ours=True,
     ),
     Behaviour("exact depth", "test_depth_is_exact", "exact_depth"),
-    Behaviour("consumers are counted", "test_25_depth_counts_consumers", "counts_consumers"),
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),

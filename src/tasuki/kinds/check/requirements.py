@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
+from tasuki.kinds.entries.messages.limits import with_paths
 from tasuki.kinds.entries.messages.unique import UniqueConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.queues.messages.uniqueness import DOES
@@ -60,7 +61,6 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "dedup": Requirement(lambda has: has.dedup, "tell duplicates by their id"),
     "max_length": Requirement(lambda has: has.max_length, "bound the number of messages"),
     "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
-    "consumers": Requirement(lambda has: has.counts_consumers, "count consumers over all processes"),
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
@@ -141,10 +141,10 @@ def _unique_needs(unique: UniqueConfig) -> Iterator[Need]:
 
 def _limit_needs(config: QueueConfig) -> Iterator[Need]:
     """Of a limit over the whole queue; lanes have an error of their own."""
-    if config.limit is not None and config.limit.key is None:
+    for path, limit in with_paths(config.limit):
         for part in ("rate", "concurrency"):
-            if getattr(config.limit, part) is not None:
-                yield Need(("limit", part), f"limit: {part}", REQUIREMENTS[f"limit.{part}"])
+            if limit.key is None and getattr(limit, part) is not None:
+                yield Need((*path, part), f"limit: {part}", REQUIREMENTS[f"limit.{part}"])
 
 
 def wanted_durability(config: QueueConfig) -> Durability | None:

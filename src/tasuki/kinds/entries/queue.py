@@ -26,11 +26,10 @@ from tasuki.fields.types import (
 from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.kinds.entries.messages.limits import (
     FairConfig,
-    LimitConfig,
+    LimitsConfig,
     check_lanes,
     fair_fields,
     lane_key,
-    limit_fields,
 )
 from tasuki.kinds.entries.messages.unique import UniqueConfig, unique_fields
 from tasuki.queues.messages.compression import Compression, Method
@@ -40,7 +39,7 @@ from tasuki.registry.references import did_you_mean
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "expedite",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "peek", "purge", "remove", "expedite",
     "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error", "unique.pending",
     "unique.running", "unique.window", "unique.replace", "unique.extend", "limit.rate", "limit.concurrency",
     "limit.key", "fair",
@@ -211,11 +210,9 @@ class QueueConfig(Config):
         UniqueConfig | None, BeforeValidator(unique_fields, json_schema_input_type=str | UniqueConfig | None)
     ] = None
     """A key of which it has one message at a time; dead letters and redrives are stored beside all others."""
-    limit: Annotated[
-        LimitConfig | None,
-        BeforeValidator(limit_fields, json_schema_input_type=str | float | LimitConfig | None),
-    ] = None
-    """How many of its messages in a time, or at once, over all workers; a text is the rate. Not given: no limit."""
+    limit: LimitsConfig = ()
+    """How many of its messages in a time, or at once, over all workers; a text is the rate, a list has two limits: one
+    over the whole queue and one with a key. Not given: no limit."""
     fair: Annotated[FairConfig | None, BeforeValidator(fair_fields, json_schema_input_type=str | FairConfig | None)] = (
         None
     )

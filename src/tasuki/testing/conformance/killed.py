@@ -24,23 +24,19 @@ class _Duty:
     spec: QueueSpec
     number: int
     starts: int
-    consumers: int
 
 
 class Holder:
     """Receives ``number`` messages in a child process; ``ids`` says which, ``kill`` is SIGKILL.
 
-    It attaches so many ``consumers``, and records the start of the first ``starts`` messages. The child makes its
-    driver with the ``maker`` of the suite.
+    It records the start of the first ``starts`` messages. The child makes its driver with the ``maker`` of the suite.
     """
 
-    def __init__(
-        self, suite: Suite, place: Path, spec: QueueSpec, number: int, *, starts: int = 0, consumers: int = 0
-    ) -> None:
+    def __init__(self, suite: Suite, place: Path, spec: QueueSpec, number: int, *, starts: int = 0) -> None:
         # Spawned, not forked: a fork would share the locks and threads of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        duty = _Duty(suite.maker(), place, spec, number, starts, consumers)
+        duty = _Duty(suite.maker(), place, spec, number, starts)
         self._process = context.Process(target=_hold, args=(duty, theirs), daemon=True)
         self._theirs = theirs
         self.ids: list[str] = []
@@ -75,8 +71,6 @@ async def _receive(duty: _Duty, pipe: Connection) -> None:
     driver, queue = duty.make(duty.place, ShiftedClock()), duty.spec.name
     await driver.open()
     await driver.declare(duty.spec)
-    if duty.consumers:
-        await driver.attach(queue, duty.consumers)
     held: list[Received] = []
     while len(held) < duty.number:
         held += await driver.receive(queue, duty.number - len(held), START_TIMEOUT)

@@ -47,8 +47,6 @@ class Suite:
     """Seconds by which the broker may round a delay up: 1.0 where it counts in whole seconds."""
     many: ClassVar[int] = 10_000
     """Messages of the case that needs many."""
-    forgets_within: ClassVar[float] = 30.0
-    """Seconds within which the consumers of a killed process are not counted any more."""
     removes_within: ClassVar[float | None] = None
     """Seconds within which the temporary queue of a killed process is gone; None: too many for a case to wait."""
     patience: ClassVar[float] = 5.0

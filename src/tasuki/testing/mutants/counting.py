@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import PID, Mutant
+from tasuki.testing.mutants.mutant import Mutant
 
 
 class DepthForgetsHeld(Mutant):
@@ -69,36 +68,6 @@ class WaitsForEver(Mutant):
                 return await super().depth(queue)
             except (BrokerUnavailableError, BrokerTimeoutError):
                 await asyncio.sleep(0.05)
-
-
-class ConsumersAreNotCounted(Mutant):
-    noticed_by = ("test_25_depth_counts_consumers",)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        return
-
-
-class ConsumersAreCountedForEver(Mutant):
-    noticed_by = ("test_25_the_consumers_of_a_killed_process_are_forgotten",)
-
-    async def depth(self, queue: str) -> Depth:
-        depth = await super().depth(queue)
-        self.most = max(depth.consumers or 0, getattr(self, "most", 0))
-        return replace(depth, consumers=self.most)
-
-
-class AForkCountsItsParentsConsumers(Mutant):
-    noticed_by = ("test_34_a_forked_child_that_opens_has_no_consumers",)
-
-    async def open(self) -> None:
-        await super().open()
-        if os.getpid() != PID:
-            for queue, consumers in self.counts.items():
-                await super().attach(queue, consumers)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        self.counts = {queue: consumers}
-        await super().attach(queue, consumers)
 
 
 class PeekTakes(Mutant):

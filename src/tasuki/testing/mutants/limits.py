@@ -25,6 +25,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
+from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.drivers.toolkit.results import Results
 from tasuki.testing.mutants.mutant import Mutant
 
@@ -190,6 +191,15 @@ class ANackGivesItsPartBack(_Settles):
 
     def change(self, settlement: Settlement) -> Settlement:
         return Release(settlement.receipt) if isinstance(settlement, Nack) and not settlement.delay else settlement
+
+
+class AShortDelayIsNone(_Settles):
+    noticed_by = ("test_42_a_release_with_the_shortest_delay_gives_nothing_back",)
+    needs = "limits:rate"
+
+    def change(self, settlement: Settlement) -> Settlement:
+        is_short = isinstance(settlement, Release) and settlement.delay <= SHORTEST_DELAY
+        return Release(settlement.receipt) if is_short else settlement
 
 
 class _Lanes(Mutant):

@@ -127,9 +127,6 @@ class Mutant(Driver):
     async def occupancy(self, queue: str) -> Occupancy:
         return await self.inner.occupancy(queue)
 
-    async def attach(self, queue: str, consumers: int) -> None:
-        await self.inner.attach(queue, consumers)
-
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         return await self.inner.peek(queue, limit, after)
 

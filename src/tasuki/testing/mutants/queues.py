@@ -52,10 +52,23 @@ class NewOrderingForNewMessagesOnly(Mutant):
 
 
 class TemporaryIsIgnored(Mutant):
-    noticed_by = ("test_the_temporary_queue_of_a_killed_process_goes",)
+    noticed_by = ("test_25_the_temporary_queue_of_a_killed_process_goes_and_others_stay",)
 
     async def declare(self, spec: QueueSpec) -> None:
         await super().declare(replace(spec, temporary=False))
+
+
+class APublisherEndsATemporaryQueue(Mutant):
+    noticed_by = ("test_25_a_temporary_queue_outlives_those_that_publish_to_it",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        self.visited = spec.temporary
+        return await super().inspect(spec)
+
+    async def undeclare(self, queue: str) -> None:
+        if getattr(self, "visited", False):
+            await super().delete(queue)
+        await super().undeclare(queue)
 
 
 class OptionsAreItsOwn(Mutant):

@@ -65,6 +65,28 @@ class ReleaseCounts(Mutant):
         return await super().settle(queue, counted)
 
 
+class ReleasesAreSaidToCount(Mutant):
+    noticed_by = ("test_08_a_release_counts_only_where_the_driver_says_so",)
+    needs = "counts_attempts"
+
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        return True
+
+
+class ReleasesCountUnsaid(Mutant):
+    """As the default does in a driver whose broker counts each delivery."""
+
+    noticed_by = ("test_08_a_release_counts_only_where_the_driver_says_so",)
+    needs = "counts_attempts"
+
+    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
+        return False
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        counted = [Nack(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, counted)
+
+
 class DelayedReleaseCounts(Mutant):
     noticed_by = ("test_a_delayed_release_is_hidden_and_counts_nothing",)
     needs = "counts_attempts"

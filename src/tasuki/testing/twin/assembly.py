@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,7 +16,6 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
-from tasuki.testing.steps import at_once
 from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.faults.state import Faults
 from tasuki.units import Duration
@@ -34,10 +33,14 @@ class Answering(Protocol):
 
 
 class TwinAssembly(Assembly):
-    """Its queues may be used from one event loop after another, as a test and its web client do."""
+    """Its queues may be used from one event loop after another, as a test and its web client do.
 
-    def __init__(self, faults: Faults, **parts: Any) -> None:
+    ``run``: runs a coroutine for a thread without an event loop.
+    """
+
+    def __init__(self, faults: Faults, run: Callable[[Coroutine[Any, Any, Any]], Any], **parts: Any) -> None:
         self._faults = faults
+        self._run = run
         super().__init__(**parts)
 
     def _driver(self, id: str) -> Driver:
@@ -60,8 +63,8 @@ class TwinAssembly(Assembly):
         return queue
 
     def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """See Host: all stores are in memory, and never wait."""
-        return at_once(work)
+        """See Host."""
+        return self._run(work)
 
     async def open(self) -> None:
         """Open the drivers and declare their queues."""

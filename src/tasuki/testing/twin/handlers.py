@@ -104,7 +104,7 @@ def _calls(id: str) -> Callable[[tuple[str, ConsumerConfig]], bool]:
 class _Delivered(KnownFacts):
     """Facts of a delivery that no broker has made; of its settlements the first one counts, as of a real one's."""
 
-    is_settled = False
+    is_settled = in_transaction = False
 
     def ack(self) -> None:
         self._settle()
@@ -128,8 +128,12 @@ class _Delivered(KnownFacts):
     @asynccontextmanager
     async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[RecordedTransaction]:
         """On the handler's connection alone."""
-        async with on_connection(connection) as opened:
-            yield RecordedTransaction(opened)
+        self.in_transaction = True
+        try:
+            async with on_connection(connection) as opened:
+                yield RecordedTransaction(opened)
+        finally:
+            self.in_transaction = False
         self._settle()
 
     def _settle(self) -> None:

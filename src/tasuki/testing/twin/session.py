@@ -52,9 +52,8 @@ class Session:
         app, clock = self.app, self.faults.clock
         observers = [*app.observers, self.journal]
         project = app.check()
-        assembly = TwinAssembly(
-            self.faults, project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around
-        )
+        parts = {"project": project, "clock": clock, "observers": observers, "around": app.around}
+        assembly = TwinAssembly(self.faults, self.run, keeper=Keeper(clock), **parts)
         self._take(assembly, project, TwinRequests(self.work, self.faults))
         self.work.schedules = TwinSchedules(assembly, clock)
         await assembly.open()

@@ -203,7 +203,7 @@ def test_what_a_sweep_gives_back_is_never_more_than_it_has() -> None:
 async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready() -> None:
     driver = AMQPDriver("d", AMQPSettings())
     with pytest.raises(ClosedError):
-        await broker_of(driver)._prepare(None, ())  # type: ignore[arg-type]
+        await broker_of(driver)._prepare(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.anyio
@@ -229,7 +229,7 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
         return True
 
     monkeypatch.setattr(declaring, "are_there", are_there)
-    preparing = asyncio.create_task(broker._prepare(connection, ()))
+    preparing = asyncio.create_task(broker._prepare(connection))
     deletion = asyncio.create_task(broker.delete("b"))
     await preparing
     assert declared == ["a"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -14,6 +14,10 @@ from tasuki.drivers.redis.errors import LinkLostError
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system import forks
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.nodes import Nodes
 
 pytestmark = pytest.mark.anyio
 
@@ -40,47 +44,47 @@ class Cluster:
 
 async def test_a_silent_server_delays_the_questions_to_no_other() -> None:
     cluster: Any = Cluster()
-    asked = [(where, (1,)) for where in (A, B, C)]
-    first, *others = await scripts.run_for_each(cluster, scripts.ATTACH, ("owner", 1), asked, is_cluster=True)
+    asked = [(where, ()) for where in (A, B, C)]
+    first, *others = await scripts.run_for_each(cluster, scripts.KEEP, (scripts.KEPT_KEYS,), asked, is_cluster=True)
     assert isinstance(first, LinkLostError)
     assert others == [B.slot, C.slot]
 
 
 class Session:
-    """In the place of the session: notes the queues of the signs of life that it gets, and loses the sign of ``a``."""
-
-    name = "test"
-    owner = "owner"
-    is_open = True
+    """In the place of the session: notes the queues of the signs that it gets, and loses the first sign of ``a``."""
 
     def __init__(self) -> None:
         self.known: KnownQueues[scripts.Place] = KnownQueues("test")
         self.signs: list[list[str]] = []
 
-    def place(self, queue: str) -> scripts.Place:
-        return self.known.get(queue)
-
-    def nodes(self, queue: str) -> None: ...
+    def kept_for(self, spec: QueueSpec) -> float:
+        return 600.0 if spec.temporary else float(spec.options.get("expires") or 0.0)
 
     async def run_for_each(
         self, nodes: object, script: object, shared: object, asked: Sequence[tuple[scripts.Place, Sequence[int]]]
     ) -> list[int | DriverError]:
         self.signs.append([where.name for where, _ in asked])
         gone = BrokerUnavailableError("gone", driver="test", queue="a")
-        return [gone if where.name == "a" else 15_000_000 for where, _ in asked]
+        return [gone if where.name == "a" else 0 for where, _ in asked]
 
 
-async def test_a_sign_of_life_that_a_server_did_not_take_is_given_again_alone() -> None:
+async def test_a_sign_that_a_server_did_not_take_is_given_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     session: Any = Session()
-    queues = Queues(session, lambda _: None)
-    for where in (A, B, C):
-        session.known.declare(where.name, where)
-    with pytest.raises(BrokerUnavailableError):
-        await queues.attach("a", 1)
-    for name in "bc":
-        await queues.attach(name, 1)
-    with pytest.raises(BrokerUnavailableError):
-        await queues.attach_all(session.nodes(""))
-    with pytest.raises(BrokerUnavailableError):
-        await queues.give_signs(session.nodes(""))
-    assert session.signs[-2:] == [["a", "b", "c"], ["a"]]
+    queues, nodes = Queues(session, lambda _: None), cast("Nodes", None)
+    for name in "abc":
+        session.known.declare(name, scripts.place("test", QueueSpec(name, temporary=True)))
+    await queues.keep(nodes, ())
+    await queues.keep(nodes, ())
+    assert session.signs == [["a", "b", "c"], ["a"]]
+    monkeypatch.setattr(forks, "count", forks.count + 1)
+    await queues.keep(nodes, ())
+    assert session.signs[-1] == [], "a child keeps none of its parent's queues"
+
+
+async def test_a_queue_that_expires_is_kept_by_those_that_receive_from_it() -> None:
+    session: Any = Session()
+    queues, nodes = Queues(session, lambda _: None), cast("Nodes", None)
+    for name, options in (("a", {}), ("b", {"expires": 60}), ("c", {"expires": 60})):
+        session.known.declare(name, scripts.place("test", QueueSpec(name, options=options)))
+    await queues.keep(nodes, {"a", "b"})
+    assert session.signs == [["b"]]

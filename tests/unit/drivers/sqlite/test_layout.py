@@ -53,7 +53,6 @@ async def use(publisher: SQLiteDriver, consumer: SQLiteDriver, clock: ShiftedClo
     assert not await publisher.publish("keyed", [*keyed, Outgoing("z", b"", {}, key="l", delay=5.0)])
     clock.advance(10.0)
     for queue, ids in (("plain", {"a", "b", "c"}), ("keyed", {"x", "z"})):
-        await consumer.attach(queue, 1)
         assert [item.id for item in await publisher.peek(queue, 1)]
         taken = await consumer.receive(queue, 10, 10.0)
         assert {item.id for item in taken} == ids

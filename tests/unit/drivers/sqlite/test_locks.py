@@ -19,19 +19,12 @@ from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.system.helper_threads import problems
 from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_no_consumer_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
-    driver = await make()
-    await driver.delete("q")
-    with pytest.raises(QueueNotFoundError):
-        await driver.attach("q", 1)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("full", 2), ("normal", 1)])

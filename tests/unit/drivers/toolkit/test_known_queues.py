@@ -1,4 +1,4 @@
-"""Which queues a driver knows, may make, and has consumers of."""
+"""Which queues a driver knows, may make, and keeps alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.toolkit.known_queues import Forgotten, KnownQueues
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tasuki.system import forks
 
@@ -55,37 +55,29 @@ def test_the_last_inspection_and_the_last_declaration_hold(known: KnownQueues[st
     assert (known.get("q"), known.is_declared("q")) == ("fourth", True)
 
 
-def test_consumers_are_noted_of_known_queues_only(known: KnownQueues[str]) -> None:
-    known.declare("q", "spec")
-    known.attach("q", 2)
-    known.attach("other", 1)
-    assert known.consumers == {"q": 2}
-    known.declare("q", "again")
-    assert known.consumers == {"q": 2}
-    known.attach("q", 0)
-    assert known.consumers == {}
+def test_a_process_keeps_what_it_has_declared_and_not_what_it_has_inspected(known: KnownQueues[str]) -> None:
+    known.declare("made", "spec")
+    known.inspect("used", "found")
+    assert [known.is_kept(queue) for queue in ("made", "used", "other")] == [True, False, False]
 
 
-def test_a_forked_child_knows_the_queues_without_the_consumers(
+def test_a_forked_child_knows_the_queues_and_keeps_none(
     known: KnownQueues[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known.declare("q", "spec")
-    known.attach("q", 2)
     monkeypatch.setattr(forks, "count", forks.count + 1)
-    assert known.consumers == {}
-    assert known.get("q") == "spec"
-    known.attach("q", 1)
-    assert known.consumers == {"q": 1}
+    assert (known.get("q"), known.is_declared("q"), known.is_kept("q")) == ("spec", True, False)
+    known.declare("q", "its own")
+    assert known.is_kept("q")
 
 
 def test_what_is_forgotten_is_returned_once(known: KnownQueues[str]) -> None:
     known.declare("q", "spec")
-    known.attach("q", 3)
     known.inspect("used", "found")
-    assert known.forget("q") == Forgotten("spec", True, 3)
-    assert known.forget("used") == Forgotten("found", False, 0)
+    assert known.forget("q") == "spec"
+    assert known.forget("used") == "found"
     assert known.forget("q") is None
-    assert known.consumers == {}
+    assert not known.is_kept("q")
     known.inspect("q", "found")
     assert not known.is_declared("q")
 
@@ -93,7 +85,6 @@ def test_what_is_forgotten_is_returned_once(known: KnownQueues[str]) -> None:
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_a_deletion_that_fails_leaves_the_queue_known(known: KnownQueues[str], is_declared: bool) -> None:
     (known.declare if is_declared else known.inspect)("q", "spec")
-    known.attach("q", 1)
 
     def delete() -> None:
         with known.forgetting("q"):
@@ -102,7 +93,7 @@ def test_a_deletion_that_fails_leaves_the_queue_known(known: KnownQueues[str], i
 
     with pytest.raises(BrokerUnavailableError):
         delete()
-    assert (known.get("q"), known.is_declared("q"), known.consumers) == ("spec", is_declared, {"q": 1})
+    assert (known.get("q"), known.is_declared("q"), known.is_kept("q")) == ("spec", is_declared, is_declared)
 
 
 def test_a_deletion_forgets_the_queue(known: KnownQueues[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,29 +51,28 @@ def command(target: Target) -> list[dict[str, Any]]:
         infos, orders = loop.run(_infos(app, project, shared))
     dead = {config.dead_letter.queue for config in queues.values() if config.dead_letter is not None}
     rows = [_row(id, config.driver, infos.get(id, {})) | orders.get(id, {}) for id, config in queues.items()]
-    return [{**row, **_waiting(project, infos.get(row["queue"], {}), dead)} for row in rows]
+    return [{**row, **_waiting(infos.get(row["queue"], {}), dead)} for row in rows]
 
 
 async def _infos(
     app: App, project: Project, ids: list[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """The counts of the queues, and the orders for them."""
+    from tasuki.app.state.workers import Census
+
     infos = {}
     async with app.reading():
+        census = Census(app.live_assembly())
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
-                infos[id] = await app.live_queue(id).info()
+                infos[id] = await app.live_queue(id).info_by(partial(census.count, id))
         return infos, await orders_by_queue(app, project, infos)
 
 
-def _waiting(project: Project, info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
+def _waiting(info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
     """``waits_for_worker`` where messages are ready and no process consumes them; dead letters wait for a person."""
-    from tasuki.kinds.capabilities import capabilities_of
-
-    if not info.get("ready") or info["consumer_count"] or info["queue"] in dead:
-        return {}
-    capabilities = capabilities_of(project.driver_of(info["queue"]))
-    return {"waits_for_worker": True} if capabilities is not None and capabilities.counts_consumers else {}
+    is_idle = bool(info.get("ready")) and info["consumer_count"] == 0  # None: unknown
+    return {"waits_for_worker": True} if is_idle and info["queue"] not in dead else {}
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
 
     A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
+    A limit of DLQ holds here too: if it hands out no more, the command says how many stay, and ends with 1.
     """
     app = target.load()
     project = app.check()

@@ -18,7 +18,7 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
 from tasuki.cli.worker.choosing import choose
-from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
+from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
     from tasuki.contracts.recycling import Limits
+    from tasuki.supervisor.children.answering import Answering
 
 _log = logging.getLogger("tasuki.cli")
 
@@ -78,8 +79,7 @@ def command(
     cancels running handlers. HUP reloads the project (an app in Python in a new process), QUIT prints what every
     worker is doing.
     """
-    if lifeline is not None:
-        drain_with_parent(lifeline)
+    parent = None if lifeline is None else follow_parent(lifeline)
     app = target.load()
     project = choose(app, queues, excluded, concurrency)
     if lifeline is None:
@@ -100,7 +100,9 @@ def command(
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
     with admin.beside(app):
-        return run_here(app, context.obj, watcher, health_file, recycling, reloads=reloads, until_empty=until_empty)
+        return run_here(
+            app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty
+        )
 
 
 def _run_fleet(
@@ -130,6 +132,7 @@ def run_here(
     watcher: Watcher,
     health_file: Path | None = None,
     recycling: Recycling | None = None,
+    parent: Answering | None = None,
     *,
     reloads: bool = False,
     until_empty: bool = False,
@@ -151,6 +154,8 @@ def run_here(
         beside.append(recycling.run())
     code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
     if watcher.wants_restart and app.stopped_by is None:
+        if parent is not None:
+            parent.stop()  # the new program reads from the same descriptor
         restart()
     return code if recycling is None else recycling.exit_code(code)
 

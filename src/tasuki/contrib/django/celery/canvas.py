@@ -10,8 +10,8 @@ from tasuki.contrib.django.celery.task import Signature
 from tasuki.contrib.django.project import project_app
 
 if TYPE_CHECKING:
-    from tasuki.app.flow.groups import StartedGroup
     from tasuki.app.flow.planned import Planned
+    from tasuki.contracts.state.following import StartedGroup
     from tasuki.queues.result import Confirmed
 
 

@@ -18,14 +18,14 @@ class ChannelPool:
         self._idle: list[Channel] = []
 
     @asynccontextmanager
-    async def borrow(self, *, is_fresh: bool = False) -> AsyncIterator[Channel]:
-        """A channel, on request a new one; waits until one is free. Raises ClosedError.
+    async def borrow(self) -> AsyncIterator[Channel]:
+        """A channel; waits until one is free. Raises ClosedError.
 
         Return it before you borrow another one. A refusal or a missing answer ends the channel; else the next
         borrower gets it.
         """
         async with self._lent:
-            channel = (None if is_fresh else self._take()) or await self._open_channel()
+            channel = self._take() or await self._open_channel()
             is_done = False
             try:
                 yield channel

@@ -193,10 +193,8 @@ class Connection(asyncio.Protocol):
         beginning = max(min(_BEGINNING, self.channel_max // 8), 1)
         self.beginning = asyncio.Semaphore(beginning)
         """To be held while the consumers of a queue begin."""
-        self.counting = ChannelPool(self.open_channel, beginning)
-        """For the consumers that are only counted; they stay there."""
         self.questions = ChannelPool(self.open_channel, borrowed)
-        self.for_queues = max(self.channel_max - borrowed - 2 * beginning, 1)
+        self.for_queues = max(self.channel_max - borrowed - beginning, 1)
         """How many are left for queues; one of a queue may begin while the one before it ends."""
 
     def borrow(self) -> AbstractAsyncContextManager[Channel]:

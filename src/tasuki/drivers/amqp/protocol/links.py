@@ -6,7 +6,7 @@ The first one declares and asks too; it alone sees the exclusive queues that it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tasuki.drivers.amqp.endpoint import Endpoint
@@ -14,7 +14,7 @@ from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 
-Prepare = Callable[[Connection, Collection[str]], Awaitable[None]]
+Prepare = Callable[[Connection], Awaitable[None]]
 
 
 def first_with_room(loads: Sequence[int], wanted: int, most: int) -> int:
@@ -24,16 +24,15 @@ def first_with_room(loads: Sequence[int], wanted: int, most: int) -> int:
 
 @dataclass(slots=True)
 class _Place:
-    """A connection, and the queues that are consumed on it."""
+    """A connection for some of the queues."""
 
     link: Reconnecting[Connection]
-    queues: set[str]
     load: int = 0
     """How many channels it keeps for them."""
 
 
 class Links:
-    """``prepare`` makes the first connection ready; ``prepare_more`` any other, with its queues."""
+    """``prepare`` makes the first connection ready; ``prepare_more`` any other."""
 
     def __init__(self, settings: Endpoint, prepare: Prepare, prepare_more: Prepare) -> None:
         self._settings = settings
@@ -57,7 +56,6 @@ class Links:
             if queue not in self._place_of:
                 place = self._places[0] if is_exclusive else self._with_room(main, channels)
                 self._place_of[queue] = place, channels
-                place.queues.add(queue)
                 place.load += channels
         place, _ = self._place_of[queue]
         return await place.link.get(wait)
@@ -66,7 +64,6 @@ class Links:
         """A queue is not consumed any more."""
         place, channels = self._place_of.pop(queue, (None, 0))
         if place is not None:
-            place.queues.discard(queue)
             place.load -= channels
 
     async def close(self) -> None:
@@ -85,10 +82,9 @@ class Links:
         return self._places[number]
 
     def _place(self, prepare: Prepare) -> _Place:
-        queues: set[str] = set()
-        return _Place(reconnecting(self._settings, lambda connection: prepare(connection, queues)), queues)
+        return _Place(reconnecting(self._settings, prepare))
 
-    async def _after_main(self, connection: Connection, queues: Collection[str]) -> None:
+    async def _after_main(self, connection: Connection) -> None:
         """A broker that was away may have lost what the first connection declares."""
         await self.main.get(self._settings.request_timeout)
-        await self._prepare_more(connection, queues)
+        await self._prepare_more(connection)

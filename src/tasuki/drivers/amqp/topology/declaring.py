@@ -20,7 +20,6 @@ from tasuki.drivers.amqp.topology.queue_arguments import (
     KINDS,
     Defaults,
     Lane,
-    counting_name,
     further_lanes,
     is_quorum,
     other_lanes,
@@ -114,8 +113,6 @@ async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: Qu
         pass  # it was deleted
     except TimeoutError:
         await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
-    # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
-    await _ask(connection, [commands.Queue.Delete(queue=counting_name(spec.name))])
     await declare(connection, errors, marks, spec, found)
 
 

@@ -20,9 +20,8 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
-COUNTING_EXPIRY_MS = 60_000
 KEPT = 600.0
-"""Seconds for which the broker keeps a temporary queue without a consumer."""
+"""Seconds for which the broker keeps a temporary queue that nothing uses."""
 
 Kind = Literal["priorities", "keys"]
 """What the lanes are for that only some options make."""
@@ -155,23 +154,6 @@ def returned_name(queue: str) -> str:
 def is_bounded(spec: QueueSpec) -> bool:
     """Whether it may be full: it would then refuse a delayed message at its time, which would block a delay queue."""
     return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
-
-
-def counting_name(queue: str) -> str:
-    """The queue at which the consumers of a queue are counted."""
-    return f"{queue}.consumers"
-
-
-def presence(spec: QueueSpec) -> commands.Queue.Declare:
-    """An empty queue whose consumers stand for ours, over all processes; it goes a while after the last of them.
-
-    A quorum queue, which survives the loss of one node; for a temporary queue it is as temporary.
-    """
-    name = counting_name(spec.name)
-    arguments: dict[str, Any] = {"x-expires": COUNTING_EXPIRY_MS}
-    if spec.temporary:
-        return commands.Queue.Declare(queue=name, durable=True, auto_delete=True, arguments=arguments)
-    return commands.Queue.Declare(queue=name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
 
 
 def active_queue_name(queue: str) -> str:

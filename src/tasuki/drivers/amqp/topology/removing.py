@@ -10,7 +10,7 @@ from pamqp import commands
 from tasuki.drivers.amqp.delays import delay_removal
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, counting_name
+from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name
 from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
         connection = await session.link.get()
         if is_swept:
             await delay_removal.remove(connection, {lane.name for lane in lanes}, session.sweeping)
-        names = [*(lane.name for lane in lanes), counting_name(queue), active_queue_name(queue)]
+        names = [*(lane.name for lane in lanes), active_queue_name(queue)]
         async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
         session.publishing.forget(queue)
-        await session.consumer_count.forget(queue)

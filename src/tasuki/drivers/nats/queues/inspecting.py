@@ -14,7 +14,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.records.consumer_count import ConsumerCount
+from tasuki.drivers.nats.records.receivers import Receivers
 from tasuki.drivers.nats.records.side_records import LastError, hidden_among
 from tasuki.drivers.toolkit.results import failed
 from tasuki.message import Message
@@ -32,14 +32,14 @@ class Inspector:
     """Looks into one queue over one connection."""
 
     def __init__(
-        self, queue: OpenQueue, names: Names, connection: Connection, clock: Clock, consumer_count: ConsumerCount
+        self, queue: OpenQueue, names: Names, connection: Connection, clock: Clock, receivers: Receivers
     ) -> None:
         self._queue = queue
         self._name = queue.spec.name
         self._names = names
         self._connection = connection
         self._clock = clock
-        self._consumer_count = consumer_count
+        self._receivers = receivers
 
     async def depth(self) -> Depth:
         """Count; the table of the package says which numbers are exact."""
@@ -51,16 +51,16 @@ class Inspector:
             *map(self._consumer, lanes),
         )
         hidden = await self._queue.records.hidden(self._connection, self._clock.time())
-        attached, elsewhere = await self._consumer_count.count(self._connection, self._name)
+        elsewhere = await self._receivers.are_elsewhere(self._connection, self._name)
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
         delayed = min(len(hidden), total)
         put_off = sum(not note.is_publishers for note in hidden)
         held = len(self._queue.table.living(self._clock.monotonic()))
-        # Without consumers in other processes, what we do not hold ourselves is on its way back, not held.
+        # If no other process receives, what we do not hold ourselves is on its way back, not held.
         in_flight = max(pending - put_off, 0) if elsewhere else min(held, pending)
         age = await self._oldest_age(lanes, consumers, {note.sequence for note in hidden}, stream["ts"])
-        return Depth(max(total - in_flight - delayed, 0), in_flight, delayed, age, attached)
+        return Depth(max(total - in_flight - delayed, 0), in_flight, delayed, age)
 
     async def peek(self, limit: int, after: int) -> list[Message]:
         """Ready messages in their order, then hidden ones by their time."""
@@ -100,7 +100,7 @@ class Inspector:
     async def _ready(self, wanted: int, hidden: set[int]) -> list[Stored]:
         """The first ``wanted`` messages that are neither hidden nor held, as far as is known here."""
         held = {each.sequence for each in self._queue.table.living(self._clock.monotonic())}
-        _, elsewhere = await self._consumer_count.count(self._connection, self._name)
+        elsewhere = await self._receivers.are_elsewhere(self._connection, self._name)
         found: list[Stored] = []
         by_rank: dict[int, list[Lane]] = {}
         for lane in self._queue.plan.lanes():

@@ -69,8 +69,8 @@ class Names:
         """Where the notes on what became of a message are; ``>`` and ``*`` stand for any."""
         return ".".join(map(str, (self.prefix, "b", "r", token_of(queue), epoch, sequence, *rest)))
 
-    def attached(self, queue: str, who: str) -> str:
-        """Where a process reports its consumers."""
+    def receiver(self, queue: str, who: str) -> str:
+        """Where a process reports that it receives from the queue; ``*`` for all."""
         return f"{self.prefix}.b.c.{token_of(queue)}.{who}"
 
     def temporary(self, queue: str) -> str:

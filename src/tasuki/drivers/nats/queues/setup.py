@@ -50,7 +50,7 @@ async def make_records_stream(connection: Connection, names: Names, storage: Sto
         "discard": "old",
         "storage": storage.kind,
         "num_replicas": storage.replicas,
-        "description": "Tasuki: returned deliveries, and attached consumers",
+        "description": "Tasuki: returned deliveries, and processes that receive",
     }
     (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.records_stream}", {}), unless=is_stream_missing)
     if "error" in answer:

@@ -96,7 +96,7 @@ class Temporary:
             (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{stream}", {})])
             if "error" in answer and not is_stream_missing(answer["error"]):
                 return  # at the next check
-            notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
+            notes = [self._names.returned(queue, "*", ">"), self._names.receiver(queue, "*")]
             await ask(connection, queue, [erasing(self._names.records_stream, each) for each in notes])
             await DedupIds(self._names, queue).delete(connection)
         elif "error" in info and not is_stream_missing(info["error"]):

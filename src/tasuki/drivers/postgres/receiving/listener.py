@@ -14,9 +14,9 @@ from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.toolkit.database.pool import NotConnectedError
 
 BEAT = 40.0
-"""Seconds between two signs of life of a process that listens; ``is_alive`` in the migrations sees its connection."""
-POOLED_BEAT = 5.0
-"""The same for one that cannot listen; ``is_alive`` gives up after four."""
+"""Seconds between two signs of life, which keep the temporary queues of a process and clear up after dead ones."""
+_TIMEOUT = 5.0
+"""Seconds in which the server has to begin to notify."""
 
 
 class Listener:
@@ -72,7 +72,7 @@ class Listener:
             await self._beat_only()
         self._lost.clear()
         link.connection.add_termination_listener(lambda _: self._lose())
-        async with asyncio.timeout(POOLED_BEAT):
+        async with asyncio.timeout(_TIMEOUT):
             for channel, call in self._channels.items():
                 await link.connection.add_listener(channel, _called_with_text(call))
         self.hears = link.is_alive
@@ -94,7 +94,7 @@ class Listener:
                 await self._beat(None)
             except NotConnectedError:
                 pass  # the pool tries again by itself
-            await asyncio.sleep(min(BEAT, POOLED_BEAT))
+            await asyncio.sleep(BEAT)
 
 
 def _called_with_text(call: Callable[[str], None]) -> Callable[..., None]:

@@ -37,6 +37,8 @@ class Receiver:
         self._numbers = itertools.count()
         self._tasks = Tasks()
         self._resigning = Tasks()
+        self.used: set[str] = set()
+        """The queues from which this process receives, now and again."""
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
@@ -44,6 +46,7 @@ class Receiver:
             self._session.place(queue)
             return []
         session, where = self._session, self._session.place(queue)
+        self.used.add(queue)
         waiters = self.waiters
         ends_at = self._clock.monotonic() + wait
         waiter = waiters.join(queue)
@@ -147,6 +150,7 @@ class Receiver:
 
     def hear_no_more(self, where: Place) -> None:
         """End the subscription to a queue, and the receives that wait for it."""
+        self.used.discard(where.name)
         if self._session.is_open and self.listener.leave(where):
             self._resigning.start(self._resign(where))
         self.waiters.wake_all(where.name)

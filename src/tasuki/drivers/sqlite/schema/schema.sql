@@ -68,7 +68,8 @@ CREATE TABLE held (
 );
 CREATE INDEX held_by_lease ON held (lease_until);
 
--- How many consumers of a driver receive from a queue: for people who look.
+-- The drivers that keep a temporary queue alive (count 1). Older versions count their consumers of
+-- all queues here, so the table keeps its name (docs/adr/0016).
 CREATE TABLE consumers (
     queue  INTEGER NOT NULL,
     holder INTEGER NOT NULL,

@@ -230,8 +230,9 @@ class Lanes:
         """Keep to another limit: what a lane owes stays owed, and each lane that waits is visited again."""
         now = self._clock.time()
         rows = self._execute("SELECT lane, tat FROM lanes WHERE queue = ? AND tat > ?", (queue, now)).fetchall()
-        tats = [(limits.changed(old.lane, new.lane, tat, now), queue, lane) for lane, tat in rows]
-        self._executemany("UPDATE lanes SET tat = ?1, ready_at = ?1 WHERE queue = ?2 AND lane = ?3", tats)
+        tats = [(limits.changed(old.lane, new.lane, tat, now), lane) for lane, tat in rows]
+        sql = "UPDATE lanes SET tat = ?, ready_at = ? WHERE queue = ? AND lane = ?"
+        self._executemany(sql, [(tat, tat, queue, lane) for tat, lane in tats])
         if old.fair != new.fair:  # turns are as far apart as the larger one allows
             self._execute(statements.TAKE_OUT_OF_TURN, (queue,))
         for state in (SLOW, FULL):

@@ -91,7 +91,8 @@ class Queues:
             if spec is None or spec.temporary or not self._known.is_declared(name):
                 raise
             return self.declare(spec)
-        self._attach_again(number, name)
+        if spec is not None:
+            self._keep(number, spec)
         return number
 
     def _existing(self, name: str) -> int:
@@ -110,11 +111,7 @@ class Queues:
         """Create or update the queue; returns its number."""
         number = self._numbers[spec.name] = self._declare(spec)
         self.touched.add(spec.name)
-        if spec.temporary:  # it goes with this driver, also when that dies before it receives
-            self._execute(
-                "INSERT OR IGNORE INTO consumers (queue, holder, count) VALUES (?, ?, 0)", (number, self._holder)
-            )
-        self._attach_again(number, spec.name)
+        self._keep(number, spec)
         return number
 
     def declare_all(self) -> None:
@@ -128,17 +125,14 @@ class Queues:
         found = in_force(spec, *self._execute(statements.OPTIONS, (spec.name,)).fetchone())
         return replace(found, **self._lanes.limits.in_force(self.tally(queue)))
 
-    def attach(self, queue: int, consumers: int) -> None:
-        """Note how many consumers of this driver receive from the queue."""
-        sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, ?)"
-        self._execute(sql, (queue, self._holder, consumers))
-
-    def _attach_again(self, queue: int, name: str) -> None:
-        if consumers := self._known.consumers.get(name):
-            self.attach(queue, consumers)
+    def _keep(self, queue: int, spec: QueueSpec) -> None:
+        """Note that a temporary queue lives while this driver does; older versions count its consumers there."""
+        if spec.temporary and self._known.is_kept(spec.name):
+            sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, 1)"
+            self._execute(sql, (queue, self._holder))
 
     def leave(self, name: str) -> None:
-        """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""
+        """This driver does not know the queue any more; a temporary one still goes with it."""
         self._numbers.pop(name, None)
         self.touched.add(name)
         sql = "UPDATE consumers SET count = 0 WHERE holder = ? AND queue = (SELECT queue FROM queues WHERE name = ?)"
@@ -196,7 +190,7 @@ class Queues:
             self._lanes.limits.forget(queue)
 
     def bury(self, holder: int) -> None:
-        """Forget a driver, and delete the temporary queues from which no other one receives."""
+        """Forget a driver, and delete the temporary queues that no other one keeps."""
         self._delete_all(self._execute(statements.TEMPORARY, {"holder": holder}).fetchall())
         self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
         self._execute("DELETE FROM holders WHERE holder = ?", (holder,))

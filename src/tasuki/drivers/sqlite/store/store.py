@@ -245,9 +245,7 @@ class Store:
         due, place = self._count_due(queue, since)
         oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
-        sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
-        consumers = self._execute(sql, (queue,)).fetchone()[0]
-        return Depth(tally.ready + due, tally.held, tally.delayed - due, age, consumers), place
+        return Depth(tally.ready + due, tally.held, tally.delayed - due, age), place
 
     def _count_due(self, queue: int, since: DuePlace) -> tuple[int, DuePlace | None]:
         if not self.queues.tally(queue).delayed:

@@ -79,15 +79,15 @@ class DatabaseDriver(Driver, Generic[L]):
             await session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue here; the database keeps it, without the consumers of this process."""
+        """Forget the queue here; the database keeps it, but a temporary one no longer for this process."""
         forgotten = self._known.forget(queue)
         session = self._guard.current
         if forgotten is None or session is None or not session.is_usable:
             return
         session.polling.forget(queue)
-        if forgotten.consumers:
-            with suppress(DriverError):  # the number goes with this process
-                await session.attach(queue)
+        if forgotten.temporary:
+            with suppress(DriverError):  # the note goes with this process
+                await session.keep(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue of the database; neither the tables nor the queue are made."""
@@ -175,12 +175,6 @@ class DatabaseDriver(Driver, Generic[L]):
     async def occupancy(self, queue: str) -> Occupancy:
         """Seek one message of each state."""
         return await self._session(queue).run(queue, lambda store: store.occupancy(queue))
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note the number in the database, where it lasts as long as a connection of this process."""
-        session = self._session(queue)
-        self._known.attach(queue, consumers)
-        await session.attach(queue)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

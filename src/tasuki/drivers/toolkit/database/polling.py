@@ -19,7 +19,7 @@ from tasuki.errors import DriverError, QueueNotFoundError
 IDLE_SHARE = 20
 """A poll is followed by a pause of at least so many times its length."""
 SWEEP_INTERVAL = 60.0
-"""Seconds between two checks of temporary queues; one without a living consumer at both is removed."""
+"""Seconds between two checks of temporary queues; one that no living process keeps at both is removed."""
 
 
 class DatabasePolling(Generic[L]):
@@ -75,15 +75,20 @@ class DatabasePolling(Generic[L]):
         for queue in list(self._waiting):
             self.forget(queue)
 
-    async def attach(self, queue: str) -> None:
-        """Note how many consumers of this process receive from the queue. Raises DriverError."""
+    async def keep(self, queue: str) -> None:
+        """Note whether this process keeps a temporary queue. Raises DriverError."""
 
-        async def attach(link: L) -> None:
+        async def keep(link: L) -> None:
             store = self._database.store(link)
             await self._give_sign(link, store)
-            await store.attach(queue, self._holder, self._known.consumers.get(queue, 0))
+            await store.keep(queue, self._holder, is_kept=self._known.is_kept(queue))
 
-        await self._transactions.run(attach, queue=queue)
+        await self._transactions.run(keep, queue=queue)
+
+    @property
+    def _kept(self) -> list[str]:
+        """The temporary queues of this process, in the order in which all processes lock them."""
+        return sorted(spec.name for spec in self._known.declared() if spec.temporary and self._known.is_kept(spec.name))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -100,13 +105,13 @@ class DatabasePolling(Generic[L]):
 
     async def _check(self) -> None:
         """One statement for all queues that a receive waits for; none if there is nothing to ask or to say."""
-        if any(self._waiting.values()) or self._known.consumers:
+        if any(self._waiting.values()) or self._kept:
             for queue in await self._transactions.run(self._news):
                 self.wake(queue)
 
     async def _news(self, link: L) -> list[str]:
         store = self._database.store(link)
-        if self._known.consumers:
+        if self._kept:
             await self._give_sign(link, store)
         asked = [queue for queue, waiting in self._waiting.items() if waiting]
         return [*await store.news(asked)] if asked else []
@@ -115,9 +120,9 @@ class DatabasePolling(Generic[L]):
         if link is self._sign or not await store.give_sign(self._holder):
             return
         self._sign = link
-        for queue, consumers in sorted(self._known.consumers.items()):  # all processes lock them in this order
+        for queue in self._kept:
             with suppress(QueueNotFoundError):  # its receives raise that
-                await store.attach(queue, self._holder, consumers)
+                await store.keep(queue, self._holder, is_kept=True)
 
     async def _sweep(self) -> None:
         async def unused(link: L) -> frozenset[str]:

@@ -59,8 +59,6 @@ class DatabaseSession(Generic[L]):
                 raise
         for spec in self._known.declared():
             await self.declare(spec)
-        for queue in list(self._known.consumers):
-            await self.attach(queue)
         self.polling.start()
 
     async def declare(self, spec: QueueSpec) -> None:
@@ -72,10 +70,12 @@ class DatabaseSession(Generic[L]):
                 raise
             await self._tasks.run(self._transactions.run(self._database.migrate, timeout=MIGRATION_TIMEOUT))
             await self.run(spec.name, lambda store: store.declare(spec))
+        if spec.temporary:
+            await self.keep(spec.name)
 
-    async def attach(self, queue: str) -> None:
-        """Note how many consumers of this process receive from the queue."""
-        await self._tasks.run(self.polling.attach(queue))
+    async def keep(self, queue: str) -> None:
+        """Note whether this process keeps a temporary queue."""
+        await self._tasks.run(self.polling.keep(queue))
 
     async def run(self, queue: str, work: Work[T]) -> T:
         """A transaction, carried out to its end also if the caller is cancelled. Raises DriverError."""

@@ -93,11 +93,11 @@ class TableStore(Protocol):
         False: they may still see an earlier connection of the holder; the next poll tries again.
         """
 
-    async def attach(self, queue: str, holder: str, consumers: int) -> None:
-        """Note how many consumers the holder has, and forget the consumers of holders without a sign of life."""
+    async def keep(self, queue: str, holder: str, *, is_kept: bool) -> None:
+        """Note whether the holder keeps a temporary queue, and forget the holders without a sign of life."""
 
     async def unused(self) -> Collection[str]:
-        """The temporary queues from which no living holder receives."""
+        """The temporary queues that no living holder keeps."""
 
 
 class DatabaseServer(Protocol[L]):

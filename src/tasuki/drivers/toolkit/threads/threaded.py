@@ -157,9 +157,6 @@ class Threaded(Driver):
     async def occupancy(self, queue: str) -> Occupancy:
         return await self._guard.get(queue).call(lambda: self._inner.occupancy(queue))
 
-    async def attach(self, queue: str, consumers: int) -> None:
-        await self._guard.get(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
-
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 

@@ -9,7 +9,7 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.messages.limits import LEASE
+from tasuki.kinds.entries.messages.limits import LEASE, limit_of_lanes, whole_limit, with_paths
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration
@@ -25,7 +25,7 @@ def has_places(config: Config | None) -> bool:
 
 def has_limit(config: Config | None) -> bool:
     """Whether a queue limits how fast its messages are handed out, or how many are held at once."""
-    return isinstance(config, QueueConfig) and config.limit is not None
+    return isinstance(config, QueueConfig) and bool(config.limit)
 
 
 def limited_lease(config: QueueConfig) -> dict[str, Any]:
@@ -52,8 +52,9 @@ def _without_lanes(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> 
         able = [name for name, has in all_capabilities().items() if has.lanes]
         move = f"move it to {' or '.join([', '.join(able[:-1]), able[-1]] if able[1:] else able)}"
         cannot = f"which driver {config.driver!r} ({driver.short_name}) cannot"
-        if config.limit is not None and config.limit.key is not None:
-            yield id, ("limit", "key"), f"queue {id!r} limits by key, {cannot}", f"{move}, or drop 'key'"
+        for path, limit in with_paths(config.limit):
+            if limit.key is not None:
+                yield id, (*path, "key"), f"queue {id!r} limits by key, {cannot}", f"{move}, or drop 'key'"
         if config.fair is not None:
             yield id, ("fair",), f"queue {id!r} serves the values of a key in turn, {cannot}", f"{move}, or drop 'fair'"
 
@@ -67,7 +68,8 @@ def prices_of_places(configs: Mapping[str, Config]) -> Iterator[Finding]:
             yield id, ("lease",), problem, f"write lease: {format_duration(LEASE)}, or leave it out"
         if not isinstance(config, ConsumerConfig) or (places := _places_of(queue := configs.get(config.queue))) is None:
             continue
-        is_for_all = isinstance(queue, QueueConfig) and queue.limit is not None and queue.limit.key is None
+        whole = whole_limit(queue.limit) if isinstance(queue, QueueConfig) else None
+        is_for_all = whole is not None and whole.concurrency is not None
         if is_for_all and config.batch is not None and config.batch.size > places:
             problem = f"a batch of {config.batch.size} is never full: {config.queue} has {places} places by its limit"
             yield id, ("batch",), problem, f"lower size to {places}: else each batch waits for its whole wait"
@@ -80,4 +82,7 @@ def prices_of_places(configs: Mapping[str, Config]) -> Iterator[Finding]:
 
 
 def _places_of(config: Config | None) -> int | None:
-    return config.limit.concurrency if isinstance(config, QueueConfig) and config.limit is not None else None
+    """The places of the whole queue, or else of each lane."""
+    limits = config.limit if isinstance(config, QueueConfig) else ()
+    found = (limit.concurrency for limit in (whole_limit(limits), limit_of_lanes(limits)) if limit is not None)
+    return next((places for places in found if places is not None), None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.driver import Limit
 from tasuki.fields.types import Config, Positive, Text, at_field
@@ -73,9 +75,39 @@ class FairConfig(Config):
     """Most messages of one value in its turn; more are cheaper, fewer are fairer."""
 
 
-def limit_fields(value: object) -> object:
+def _limit_fields(value: object) -> object:
     """The fields of a limit of which only the rate is written."""
     return {"rate": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+def _limits(value: object, info: ValidationInfo) -> object:
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(map(_limit_fields, value))
+    return (LimitConfig.model_validate(_limit_fields(value), context=info.context),)  # its problems at its own fields
+
+
+def _one_of_each(limits: tuple[LimitConfig, ...]) -> tuple[LimitConfig, ...]:
+    first: dict[bool, int] = {}
+    for index, limit in enumerate(limits):
+        by_key = limit.key is not None
+        if by_key in first:
+            what = "by a key" if by_key else "over the whole queue"
+            remedy = (
+                "write its rate and its concurrency in one" if by_key else "give one of them a key, or make them one"
+            )
+            raise at_field(index, f"limit has two limits {what}, and a queue has one of each kind; {remedy}")
+        first[by_key] = index
+    return limits
+
+
+LimitsConfig = Annotated[
+    tuple[LimitConfig, ...],
+    BeforeValidator(_limits, json_schema_input_type=str | float | LimitConfig | list[str | float | LimitConfig] | None),
+    AfterValidator(_one_of_each),
+]
+"""At most one limit over the whole queue, and one for each value of a key."""
 
 
 def fair_fields(value: object) -> object:
@@ -83,16 +115,32 @@ def fair_fields(value: object) -> object:
     return {"key": value} if isinstance(value, str) else value
 
 
-def lane_key(limit: LimitConfig | None, fair: FairConfig | None) -> str | None:
+def whole_limit(limits: Sequence[LimitConfig]) -> LimitConfig | None:
+    """The limit over the whole queue."""
+    return next((limit for limit in limits if limit.key is None), None)
+
+
+def limit_of_lanes(limits: Sequence[LimitConfig]) -> LimitConfig | None:
+    """The limit for each value of its key."""
+    return next((limit for limit in limits if limit.key is not None), None)
+
+
+def with_paths(limits: Sequence[LimitConfig]) -> Iterator[tuple[tuple[str | int, ...], LimitConfig]]:
+    """Each limit with its path in its entry; the only one may be written without a list."""
+    for index, limit in enumerate(limits):
+        yield ("limit", index) if len(limits) > 1 else ("limit",), limit
+
+
+def lane_key(limits: Sequence[LimitConfig], fair: FairConfig | None) -> str | None:
     """By which key a queue has lanes; None: it has none."""
-    if limit is not None and limit.key is not None:
+    if (limit := limit_of_lanes(limits)) is not None:
         return limit.key
     return None if fair is None else fair.key
 
 
-def check_lanes(limit: LimitConfig | None, fair: FairConfig | None, ordering: str) -> None:
+def check_lanes(limits: Sequence[LimitConfig], fair: FairConfig | None, ordering: str) -> None:
     """Raise the error of two fields that would put one message into two lanes."""
-    key = lane_key(limit, fair)
+    key = lane_key(limits, fair)
     if fair is not None and key != fair.key:
         problem = f"fair is by {fair.key} and limit by {key}, but a message is in one lane"
         raise at_field("fair", f"{problem}; write the same key in both, or remove one of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from typing import Literal
 
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
@@ -95,6 +96,27 @@ class Clauses(Suite):
             got = await rig.one()
             assert got.attempt == expected
             await rig.driver.settle(rig.queue, [_KINDS[number](got.receipt)])
+
+    @case("counts_attempts")
+    async def test_08_a_release_counts_only_where_the_driver_says_so(self, rig: Rig) -> None:
+        """In each kind of queue, with and without a key: at SQS one kind differs from the others."""
+        orderings: tuple[Literal["none", "key"], ...] = (
+            ("none", "key") if has(rig.driver, "ordering_key") else ("none",)
+        )
+        for ordering in orderings:
+            queue = f"{ordering}-{rig.queue}"
+            await rig.declare(name=queue, ordering=ordering)
+            for key in (None, "k"):
+                await rig.publish(rig.message(key=key), queue=queue)
+                expected = 1
+                for _ in range(3):
+                    (got,) = await rig.take(1, queue=queue)
+                    assert got.attempt == expected, (ordering, key)
+                    expected += rig.driver.counts_releases(queue, got.receipt)
+                    assert list(await rig.driver.settle(queue, [Release(got.receipt)])) == []
+                (got,) = await rig.take(1, queue=queue)
+                assert got.attempt == expected, (ordering, key)
+                assert list(await rig.driver.settle(queue, [Ack(got.receipt)])) == []
 
     @case()
     async def test_09_the_second_settlement_is_stale(self, rig: Rig) -> None:

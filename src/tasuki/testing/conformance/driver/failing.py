@@ -1,4 +1,4 @@
-"""Clauses 14, 19, 31 and 34, and temporary queues: brokers that fall silent or die, and processes that fork or die."""
+"""Clauses 14, 19, 25, 31 and 34: brokers that fall silent or die, and processes that come, fork or die."""
 
 from __future__ import annotations
 
@@ -147,30 +147,34 @@ class Failing(Suite):
         assert {f"after-{number}" for number in range(5)} <= set(found)
         assert answer == "BrokerUnavailableError" or (answer == "confirmed" and "child" in found), answer
 
-    @case("multi_process", "counts_consumers")
-    async def test_34_a_forked_child_that_opens_has_no_consumers(self, rig: Rig) -> None:
-        async def ask() -> str:
-            await rig.driver.open()
-            depth = await rig.driver.depth(rig.queue)
-            await rig.driver.close()
-            return str(depth.consumers)
-
-        await rig.driver.attach(rig.queue, 2)
-        assert await asyncio.to_thread(answer_of_a_fork, ask) == "2"  # the parent's
-        assert (await rig.driver.depth(rig.queue)).consumers == 2
+    @case("multi_process", "delete")
+    async def test_25_a_temporary_queue_outlives_those_that_publish_to_it(self, rig: Rig) -> None:
+        await rig.driver.delete(rig.queue)  # a lasting queue may not become a temporary one
+        spec = await rig.declare(temporary=True)
+        for number in range(2):
+            other = await rig.stranger()
+            await other.inspect(spec)
+            assert not any(await other.publish(rig.queue, [rig.message(id=str(number))]))
+            await other.undeclare(rig.queue)
+            await other.close()
+        assert ids(await rig.take(2)) == ["0", "1"]
 
     @case("multi_process", "delete")
-    async def test_the_temporary_queue_of_a_killed_process_goes(self, rig: Rig) -> None:
+    async def test_25_the_temporary_queue_of_a_killed_process_goes_and_others_stay(self, rig: Rig) -> None:
         if rig.suite.removes_within is None:
             raise SkipTest("not applicable: a temporary queue is kept for longer than a case can wait")
+        await rig.driver.delete(rig.queue)
+        await rig.declare(temporary=True)
+        await rig.publish(rig.message(id="stays"))
         spec = rig.spec(name=rig.other, temporary=True)
-        async with Holder(rig.suite, rig.place, spec, 0, consumers=1) as holder:
+        async with Holder(rig.suite, rig.place, spec, 0) as holder:
             await rig.driver.inspect(spec)
             await rig.driver.undeclare(spec.name)
             holder.kill()
         async with asyncio.timeout(rig.suite.removes_within):
             while await _exists(await rig.stranger(), rig):  # noqa: ASYNC110 - the broker does not tell
                 await asyncio.sleep(0.2)
+        assert ids(await rig.take()) == ["stays"]
 
 
 async def _publish(rig: Rig, message: Outgoing) -> None:

@@ -1,35 +1,13 @@
-"""Clauses 25 and 35: the numbers of messages and consumers of a queue."""
+"""Clause 35: the numbers of messages of a queue."""
 
 from __future__ import annotations
 
-import asyncio
-
 from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
-from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.rig import Rig, Suite, case
 
 
 class Counting(Suite):
-    """Depth, occupancy and attached consumers."""
-
-    @case("counts_consumers")
-    async def test_25_depth_counts_consumers(self, rig: Rig) -> None:
-        assert (await rig.driver.depth(rig.queue)).consumers == 0
-        await rig.driver.attach(rig.queue, 3)
-        assert (await rig.driver.depth(rig.queue)).consumers == 3
-        await rig.driver.attach(rig.queue, 1)
-        assert (await rig.driver.depth(rig.queue)).consumers == 1
-        await rig.reopen()
-        assert (await rig.driver.depth(rig.queue)).consumers == 1
-
-    @case("counts_consumers", "multi_process")
-    async def test_25_the_consumers_of_a_killed_process_are_forgotten(self, rig: Rig) -> None:
-        async with Holder(rig.suite, rig.place, rig.spec(), 0, consumers=2) as holder:
-            assert (await rig.driver.depth(rig.queue)).consumers == 2
-            holder.kill()
-        async with asyncio.timeout(rig.suite.forgets_within):
-            while (await rig.driver.depth(rig.queue)).consumers != 0:  # noqa: ASYNC110 - the broker does not tell
-                await asyncio.sleep(0.1)
+    """Depth and occupancy."""
 
     @case("exact_depth")
     async def test_depth_is_exact(self, rig: Rig) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Driver, Limit, Nack, QueueSpec, Received, Release, Settlement
+from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 from tasuki.testing.conformance.windows import Taken, check_windows
 
@@ -98,6 +99,18 @@ class Limits(Suite):
         await rig.nothing()
         await settle(rig, Nack(one.receipt), Release(two.receipt, 0.1))
         await asyncio.sleep(0.2)  # both are there, and neither has given anything back
+        await rig.nothing()
+
+    @case("limits:rate")
+    async def test_42_a_release_with_the_shortest_delay_gives_nothing_back(self, rig: Rig) -> None:
+        """As a message has whose handler has started, and then postponed it by no time at all."""
+        await limited(rig, limit=Limit(SLOW, burst=2))
+        await rig.publish(*rig.messages(1))
+        await settle(rig, Release((await rig.one()).receipt, SHORTEST_DELAY))
+        again = await rig.one()
+        assert (again.attempt, again.suspect) == (1, False)
+        await settle(rig, Release(again.receipt, SHORTEST_DELAY))
+        await asyncio.sleep(0.1)
         await rig.nothing()
 
     @case("limits:rate")

@@ -118,18 +118,11 @@ class Crew:
         for child in list(self._running):
             await self.kill(child)
 
-    def pause(self, child: str) -> None:
-        """SIGSTOP."""
-        self._signal(child, signal.SIGSTOP)
-
     def go_on(self, child: str) -> None:
-        """SIGCONT."""
-        self._signal(child, signal.SIGCONT)
-
-    def _signal(self, child: str, number: int) -> None:
+        """SIGCONT, for a child that has stopped itself."""
         pid = self._running[child].pid
         assert pid is not None
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
 
     async def end(self) -> None:
         """Let the children end by themselves."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import random
+import signal
 import time
 from collections import Counter
 from itertools import pairwise
@@ -88,8 +89,8 @@ class Killing(StoreSuite):
             for kill in range(1, _KILLS + 1):
                 await crew.until("held", 10 * kill)
                 await crew.kill_one()
-            asleep = await crew.start(_hold, lease)
-            crew.pause(asleep)
+            asleep = await crew.start(_hold_asleep, lease)
+            await crew.until("asleep", 1)
             paused = time.monotonic()
             while not any(step.began > paused + lease * 1.5 for step in crew.history("held")):  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.05)
@@ -243,6 +244,21 @@ async def _hold(store: Store, log: Log, lease: float) -> None:
             log.write("freed", time.monotonic(), holder)
             await store.release("place", holder)
         await asyncio.sleep(0.01)
+
+
+async def _hold_asleep(store: Store, log: Log, lease: float) -> None:
+    """Stop this process while it has a place; stopped from outside, it could be within a transaction of SQLite."""
+    holder, began = f"{log.child}/asleep", time.monotonic()
+    while await store.hold("place", holder, places=_PLACES, lease=lease) is None:
+        await asyncio.sleep(0.02)
+        began = time.monotonic()
+    log.write("held", began, holder)
+    log.write("asleep", began, holder)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    began = time.monotonic()
+    if await store.hold("place", holder, places=_PLACES, lease=lease) is not None:
+        log.write("held", began, holder)
+    await _hold(store, log, lease)
 
 
 async def _store(store: Store, log: Log, _: Any) -> None:

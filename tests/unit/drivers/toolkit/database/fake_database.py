@@ -52,7 +52,7 @@ class Row:
 class Table:
     spec: QueueSpec
     rows: list[Row] = field(default_factory=list)
-    consumers: dict[str, int] = field(default_factory=dict)
+    keepers: set[str] = field(default_factory=set)
 
 
 Tables = dict[str, Table]
@@ -258,8 +258,7 @@ class FakeStore:
         table = await self._table(queue)
         ready = [row for row in table.rows if not row.is_held and row.due <= self._now]
         held = [row for row in table.rows if row.is_held]
-        living = [count for holder, count in table.consumers.items() if self._database.is_living(holder)]
-        return Depth(len(ready), len(held), len(table.rows) - len(ready) - len(held), None, sum(living))
+        return Depth(len(ready), len(held), len(table.rows) - len(ready) - len(held), None)
 
     async def occupancy(self, queue: str) -> Occupancy:
         depth = await self.depth(queue)
@@ -306,13 +305,14 @@ class FakeStore:
         self._database.signs[holder] = self._link
         return True
 
-    async def attach(self, queue: str, holder: str, consumers: int) -> None:
-        (await self._table(queue)).consumers[holder] = consumers
+    async def keep(self, queue: str, holder: str, *, is_kept: bool) -> None:
+        table = await self._table(queue)
+        (table.keepers.add if is_kept else table.keepers.discard)(holder)
 
     async def unused(self) -> Collection[str]:
         tables = await self._all()
         return [
             queue
             for queue, table in tables.items()
-            if table.spec.temporary and not any(map(self._database.is_living, table.consumers))
+            if table.spec.temporary and not any(map(self._database.is_living, table.keepers))
         ]

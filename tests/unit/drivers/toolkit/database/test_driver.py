@@ -282,45 +282,32 @@ async def test_moved_deliveries_are_not_held(driver: FakeDriver, database: FakeD
     assert [row.message.id for row in database.tables["to"].rows] == ["b"]
 
 
-async def test_consumers_are_counted_while_the_polling_connection_lives(
-    driver: FakeDriver, other: FakeDriver, database: FakeDatabase
-) -> None:
-    await driver.attach("q", 3)
-    await other.attach("q", 2)
-    assert (await driver.depth("q")).consumers == 5
-    first, _ = database.signs.values()
-    first.abort()
-    await asyncio.sleep(1.0)  # a poll gives the next sign, and notes the number again
-    assert (await other.depth("q")).consumers == 5
-    await driver.attach("q", 0)
-    assert (await other.depth("q")).consumers == 2
-    await other.close()
-    assert (await driver.depth("q")).consumers == 0
-
-
-async def test_consumers_are_noted_again_by_the_next_open(driver: FakeDriver) -> None:
-    await driver.attach("q", 3)
-    await driver.close()
-    await driver.open()
-    assert (await driver.depth("q")).consumers == 3
-
-
-async def test_a_temporary_queue_without_a_living_consumer_is_removed(
+async def test_a_temporary_queue_that_no_living_process_keeps_is_removed(
     driver: FakeDriver, other: FakeDriver, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(polling, "SWEEP_INTERVAL", 1.0)
-    for queue in ("left", "used"):
+    for queue in ("left", "kept", "forgotten"):
         await other.declare(QueueSpec(queue, temporary=True))
-        await other.attach(queue, 1)
         await publish(other, "a", "b", to=queue)
+    database.signs[next(iter(database.signs))].abort()  # the next poll gives another sign, and notes them again
     await asyncio.sleep(5.0)
-    assert {"left", "used"} < {*database.tables}
-    await driver.declare(QueueSpec("used", temporary=True))
-    await driver.attach("used", 1)
+    assert {"left", "kept", "forgotten"} < {*database.tables}
+    await driver.declare(QueueSpec("kept", temporary=True))
+    await other.undeclare("forgotten")
+    await asyncio.sleep(5.0)
+    assert {"left", "kept"} < {*database.tables}
+    assert "forgotten" not in database.tables
     await other.close()
     await asyncio.sleep(5.0)
     assert "left" not in database.tables
-    assert "used" in database.tables
+    assert "kept" in database.tables
+
+
+async def test_the_next_open_keeps_temporary_queues_again(driver: FakeDriver, database: FakeDatabase) -> None:
+    await driver.declare(QueueSpec("kept", temporary=True))
+    await driver.close()
+    await driver.open()
+    assert any(map(database.is_living, database.tables["kept"].keepers))
 
 
 async def test_a_purge_and_a_removal_work_in_parts(driver: FakeDriver, database: FakeDatabase) -> None:

@@ -122,6 +122,18 @@ begin
         select 1 from lanes l where l.queue = q.id and l.lane = '' and not l.is_empty);
 end $$;
 
+-- A process that received is busy now: others take the rest, and watch for the time at which there is more.
+create or replace function wake_for_rest(q queues, pace double precision) returns void language plpgsql as $$
+declare
+    at timestamptz := clock_timestamp();
+    next_due timestamptz := opens_at(q.id, at);
+begin
+    perform wake(q, case when next_due <= at then 1 else 0 end, (
+        select d.due from (select least(case when next_due > at then next_due end, (
+            select m.due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1)) as due) d
+        where d.due < at + 2 * pace * interval '1 second'));
+end $$;
+
 -- As receive, for a queue with a limit or lanes, or with messages that are still in lanes.
 create or replace function receive_limited(
     q queues, most integer, most_bytes bigint, who bigint, waits boolean, leaves boolean, hears boolean,
@@ -213,13 +225,7 @@ begin
             delete from waiters w where w.queue = q.id and w.holder = who;
         end if;
         if exists (select 1 from waiters w where w.queue = q.id and w.until > at) then
-            -- This process is busy now: others take the rest, and watch for the time at which there is more.
-            at := clock_timestamp();
-            next_due := opens_at(q.id, at);
-            perform wake(q, case when next_due <= at then 1 else 0 end, (
-                select d.due from (select least(case when next_due > at then next_due end, (
-                    select m.due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1)) as due) d
-                where d.due < at + 2 * pace * interval '1 second'));
+            perform wake_for_rest(q, pace);
         end if;
         return;
     end if;

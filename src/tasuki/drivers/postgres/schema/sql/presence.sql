@@ -43,6 +43,7 @@ begin
     return was_known;
 end $$;
 
+-- For processes of versions that count their consumers here; count_messages tells the number to them alone.
 create or replace function attach(queue_name text, who bigint, consumer_count integer) returns void language plpgsql as $$
 declare
     q queues := queue_named(queue_name);

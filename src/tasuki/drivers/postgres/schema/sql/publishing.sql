@@ -113,9 +113,13 @@ begin
                 case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
                 nullif(m.lane, '')
             from unnest(ids, bodies, headers, ranks, keys, delays, lanes) as m (id, body, headers, rank, key, delay, lane);
-            insert into arrivals (queue, lane)
-            select distinct q.id, coalesce(m.lane, '') from unnest(ids, delays, lanes) as m (id, delay, lane)
-            where not coalesce(m.delay > 0, false);
+            if kept > 1 then
+                insert into arrivals (queue, lane)
+                select distinct q.id, coalesce(m.lane, '') from unnest(ids, delays, lanes) as m (id, delay, lane)
+                where not coalesce(m.delay > 0, false);
+            elsif not coalesce(delays[1] > 0, false) then
+                insert into arrivals (queue, lane) values (q.id, coalesce(lanes[1], ''));
+            end if;
         else
             kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at, lanes);
         end if;

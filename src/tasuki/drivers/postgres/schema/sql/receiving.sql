@@ -28,12 +28,23 @@ declare
     handed integer;
     check_in double precision;
     registered boolean := false;
+    one offer;
 begin
     select * into q from queues where name = queue_name;
     if not found then
         q := queue_named(queue_name);  -- which raises
     end if;
     if q.limited then
+        if most = 1 and q.fair > 0 then
+            one := take_one(q.id, pace);
+            if one.seq is not null then
+                if leaves then
+                    delete from waiters w where w.queue = q.id and w.holder = who;
+                end if;
+                return next one;
+                return;
+            end if;
+        end if;
         return query select * from receive_limited(q, most, most_bytes, who, waits, leaves, hears, pace);
         return;
     end if;

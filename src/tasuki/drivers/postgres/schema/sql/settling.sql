@@ -66,7 +66,8 @@ begin
     from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
         select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
     ) h;
-    if q.limited and places is not null then
+    if q.limited and places is not null and (
+        acts is not null or q.concurrency is not null or q.lane_concurrency is not null or q.by_lane) then
         freed := leave_places(q, seqs, tokens, acts, delays, within);
     end if;
     if acked is not null then

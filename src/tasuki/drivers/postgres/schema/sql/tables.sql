@@ -133,7 +133,7 @@ create table if not exists holders (
     started timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
--- How many consumers of each driver receive from a queue.
+-- How many consumers of each driver receive from a queue: for processes of versions that count them here.
 create table if not exists consumers (
     queue  integer not null,
     holder bigint not null references holders on delete cascade,

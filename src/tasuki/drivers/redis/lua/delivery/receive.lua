@@ -7,7 +7,7 @@
 
 local limit, token, most, mode, owner, interval = unpack(ARGV)
 limit, most, interval = tonumber(limit), tonumber(most), tonumber(interval)
-local ordering, lease, span = queue_state('lease', 'span')
+local ordering, lease, span, laning = queue_state('lease', 'span', 'laning')
 if not ordering then
   return {err = UNDECLARED}
 end

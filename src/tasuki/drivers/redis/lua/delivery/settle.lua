@@ -10,8 +10,9 @@ end
 local ordering, span = queue_state('span')
 local scores = redis.call('ZMSCORE', LEASES, unpack(ARGV, 3, 2 + count))
 
--- Acks alone, of messages without keys and in time, where nothing is limited: nothing becomes ready by them.
-if acks == count and not limits and redis.call('EXISTS', KEYED) == 0 then
+-- Acks alone, of messages without keys and in time, where no places are limited: nothing can be handed out for them.
+local has_places = limits and not string.match(limits, '^%S+ %S+ %S+ %- %S+ %S+ %-$')
+if acks == count and not has_places and redis.call('EXISTS', KEYED) == 0 then
   local done = {}
   for index = 1, count do
     if scores[index] then
@@ -23,6 +24,9 @@ if acks == count and not limits and redis.call('EXISTS', KEYED) == 0 then
     redis.call('HDEL', MESSAGES, unpack(done))
     if redis.call('HDEL', ATTEMPTS, unpack(done)) > 0 then
       redis.call('HDEL', ERRORS, unpack(done))
+    end
+    if limits then
+      redis.call('HDEL', LANED, unpack(done))
     end
     keep(span)
     return {}

@@ -1,22 +1,7 @@
--- Lanes. The messages of a lane are a part of LANES, in their order: lane \0 number, where small numbers come first; and
--- lane \0 h number, those that are held, if that has a limit. READY has all that are ready, as in any queue.
---
--- A lane with a ready message is in PARK, by the time at which it can be served (inf: when a place is free), or it is in
--- TURN. Its score there is its turn, a whole number that grows with each of its messages, and a fraction, by which lanes
--- of one turn come in the order in which they came to it: the smallest is served.
-local NEXT = 2 ^ -20
+-- Lanes as turn.lua describes them: what enters and leaves them.
 
 local function has_lanes()
   return limits and gate().fair > 0
-end
-
-local function in_lane(lane, place, held)
-  local priority = math.ceil(-place / STEP)
-  return lane .. '\0' .. (held and 'h' or '') .. string.format('%d%016d', 9 - priority, place + priority * STEP)
-end
-
-local function place_in_lane(member)
-  return text(string.sub(member, -16) - (9 - string.sub(member, -17, -17)) * STEP)
 end
 
 local function members_of(lanes, places, held)
@@ -25,15 +10,6 @@ local function members_of(lanes, places, held)
     members[index] = in_lane(lanes[index], place, held)
   end
   return members
-end
-
--- The first ready messages of a lane.
-local function first_of(lane, count)
-  return redis.call('ZRANGEBYLEX', LANES, '[' .. lane .. '\0', '(' .. lane .. '\0h', 'LIMIT', 0, count)
-end
-
-local function held_in(lane)
-  return redis.call('ZLEXCOUNT', LANES, '[' .. lane .. '\0h', '(' .. lane .. '\1')
 end
 
 -- With order per key the lane is the key.
@@ -83,23 +59,19 @@ local function take_turns(names, turns)
   local lasts, added = {}, {}
   for index, lane in ipairs(names) do
     local turn = turns[index]
-    if not lasts[turn] then
-      local range = {exact(turn + 1), exact(turn)}
-      lasts[turn] = redis.call('ZREVRANGEBYSCORE', TURN, '(' .. range[1], range[2], 'WITHSCORES', 'LIMIT', 0, 1)[2] or turn
-    end
-    lasts[turn] = lasts[turn] + NEXT
+    lasts[turn] = (lasts[turn] or last_in(turn)) + NEXT
     added[#added + 1], added[#added + 2] = exact(lasts[turn]), lane
   end
   each('ZADD', TURN, added)
 end
 
--- Lanes come to life: behind all others, as if they had just been served. So lanes of one message each hold up none, however often they come.
+-- These lanes come to life.
 local function come_to_life(names)
   if #names == 0 then
     return
   end
   each('ZREM', PARK, names)
-  local turn, turns = math.floor(redis.call('ZRANGE', TURN, 0, 0, 'WITHSCORES')[2] or 0) + gate().fair, {}
+  local turn, turns = new_turn(gate().fair), {}
   for index in ipairs(names) do
     turns[index] = turn
   end

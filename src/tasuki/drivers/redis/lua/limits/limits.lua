@@ -11,11 +11,6 @@ local function reached(pace, time)
   return rate and count + math.max(time - since, 0) * rate / 1000000 or 0
 end
 
--- Not text: a count has fractions.
-local function exact(number)
-  return string.format('%.17g', number)
-end
-
 -- Read once a script, and kept up to date.
 local gate_read
 local function gate()

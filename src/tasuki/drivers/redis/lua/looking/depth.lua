@@ -1,5 +1,5 @@
--- Returns ready, held and delayed messages, microseconds since the oldest receivable one was published (-1: there is
--- none), and consumers.
+-- Returns ready, held and delayed messages, and microseconds since the oldest receivable one was published (-1: there is
+-- none).
 
 tell(before)
 -- Counted by the time, not by the members of the sets: a sweep has its limit.
@@ -17,8 +17,4 @@ for priority = 0, 9 do
   end
 end
 
-local consumers = 0
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', CONSUMERS, '(' .. text(time), '+inf')) do
-  consumers = consumers + string.match(member, '[^:]+$')
-end
-return {ready, held, delayed, oldest == math.huge and -1 or math.max(time - oldest, 0), consumers}
+return {ready, held, delayed, oldest == math.huge and -1 or math.max(time - oldest, 0)}

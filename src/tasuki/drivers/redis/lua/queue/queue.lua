@@ -6,7 +6,7 @@
 -- first. Times are microseconds of the server's clock. A *receipt* is place:token, the token unique to one receive.
 
 local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, ERRORS, UNIQUES, LANED, LANES, TURN, PARK,
-  MARKS, IDS, CONSUMERS, WAITING = unpack(KEYS)
+  MARKS, IDS, WAITING = unpack(KEYS)
 -- STATE      hash    the queue's options, and seq: the last number given
 -- MESSAGES   hash    place -> the message, from publish to ack; so its length is the queue's
 -- READY      zset    places that can be received, in that order
@@ -24,11 +24,10 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, E
 -- PARK       zset    lanes that must wait, by the time until which, or inf
 -- MARKS      zset    lanes that were given messages, by the count of tokens at which their bucket is full, see limits.lua
 -- IDS        zset    ids of the dedup window, by the time at which they are forgotten
--- CONSUMERS  zset    owner:count, by the time until which they are believed
 -- WAITING    zset    owners (processes) with a receiver that waits, by the time at which they promised to check, which is
 --                    ahead, or else since when they wait
--- All but the last three, which have a time of their own, go when a temporary queue was not used for its span.
-local TIMED = 3
+-- All but the last two, which have a time of their own, go when a temporary queue was not used for its span.
+local TIMED = 2
 
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands

@@ -1,4 +1,8 @@
-"""ConsumerCount: how many consumers each process has attached, kept in the records and renewed while it lives."""
+"""Receivers: which processes receive from a queue, kept in the records and renewed while they live.
+
+The server tells of a delivered message only that it is not acked: a living process may hold it, or it is on its way
+back. So a process that inspects a queue must know whether any other one receives from it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,19 +24,22 @@ from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import DriverError
+from tasuki.system import forks
 
-EVERY = 2.0
+EVERY = 5.0
 """Seconds between two renewals, at least."""
-LASTS = 7.0
+LASTS = 17.5
 """Seconds after which a process that said nothing more is taken for dead, at least."""
+_EARLIER_LASTS = 7.0
+"""The same for an earlier version, which does not say it."""
 _ERASED = 100
 """Words of dead processes, erased at a time."""
 
 T = TypeVar("T")
 
 
-class ConsumerCount:
-    """Reports the consumers of this process, as the queues that it knows have them."""
+class Receivers:
+    """Reports the queues from which this process receives, and keeps its temporary queues."""
 
     def __init__(
         self,
@@ -46,22 +53,35 @@ class ConsumerCount:
         self._temporary = temporary
         self._known = known
         self._name = secrets.token_hex(8)
+        self._queues: set[str] = set()
+        self._forks = forks.count
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def queues(self) -> set[str]:
+        """The queues from which this process has received; a forked child begins without its parent's."""
+        if self._forks != forks.count:
+            self._forks, self._queues = forks.count, set()
+        return self._queues
 
     @property
     def _who(self) -> str:
         """Tells this process from all others; a forked child is another one than its parent."""
         return f"{self._name}-{os.getpid()}"
 
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Report that so many consumers of this process receive from the queue now."""
-        self._known.attach(queue, consumers)
-        if consumers:
-            await self._run(lambda connection: self._report(connection, {queue: consumers}))
-            await self._run(lambda connection: self.count(connection, queue))  # erases the reports of dead processes
-        else:
-            await self._run(lambda connection: self._retract(connection, [queue]))
+    async def join(self, queue: str) -> None:
+        """Report that this process receives from the queue, before it does so for the first time."""
+        self.queues.add(queue)
+        with suppress(DriverError):  # the next renewal says it; until then others see fewer messages held
+            await self._run(lambda connection: self._report(connection, [queue]))
+            await self._run(lambda connection: self.are_elsewhere(connection, queue))  # erases the reports of the dead
         self.keep_on()
+
+    async def leave(self, queue: str) -> None:
+        """Report that it receives from the queue no more. Raises DriverError."""
+        if queue in self.queues:
+            self.queues.discard(queue)
+            await self._run(lambda connection: self._retract(connection, [queue]))
 
     def begin(self) -> None:
         """Say it all again, as soon as there is a connection; a task of a parent process is left alone."""
@@ -69,24 +89,32 @@ class ConsumerCount:
         self.keep_on()
 
     async def end(self) -> None:
-        """Report no consumers until ``begin``; a report that cannot be sent times out by itself."""
-        if await self.stop() and (queues := list(self._known.consumers)):
+        """Report nothing until ``begin``; a report that cannot be sent times out by itself."""
+        await self.stop()
+        if queues := list(self.queues):
             with suppress(DriverError):
                 await self._run(lambda connection: self._retract(connection, queues))
 
-    async def stop(self) -> bool:
-        """Renew no longer; False: nothing was renewed."""
+    async def stop(self) -> None:
+        """Renew no longer."""
         task, self._task = self._task, None
-        if task is None:
-            return False
-        task.cancel()
-        await asyncio.wait([task])  # its work in the thread is cancelled before the next work begins
-        return True
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])  # its work in the thread is cancelled before the next work begins
 
     def keep_on(self) -> None:
-        """Renew the reports, if there are any to renew."""
-        if self._known.consumers and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._renew(), name="renew nats consumers")
+        """Renew the reports and the notes of temporary queues, if there are any."""
+        if (self._task is None or self._task.done()) and self._is_needed:
+            self._task = asyncio.get_running_loop().create_task(self._renew(), name="renew nats receivers")
+
+    @property
+    def _is_needed(self) -> bool:
+        return bool(self.queues or self._ours)
+
+    @property
+    def _ours(self) -> list[str]:
+        """The temporary queues that this process keeps."""
+        return [spec.name for spec in self._known.declared() if spec.temporary and self._known.is_kept(spec.name)]
 
     async def _run(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
         async def connected(link: Reconnecting[Connection]) -> T:
@@ -96,56 +124,53 @@ class ConsumerCount:
 
     async def _renew(self) -> None:
         """Go on in the lease thread, and on its next loop if it fails, until ``end``."""
-        while self._known.consumers:
+        while self._is_needed:
             with suppress(DriverError):
                 await self._leases.run(self._renew_there)
             await asyncio.sleep(self._every)
 
     @property
     def _every(self) -> float:
-        return paced(EVERY, len(self._known.consumers))
+        return paced(EVERY, len(self.queues))
 
     async def _renew_there(self, link: Reconnecting[Connection]) -> None:
         """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
-        consumers = self._known.consumers
-        while consumers:
+        while self._is_needed:
             with suppress(DriverError):  # until the connection is back, other processes do not count this one
                 connection = await link.get()
-                await self._report(connection, consumers.copy())
-                # Read again: a queue that was deleted meanwhile must not be reported any more.
-                ours = [spec.name for spec in self._known.declared() if spec.temporary and spec.name in consumers]
-                await self._temporary.beat(connection, ours)
+                await self._report(connection, list(self.queues))
+                # Read again: a queue that was deleted meanwhile must not be kept any more.
+                await self._temporary.beat(connection, self._ours)
             await asyncio.sleep(self._every)
 
-    async def _report(self, connection: Connection, consumers: Mapping[str, int]) -> None:
+    async def _report(self, connection: Connection, queues: Collection[str], receivers: int = 1) -> None:
+        if not queues:
+            return
         lasts = LASTS * self._every / EVERY
-        requests = [
-            (self._names.attached(queue, self._who), json.dumps({"consumers": number, "lasts": lasts}).encode())
-            for queue, number in consumers.items()
-        ]
-        (await connection.exchange(requests)).check()
+        # Versions that count consumers read the number.
+        word = json.dumps({"consumers": receivers, "lasts": lasts}).encode()
+        (await connection.exchange([(self._names.receiver(queue, self._who), word) for queue in queues])).check()
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay for ever."""
-        await self._report(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
+        await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
         stream = self._names.records_stream
-        await ask(connection, "", [erasing(stream, self._names.attached(queue, self._who)) for queue in queues])
+        await ask(connection, "", [erasing(stream, self._names.receiver(queue, self._who)) for queue in queues])
         for queue in queues:
-            await self.count(connection, queue)
+            await self.are_elsewhere(connection, queue)
 
-    async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
-        """The attached consumers of all living processes, and of the other processes alone."""
+    async def are_elsewhere(self, connection: Connection, queue: str) -> bool:
+        """Whether another living process receives from the queue."""
         stream = self._names.records_stream
-        fields = {"subjects_filter": self._names.attached(queue, "*")}
+        fields = {"subjects_filter": self._names.receiver(queue, "*")}
         (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
         if "state" not in info:
-            return self._known.consumers.get(queue, 0), 0
+            return False
         now = seconds_of(info["ts"])
         subjects = list(info["state"].get("subjects") or {})
         requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
         answers = await ask(connection, queue, requests) if requests else []
         said = dict(zip(subjects, answers, strict=True))
-        found = {subject: _living(answer, now) for subject, answer in said.items()}
         dead = [
             erasing(stream, subject, up_to=int(answer["message"]["seq"]))  # a report that came meanwhile stays
             for subject, answer in said.items()
@@ -153,26 +178,25 @@ class ConsumerCount:
         ]
         if dead:
             await ask(connection, queue, dead[:_ERASED])
-        found.pop(self._names.attached(queue, self._who), None)  # the numbers here are newer
-        elsewhere = sum(found.values())
-        return self._known.consumers.get(queue, 0) + elsewhere, elsewhere
+        said.pop(self._names.receiver(queue, self._who), None)
+        return any(_is_living(answer, now) for answer in said.values())
 
 
-def _living(answer: Answer, now: float) -> int:
+def _is_living(answer: Answer, now: float) -> bool:
     message = answer.get("message")
     if not message or _is_old(message, now):
-        return 0
+        return False
     try:
-        return int(_record(message)["consumers"])
+        return int(_record(message)["consumers"]) > 0
     except (ValueError, KeyError, TypeError):
-        return 0
+        return False
 
 
 def _is_old(message: Mapping[str, Any], now: float) -> bool:
     try:
-        lasts = float(_record(message).get("lasts", LASTS))  # an earlier version does not say
+        lasts = float(_record(message).get("lasts", _EARLIER_LASTS))
     except (ValueError, AttributeError, TypeError):
-        lasts = LASTS
+        lasts = _EARLIER_LASTS
     return now - seconds_of(message["time"]) > lasts
 
 

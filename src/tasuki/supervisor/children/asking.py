@@ -1,0 +1,173 @@
+"""Asking: the parent's end. It asks all children at once, and waits for none of them longer than a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, NamedTuple
+
+from tasuki.supervisor.children.frames import Frames, encode
+
+_log = logging.getLogger("tasuki.processes")
+
+PATIENCE = 1.0
+"""Seconds after which a child's last answer counts in place of a new one."""
+_MOST_OPEN = 100
+"""Questions without an answer, after which a child gets no more: they must fit into the buffer of its socket."""
+_PIECE = 65_536
+
+
+class NoAnswerError(Exception):
+    """A child does not answer: it has ended, has too many questions open, or cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The state of a question to one child."""
+
+    value: Any = None
+    """Its last answer; None: it has given none yet."""
+    at: float = 0.0
+    """Time of the loop at which it gave that."""
+    problem: str = ""
+    """Why that is not the answer to this question; empty: it is."""
+
+
+class _Asked(NamedTuple):
+    name: str
+    """Empty: the answer belongs to this question alone, as it has arguments."""
+    answer: asyncio.Future[Any]
+
+
+class Link:
+    """The parent's end of one child's socket pair; belongs to the running loop.
+
+    ``keep`` gets each answer that arrives, also one that comes late, and what the child reports unasked, with its name.
+    """
+
+    def __init__(self, keep: Callable[[str, Any], object] = lambda name, value: None) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._keep = keep
+        self._numbers = count(1)
+        self._open: dict[int, _Asked] = {}
+        self._sending = asyncio.Lock()
+        self._reading = asyncio.create_task(self._read(), name="answers of a child")
+
+    @property
+    def child_end(self) -> int:
+        """The descriptor that the child inherits."""
+        return self._theirs.fileno()
+
+    def child_started(self) -> None:
+        """The child has its end: close this process's copy of it, so that the end of the child is seen."""
+        self._theirs.close()
+
+    async def ask(self, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a question. Raises NoAnswerError."""
+        if self._reading.done():
+            raise NoAnswerError("it has ended")
+        if len(self._open) >= _MOST_OPEN:
+            raise NoAnswerError(f"it has not answered the last {_MOST_OPEN} questions")
+        number, loop = next(self._numbers), asyncio.get_running_loop()
+        asked = self._open[number] = _Asked("" if arguments else name, loop.create_future())
+        asked.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # read, or asyncio logs it
+        async with self._sending:
+            try:
+                await loop.sock_sendall(self._ours, encode(number, name, arguments or {}))
+            except OSError as error:
+                raise NoAnswerError("it has ended") from error
+        return await asyncio.shield(asked.answer)
+
+    async def close(self) -> None:
+        """The child has ended: read what it has reported last, and end."""
+        self._theirs.close()
+        await asyncio.wait([self._reading], timeout=PATIENCE)  # a process that it forked may still have its end
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self._ours.close()
+
+    async def _read(self) -> None:
+        loop, frames = asyncio.get_running_loop(), Frames()
+        try:
+            while data := await loop.sock_recv(self._ours, _PIECE):
+                for number, text, value in frames.feed(data):
+                    self._take(number, text, value)
+        except ConnectionError:
+            pass
+        except Exception:
+            _log.exception("cannot read the answers of a child process")
+        finally:
+            for asked in self._open.values():
+                asked.answer.set_exception(NoAnswerError("it has ended"))
+            self._open.clear()
+
+    def _take(self, number: int, text: str, value: Any) -> None:
+        if not number:
+            self._keep(text, value)
+        elif (asked := self._open.pop(number, None)) is not None:
+            if text:
+                asked.answer.set_exception(NoAnswerError(text))
+                return
+            asked.answer.set_result(value)
+            if asked.name:
+                self._keep(asked.name, value)
+
+
+class Children:
+    """The children of this process, by number, and the last answers of each.
+
+    ``on_end`` is called when a child has ended, with its number and its last answers by question.
+    """
+
+    def __init__(self, on_end: Callable[[int, Mapping[str, Answer]], object] = lambda number, answers: None) -> None:
+        self.on_end = on_end
+        self._links: dict[int, Link] = {}
+        self._answers: dict[int, dict[str, Answer]] = {}
+
+    def open(self, number: int) -> Link:
+        """A link for the child of this number, which is about to start."""
+        answers = self._answers[number] = {}
+
+        def keep(name: str, value: Any) -> None:
+            answers[name] = Answer(value, asyncio.get_running_loop().time())
+
+        self._links[number] = link = Link(keep)
+        return link
+
+    async def close(self, number: int) -> None:
+        """The child has ended."""
+        await self._links.pop(number).close()
+        self.on_end(number, self._answers.pop(number))
+
+    async def ask(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE
+    ) -> dict[int, Answer]:
+        """Ask every child, all at once, such as ``metrics``, ``health``, ``events``; what each says, by its number.
+
+        A child that does not answer in time counts with its last answer to this question, if that had no arguments,
+        and a ``problem``.
+        """
+        asked = {
+            number: self._ask(link, self._answers[number], name, arguments, timeout)
+            for number, link in self._links.items()
+        }
+        return dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
+
+    @staticmethod
+    async def _ask(
+        link: Link, known: Mapping[str, Answer], name: str, arguments: Mapping[str, Any] | None, timeout: float
+    ) -> Answer:
+        problem = f"it has not answered for {timeout:g} s"
+        try:
+            async with asyncio.timeout(timeout):
+                return Answer(await link.ask(name, arguments), asyncio.get_running_loop().time())
+        except TimeoutError:
+            pass
+        except NoAnswerError as error:
+            problem = str(error)
+        return replace(known.get(name, Answer()) if not arguments else Answer(), problem=problem)

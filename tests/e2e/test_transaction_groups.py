@@ -1,0 +1,87 @@
+"""Groups and chains in the block of context.transaction are refused: their records do not commit with it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tasuki import App, Context
+from tasuki.errors import HandlerError, PublishError
+from tasuki.message import Message
+from tasuki.testing import RecordingContext, TestApp
+from tests.e2e.test_transactions import Site, site
+
+pytestmark = pytest.mark.anyio
+__all__ = ["site"]
+
+
+async def test_a_group_in_the_block_is_refused_and_one_before_it_is_published(site: Site) -> None:
+    problems: list[str] = []
+
+    async def refused(error: type[Exception], call: Callable[[], Awaitable[Any]]) -> None:
+        with pytest.raises(error) as told:
+            await call()
+        problems.append(str(told.value))
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        await context.group([site.after.message(1)], then=site.after, name="before")
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            members = [site.after.message(2)]
+            await refused(HandlerError, lambda: context.group(members, then=site.after))
+            await refused(HandlerError, lambda: context.group(members, then=site.after, name="within"))
+            await refused(HandlerError, lambda: context.publish("after", 3, then=site.after))
+            await refused(PublishError, lambda: tx.publish("after", 3, then=site.after))  # type: ignore[call-arg]
+            await tx.publish("after", "alone")
+
+    async with site.worker():
+        await site.jobs.publish("a")
+        await site.idle()
+        assert await site.effects() == ["a"]
+        assert (await site.after.depth()).ready == 2
+    for what, problem in zip(("a group", "a group", "a message with then or on_error"), problems, strict=False):
+        assert problem.startswith(f"context.transaction() is open, and the record of {what} is in a store")
+    assert problems[3] == "then and on_error cannot be part of a transaction: publish without connection"
+
+
+async def test_a_group_in_the_block_of_a_plain_handler_is_refused(site: Site) -> None:
+    problems: list[str] = []
+
+    @site.jobs.consumer
+    def handle(body: str, context: Context) -> None:
+        with context.sync.transaction():
+            for call in (
+                lambda: context.sync.group([site.after.message(1)], then="after"),
+                lambda: context.sync.publish("after", 1, then="after"),
+            ):
+                with pytest.raises(HandlerError) as told:
+                    call()
+                problems.append(str(told.value))
+
+    if site.is_postgres:
+        pytest.importorskip("psycopg")
+    async with site.worker():
+        await site.jobs.publish("a")
+        await site.idle()
+        assert (await site.after.depth()).ready == 0
+    assert [problem.partition(",")[0] for problem in problems] == ["context.transaction() is open"] * 2
+
+
+async def test_tests_of_handlers_refuse_it_too() -> None:
+    app = App("memory://")
+    jobs, ends = app.queue("jobs"), app.queue("ends")
+
+    @jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        async with context.transaction():
+            await context.group([jobs.message(1)], then=ends)
+
+    context = RecordingContext(Message("1", b"", {}))
+    with pytest.raises(HandlerError, match=r"context.transaction\(\) is open"):
+        await handle("a", context)
+    async with TestApp(app) as t:
+        with pytest.raises(HandlerError, match=r"context.transaction\(\) is open"):
+            await t.run(handle, "a")

@@ -1,0 +1,169 @@
+"""Questions to children; both ends of each socket pair are in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tasuki.supervisor.children import asking
+from tasuki.supervisor.children.answering import Answering
+from tasuki.supervisor.children.asking import Answer, Children
+
+pytestmark = pytest.mark.anyio
+
+
+class Parent(Children):
+    """With children that are threads of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda number, answers: self.ended.update({number: answers}))
+        self.ended: dict[int, Mapping[str, Answer]] = {}
+        self.ends: dict[int, socket.socket] = {}
+
+    def begin(self, number: int, **answers: Any) -> Answering:
+        link = self.open(number)
+        child = Answering(os.dup(link.child_end))
+        self.ends[number] = socket.socket(fileno=os.dup(link.child_end))
+        link.child_started()
+        child.answers.update(answers)
+        child.start()
+        return child
+
+    async def end(self, number: int) -> None:
+        with self.ends.pop(number) as end:
+            end.shutdown(socket.SHUT_RDWR)
+            await self.close(number)
+
+
+@asynccontextmanager
+async def parent() -> AsyncIterator[Parent]:
+    found = Parent()
+    try:
+        yield found
+    finally:
+        for number in list(found.ends):
+            await found.end(number)
+
+
+async def test_all_children_are_asked() -> None:
+    async with parent() as ours:
+        ours.begin(1, metrics=lambda: {"acked": 1})
+        ours.begin(2, metrics=lambda: {"acked": 20})
+        found = await ours.ask("metrics", timeout=30)
+        assert {number: (answer.value, answer.problem) for number, answer in found.items()} == {
+            1: ({"acked": 1}, ""),
+            2: ({"acked": 20}, ""),
+        }
+
+
+async def test_a_question_has_arguments() -> None:
+    async with parent() as ours:
+        ours.begin(1, events=lambda consumer, most: [consumer] * most)
+        found = await ours.ask("events", {"consumer": "app:mail", "most": 2}, timeout=30)
+        assert found[1].value == ["app:mail", "app:mail"]
+
+
+async def test_a_silent_child_counts_with_its_last_answer() -> None:
+    go_on = threading.Event()
+    async with parent() as ours:
+        child = ours.begin(1, metrics=lambda: {"acked": 1})
+        ours.begin(2, metrics=lambda: {"acked": 20})
+        await ours.ask("metrics", timeout=30)
+        child.answers["metrics"] = lambda: go_on.wait(30) and {"acked": 2}
+        found = await ours.ask("metrics", timeout=0.01)
+        assert (found[1].value, found[1].problem) == ({"acked": 1}, "it has not answered for 0.01 s")
+        go_on.set()
+        found = await ours.ask("metrics", timeout=30)
+        assert (found[1].value, found[1].problem) == ({"acked": 2}, "")
+
+
+async def test_a_late_answer_is_kept_for_the_next_time() -> None:
+    go_on = threading.Event()
+    async with parent() as ours:
+        child = ours.begin(1, metrics=lambda: go_on.wait(30) and {"acked": 1})
+        assert (await ours.ask("metrics", timeout=0.01))[1].value is None
+        go_on.set()
+        child.answers["next"] = lambda: "the answers arrive in the order of the questions"
+        await ours.ask("next", timeout=30)
+        del child.answers["metrics"]
+        assert (await ours.ask("metrics", timeout=30))[1].value == {"acked": 1}
+
+
+async def test_an_answer_about_something_else_is_not_taken_for_this_one() -> None:
+    async with parent() as ours:
+        child = ours.begin(1, events=lambda consumer: [consumer])
+        await ours.ask("events", {"consumer": "app:mail"}, timeout=30)
+        del child.answers["events"]
+        found = await ours.ask("events", {"consumer": "app:images"}, timeout=30)
+        assert found[1] == Answer(problem="NotYetError: there is no answer to 'events' yet")
+
+
+async def test_a_child_that_cannot_answer_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    async with parent() as ours:
+        child = ours.begin(1, metrics=lambda: 1 // 0, health=object, late=lambda: "yes")
+        problem = (await ours.ask("metrics", timeout=30))[1].problem
+        assert problem == "ZeroDivisionError: integer division or modulo by zero"
+        assert "Encoding objects of type object is unsupported" in (await ours.ask("health", timeout=30))[1].problem
+        assert (await ours.ask("late", timeout=30))[1].value == "yes"
+        assert [record.message for record in caplog.records] == [
+            "cannot answer 'metrics' of the parent process",
+            "cannot answer 'health' of the parent process",
+        ]
+        assert child.answers
+
+
+async def test_what_a_child_reports_at_its_end_is_kept() -> None:
+    async with parent() as ours:
+        counts = [1]
+        child = ours.begin(1, metrics=lambda: counts[0])
+        await ours.ask("metrics", timeout=30)
+        counts[0] = 7
+        child.report("metrics")
+        await ours.end(1)
+        assert {name: answer.value for name, answer in ours.ended[1].items()} == {"metrics": 7}
+        assert await ours.ask("metrics") == {}
+
+
+async def test_the_end_of_a_child_ends_its_questions() -> None:
+    stays = threading.Event()
+    async with parent() as ours:
+        ours.begin(1, metrics=lambda: stays.wait(30))
+        asked = asyncio.create_task(ours.ask("metrics", timeout=30))
+        await asyncio.sleep(0)
+        await ours.end(1)
+        stays.set()
+        assert (await asked)[1].problem == "it has ended"
+
+
+async def test_a_child_that_answers_nothing_gets_no_more_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_MOST_OPEN", 3)
+    stays = threading.Event()
+    async with parent() as ours:
+        ours.begin(1, metrics=lambda: stays.wait(30))
+        problems = [(await ours.ask("metrics", timeout=0.001))[1].problem for _ in range(4)]
+        assert problems[3] == "it has not answered the last 3 questions"
+        stays.set()
+
+
+async def test_the_end_of_the_parent_is_told_once() -> None:
+    ended = threading.Event()
+    ours = Children()
+    link = ours.open(1)
+    child = Answering(os.dup(link.child_end), ended.set)
+    child.start()
+    await ours.close(1)
+    assert ended.wait(30)
+
+
+async def test_a_stopped_child_sends_nothing_more() -> None:
+    async with parent() as ours:
+        child = ours.begin(1, metrics=lambda: 1)
+        child.stop()
+        assert (await ours.ask("metrics", timeout=0.01))[1].value is None

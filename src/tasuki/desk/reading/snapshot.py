@@ -61,7 +61,7 @@ class QueueRow:
     """Messages in its dead-letter queue, of all queues that share it."""
     tags: Sequence[str] = ()
     knows_workers: bool = True
-    """Whether a store tells of its workers; those of a driver without one are unknown."""
+    """Whether a store tells of its workers; without one they are unknown."""
 
     @property
     def workers(self) -> int | None:

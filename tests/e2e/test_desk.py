@@ -91,7 +91,10 @@ def test_the_desk_answers_while_the_event_loop_of_the_worker_is_blocked(tmp_path
 
         assert status == 200
         assert "app:tasks" in text
+        wait_until(lambda: get(port, "/livez", host="10.0.0.7")[0] == 503, "the red probe")
+        assert "event loop has been blocked" in get(port, "/api/v1/health")[1]
         (folder / "go").touch()
+        wait_until(lambda: get(port, "/livez", host="10.0.0.7")[0] == 200, "the green probe")
         process.process.send_signal(signal.SIGTERM)
         process.process.wait(20)
 
@@ -108,6 +111,12 @@ def test_several_processes_have_one_desk(tmp_path: Path) -> None:
     with start("run", "--processes", "2", "--admin", f"127.0.0.1:{port}", folder=folder):
         wait_until(lambda: _listens(port), "the desk")
         wait_until(lambda: is_shown(port, "/", "Workers 2"), "both workers")
+        wait_until(lambda: get(port, "/readyz")[0] == 200, "both processes are ready")
+        run("publish", "tasks", "1", folder=folder)
+        run("publish", "tasks", "2", folder=folder)
+        delivered = 'tasuki_messages_delivered_total{queue="app:tasks",consumer="app:consumer",driver="app:driver"} 2'
+        wait_until(lambda: is_shown(port, "/metrics", delivered), "the sum over the processes")
+        (folder / "go").touch()
 
 
 def _listens(port: int) -> bool:

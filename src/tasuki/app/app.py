@@ -224,13 +224,14 @@ class App(Declaring):
         Raises:
             ProjectError, LifecycleError: as ``open``; and a consumer whose handler does not load.
         """
-        await self.open()
-        if self.owner is None:
-            with self._starting():
-                if self.assembly is not None and self.assembly.hooks is not None:
-                    await self.assembly.hooks.start()
-                self._unused.is_certain = False
-                await self.supervisor.start()
+        with self._opening():
+            await self.open()
+            if self.owner is None:
+                with self._starting():
+                    if self.assembly is not None and self.assembly.hooks is not None:
+                        await self.assembly.hooks.start()
+                    self._unused.is_certain = False
+                    await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.

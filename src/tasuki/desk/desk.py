@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
-from tasuki.desk.probes import PROBES
+from tasuki.desk.probes import Watched, WatchedApp, probes_of
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -45,19 +46,26 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("login",), acts.login),
     ("POST", ("login",), acts.login),
     ("GET", ("events",), events),
+    ("GET", ("metrics",), probes.metrics),
+    ("GET", ("api", "v1", "health"), probes.health),
 )
 
 
 class Desk:
-    """An ASGI application; mount it, or serve it. Its pages read through ``site``, which must be open."""
+    """An ASGI application; mount it, or serve it. Its pages read through ``site``, which must be open.
 
-    def __init__(self, site: Site, access: Access | None = None) -> None:
+    ``watched``: what the probes and the metrics are about; by default the app that works here.
+    """
+
+    def __init__(self, site: Site, access: Access | None = None, watched: Watched | None = None) -> None:
         self.site = site
         clock, access = site.reader.clock, access or Access()
         sessions = Sessions(access.token, clock)
-        self._gate = Gate(self._answer, access, sessions, clock, frozenset(PROBES))
+        watched = watched or WatchedApp(site.own or site.reader)
+        self._probes = probes_of(watched)
+        self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
         sampler = Sampler(site, clock)
-        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock)
+        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
@@ -74,8 +82,8 @@ class Desk:
         path = segments_of(request.scope)
         if path is None:
             return PlainTextResponse("there is no such page\n", 404)
-        if path and len(path) == 1 and path[0] in PROBES:
-            return await PROBES[path[0]](request)
+        if path and len(path) == 1 and path[0] in self._probes:
+            return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
         view = View(self.tools, request, path)

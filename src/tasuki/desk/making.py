@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.reader import reader_of
 from tasuki.desk.desk import Desk
+from tasuki.desk.probes import Watched
 from tasuki.desk.security.access import Access
 from tasuki.desk.site import Site
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
 
 
-def beside(app: App, access: Access) -> Desk:
-    """The desk of a worker, in another thread: it has connections of its own, and sees the worker's memory."""
-    return Desk(Site(reader_of(app), app, opens=True), access)
+def beside(app: App, access: Access, watched: Watched | None = None) -> Desk:
+    """The desk of a worker, in another thread: it has connections of its own, and sees the worker's memory.
+
+    ``watched``: what works, if that is not the app but processes beside this one.
+    """
+    return Desk(Site(reader_of(app), app, opens=True), access, watched)
 
 
 def alone(app: App, access: Access) -> Desk:

@@ -1,16 +1,81 @@
-"""The routes for machines: ``/metrics``, ``/livez`` and ``/readyz``.
-
-A route is listed here once there is something true to answer: a probe that always says 200 hides a stuck worker.
-"""
+"""What machines ask: ``/livez``, ``/readyz``, ``/metrics`` and ``/api/v1/health``."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-Probe = Callable[[Request], Awaitable[Response]]
+from tasuki.app.health.report import Report
+from tasuki.observe.exposition.snapshots import Snapshot
+from tasuki.observe.exposition.text import respond
 
-PROBES: Mapping[str, Probe] = {}
-"""First segment of the path → its answer. A probe needs no token and no Host: it must show no message and no name."""
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.desk.pages.view import View
+
+
+class Watched(Protocol):
+    """What the probes are about: an app, or the processes of ``run --processes``."""
+
+    def report(self) -> Report:
+        """How it is; from any thread, without waiting."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Its metrics, on the event loop of the desk."""
+        ...
+
+
+class WatchedApp:
+    """An app in this process."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def report(self) -> Report:
+        """See :class:`Watched`."""
+        return self._app.health_watch.report()
+
+    async def snapshot(self) -> Snapshot:
+        """See :class:`Watched`."""
+        return self._app.metrics()
+
+
+def _probe(watched: Watched, is_well: Callable[[Report], bool]) -> Response:
+    """The status alone: whoever asks needs no token, and the texts of checks name queues and brokers."""
+    report = watched.report()
+    well = is_well(report)
+    body = {"status": report.status, "live": report.is_live, "ready": report.is_ready}
+    return Response(json.dumps(body) + "\n", 200 if well else 503, media_type="application/json")
+
+
+def probes_of(watched: Watched) -> Mapping[str, Callable[[Request], Response]]:
+    """First segment of the path → its answer. They need no token and no Host, as a kubelet has neither."""
+
+    def answer(is_well: Callable[[Report], bool], request: Request) -> Response:
+        return _probe(watched, is_well)
+
+    return {
+        "livez": partial(answer, lambda report: report.is_live),
+        "readyz": partial(answer, lambda report: report.is_ready),
+    }
+
+
+async def health(view: View) -> Response:
+    """All checks, for those who may see the desk; 503: not ready."""
+    report = view.tools.watched.report()
+    body = json.dumps(report.as_dict(), ensure_ascii=False) + "\n"
+    return Response(body, 200 if report.is_ready else 503, media_type="application/json")
+
+
+async def metrics(view: View) -> Response:
+    """What Prometheus reads; ids of queues and consumers are in it, so it asks for the token as the pages do."""
+    request = view.request
+    snapshot = await view.tools.watched.snapshot()
+    content_type, body = respond(snapshot, request.headers.get("accept", ""), request.url.query)
+    return Response(body, headers={"content-type": content_type})

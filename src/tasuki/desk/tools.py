@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import Look
+from tasuki.desk.probes import Watched
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate, Session
@@ -45,6 +46,7 @@ class Tools:
     sessions: Sessions
     gate: Gate
     clock: Clock
+    watched: Watched
     said: Said = field(default_factory=Said)
     streams: dict[str, int] = field(default_factory=dict)
     """Client → event streams that it has open."""

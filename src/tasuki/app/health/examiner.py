@@ -24,12 +24,12 @@ class Examiner:
 
     Args:
         app: what it observes.
-        has_started: whether the start of the app is over.
+        is_starting: whether the app starts its consumers now.
     """
 
-    def __init__(self, app: App, has_started: Callable[[], bool]) -> None:
+    def __init__(self, app: App, is_starting: Callable[[], bool]) -> None:
         self._app = app
-        self._has_started = has_started
+        self._is_starting = is_starting
         self._rules: dict[str, ConsumerRule] = {}
         self.questions = Questions(app.clock)
         self.asks = False
@@ -60,7 +60,7 @@ class Examiner:
 
     def _process(self, assembly: Assembly, states: dict[str, Status]) -> ProcessFacts:
         app, watch = self._app, self.watch
-        phase = "stopping" if app.supervisor.is_stopping else "running" if self._has_started() else "starting"
+        phase = "stopping" if app.supervisor.is_stopping else "starting" if self._is_starting() else "running"
         drivers = {id: states[id] for id in assembly.drivers if id in states}
         return ProcessFacts(
             phase=phase,  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ class Health:
     def __init__(self, app: App) -> None:
         self._app = app
         self._has_started = False
-        self.examiner = Examiner(app, lambda: self._has_started)
+        self.examiner = Examiner(app, lambda: app.is_starting)
         self._sheet = Sheet()
         self._report: Report | None = None
         self.looks = 0

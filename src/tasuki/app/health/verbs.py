@@ -15,6 +15,8 @@ class Healthy:
     """The part of an App that watches it."""
 
     _health: Health | None = None
+    is_starting = False
+    """Whether it starts its consumers now; one that is only open has none to start."""
 
     @property
     def health_watch(self) -> Health:
@@ -37,6 +39,15 @@ class Healthy:
             the Unix time since which it is so; ``time``: Unix time of the last observation.
         """
         return self.health_watch.report().as_dict()
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """The app opens and starts its consumers within the block."""
+        self.is_starting = True
+        try:
+            yield
+        finally:
+            self.is_starting = False
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import socket
 
     from tasuki.app import App
+    from tasuki.desk.probes import Watched
     from tasuki.desk.security.access import Access
 
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
@@ -43,8 +44,11 @@ class Admin:
     proxies: tuple[str, ...] = ()
 
     @contextmanager
-    def beside(self, app: App) -> Iterator[None]:
-        """The desk in a thread of its own for the time of the block. Raises CommandError, TasukiError."""
+    def beside(self, app: App, watched: Watched | None = None) -> Iterator[None]:
+        """The desk in a thread of its own for the time of the block. Raises CommandError, TasukiError.
+
+        ``watched``: what its probes and metrics are about, if not the app.
+        """
         if not self.address:
             yield
             return
@@ -54,7 +58,7 @@ class Admin:
         from tasuki.desk.making import beside
         from tasuki.desk.server.server import DeskThread
 
-        thread = DeskThread(partial(beside, app, access), listening)
+        thread = DeskThread(partial(beside, app, access, watched), listening)
         thread.start()
         try:
             yield

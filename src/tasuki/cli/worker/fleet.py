@@ -54,6 +54,8 @@ class Fleet:
         self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop that it runs on; None: it does not run yet."""
         self._signals = signals or StopSignals()
         self.children = Children()
         self.metrics = FleetMetrics(self.children)
@@ -62,6 +64,7 @@ class Fleet:
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""
+        self.loop = asyncio.get_running_loop()
         handlers: dict[signal.Signals, Callable[[], object]] = {
             **{number: partial(self._end, number) for number in (signal.SIGTERM, signal.SIGINT)},
             **{number: partial(self._forward, number) for number in (signal.SIGHUP, signal.SIGQUIT)},

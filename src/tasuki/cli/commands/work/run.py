@@ -23,6 +23,7 @@ from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
+from tasuki.cli.worker.watched_fleet import WatchedFleet
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 from tasuki.system.memory import resident_bytes
@@ -99,8 +100,9 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        with admin.beside(app):
-            return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+        fleet = _fleet(context, target, processes, health_file, until_empty=until_empty)
+        with admin.beside(app, WatchedFleet(fleet)):
+            return loop.run(fleet.run())
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
     with admin.beside(app):
@@ -109,9 +111,9 @@ def command(
         )
 
 
-def _run_fleet(
+def _fleet(
     context: click.Context, target: Target, processes: int, health_file: Path | None, *, until_empty: bool
-) -> int:
+) -> Fleet:
     options = [option for option in context.command.params if isinstance(option, click.Option)]
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
@@ -123,7 +125,7 @@ def _run_fleet(
     early: EarlySignals = context.obj
     fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
     early.is_starting = False
-    return loop.run(fleet.run())
+    return fleet
 
 
 def run_here(

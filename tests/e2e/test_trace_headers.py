@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tasuki import App, Context
+from tasuki import App, Context, Moment
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.queue import Envelope
 from tests.e2e.projects import write
@@ -249,3 +249,23 @@ async def test_a_request_and_its_reply_are_of_one_trace() -> None:
         assert app.live_queue(end).decode(found) == PARENT
 
     assert found.headers["traceparent"] == PARENT
+
+
+async def test_a_hook_continues_the_trace_of_its_message_and_of_no_earlier_one() -> None:
+    app = App("memory://")
+    jobs, end = app.queue("jobs"), app.queue("end")
+
+    @jobs.consumer
+    async def handle(body: str) -> None:
+        return None
+
+    @app.on_done
+    async def done(moment: Moment) -> None:
+        await end.publish("done")
+
+    async with app.worker():
+        for headers in ({"traceparent": PARENT}, {"traceparent": OWN}, {}):
+            await jobs.publish("x", headers)
+        found = await taken(app, 3)
+
+    assert [each.headers.get("traceparent") for each in found] == [PARENT, OWN, None]

@@ -22,6 +22,7 @@ from tasuki.observe.frames import for_user
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.desk.desk import Desk
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
 
@@ -205,6 +207,36 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy):
         from tasuki.app.state.workers import workers_of
 
         return await workers_of(self._live().states_of_queues())
+
+    def desk(
+        self,
+        *,
+        token: str | None = None,
+        hosts: Iterable[str] = (),
+        actor: str = "",
+        actor_header: str = "",
+        proxies: Iterable[str] = (),
+    ) -> Desk:
+        """The desk as an ASGI application, to be mounted in a web application that has this app open.
+
+        Args:
+            token: opens a session; needed where ``hosts`` has a name, unless a proxy names the actor.
+            hosts: names besides ``localhost`` that it answers to.
+            actor: who acts, for policies and the log; default the user and the host of this process.
+            actor_header: the header in which a proxy of ``proxies``, by address, names who acts.
+            proxies: see ``actor_header``.
+
+        Raises:
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it could be reached without a token.
+        """
+        from tasuki.desk.extra import require_extra
+
+        require_extra()
+        from tasuki.desk.making import mounted
+        from tasuki.desk.security.access import Access, names_of
+
+        app: App = self  # type: ignore[assignment]
+        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies)))
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

@@ -124,7 +124,8 @@ class ConsumerTracing:
         if span.is_recorded:
             for delivery in {facts, *facts.deliveries}:
                 delivery.own_span = span
-                self._open[delivery.received.receipt] = span
+                if not delivery.settled:
+                    self._open[delivery.received.receipt] = span
         mark, token = CURRENT.set(span.headers), attach(self._spans.within(span.span, parent))
         started = limit.monotonic()
         result: Any = None
@@ -142,6 +143,9 @@ class ConsumerTracing:
             span.end()
             detach(token)
             CURRENT.reset(mark)
+            for delivery in facts.deliveries:
+                if delivery.lost:  # no settling of it is reported
+                    self._open.pop(delivery.received.receipt, None)
 
     def settling(self, flush: Flush) -> Flush:
         """The settling of a batch within a span, if one of its messages is recorded; linked to the span of each."""

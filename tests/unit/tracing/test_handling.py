@@ -332,3 +332,29 @@ async def test_a_receive_has_a_span_if_wanted() -> None:
     received = recorded.named("receive app:jobs")
     assert [link for span in received for link in links_of(span)] == ["0a" * 8, "0b" * 8]
     assert {span.kind.name for span in received} == {"CLIENT"}
+
+
+@pytest.mark.parametrize("auto_ack", [True, False])
+async def test_nothing_is_kept_of_messages_that_are_over(auto_ack: bool) -> None:
+    recorded = Recorded()
+    app = shop(recorded)
+
+    @app.queue("jobs").consumer(name="worker", auto_ack=auto_ack)
+    async def handle(body: str, context: Context) -> None:
+        if body == "lost":
+            context.facts.drop()  # type: ignore[attr-defined]
+        if body == "settled":
+            context.ack()
+
+    async with app.worker():
+        bodies = ["done", *([] if auto_ack else ["lost", "settled"])]
+        for body in bodies:
+            await app.publish("jobs", body)
+        await recorded.until(*[PROCESS] * len(bodies))
+        consumer = app.live_assembly().consumers["app:worker"]
+        await recorded.wait(lambda: not consumer.held)
+        assert consumer.tracing is not None
+        assert consumer.tracing._open == {}
+
+    links = [link for span in recorded.named("settle app:jobs") for link in links_of(span)]
+    assert len(links) == (0 if auto_ack else 2)

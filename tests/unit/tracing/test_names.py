@@ -32,6 +32,12 @@ def test_a_system_has_its_name_of_the_conventions() -> None:
     assert names == {"amqp": "rabbitmq", "sqs": "aws_sqs", "nats": "nats"}
 
 
+def test_a_server_without_a_port_is_named_all_the_same() -> None:
+    assert server_of("queue+local://host") == ("host", None)
+    attributes = target_of("app:q", "other", ("host", None)).attributes
+    assert attributes == {"messaging.system": "other", "messaging.destination.name": "app:q", "server.address": "host"}
+
+
 def test_a_temporary_queue_has_one_name_in_spans() -> None:
     target = target_of("app:q", "redis", ("host", 6379)).temporary("reply:0123")
 

@@ -17,6 +17,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
@@ -53,6 +54,7 @@ _log = logging.getLogger("tasuki.cli")
     envvar="TASUKI_HEALTH_FILE",
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
+@admin_options()
 @recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
@@ -68,6 +70,7 @@ def command(
     lifeline: int | None,
     *,
     limits: Limits,
+    admin: Admin,
     reloads: bool,
     until_empty: bool,
 ) -> int:
@@ -96,10 +99,14 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+        with admin.beside(app):
+            return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    return run_here(app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty)
+    with admin.beside(app):
+        return run_here(
+            app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty
+        )
 
 
 def _run_fleet(
@@ -109,7 +116,8 @@ def _run_fleet(
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
     def arguments(lifeline: int) -> list[str]:
-        own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": None}
+        unshared = (*ADMIN_OPTIONS, "--project", "--processes", "--health-file")
+        own = {**dict.fromkeys(unshared), "--lifeline": lifeline}
         return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj

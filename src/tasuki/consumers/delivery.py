@@ -141,7 +141,7 @@ class Delivery:
 
     __slots__ = (
         "ended", "ended_at", "holder", "lease_until", "lost", "own_span", "own_steps", "own_transaction", "received",
-        "settled", "started_at", "was_acked",
+        "received_at", "settled", "started_at", "was_acked",
     )  # fmt: skip
 
     own_span: OpenSpan
@@ -151,8 +151,10 @@ class Delivery:
     own_transaction: OwnTransaction
     """There only while its handler has one open."""
 
-    def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
+    def __init__(self, received: Received, holder: Holder, lease_until: float, received_at: float = -1.0) -> None:
         self.received = received
+        self.received_at = received_at
+        """Monotonic time at which it came; negative: it is not known."""
         self.holder = holder
         self.lease_until = lease_until
         """Monotonic time until which it is surely ours; the keeper moves it."""

@@ -79,7 +79,7 @@ class Run:
         self.thread = threading.get_ident()
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
-        self.events = consumer.events
+        self.events, self._monotonic = consumer.events, consumer.clock.monotonic
         self.holding = Holding(queue, self.metrics, self.lease, self.events)
         self.suspects = Suspects(consumer.gate, self.events)
         self.reporting = self._make_reporting()
@@ -310,11 +310,10 @@ class Run:
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
-        deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until)))
+        deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until), repeat(self._monotonic())))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)
         self.holding.deliveries.update(zip(map(_RECEIPT, received), deliveries, strict=True))
-        self.events.add_received(received)
         if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
             self.metrics.unstarted += len(deliveries)
             for delivery in reversed(deliveries):

@@ -1,7 +1,8 @@
 """Events: the flight recorder of a consumer. What happened to its messages lately, in a ring of fixed size.
 
-The hot path adds whole batches, which ``zip`` and ``map`` take apart: a message costs two slots, and no Python code of
-its own. The start and the end of its handler stand in the slot of its settlement; :func:`events_of` tells all in order.
+The hot path adds whole batches, which ``zip`` and ``map`` take apart: a message costs one slot, and no Python code of
+its own. Its arrival, and the start and the end of its handler, stand in the slot of its settlement; :func:`events_of`
+tells all in order.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ _RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, SETTLED: 5, RELEASED: 5, S
 """The order of events of one moment; others stand at 2."""
 _LONGEST = 200
 """Most characters of an error's text."""
-_ID, _ATTEMPT = attrgetter("id"), attrgetter("attempt")
-_LIFE = attrgetter("received.id", "received.attempt", "started_at", "ended_at")
+_LIFE = attrgetter("received.id", "received.attempt", "received_at", "started_at", "ended_at")
 
 
 class Event(NamedTuple):
@@ -48,6 +48,8 @@ class Event(NamedTuple):
 class Handled(Protocol):
     """A delivery, as far as events tell of it; ``received`` has an ``id`` and an ``attempt``."""
 
+    received_at: float
+    """Monotonic time at which it came; negative: it is not known."""
     started_at: float
     """Monotonic time at which its handler started; negative: it has not."""
     ended_at: float
@@ -83,14 +85,6 @@ class EventRing:
         if not self._rows or self._rows[-1][1] != kind:
             self.add(kind)
 
-    def add_received(self, batch: Sequence[Any]) -> None:
-        """Add the messages of one receive."""
-        now = self._monotonic()
-        if len(batch) == 1:  # of a slow queue; quicker than the general way
-            self._rows.append((now, RECEIVED, batch[0].id, batch[0].attempt))
-        else:
-            self._rows.extend(zip(repeat(now), repeat(RECEIVED), map(_ID, batch), map(_ATTEMPT, batch)))
-
     def add_settled(self, batch: Sequence[Any], handled: Sequence[Handled | None], stale: Collection[Any] = ()) -> None:
         """Add settlements that the broker has answered, and the lives of their deliveries, in the same order.
 
@@ -121,19 +115,21 @@ def events_of(ring: EventRing, held: Iterable[Handled] = ()) -> list[Event]:
         if row[1] != SETTLED:
             events.append(Event(*row))
             continue
-        at, _, (message, attempt, started, ended), kind = row
-        events += _life(message, attempt, started, ended)
+        at, _, life, kind = row
+        message, attempt = life[:2]
+        events += _life(*life)
         name = kind.__name__.lower()
         is_release = name == "release"
         events.append(Event(at, RELEASED if is_release else SETTLED, message, attempt, None if is_release else name))
     for one in held:
-        events += _life(one.received.id, one.received.attempt, one.started_at, one.ended_at)
+        events += _life(*_LIFE(one))
     events.sort(key=lambda event: (event.at, _RANK.get(event.kind, 2)))
     return events
 
 
-def _life(message: str, attempt: int, started: float, ended: float) -> list[Event]:
-    life = [] if started < 0 else [Event(started, STARTED, message, attempt)]
+def _life(message: str, attempt: int, received: float, started: float, ended: float) -> list[Event]:
+    times = ((received, RECEIVED), (started, STARTED))
+    life = [Event(at, kind, message, attempt) for at, kind in times if at >= 0]
     return life if ended < 0 else [*life, Event(ended, ENDED, message, attempt, ended - started)]
 
 

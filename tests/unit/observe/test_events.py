@@ -25,6 +25,7 @@ class Life:
     """A delivery, as far as the ring reads it."""
 
     received: Received
+    received_at: float = -1.0
     started_at: float = -1.0
     ended_at: float = -1.0
 
@@ -47,9 +48,8 @@ class Rig:
 def test_the_life_of_a_batch() -> None:
     rig = Rig()
     batch = [message(0), message(1, attempt=2), message(2)]
-    rig.ring.add_received(batch)
     rig.clock.advance(3)
-    lives = [Life(batch[0], 1.0, 1.5), Life(batch[1], 1.75, 2.25), Life(batch[2])]
+    lives = [Life(batch[0], 0.0, 1.0, 1.5), Life(batch[1], 0.0, 1.75, 2.25), Life(batch[2], 0.0)]
     rig.ring.add_settled([Ack(0), Nack(1), Release(2)], lives, {1})
     assert rig.told() == [
         (0.0, "received", "m0", None),
@@ -69,9 +69,8 @@ def test_the_life_of_a_batch() -> None:
 
 def test_what_runs_now_is_told_too() -> None:
     rig = Rig()
-    rig.ring.add_received([message(0)])
-    found = events_of(rig.ring, [Life(message(0), 2.0), Life(message(1))])
-    assert [event.kind for event in found] == ["received", "started"]
+    found = events_of(rig.ring, [Life(message(0), 1.0, 2.0), Life(message(1), 1.0)])
+    assert [event.kind for event in found] == ["received", "received", "started"]
 
 
 def test_a_settlement_without_a_delivery_is_left_out() -> None:
@@ -82,14 +81,14 @@ def test_a_settlement_without_a_delivery_is_left_out() -> None:
 
 def test_the_oldest_make_room() -> None:
     rig = Rig()
-    rig.ring.add_received([message(number) for number in range(SLOTS + 10)])
+    numbers = range(SLOTS + 10)
+    rig.ring.add_settled([Ack(number) for number in numbers], [Life(message(number)) for number in numbers])
     assert len(rig.ring) == SLOTS
     assert events_of(rig.ring)[0].message == "m10"
 
 
 def test_bodies_are_not_kept() -> None:
     rig, one = Rig(), message(0)
-    rig.ring.add_received([one])
     rig.ring.add_settled([Ack(0)], [Life(one)])
     assert not any(one is part or one.body is part for row in rig.ring.rows() for part in row)
 

@@ -17,7 +17,7 @@ from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
-from tasuki.desk.probes import Watched, WatchedApp, probes_of
+from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -25,6 +25,7 @@ from tasuki.desk.security.paths import segments_of
 from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
+from tasuki.desk.watched import Watched, WatchedApp
 from tasuki.errors import TasukiError
 
 _log = logging.getLogger("tasuki.desk")

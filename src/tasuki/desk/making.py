@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.reader import reader_of
 from tasuki.desk.desk import Desk
-from tasuki.desk.probes import Watched
 from tasuki.desk.security.access import Access
 from tasuki.desk.site import Site
+from tasuki.desk.watched import Watched
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

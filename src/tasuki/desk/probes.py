@@ -5,49 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.health.report import Report
-from tasuki.observe.exposition.snapshots import Snapshot
+from tasuki.desk.watched import Watched
 from tasuki.observe.exposition.text import respond
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
     from tasuki.desk.pages.view import View
 
 
-class Watched(Protocol):
-    """What the probes are about: an app, or the processes of ``run --processes``."""
-
-    def report(self) -> Report:
-        """How it is; from any thread, without waiting."""
-        ...
-
-    async def snapshot(self) -> Snapshot:
-        """Its metrics, on the event loop of the desk."""
-        ...
-
-
-class WatchedApp:
-    """An app in this process."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    def report(self) -> Report:
-        """See :class:`Watched`."""
-        return self._app.health_watch.report()
-
-    async def snapshot(self) -> Snapshot:
-        """See :class:`Watched`."""
-        return self._app.metrics()
-
-
 def _probe(watched: Watched, is_well: Callable[[Report], bool]) -> Response:
-    """The status alone: whoever asks needs no token, and the texts of checks name queues and brokers."""
+    """The status alone: a client needs no token here, and the texts of checks name queues and brokers."""
     report = watched.report()
     well = is_well(report)
     body = {"status": report.status, "live": report.is_live, "ready": report.is_ready}

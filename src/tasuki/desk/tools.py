@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import Look
-from tasuki.desk.probes import Watched
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate, Session
 from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.site import Site
+from tasuki.desk.watched import Watched
 
 
 class Said:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import socket
 
     from tasuki.app import App
-    from tasuki.desk.probes import Watched
     from tasuki.desk.security.access import Access
+    from tasuki.desk.watched import Watched
 
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 ADMIN_OPTIONS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +95,16 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        with admin.beside(app):
+        with admin.beside(app) as begin:
+            begin()
             return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    with admin.beside(app):
+    with admin.beside(app) as begin:
         return run_here(
-            app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty
-        )
+            app, context.obj, watcher, health_file, recycling, parent,
+            reloads=reloads, until_empty=until_empty, begin=begin,
+        )  # fmt: skip
 
 
 def _run_fleet(
@@ -136,8 +138,9 @@ def run_here(
     *,
     reloads: bool = False,
     until_empty: bool = False,
+    begin: Callable[[], object] | None = None,
 ) -> int:
-    """Run one worker in this process until it is stopped; the exit code."""
+    """Run one worker in this process until it is stopped; the exit code. ``begin`` is called on its event loop."""
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
@@ -152,7 +155,7 @@ def run_here(
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())
-    code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    code = loop.run(_run(app, beside, begin, until_empty=until_empty), fast=True)
     if watcher.wants_restart and app.stopped_by is None:
         if parent is not None:
             parent.stop()  # the new program reads from the same descriptor
@@ -160,7 +163,11 @@ def run_here(
     return code if recycling is None else recycling.exit_code(code)
 
 
-async def _run(app: App, beside: list[Coroutine[Any, Any, None]], *, until_empty: bool) -> int:
+async def _run(
+    app: App, beside: list[Coroutine[Any, Any, None]], begin: Callable[[], object] | None, *, until_empty: bool
+) -> int:
+    if begin is not None:
+        begin()
     tasks = [asyncio.create_task(work) for work in beside]
     code = OK
     try:

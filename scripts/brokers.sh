@@ -15,6 +15,8 @@ command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/nu
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || need="$need pgbouncer"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need="$need mariadb-server"
 
+# Parses the alerts of docs/monitoring; a package of its own in newer distributions only.
+command -v promtool >/dev/null || ! apt-cache show promtool >/dev/null 2>&1 || need="$need promtool"
 # Its fonts: without them Japanese text is boxes on the pictures.
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || need="$need chromium fonts-noto-cjk"
 

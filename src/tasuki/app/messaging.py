@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
+from tasuki.app.health.verbs import Healthy
+from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
+    from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
     from tasuki.desk.desk import Desk
     from tasuki.queues.queue import Queue
@@ -35,10 +38,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
+    clock: Clock
     sync: SyncApp
     _source: Source
 
@@ -189,7 +193,7 @@ class Messaging(Pausable, Scheduling, Following):
 
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
-        return await redrive(self._live(), source, target, limit, progress)
+        return await redrive(self._live(), source, target, limit, progress, clock=self.clock)
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.

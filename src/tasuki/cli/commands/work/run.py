@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from tasuki.cli.project import Target
 from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
+from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
@@ -49,6 +51,7 @@ _log = logging.getLogger("tasuki.cli")
 @click.option(
     "--health-file",
     type=click.Path(dir_okay=False, path_type=Path),
+    envvar="TASUKI_HEALTH_FILE",
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
 @admin_options()
@@ -88,6 +91,7 @@ def command(
         click.echo(summary(target, project, processes), err=True)
     elif lifeline is None:
         _log.info("project %s, queues on %s", target.given or target.found.target, "; ".join(drivers_of(project)))
+    health_file = None if lifeline is not None else health_file  # of the parent, which asks this process
     if health_file is not None:
         try:
             touch(health_file)
@@ -113,13 +117,9 @@ def _run_fleet(
     options = [option for option in context.command.params if isinstance(option, click.Option)]
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
-    def arguments(lifeline: int, file: Path | None) -> list[str]:
-        own = dict.fromkeys(ADMIN_OPTIONS) | {
-            "--project": None,
-            "--processes": None,
-            "--lifeline": lifeline,
-            "--health-file": file,
-        }
+    def arguments(lifeline: int) -> list[str]:
+        unshared = (*ADMIN_OPTIONS, "--project", "--processes", "--health-file")
+        own = {**dict.fromkeys(unshared), "--lifeline": lifeline}
         return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj
@@ -147,15 +147,24 @@ def run_here(
     if early.wants_reload:
         beside.append(watcher.hang_up(app))
     if health_file is not None:
-        from tasuki.app.health.health import Pulse
+        app.health_watch.write_into(health_file)
+    if parent is not None:
+        from tasuki.app.health.recorded import events_of
 
-        beside.append(Pulse(health_file, app).run())
+        parent.answers["health"] = app.health_watch.document
+        parent.answers["events"] = partial(events_of, app)
     # Lines of the log would break a bar, and show the progress as well.
     if until_empty and is_terminal(sys.stderr) and not logging.getLogger().isEnabledFor(logging.INFO):
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())
-    code = loop.run(_run(app, beside, begin, until_empty=until_empty), fast=True)
+    if parent is not None:
+        parent.answers[METRICS] = app.metrics
+    try:
+        code = loop.run(_run(app, beside, begin, until_empty=until_empty), fast=True)
+    finally:
+        if parent is not None:
+            parent.report(METRICS)
     if watcher.wants_restart and app.stopped_by is None:
         if parent is not None:
             parent.stop()  # the new program reads from the same descriptor

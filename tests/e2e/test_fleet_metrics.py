@@ -34,7 +34,7 @@ async def test_no_count_is_lost_to_the_sum(tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text(PROJECT)
     app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     mails = app.queue("mails")
-    fleet = Fleet(lambda lifeline, file: [*child_arguments([str(tmp_path / "jobs.py")], {"--lifeline": lifeline})], 2)
+    fleet = Fleet(lambda lifeline: [*child_arguments([str(tmp_path / "jobs.py")], {"--lifeline": lifeline})], 2)
     running = asyncio.create_task(fleet.run())
 
     async def until(number: float) -> Found:

@@ -195,7 +195,8 @@ class App(Declaring):
             self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
         )
         assembly.take_charge()
-        self.begin_measuring(assembly)
+        if not self._reads_only:
+            self.begin_measuring(assembly)
         self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:

@@ -53,3 +53,15 @@ async def test_it_is_open_and_closed_by_itself(tmp_path: Path) -> None:
         assert not reader.is_open
         assert reader.supervisor is not app.supervisor
         assert reader.keeper is not app.keeper
+
+
+async def test_its_end_does_not_end_what_watches_and_measures_the_app(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    async with app:
+        watch, meter = app.health_watch, app._meter
+        async with reader_of(app) as reader:
+            assert reader._health is None
+            assert reader._meter is None
+
+        assert app.health_watch is watch
+        assert app._meter is meter

@@ -44,13 +44,17 @@ class Admin:
     proxies: tuple[str, ...] = ()
 
     @contextmanager
-    def beside(self, app: App, watched: Watched | None = None) -> Iterator[None]:
-        """The desk in a thread of its own for the time of the block. Raises CommandError, TasukiError.
+    def beside(self, app: App, watched: Watched | None = None) -> Iterator[Callable[[], object]]:
+        """For the time of the block, a desk in a thread of its own; the value is the function that starts it.
 
+        A worker calls it on its event loop: before that, ``Descriptors`` would take the desk's files for the loop's.
         ``watched``: what its probes and metrics are about, if not the app.
+
+        Raises:
+            CommandError: it cannot listen. TasukiError: the extra is missing.
         """
         if not self.address:
-            yield
+            yield _nothing
             return
         listening, access = self.listen()
         from functools import partial
@@ -59,9 +63,8 @@ class Admin:
         from tasuki.desk.server.server import DeskThread
 
         thread = DeskThread(partial(beside, app, access, watched), listening)
-        thread.start()
         try:
-            yield
+            yield thread.start
         finally:
             thread.stop()
             listening.close()
@@ -109,6 +112,10 @@ class Admin:
             return self.token_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"--admin-token-file: {error}") from error
+
+
+def _nothing() -> None:
+    """No desk is wanted."""
 
 
 def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -23,5 +23,5 @@ def command(context: click.Context, target: Target, admin: Admin) -> int:
     """
     app = target.load()
     click.echo(summary(target, app.check(), 1), err=True)
-    with admin.beside(app):
-        return run_here(app, context.obj, Watcher(target), reloads=True)
+    with admin.beside(app) as begin:
+        return run_here(app, context.obj, Watcher(target), reloads=True, begin=begin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,14 +101,16 @@ def command(
     if processes > 1:
         refuse_memory(project)
         fleet = _fleet(context, target, processes, health_file, until_empty=until_empty)
-        with admin.beside(app, WatchedFleet(fleet)):
+        with admin.beside(app, WatchedFleet(fleet)) as begin:
+            begin()
             return loop.run(fleet.run())
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    with admin.beside(app):
+    with admin.beside(app) as begin:
         return run_here(
-            app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty
-        )
+            app, context.obj, watcher, health_file, recycling, parent,
+            reloads=reloads, until_empty=until_empty, begin=begin,
+        )  # fmt: skip
 
 
 def _fleet(
@@ -138,8 +140,9 @@ def run_here(
     *,
     reloads: bool = False,
     until_empty: bool = False,
+    begin: Callable[[], object] | None = None,
 ) -> int:
-    """Run one worker in this process until it is stopped; the exit code."""
+    """Run one worker in this process until it is stopped; the exit code. ``begin`` is called on its event loop."""
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
@@ -160,7 +163,7 @@ def run_here(
     if parent is not None:
         parent.answers[METRICS] = app.metrics
     try:
-        code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+        code = loop.run(_run(app, beside, begin, until_empty=until_empty), fast=True)
     finally:
         if parent is not None:
             parent.report(METRICS)
@@ -171,7 +174,11 @@ def run_here(
     return code if recycling is None else recycling.exit_code(code)
 
 
-async def _run(app: App, beside: list[Coroutine[Any, Any, None]], *, until_empty: bool) -> int:
+async def _run(
+    app: App, beside: list[Coroutine[Any, Any, None]], begin: Callable[[], object] | None, *, until_empty: bool
+) -> int:
+    if begin is not None:
+        begin()
     tasks = [asyncio.create_task(work) for work in beside]
     code = OK
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -12,6 +13,9 @@ import msgspec
 from tasuki.handlers.body import uses_pydantic
 from tasuki.kinds.asyncapi.keys import keys_of
 from tasuki.observe.redact import is_secret_name, redact
+from tasuki.queues.messages.body_type import type_name
+
+_log = logging.getLogger(__name__)
 
 Schema = dict[str, Any]
 
@@ -43,11 +47,11 @@ class Schemas:
 
     def __init__(self, types: Sequence[Any]) -> None:
         self._types = list(types)
-        groups = {"msgspec": _of_msgspec, "pydantic": _of_pydantic}
+        libraries = [_library(type_) for type_ in types]
         found: dict[int, tuple[str, Schema]] = {}
         definitions: dict[_Definition, Schema] = {}
-        for library, make in groups.items():
-            own = [index for index, type_ in enumerate(types) if _library(type_) == library and _is_made(make, type_)]
+        for library, make in _MAKERS.items():
+            own = [index for index, chosen in enumerate(libraries) if chosen == library]
             schemas, defined = make([types[index] for index in own]) if own else ([], {})
             found.update({index: (library, schema) for index, schema in zip(own, schemas, strict=True)})
             definitions.update({(library, name): schema for name, schema in defined.items()})
@@ -79,18 +83,23 @@ def plain_default(name: str, value: Any) -> Any:
 
 
 def _library(type_: Any) -> str:
-    if type_ is Any or type_ is bytes:
-        return ""
-    return "pydantic" if uses_pydantic(type_) else "msgspec"
+    """The library that describes a type; empty: neither does, as they have no schema of some types that they read.
 
-
-def _is_made(make: Callable[[Sequence[Any]], Any], type_: Any) -> bool:
-    """Whether a schema can be made of a type: the libraries know no schema of some types that they read."""
-    try:
-        make([type_])
-    except Exception:  # each library has its own errors for this, and hooks of a type raise any other
-        return False
-    return True
+    pydantic describes dataclasses too, also where msgspec fails because a default is a path.
+    """
+    problem = ""
+    for library in () if type_ is Any or type_ is bytes else _MAKERS:
+        if library == "msgspec" and uses_pydantic(type_):
+            continue
+        try:
+            _MAKERS[library]([type_])
+        except Exception as error:  # each library has its own errors for this, and hooks of a type raise any other
+            problem = problem or str(error).partition("\n")[0]
+        else:
+            return library
+    if problem:
+        _log.warning("no JSON Schema describes %s: %s", type_name(type_), problem)
+    return ""
 
 
 def _of_msgspec(types: Sequence[Any]) -> tuple[list[Schema], dict[str, Schema]]:
@@ -114,6 +123,12 @@ def _of_pydantic(types: Sequence[Any]) -> tuple[list[Schema], dict[str, Schema]]
     return [schemas[str(index), "validation"] for index in range(len(types))], defined.get("$defs", {})
 
 
+_MAKERS: Mapping[str, Callable[[Sequence[Any]], tuple[list[Schema], dict[str, Schema]]]] = {
+    "msgspec": _of_msgspec,
+    "pydantic": _of_pydantic,
+}
+
+
 class _Writer:
     """Rewrites schemas of draft 2020-12 as draft 7, with the keys of this document in their references."""
 
@@ -124,23 +139,29 @@ class _Writer:
         """One schema; ``name``: the property that it is of."""
         if not isinstance(schema, dict):  # true, false
             return schema
-        written: Schema = {}
+        written = {}
         for word, value in schema.items():
-            if word == "$ref":
-                written[word] = self._places.get(value, value)
-            elif word == "discriminator" and isinstance(value, dict):
-                written[word] = value.get("propertyName", "")
-            elif word in _OF_SCHEMA:
-                written[word] = self.schema(value)
-            elif word in _OF_LIST:
-                written[word] = [self.schema(each) for each in value]
-            elif word in _OF_MAPPING:
-                written[word] = {inner: self.schema(each, inner) for inner, each in value.items()}
-            elif word not in _OF_AUTHOR:
-                written[word] = value
-            elif (shown := plain_default(name if word != "description" else "", value)) is not msgspec.UNSET:
+            if (shown := self._value(word, value, name)) is not msgspec.UNSET:
                 written[word] = shown
+        if written.get("writeOnly"):
+            written.pop("default", None)  # of a secret: stars
         return _with_items_of_draft_7(written)
+
+    def _value(self, word: str, value: Any, name: str) -> Any:
+        """The value of one word of a schema; UNSET: it is left out."""
+        if word == "$ref":
+            return self._places.get(value, value)
+        if word == "discriminator" and isinstance(value, dict):  # as OpenAPI writes it
+            return value.get("propertyName", "")
+        if word in _OF_SCHEMA:
+            return self.schema(value)
+        if word in _OF_LIST:
+            return [self.schema(each) for each in value]
+        if word in _OF_MAPPING:
+            return {inner: self.schema(each, inner) for inner, each in value.items()}
+        if word in _OF_AUTHOR:
+            return plain_default("" if word == "description" else name, value)
+        return value
 
 
 def _with_items_of_draft_7(schema: Schema) -> Schema:

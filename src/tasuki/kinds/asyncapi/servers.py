@@ -99,7 +99,8 @@ def _postgres(name: str, config: Any) -> Place:
         hosts = query["host"][-1].split(",")
     hosts = [LOCAL if host.startswith("/") else host for host in hosts]  # the folder of a socket
     database = place.path.strip("/") or query.get("dbname", [""])[-1]
-    return place._replace(hosts=hosts, path=f"/{database}" if database else "")
+    is_encrypted = query.get("sslmode", [""])[-1] in ("require", "verify-ca", "verify-full")
+    return place._replace(hosts=hosts, path=f"/{database}" if database else "", is_encrypted=is_encrypted)
 
 
 def _redis(name: str, config: Any) -> Place:

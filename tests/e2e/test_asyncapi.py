@@ -1,4 +1,4 @@
-"""``tasuki asyncapi`` as a process: over the examples, without brokers, into files, for what is wrong."""
+"""``tasuki asyncapi`` as a process: over the examples, without brokers, into files, and its errors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_title_and_version_of_pyproject(tmp_path: Path) -> None:
     assert json.loads(run("asyncapi", folder=tmp_path).stdout)["info"] == {"title": "shop", "version": "4.0"}
 
 
-def test_what_is_wrong(tmp_path: Path) -> None:
+def test_errors(tmp_path: Path) -> None:
     write(tmp_path, {"p.yaml": PROJECT.replace("queue: mails", "queue: mials"), "work.py": WORK, "broken.py": ""})
     assert run("asyncapi", folder=tmp_path).returncode == 3
     write(tmp_path, {"p.yaml": PROJECT, "broken.py": "def send(body): ...\n"})

@@ -13,7 +13,7 @@ from jsonschema_rs import Draft7Validator
 
 KEY = re.compile(r"[A-Za-z0-9._-]{1,80}", re.ASCII)
 """What keys of components may be; our other keys too, so that no reference needs an escape."""
-EXTENSIONS = {"^x-[A-Za-z0-9._-]+$": {}}
+EXTENSIONS: dict[str, Any] = {"^x-[A-Za-z0-9._-]+$": {}}
 TEXT = {"type": "string"}
 REFERENCE = {"type": "object", "required": ["$ref"], "properties": {"$ref": TEXT}, "additionalProperties": False}
 EXPRESSION = {"type": "string", "pattern": r"^\$message\.(header|payload)#(/([^/~]|~[01])*)*$"}

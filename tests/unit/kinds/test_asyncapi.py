@@ -210,7 +210,8 @@ def test_hostile_names_get_keys_that_need_no_escape() -> None:
     names = ["請求", "a/b~1", "x" * 200, "a b", "a_b", "$ref", "{id}", "..", "\N{RIGHT-TO-LEFT OVERRIDE}x"]
     for name in names:
 
-        async def task(number: int) -> int: ...
+        async def task(number: int) -> int:
+            return number
 
         jobs.task(name=name)(task)
     document = checked(app)

@@ -82,7 +82,7 @@ def _of_queue(project: Project, id: str, bodies: Bodies, names: Names) -> dict[s
 
 
 def bindings_of(project: Project, id: str) -> dict[str, Any]:
-    """The bindings of a queue's channel; those of NATS and Redis have no fields, and other brokers have none."""
+    """The bindings of a queue's channel; NATS and Redis define empty ones, other brokers none."""
     queue, kind = project.of(QueueConfig)[id], project.driver_of(id)
     options: dict[str, Any] = queue.options
     if kind.short_name == "amqp":

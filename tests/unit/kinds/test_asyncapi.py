@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -232,3 +233,44 @@ def test_ids_that_differ_only_in_where_the_colon_is_have_different_keys(project:
 
 def test_the_same_project_gives_the_same_bytes() -> None:
     assert json.dumps(shop().asyncapi()) == json.dumps(shop().asyncapi())
+
+
+def test_a_dead_letter_queue_of_several_queues_has_the_messages_of_all() -> None:
+    app = App(Memory())
+    app.queue("mails", Mail, dead_letter="dead")
+    app.queue("numbers", int, dead_letter="dead")
+
+    @app.queue("dead").consumer
+    async def bury(body: Any) -> None: ...
+
+    document = checked(app)
+    assert list(document["channels"]["app.dead"]["messages"]) == ["app.mails", "app.numbers"]
+    assert len(document["operations"]["app.bury.consumer"]["messages"]) == 2
+    assert "app.dead" not in document["components"]["messages"]
+
+
+def break_server(document: dict[str, Any]) -> None:
+    del document["servers"]["shop.driver"]
+
+
+def break_message(document: dict[str, Any]) -> None:
+    document["operations"]["shop.mails.send"]["messages"] = [{"$ref": "#/components/messages/shop.mails"}]
+
+
+def break_schema(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Mail"]["type"] = "struct"
+
+
+def break_key(document: dict[str, Any]) -> None:
+    document["channels"]["a/b"] = {"address": "a"}
+
+
+def break_field(document: dict[str, Any]) -> None:
+    document["channels"]["shop.mails"]["queue"] = "mails"
+
+
+@pytest.mark.parametrize("spoil", [break_server, break_message, break_schema, break_key, break_field])
+def test_the_check_of_these_tests_finds_mistakes(spoil: Callable[[dict[str, Any]], None]) -> None:
+    document = shop().asyncapi()
+    spoil(document)
+    assert problems(document)

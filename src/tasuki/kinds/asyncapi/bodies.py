@@ -61,9 +61,16 @@ class Bodies:
         list(problems_of_providers(project.registry, project.configs, provided))
         self._provided = provided.types
         self._functions: dict[str, Any] = {}
-        self._queues = project.of(QueueConfig)
-        self._consumers = project.of(ConsumerConfig)
-        self.own: Mapping[str, list[Body]] = {id: list(self._own(id)) for id in self._queues}
+        self._consumers: dict[str, list[ConsumerConfig]] = {}
+        for consumer in project.of(ConsumerConfig).values():
+            self._consumers.setdefault(consumer.queue, []).append(consumer)
+        queues = project.of(QueueConfig)
+        self._sources: dict[str, list[str]] = {}
+        for id, queue in queues.items():
+            if queue.dead_letter is not None:
+                self._sources.setdefault(queue.dead_letter.queue, []).append(id)
+        self._found: dict[str, list[Body]] = {}
+        self.own: Mapping[str, list[Body]] = {id: list(self._own(id)) for id in queues}
         """By queue: the bodies that are published to it."""
         self.schemas = Schemas(_distinct(type_ for body in self.all() for type_ in body.types))
 
@@ -75,22 +82,20 @@ class Bodies:
 
     def of(self, queue: str) -> list[Body]:
         """The bodies that are in a queue: dead letters too, where it has no types of its own."""
-        own = self.own[queue]
-        if any(body.task or body.type_ is not Any for body in own):
-            return own
-        return self._dead_letters(queue) or own
+        if queue not in self._found:
+            own = self.own[queue]
+            is_known = any(body.task or body.type_ is not Any for body in own)
+            letters = [] if is_known else [body for source in self._sources.get(queue, ()) for body in self.of(source)]
+            self._found[queue] = letters or own
+        return self._found[queue]
 
     def sent(self, queue: str, task: str | None = None) -> list[Body]:
         """The bodies of a queue that a publisher sends: of a task, of no task (empty), or all."""
         found = self.of(queue)
         return [body for body in found if body.queue == queue and task in (None, body.task)] or found
 
-    def _dead_letters(self, queue: str) -> list[Body]:
-        sources = [id for id, each in self._queues.items() if each.dead_letter and each.dead_letter.queue == queue]
-        return [body for source in sources for body in self.of(source)]
-
     def _own(self, queue: str) -> Iterator[Body]:
-        consumers = [consumer for consumer in self._consumers.values() if consumer.queue == queue]
+        consumers = self._consumers.get(queue, [])
         tasks = {name: task.func for consumer in consumers for name, task in consumer.funcs.items()}
         for name, func in sorted(tasks.items()):
             yield self._of_task(queue, name, func)
@@ -133,7 +138,7 @@ class Bodies:
             return Any
         try:
             check_type(type_)
-        except HandlerError:
+        except Exception:  # pydantic raises errors of its own for types that it does not know
             return Any
         return type_
 

@@ -9,6 +9,7 @@ from tasuki.drivers.sqs.names import broker_name
 from tasuki.fields.types import Config
 from tasuki.kinds.asyncapi.bodies import Bodies
 from tasuki.kinds.asyncapi.names import ERROR, Names, messages_of_channel
+from tasuki.kinds.asyncapi.servers import place_of
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 
@@ -54,9 +55,10 @@ def extensions(config: Config, shown: Iterable[str], always: Iterable[str] = ())
 
 
 def _of_queue(project: Project, id: str, bodies: Bodies, names: Names) -> dict[str, Any]:
-    queue = project.of(QueueConfig)[id]
+    queue = project.configs[id]
+    assert isinstance(queue, QueueConfig)
     messages = messages_of_channel([names.message(body.id) for body in bodies.of(id)])
-    bindings = bindings_of(project, id)
+    bindings = _bindings(project, id, queue)
     dead_letter = queue.dead_letter
     return {
         "title": id,
@@ -81,14 +83,12 @@ def _of_queue(project: Project, id: str, bodies: Bodies, names: Names) -> dict[s
     }
 
 
-def bindings_of(project: Project, id: str) -> dict[str, Any]:
+def _bindings(project: Project, id: str, queue: QueueConfig) -> dict[str, Any]:
     """The bindings of a queue's channel; NATS and Redis define empty ones, other brokers none."""
-    queue, kind = project.of(QueueConfig)[id], project.driver_of(id)
+    kind = project.driver_of(id)
     options: dict[str, Any] = queue.options
     if kind.short_name == "amqp":
         driver: Any = project.configs[queue.driver]
-        from tasuki.kinds.asyncapi.servers import place_of
-
         return {
             "amqp": {
                 "is": "queue",

@@ -30,19 +30,21 @@ def operation_objects(project: Project, bodies: Bodies, names: Names) -> dict[st
     }
     for id, schedule in project.of(ScheduleConfig).items():
         found[names.operation("send", id)] = _scheduled(project, id, schedule, bodies, names)
+    publishers = _publishers(project)
     for id in project.of(QueueConfig):
-        if publishers := list(_publishers(project, id)):
+        if id in publishers:
             found[names.operation("publish", id)] = {
                 "action": "send",
                 "title": f"Publish to {id}",
                 **_to(project, id, [names.message(body.id) for body in bodies.sent(id)], names),
-                "x-tasuki-declared-by": publishers,
+                "x-tasuki-declared-by": publishers[id],
             }
     return found
 
 
 def _receive(project: Project, id: str, consumer: ConsumerConfig, bodies: Bodies, names: Names) -> dict[str, Any]:
-    channel, queue = names.channel(consumer.queue), project.of(QueueConfig)[consumer.queue]
+    channel, queue = names.channel(consumer.queue), project.configs[consumer.queue]
+    assert isinstance(queue, QueueConfig)
     received = bodies.of(consumer.queue)
     answered = [names.reply(body) for body in received if body.queue == consumer.queue and body.result is not Any]
     replies = names.replies(queue.driver)
@@ -90,19 +92,33 @@ def _to(project: Project, queue: str, messages: list[str], names: Names) -> dict
     }
 
 
-def _publishers(project: Project, queue: str) -> Iterator[str]:
-    """What declares that the application publishes to a queue: ``type``, ``tasks``, and ids of policies."""
-    entries, consumers = project.registry.entries, project.of(ConsumerConfig)
-    own = {id: consumer for id, consumer in consumers.items() if consumer.queue == queue}
-    declared = entries[queue].target
-    # Without a type of its own a queue has the type that its consumers read, and the place of the first of them.
-    if isinstance(declared, BodyType) and all(entries[id].positions.get(()) != declared.place for id in own):
-        yield "type"
-    tasks = [task.func for consumer in own.values() for task in consumer.funcs.values()]
-    if any(entries[func].target is not None for func in tasks):
-        yield "tasks"
+def _publishers(project: Project) -> dict[str, list[str]]:
+    """Queue → what declares that the application publishes to it: ``type``, ``tasks``, and ids of policies."""
+    entries = project.registry.entries
+    places: dict[str, list[Any]] = {}
+    with_tasks = set()
+    for id, consumer in project.of(ConsumerConfig).items():
+        places.setdefault(consumer.queue, []).append(entries[id].positions.get(()))
+        if any(entries[task.func].target is not None for task in consumer.funcs.values()):
+            with_tasks.add(consumer.queue)
+    found: dict[str, list[str]] = {}
+    for id in project.of(QueueConfig):
+        declared = entries[id].target
+        # Without a type of its own a queue has the type that its consumers read, and the place of the first of them.
+        if isinstance(declared, BodyType) and declared.place not in places.get(id, ()):
+            found.setdefault(id, []).append("type")
+        if id in with_tasks:
+            found.setdefault(id, []).append("tasks")
+    for queue, policy in _allowed(project):
+        found.setdefault(queue, []).append(policy)
+    return found
+
+
+def _allowed(project: Project) -> Iterator[tuple[str, str]]:
+    """Each queue that a policy names and allows to publish to, with the id of the policy."""
+    queues = project.of(QueueConfig)
     for id, config in project.of(AnyPolicyConfig).items():
         policy = config.policy.as_policy(id)
-        named = any(each.form == "exact" and each.core == queue for each in policy.resources)
-        if named and policy.effect == "allow" and any(each.matches(PUBLISH) for each in policy.actions):
-            yield id
+        if policy.effect == "allow" and any(each.matches(PUBLISH) for each in policy.actions):
+            named = dict.fromkeys(each.core for each in policy.resources if each.form == "exact")
+            yield from ((queue, id) for queue in named if queue in queues)

@@ -10,6 +10,7 @@ import click
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import project_options
+from tasuki.cli.output import print_text
 from tasuki.cli.project import Target
 from tasuki.observe.plain import escape_json
 
@@ -32,7 +33,7 @@ def command(target: Target, file: Path | None, title: str | None, version: str |
     is_yaml = as_yaml or (file is not None and file.suffix in (".yaml", ".yml"))
     text = _yaml(document) if is_yaml else escape_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
     if file is None:
-        click.echo(text, nl=False)
+        print_text(text.removesuffix("\n"))
         return
     try:
         file.write_bytes(text.encode(errors="backslashreplace"))

@@ -15,7 +15,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench compat django-tasks paperless wheel wheel-check sbom lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two 
 faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters that lose a node; DRIVERS="amqp nats" for some
 	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
-brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
+brokers: ## Install the brokers, and the browser, that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
 check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing tests (two minutes)
@@ -78,6 +78,9 @@ nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server 
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks
+
+desk-shots: $(VENV)/.dev brokers ## Take pictures of the desk's pages, in build/shots
+	@$(VENV)/bin/python scripts/desk_shots.py
 
 compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
 	@WORKERS=$(WORKERS) sh scripts/compat.sh $(VERSIONS)

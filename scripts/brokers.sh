@@ -1,5 +1,6 @@
 #!/bin/sh
-# brokers.sh: install the brokers that the tests start as private child processes; none of them is started here.
+# brokers.sh: install the brokers that the tests start as private child processes, and the browser that looks at the
+# desk; none of them is started here.
 #
 # With apt and as root they are installed; elsewhere the command to do so is printed, and the tests of what is missing
 # skip (with CI=true they fail).
@@ -13,6 +14,11 @@ command -v nats-server >/dev/null || need="$need nats-server"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || need="$need pgbouncer"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need="$need mariadb-server"
+
+# Parses the alerts of docs/monitoring; a package of its own in newer distributions only.
+command -v promtool >/dev/null || ! apt-cache show promtool >/dev/null 2>&1 || need="$need promtool"
+# Its fonts: without them Japanese text is boxes on the pictures.
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || need="$need chromium fonts-noto-cjk"
 
 command -v npm >/dev/null || need="$need nodejs npm"
 
@@ -29,7 +35,7 @@ if [ -z "$need" ]; then
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     install_emulator
-    echo "brokers are missing, and their tests skip. On Debian: apt-get install$need" >&2
+    echo "programs are missing, and their tests skip. On Debian: apt-get install$need" >&2
     exit 0
 fi
 echo "installing$need"

@@ -10,7 +10,14 @@ pure="
     src/tasuki/errors.py
     src/tasuki/message.py
     src/tasuki/backoff.py
+    src/tasuki/app/health/report.py
+    src/tasuki/app/health/rules.py
+    src/tasuki/observe/events.py
     src/tasuki/units.py
+    src/tasuki/observe/trace.py
+    src/tasuki/tracing/names.py
+    src/tasuki/tracing/deciding.py
+    src/tasuki/tracing/endings.py
     src/tasuki/drivers/memory/lanes.py
     src/tasuki/drivers/toolkit/limits.py
     src/tasuki/consumers/fetching/window.py
@@ -25,6 +32,11 @@ pure="
     src/tasuki/schedules/wheel.py
     src/tasuki/schedules/times/*
     src/tasuki/supervisor/*
+    src/tasuki/supervisor/children/frames.py
+    src/tasuki/observe/waits.py
+    src/tasuki/observe/exposition/handlers.py
+    src/tasuki/observe/exposition/series.py
+    src/tasuki/observe/exposition/snapshots.py
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

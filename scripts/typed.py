@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind, LengthOptions
 from tasuki.fields.types import Config, DurabilityLevel
-from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
+from tasuki.kinds.entries import consumer, env, function, metrics, queue, schedule, security, store, traces, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig
@@ -34,7 +34,7 @@ from tasuki.registry.source import Source
 
 FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 
-FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security)
+FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security, metrics, traces)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
 _UNITS = {

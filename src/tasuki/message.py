@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import time
 
 import msgspec
@@ -20,10 +19,13 @@ MESSAGE_TYPE = "message_type"
 PRIORITY = "priority"
 PARTITION_KEY = "partition_key"
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+BAGGAGE = "baggage"
 
 # Reserved headers: only Tasuki writes them. A publisher that sets one gets a PublishError.
 ATTEMPTS = "attempts"
 EXPIRES_AT = "x_expires_at"
+DUE = "x_due"
 ORIGINAL_QUEUE = "x_original_queue"
 DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"
@@ -32,6 +34,7 @@ LAST_TRACEBACK = "x_last_traceback"
 LAST_ERROR_TIME = "x_last_error_time"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
+TRACE = "x_trace"
 RESERVED_PREFIX = "x_"
 
 
@@ -53,8 +56,8 @@ def is_request(message: Message | None) -> bool:
     return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
 
 
-ANSWERED = frozenset({REPLY_TO, GROUP})
-"""A message without any of these headers needs no answer."""
+NOTED = frozenset({EXPIRES_AT, REPLY_TO, GROUP, TRACEPARENT})
+"""A message without any of these headers does not expire, needs no answer and is in no trace."""
 
 
 def is_member(message: Message) -> bool:
@@ -65,15 +68,6 @@ def is_member(message: Message) -> bool:
 def wants_answer(message: Message) -> bool:
     """Whether the result of its handler goes to a requester, or to what follows the message."""
     return is_request(message) or is_member(message)
-
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-
-
-def trace_of(message: Message) -> str | None:
-    """The id of the trace that a message belongs to (32 hex digits, W3C Trace Context); None: it names none."""
-    match = _TRACEPARENT.fullmatch(str(message.headers.get(TRACEPARENT, "")))
-    return match[1] if match and match[1].strip("0") else None
 
 
 _HEX = [f"{number:03x}" for number in range(4096)]

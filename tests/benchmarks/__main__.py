@@ -11,6 +11,7 @@ import sysconfig
 
 CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
+    "metrics": "Metrics: counting a message, a scrape, the sum of several processes",
     "tasks": "Tasks: arguments at the publisher and at the worker",
     "batch": "Batches of 100: a handler with one round trip of 1 ms a call, beside single messages",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
@@ -23,6 +24,7 @@ CASES = {
     "rate": "A rate of 50 a second over four processes (names of drivers may follow)",
     "queues": "Many consumed queues in one process: idle, and beside a message of another queue",
     "amqp_queues": "Thousands of queues in one process (RabbitMQ)",
+    "traces": "Traces: CPU a message with and without (memory driver, no-op handler, 190-byte JSON bodies)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",
 }

@@ -372,5 +372,14 @@ def test_the_health_of_several_processes(tmp_path: Path) -> None:
         wait_until(lambda: run("health", "alive", "--ready", folder=project).returncode == 0, "both to be ready")
         processes = json.loads((project / "alive").read_text())["processes"]
         assert {number: process["ready"] for number, process in processes.items()} == {"1": True, "2": True}
+        stopped = processes["2"]["pid"]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            wait_until(lambda: run("health", "alive", folder=project).returncode == 1, "the silent one to be noticed")
+            why = run("health", "alive", folder=project).stderr
+            assert why.startswith("process 2: no sign of life for 1"), why
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        wait_until(lambda: run("health", "alive", "--ready", folder=project).returncode == 0, "both to be ready again")
         fleet.send(signal.SIGTERM)
         assert fleet.wait() == 0, fleet.output

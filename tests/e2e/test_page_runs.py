@@ -25,6 +25,7 @@ RUN = [
     "docs/how-to/idempotency.md",
     "docs/how-to/limits.md",
     "docs/how-to/middleware.md",
+    "docs/how-to/monitoring.md",
     "docs/how-to/observers.md",
     "docs/how-to/pause.md",
     "docs/how-to/request-and-reply.md",
@@ -36,6 +37,7 @@ RUN = [
     "docs/how-to/tasks.md",
     "docs/how-to/test.md",
     "docs/how-to/timeouts-and-retries.md",
+    "docs/how-to/traces.md",
     "docs/how-to/types.md",
     "docs/how-to/web-applications.md",
 ]

@@ -9,29 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import message
-from tasuki.message import HeaderValue, Message, is_reserved, new_id, trace_of
+from tasuki.message import Message, is_reserved, new_id
 
 
 def test_reserved_headers() -> None:
     assert all(is_reserved(name) for name in ("attempts", "x_expires_at", "x_anything"))
     assert not any(is_reserved(name) for name in ("timestamp", "priority", "attempt", "xy", ""))
-
-
-@pytest.mark.parametrize(
-    ("header", "trace"),
-    [
-        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "4bf92f3577b34da6a3ce929d0e0e4736"),
-        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", "4bf92f3577b34da6a3ce929d0e0e4736"),
-        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
-        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None),
-        ("4bf92f3577b34da6a3ce929d0e0e4736", None),
-        ("", None),
-        (7, None),
-    ],
-)
-def test_the_trace_of_a_message(header: HeaderValue, trace: str | None) -> None:
-    assert trace_of(Message("1", b"", {"traceparent": header})) == trace
-    assert trace_of(Message("1", b"", {})) is None
 
 
 def test_a_message() -> None:

@@ -154,8 +154,7 @@ class App(Declaring):
         """Read and check everything, and return the selected part.
 
         Raises:
-            ProjectError: all problems at once.
-            SelectionError: the selected queues do not fit the project.
+            ProjectError: all problems at once. SelectionError: the selected queues do not fit the project.
         """
         from tasuki.kinds.check.project import check
 
@@ -179,8 +178,7 @@ class App(Declaring):
         BrokerUnavailableError until then.
 
         Raises:
-            ProjectError, SelectionError: as ``check``.
-            LifecycleError: a driver cannot be opened, and a retry would not help.
+            ProjectError, SelectionError: as ``check``. LifecycleError: a driver cannot be opened, also not by a retry.
         """
         if self.owner is not None:
             return
@@ -197,6 +195,7 @@ class App(Declaring):
             self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
         )
         assembly.take_charge()
+        self.begin_measuring(assembly)
         self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
@@ -210,10 +209,7 @@ class App(Declaring):
     async def reading(self) -> AsyncIterator[App]:
         """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
-        Each call for a queue that the broker does not have raises QueueNotFoundError.
-
-        Raises:
-            ProjectError, LifecycleError: as ``open``.
+        Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
         self._reads_only = True
         try:
@@ -230,10 +226,11 @@ class App(Declaring):
         """
         await self.open()
         if self.owner is None:
-            if self.assembly is not None and self.assembly.hooks is not None:
-                await self.assembly.hooks.start()
-            self._unused.is_certain = False
-            await self.supervisor.start()
+            with self._starting():
+                if self.assembly is not None and self.assembly.hooks is not None:
+                    await self.assembly.hooks.start()
+                self._unused.is_certain = False
+                await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
@@ -247,6 +244,7 @@ class App(Declaring):
             return
         self._own_loop()
         await self._unused.look_for_workers()
+        await self._stop_measuring()
         try:
             await self.supervisor.stop(most)
         finally:
@@ -270,14 +268,15 @@ class App(Declaring):
             await self.supervisor.stop()
         finally:
             self.assembly = self.loop = None
+            self._end_health()
             if assembly.hooks is not None:
                 await assembly.hooks.stop()
             await assembly.stop_handlers()
 
     def forget(self) -> object:
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop)
-        self.assembly = self.loop = None
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health)
+        self.assembly = self.loop = self._meter = self._health = None
         self.keeper = Keeper(self.clock)
         return forgotten
 

@@ -31,7 +31,7 @@ from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.context import Around
-from tasuki.contracts.driver import DURABILITIES, Driver, Durability
+from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.fields.kinds import DriverKind
@@ -49,7 +49,7 @@ from tasuki.kinds.build import (
 from tasuki.kinds.capabilities import priority_advice
 from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.check.requirements import wanted_durability
+from tasuki.kinds.check.requirements import demanded_durability
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.check.state.limits import has_limit
 from tasuki.kinds.check.tasks import roles
@@ -62,6 +62,7 @@ from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.loading import build_providers, load_middleware
+from tasuki.kinds.tracing import trace_all
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
@@ -144,15 +145,17 @@ class Assembly(ProjectHost):
             is_shared = state is not None and state.driver.capabilities.multi_process
             consumer.attendance = self.attendance if is_shared else None
             consumer.reports = [self.hooks] if self.hooks is not None and self.hooks.hears_of_deliveries else []
+        queues, drivers = self.project.of(QueueConfig), self.project.of(DriverConfig)
         for queue in self.queues.values():
-            queue.demand.level = self._demanded_durability(queue.id)
+            queue.demand.level = demanded_durability(queues[queue.id], drivers[queues[queue.id].driver])
             queue.find_pause = partial(pause_of, self, queue.id)
             queue.find_consumers = partial(consumers_at, self, queue.id)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
+        trace_all(self.project, self.queues, self.consumers, __version__)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
-            service.accepted = self._accepted(id)
+            service.accepted = drivers[id].durability
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.
@@ -232,19 +235,6 @@ class Assembly(ProjectHost):
     def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
         """Functions that load the middleware, so that a process imports only what it uses."""
         return [partial(load_middleware, self.project, id) for id in config.middleware]
-
-    def _demanded_durability(self, id: str) -> Durability | None:
-        """The most that the queue or its driver demands."""
-        config = self.project.configs[id]
-        assert isinstance(config, QueueConfig)
-        levels = [level for level in (wanted_durability(config), self._accepted(config.driver)) if level is not None]
-        return max(levels, key=DURABILITIES.index, default=None)
-
-    def _accepted(self, driver: str) -> Durability | None:
-        """The durability that a driver's entry states."""
-        config = self.project.configs[driver]
-        assert isinstance(config, DriverConfig)
-        return config.durability
 
     def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
         queue = self.queues[config.queue]

@@ -176,6 +176,22 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
         """
         return self._source.declared.add(name, "queue.worker", {"queues": [*map(id_of, queues)], **fields}).id
 
+    def meters(self, provider: object = None, /) -> str:
+        """Give metrics to OpenTelemetry's meters; returns the id of the entry, a ``metrics.config``.
+
+        ``provider``: the MeterProvider; None: the application's global one.
+        """
+        return self._source.declared.add("metrics", "metrics.config", {"opentelemetry": True}, target=provider).id
+
+    def traces(self, provider: object = None, /, **fields: Unpack[e.TracesFields]) -> str:
+        """Record spans of messages with OpenTelemetry; returns the id of the entry, a ``traces.config``.
+
+        Args:
+            provider: the TracerProvider of the spans; None: the application's global one.
+            fields: the fields of ``traces.config``: sample, attach, create, receive, baggage, body_size, process.
+        """
+        return self._source.declared.add("traces", "traces.config", {**fields}, target=provider).id
+
     @overload
     def entry(self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.DriverFields]) -> str: ...
     @overload
@@ -250,7 +266,13 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
         self, name: str, kind: Literal["security.policy.expr"], /, **fields: Unpack[e.ExpressionPolicyFields]
     ) -> str: ...
     @overload
+    def entry(self, name: str, kind: Literal["traces.config"], /, **fields: Unpack[e.TracesFields]) -> str: ...
+    @overload
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["metrics.config"], /, **fields: Unpack[e.MetricsFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["health.config"], /, **fields: Unpack[e.HealthFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
     @overload

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
+from tasuki.app.health.verbs import Healthy
+from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
@@ -20,23 +22,27 @@ from tasuki.observe.frames import for_user
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
+    from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.desk.desk import Desk
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
 
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
+    clock: Clock
     sync: SyncApp
     _source: Source
 
@@ -187,7 +193,7 @@ class Messaging(Pausable, Scheduling, Following):
 
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
-        return await redrive(self._live(), source, target, limit, progress)
+        return await redrive(self._live(), source, target, limit, progress, clock=self.clock)
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.
@@ -201,6 +207,36 @@ class Messaging(Pausable, Scheduling, Following):
         from tasuki.app.state.workers import workers_of
 
         return await workers_of(self._live().states_of_queues())
+
+    def desk(
+        self,
+        *,
+        token: str | None = None,
+        hosts: Iterable[str] = (),
+        actor: str = "",
+        actor_header: str = "",
+        proxies: Iterable[str] = (),
+    ) -> Desk:
+        """The desk as an ASGI application, to be mounted in a web application that has this app open.
+
+        Args:
+            token: opens a session; needed where ``hosts`` has a name, unless a proxy names the actor.
+            hosts: names besides ``localhost`` that it answers to.
+            actor: who acts, for policies and the log; default the user and the host of this process.
+            actor_header: the header in which a proxy of ``proxies``, by address, names who acts.
+            proxies: see ``actor_header``.
+
+        Raises:
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it could be reached without a token.
+        """
+        from tasuki.desk.extra import require_extra
+
+        require_extra()
+        from tasuki.desk.making import mounted
+        from tasuki.desk.security.access import Access, names_of
+
+        app: App = self  # type: ignore[assignment]
+        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies)))
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

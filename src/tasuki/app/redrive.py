@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
-from tasuki.message import ORIGINAL_QUEUE
+from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
@@ -26,6 +28,8 @@ async def redrive(
     target: Queue | None,
     limit: int | None,
     progress: Callable[[int], None] | None = None,
+    *,
+    clock: Clock,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
@@ -52,7 +56,7 @@ async def redrive(
                 is_held_back = wait > 0.0
                 break
             left -= len(batch)
-            moved += await _move(source, sorter.by_queue(batch))
+            moved += await _move(source, sorter.by_queue(batch), clock.time())
             if progress is not None:
                 progress(moved)
             if left <= 0 and depth.is_estimate:  # there may be more
@@ -102,14 +106,15 @@ def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
             guard.publish(target.id)
 
 
-async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
+async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float) -> int:
     """Publish each message and ack it, or release it where that failed; returns how many were moved."""
     acks: list[Settlement] = []
     releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            errors = await queue.forward([redriven(received) for received in batch])
+            letters = [redriven(received, now) for received in batch]
+            errors = await queue.forward(letters, after=[_last(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]
@@ -122,6 +127,11 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
     if refused is not None:
         raise refused
     return len(acks)
+
+
+def _last(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 
 
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:

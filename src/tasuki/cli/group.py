@@ -25,6 +25,7 @@ SECTIONS = {
     "work": {
         "run": "Run the consumers of a project until stopped.",
         "dev": "Run a project, and follow changes of its source.",
+        "desk": "Show queues, messages and workers in a browser.",
         "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
@@ -63,6 +64,7 @@ OTHERS = {
     **dict.fromkeys(("worker", "start", "work", "serve", "up"), "tasuki run [TARGET]"),
     **dict.fromkeys(("send", "enqueue", "push", "put"), "tasuki publish QUEUE [BODY]"),
     **dict.fromkeys(("list", "ls", "stats"), "tasuki queues"),
+    **dict.fromkeys(("dashboard", "web", "ui", "monitor", "flower"), "tasuki desk [TARGET]"),
     **dict.fromkeys(("new", "create", "startproject"), "tasuki init DIR"),
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }

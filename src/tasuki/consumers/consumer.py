@@ -13,6 +13,8 @@ from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stack_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.contracts.handler import Handler
+from tasuki.errors import BrokerTimeoutError
+from tasuki.observe.events import Event, events_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -101,6 +103,11 @@ class Consumer(Definition):
         return "it has not read yet whether it is paused" if is_waiting else ""
 
     @property
+    def is_unanswered(self) -> bool:
+        """Whether its problem is only that the broker has not answered the last receive."""
+        return self.run is not None and isinstance(self.run.fetcher.failure, BrokerTimeoutError)
+
+    @property
     def pause(self) -> Pause | None:
         """Why it receives nothing now; None: it is not paused, or does not consume."""
         return None if self.run is None else self.run.pause
@@ -139,6 +146,16 @@ class Consumer(Definition):
         return 0 if self.run is None else self.run.pool.running
 
     @property
+    def buffered(self) -> int:
+        """Messages that have not started; for any thread."""
+        return 0 if self.run is None else sum(len(each.deliveries) for each in self.run.waiting())
+
+    @property
+    def cannot_receive(self) -> bool:
+        """Whether its last receive failed, so that it waits for the broker."""
+        return self.run is not None and self.run.fetcher.failures > 0
+
+    @property
     def has_free_worker(self) -> bool:
         """Whether one of its workers could take a message now."""
         return self.run is not None and self.run.pool.has_free_worker
@@ -147,6 +164,22 @@ class Consumer(Definition):
     def workers(self) -> list[Worker]:
         """Its workers, idle ones too."""
         return [] if self.run is None else self.run.pool.workers
+
+    @property
+    def free(self) -> int:
+        """Messages that it could take now: 0 while it is paused, all its workers are busy, or its buffer is full."""
+        if self.pause is not None or not self.is_consuming or not self.has_free_worker:
+            return 0
+        return max(min(self.concurrency - self.running, self.window - self.held), 0)
+
+    @property
+    def late_leases(self) -> float:
+        """Seconds by which the renewal of one of its leases is late; 0: none is."""
+        return 0.0 if self.run is None else self.run.holding.late(self.clock.monotonic())
+
+    def recent(self) -> list[Event]:
+        """What happened to it and its messages lately, oldest first; from any thread."""
+        return events_of(self.events) if self.run is None else self.run.recent()
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""

@@ -17,6 +17,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
+from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
     from tasuki.state.attendance import Attendance
     from tasuki.state.shared import SharedState
+    from tasuki.tracing.consumer import ConsumerTracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,14 @@ class Definition:
     """The state of its queue; None: it has none."""
     attendance: Attendance[Any] | None = None
     """Tells other processes of this one and its consumers."""
+    tracing: ConsumerTracing | None = None
+    """Makes its spans; None: there are none."""
     gate: Gate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)
+    events: EventRing = field(init=False)
+    """What happened lately, over all its lives."""
 
     def __post_init__(self) -> None:
         self.metrics = ConsumerMetrics(consumer=self.id, queue=self.queue.id, driver=self.queue.driver.name)
+        self.events = EventRing(self.clock.monotonic)

@@ -18,7 +18,8 @@ from tasuki.contracts.state.jobs import Progress
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError
-from tasuki.message import Message, trace_of
+from tasuki.message import Message
+from tasuki.observe.trace import Headers, OpenSpan, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
@@ -139,9 +140,12 @@ class Delivery:
     """
 
     __slots__ = (
-        "ended", "holder", "lease_until", "lost", "own_steps", "own_transaction", "received", "settled", "was_acked",
+        "ended", "ended_at", "holder", "lease_until", "lost", "own_span", "own_steps", "own_transaction", "received",
+        "settled", "started_at", "was_acked",
     )  # fmt: skip
 
+    own_span: OpenSpan
+    """Absent unless its trace is recorded."""
     own_steps: RecordedSteps
     """Absent until its handler has one."""
     own_transaction: OwnTransaction
@@ -157,6 +161,8 @@ class Delivery:
         """Settled by an ack, so that its handler may still owe a reply."""
         self.lost = False
         self.ended = False
+        self.started_at = self.ended_at = -1.0
+        """Monotonic times at which its handler started and ended; negative: it has not."""
 
     def conclude(self, verdict: Verdict) -> bool:
         """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""
@@ -188,6 +194,11 @@ class Delivery:
         }
         trace = trace_of(self.received)
         return fields if trace is None else {**fields, "trace": trace}
+
+    @property
+    def trace(self) -> Headers:
+        """The headers that continue its trace after its handler."""
+        return self.own_span.headers if hasattr(self, "own_span") else self.received.headers
 
     @property
     def function(self) -> str:
@@ -256,6 +267,8 @@ class Delivery:
         return self.holder.results is not None
 
     def progress(self, done: float, total: float | None, note: str) -> None:
+        if hasattr(self, "own_span"):
+            self.own_span.event("progress", {"done": done, "note": note, **({} if total is None else {"total": total})})
         # Noted at once: the end of the function may be seen before what its thread tells the loop.
         if (results := self.holder.results) is None or not results.note(self, Progress(done, total, note)):
             return

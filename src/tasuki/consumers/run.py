@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.batches.executor import BatchExecutor
@@ -23,9 +25,8 @@ from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
-from tasuki.consumers.handling.tasks import Tasks
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
-from tasuki.consumers.jobs.overdue import interrupt_overdue
+from tasuki.consumers.jobs.overdue import interrupt_overdue, shortest_limit
 from tasuki.consumers.jobs.parts import jobs_of
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
@@ -34,6 +35,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import told_of_settled
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
     from tasuki.state.pauses import Pause
+    from tasuki.tracing.consumer import Accept
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -52,6 +55,8 @@ _SETTLE_GRACE = 2.5
 
 _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
+
+_RECEIPT = attrgetter("receipt")
 
 
 class Run:
@@ -74,8 +79,9 @@ class Run:
         self.thread = threading.get_ident()
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
-        self.holding = Holding(queue, self.metrics, self.lease)
-        self.suspects = Suspects(consumer.gate)
+        self.events = consumer.events
+        self.holding = Holding(queue, self.metrics, self.lease, self.events)
+        self.suspects = Suspects(consumer.gate, self.events)
         self.reporting = self._make_reporting()
         self.results, self.stepping, self.transacting, own_layers = jobs_of(self, consumer)
         layers = (*own_layers, *layers)
@@ -85,19 +91,30 @@ class Run:
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
-        on_settled = told_of_settled(self._on_settled, consumer.observers, self.id)
-        self.settler = Settler(consumer, on_settled=on_settled, on_kept=self._on_kept)
+        self.settler, accept = self._make_settler(), self._make_accept()
         settle = self.settler.settle if self.results is None else self.results.around(self.settler)
         self.settle = settle if self.reporting is None else self.reporting.around(settle)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
-        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=self._accept)
+        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
+
+    def _make_settler(self) -> Settler:
+        on_settled, tracing = told_of_settled(self._on_settled, self.consumer.observers, self.id), self.consumer.tracing
+        if tracing is None:
+            return Settler(self.consumer, on_settled=on_settled, on_kept=self._on_kept)
+        settler = Settler(self.consumer, on_settled=tracing.settled(on_settled), on_kept=self._on_kept)
+        settler.flush = tracing.settling(settler.flush)
+        return settler
+
+    def _make_accept(self) -> Accept:
+        tracing, monotonic = self.consumer.tracing, self.consumer.clock.monotonic
+        return self._accept if tracing is None else tracing.receiving(self._accept, monotonic)
 
     def _make_reporting(self) -> Reporting | None:
         """What tells hooks and the log of each message; None: neither wants to know."""
@@ -138,9 +155,8 @@ class Run:
         self.queue.consumer_count += 1
         self.fetching = self._make_task(self._fetch(), "fetch")
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
-        limits = [limit for limit in (self.options.handler_timeout, *self._limits_of_tasks()) if limit is not None]
-        if limits:
-            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, min(limits)), "timeouts"))
+        if (shortest := shortest_limit(self.options, self.consumer.handler)) is not None:
+            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, shortest, self.events), "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -154,10 +170,6 @@ class Run:
     def _is_ending(self) -> bool:
         """Whether it is being stopped, or the event loop ends and has cancelled all of its tasks."""
         return self.fetching.cancelling() > 0
-
-    def _limits_of_tasks(self) -> list[float | None]:
-        handler = self.consumer.handler
-        return [task.handler_timeout for task in handler.tasks.values()] if isinstance(handler, Tasks) else []
 
     async def _fetch(self) -> None:
         await (self.fetcher if self.controlled is None else self.controlled).run()
@@ -198,7 +210,12 @@ class Run:
         """Release the messages whose handlers have not started."""
         waiting = [] if self.gatherer is None else self.gatherer.take_back()
         for delivery in (*waiting, *self.pool.take_back()):
+            self.metrics.unstarted += len(delivery.deliveries)
             delivery.conclude(RELEASE)
+
+    def recent(self) -> list[Event]:
+        """What happened lately to the consumer and its messages, oldest first; from any thread."""
+        return events_of(self.events, list(self.holding.deliveries.copy().values()))
 
     @property
     def pause(self) -> Pause | None:
@@ -293,13 +310,13 @@ class Run:
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
-        deliveries = [Delivery(one, self, lease_until) for one in received]
+        deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until)))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)
-        if self.lease is not None:
-            for delivery in deliveries:
-                self.holding.deliveries[delivery.received.receipt] = delivery
+        self.holding.deliveries.update(zip(map(_RECEIPT, received), deliveries, strict=True))
+        self.events.add_received(received)
         if self.stopping or self.pause is not None:  # a receive that its cancellation came too late for
+            self.metrics.unstarted += len(deliveries)
             for delivery in reversed(deliveries):
                 delivery.conclude(RELEASE)
         else:
@@ -314,9 +331,8 @@ class Run:
         self.window.held -= len(batch)
         if self.suspects.current is not None:
             self.suspects.settled(batch)
-        if self.lease is not None:
-            for settlement in batch:
-                self.holding.deliveries.pop(settlement.receipt, None)
+        handled = list(map(self.holding.deliveries.pop, map(_RECEIPT, batch), repeat(None)))
+        self.events.add_settled(batch, handled, stale)
         self.fetcher.settled(batch, stale)
 
     def _forget(self, delivery: Delivery) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.following import Follower, Later, StartedGroup
+from tasuki.contracts.state.handler_metrics import Verb
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use
@@ -204,6 +205,9 @@ class Reach(Protocol[Caller_contra]):
 
     def sync_store(self, id: str) -> Use:
         """Calls the verbs of a store from a thread without an event loop."""
+
+    def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
+        """Count a number in a metric of a function."""
 
     def env(self, name: str) -> str | None:
         """Value of a declared environment variable."""

@@ -88,6 +88,15 @@ class Driver(Within, ABC):
         """
         return None
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the broker takes no messages now, as it has told by itself; None: no reason is known.
+
+        A look-up, for health; publishing finds out in any case. Need not: be known to any driver whose broker tells
+        nothing by itself.
+        """
+        return None
+
     async def time(self) -> float | None:
         """The broker's clock in Unix seconds; None: it shows none, or is on this machine. For ``tasuki doctor``.
 

@@ -23,9 +23,9 @@ _ALL_KINDS = "tasuki schema lists every kind"
 def _built_in() -> dict[str, Kind]:
     from tasuki.drivers.kinds import KINDS
     from tasuki.drivers.sqs import aws
-    from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
+    from tasuki.kinds.entries import consumer, env, function, metrics, queue, schedule, security, store, traces, worker
 
-    families = (queue, consumer, schedule, worker, function, store, env, aws, security)
+    families = (queue, consumer, schedule, worker, function, store, env, aws, security, metrics, traces)
     drivers = {kind.name: as_entry(kind) for kind in KINDS}
     return {**drivers, **{kind.name: kind for family in families for kind in family.KINDS}}
 

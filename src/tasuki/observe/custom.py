@@ -150,3 +150,16 @@ def _is_long(name: str, labels: _Labels) -> bool:
 
 OF_HANDLERS = CustomMetrics()
 """The metrics of all handlers of this process: a single registry, as exporters expect it."""
+
+
+def record(verb: str, function: str, name: str, n: float, labels: _Labels = None) -> None:
+    """Count a number in a metric of a function; one of another type than it must have is dropped."""
+    verbs = {"count": OF_HANDLERS.count, "set": OF_HANDLERS.set, "add": OF_HANDLERS.add, "observe": OF_HANDLERS.observe}
+    try:
+        verbs[verb](str(name), float(n), None if labels is None else _texts(labels), function)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        OF_HANDLERS.dropped += 1
+
+
+def _texts(labels: Mapping[str, object]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in labels.items()}

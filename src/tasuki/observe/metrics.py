@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+from tasuki.clock import Clock
+from tasuki.message import TRACEPARENT
+from tasuki.observe.waits import Started, Waits
+
+BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+)  # fmt: skip
 """Upper bounds in seconds."""
+MAX_ERRORS = 20
+"""Error types that a consumer counts apart; the failures of further types count as ``OTHER``."""
+OTHER = "other"
+_TRACEPARENT = 55
+"""Characters of a traceparent."""
+_SAMPLED = frozenset("13579bdf")
+"""How the flags of a traceparent end, if its trace is recorded."""
 
 
 class Histogram:
-    """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for greater values."""
+    """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for greater values.
 
-    __slots__ = ("bounds", "counts", "sum")
+    ``also`` gets each value too, for those who keep histograms of their own; None: nothing does. ``exemplars``: of a
+    bucket the id of the last trace that was sampled, its value, and when that was in Unix seconds.
+    """
+
+    __slots__ = ("also", "bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        self.also: Callable[[float], object] | None = None
+        self.exemplars: dict[int, tuple[str, float, float]] = {}
 
     def observe(self, seconds: float) -> None:
         """Count one value."""
         self.counts[bisect_left(self.bounds, seconds) if seconds > self.bounds[0] else 0] += 1
         self.sum += seconds
+        if self.also is not None:
+            self.also(seconds)
+
+    def add(self, other: Histogram) -> None:
+        """Count what another one of the same bounds has counted."""
+        self.counts[:] = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     @property
     def count(self) -> int:
@@ -37,11 +63,65 @@ class QueueMetrics:
 
     queue: str
     driver: str
+    publish_seconds: Histogram = field(default_factory=Histogram)
+    """The time that the broker took for a batch."""
     published: int = 0
     rejected: int = 0
     unknown: int = 0
+    suppressed: int = 0
+    """Unique messages for which another one was kept."""
     late_replies: int = 0
     """Replies to requests here that came after their requests had timed out."""
+
+    def go_on_from(self, earlier: QueueMetrics) -> None:
+        """Count on from the numbers of the queue that this one replaces."""
+        for name in ("published", "rejected", "unknown", "suppressed", "late_replies"):
+            setattr(self, name, getattr(self, name) + getattr(earlier, name))
+        self.publish_seconds.add(earlier.publish_seconds)
+
+    def confirm(self, outcome: str) -> None:
+        """Count a confirmed message, or one for which another one was ``kept``."""
+        if outcome == "kept":
+            self.suppressed += 1
+        else:
+            self.published += 1
+
+
+@dataclass(slots=True, eq=False)
+class ScheduleMetrics:
+    """Counts of the ticks of one schedule that this process handled."""
+
+    published: int = 0
+    skipped: int = 0
+    """Ticks without a message: the last one still runs, another worker published it, or the queue refuses it."""
+    late: int = 0
+    """Ticks that were published, but late."""
+    last_success: float | None = None
+    """When it last published, in Unix seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class ProcessMetrics:
+    """What a process knows of itself."""
+
+    loop_lag: float = 0.0
+    """Seconds that the event loop took to answer last."""
+    loop_blocked: float = 0.0
+    """Seconds for which handlers have blocked it."""
+    acts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Acts at the desk, by act and result."""
+
+    def act(self, act: str, result: str) -> None:
+        """Count an act at the desk."""
+        counts = self.acts.setdefault(act, {})
+        counts[result] = counts.get(result, 0) + 1
+
+
+PROCESS = ProcessMetrics()
+"""Of this process."""
+
+Ran = Callable[[Started, float, float], None]
+"""Counts a handler that has run: its message, and the monotonic times of its start and end."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -52,23 +132,119 @@ class ConsumerMetrics:
     queue: str
     driver: str
     handler_seconds: Histogram = field(default_factory=Histogram)
+    wait_seconds: Histogram = field(default_factory=Histogram)
+    """From when a message was due until its handler started; counted once ``measure`` was called."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Failures by the type of the error."""
+    dead: dict[str, int] = field(default_factory=dict)
+    """Dead letters by their reason."""
+    waits: Waits | None = None
+    ran: Ran = field(init=False)
     delivered: int = 0
     redelivered: int = 0
     acked: int = 0
     nacked: int = 0
     released: int = 0
+    snoozed: int = 0
+    """Releases that a handler requested, by Snooze, a sleep or a wait."""
+    unstarted: int = 0
+    """Releases of messages whose handlers had not started, at a stop or a pause."""
     replied: int = 0
     requesters_gone: int = 0
     result_errors: int = 0
     dead_lettered: int = 0
+    expired: int = 0
     dropped: int = 0
     cancelled: int = 0
     failed: int = 0
     timed_out: int = 0
     stale: int = 0
     lease_lost: int = 0
+    limit_waits: int = 0
+    """Requests for messages that had to wait for a token or a place of the queue's limit."""
+    reconnects: int = 0
+    """Times that the broker has answered again after receives that failed."""
+
+    def __post_init__(self) -> None:
+        self.ran = _counting(self.handler_seconds)
+
+    def measure(self, clock: Clock) -> None:
+        """Count waits too from now on; without it they cost nothing."""
+        if self.waits is None:
+            self.waits = Waits(clock, self.wait_seconds.observe)
+            self.ran = _measuring(self.handler_seconds, self.waits)
+
+    def ran_batch(self, messages: Iterable[Started], started: float, ended: float) -> None:
+        """Count one run of a handler for a whole batch, and the wait of each message."""
+        self.handler_seconds.observe(ended - started)
+        if self.waits is not None:
+            for message in messages:
+                if message.attempt == 1:
+                    self.waits.started(message, started)
+
+    def fail(self, error: BaseException | None, times: int = 1) -> None:
+        """Count failures, by the type of the error; None: the handler said so without one."""
+        self.failed += times
+        name = "false" if error is None else type(error).__qualname__
+        if name not in self.errors and len(self.errors) >= MAX_ERRORS:
+            name = OTHER
+        self.errors[name] = self.errors.get(name, 0) + times
+
+    def release(self, delay: float) -> None:
+        """Count a release; with a delay a handler has requested it."""
+        self.released += 1
+        self.snoozed += delay > 0
+
+    def bury(self, reason: str) -> None:
+        """Count a dead letter."""
+        self.dead_lettered += 1
+        self.dead[reason] = self.dead.get(reason, 0) + 1
+
+    def counters(self) -> dict[str, int]:
+        """All plain counters by name, sorted."""
+        return {name: value for name in sorted(self.__slots__) if isinstance(value := getattr(self, name), int)}
 
     def as_dict(self) -> dict[str, int | float | str]:
         """All counters by name, sorted, with the histogram as ``handler_count`` and ``handler_seconds``."""
-        counters = {name: getattr(self, name) for name in sorted(self.__slots__) if name != "handler_seconds"}
-        return {**counters, "handler_count": self.handler_seconds.count, "handler_seconds": self.handler_seconds.sum}
+        names: dict[str, int | float | str] = {"consumer": self.consumer, "driver": self.driver, "queue": self.queue}
+        runs = self.handler_seconds
+        counted = dict(sorted({**names, **self.counters()}.items()))
+        return {**counted, "handler_count": runs.count, "handler_seconds": runs.sum}
+
+
+def _counting(runs: Histogram) -> Ran:
+    """As ``Histogram.observe``, without another call: it is on the path of every message."""
+    bounds, counts, least = runs.bounds, runs.counts, runs.bounds[0]
+
+    def ran(message: Started, started: float, ended: float) -> None:
+        seconds = ended - started
+        counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
+        runs.sum += seconds
+        if runs.also is not None:
+            runs.also(seconds)
+
+    return ran
+
+
+def _measuring(runs: Histogram, waits: Waits) -> Ran:
+    """The same, and the wait and the trace of the message."""
+    bounds, counts, least, waited = runs.bounds, runs.counts, runs.bounds[0], waits.started
+
+    def ran(message: Started, started: float, ended: float) -> None:
+        seconds = ended - started
+        counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
+        runs.sum += seconds
+        if runs.also is not None:
+            runs.also(seconds)
+        if message.attempt == 1:
+            waited(message, started)
+        if TRACEPARENT in message.headers and (trace := _sampled(message)) is not None:
+            runs.exemplars[bisect_left(bounds, seconds)] = trace, seconds, round(waits.wall(ended), 3)
+
+    return ran
+
+
+def _sampled(message: Started) -> str | None:
+    """The id of its trace, if that is recorded."""
+    text = str(message.headers[TRACEPARENT])
+    return text[3:35] if len(text) >= _TRACEPARENT and text[54] in _SAMPLED and text[35] == "-" else None

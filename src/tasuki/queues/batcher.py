@@ -11,8 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tasuki.contracts.driver import Driver, Merged, Outgoing
+from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
+from tasuki.observe.metrics import Histogram
 
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; further ones are rejected as throttled."""
@@ -60,6 +61,8 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._driver = driver
         self._queue = queue
+        self.took = Histogram()
+        """Seconds that the driver took for each batch."""
         self._max_batch = driver.capabilities.max_batch
         self._block = block_when_full
         self._pending: deque[_Request] = deque()
@@ -111,6 +114,20 @@ class Batcher:
         if request.undecided:
             await request.done
         return request.results
+
+    async def publish_within(self, connection: object, messages: Sequence[Outgoing]) -> Results:
+        """Publish in order in the caller's transaction; one result per message. Neither waits nor joins batches."""
+        results: Results = []
+        for start in range(0, len(messages), self._max_batch):
+            batch = messages[start : start + self._max_batch]
+            try:
+                told: Answers = await self._driver.publish_within(connection, self._queue, batch)
+            except DriverError as error:
+                told = [error] * len(batch)
+            results += told or [None] * len(batch)
+            if self.on_batch is not None:
+                self.on_batch(batch, results[start:])
+        return results
 
     async def _lead(self, request: _Request, timeout: float) -> None:
         """Publish one's own messages directly; flush the remaining ones, and other callers' messages, afterwards."""
@@ -183,6 +200,7 @@ class Batcher:
             finally:
                 self._under_way = []
                 self._attempt_time = loop.time() - began
+                self.took.observe(self._attempt_time)
             if self.on_batch is not None:
                 self.on_batch(batch[: len(results)], results)
             self._note(parts, results)

@@ -11,6 +11,7 @@ from tasuki.message import (
     CONTENT_TYPE,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
+    DUE,
     EXPIRES_AT,
     GROUP,
     LAST_ERROR,
@@ -63,13 +64,15 @@ def dead_letter(
     return Outgoing(message.id, message.body, headers)
 
 
-def redriven(message: Message) -> Outgoing:
+def redriven(message: Message, now: float | None = None) -> Outgoing:
     """The message as it was first published, without the headers that Tasuki added.
 
     All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
-    is still a member of.
+    is still a member of. ``now``: when it is due again, in Unix seconds.
     """
     headers = {key: value for key, value in message.headers.items() if key in _KEPT or not is_reserved(key)}
+    if now is not None:
+        headers[DUE] = now
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
     return Outgoing(
         message.id,

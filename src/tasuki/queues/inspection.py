@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Depth, Driver, Occupancy, QueueSpec
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.contracts.driver import Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import Message
 from tasuki.queues.limits import limit_facts
@@ -125,6 +125,17 @@ class Inspection:
         if problem is None or not isinstance(error, BrokerUnavailableError | QueueNotFoundError):
             return error
         return problem
+
+    def _advised(self, message: Outgoing, error: DriverError | Merged | None) -> Any:
+        """The same error, or, for a priority in a queue without priorities, one with the remedy."""
+        if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
+            return error
+        if not self.driver.capabilities.declares_priorities:
+            return error
+        text = f"queue {self.id!r} was declared without priorities; {self.policy.priority_advice()}"
+        told = UnsupportedError(text, driver=self.driver.name, queue=self.id)
+        told.__cause__ = error
+        return told
 
 
 def own_copy(error: DriverError) -> DriverError:

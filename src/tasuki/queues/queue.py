@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
-from tasuki.errors import DriverError, TasukiError, UnsupportedError
+from tasuki.errors import DriverError, TasukiError
 from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
-from tasuki.queues.batcher import Batcher, Results
+from tasuki.observe.trace import CURRENT, Headers, hand_on
+from tasuki.queues.batcher import Batcher
 from tasuki.queues.demand import Demand
 from tasuki.queues.inspection import Inspection, own_copy
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
@@ -33,6 +34,7 @@ from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
+    from tasuki.tracing.queue import QueueTracing
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
 
@@ -62,7 +64,6 @@ class Queue(Inspection):
         self.codec = codec
         self.codecs = codecs
         self.policy = policy
-        self.metrics = QueueMetrics(queue=id, driver=driver.name)
         self.consumer_count = 0
         self._clock = clock
         self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
@@ -74,9 +75,10 @@ class Queue(Inspection):
         self.guard = None
         self.origin = None
         self._through = Through(middleware, self._publish_one) if middleware else None
-        self._on_batch: Callable[..., None] | None = None
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+        self.metrics = QueueMetrics(queue=id, driver=driver.name, publish_seconds=self._batcher.took)
         self._publish_all_of = self._batcher.publish
+        self.tracing: QueueTracing | None = None
         self._windows: UniqueWindows | None = None
         if "window" not in driver.capabilities.unique:
             self._windows = UniqueWindows(id, spec.name, driver.name, self._batcher.publish)
@@ -85,7 +87,7 @@ class Queue(Inspection):
     def observe(self, observers: Iterable[Observer]) -> None:
         """Report each published batch to these observers from now on, and to no others."""
         told = tell(observers, "on_publish")
-        self._batcher.on_batch = self._on_batch = None if told is None else of_stored(partial(told, self.id))
+        self._batcher.on_batch = None if told is None else of_stored(partial(told, self.id))
 
     def use_store(self, find: FindStore) -> None:
         """Have unique windows by the store that ``find`` gives, where the driver has none of its own."""
@@ -208,30 +210,29 @@ class Queue(Inspection):
             self.signer.sign((message,))
         if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
             raise self._failed(message.id, refusal)
-        if carry is not None and message.unique is None:  # else the ack follows by itself
-            answer: DriverError | Merged | None = (await carry((message,)))[0]
-        elif connection is None:
-            answer = (await self._publish_all_of((message,), timeout))[0]
-        else:
-            answer = (await self._publish_within(connection, (message,)))[0]
+        answer = (await self._put((message,), timeout, connection, carry))[0]
         if isinstance(answer, DriverError):
             raise self._failed(message.id, self._advised(message, answer))
         return self._confirmed(message.id, answer)
 
-    async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> Results:
-        """Publish in the caller's transaction; one result each, in order."""
-        results: Results = []
-        size = self.driver.capabilities.max_batch
-        for start in range(0, len(messages), size):
-            batch = messages[start : start + size]
-            try:
-                told: Answers = await self.driver.publish_within(connection, self.spec.name, batch)
-            except DriverError as error:
-                told = [error] * len(batch)
-            results += told or [None] * len(batch)
-            if self._on_batch is not None:
-                self._on_batch(batch, results[start:])
-        return results
+    def _put(
+        self, messages: Sequence[Outgoing], timeout: float, connection: object = None, carry: Carry | None = None
+    ) -> Awaitable[Answers]:
+        """Give messages to the driver; one answer each. They continue the trace that runs now."""
+        if self.tracing is not None:
+            return self.tracing.send(messages, partial(self._put_untraced, messages, timeout, connection, carry))
+        if (trace := CURRENT.get()) is not None:
+            hand_on(trace, messages)
+        return self._put_untraced(messages, timeout, connection, carry)
+
+    def _put_untraced(
+        self, messages: Sequence[Outgoing], timeout: float, connection: object, carry: Carry | None
+    ) -> Awaitable[Answers]:
+        if carry is not None and messages[0].unique is None:  # else the ack follows by itself
+            return carry(messages)
+        if connection is None:
+            return self._publish_all_of(messages, timeout)
+        return self._batcher.publish_within(connection, messages)
 
     async def publish_many(
         self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
@@ -284,9 +285,7 @@ class Queue(Inspection):
     async def _publish_all(self, messages: Sequence[Outgoing], limit: float, connection: Any) -> Answers:
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
-        if connection is not None:
-            return await self._publish_within(connection, messages)
-        return await self._publish_all_of(messages, limit) if messages else []
+        return await self._put(messages, limit, connection) if messages else []
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
@@ -296,11 +295,17 @@ class Queue(Inspection):
         return envelope
 
     async def forward(
-        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT, carry: Carry | None = None
+        self,
+        messages: Sequence[Outgoing],
+        *,
+        timeout: float = PUBLISH_TIMEOUT,
+        carry: Carry | None = None,
+        after: Sequence[Headers] = (),
     ) -> list[DriverError | None]:
         """Publish existing messages (dead letters, redrives) unchanged; one result each, in order.
 
         A remembered id is no duplicate here, and no message is unique. ``carry``: publish by another way.
+        ``after``: of each message the headers of the span that its own follows.
         """
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
@@ -308,14 +313,16 @@ class Queue(Inspection):
             message.deduplicate = False
             if self.policy.lanes is not None:
                 message.lane = self.policy.lanes.of_sent_on(message, self.decode)
-        answers: Answers = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
+        put: Callable[[], Awaitable[Answers]]
+        put = partial(carry, messages) if carry else partial(self._batcher.publish, messages, timeout)
+        answers = await (put() if self.tracing is None else self.tracing.forward(messages, after, put))
         results = [answer if isinstance(answer, DriverError) else None for answer in answers]
         self.metrics.published += results.count(None)
         return results
 
     def _confirmed(self, id: str, merged: Merged | None) -> Confirmed:
         result = confirmed(id, self.demand.given, merged)
-        self.metrics.published += result.outcome != "kept"
+        self.metrics.confirm(result.outcome)
         return result
 
     def _result(self, id: str, answer: DriverError | Merged | None) -> PublishResult:
@@ -323,17 +330,6 @@ class Queue(Inspection):
             return self._confirmed(id, answer)
         error = self._failed(id, answer)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
-
-    def _advised(self, message: Outgoing, error: DriverError | Merged | None) -> Any:
-        """The same error, or, for a priority in a queue without priorities, one with the remedy."""
-        if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
-            return error
-        if not self.driver.capabilities.declares_priorities:
-            return error
-        text = f"queue {self.id!r} was declared without priorities; {self.policy.priority_advice()}"
-        told = UnsupportedError(text, driver=self.driver.name, queue=self.id)
-        told.__cause__ = error
-        return told
 
     def _failed(self, id: str, error: DriverError) -> DriverError:
         error = own_copy(self._told(error))

@@ -106,6 +106,11 @@ class Supervisor:
         return {id: controller.status for id, controller in self._controllers.items()}
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether all services are being stopped; for any thread."""
+        return self._stop_task is not None
+
+    @property
     def stop_timeout(self) -> float:
         """The longest ``stop_timeout`` of a service, in seconds; for any thread."""
         return max((controller.spec.stop_timeout for controller in list(self._controllers.values())), default=0.0)

@@ -11,6 +11,7 @@ from typing import Any
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.following import Later, StartedGroup, carried, ids_of
+from tasuki.contracts.state.handler_metrics import Verb
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
@@ -70,7 +71,7 @@ class RecordingContext(Context):
     callable, plain or async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and
     ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with`` was given beside function and
     arguments; ``paused`` what ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what
-    ``cancel`` was given.
+    ``cancel`` was given; ``measured`` what ``metrics`` counted.
     ``publish_error`` is raised by the next publishes when set.
     """
 
@@ -110,6 +111,7 @@ class RecordingContext(Context):
         self.signals = settling.signals
         """The values that ``wait_for`` finds, by event and key: ``context.signals["approved", 7] = True``."""
         self.signalled: list[tuple[str, str | int, Any]] = []
+        self.measured: list[tuple[Verb, str, float, Mapping[str, str] | None]] = []
         """What it has given with ``signal``."""
         super().__init__(facts, settling, _RecordedReach(self))
 
@@ -265,6 +267,9 @@ class _RecordedReach:
     def sync_store(self, id: str) -> Use:
         use = self.store(id)
         return lambda verb, *args, **options: at_once(use(verb, *args, **options))
+
+    def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
+        self._record.measured.append((verb, name, n, labels))
 
     def env(self, name: str) -> str | None:
         return self._record.variables.get(name)

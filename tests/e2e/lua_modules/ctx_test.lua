@@ -39,4 +39,8 @@ function tests.all_is_a_fresh_table()
   check.same(ctx.all(), {})
 end
 
+function tests.without_a_trace()
+  check.same(ctx.trace(), nil)
+end
+
 return check.suite(tests)

@@ -9,18 +9,25 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.nats.queues.purging import Purging
+from tasuki.drivers.nats.records import receivers
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
-from tests.faults.nats.site import QUEUE, Site, declared, drained, messages, take
+from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, drained, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
-async def test_what_consumers_elsewhere_hold_is_in_flight_and_not_shown(site: Site) -> None:
+async def test_what_consumers_elsewhere_hold_is_in_flight_and_not_shown(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "EVERY", 0.05)
     one, other = await site.driver(), await site.driver()
     for driver in (one, other):
         await declared(driver)
     await one.publish(QUEUE, messages("a", "b", "c", "d"))
     held = await take(other, 2)
+    async with asyncio.timeout(PATIENCE):
+        while not await site.notes():  # that it receives
+            await asyncio.sleep(0.02)
     depth = await one.depth(QUEUE)
     assert (depth.ready, depth.in_flight, depth.delayed) == (2, 2, 0)
     assert [message.id for message in await one.peek(QUEUE, 10)] == ["c", "d"]

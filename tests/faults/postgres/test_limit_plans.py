@@ -26,6 +26,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "all": {"fair": 3, "limit": Limit(1e6, 1000, 1000), "lane_limit": Limit(1e-3, 2, 1), "max_length": 10**6},
 }
 RECEIVE = "SELECT seq, token FROM plans.receive('q', 10, 1000000, 0, true, false, true, 1)"
+ONE = RECEIVE.replace("10,", "1,", 1)
+FEW_STATEMENTS = 10
+"""With those that call functions."""
 TABLES = {"messages", "lanes", "arrivals", "gates"}
 
 
@@ -98,3 +101,27 @@ async def test_the_plans_that_were_made_for_empty_tables_hold_for_a_long_lane(
         for index, plan, rows in scans:
             assert not index.startswith("Seq"), f"{verb}: {plan}"
             assert rows <= 200, f"{verb} met {rows} rows: {plan}"
+
+
+@pytest.mark.parametrize("driver", ["lanes", "places"], indirect=True)
+async def test_one_message_takes_few_statements(driver: PostgresDriver, explainer: Explainer) -> None:
+    async def claim() -> int:
+        """Statements of a receive that takes a message; now and then one takes the long way."""
+        counts = []
+        for _ in range(5):
+            await explainer.scans(ONE)
+            counts.append(len(explainer.plans))
+        return min(counts)
+
+    await fill(driver, "a", 20)
+    await fill(driver, "b", 20)
+    await explainer.connection.fetch(ONE)  # folds
+    assert await claim() <= FEW_STATEMENTS
+    alone = []
+    await driver.purge("q")
+    await explainer.connection.fetch(ONE)
+    for lane in "cdefg":
+        await fill(driver, lane, 1)
+        await explainer.scans(ONE)
+        alone.append(len(explainer.plans))
+    assert min(alone) <= FEW_STATEMENTS

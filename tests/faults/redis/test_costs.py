@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec, Release
 from tests.faults.redis.rig import driver_at
 from tests.faults.redis.test_steps import patch_scripts
 from tests.support.brokers.redis import Redis
@@ -13,6 +13,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 LEFT = 2048
 """Bytes that a script for one message may leave to the collector; with all functions they were over four thousand."""
+
+LEFT_OF_LANES = 3584
+"""The same in a queue with lanes."""
 
 OTHERS = 40
 """Commands of a script beside those for each key."""
@@ -53,6 +56,29 @@ async def test_one_message_needs_few_commands_and_functions(broker: Redis, monke
         assert calls == {"PUBLISH": 7, "RECEIVE": 10, "SETTLE": 6}
         left = {name: int(await nodes.call(0, "ZSCORE", "left", name)) for name in names}
         assert {name: size for name, size in left.items() if size > LEFT} == {}
+
+
+@pytest.mark.parametrize(
+    ("places", "most"),
+    [(None, {"PUBLISH": 13, "RECEIVE": 16, "SETTLE": 7}), (3, {"PUBLISH": 13, "RECEIVE": 18, "SETTLE": 10})],
+)
+async def test_one_message_of_a_lane_needs_few_more(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch, places: int | None, most: dict[str, int]
+) -> None:
+    patch_scripts(monkeypatch, lambda name, text: MEASURED % (text, *[name] * 3))
+    spec = QueueSpec("q", fair=1, lane_limit=None if places is None else Limit(concurrency=places))
+    async with driver_at(broker.port, spec=spec) as driver:
+        for lanes in ("ab", "aaab"):
+            for number, lane in enumerate(lanes):
+                await driver.publish("q", [Outgoing(f"{lane}{number}", b"", {}, lane=lane)])
+            for _ in lanes:
+                (got,) = await driver.receive("q", 1, 0.0)
+                assert not await driver.settle("q", [Ack(got.receipt)])
+        nodes = driver._session.nodes("q")
+        calls = {name: int(await nodes.call(0, "ZSCORE", "most", name)) for name in most}
+        assert calls == most
+        left = {name: int(await nodes.call(0, "ZSCORE", "left", name)) for name in most}
+        assert {name: size for name, size in left.items() if size > LEFT_OF_LANES} == {}
 
 
 async def test_keys_need_a_command_for_each_key_at_most(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tasuki.app.health.health_file import PERIOD
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.errors import ConfigError
 from tests.support.narrow import present
-from tests.unit.app.pulse import document, pulsing
+from tests.unit.app.pulse import document, pulsing, texts
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -101,13 +101,13 @@ async def test_workers_obey_and_say_so_in_health(app: App, tmp_path: Path) -> No
         await asyncio.sleep(PERIOD * 10)
         found = document(file)
         assert (found["live"], found["ready"]) == (True, True), "a pause is no failure"
-        assert found["paused"] == ["app:sender is paused until it is resumed, by kana: 429"]
+        assert "consumer app:sender: paused until it is resumed, by kana: 429" in texts(found, "ok")
         assert found["consumers"]["app:sender"]["paused"]["actor"] == "kana"
         assert found["consumers"]["app:other-one"]["concurrency"] == 7
         assert not handled
         await app.resume("mails")
         await asyncio.sleep(PERIOD * 2)
-        assert document(file)["paused"] == []
+        assert not any("paused" in text for text in texts(document(file), "ok"))
         assert handled == [1]
 
 

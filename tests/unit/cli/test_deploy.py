@@ -88,6 +88,12 @@ def test_a_deployment_for_kubernetes(tasuki: CommandLine, project: Path) -> None
     assert "'tasuki[redis]' installed" in done.stdout
 
 
+def test_a_project_with_traces_installs_what_they_need(tasuki: CommandLine, project: Path) -> None:
+    (project / "traces.yaml").write_text("namespace: more\nentries:\n  - {name: traces, kind: traces.config}\n")
+    done = tasuki("deploy", "k8s", *REDIS)
+    assert "'tasuki[redis,traces]' installed" in done.stdout, done.stderr
+
+
 def test_queues_that_other_machines_cannot_reach(tasuki: CommandLine, project: Path) -> None:
     done = tasuki("deploy", "k8s")
     assert done.returncode == 1

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 QUICK = Backoff(initial_delay=0.01, max_delay=0.01)
 
 
-def program(source: str) -> Callable[[int, Path | None], list[str]]:
-    return lambda lifeline, health_file: [sys.executable, "-S", "-c", source, str(lifeline)]
+def program(source: str) -> Callable[[int], list[str]]:
+    return lambda lifeline: [sys.executable, "-S", "-c", source, str(lifeline)]
 
 
 async def run(source: str, count: int = 2, *, ends_when_done: bool = False) -> int:

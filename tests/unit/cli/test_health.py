@@ -8,30 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.app.health.health_file import STALE, head
+from tasuki.app.health.report import Sheet
+from tasuki.app.health.rules import Finding, Level
+from tasuki.cli.commands.work.health import STALE
 from tests.unit.cli.conftest import CommandLine
 
 
 @pytest.mark.parametrize(
-    ("live", "ready", "age", "code", "code_ready"),
-    [
-        ([], [], 0, 0, 0),
-        ([], ["away"], 0, 0, 1),
-        (["stuck"], ["stuck"], 0, 1, 1),
-        ([], [], STALE + 5, 1, 1),
-    ],
+    ("level", "age", "code", "code_ready"),
+    [("ok", 0, 0, 0), ("warning", 0, 0, 0), ("not_ready", 0, 0, 1), ("not_live", 0, 1, 1), ("ok", STALE + 5, 1, 1)],
 )
-def test_a_probe(
-    tasuki: CommandLine, project: Path, live: list[str], ready: list[str], age: float, code: int, code_ready: int
-) -> None:
-    (project / "alive").write_text(json.dumps(head(live, ready, time.time() - age)))
+def test_a_probe(tasuki: CommandLine, project: Path, level: Level, age: float, code: int, code_ready: int) -> None:
+    found = Sheet().report([("consumer app:c", Finding(level, "why"))], time.time() - age)
+    (project / "alive").write_text(json.dumps(found.as_dict()))
     assert tasuki("health", "alive").returncode == code
     done = tasuki("health", "alive", "--ready")
     assert done.returncode == code_ready
     assert done.stderr.splitlines() == ([done.stderr.strip()] if code_ready else [])
-    assert json.loads(tasuki("health", "alive", "--json").stdout)["live"] is (code == 0)
+    told = json.loads(tasuki("health", "alive", "--json").stdout)
+    assert (told["live"], told["ready"]) == (code == 0, code_ready == 0)
+    if level == "warning":
+        assert done.stdout == "live and ready\nconsumer app:c: why\n"
 
 
 def test_no_document(tasuki: CommandLine, project: Path) -> None:
     done = tasuki("health", "alive")
     assert (done.returncode, "no worker with --health-file alive has started" in done.stderr) == (1, True)
+
+
+def test_the_file_may_stand_in_the_environment(
+    tasuki: CommandLine, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "there").write_text(json.dumps(Sheet().report([], time.time()).as_dict()))
+    monkeypatch.setenv("TASUKI_HEALTH_FILE", "there")
+    assert tasuki("health").returncode == 0

@@ -201,10 +201,8 @@ class FakeFleet:
 
     command: list[str]
 
-    def __init__(
-        self, arguments: Callable[[int, None], list[str]], count: int, *, ends_when_done: bool, **_: object
-    ) -> None:
-        type(self).command = [*arguments(9, None), str(count), str(ends_when_done)]
+    def __init__(self, arguments: Callable[[int], list[str]], count: int, *, ends_when_done: bool, **_: object) -> None:
+        type(self).command = [*arguments(9), str(count), str(ends_when_done)]
 
     async def run(self) -> int:
         return 5

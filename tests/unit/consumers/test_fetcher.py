@@ -13,6 +13,8 @@ from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Received
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.observe.events import EventRing
+from tasuki.observe.metrics import ConsumerMetrics
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import clock_of_loop, make_queue, now
 
@@ -29,7 +31,14 @@ class Rig:
         self.accepted: list[tuple[list[str], float]] = []
         self.errors: list[Exception] = []
         keeper = SimpleNamespace(check=lambda: None)
-        consumer: Any = SimpleNamespace(id="app:consumer", queue=self.queue, keeper=keeper, clock=clock_of_loop())
+        consumer: Any = SimpleNamespace(
+            id="app:consumer",
+            queue=self.queue,
+            keeper=keeper,
+            clock=clock_of_loop(),
+            metrics=ConsumerMetrics(consumer="app:consumer", queue="app:tasks", driver="app:broker"),
+            events=EventRing(),
+        )
         self.fetcher = Fetcher(consumer, window=self.window, buffered=lambda: self.buffered, accept=self.accept)
 
     def accept(self, received: list[Received], asked_at: float) -> None:

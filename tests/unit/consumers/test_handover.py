@@ -16,6 +16,7 @@ from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Answers, Move, Outgoing, Receipt, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, DriverError
+from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tests.unit.consumers.parts import clock_of_loop, make_queue
 
@@ -70,6 +71,7 @@ class Rig:
             queue=self.queue,
             dead_letters=self.dead,
             metrics=self.metrics,
+            events=EventRing(),
             clock=clock_of_loop(),
         )
         self.settler = Settler(

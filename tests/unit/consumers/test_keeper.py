@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -317,3 +318,32 @@ async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
     assert problems() == {}
     keeper.remove(held)
     wait_for(lambda: keepers() == 0)
+
+
+async def test_a_thread_that_gives_no_sign_of_life_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, seconds = Keeper(SystemClock()), [100.0]
+    monkeypatch.setattr("tasuki.consumers.fetching.keeper.time.monotonic", lambda: seconds[0])
+    assert keeper.silent_for() == 0.0
+    told: list[Any] = []
+    keeper._thread = SimpleNamespace(tell=told.append)  # type: ignore[assignment]
+    assert keeper.silent_for() == 0.0
+    seconds[0] += 3
+    assert keeper.silent_for() == 3.0
+    told[-1]()  # its loop goes on
+    assert keeper.silent_for() == 0.0
+    seconds[0] += 3
+    keeper._thread = None
+    assert keeper.silent_for() == 0.0
+
+
+async def test_the_renewal_of_a_lease_is_late_from_half_of_it_on() -> None:
+    clock = FakeClock()
+    held = holding(ModelDriver(ModelBroker(clock)), clock, count=2, left=30.0)
+    assert held.late(clock.monotonic()) == 0.0
+    clock.advance(17)
+    assert held.late(clock.monotonic()) == 2.0
+    for delivery in held.deliveries.values():
+        delivery.lost = True
+    assert held.late(clock.monotonic()) == 0.0
+    held.lease = None
+    assert held.late(clock.monotonic()) == 0.0

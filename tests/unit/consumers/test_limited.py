@@ -231,6 +231,7 @@ async def test_waiting_for_a_token_asks_when_there_is_one() -> None:
     shop.calls.clear()
     await shop.handled(3)
     assert shop.calls.count("take") <= 20, "its receives wait for half a lease at most"
+    assert 2 <= shop.benches[0].consumer.metrics.limit_waits <= 20
     await shop.close()
 
 

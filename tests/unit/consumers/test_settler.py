@@ -14,6 +14,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Nack, Release, Settlement
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
+from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -41,6 +42,7 @@ class Rig:
             queue=self.queue,
             dead_letters=self.dead,
             metrics=self.metrics,
+            events=EventRing(),
             clock=clock_of_loop(),
         )
         self.settler = Settler(

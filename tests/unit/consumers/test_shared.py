@@ -15,6 +15,7 @@ from tasuki.consumers.handling.shared import Share, SharedPool, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate, Suspects
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
+from tasuki.observe.events import EventRing
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.parts import Bench, make_bench
 from tests.unit.consumers.parts import Gate as OpenGate
@@ -49,7 +50,7 @@ class Rig:
         self.suspects: dict[str, Suspects] = {}
 
     def pool(self, name: str, concurrency: int = 10, *, rank: int = 0, weight: int = 1) -> SharedPool:
-        suspects = self.suspects[name] = Suspects(self.gate)
+        suspects = self.suspects[name] = Suspects(self.gate, EventRing())
         share = Share(self.workers, rank, weight)
         made = SharedPool(
             share, name, concurrency, self.execute, lambda: None, suspects, monotonic=FakeClock().monotonic

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from tasuki import App
+from tasuki import message as header
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
 from tasuki.kinds.asyncapi.document import asyncapi_of
+from tasuki.kinds.asyncapi.messages import HEADERS
 from tests.support.asyncapi import payload_validator, problems
 from tests.unit.kinds.conftest import Make
 
@@ -72,6 +74,11 @@ def test_a_message_has_its_type_headers_and_correlation() -> None:
     valid = payload_validator(document, "shop.mails").is_valid
     assert valid(json.loads(msgspec.json.encode(Mail("ada"))))
     assert not valid({"subject": "no address"})
+
+
+def test_each_header_with_a_meaning_is_described() -> None:
+    names = {value for name, value in vars(header).items() if name.isupper() and isinstance(value, str)}
+    assert set(HEADERS["properties"]) == names - {header.RESERVED_PREFIX}
 
 
 def test_a_consumer_receives_and_replies_with_the_type_of_its_result() -> None:

@@ -45,6 +45,7 @@ async def test_everything_beside_the_body() -> None:
         "timestamp": int(EPOCH),
         "n": 1,
         "x_expires_at": EPOCH + 60,
+        "x_due": EPOCH + 5,
         "priority": 7,
         "partition_key": "k",
     }

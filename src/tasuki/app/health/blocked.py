@@ -1,4 +1,4 @@
-"""Blocked: a thread that reports within a second that a handler blocks the event loop, and which one."""
+"""Blocked: notices within a second that a handler blocks the event loop, and reports which one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from types import FrameType
 
+from tasuki.app.health.recorded import recorded
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
 from tasuki.handlers.loops import tell
-from tasuki.system.helper_threads import HelperThread
+from tasuki.observe.metrics import PROCESS
 from tasuki.system.stopping import StopSignals, leave
 from tasuki.units import format_duration
 
@@ -37,7 +37,7 @@ _OURS = (str(Path(__file__).parents[2]), str(Path(asyncio.__file__).parent))
 
 
 class LoopWatch:
-    """Watches the running loop for the consumers that work on it.
+    """Watches the running loop for the consumers that work on it; another thread calls ``tick`` once a period.
 
     ``stops`` notes the stop signals also while the loop is blocked and handles none. A process that cannot stop for
     ``limit`` seconds is ended by ``leave``, which gets the exit code.
@@ -53,49 +53,44 @@ class LoopWatch:
         leave: Callable[[int], object] = leave,
     ) -> None:
         self._consumers = consumers
-        self._period = period
-        self._stops = stops or StopSignals()
-        self._limit = limit
+        self.period = period
+        self.stops = stops or StopSignals()
+        self.limit = limit
         self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._ended = threading.Event()
         self._missed = 0
         """Periods since the first call that the loop has not answered; 0: it answered the last one."""
+        self._asked_at = 0.0
         self._blocked_at: float | None = None
         self._overdue: set[Delivery] = set()
         """The deliveries that were reported as overdue while the loop is blocked."""
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the loop is blocked now; for any thread."""
-        return self._blocked_at is not None
+    def blocked_for(self) -> float:
+        """Seconds for which the loop has been blocked; 0: it is not. For any thread."""
+        blocked_at = self._blocked_at
+        return 0.0 if blocked_at is None else time.monotonic() - blocked_at
 
-    @contextmanager
-    def watching(self) -> Iterator[LoopWatch]:
-        """Watch within the block."""
-        helper = HelperThread("tasuki loop watch", self._watch)
-        helper.start()
-        try:
-            yield self
-        finally:
-            helper.stop()
-            self._ended.set()
+    @property
+    def blocked_by(self) -> str:
+        """The handler and message that block the loop now; empty: it is not known."""
+        delivery = self._delivery()
+        return "" if delivery is None else f" by the handler {delivery.function} (message {delivery.received.id})"
 
-    def _watch(self, helper: HelperThread) -> None:
-        helper.works()
-        while not self._ended.wait(self._period):
-            if not self._missed:
-                self._missed = 1
-                tell(self._loop, self._answer)
-                continue
-            self._missed += 1
-            if self._missed == PATIENCE:
-                self._blocked_at = time.monotonic() - PATIENCE * self._period
-                self._report()
-            if self._missed >= PATIENCE:
-                self._interrupt_overdue()
-                self._end_if_unheeded()
+    def tick(self) -> None:
+        """A period has passed; in the thread that watches."""
+        if not self._missed:
+            self._missed, self._asked_at = 1, time.monotonic()
+            tell(self._loop, self._answer)
+            return
+        self._missed += 1
+        if self._missed == PATIENCE:
+            self._blocked_at = time.monotonic() - PATIENCE * self.period
+            self._report()
+        if self._missed >= PATIENCE:
+            self._interrupt_overdue()
+            self._end_if_unheeded()
 
     def _interrupt_overdue(self) -> None:
         """Interrupt overdue handlers in threads and report the others; the consumers' own timers cannot run now."""
@@ -117,8 +112,8 @@ class LoopWatch:
 
     def _end_if_unheeded(self) -> None:
         """End a process whose loop never handles the stop; the broker requeues its messages as after a crash."""
-        blocked_at, stops = self._blocked_at, self._stops
-        if blocked_at is None or not stops.are_unheeded(blocked_at, time.monotonic(), self._limit()):
+        blocked_at, stops = self._blocked_at, self.stops
+        if blocked_at is None or not stops.are_unheeded(blocked_at, time.monotonic(), self.limit()):
             return
         _log.critical("the event loop is blocked, so this process cannot drain: it exits now, and the broker "
                       "redelivers its messages as after a crash")  # fmt: skip
@@ -127,20 +122,22 @@ class LoopWatch:
     def _answer(self) -> None:
         """On the loop."""
         self._missed = 0
+        PROCESS.loop_lag = time.monotonic() - self._asked_at
         self._overdue.clear()
         if self._blocked_at is not None:
             seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
+            PROCESS.loop_blocked += seconds
             _log.warning("the event loop runs again; it was blocked for %.1f s", seconds)
 
     def _report(self) -> None:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for tools such as this
         delivery = self._delivery()
-        by = "" if delivery is None else f" by the handler {delivery.function} (message {delivery.received.id})"
         _log.error(
             "the event loop is blocked%s; no other handler can run on it. Await slow operations, or make the handler a "
-            "plain def, which runs in a thread:\n%s",
-            by,
+            "plain def, which runs in a thread:\n%s%s",
+            self.blocked_by,
             "".join(traceback.format_list(_stack(frame))) if frame is not None else "",
+            "" if delivery is None else recorded(self._consumer_of(delivery)),
             extra=None if delivery is None else delivery.log_fields(),
         )
 
@@ -149,6 +146,9 @@ class LoopWatch:
         current = asyncio.current_task(self._loop)
         workers = (worker for consumer in self._consumers() for worker in consumer.workers)
         return next((worker.delivery for worker in workers if worker.task is current), None)
+
+    def _consumer_of(self, delivery: Delivery) -> Consumer | None:
+        return next((consumer for consumer in self._consumers() if consumer.id == delivery.consumer), None)
 
 
 def _stack(frame: FrameType) -> list[traceback.FrameSummary]:

@@ -1,184 +1,181 @@
-"""Health: observes consumers and brokers repeatedly, and writes the result into a file."""
+"""Health: a thread that looks at an app every two seconds, and what it has found; never the event loop that it judges.
+
+A reader notices a dead thread: a report without an observation for ten seconds says only that.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tasuki.app.health.health_file import PERIOD, head, write
-from tasuki.app.health.judge import Judge, Observation, problem_of
+from tasuki.app.health.blocked import LoopWatch
+from tasuki.app.health.examiner import Examiner
+from tasuki.app.health.health_file import PERIOD, write
+from tasuki.app.health.recorded import recorded
+from tasuki.app.health.report import Report, Sheet, stale
+from tasuki.app.health.rules import Finding
 from tasuki.app.health.status import status_of
-from tasuki.consumers.consumer import Consumer
-from tasuki.contracts.driver import Occupancy
-from tasuki.errors import BrokerTimeoutError, DriverError
-from tasuki.queues.demand import is_less
-from tasuki.queues.limits import limits_of
-from tasuki.system import helper_threads
+from tasuki.clock import SystemClock
+from tasuki.system.helper_threads import HelperThread
 from tasuki.system.replacing import touch
+from tasuki.system.stopping import StopSignals
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
 
 _log = logging.getLogger("tasuki.app")
 
+LOOK = 2.0
+"""Seconds between two observations."""
 
-@dataclass(slots=True)
-class Question:
-    """One consumer's question to its broker, whether messages wait; it stays open until the broker answers."""
-
-    asked_at: float
-    answer: asyncio.Task[Occupancy]
+_TRIES = 5
+"""Attempts to read what the event loop changes meanwhile."""
 
 
-@dataclass(slots=True)
-class Pulse:
-    """Writes a health file repeatedly.
+class Health:
+    """Of one app; it lives from the first ``start`` or reading to the end of the process."""
 
-    It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
-    ``ready``: lists of reasons), ``warnings``, ``paused`` (each a text that names the consumer and says why), and
-    :func:`tasuki.app.health.status.status_of`; for each consumer also ``moved_at``: when a new delivery to it was last
-    observed; null: none yet.
-    """
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._has_started = False
+        self.examiner = Examiner(app, lambda: self._has_started)
+        self._sheet = Sheet()
+        self._report: Report | None = None
+        self.looks = 0
+        """Observations so far."""
+        self._reported: frozenset[str] = frozenset()
+        self._looking = threading.Lock()
+        self._helper: HelperThread | None = None
+        self._ended = threading.Event()
+        self.file: Path | None = None
+        """Written at each change and every 5 s; see :meth:`write_into`."""
+        self._live_at = self._written_at = 0.0
+        self.stops = StopSignals()
+        """The signals to stop, noted also while the loop is blocked."""
+        self.limit: Callable[[], float] = lambda: inf
+        """Seconds after which a process that does not heed them is ended."""
 
-    file: Path
-    app: App
-    period: float = PERIOD
-    _live_at: float = 0.0
-    _reported: tuple[str, ...] = ()
-    _moved_at: dict[str, float] = field(default_factory=dict)
-    _judges: dict[str, Judge] = field(default_factory=dict)
-    _questions: dict[str, Question] = field(default_factory=dict)
-    _blind: set[str] = field(default_factory=set)
-    """Consumers whose queue could not be inspected for an unexpected reason; logged once, with its traceback."""
+    def write_into(self, file: Path) -> None:
+        """Write a health file from now on.
 
-    async def run(self) -> None:
-        """Until cancelled. Raises OSError when the file cannot be written at the start."""
-        touch(self.file)  # fails at once if the file cannot be written
-        self._write([], ["it is starting"])  # replaces an earlier process's document
-        try:
-            while True:
-                await asyncio.sleep(self.period)
-                live, ready = await self.observe()
-                self._report(live)
-                self._write(live, ready)
-        finally:
-            for question in self._questions.values():
-                question.answer.cancel()
+        It holds one JSON document: ``pid``, the report (``status``, ``live``, ``ready``, ``time``, ``checks``), and
+        :func:`tasuki.app.health.status.status_of`; for each consumer also ``moved_at``: when a new delivery to it was
+        last observed; null: none yet.
 
-    async def observe(self) -> tuple[list[str], list[str]]:
-        """Observe all consumers once: why the process is not live, and why it is not ready."""
-        if (assembly := self.app.assembly) is None:
-            return [], ["it is not open"]
-        consumers: Mapping[str, Consumer] = assembly.consumers
-        self._judges = {id: self._judges.get(id, Judge()) for id in consumers}
-        self._blind &= consumers.keys()
-        for gone in self._questions.keys() - consumers.keys():
-            self._questions.pop(gone).answer.cancel()
-        # All at once: one after the other, many queues of a silent broker would let the file become stale.
-        observed = await asyncio.gather(*map(self._observe, consumers.values()))
-        live, ready = [], [f"driver {id}: {why}" for id in assembly.drivers if (why := self._problem(id))]
-        ready += [f"thread {name}: {why}" for name, why in helper_threads.problems().items()]
-        for id, observation in zip(consumers, observed, strict=True):
-            if observation.delivered > max(self._judges[id].delivered, 0):
-                self._moved_at[id] = self.app.clock.time()
-            not_live, not_ready = self._judges[id].judge(observation)
-            live += [f"{id}: {not_live}"] if not_live else []
-            ready += [f"{id}: {not_ready}"] if not_ready else []
-        return live, ready
+        Raises:
+            OSError: the file cannot be written.
+        """
+        touch(file)  # fails at once
+        self.file, self.examiner.asks = file, True
+        self.look()  # replaces the document of an earlier process
 
-    def _problem(self, id: str) -> str:
-        return problem_of(self.app.supervisor.states().get(id))
-
-    async def _observe(self, consumer: Consumer) -> Observation:
-        held, delivered, has_free_worker = consumer.held, consumer.metrics.delivered, consumer.has_free_worker
-        problem = self._problem(consumer.id) or consumer.problem
-        if not consumer.is_consuming:
-            return Observation(delivered, problem=problem)
-        ready, silence, unanswered = await self._ready(consumer)
-        return Observation(
-            delivered=delivered,
-            settled=delivered - held,
-            unsettled=consumer.unsettled,
-            is_free=has_free_worker and held < consumer.window and consumer.pause is None,
-            ready=ready,
-            silence=silence,
-            problem=problem or unanswered,
+    def begin(self) -> None:
+        """The app starts in the running loop: look at it from a thread, unless its clock is not the machine's."""
+        if self._helper is not None or not isinstance(self._app.clock, SystemClock):
+            return
+        app = self._app
+        self.examiner.watch = LoopWatch(
+            lambda: app.assembly.consumers.values() if app.assembly else (), stops=self.stops, limit=self.limit
         )
+        self._ended = threading.Event()
+        self._helper = HelperThread("tasuki health", self._watch)
+        self._helper.start()
 
-    async def _ready(self, consumer: Consumer) -> tuple[bool | None, float, str]:
-        """Whether messages are ready; how long the broker has been silent; why the queue cannot be inspected."""
-        now = asyncio.get_running_loop().time
-        question = self._questions.get(consumer.id)
-        if question is None:
-            question = self._questions[consumer.id] = Question(now(), _ask(consumer))
-        elif _had_no_answer(question):  # else the answer may have arrived since the last observation
-            question.answer = _ask(consumer)
-        await asyncio.wait([question.answer], timeout=self.period)
-        silence = now() - question.asked_at
-        if not question.answer.done():
-            return None, silence, f"the broker has not answered for {silence:.0f} s"
-        try:
-            occupancy = question.answer.result()
-        except BrokerTimeoutError as error:
-            return None, silence, str(error)
-        except DriverError as error:
-            del self._questions[consumer.id]
-            return None, 0.0, str(error)
-        except Exception as error:  # a defect of the driver must not hide the other consumers
-            del self._questions[consumer.id]
-            if consumer.id not in self._blind:
-                self._blind.add(consumer.id)
-                _log.exception("health: cannot inspect the queue of %s", consumer.id)
-            return None, 0.0, f"its queue cannot be inspected: {error!r}"
-        del self._questions[consumer.id]
-        self._blind.discard(consumer.id)
-        # With an order per key, a message counted as ready may wait behind a held or delayed one.
-        may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
-        must_wait = bool(
-            limits_of(consumer.queue.spec, consumer.queue.policy)
-        )  # for a token, or for a place that another process has
-        return occupancy.ready and not may_be_behind and not must_wait, 0.0, ""
+    def started(self) -> None:
+        """The start is over: a blocked loop is reported from now on."""
+        self._has_started = True
 
-    def _report(self, live: list[str]) -> None:
-        """Log when messages stop moving, and when they move again."""
-        ids = tuple(reason.partition(": ")[0] for reason in live)
-        if live and ids != self._reported:
-            _log.error("messages do not move: %s", "; ".join(live))
-        elif self._reported and not live:
+    def end(self) -> None:
+        """The app is closed; on its loop."""
+        self._has_started = False
+        self._ended.set()
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.stop()
+        self.examiner.watch = None
+        self.examiner.questions.close()
+        if self.file is not None:
+            self.look()
+
+    def _watch(self, helper: HelperThread) -> None:
+        helper.works()
+        ended, watch, clock = self._ended, self.examiner.watch, self._app.clock
+        assert watch is not None
+        looked_at = -LOOK
+        while not ended.wait(watch.period):
+            if self._has_started:
+                watch.tick()
+            if (now := clock.monotonic()) - looked_at >= LOOK:
+                looked_at = now
+                self.look()
+
+    def report(self) -> Report:
+        """The last report; from any thread."""
+        self.examiner.asks = True
+        report = self._report
+        if self._helper is None or report is None:
+            return self.look()
+        return stale(report, self._app.clock.time())
+
+    def look(self) -> Report:
+        """Observe now."""
+        with self._looking:
+            self.looks += 1
+            before = self._report
+            report = self._report = self._sheet.report(self._findings(), self._app.clock.time())
+            self._tell(report)
+            self._write(report, is_new=before is None or before.status != report.status)
+        return report
+
+    def _findings(self) -> list[tuple[str, Finding]]:
+        for _ in range(_TRIES):
+            with suppress(RuntimeError):  # the loop has changed the objects that were being read, as at a reload
+                return list(self.examiner.findings())
+        return list(self.examiner.findings())
+
+    def _tell(self, report: Report) -> None:
+        """Log when messages stop moving, with what happened before, and when they move again."""
+        stuck = frozenset(check.name for check in report.checks if check.status == "not_live")
+        if news := stuck - self._reported:
+            assembly = self._app.assembly
+            consumers = assembly.consumers.items() if assembly else ()
+            events = [recorded(consumer) for id, consumer in consumers if f"consumer {id}" in news]
+            _log.error("messages do not move: %s", "\n".join(["; ".join(report.of("not_live")), *events]))
+        elif self._reported and report.is_ready:
             _log.warning("messages move again")
-        self._reported = ids
+        if stuck or report.is_ready:  # else its broker is away now
+            self._reported = stuck
 
-    def _write(self, live: list[str], ready: list[str]) -> None:
-        now = self.app.clock.time()
-        self._live_at = self._live_at if live else now
-        assembly = self.app.assembly
-        status = status_of(assembly)
-        for id, consumer in status["consumers"].items():
-            consumer["moved_at"] = self._moved_at.get(id)
-        warnings = [
-            f"publishing to queue {id} is refused: it demands durability {demanded!r}, and the broker gives {given!r}"
-            for id, queue in status["queues"].items()
-            if (demanded := queue["demanded_durability"]) and is_less(given := queue["durability"], demanded)
-        ]
-        consumers = assembly.consumers.items() if assembly else ()
-        paused = [f"{id} is paused {consumer.pause}" for id, consumer in consumers if consumer.pause is not None]
-        document = {**head(live, ready, now), "warnings": warnings, "paused": paused, **status}
+    def _write(self, report: Report, *, is_new: bool) -> None:
+        if self.file is None:
+            return
+        self._live_at = report.time if report.is_live else self._live_at
+        if not is_new and 0 <= report.time - self._written_at < PERIOD:
+            return
+        self._written_at = report.time
         try:
-            write(self.file, document, self._live_at)
+            write(self.file, self._document(report), self._live_at)
         except OSError as error:  # the file becomes stale, and an orchestrator may restart us
             _log.error("cannot write the health file: %s", error)
 
+    def document(self) -> dict[str, Any]:
+        """The last report with all counters, as the health file holds it; from any thread, without waiting."""
+        return self._document(self.report())
 
-def _ask(consumer: Consumer) -> asyncio.Task[Occupancy]:
-    asking = asyncio.ensure_future(consumer.queue.driver.occupancy(consumer.queue.spec.name))
-    asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # read, or asyncio logs it
-    return asking
+    def _document(self, report: Report) -> dict[str, Any]:
+        status = self._status()
+        for id, consumer in status["consumers"].items():
+            consumer["moved_at"] = self.examiner.moved_at.get(id)
+        return {"pid": os.getpid(), **report.as_dict(), **status}
 
-
-def _had_no_answer(question: Question) -> bool:
-    answer = question.answer
-    return answer.done() and not answer.cancelled() and isinstance(answer.exception(), BrokerTimeoutError)
+    def _status(self) -> dict[str, Any]:
+        for _ in range(_TRIES):
+            with suppress(RuntimeError):  # a handler has counted something new meanwhile
+                return status_of(self._app.assembly)
+        return status_of(self._app.assembly)

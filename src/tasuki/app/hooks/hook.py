@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from tasuki.contracts.moment import Moment
@@ -13,6 +14,7 @@ from tasuki.errors import text_of
 from tasuki.handlers.signature import is_async
 from tasuki.handlers.threads import Threads, is_from_outside, run_on
 from tasuki.kinds.check.python.hooks import takes_moment
+from tasuki.observe.trace import CURRENT
 from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.hook")
@@ -37,6 +39,8 @@ class Hook:
         self._threads = Threads(f"tasuki-{id}", 1)
         self._waiting: deque[Moment] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        """No variable of the handler in which a moment comes is set for the hook."""
         self._lost = 0
 
     def hears_of(self, queue: str, task: str) -> bool:
@@ -52,12 +56,15 @@ class Hook:
             return
         self._waiting.append(moment)
         if self._running is None:
-            self._running = asyncio.get_running_loop().create_task(self._run(), name=f"hook {self.id}")
+            loop, context = asyncio.get_running_loop(), self._context.copy()
+            self._running = loop.create_task(self._run(), name=f"hook {self.id}", context=context)
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await self.call(self._waiting.popleft())
+                moment = self._waiting.popleft()
+                CURRENT.set(None if moment.message is None else moment.message.headers)
+                await self.call(moment)
         finally:
             if self._running is asyncio.current_task():
                 self._running = None

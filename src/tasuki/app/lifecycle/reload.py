@@ -35,8 +35,10 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     if not changes:
         return changes
     new = Assembly(project, clock=app.clock, keeper=app.keeper, old=old, changes=changes)
+    _keep_counting(new, old)
     try:
         await _prepare(new, old)
+        app.begin_measuring(new)
         app.assembly = new
         new.take_charge()
         await _swap_services(app, new, old)
@@ -53,6 +55,16 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     await _replace_hooks(new, old)
     await new.retire(old)
     return changes
+
+
+def _keep_counting(new: Assembly, old: Assembly) -> None:
+    """Let counters go on where a queue or a consumer is replaced: they must not fall."""
+    for id, consumer in new.consumers.items():
+        if (before := old.consumers.get(id)) is not None and before.queue.id == consumer.queue.id:
+            consumer.metrics = before.metrics
+    for id, queue in new.queues.items():
+        if (earlier := old.queues.get(id)) is not None and earlier is not queue:
+            queue.metrics.go_on_from(earlier.metrics)
 
 
 async def _replace_hooks(new: Assembly, old: Assembly) -> None:

@@ -9,11 +9,11 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.health.blocked import LoopWatch
+from tasuki.app.health.recorded import recorded
 from tasuki.app.lifecycle import drain
 from tasuki.errors import TasukiError
 from tasuki.supervisor.state import State
@@ -33,10 +33,10 @@ _SPARE = 5.0
 async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
     """See :meth:`tasuki.App.run`."""
     app.stop_requested = stop = asyncio.Event()
-    heard_at_once = StopSignals()
-    watch = LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else (), stops=heard_at_once,
-                      limit=lambda: app.supervisor.stop_timeout + _SPARE)  # fmt: skip
-    with _signals(app, heard_at_once) if signals else nullcontext(), ExitStack() as watching:
+    health = app.health_watch
+    heard_at_once = health.stops = StopSignals()
+    health.limit = lambda: app.supervisor.stop_timeout + _SPARE
+    with _signals(app, heard_at_once) if signals else nullcontext():
         app.blocks += 1
         try:
             if app.stop_signals.first is not None or await _first_of(app.start(), stop.wait()):
@@ -44,7 +44,6 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
             _log.info("running; stop with Ctrl-C")
             for warning in _warnings(app):
                 _log.warning("%s", warning)
-            watching.enter_context(watch.watching())
             works: list[Coroutine[Any, Any, object]] = [app.supervisor.wait(), stop.wait()]
             if until_empty:
                 works.append(drain.until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
@@ -192,3 +191,4 @@ def dump(app: App, here: FrameType | None) -> None:
         for delivery, stack in consumer.stacks(here):
             print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
             print("".join("  " + line for line in traceback.format_list(stack)), file=out)
+        print(recorded(consumer), file=out, end="")

@@ -44,7 +44,7 @@ def _broker_name(id: str) -> str:
 
 def reply_queue(id: str, request: Queue, clock: Clock) -> Queue:
     """The reply queue of this id for requests to a queue: on the same driver, with the same codec, limit and keys."""
-    return Queue(
+    queue = Queue(
         id,
         driver=request.driver,
         spec=QueueSpec(_broker_name(id), temporary=True),
@@ -53,6 +53,8 @@ def reply_queue(id: str, request: Queue, clock: Clock) -> Queue:
         policy=QueuePolicy(max_message_size=request.policy.max_message_size, signing=request.policy.signing),
         clock=clock,
     )
+    queue.tracing = None if request.tracing is None else request.tracing.for_replies(id)
+    return queue
 
 
 class ForeignReplyQueues:

@@ -16,6 +16,8 @@ from tasuki.clock import Clock
 from tasuki.errors import DriverError, PublishError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
+from tasuki.observe.metrics import ScheduleMetrics
+from tasuki.observe.trace import APART, CURRENT
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
@@ -29,6 +31,10 @@ _log = logging.getLogger("tasuki.schedules")
 
 _WINDOW = 3600.0
 """Seconds in which a worker may publish the ticks of one that was killed, again."""
+
+
+_LATE = 10.0
+"""Seconds after its moment from which on a tick counts as late."""
 
 
 class Scheduled(NamedTuple):
@@ -73,6 +79,7 @@ class Scheduler:
     def __init__(self, state: SharedState, schedules: Mapping[str, Scheduled], clock: Clock) -> None:
         self.state = state
         self.schedules = schedules
+        self.metrics = {id: ScheduleMetrics() for id in schedules}
         self._clock = clock
         self._running: asyncio.Task[None] | None = None
 
@@ -105,14 +112,17 @@ class Scheduler:
 
     async def publish(self, ticks: Sequence[Tick]) -> Left | None:
         """See ``Publish``. A message that its queue will never take is logged and left out: others must not wait."""
+        CURRENT.set(APART)  # of the task of a lane: each tick begins a trace
         left: list[Tick] = []
         error: Exception | None = None
         for queue, portion in self._by_queue(ticks):
             results = await queue.publish_many([self.schedules[tick.schedule.id].tick(tick) for tick in portion])
             for tick, result in zip(portion, results, strict=True):
                 if isinstance(result, Confirmed):
+                    self._count(tick, result)
                     continue
                 if isinstance(result, Rejected) and not result.retryable:
+                    self.metrics[tick.schedule.id].skipped += 1
                     _log.error("schedule %s: the message of %s was refused: %s",
                                tick.schedule.id, text_of(tick.at), result.error)  # fmt: skip
                     continue
@@ -121,6 +131,17 @@ class Scheduler:
                 if not isinstance(error, DriverError):
                     error = DriverError(str(error), queue=queue.id)
         return Left(left, error) if isinstance(error, DriverError) else None
+
+    def _count(self, tick: Tick, result: Confirmed) -> None:
+        metrics, now = self.metrics[tick.schedule.id], self._clock.time()
+        if result.outcome == "kept":
+            metrics.skipped += 1
+            return
+        metrics.last_success = now
+        if now - tick.at > _LATE:
+            metrics.late += 1
+        else:
+            metrics.published += 1
 
     def _by_queue(self, ticks: Sequence[Tick]) -> list[tuple[Queue, list[Tick]]]:
         found: dict[str, tuple[Queue, list[Tick]]] = {}

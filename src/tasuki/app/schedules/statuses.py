@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.scheduler import Scheduled, identified
 from tasuki.app.schedules.status import ScheduleStatus
+from tasuki.errors import UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.message import new_id
+from tasuki.queues.result import Confirmed
 from tasuki.registry.references import find_named
 from tasuki.schedules.firing import find_mark, read_known
 from tasuki.schedules.times.timing import last_tick, next_tick
@@ -20,6 +23,7 @@ from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
+    from tasuki.security.guard import Guard
 
 
 _LATE = 15
@@ -35,6 +39,23 @@ def scheduled_in(host: ProjectHost, id: str) -> Scheduled:
     """A schedule's entry with its queue."""
     config = host.project.of(ScheduleConfig)[id]
     return Scheduled(id, config, host.queues[config.queue])
+
+
+async def publish_now(host: ProjectHost, schedule: str, guard: Guard | None) -> str:
+    """Publish the message of a schedule, by its id, now; returns the id of the message.
+
+    ``guard``: the rights of the publisher; None: all. Raises PolicyDeniedError, UnsupportedError, DriverError.
+    """
+    found = scheduled_in(host, schedule)
+    if (state := host.state_of(found.queue.id)) is None:
+        raise UnsupportedError(f"schedule {found.id!r}: its queue has no state", queue=found.queue.id)
+    now = await (await state.store()).time()
+    envelope = found.envelope(int(now), f"schedule:{found.id}:now:{new_id()}")
+    queue = found.queue if guard is None else found.queue.guarded_by(guard)
+    (result,) = await queue.publish_many([envelope])
+    if not isinstance(result, Confirmed):
+        raise result.error
+    return result.id
 
 
 async def statuses_of(host: ProjectHost) -> list[ScheduleStatus]:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasuki.errors import UnsupportedError
-from tasuki.message import new_id
-from tasuki.queues.result import Confirmed
-
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.schedules.status import ScheduleStatus
@@ -39,18 +35,10 @@ class Scheduling:
         Raises:
             ConfigError: there is no such schedule, or several. DriverError, PublishError: as ``publish``.
         """
-        from tasuki.app.schedules.statuses import find_schedule, scheduled_in
+        from tasuki.app.schedules.statuses import find_schedule, publish_now
 
         live = self._live()
-        found = scheduled_in(live, find_schedule(live.project, schedule))
-        if (state := live.state_of(found.queue.id)) is None:
-            raise UnsupportedError(f"schedule {found.id!r}: its queue has no state", queue=found.queue.id)
-        now = await (await state.store()).time()
-        envelope = found.envelope(int(now), f"schedule:{found.id}:now:{new_id()}")
-        (result,) = await live.queue_of_application(found.queue.id).publish_many([envelope])
-        if not isinstance(result, Confirmed):
-            raise result.error
-        return result.id
+        return await publish_now(live, find_schedule(live.project, schedule), live.rights.application)
 
     def _live(self) -> Assembly:
         raise NotImplementedError

@@ -191,6 +191,10 @@ class WorkerEntryFields(WorkerFields, total=False):
     queues: Required[list[str]]
 
 
+class HealthFields(TypedDict, total=False):
+    broker_red_after: Duration | None
+
+
 class LuaLibraryFields(TypedDict, total=False):
     source: Required[str]
     modules: list[str]
@@ -329,3 +333,17 @@ class ExpressionPolicyFields(TypedDict, total=False):
 class SecurityFields(TypedDict, total=False):
     strict: bool
     application: IdentityFields | None
+
+
+class MetricsFields(TypedDict, total=False):
+    opentelemetry: bool
+
+
+class TracesFields(TypedDict, total=False):
+    sample: float
+    attach: bool
+    create: bool
+    receive: bool
+    baggage: bool
+    body_size: bool
+    process: Literal["child", "link"]

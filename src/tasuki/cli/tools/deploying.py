@@ -38,7 +38,7 @@ class Plan:
     grace: int
     """Seconds between TERM and KILL."""
     extras: Sequence[str]
-    """Of Tasuki, for the drivers."""
+    """Of Tasuki, for the drivers and traces."""
     files: Sequence[Path]
     """Absolute; where drivers keep their queues."""
 
@@ -52,6 +52,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
     """The plan for a good project."""
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
+    from tasuki.kinds.entries.traces import TracesConfig
 
     found = target.found
     name = re.sub(r"[^a-z0-9]+", "-", found.folder.resolve().name.lower()).strip("-")[:50] or "app"
@@ -59,6 +60,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
     target_name = found.target if found.is_code else "." if is_folder else Path(found.target).name
     drivers = list(dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values()))
     kinds = [kind for id in drivers if isinstance(kind := project.kinds[id], DriverKind)]
+    traces = {"traces"} if project.of(TracesConfig) else set()
     stops = [consumer.lifecycle.stop_timeout for consumer in project.of(ConsumerConfig).values()]
     return Plan(
         name=name,
@@ -69,7 +71,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
             *([f"--processes={processes}"] if processes > 1 else []),
         ],
         grace=ceil(max(stops, default=10.0)) + _AFTER,
-        extras=sorted({kind.short_name for kind in kinds if kind.client}),
+        extras=sorted({kind.short_name for kind in kinds if kind.client} | traces),
         files=[Path(path) for id in drivers if (path := file_of(project, id))],
     )
 

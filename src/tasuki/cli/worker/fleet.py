@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
-from tasuki.cli.worker.fleet_health import file_of, gather
+from tasuki.cli.worker.fleet_health import FleetHealth
+from tasuki.cli.worker.fleet_metrics import FleetMetrics
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
 from tasuki.supervisor.children.answering import Answering
@@ -34,12 +35,12 @@ class Fleet:
     """``count`` processes; its ``run`` is for the main thread.
 
     ``arguments`` makes the command line of one, from the number of the file descriptor on which we ask it questions
-    and which tells it of our end, and its health file. ``children`` asks them.
+    and which tells it of our end. ``children`` asks them, ``metrics`` for their metrics, ``health`` how they are.
     """
 
     def __init__(
         self,
-        arguments: Callable[[int, Path | None], list[str]],
+        arguments: Callable[[int], list[str]],
         count: int,
         *,
         ends_when_done: bool = False,
@@ -53,9 +54,11 @@ class Fleet:
         self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
-        self._health_file = health_file
         self._signals = signals or StopSignals()
         self.children = Children()
+        self.metrics = FleetMetrics(self.children)
+        self.children.on_end = self.metrics.ended
+        self.health = FleetHealth(self.children, count, health_file)
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""
@@ -63,17 +66,14 @@ class Fleet:
             **{number: partial(self._end, number) for number in (signal.SIGTERM, signal.SIGINT)},
             **{number: partial(self._forward, number) for number in (signal.SIGHUP, signal.SIGQUIT)},
         }
-        gathering = None
+        looking = asyncio.create_task(self.health.run(), name="health of the processes")
         try:
             with signals_on_loop(handlers):
                 if self._signals.first is not None:  # while this process started
                     return OK
-                if self._health_file is not None:
-                    gathering = asyncio.create_task(gather(self._health_file, self._count))
                 codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
         finally:
-            if gathering is not None:
-                gathering.cancel()
+            looking.cancel()
         return max(codes)
 
     def _end(self, number: int) -> None:
@@ -110,13 +110,12 @@ class Fleet:
             return OK  # stopped while it did not run
 
     async def _run_once(self, number: int) -> int:
-        file = file_of(self._health_file, number) if self._health_file else None
         link = self.children.open(number)
         try:
             # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
             with held_for_a_child():  # HUP would end a process that has only just begun
                 process = await asyncio.create_subprocess_exec(
-                    *self._arguments(link.child_end, file),
+                    *self._arguments(link.child_end),
                     stdin=asyncio.subprocess.DEVNULL,
                     process_group=0,
                     pass_fds=(link.child_end,),
@@ -129,8 +128,6 @@ class Fleet:
             code = await process.wait()
         finally:
             await self.children.close(number)
-        if file is not None:
-            file.unlink(missing_ok=True)  # what it said is over
         return code if code >= 0 else 128 - code
 
 

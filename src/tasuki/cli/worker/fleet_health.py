@@ -1,31 +1,85 @@
-"""The health file of ``run --processes``: each process writes one of its own, and their parent one for all."""
+"""The health of ``run --processes``: the parent asks its processes every two seconds, and judges for all."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tasuki.app.health.health_file import PERIOD, gathered, read, write
+from tasuki.app.health.health_file import PERIOD, write
+from tasuki.app.health.report import Check, Report, Sheet, report_of, stale
+from tasuki.app.health.rules import LEVELS, ChildFacts, findings_of_children
+from tasuki.supervisor.children.asking import Answer, Children
 
 _log = logging.getLogger("tasuki.processes")
 
-
-def file_of(file: Path, number: int) -> Path:
-    """The health file of one process."""
-    return file.with_name(f"{file.name}.{number}")
+LOOK = 2.0
+"""Seconds between two observations."""
 
 
-async def gather(file: Path, count: int, period: float = PERIOD) -> None:
-    """Write the file for all of them, until cancelled."""
-    live_at = time.time()
-    while True:
+class FleetHealth:
+    """Of ``count`` processes; belongs to the running loop. ``file``: the health file for all of them.
+
+    Without a file it asks them only from the first reading on.
+    """
+
+    def __init__(self, children: Children, count: int, file: Path | None = None) -> None:
+        self._children = children
+        self._count = count
+        self._file, self._is_read = file, file is not None
+        self._sheet = Sheet()
+        self._down_since: dict[int, float] = {}
+        self._live_at = time.time()
+        self._written_at = 0.0
+        self._report = Report(time.time())
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            if self._is_read:
+                await self.look()
+            await asyncio.sleep(LOOK)
+
+    def report(self) -> Report:
+        """The last report; the first reading begins to ask."""
         now = time.time()
-        document = gathered({number: read(file_of(file, number)) for number in range(1, count + 1)}, now)
-        live_at = now if document["live"] else live_at
+        if not self._is_read:
+            self._is_read = True
+            self._report = Report(now, (Check("processes", "not_ready", now, "they are being asked"),))
+        return stale(self._report, now)
+
+    async def look(self) -> Report:
+        """Ask all of them now."""
+        answers = await self._children.ask("health")
+        now = asyncio.get_running_loop().time()
+        facts = {number: self._facts(number, answers.get(number), now) for number in range(1, self._count + 1)}
+        before, report = self._report, self._sheet.report(findings_of_children(facts), time.time())
+        self._report = report
+        self._live_at = report.time if report.is_live else self._live_at
+        if before.status != report.status or not 0 <= report.time - self._written_at < PERIOD:
+            self._write(report, answers)
+        return report
+
+    def _facts(self, number: int, answer: Answer | None, now: float) -> ChildFacts:
+        if answer is None:
+            return ChildFacts(down_for=max(now - self._down_since.setdefault(number, now), 0.1))
+        self._down_since.pop(number, None)
+        report = report_of(answer.value)
+        if report is None:
+            return ChildFacts(is_starting=True)
+        silence = now - answer.at if answer.problem else 0.0
+        return ChildFacts(silent_for=silence, level=report.status, texts=report.of(*LEVELS[1:]))
+
+    def _write(self, report: Report, answers: Mapping[int, Answer]) -> None:
+        self._written_at = report.time
+        if self._file is None:
+            return
+        processes: dict[str, Any] = {str(number): answer.value for number, answer in answers.items()}
         try:
-            write(file, document, live_at)
+            write(self._file, {"pid": os.getpid(), **report.as_dict(), "processes": processes}, self._live_at)
         except OSError as error:
             _log.error("cannot write the health file: %s", error)
-        await asyncio.sleep(period)

@@ -19,6 +19,7 @@ from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer
+from tasuki.observe.trace import CURRENT, common
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -101,6 +102,7 @@ class BatchExecutor(Executor):
         count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
+        CURRENT.set(common(each.received.headers for each in batch.deliveries))
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
             results = results_of(result, count)
@@ -110,8 +112,11 @@ class BatchExecutor(Executor):
         except BaseException as error:
             results, raised = [error] * count, error
         finally:
+            CURRENT.set(None)
             worker.ended = self._monotonic()
-            self._metrics.handler_seconds.observe(worker.ended - worker.started)
+            for each in batch.deliveries:
+                each.started_at, each.ended_at = worker.started, worker.ended
+            self._metrics.ran_batch((each.received for each in batch.deliveries), worker.started, worker.ended)
         concluded = self._conclude_results(batch, results, worker)
         if worker.cause is not None:
             await absorb_cancellation(worker)
@@ -152,9 +157,11 @@ class BatchExecutor(Executor):
             self._noted(*group[0])
             return
         delivery, concluded = group[0]
-        self._metrics.failed += len(group)
+        for one, each in group:
+            self._events.add_error(each.logged[0], one.received.id, one.received.attempt)
         self._metrics.timed_out += sum(each.is_timeout for _, each in group)
         given_up = sum(each.verdict.action == "dead_letter" and not one.settled for one, each in group)
+        self._metrics.fail(concluded.error, len(group))
         text, error = concluded.logged
         _log.warning(
             "handler %s failed for %d messages of a batch, %d given up: %s",

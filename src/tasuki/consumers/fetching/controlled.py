@@ -9,7 +9,9 @@ from typing import Protocol
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.consumers.reports.answering import EventAnswers
 from tasuki.errors import DriverError
+from tasuki.observe.events import PAUSED, RESUMED, Event, EventRing
 from tasuki.queues.queue import Queue
 from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
@@ -32,11 +34,15 @@ class Controlled(Protocol):
     queue: Queue
     queue_id: str
     fetcher: Fetcher
+    events: EventRing
     options: ConsumerOptions
 
     @property
     def follower(self) -> Follower | None:
         """What cancels its messages; None: nothing does."""
+
+    def recent(self) -> list[Event]:
+        """What happened lately."""
 
     def release_unstarted(self) -> None:
         """Release the messages that have not started."""
@@ -67,6 +73,7 @@ class ControlledFetching:
             follower.follow(controls)
         keys = (pause_key("queue", self._queue), pause_key("consumer", self._consumer), scale_key(self._consumer))
         ends = [controls.listen(key, lambda key, value: self._obey(controls)) for key in keys]
+        ends.append(EventAnswers(self._run.id, self._run.recent, self._state).listen(controls))
         try:
             self._obey(controls)
             self.is_current.set()
@@ -109,6 +116,7 @@ class ControlledFetching:
         self._scale(scale_in(controls, self._consumer))
         before, self.pause = self.pause, pause_of_consumer(controls, self._queue, self._consumer)
         if self.pause is not None and self.pause != before:
+            self._run.events.add(PAUSED, value=str(self.pause))
             _log.info("paused %s", self.pause, extra=self._extra)
         if self.pause is not None and before is None:
             self._run.fetcher.stop()
@@ -116,6 +124,7 @@ class ControlledFetching:
                 self._receiving.cancel()
             self._run.release_unstarted()
         elif before is not None and self.pause is None:
+            self._run.events.add(RESUMED)
             _log.info("resumed", extra=self._extra)
         self._changed.set()
 

@@ -98,6 +98,7 @@ class Fetcher:
         """The broker has answered: if it was away, it is back."""
         if self.failures:
             self.failures, self.failure = 0, None
+            self._consumer.metrics.reconnects += 1
             _log.info("consuming again", extra=self._extra())
 
     def settled(self, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
@@ -121,6 +122,7 @@ class Fetcher:
     async def back_off(self, error: DriverError) -> None:
         """Take note of a failure, and wait before the next request."""
         self.failures, self.failure = self.failures + 1, error
+        self._consumer.events.add_error(error)
         self._consumer.keeper.check()
         delay = UNTIL_BACK.delay(self.failures)
         level = logging.WARNING if is_told(self.failures) else logging.DEBUG

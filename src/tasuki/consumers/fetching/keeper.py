@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Receipt
 from tasuki.errors import DriverError
+from tasuki.observe.events import LEASE_LOST, LEASE_RENEWED, EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tasuki.system.loop_thread import LoopThread
@@ -44,6 +46,7 @@ class Holding:
     metrics: ConsumerMetrics
     lease: float | None
     """See ``lease_of``."""
+    events: EventRing = field(default_factory=EventRing)
     deliveries: dict[Receipt, Delivery] = field(default_factory=dict)
 
     def due(self, now: float) -> dict[Receipt, Delivery]:
@@ -71,7 +74,15 @@ class Holding:
         if delivery.settled:
             return
         self.metrics.lease_lost += 1
+        self.events.add(LEASE_LOST, delivery.received.id, delivery.received.attempt)
         _log.warning("lease lost: the message may be handled twice", extra={"queue": self.queue.id})
+
+    def late(self, now: float) -> float:
+        """Seconds by which the renewal of one of its leases is late; 0: none is."""
+        if self.lease is None:
+            return 0.0
+        ends = [delivery.lease_until for delivery in self.deliveries.copy().values() if not delivery.lost]
+        return max(now + self.lease / 2 - min(ends), 0.0) if ends else 0.0
 
     @property
     def period(self) -> float:
@@ -93,6 +104,8 @@ class Keeper:
         self._changed = asyncio.Event()
         """Of the thread's loop: wakes it for a round."""
         self._lock = threading.Lock()
+        self._silent_since: float | None = None
+        """When its thread was asked for a sign of life that it has not given yet, by the machine's clock."""
 
     def add(self, holding: Holding) -> None:
         """Renew the leases of a holding from now on; does nothing if the driver has no leases."""
@@ -119,6 +132,21 @@ class Keeper:
         """Check now whether sessions still hold their deliveries, after a sign of a lost connection."""
         with self._lock:
             self._wake()
+
+    def silent_for(self) -> float:
+        """Seconds for which its thread has given no sign of life; 0: it has, or there is none. Asks for another one."""
+        thread, now = self._thread, time.monotonic()
+        if thread is None:
+            self._silent_since = None
+            return 0.0
+        since = self._silent_since
+        if since is None:
+            self._silent_since = now
+        thread.tell(self._speak)  # again each time: it may have a new loop
+        return 0.0 if since is None else now - since
+
+    def _speak(self) -> None:
+        self._silent_since = None
 
     def _wake(self) -> None:
         if self._thread is not None:
@@ -164,6 +192,7 @@ class Keeper:
                 unexpected = None if isinstance(error, DriverError) else error
                 _log.warning("cannot renew leases: %s", error, exc_info=unexpected, extra={"queue": holding.queue.id})
                 return
+            holding.events.add(LEASE_RENEWED, value=len(batch) - len(stale))
             for receipt in batch:
                 if receipt not in stale:
                     due[receipt].lease_until = now + lease

@@ -17,6 +17,7 @@ from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Limit, Receipt, Received, Release, Settlement
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
+from tasuki.observe.events import LIMITED
 from tasuki.state.keys import limit_key
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class LimitedReceiving:
             return await self._first(queue, wait)
         allowed, pause = await self._allow(wanted)
         if not allowed:
+            self._consumer.metrics.limit_waits += 1
             await self._sleep(min(pause, wait))
             return []
         received: list[Received] = []
@@ -106,6 +108,7 @@ class LimitedReceiving:
             return allowed, wait
         finally:
             if not allowed:  # also when it is cancelled
+                self._consumer.events.add_once(LIMITED)
                 self._use(0, 0)
 
     async def _reserve(self, places: Places, store: Store, wanted: int) -> int:

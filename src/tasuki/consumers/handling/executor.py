@@ -34,7 +34,19 @@ from tasuki.errors import (
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
-from tasuki.message import ANSWERED, CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, HeaderValue, wants_answer
+from tasuki.message import (
+    CONTENT_TYPE,
+    EXPIRES_AT,
+    GROUP,
+    MESSAGE_TYPE,
+    NOTED,
+    REPLY_TO,
+    HeaderValue,
+    Message,
+    wants_answer,
+)
+from tasuki.observe.trace import CURRENT
+from tasuki.tracing.options import Limit
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -62,7 +74,8 @@ class Executor:
         self._holder = holder
         self._layers = layers
         self._observers = observers
-        self._metrics = consumer.metrics
+        self._tracing, self._is_batch = consumer.tracing, consumer.options.batch is not None
+        self._metrics, self._events = consumer.metrics, consumer.events
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
         self._auto_ack = consumer.options.auto_ack
@@ -88,8 +101,11 @@ class Executor:
 
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
+        if self._tracing is not None:
+            most = Limit(float("inf") if limit is None else limit, self._monotonic)
+            handle = self._tracing.around(handle, most, is_batch=self._is_batch)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
-        needs_context = handler.needs_context or bool(self._layers or self._observers)
+        needs_context = handler.needs_context or bool(self._layers or self._observers or self._tracing)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 
     @staticmethod
@@ -110,15 +126,16 @@ class Executor:
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call.
 
-        One check admits the common message: first delivery, no time to live, lease ours. The start of a suspect is
-        recorded before its body is decoded: the types of the body are the user's, and may end the worker too.
+        One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
+        a suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker.
         """
         received = delivery.received
         headers = received.headers
-        started = worker.started = worker.ended = self._monotonic()
+        is_plain = NOTED.isdisjoint(headers)
+        started = delivery.started_at = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
-            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
+            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or not is_plain
         ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
@@ -135,20 +152,20 @@ class Executor:
         if self._auto_ack and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
-        verdict, result = ACK, None
         try:
             context = Context(delivery, delivery, callee.reach) if callee.needs_context else _UNUSED
+            if not is_plain:
+                CURRENT.set(headers)
             result = await callee.handle(body, context)
-            if result is False:
-                verdict = self._verdict(delivery, worker, "false")
+            verdict = self._verdict(delivery, worker, "false") if result is False else ACK
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
-            worker.ended = self._monotonic()
-            self._metrics.handler_seconds.observe(worker.ended - started)
+            worker.ended = delivery.ended_at = self._monotonic()
+            self._metrics.ran(received, started, worker.ended)
         if worker.cause is not None:
             await absorb_cancellation(worker)
-        if not ANSWERED.isdisjoint(headers) and wants_answer(received):
+        if not is_plain and _left(received):
             self._conclude_request(delivery, verdict, result)
         else:
             delivery.conclude(verdict)
@@ -169,6 +186,7 @@ class Executor:
         if EXPIRES_AT in received.headers:
             expires_at = received.headers[EXPIRES_AT]
             if isinstance(expires_at, int | float) and expires_at <= self._clock.time():
+                self._metrics.expired += 1
                 if delivery.holder.policy.drops_expired:
                     self._metrics.dropped += 1
                 verdict = delivery.holder.policy.rejected("expired", "its time to live has passed")
@@ -274,7 +292,8 @@ class Executor:
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""
         verdict, (text, error) = concluded.verdict, concluded.logged
-        self._metrics.failed += 1
+        self._events.add_error(text, delivery.received.id, delivery.received.attempt)
+        self._metrics.fail(concluded.error)
         self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:
             what = "after its message was settled"
@@ -285,6 +304,12 @@ class Executor:
         _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=error,
                      extra=delivery.log_fields())  # fmt: skip
         return verdict
+
+
+def _left(received: Message) -> bool:
+    """Leave the trace of a message; whether its result goes to anyone."""
+    CURRENT.set(None)
+    return (REPLY_TO in received.headers or GROUP in received.headers) and wants_answer(received)
 
 
 async def absorb_cancellation(worker: Worker) -> None:

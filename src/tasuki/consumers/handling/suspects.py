@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Settlement
 from tasuki.handlers.loops import tell
+from tasuki.observe.events import SUSPENDED, EventRing
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -77,13 +78,14 @@ class Suspects:
     other process gets the parked messages.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, events: EventRing) -> None:
         self.parked: deque[Delivery] = deque()
         self.on_turn: Callable[[Delivery], None] = _nothing
         """Called with the first parked suspect when it may try again; it is then no longer parked."""
         self.current: Delivery | None = None
         """The suspect that has its turn."""
         self._gate = gate
+        self._events = events
         self._called: Delivery | None = None
         self._is_waiting = False
         self._has_ended = self._is_settled = False
@@ -100,6 +102,7 @@ class Suspects:
             self.parked.appendleft(delivery)
         else:
             self.parked.append(delivery)
+            self._events.add(SUSPENDED, delivery.received.id, delivery.received.attempt)
         self._wait()
         return is_taken
 

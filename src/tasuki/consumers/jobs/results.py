@@ -17,6 +17,7 @@ from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.errors import DriverError, StoreLimitError, TasukiError
+from tasuki.observe.events import PROGRESS
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Results:
 
     def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
         self._queue = consumer.queue
-        self._clock = consumer.clock
+        self._clock, self._events = consumer.clock, consumer.events
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
@@ -144,6 +145,9 @@ class Results:
             if (wait := job.written_at + _EVERY - self._clock.monotonic()) > 0:
                 await asyncio.sleep(wait)
             written, job.written_at = job.progress, self._clock.monotonic()
+            if written is not None:
+                of = "" if written.total is None else f" of {written.total:g}"
+                self._events.add(PROGRESS, delivery.received.id, delivery.received.attempt, f"{written.done:g}{of}")
             await self._try_to_put(delivery, self._record("running", delivery, job))
 
     @staticmethod

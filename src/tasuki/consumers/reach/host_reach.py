@@ -14,12 +14,14 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, unfollowed
+from tasuki.contracts.state.handler_metrics import Verb
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
+from tasuki.observe.custom import record
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.units import When
 
@@ -155,6 +157,9 @@ class HostReach:
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")
         return self._site.host.settings.get(name, self._namespace)
+
+    def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
+        record(verb, function, name, n, labels)
 
     def set_env(self, name: str, value: str) -> None:
         self._require_env("env.set", name, "set")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
+from tasuki.consumers.settling.letters import letter_of
 from tasuki.consumers.settling.replies import Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
 from tasuki.contracts.driver import (
@@ -20,25 +21,21 @@ from tasuki.contracts.driver import (
     Ack,
     Driver,
     Nack,
-    Outgoing,
     Receipt,
-    Received,
     Release,
     Settlement,
 )
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_member, is_request
-from tasuki.observe.frames import kept_traceback
-from tasuki.queues.dead_letter import dead_letter
+from tasuki.observe.trace import CURRENT
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
 
 _LOG_EVERY = 10.0
-_TRACEBACK_CHARS = 2000
-"""Most characters of a traceback in a dead letter."""
 
 
 class Settler:
@@ -59,7 +56,7 @@ class Settler:
         self._queue = queue = consumer.queue
         self._driver: Driver = queue.driver
         self._dead_letters = consumer.dead_letters
-        self._metrics, self._clock = consumer.metrics, consumer.clock
+        self._metrics, self._events, self._clock = consumer.metrics, consumer.events, consumer.clock
         self.on_settled = on_settled
         self._on_kept = on_kept
         self.giving_up = 0
@@ -73,12 +70,15 @@ class Settler:
         self._empty = asyncio.Event()
         self._empty.set()
         self._last_complaint = float("-inf")
-        self.flush = self._flush
+        self.flush: Flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict soon; never raises, never waits."""
-        receipt = delivery.received.receipt
-        action = verdict.action
+        if verdict is ACK:  # the common case
+            self._metrics.acked += 1
+            self._add(Ack(delivery.received.receipt))
+            return
+        receipt, action = delivery.received.receipt, verdict.action
         if action == "ack" and verdict.answer is None:
             self._metrics.acked += 1
             self._add(Ack(receipt))
@@ -88,7 +88,7 @@ class Settler:
                 self._complain_kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
-            self._metrics.released += 1
+            self._metrics.release(verdict.delay)
             self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
             self.begin(self._reply(delivery, verdict.answer), "reply")
@@ -158,6 +158,7 @@ class Settler:
                     self._give_up(batch, error)
                     untaken = {settlement.receipt for settlement in batch}
                     break
+                self._events.add_error(f"cannot settle yet: {error}")
                 self._complain("cannot settle yet: %s", error)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:
@@ -195,6 +196,7 @@ class Settler:
         This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
         message is released, or another process has it.
         """
+        CURRENT.set(delivery.trace)  # of this task alone
         failures = 0
         try:
             while not delivery.lost:
@@ -225,6 +227,7 @@ class Settler:
         return False
 
     async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
+        CURRENT.set(delivery.trace)
         try:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:
@@ -253,21 +256,17 @@ class Settler:
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
+            letter, after = letter_of(received, verdict, self._queue, self._clock.time()), (delivery.trace,)
+            error = (await dead_letters.forward((letter,), carry=carry, after=after))[0]
             if error is not None:
                 raise error
 
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
-        self._metrics.dead_lettered += 1
-        _log.error(
-            "dead-lettered to %s after attempt %d (%s): %s",
-            dead_letters.id,
-            received.attempt,
-            verdict.reason,
-            verdict.error,
-            extra=delivery.log_fields(),
-        )
+        self._metrics.bury(verdict.reason)
+        say = "dead-lettered to %s after attempt %d (%s): %s"
+        told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
+        _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
@@ -285,18 +284,6 @@ class Settler:
             self._on_kept(delivery, -1)
         if delivery.lost:
             raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)
-
-    def _dead_letter(self, received: Received, verdict: Verdict) -> Outgoing:
-        return dead_letter(
-            received,
-            queue=self._queue.id,
-            reason=verdict.reason,
-            error=verdict.error,
-            attempts=received.attempt,
-            now=self._clock.time(),
-            content_type=self._queue.codec.name,
-            traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
-        )
 
     async def finish(self, timeout: float) -> bool:
         """Wait until everything given so far is settled; False if that took longer than ``timeout`` seconds.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasuki.contracts.state.handler_metrics import HandlerMetrics
 from tasuki.contracts.state.jobs import MAX_NOTE, CancelOutcome
 from tasuki.message import is_request
+from tasuki.observe.trace import current_traceparent
 
 if TYPE_CHECKING:
     from tasuki.contracts.context import Facts, Reach, Settling
@@ -28,6 +30,16 @@ class JobContext:
     def wants_result(self) -> bool:
         """Whether what the handler returns is used: for a reply, or as its queue keeps results."""
         return self.facts.keeps_result or is_request(self.facts.message)
+
+    @property
+    def metrics(self) -> HandlerMetrics:
+        """Counters, gauges and histograms of this handler's own: ``context.metrics.count("orders")``."""
+        return HandlerMetrics(self.facts.function, self.reach.measure)
+
+    @property
+    def trace(self) -> str | None:
+        """The ``traceparent`` of the trace that runs now, which each publish continues; None: there is none."""
+        return current_traceparent()
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the work is, for ``job.progress()``; only where the queue keeps results, else it does nothing.

@@ -76,6 +76,13 @@ class Broker(Driver):
         """The broker ends a connection that it has not heard of for two to three heartbeats."""
         return 2.0 * self._endpoint.heartbeat or None
 
+    @property
+    def refusal(self) -> str | None:
+        """RabbitMQ tells it to a connection that has published."""
+        session = self._guard.current
+        reason = None if session is None else session.publishing.publisher.blocked
+        return None if reason is None else f"RabbitMQ blocks publishing ({reason})"
+
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
         async with self._guard.changing():

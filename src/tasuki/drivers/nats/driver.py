@@ -226,7 +226,7 @@ class NATSDriver(Driver):
             if limit <= 0:
                 return []
             if queue not in self._receivers.queues:
-                await self._receivers.join(queue)
+                self._receivers.join(queue)
             received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
             if received:
                 return received

@@ -16,6 +16,7 @@ from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.host import Death
 from tasuki.handlers.process.protocol import ProtocolError
+from tasuki.observe.custom import record
 
 _PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
@@ -117,6 +118,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "step.sleep": _sleep,
     "step.wait": _wait,
     "signal": lambda context, event, key, value: context.signal(event, key, value),
+    "measure": lambda context, verb, _, *args: record(verb, context.function, *args),
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

@@ -143,6 +143,7 @@ class _AskedReach:
         self.env = partial(ask, "env")
         self.set_env = partial(ask, "set_env")
         self.env_all = partial(ask, "env_all")
+        self.measure = partial(ask, "measure")
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]

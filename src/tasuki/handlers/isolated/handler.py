@@ -19,6 +19,7 @@ from tasuki.handlers.isolated.target import Circumstances, PythonTarget
 from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, HANDLE, encode
 from tasuki.handlers.process.worker import Recipe
+from tasuki.observe.trace import CURRENT, handed_on
 from tasuki.units import format_duration
 
 _SITE = "tasuki.handlers.isolated.site:PythonSite"
@@ -105,4 +106,5 @@ def _circumstances(context: Context) -> Circumstances:
         context.permissions is not None,
         context.logger.getEffectiveLevel(),
         context.facts.keeps_result,
+        handed_on(CURRENT.get() or {}),
     )

@@ -26,6 +26,7 @@ from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
 from tasuki.observe.frames import format_error
+from tasuki.tracing.child import continue_trace
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -73,6 +74,7 @@ class PythonSite:
         logger = logging.Logger(f"tasuki.function.{known.function}", known.level)
         logger.addHandler(_Forward(self._server, asker.call))
         context = child_context(known, asker, asyncio.get_running_loop(), logger)
+        continue_trace(known.trace)
         return await run_in(self._loop, self._run(value, context, is_call=is_call))
 
     async def _run(self, value: Any, context: Context, *, is_call: bool) -> Any:

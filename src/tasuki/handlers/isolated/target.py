@@ -39,3 +39,5 @@ class Circumstances(msgspec.Struct, array_like=True):
     has_permissions: bool
     level: int
     keeps_result: bool
+    trace: dict[str, str]
+    """The headers of the trace that runs now; empty: there is none."""

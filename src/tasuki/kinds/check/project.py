@@ -37,9 +37,12 @@ from tasuki.kinds.check.state.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.metrics import MetricsConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.entries.traces import TracesConfig
+from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
@@ -286,10 +289,11 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
-        for id in others:
-            problem = f"a project has at most one security.config, and {first!r} is the first"
-            self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
+        for kind in (SecurityConfig, HealthConfig, MetricsConfig, TracesConfig):
+            first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
+            for id in others:
+                problem = f"a project has at most one {self.kinds[id].name}, and {first!r} is the first"
+                self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
     def _check_workers_and_tasks(self) -> None:
         findings = (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
+from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.messages.limits import with_paths
 from tasuki.kinds.entries.messages.unique import UniqueConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -154,3 +155,9 @@ def wanted_durability(config: QueueConfig) -> Durability | None:
         level = "process" if name == "durable" else name
         levels += [index for index, known in enumerate(DURABILITIES) if known == level]
     return DURABILITIES[max(levels)] if levels else None
+
+
+def demanded_durability(queue: QueueConfig, driver: DriverConfig) -> Durability | None:
+    """The higher of what a queue and the entry of its driver demand; None if neither demands any."""
+    levels = [level for level in (wanted_durability(queue), driver.durability) if level is not None]
+    return max(levels, key=DURABILITIES.index, default=None)

@@ -1,4 +1,4 @@
-"""``queue.worker``: one pool of workers for the consumers of several queues."""
+"""``queue.worker``: one pool of workers for the consumers of several queues; ``health.config``: when one is ill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Id, Positive, at_field, full_id
+from tasuki.fields.types import Config, Id, Positive, PositiveDuration, at_field, full_id
 from tasuki.kinds.entries.consumer import Concurrency
 from tasuki.registry.references import did_you_mean
 
@@ -58,4 +58,14 @@ class WorkerConfig(Config):
         return self
 
 
-KINDS = (Kind("queue.worker", WorkerConfig, {"queues.*": ("queue.queue",)}),)
+class HealthConfig(Config):
+    """When a worker is not live any more; at most one such entry."""
+
+    broker_red_after: PositiveDuration | None = None
+    """Not live after this time with an unavailable broker; default: never, as a restart brings no broker back."""
+
+
+KINDS = (
+    Kind("queue.worker", WorkerConfig, {"queues.*": ("queue.queue",)}),
+    Kind("health.config", HealthConfig),
+)

@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Driver, Outgoing, Unique
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, GROUP, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
+from tasuki.message import CONTENT_TYPE, DUE, EXPIRES_AT, GROUP, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.messages.codec import BYTES, Codecs
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
@@ -121,6 +121,7 @@ class MessageBuilder:
             message.body = self._compressed(self._policy.compression, message.body, sent)
         if delay:
             message.delay = self._delay(delay)
+            sent[DUE] = now + message.delay
         if headers or priority is not None or key is not None:
             priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
             message.priority = 0 if priority is None else self._priority(priority)

@@ -67,8 +67,8 @@ class Link:
         """The child has its end: close this process's copy of it, so that the end of the child is seen."""
         self._theirs.close()
 
-    async def ask(self, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
-        """The answer to a question. Raises NoAnswerError."""
+    async def ask(self, name: str, arguments: Mapping[str, Any] | None = None) -> asyncio.Future[Any]:
+        """Send a question, and return its answer to come, which may raise NoAnswerError. Raises NoAnswerError."""
         if self._reading.done():
             raise NoAnswerError("it has ended")
         if len(self._open) >= _MOST_OPEN:
@@ -81,7 +81,7 @@ class Link:
                 await loop.sock_sendall(self._ours, encode(number, name, arguments or {}))
             except OSError as error:
                 raise NoAnswerError("it has ended") from error
-        return await asyncio.shield(asked.answer)
+        return asked.answer
 
     async def close(self) -> None:
         """The child has ended: read what it has reported last, and end."""
@@ -164,10 +164,10 @@ class Children:
     ) -> Answer:
         problem = f"it has not answered for {timeout:g} s"
         try:
-            async with asyncio.timeout(timeout):
-                return Answer(await link.ask(name, arguments), asyncio.get_running_loop().time())
-        except TimeoutError:
-            pass
+            answer = await link.ask(name, arguments)
+            await asyncio.wait([answer], timeout=timeout)  # a late answer is kept all the same
+            if answer.done():
+                return Answer(answer.result(), asyncio.get_running_loop().time())
         except NoAnswerError as error:
             problem = str(error)
         return replace(known.get(name, Answer()) if not arguments else Answer(), problem=problem)

@@ -29,6 +29,7 @@ ACTIONS = {
     "purge": "queue.admin.purge",
     "delete": "queue.admin.delete",
     "redrive": "queue.admin.redrive",
+    "run": "queue.admin.run",
     "pause": "queue.pause.queue",
     "resume": "queue.resume.queue",
     "scale": "queue.scale.consumer",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
+from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
@@ -48,8 +51,10 @@ _log = logging.getLogger("tasuki.cli")
 @click.option(
     "--health-file",
     type=click.Path(dir_okay=False, path_type=Path),
+    envvar="TASUKI_HEALTH_FILE",
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
+@admin_options()
 @recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
@@ -65,6 +70,7 @@ def command(
     lifeline: int | None,
     *,
     limits: Limits,
+    admin: Admin,
     reloads: bool,
     until_empty: bool,
 ) -> int:
@@ -85,6 +91,7 @@ def command(
         click.echo(summary(target, project, processes), err=True)
     elif lifeline is None:
         _log.info("project %s, queues on %s", target.given or target.found.target, "; ".join(drivers_of(project)))
+    health_file = None if lifeline is not None else health_file  # of the parent, which asks this process
     if health_file is not None:
         try:
             touch(health_file)
@@ -92,10 +99,14 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+        with admin.beside(app):
+            return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    return run_here(app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty)
+    with admin.beside(app):
+        return run_here(
+            app, context.obj, watcher, health_file, recycling, parent, reloads=reloads, until_empty=until_empty
+        )
 
 
 def _run_fleet(
@@ -104,8 +115,9 @@ def _run_fleet(
     options = [option for option in context.command.params if isinstance(option, click.Option)]
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
 
-    def arguments(lifeline: int, file: Path | None) -> list[str]:
-        own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": file}
+    def arguments(lifeline: int) -> list[str]:
+        unshared = (*ADMIN_OPTIONS, "--project", "--processes", "--health-file")
+        own = {**dict.fromkeys(unshared), "--lifeline": lifeline}
         return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj
@@ -132,15 +144,24 @@ def run_here(
     if early.wants_reload:
         beside.append(watcher.hang_up(app))
     if health_file is not None:
-        from tasuki.app.health.health import Pulse
+        app.health_watch.write_into(health_file)
+    if parent is not None:
+        from tasuki.app.health.recorded import events_of
 
-        beside.append(Pulse(health_file, app).run())
+        parent.answers["health"] = app.health_watch.document
+        parent.answers["events"] = partial(events_of, app)
     # Lines of the log would break a bar, and show the progress as well.
     if until_empty and is_terminal(sys.stderr) and not logging.getLogger().isEnabledFor(logging.INFO):
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())
-    code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    if parent is not None:
+        parent.answers[METRICS] = app.metrics
+    try:
+        code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
+    finally:
+        if parent is not None:
+            parent.report(METRICS)
     if watcher.wants_restart and app.stopped_by is None:
         if parent is not None:
             parent.stop()  # the new program reads from the same descriptor

@@ -10,7 +10,9 @@ from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, print_json, print_table
 from tasuki.cli.project import Target
+from tasuki.cli.tools.events import events_of, is_named, show_events
 from tasuki.errors import UnsupportedError
+from tasuki.observe.events import NEWEST
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -59,20 +61,32 @@ def _show_running(rows: list[dict[str, Any]]) -> None:
 
 
 @click.command("workers")
+@click.argument("worker", required=False, metavar="[ID]")
+@click.option("--events", "is_of_events", is_flag=True, help="Show what happened lately to the messages of worker ID.")
+@click.option(
+    "--newest", type=click.IntRange(1, 1024), default=NEWEST, show_default=True, help="Events of each consumer."
+)
 @click.option("--running", "is_of_running", is_flag=True, help="Show the messages whose handlers run now.")
 @json_option
 @project_options()
-def command(target: Target, *, is_of_running: bool, as_json: bool) -> None:
-    """List the worker processes on all machines that consume from queues of the project.
+def command(
+    target: Target, worker: str | None, newest: int, *, is_of_running: bool, is_of_events: bool, as_json: bool
+) -> None:
+    """List the worker processes on all machines that consume from queues of the project, or the one with an ID.
 
-    A worker that was killed is gone from the list after 15 seconds.
+    An ID is HOST:PID, or PID alone. A worker that was killed is gone from the list after 15 seconds.
     """
-    rows = loop.run(_workers(target.load()))
+    if is_of_events:
+        if worker is None:
+            raise click.UsageError("--events is of one worker: give its ID, HOST:PID or PID; 'tasuki workers' has both")
+        show_events(loop.run(events_of(target.load(), worker, newest)), as_json=as_json)
+        return
+    rows = loop.run(_workers(target.load(), worker))
     show = print_json if as_json else _show_running if is_of_running else _show
     show(rows)
 
 
-async def _workers(app: App) -> list[dict[str, Any]]:
+async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
     async with app.reading():
         assert app.assembly is not None
         states = app.assembly.states_of_queues()
@@ -83,7 +97,7 @@ async def _workers(app: App) -> list[dict[str, Any]]:
             )
         now = {state.driver.name: await (await state.store()).time() for state in states}
         latest = max(now.values())
-        return [_row(worker, latest) for worker in await app.workers()]
+        return [_row(worker, latest) for worker in await app.workers() if id is None or is_named(worker, id)]
 
 
 def _row(worker: Presence, now: float) -> dict[str, Any]:

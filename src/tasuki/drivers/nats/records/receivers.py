@@ -54,6 +54,7 @@ class Receivers:
         self._known = known
         self._name = secrets.token_hex(8)
         self._queues: set[str] = set()
+        self._reported: set[str] = set()
         self._forks = forks.count
         self._task: asyncio.Task[None] | None = None
 
@@ -61,7 +62,7 @@ class Receivers:
     def queues(self) -> set[str]:
         """The queues from which this process has received; a forked child begins without its parent's."""
         if self._forks != forks.count:
-            self._forks, self._queues = forks.count, set()
+            self._forks, self._queues, self._reported = forks.count, set(), set()
         return self._queues
 
     @property
@@ -69,18 +70,18 @@ class Receivers:
         """Tells this process from all others; a forked child is another one than its parent."""
         return f"{self._name}-{os.getpid()}"
 
-    async def join(self, queue: str) -> None:
-        """Report that this process receives from the queue, before it does so for the first time."""
+    def join(self, queue: str) -> None:
+        """Report that this process receives from the queue, with the next renewal; a short-lived one reports nothing.
+
+        Until then others take messages held here for messages on their way back.
+        """
         self.queues.add(queue)
-        with suppress(DriverError):  # the next renewal says it; until then others see fewer messages held
-            await self._run(lambda connection: self._report(connection, [queue]))
-            await self._run(lambda connection: self.are_elsewhere(connection, queue))  # erases the reports of the dead
         self.keep_on()
 
     async def leave(self, queue: str) -> None:
         """Report that it receives from the queue no more. Raises DriverError."""
-        if queue in self.queues:
-            self.queues.discard(queue)
+        self.queues.discard(queue)
+        if queue in self._reported:
             await self._run(lambda connection: self._retract(connection, [queue]))
 
     def begin(self) -> None:
@@ -91,7 +92,7 @@ class Receivers:
     async def end(self) -> None:
         """Report nothing until ``begin``; a report that cannot be sent times out by itself."""
         await self.stop()
-        if queues := list(self.queues):
+        if queues := list(self._reported):
             with suppress(DriverError):
                 await self._run(lambda connection: self._retract(connection, queues))
 
@@ -125,9 +126,9 @@ class Receivers:
     async def _renew(self) -> None:
         """Go on in the lease thread, and on its next loop if it fails, until ``end``."""
         while self._is_needed:
+            await asyncio.sleep(self._every)
             with suppress(DriverError):
                 await self._leases.run(self._renew_there)
-            await asyncio.sleep(self._every)
 
     @property
     def _every(self) -> float:
@@ -138,7 +139,9 @@ class Receivers:
         while self._is_needed:
             with suppress(DriverError):  # until the connection is back, other processes do not count this one
                 connection = await link.get()
-                await self._report(connection, list(self.queues))
+                queues = list(self.queues)
+                self._reported.update(queues)
+                await self._report(connection, queues)
                 # Read again: a queue that was deleted meanwhile must not be kept any more.
                 await self._temporary.beat(connection, self._ours)
             await asyncio.sleep(self._every)
@@ -156,6 +159,7 @@ class Receivers:
         await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
         stream = self._names.records_stream
         await ask(connection, "", [erasing(stream, self._names.receiver(queue, self._who)) for queue in queues])
+        self._reported.difference_update(queues)
         for queue in queues:
             await self.are_elsewhere(connection, queue)
 

@@ -62,6 +62,10 @@ class Threaded(Driver):
     def patience(self) -> float | None:
         return self._inner.patience
 
+    @property
+    def refusal(self) -> str | None:
+        return self._inner.refusal
+
     async def open(self) -> None:
         """Start the thread, and open the inner driver there."""
         async with self._guard.changing():

@@ -1,7 +1,8 @@
--- ctx: what the callers of this function have said about the call (funcs.lua: with_context). Read-only.
+-- ctx: what the callers of this function have said about the call (funcs.lua: with_context), and its trace. Read-only.
 --
 --   ctx.get(key)   value, nil | nil, err (Invalid: empty key; NotFound: key not found)
 --   ctx.all()      table, nil   a fresh one each time
+--   ctx.trace()    text, nil    the traceparent of the trace that runs now; nil: there is none
 
 local host = ...
 
@@ -17,6 +18,10 @@ end
 
 function ctx.all()
   return host.results(host.ask("ctx.all"))
+end
+
+function ctx.trace()
+  return host.results(host.ask("ctx.trace"))
 end
 
 return ctx

@@ -1,11 +1,12 @@
-"""ctx: what the callers of a function have said about the call. See ctx.lua for the functions of scripts.
+"""ctx: what the callers of a function have said about the call, and its trace. Its functions are in ctx.lua.
 
-============  =========  ==================================================
-operation     arguments  returns
-============  =========  ==================================================
-``ctx.get``   key        the value; NotFound: key not found
-``ctx.all``   -          all of them
-============  =========  ==================================================
+==============  =========  ==================================================
+operation       arguments  returns
+==============  =========  ==================================================
+``ctx.get``     key        the value; NotFound: key not found
+``ctx.all``     -          all of them
+``ctx.trace``   -          the traceparent of the trace that runs now, or nil
+==============  =========  ==================================================
 
 A value that has no place in Lua is nil.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.observe.trace import current_traceparent
 
 NAME = "ctx"
 _KNOWN = (str, int, float, bytes, dict, list, tuple)  # bool is an int
@@ -37,4 +39,9 @@ def all_values(context: Context) -> dict[str, Any]:
     return {key: _plain(value) for key, value in context.values.items()}
 
 
-OPERATIONS = {"ctx.get": get, "ctx.all": all_values}
+async def trace(context: Context) -> str | None:
+    """The trace; a coroutine, for only that runs within the context variables of the call that asks."""
+    return current_traceparent()
+
+
+OPERATIONS = {"ctx.get": get, "ctx.all": all_values, "ctx.trace": trace}

@@ -1,0 +1,121 @@
+"""Examiner: observes the consumers, drivers and threads of an app, and lets the rules judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from tasuki.app.health.blocked import LoopWatch
+from tasuki.app.health.questions import Questions
+from tasuki.app.health.rules import OK, ConsumerFacts, ConsumerRule, Finding, ProcessFacts, findings_of, problem_of
+from tasuki.consumers.consumer import Consumer
+from tasuki.kinds.entries.worker import HealthConfig
+from tasuki.queues.demand import is_less
+from tasuki.supervisor.state import Status
+from tasuki.system import helper_threads
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.app.assembly import Assembly
+
+
+class Examiner:
+    """From any thread, one at a time: it reads numbers that the event loop of the app changes meanwhile.
+
+    Args:
+        app: what it observes.
+        has_started: whether the start of the app is over.
+    """
+
+    def __init__(self, app: App, has_started: Callable[[], bool]) -> None:
+        self._app = app
+        self._has_started = has_started
+        self._rules: dict[str, ConsumerRule] = {}
+        self.questions = Questions(app.clock)
+        self.asks = False
+        """Ask the brokers whether messages wait: only for a worker whose health someone reads."""
+        self.watch: LoopWatch | None = None
+        self.moved_at: dict[str, float] = {}
+        """Unix time at which a new delivery to a consumer was last observed, by its id."""
+        self._delivered: dict[str, int] = {}
+
+    def findings(self) -> Iterator[tuple[str, Finding]]:
+        """Observe once; by the name of the check."""
+        app, assembly = self._app, self._app.assembly
+        if assembly is None:
+            yield from findings_of(ProcessFacts("closed"))
+            return
+        states = app.supervisor.states()
+        process = self._process(assembly, states)
+        yield from findings_of(process)
+        yield from self._refused(assembly)
+        consumers = dict(assembly.consumers)
+        after = next((config.broker_red_after for config in assembly.project.of(HealthConfig).values()), None)
+        self._rules = {id: self._rules.get(id) or ConsumerRule() for id in consumers}
+        for rule in self._rules.values():
+            rule.broker_red_after = after
+        self.questions.keep({consumer.queue for consumer in consumers.values()})
+        for id, consumer in consumers.items():
+            yield f"consumer {id}", self._judge(id, consumer, states.get(id), is_blocked=process.blocked_for > 0)
+
+    def _process(self, assembly: Assembly, states: dict[str, Status]) -> ProcessFacts:
+        app, watch = self._app, self.watch
+        phase = "stopping" if app.supervisor.is_stopping else "running" if self._has_started() else "starting"
+        drivers = {id: states[id] for id in assembly.drivers if id in states}
+        return ProcessFacts(
+            phase=phase,  # type: ignore[arg-type]
+            running=sum(consumer.running for consumer in assembly.consumers.values()),
+            blocked_for=0.0 if watch is None else watch.blocked_for,
+            blocked_by="" if watch is None else watch.blocked_by,
+            keeper_silent_for=app.keeper.silent_for(),
+            services=drivers,
+            refusals={id: why for id in drivers if (why := assembly.drivers[id].refusal) is not None},
+            threads=helper_threads.problems(),
+        )
+
+    @staticmethod
+    def _refused(assembly: Assembly) -> Iterator[tuple[str, Finding]]:
+        """The queues to which publishing is refused."""
+        for id, queue in assembly.queues.items():
+            demanded, given = queue.demand.level, queue.durability
+            if demanded and is_less(given, demanded):
+                text = f"publishing is refused: it demands durability {demanded!r}, and the broker gives {given!r}"
+                yield f"queue {id}", Finding("warning", text)
+
+    def _judge(self, id: str, consumer: Consumer, status: Status | None, *, is_blocked: bool) -> Finding:
+        rule, now = self._rules[id], self._app.clock.monotonic()
+        if moved := (delivered := consumer.metrics.delivered) > self._delivered.get(id, 0):
+            self.moved_at[id] = self._app.clock.time()
+        self._delivered[id] = delivered
+        if is_blocked:
+            rule.forget(now)
+            return OK
+        facts = self._facts(consumer, problem_of(status) or consumer.problem)
+        if self.asks and not moved and consumer.is_consuming and (loop := self._app.loop) is not None:
+            self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
+        return rule.judge(now, facts)
+
+    @staticmethod
+    def _paused(consumer: Consumer) -> str:
+        return "" if (pause := consumer.pause) is None else str(pause)
+
+    def _facts(self, consumer: Consumer, problem: str) -> ConsumerFacts:
+        held, delivered = consumer.held, consumer.metrics.delivered
+        question = self.questions.of(consumer.queue)
+        return ConsumerFacts(
+            delivered=delivered,
+            settled=delivered - held,
+            unsettled=consumer.unsettled,
+            free=consumer.free,
+            problem=problem,
+            is_unanswered=problem == consumer.problem and consumer.is_unanswered,
+            paused=self._paused(consumer),
+            answer=question.answer,
+            asked_since=question.asked_since,
+            late_leases=consumer.late_leases,
+        )
+
+
+def _is_odd(facts: ConsumerFacts) -> bool:
+    """Whether the next answer may change the finding."""
+    return facts.answer is not None and (facts.answer.ready or bool(facts.answer.error))

@@ -1,0 +1,87 @@
+"""What happened lately to the messages of a worker, on any machine; asked for through the store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.state.presence import Presence
+
+Found = dict[str, list[dict[str, Any]]]
+"""The events of each consumer, by its id."""
+
+
+def is_named(worker: Presence, id: str) -> bool:
+    """Whether an id, ``HOST:PID`` or ``PID``, is a worker's."""
+    return id in (f"{worker.host}:{worker.pid}", str(worker.pid))
+
+
+async def events_of(app: App, id: str, newest: int) -> Found:
+    """The newest events of each consumer of a worker.
+
+    Raises:
+        CommandError: there is no such worker, or several; or it does not answer.
+        DriverError: a store cannot be reached.
+    """
+    from tasuki.state.asks import PATIENCE, Worker, ask
+
+    async with app.reading():
+        assert app.assembly is not None
+        workers = [worker for worker in await app.workers() if is_named(worker, id)]
+        names = {(worker.host, worker.pid) for worker in workers}
+        if len(names) != 1:
+            problem = "no worker" if not names else f"{len(names)} workers"
+            raise CommandError(f"{problem} with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
+        consumers = {consumer.id for worker in workers for consumer in worker.consumers}
+        found: Found = {}
+        for state in app.assembly.states_of_queues():
+            left = consumers - found.keys()
+            mine = {id for id in left if _is_in(app, id, state)}
+            if mine:
+                found |= await ask(await state.store(), Worker(*next(iter(names))), mine, newest)
+    if not found and consumers:
+        raise CommandError(
+            f"worker {id} has not answered for {PATIENCE:g} s: its event loop may be blocked; then its log has the "
+            "events, and QUIT prints them"
+        )
+    return found
+
+
+def _is_in(app: App, consumer: str, state: object) -> bool:
+    """Whether a consumer of this project has its state there; unknown ones may have it anywhere."""
+    known = None if app.assembly is None else app.assembly.consumers.get(consumer)
+    return known is None or known.state is state
+
+
+def show_events(found: Found, *, as_json: bool) -> None:
+    """Print them."""
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (_time(event["at"]), consumer, event["kind"], event["message"] or "", event["attempt"] or "", _value(event))
+        for consumer, events in sorted(found.items())
+        for event in events
+    ]
+    if not rows:
+        click.echo("nothing has happened yet", err=True)
+        return
+    print_table(("TIME (UTC)", "CONSUMER", "EVENT", "MESSAGE", "ATTEMPT", ""), rows)
+
+
+def _time(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def _value(event: dict[str, Any]) -> str:
+    value = event["value"]
+    if value is None:
+        return ""
+    return f"{value * 1000:.1f} ms" if event["kind"] == "ended" else str(value)

@@ -1,0 +1,45 @@
+"""Answering: tells another process what happened lately to the messages of a consumer here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from tasuki.errors import DriverError
+from tasuki.observe.events import Event, as_dicts
+from tasuki.state.asks import Ask, Worker, answer, listen
+from tasuki.state.controls import Controls
+from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.consumer")
+
+
+class EventAnswers:
+    """Of one run of a consumer, in its event loop."""
+
+    def __init__(self, consumer: str, recent: Callable[[], list[Event]], state: SharedState) -> None:
+        self._consumer = consumer
+        self._recent = recent
+        self._state = state
+        self._answers: set[asyncio.Task[None]] = set()
+
+    def listen(self, controls: Controls) -> Callable[[], None]:
+        """Answer from now on; returns what ends that."""
+        return listen(controls, Worker(socket.gethostname(), os.getpid()), self._begin)
+
+    def _begin(self, ask: Ask) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(ask), name=f"{self._consumer} events")
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, ask: Ask) -> None:
+        store = self._state.opened
+        if store is None:
+            return
+        try:
+            await answer(store, ask.asker, self._consumer, as_dicts(self._recent()[-ask.newest :], self._state.clock))
+        except DriverError as error:
+            _log.debug("cannot say what happened lately to %s: %s", self._consumer, error)

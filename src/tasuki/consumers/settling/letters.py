@@ -1,0 +1,30 @@
+"""The dead letter of a message that a consumer gives up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasuki.consumers.settling.verdict import Verdict
+from tasuki.contracts.driver import Outgoing, Received
+from tasuki.observe.frames import kept_traceback
+from tasuki.queues.dead_letter import dead_letter
+
+if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
+
+_TRACEBACK_CHARS = 2000
+"""Most characters of a traceback in a dead letter."""
+
+
+def letter_of(received: Received, verdict: Verdict, queue: Queue, now: float) -> Outgoing:
+    """The message for the dead-letter queue, with why it was given up; ``queue``: where it comes from."""
+    return dead_letter(
+        received,
+        queue=queue.id,
+        reason=verdict.reason,
+        error=verdict.error,
+        attempts=received.attempt,
+        now=now,
+        content_type=queue.codec.name,
+        traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
+    )

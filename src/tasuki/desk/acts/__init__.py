@@ -1,0 +1,1 @@
+"""What the desk changes: who may, the question before it, and the log of it."""

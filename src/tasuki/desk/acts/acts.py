@@ -1,0 +1,167 @@
+"""The acts: each one is permitted, logged before and after, and carried out on its app's event loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tasuki.app.schedules.statuses import publish_now
+from tasuki.app.state.cancelling import cancel_in
+from tasuki.app.state.pausing import Steering, Target, queue_of
+from tasuki.desk.acts.retrying import retry
+from tasuki.desk.acts.rights import DeskRights
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.security.gate import Session
+from tasuki.desk.site import Site
+from tasuki.errors import TasukiError
+from tasuki.units import parse_duration
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.state.pauses import Pausable
+
+_log = logging.getLogger("tasuki.desk")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one act is asked to do."""
+
+    act: str
+    kind: str
+    """queue, consumer or schedule."""
+    id: str
+    """Of the entry."""
+    message: str = ""
+    """Id of a message."""
+    place: int = 0
+    """Where it was seen in its queue."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The key of the text that says what happened, and its values."""
+
+    key: str
+    values: Mapping[str, Any]
+
+
+ACTS: Mapping[str, tuple[str, ...]] = {
+    "pause": ("queue", "consumer", "schedule"),
+    "resume": ("queue", "consumer", "schedule"),
+    "run": ("schedule",),
+    "cancel": ("queue",),
+    "redrive": ("queue",),
+    "purge": ("queue",),
+}
+"""Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+
+
+class Acts:
+    """Carries out orders."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._rights: DeskRights | None = None
+        self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "run": self._run,
+            "cancel": self._cancel,
+            "redrive": self._redrive,
+            "purge": self._purge,
+        }
+
+    def queue_of(self, order: Order) -> str:
+        """The queue that an order is about. Raises KeyError: there is no such entry."""
+        project = self._site.project
+        expected = f"queue.{order.kind}"
+        if order.kind not in ACTS[order.act] or project.kinds[order.id].name != expected:
+            raise KeyError(order.id)
+        return queue_of(project, Target(_kind(order.kind), order.id))
+
+    def rights(self) -> DeskRights:
+        """What the project says now."""
+        live = self._site.live
+        if self._rights is None or self._rights.of is not live.rights:
+            self._rights = DeskRights(live.project, live.rights)
+        return self._rights
+
+    async def carry_out(self, order: Order, session: Session) -> Done:
+        """Do it, and return what happened.
+
+        Raises:
+            PolicyDeniedError: the actor may not. KeyError: there is no such entry. ValueError: a field is wrong.
+            TasukiError: it failed.
+        """
+        facts = {"act": order.act, "target": order.id, "actor": session.actor, "client": session.client}
+        if order.message:
+            facts["message_id"] = order.message
+        self.queue_of(order)
+        self.rights().require(session.actor, order.act, order.id)
+        _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
+        try:
+            done = await self._verbs[order.act](order, session)
+        except (TasukiError, ValueError, LookupError) as error:
+            _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            raise
+        result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
+        _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
+        return done
+
+    async def _pause(self, order: Order, session: Session) -> Done:
+        text = order.options.get("for", "").strip()
+        seconds = parse_duration(text) if text else None
+        reason = order.options.get("reason", "").strip()
+        target = Target(_kind(order.kind), order.id)
+
+        async def work(live: Assembly) -> None:
+            await Steering(live, None, session.actor).pause(target, seconds, reason)
+
+        await self._site.at(self.queue_of(order), work)
+        return Done("done.pause", {"id": order.id})
+
+    async def _resume(self, order: Order, session: Session) -> Done:
+        target = Target(_kind(order.kind), order.id)
+
+        async def work(live: Assembly) -> bool:
+            return await Steering(live, None, session.actor).resume(target) is not None
+
+        was_paused = await self._site.at(self.queue_of(order), work)
+        return Done("done.resume" if was_paused else "done.not_paused", {"id": order.id})
+
+    async def _run(self, order: Order, session: Session) -> Done:
+        queue = self.queue_of(order)
+
+        async def work(live: Assembly) -> str:
+            on = live.queues[queue]
+            await asked(on, lambda: on.driver.occupancy(on.spec.name))
+            return await publish_now(live, order.id, None)
+
+        id = await self._site.at(queue, work)
+        return Done("done.run", {"id": order.id, "message": id})
+
+    async def _cancel(self, order: Order, session: Session) -> Done:
+        found = await self._site.at(order.id, lambda live: cancel_in(live, None, order.id, [order.message]))
+        key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
+        return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+
+    async def _redrive(self, order: Order, session: Session) -> Done:
+        to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place))
+        return Done("done.redrive", {"message": order.message, "id": to})
+
+    async def _purge(self, order: Order, session: Session) -> Done:
+        async def work(live: Assembly) -> int:
+            queue = live.queues[order.id]
+            return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
+
+        return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+
+def _kind(text: str) -> Pausable:
+    if text == "queue":
+        return "queue"
+    return "consumer" if text == "consumer" else "schedule"

@@ -1,0 +1,59 @@
+"""Retry one dead letter: it goes back to the queue where it failed, and leaves its own when it is there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.messages import DEEPEST, peek
+from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.queues.dead_letter import redriven
+from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+_STEP = 500
+
+
+async def retry(live: Assembly, dead: str, id: str, place: int) -> str:
+    """Publish the letter as it was first published, then remove it; returns the id of the queue that has it now.
+
+    A kill in between leaves both: as with every redrive, the message may then be handled twice.
+
+    Raises:
+        LookupError: there is no such letter. QueueNotFoundError: its original queue is not one of the project.
+        UnsupportedError: the driver cannot remove a message by its id. DriverError: a broker refuses.
+    """
+    source = live.queues[dead]
+    if not source.driver.capabilities.remove:
+        text = f"queue {dead!r}: its driver cannot take out one message; tasuki redrive {dead} sends all of them back"
+        raise UnsupportedError(text, driver=source.driver.name, queue=dead)
+    letter = await _find(source, id, place)
+    if letter is None:
+        raise LookupError(f"message {id} is not in {dead} any more")
+    name = str(letter.headers.get(ORIGINAL_QUEUE, ""))
+    target = live.queues.get(name)
+    if target is None:
+        raise QueueNotFoundError(
+            f"message {id} comes from queue {name or '(none)'}, which is not one of this project", queue=name
+        )
+    await asked(target, lambda: target.driver.occupancy(target.spec.name))
+    [error] = await target.forward([redriven(letter)])
+    if error is not None:
+        raise error
+    await source.driver.remove(source.spec.name, [id])
+    return target.id
+
+
+async def _find(source: Queue, id: str, place: int) -> Message | None:
+    for start in dict.fromkeys((max(place - _STEP // 2, 0), *range(0, DEEPEST, _STEP))):
+        found = await asked(source, partial(peek, source, start, _STEP))
+        for message in found:
+            if message.id == id:
+                return message
+        if not found and start >= place:
+            break
+    return None

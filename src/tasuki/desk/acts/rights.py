@@ -1,0 +1,53 @@
+"""Rights of the desk: which actor may do what, as the project's policies say."""
+
+from __future__ import annotations
+
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.entries.security import ExpressionPolicyConfig, PolicyConfig
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.scope import Scope
+
+ADMIN = "queue.admin."
+"""What the actions of the desk begin with."""
+
+
+class DeskRights:
+    """Once a policy of the project names ``queue.admin.…``, an actor may do what such policies allow, and nothing else.
+
+    Before that the desk has the rights of the application: all of them, unless ``security.config`` says otherwise.
+    """
+
+    def __init__(self, project: Project, rights: Rights) -> None:
+        self.of = rights
+        configs = {id: each for kind in (PolicyConfig, ExpressionPolicyConfig) for id, each in project.of(kind).items()}
+        named = [id for id, each in configs.items() if any(map(_is_admin, each.policy.actions))]
+        self._scope = Scope(rights.policies[id] for id in named) if named else None
+        self._application = rights.application
+        self._guards: dict[str, Guard] = {}
+
+    def may(self, actor: str, act: str, id: str) -> bool:
+        """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
+        guard = self._guard(actor)
+        return guard is None or guard.decide(ADMIN + act, id).allowed
+
+    def require(self, actor: str, act: str, id: str) -> None:
+        """Return if it may. Raises PolicyDeniedError, and logs that."""
+        guard = self._guard(actor)
+        if guard is not None:
+            guard.require(ADMIN + act, id, f"{actor} may not {act} {id}: no policy allows {ADMIN}{act}")
+
+    def _guard(self, actor: str) -> Guard | None:
+        if self._scope is None:
+            return self._application
+        guard = self._guards.get(actor)
+        if guard is None:
+            if len(self._guards) > 1000:
+                self._guards.clear()
+            guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
+        return guard
+
+
+def _is_admin(pattern: str) -> bool:
+    return pattern.startswith("queue.admin")

@@ -1,0 +1,135 @@
+"""The desk as an ASGI application: which page answers which path, and what becomes of errors."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from tasuki.desk.acts.acts import Acts
+from tasuki.desk.looks.look import the_look
+from tasuki.desk.pages import acts, lists, queue
+from tasuki.desk.pages.events import events
+from tasuki.desk.pages.view import View
+from tasuki.desk.probes import PROBES
+from tasuki.desk.reading.sampler import Sampler
+from tasuki.desk.security.access import Access
+from tasuki.desk.security.gate import Gate
+from tasuki.desk.security.paths import segments_of
+from tasuki.desk.security.sessions import Sessions
+from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.desk.tools import Tools
+from tasuki.errors import TasukiError
+
+_log = logging.getLogger("tasuki.desk")
+
+Page = Callable[[View], Awaitable[Response]]
+
+ANY = "*"
+"""One segment of a path, whatever it is."""
+ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
+    ("GET", (), lists.overview),
+    ("GET", ("queues",), lists.queues),
+    ("GET", ("queues", ANY), queue.queue),
+    ("GET", ("messages", ANY, ANY), queue.message),
+    ("GET", ("dead",), lists.dead),
+    ("GET", ("workers",), lists.workers),
+    ("GET", ("schedules",), lists.schedules),
+    ("GET", ("confirm",), acts.confirm),
+    ("POST", ("acts", ANY), acts.act),
+    ("GET", ("login",), acts.login),
+    ("POST", ("login",), acts.login),
+    ("GET", ("events",), events),
+)
+
+
+class Desk:
+    """An ASGI application; mount it, or serve it. Its pages read through ``site``, which must be open."""
+
+    def __init__(self, site: Site, access: Access | None = None) -> None:
+        self.site = site
+        clock, access = site.reader.clock, access or Access()
+        sessions = Sessions(access.token, clock)
+        self._gate = Gate(self._answer, access, sessions, clock, frozenset(PROBES))
+        sampler = Sampler(site, clock)
+        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
+        if scope["type"] == "lifespan":
+            await _ignore_lifespan(receive, send)
+        else:
+            await self._gate(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        path = segments_of(request.scope)
+        if path is None:
+            return PlainTextResponse("there is no such page\n", 404)
+        if path and len(path) == 1 and path[0] in PROBES:
+            return await PROBES[path[0]](request)
+        if len(path) == 2 and path[0] == "static":
+            return self._static(path[1])
+        view = View(self.tools, request, path)
+        found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
+        method = "GET" if request.method == "HEAD" else request.method
+        pages = [page for allowed, page in found if allowed == method]
+        if found and not pages:
+            return PlainTextResponse("this method is not allowed\n", 405, {"allow": ", ".join(m for m, _ in found)})
+        if not pages:
+            return view.page("error.html", status=404, text=view.say("error.not_found"))
+        return await self._try(view, pages[0])
+
+    async def _try(self, view: View, page: Page) -> Response:
+        """The page, or one that shows the error; a mistake of ours shows an id, and its trace is in the log."""
+        try:
+            return await page(view)
+        except KeyError as error:
+            if _is_ours(error, view.path):
+                return view.page("error.html", status=404, text=view.say("error.not_found"))
+            return self._failed(view)
+        except AwayError as error:
+            return view.page("error.html", status=503, text=str(error))
+        except TasukiError as error:
+            return view.page("error.html", status=503, text=problem_of(error))
+        except Exception:
+            return self._failed(view)
+
+    def _failed(self, view: View) -> Response:
+        id = secrets.token_hex(4)
+        _log.exception("desk: page %s failed (%s)", "/".join(view.path)[:200], id)
+        return view.page("error.html", status=500, text=view.say("error.failed", id=id))
+
+    def _static(self, name: str) -> Response:
+        file = self.tools.look.static.get(name)
+        if file is None:
+            return PlainTextResponse("there is no such file\n", 404)
+        headers = {"cache-control": "public, max-age=31536000, immutable", "content-type": file.type}
+        return Response(file.content, headers=headers)
+
+
+def _fits(pattern: tuple[str, ...], path: list[str]) -> bool:
+    return len(pattern) == len(path) and all(part in (ANY, given) for part, given in zip(pattern, path, strict=True))
+
+
+def _is_ours(error: KeyError, path: list[str]) -> bool:
+    """Whether the key is a name from the path: there is no such queue."""
+    return bool(error.args) and error.args[0] in path
+
+
+async def _ignore_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message: dict[str, Any] = dict(await receive())
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,1 @@
+"""How the pages look: words in two languages, numbers, templates, style and script."""

@@ -1,0 +1,146 @@
+// Refresh, keys and dialogs. Without this script every page and every act works by links and forms.
+"use strict";
+(() => {
+  const policy = window.trustedTypes
+    ? trustedTypes.createPolicy("tasuki", { createHTML: (text) => text })
+    : { createHTML: (text) => text };
+  const body = document.body, root = body.dataset.root, every = Number(body.dataset.every);
+  const live = document.getElementById("live"), dialog = document.getElementById("dialog");
+  let paused = false, busy = false, ticks = 0, stream = null, opener = null;
+
+  const parse = (text) => new DOMParser().parseFromString(policy.createHTML(text), "text/html");
+
+  function localTimes(where) {
+    for (const time of where.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (isNaN(at)) continue;
+      if (!time.dataset.utc) time.dataset.utc = time.textContent;
+      time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+      if (!time.title.includes(time.dataset.utc)) time.title = [time.title, time.dataset.utc].filter(Boolean).join(" · ");
+    }
+  }
+
+  // Make the old node like the new one; a node that is kept keeps its focus. Rows are matched by their ids.
+  function patch(old, fresh) {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
+    if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+    if (old.isEqualNode(fresh)) return;
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+    }
+    for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const known = new Map();
+    for (const child of old.children) if (child.id) known.set(child.id, child);
+    let at = old.firstChild;
+    for (const child of [...fresh.childNodes]) {
+      const same = child.id ? known.get(child.id) : null;
+      if (same) {
+        if (same !== at) old.insertBefore(same, at); else at = at.nextSibling;
+        patch(same, child);
+      } else if (at && !at.id && !child.id) {
+        const next = at.nextSibling;
+        patch(at, child);
+        at = next;
+      } else {
+        old.insertBefore(child, at);
+      }
+    }
+    while (at) { const next = at.nextSibling; at.remove(); at = next; }
+  }
+
+  function show(told) {
+    const state = paused ? "paused" : told;
+    live.textContent = every ? body.dataset[state] : "";
+    live.className = "live " + (state === "live" ? "on" : state);
+  }
+
+  async function refresh() {
+    const picked = getSelection();
+    if (busy || paused || document.hidden || dialog.open || (picked && !picked.isCollapsed)) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, redirect: "error" });
+      if (answer.status === 401) { location.reload(); return; }
+      if (!answer.ok) { show("lost"); return; }
+      const page = parse(await answer.text());
+      localTimes(page);
+      const marked = document.querySelector("tr.at");
+      const markedId = marked && marked.id;
+      for (const id of ["totals", "main"]) {
+        const fresh = page.getElementById(id), old = document.getElementById(id);
+        if (fresh && old) patch(old, fresh);
+      }
+      if (markedId) document.getElementById(markedId)?.classList.add("at");
+      show("live");
+    } catch { show("lost"); } finally { busy = false; }
+  }
+
+  function connect() {
+    if (!every || stream || document.hidden) return;
+    stream = new EventSource(root + "/events");
+    stream.onopen = () => show("live");
+    stream.onmessage = () => { ticks += 1; if (ticks % every === 0) refresh(); };
+    stream.onerror = () => {
+      show("lost");
+      if (stream.readyState === EventSource.CLOSED) { stream = null; setTimeout(() => { refresh(); connect(); }, 10000); }
+    };
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { stream?.close(); stream = null; } else { refresh(); connect(); }
+  });
+  addEventListener("pagehide", () => { stream?.close(); stream = null; });
+  addEventListener("pageshow", connect);
+
+  function openDialog(content, from) {
+    opener = from || document.activeElement;
+    dialog.replaceChildren(...content);
+    if (!dialog.open) dialog.showModal();
+    dialog.querySelector("input:not([type=hidden]), button")?.focus();
+  }
+  dialog.addEventListener("close", () => { dialog.replaceChildren(); if (opener?.isConnected) opener.focus(); });
+
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (link.closest("dialog") && link.classList.contains("close")) { event.preventDefault(); dialog.close(); return; }
+    if (!link.classList.contains("act") || !link.pathname.endsWith("/confirm")) return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(link.href, { headers: { "X-Fragment": "1" } });
+      const main = parse(await answer.text()).getElementById("main");
+      if (!main) throw new Error("no dialog");
+      openDialog(main.childNodes, link);
+    } catch { location.href = link.href; }
+  });
+
+  function move(step) {
+    const rows = [...document.querySelectorAll(".rows tbody tr, .notices li")].filter((row) => row.querySelector("a"));
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.classList.contains("at"));
+    const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+    rows[at]?.classList.remove("at");
+    next.classList.add("at");
+    (next.querySelector("a.open") || next.querySelector("a")).focus();
+  }
+
+  const keys = {
+    "/": () => document.querySelector("input[type=search]").focus(),
+    j: () => move(1),
+    k: () => move(-1),
+    r: () => { paused = !paused; show("live"); if (!paused) refresh(); },
+    t: () => (document.querySelector("footer b ~ a.theme") || document.querySelector("footer a.theme"))?.click(),
+    "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) {
+      if (event.key === "Escape" && event.target.matches("input[type=search]")) event.target.blur();
+      return;
+    }
+    const act = keys[event.key] || (/^[1-9]$/.test(event.key) &&
+      (() => document.querySelector(`nav a[data-key="${event.key}"]`)?.click()));
+    if (act) { event.preventDefault(); act(); }
+  });
+
+  localTimes(document);
+  connect();
+})();

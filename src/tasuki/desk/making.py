@@ -1,0 +1,28 @@
+"""Making a desk: of an app that runs here, of an installation from outside, or to be mounted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasuki.app.reader import reader_of
+from tasuki.desk.desk import Desk
+from tasuki.desk.security.access import Access
+from tasuki.desk.site import Site
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+
+def beside(app: App, access: Access) -> Desk:
+    """The desk of a worker, in another thread: it has connections of its own, and sees the worker's memory."""
+    return Desk(Site(reader_of(app), app, opens=True), access)
+
+
+def alone(app: App, access: Access) -> Desk:
+    """The desk of a whole installation, without a worker here."""
+    return Desk(Site(reader_of(app), None, opens=True), access)
+
+
+def mounted(app: App, access: Access) -> Desk:
+    """The desk within a web application that has the app open: it sees what the app sees."""
+    return Desk(Site(app, app, opens=False), access)

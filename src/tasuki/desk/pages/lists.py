@@ -1,0 +1,128 @@
+"""The pages that are lists: overview, queues, dead letters, workers, schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from tasuki.desk.pages.view import View
+from tasuki.desk.reading.attention import needs_attention, notices_of
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.kinds.entries.schedule import ScheduleConfig
+
+PAGE = 50
+_MOST_NOTICES = 20
+_MOST_PLACE = 1_000_000
+
+SORTS: dict[str, Callable[[QueueRow], Any]] = {
+    "name": lambda row: row.id,
+    "ready": lambda row: row.ready,
+    "running": lambda row: row.busy,
+    "delayed": lambda row: row.delayed,
+    "dead": lambda row: row.dead or 0,
+    "oldest": lambda row: row.oldest,
+    "out": lambda row: row.out_rate or 0.0,
+    "failed": lambda row: row.failed_rate or 0.0,
+    "workers": lambda row: row.workers or 0,
+}
+"""Column of the queues → its value."""
+
+
+async def overview(view: View) -> Response:
+    """The first page: whether messages move, and what needs attention."""
+    snapshot = await view.tools.sampler.latest()
+    notices = notices_of(snapshot)
+    return view.page("overview.html", snapshot=snapshot, notices=notices[:_MOST_NOTICES], more=len(notices))
+
+
+async def queues(view: View) -> Response:
+    """All queues, in pages."""
+    snapshot = await view.tools.sampler.latest()
+    word = view.query.get("q", "").strip()
+    rows = [row for row in snapshot.queues.values() if word.lower() in row.id.lower()]
+    sort, is_down = view.query.get("sort", ""), view.query.get("dir") == "down"
+    rows = _sorted(rows, snapshot, sort, is_down=is_down)
+    start = view.number_of("from", _MOST_PLACE)
+    return view.page(
+        "queues.html",
+        snapshot=snapshot,
+        rows=rows[start : start + PAGE],
+        count=len(rows),
+        start=start,
+        page_size=PAGE,
+        word=word,
+        sort=sort,
+        is_down=is_down,
+        columns=list(SORTS),
+    )
+
+
+def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: bool) -> list[QueueRow]:
+    if sort in SORTS:
+        return sorted(sorted(rows, key=SORTS["name"]), key=SORTS[sort], reverse=is_down)
+    return sorted(rows, key=lambda row: (not needs_attention(row, snapshot.now), row.id))
+
+
+async def dead(view: View) -> Response:
+    """The queues of dead letters; a queue's page lists its letters."""
+    snapshot = await view.tools.sampler.latest()
+    rows = sorted(
+        (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-row.ready, row.id)
+    )
+    sources: dict[str, list[str]] = {}
+    for row in snapshot.queues.values():
+        if row.dead_letters:
+            sources.setdefault(row.dead_letters, []).append(row.id)
+    start = view.number_of("from", _MOST_PLACE)
+    shown = rows[start : start + PAGE]
+    return view.page(
+        "dead.html", snapshot=snapshot, rows=shown, sources=sources, count=len(rows), start=start, page_size=PAGE
+    )
+
+
+async def workers(view: View) -> Response:
+    """The worker processes on all machines, and what they run."""
+    snapshot = await view.tools.sampler.latest()
+    start = view.number_of("from", _MOST_PLACE)
+    shown: Sequence[object] = snapshot.workers[start : start + PAGE]
+    queue_ids = {(row.driver, _name(view, row.id)): row.id for row in snapshot.queues.values()}
+    return view.page(
+        "workers.html",
+        snapshot=snapshot,
+        rows=shown,
+        queue_ids=queue_ids,
+        count=len(snapshot.workers),
+        start=start,
+        page_size=PAGE,
+    )
+
+
+def _name(view: View, queue: str) -> str:
+    return view.tools.site.live.queues[queue].spec.name
+
+
+async def schedules(view: View) -> Response:
+    """The schedules, with their last and next times."""
+    from tasuki.app.schedules.statuses import statuses_of
+
+    snapshot = await view.tools.sampler.latest()
+    site, found, unseen = view.tools.site, {}, []
+    for app, ids in site.parts():
+        for status in await site.on(app, statuses_of):
+            if status.queue in ids:
+                found[status.id] = status
+    configs = site.project.of(ScheduleConfig)
+    unseen = [id for id in configs if id not in found]
+    start = view.number_of("from", _MOST_PLACE)
+    rows = sorted(found.values(), key=lambda status: status.id)
+    return view.page(
+        "schedules.html",
+        snapshot=snapshot,
+        rows=rows[start : start + PAGE],
+        unseen=unseen,
+        count=len(rows),
+        start=start,
+        page_size=PAGE,
+    )

@@ -1,0 +1,233 @@
+"""The page of one queue, with its tabs, and the page of one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from tasuki.desk.pages.view import View
+from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
+from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.message import (
+    ATTEMPTS,
+    DEAD_LETTER_REASON,
+    DEAD_LETTER_TIME,
+    LAST_ERROR,
+    LAST_ERROR_TIME,
+    LAST_TRACEBACK,
+    MESSAGE_TYPE,
+    ORIGINAL_QUEUE,
+    PARTITION_KEY,
+    PRIORITY,
+    TIMESTAMP,
+    Message,
+)
+from tasuki.queues.queue import Queue
+from tasuki.units import format_duration, format_size
+
+TAB_NAMES = ("waiting", "delayed", "retrying", "running", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message of a list."""
+
+    id: str
+    place: int
+    published: float | None
+    attempts: str
+    priority: str
+    key: str
+    type: str
+    error: str
+    reason: str
+    died: float | None
+    body: str
+
+
+async def queue(view: View) -> Response:
+    """Counters, who works on it, and its messages by their state."""
+    id = view.path[1]
+    snapshot = await view.tools.sampler.latest()
+    row = snapshot.queues[id]
+    tab = view.query.get("tab", "")
+    tab = tab if tab in TAB_NAMES else "waiting"
+    start = view.number_of("from", DEEPEST)
+    page, problem = Page(), ""
+    is_listed = tab in ("waiting", "delayed", "retrying")
+    if is_listed and not view.may("peek", id):
+        problem = view.say("queue.no_right", right="queue.admin.peek")
+    elif is_listed:
+        page, problem = await _messages(view, row, tab, start)
+    live = _queue_of(view, id)
+    first = page.start if tab != "delayed" else page.start + row.ready
+    return view.page(
+        "queue.html",
+        snapshot=snapshot,
+        row=row,
+        tab=tab,
+        tab_names=TAB_NAMES,
+        page=page,
+        problem=problem,
+        rows=[row_of(live, message, first + at) for at, message in enumerate(page.messages)],
+        searched=SEARCHED,
+        settings=settings_of(view, live, id) if tab == "settings" else [],
+        can=live.driver.capabilities,
+        schedules=_schedules(view, id),
+    )
+
+
+def _schedules(view: View, queue: str) -> list[str]:
+    from tasuki.kinds.entries.schedule import ScheduleConfig
+
+    return [id for id, config in view.tools.site.project.of(ScheduleConfig).items() if config.queue == queue]
+
+
+async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Page, str]:
+    site = view.tools.site
+    try:
+        if tab == "waiting":
+            return await ready_page(site, row.id, start, row.ready), ""
+        if tab == "delayed":
+            return await delayed_page(site, row.id, start, row.ready), ""
+        return await failed_page(site, row.id), ""
+    except UnsupportedError:
+        return Page(), view.say("queue.no_peek", driver=row.driver)
+    except QueueNotFoundError:
+        return Page(), view.say("queue.missing")
+    except (DriverError, AwayError) as error:
+        return Page(), problem_of(error)
+
+
+def _queue_of(view: View, id: str) -> Queue:
+    return view.tools.site.live.queues[id]
+
+
+def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
+    """A message as a row of a list."""
+    headers = message.headers
+
+    def text(name: str, most: int = 60) -> str:
+        return line(headers[name], most) if name in headers else ""
+
+    return MessageRow(
+        id=message.id,
+        place=place,
+        published=_time(headers.get(TIMESTAMP)),
+        attempts=text(ATTEMPTS),
+        priority=text(PRIORITY),
+        key=text(PARTITION_KEY),
+        type=text(MESSAGE_TYPE),
+        error=text(LAST_ERROR, 200),
+        reason=text(DEAD_LETTER_REASON),
+        died=_time(headers.get(DEAD_LETTER_TIME)),
+        body=preview(queue, message),
+    )
+
+
+def _time(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def settings_of(view: View, queue: Queue, id: str) -> list[tuple[str, str]]:
+    """What holds for a queue: keys of the catalogue, and values."""
+    config = view.tools.site.project.of(QueueConfig)[id]
+    kind = view.tools.site.project.driver_of(id).name
+    spec = queue.spec
+    pairs: Sequence[tuple[str, Any]] = (
+        ("driver", f"{queue.driver.name} ({kind})"),
+        ("name", spec.name),
+        ("durability", queue.driver.durability_of(spec.name)),
+        ("lease", format_duration(config.lease)),
+        ("codec", config.codec),
+        ("ordering", config.ordering),
+        ("max_length", config.max_length),
+        ("message_ttl", None if config.message_ttl is None else format_duration(config.message_ttl)),
+        ("max_message_size", format_size(config.max_message_size)),
+        ("retry", f"{format_duration(config.retry.initial_delay)} … {format_duration(config.retry.max_delay)}"),
+    )
+    return [(f"settings.{key}", str(value)) for key, value in pairs if value is not None]
+
+
+async def message(view: View) -> Response:
+    """One message: why it is where it is, its body and its headers."""
+    id, message_id = view.path[1], view.path[2]
+    snapshot = await view.tools.sampler.latest()
+    row = snapshot.queues[id]
+    live = _queue_of(view, id)
+    if not view.may("peek", id):
+        return view.page(
+            "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
+        )
+    problem = ""
+    try:
+        found = await find(view.tools.site, id, message_id, view.number_of("at", DEEPEST))
+    except (DriverError, AwayError) as error:
+        return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
+    running = [each for each in row.running if each.message.id == message_id]
+    shown = found.message
+    return view.page(
+        "message.html",
+        status=200 if shown or running or found.status else 404,
+        snapshot=snapshot,
+        row=row,
+        id=message_id,
+        found=found,
+        running=running,
+        state=_state(row, found.message, found.place, bool(running), found.status),
+        shown=None if shown is None else row_of(live, shown, found.place),
+        failed=None
+        if shown is None
+        else _time(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
+        origin="" if shown is None else str(shown.headers.get(ORIGINAL_QUEUE, "")),
+        error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
+        traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
+        body=None if shown is None else body_of(live, shown),
+        headers=[] if shown is None else headers_of(shown),
+        why=[] if shown is None else why_not(view, snapshot, row, shown, found.place),
+        can=live.driver.capabilities,
+        problem=problem,
+    )
+
+
+def _state(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+    if message is not None:
+        if DEAD_LETTER_REASON in message.headers:
+            return "dead"
+        if place >= row.ready:
+            return "retrying" if LAST_ERROR in message.headers else "delayed"
+        return "waiting"
+    if is_running:
+        return "running"
+    return status if status in ("done", "failed", "cancelled") else "unknown"
+
+
+def why_not(view: View, snapshot: Snapshot, row: QueueRow, message: Message, place: int) -> list[str]:
+    """Why a waiting message does not run yet, the first cause first."""
+    if DEAD_LETTER_REASON in message.headers:
+        return [view.say("why.dead", reason=line(message.headers[DEAD_LETTER_REASON], 40))]
+    found = []
+    if place >= row.ready:
+        found.append(view.say("why.retry" if LAST_ERROR in message.headers else "why.delayed"))
+    if row.pause is not None:
+        found.append(view.say("why.paused", pause=line(row.pause)))
+    if not row.consumers:
+        found.append(view.say("why.no_consumer"))
+    elif row.workers is None:
+        found.append(view.say("why.unknown"))
+    elif not row.workers:
+        found.append(view.say("why.no_worker"))
+    elif row.places and row.busy >= row.places:
+        found.append(view.say("why.busy", busy=row.busy, places=row.places))
+    if place and place < row.ready:
+        rate = row.out_rate
+        key = "why.behind_rate" if rate else "why.behind"
+        found.append(view.say(key, n=place, age=float(place) / rate if rate else 0.0))
+    return found or [view.say("why.next")]

@@ -1,0 +1,153 @@
+"""View: one request, and what every page shows around its own content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tasuki.desk.looks import numbers
+from tasuki.desk.looks.look import packed
+from tasuki.desk.looks.words import LANGUAGES, choose, say
+from tasuki.desk.security.gate import SESSION, Session
+from tasuki.desk.tools import Tools
+
+if TYPE_CHECKING:
+    from tasuki.desk.reading.snapshot import Snapshot
+
+_TIME = Markup('<time datetime="{}" title="{}">{}</time>')
+_EMPTY = Markup("{}")
+
+THEMES = ("auto", "light", "dark")
+_YEAR = 365 * 86400
+_PACKED_FROM = 1024
+"""Bytes from which on a page is compressed."""
+
+
+class Tab(NamedTuple):
+    """A page in the menu, and the key that opens it."""
+
+    name: str
+    key: str
+
+
+TABS = (Tab("overview", "1"), Tab("queues", "2"), Tab("dead", "3"), Tab("workers", "4"), Tab("schedules", "5"))
+
+
+class View:
+    """Belongs to one request; ``path`` is its path, segment by segment."""
+
+    def __init__(self, tools: Tools, request: Request, path: list[str]) -> None:
+        self.tools, self.request, self.path = tools, request, path
+        self.query: Mapping[str, str] = request.query_params
+        self.root = str(request.scope.get("root_path", ""))
+        cookies = request.cookies
+        accepted = request.headers.get("accept-language", "")
+        self.language = choose(self.query.get("lang", ""), cookies.get("tasuki_lang", ""), accepted)
+        asked = self.query.get("theme", "")
+        self.theme = asked if asked in THEMES else cookies.get("tasuki_theme", "auto")
+        self.theme = self.theme if self.theme in THEMES else "auto"
+        self.is_fragment = "x-fragment" in request.headers
+
+    @property
+    def session(self) -> Session:
+        """Who asks; only pages without a session (``login``) have none."""
+        session: Session = self.request.scope[SESSION]
+        return session
+
+    def number_of(self, name: str, most: int) -> int:
+        """A whole number of the query, from 0 to ``most``; 0 for anything else."""
+        text = self.query.get(name, "")
+        return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+    def say(self, key: str, **values: Any) -> str:
+        """A text of the catalogue; see :func:`tasuki.desk.looks.words.say`."""
+        if "n" in values and isinstance(values["n"], int):
+            values = {**values, "n": numbers.number(values["n"])}
+        for name in ("age", "limit"):
+            if isinstance(values.get(name), float):
+                values[name] = self.duration(values[name])
+        if isinstance(values.get("rate"), float):
+            values["rate"] = numbers.rate(values["rate"])
+        return say(self.language, key, values)
+
+    def duration(self, seconds: float | None) -> str:
+        """A duration in the language of the page."""
+        return numbers.duration(seconds, self.language)
+
+    def url(self, *segments: str, **query: object) -> str:
+        """The address of a page of the desk; each segment may hold anything."""
+        path = "/".join(quote(segment, safe=":@") for segment in segments)
+        pairs = {name: value for name, value in query.items() if value not in ("", None)}
+        return f"{self.root}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
+
+    def here(self, **changes: object) -> str:
+        """The address of this page with other values in its query; an empty one is left out."""
+        pairs = {name: value for name, value in self.query.items() if name not in ("lang", "theme")}
+        pairs |= {name: str(value) for name, value in changes.items()}
+        kept = {name: value for name, value in pairs.items() if value != ""}
+        path = "/".join(quote(segment, safe=":@") for segment in self.path)
+        return f"{self.root}/{path}" + (f"?{urlencode(kept)}" if kept else "")
+
+    @property
+    def back(self) -> str:
+        """This page for a form that comes back to it, without the place where the desk is mounted."""
+        return self.here().removeprefix(self.root) or "/"
+
+    def may(self, act: str, id: str) -> bool:
+        """Whether the buttons of an act are shown."""
+        return self.tools.acts.rights().may(self.session.actor, act, id)
+
+    def when(self, at: float | None, now: float | None = None) -> Markup:
+        """A time: a script shows it in the viewer's own zone; in UTC without one, with the time from now on hover."""
+        if at is None or not numbers.iso(at):
+            return _EMPTY.format(numbers.NONE)
+        title = ""
+        if now is not None:
+            key = "time.ago" if at <= now else "time.ahead"
+            title = self.say(key, age=self.duration(abs(now - at)))
+        return _TIME.format(numbers.iso(at), title, numbers.clock(at))
+
+    def page(self, template: str, *, status: int = 200, snapshot: Snapshot | None = None, **values: Any) -> Response:
+        """The response: the whole page, or, for the script, only what changes."""
+        text = self.tools.look.render(
+            template,
+            {
+                "layout": "fragment.html" if self.is_fragment else "base.html",
+                "view": self,
+                "t": self.say,
+                "url": self.url,
+                "here": self.here,
+                "duration": self.duration,
+                "when": self.when,
+                "may": self.may,
+                "snapshot": snapshot,
+                "totals": None if snapshot is None else snapshot.totals,
+                "tabs": TABS,
+                "languages": LANGUAGES,
+                "themes": THEMES,
+                "said": "" if self.is_fragment else self.tools.said.pop(self.request.scope.get(SESSION)),
+                "css": self.url("static", self.tools.look.path_of("desk.css")),
+                "icon": self.url("static", self.tools.look.path_of("desk.svg")),
+                "js": self.url("static", self.tools.look.path_of("desk.js")),
+                **values,
+            },
+        )
+        return self._response(text, status)
+
+    def _response(self, text: str, status: int) -> Response:
+        headers = {"vary": "accept-encoding, accept-language, cookie, x-fragment"}
+        body = text.encode("utf-8", "replace")
+        if len(body) >= _PACKED_FROM and "gzip" in self.request.headers.get("accept-encoding", ""):
+            body, headers["content-encoding"] = packed(text), "gzip"
+        response = Response(body, status, headers, media_type="text/html")
+        for name, asked, known in (("lang", self.language, LANGUAGES), ("theme", self.theme, THEMES)):
+            if self.query.get(name) in known:
+                response.set_cookie(
+                    f"tasuki_{name}", asked, max_age=_YEAR, path=self.root or "/", samesite="strict", httponly=True
+                )
+        return response

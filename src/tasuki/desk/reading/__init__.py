@@ -1,0 +1,1 @@
+"""What the pages show, read from brokers and stores as plain values."""

@@ -1,0 +1,61 @@
+"""What needs attention: rules over a snapshot; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+
+OLD = 300.0
+"""Seconds after which the oldest ready message has waited too long."""
+SILENT = 10.0
+"""Seconds after which a worker that renews its entry every 5 s is late."""
+LONG_PAUSE = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing: ``key`` of its text, the values in it, and the page that shows it."""
+
+    key: str
+    values: dict[str, Any]
+    path: tuple[str, ...]
+
+
+def notices_of(snapshot: Snapshot) -> list[Notice]:
+    """All of them, the worst first."""
+    found = [Notice("attention.problem", {"text": text}, ("queues",)) for text in snapshot.problems]
+    for row in snapshot.queues.values():
+        found += _of_queue(row, snapshot.now)
+    for worker in snapshot.workers:
+        if (silent := snapshot.now - worker.seen) > SILENT:
+            values = {"worker": f"{worker.host}:{worker.pid}", "age": silent}
+            found.append(Notice("attention.silent", values, ("workers",)))
+    return found
+
+
+def needs_attention(row: QueueRow, now: float) -> bool:
+    """Whether a queue is named in the notices."""
+    return bool(row.problem or _of_queue(row, now))
+
+
+def _of_queue(row: QueueRow, now: float) -> list[Notice]:
+    if row.is_dead_letters:
+        return _dead(row)
+    path = ("queues", row.id)
+    if row.pause is not None:
+        is_long = now - row.pause.at > LONG_PAUSE
+        return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
+    if row.consumers and row.ready and row.workers == 0:
+        return [Notice("attention.no_worker", {"queue": row.id, "n": row.ready}, path)]
+    if row.failed_rate and not row.out_rate:
+        return [Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]
+    if row.oldest > OLD:
+        return [Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
+    return []
+
+
+def _dead(row: QueueRow) -> list[Notice]:
+    number = row.ready + row.delayed
+    return [Notice("attention.dead", {"queue": row.id, "n": number}, ("queues", row.id))] if number else []

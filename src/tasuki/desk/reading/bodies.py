@@ -1,0 +1,103 @@
+"""Bodies and headers as text that is safe to show: bounded, without secrets, hidden characters made visible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import msgspec
+
+from tasuki.errors import TasukiError
+from tasuki.message import LAST_TRACEBACK, Message
+from tasuki.observe.plain import cut, escape, escape_lines
+from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.queues.queue import Queue
+
+MOST_SHOWN = 64 * 1024
+"""Characters of a body on its page."""
+_PREVIEW = 120
+_READ_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body: ``kind`` is ``json``, ``text`` or ``bytes``."""
+
+    text: str
+    kind: str
+    size: int
+    """Bytes as they travel."""
+    is_cut: bool
+
+
+def preview(queue: Queue, message: Message) -> str:
+    """A body on one line, in ``_PREVIEW`` characters."""
+    raw = message.body[: _PREVIEW * _READ_AHEAD]
+    if queue.codec_of(message).name == "json/plain":
+        text = raw.decode("utf-8", "replace")
+    else:
+        text = _decoded(queue, message)[: _PREVIEW * _READ_AHEAD]
+    return cut_plainly(escape(redact(text)), _PREVIEW)
+
+
+def body_of(queue: Queue, message: Message) -> Body:
+    """The whole body, laid out; numbers of JSON keep their digits."""
+    size = len(message.body)
+    if queue.codec_of(message).name == "json/plain":
+        try:
+            return _body(msgspec.json.format(message.body, indent=2).decode(), "json", size)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # it is shown as it is
+    text = _decoded(queue, message)
+    return _body(text, "bytes" if text.startswith("00000000  ") else "json", size)
+
+
+def headers_of(message: Message) -> list[tuple[str, str]]:
+    """Names and values, sorted, but for a traceback; a value of a telling name is masked."""
+    pairs = sorted(message.headers.items())
+    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name != LAST_TRACEBACK]
+
+
+def lines(text: object) -> str:
+    """Text of several lines, such as a traceback."""
+    return cut(escape_lines(redact(str(text))), MOST_SHOWN)
+
+
+def line(text: object, most: int = 300) -> str:
+    """Any text on one line."""
+    return cut_plainly(escape(redact(str(text)[: most * _READ_AHEAD])), most)
+
+
+def cut_plainly(text: str, most: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _header(name: str, value: object) -> str:
+    if is_secret_name(name):
+        return MASK
+    return cut(escape(redact(str(value))), 2000)
+
+
+def _body(text: str, kind: str, size: int) -> Body:
+    shown = escape_lines(redact(text[: 2 * MOST_SHOWN]))
+    return Body(shown[:MOST_SHOWN], kind, size, len(text) > MOST_SHOWN)
+
+
+def _decoded(queue: Queue, message: Message) -> str:
+    try:
+        value = queue.decode(message)
+    except TasukiError:
+        value = message.body
+    if isinstance(value, bytes):
+        return _hex(value)
+    return json.dumps(value, ensure_ascii=False, indent=2, default=repr)
+
+
+def _hex(value: bytes) -> str:
+    rows = []
+    for at in range(0, min(len(value), 16 * 1024), 16):
+        part = value[at : at + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        rows.append(f"{at:08x}  {part.hex(' '):<47}  {text}")
+    return "\n".join(rows) or "00000000  "

@@ -1,0 +1,114 @@
+"""Waiting messages of a queue, in pages, and one message by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tasuki.app.state.jobs import read
+from tasuki.contracts.state.jobs import Progress
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.site import Site
+from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.message import LAST_ERROR, Message
+from tasuki.queues.queue import Queue
+
+PAGE = 50
+"""Messages of a page."""
+DEEPEST = 10_000
+"""Messages that are looked through, or paged to, at most: no page reads a whole backlog."""
+SEARCHED = 1_000
+"""Messages among which those are shown that failed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some waiting messages; ``start``: the number of the first, ``after``: where the next page starts, or None."""
+
+    messages: Sequence[Message] = ()
+    start: int = 0
+    after: int | None = None
+    is_bounded: bool = False
+    """Whether only the first messages were looked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One message: ``message`` while it waits, at ``place`` in its queue; else what its record says."""
+
+    message: Message | None = None
+    place: int = 0
+    status: str = ""
+    """Of its record, in a queue that keeps one."""
+    progress: Progress | None = None
+    searched: int = 0
+    """How many were looked through."""
+
+
+async def ready_page(site: Site, queue: str, start: int, ready: int) -> Page:
+    """Ready messages from a number on. Raises AwayError, DriverError, UnsupportedError: its driver shows none."""
+    wanted = min(PAGE, max(ready - start, 0))
+    found = await _peek(site, queue, start, wanted) if wanted else []
+    after = start + len(found)
+    return Page(found, start, after if len(found) == wanted and after < min(ready, DEEPEST) else None)
+
+
+async def delayed_page(site: Site, queue: str, start: int, ready: int) -> Page:
+    """Delayed messages, which come after the ready ones. Raises as ``ready_page``."""
+    found = await _peek(site, queue, ready + start, PAGE)
+    after = start + len(found)
+    return Page(found, start, after if len(found) == PAGE and after < DEEPEST else None)
+
+
+async def failed_page(site: Site, queue: str) -> Page:
+    """The messages with an error among the first ``SEARCHED``. Raises as ``ready_page``."""
+    first = await _peek(site, queue, 0, SEARCHED)
+    return Page([each for each in first if LAST_ERROR in each.headers][: 4 * PAGE], is_bounded=len(first) == SEARCHED)
+
+
+async def find(site: Site, queue: str, id: str, place: int) -> Found:
+    """A message by its id, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
+    status, progress = await _record(site, queue, id)
+    searched = 0
+    for start in (max(place - PAGE, 0), 0):
+        at = start
+        while at < (start + 4 * PAGE if start else DEEPEST):
+            try:
+                found = await _peek(site, queue, at, 10 * PAGE)
+            except (QueueNotFoundError, UnsupportedError):
+                return Found(status=status, progress=progress)
+            for number, message in enumerate(found, at):
+                if message.id == id:
+                    return Found(message, number, status, progress)
+            at += len(found)
+            searched = max(searched, at)
+            if not found:
+                break
+        if not start:
+            break
+    return Found(status=status, progress=progress, searched=searched)
+
+
+async def _record(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
+    if site.live.queues[queue].policy.result is None:
+        return "", None
+    record = await site.at(queue, lambda live: read(live, queue, id))
+    return ("", None) if record is None else (record.status, record.progress)
+
+
+async def _peek(site: Site, queue: str, start: int, most: int) -> list[Message]:
+    return await site.at(queue, lambda live: peek(live.queues[queue], start, most))
+
+
+async def peek(queue: Queue, start: int, most: int) -> list[Message]:
+    """Up to ``most`` waiting messages from a number on; a driver gives at most ``max_batch`` at a time."""
+    found: list[Message] = []
+    page = queue.driver.capabilities.max_batch
+    while len(found) < most:
+        take = partial(queue.driver.peek, queue.spec.name, min(most - len(found), page), start + len(found))
+        more = await asked(queue, take)
+        found += more
+        if not more:
+            break
+    return found

@@ -1,0 +1,116 @@
+"""Rows: one queue of a snapshot, put together from counts, workers, pauses and the project; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+from tasuki.app.state.pausing import Target
+from tasuki.desk.reading.counts import Counts
+from tasuki.desk.reading.rates import Rates
+from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.queues.limits import limit_facts, limit_text
+from tasuki.queues.queue import Queue
+from tasuki.state.presence import Presence, PresentConsumer
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What all rows of a snapshot need, found once."""
+
+    dead_letters: Mapping[str, str]
+    """Queue → its dead-letter queue."""
+    declared: Mapping[str, Sequence[str]]
+    """Queue → its consumers, as the project declares them."""
+    present: Mapping[tuple[str, str], Sequence[tuple[Presence, PresentConsumer]]]
+    """Driver and queue at the broker → who works there."""
+    with_store: Set[str]
+    """The queues whose workers a store tells of."""
+
+    @classmethod
+    def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> Facts:
+        """The facts of a project, its workers, and the queues with a store."""
+        queues = project.of(QueueConfig)
+        dead = {id: config.dead_letter.queue for id, config in queues.items() if config.dead_letter is not None}
+        declared: dict[str, list[str]] = {}
+        for id, config in project.of(ConsumerConfig).items():
+            declared.setdefault(config.queue, []).append(id)
+        present: dict[tuple[str, str], list[tuple[Presence, PresentConsumer]]] = {}
+        for worker in workers:
+            for consumer in worker.consumers:
+                present.setdefault((consumer.driver, consumer.queue), []).append((worker, consumer))
+        return cls(dead, declared, present, with_store)
+
+    def with_dead(self, rows: dict[str, QueueRow]) -> dict[str, QueueRow]:
+        """The rows, each with the number of messages in its dead-letter queue."""
+        targets = set(self.dead_letters.values())
+        found = {}
+        for id, row in rows.items():
+            dead = rows.get(self.dead_letters.get(id, ""))
+            is_known = dead is not None and dead.depth is not None
+            number = dead.ready + dead.delayed if dead is not None and is_known else None
+            found[id] = replace(row, dead=number, is_dead_letters=id in targets)
+        return found
+
+
+def row_of(id: str, queue: Queue, facts: Facts, seen: Counts | None, rates: Rates, problem: str) -> QueueRow:
+    """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``."""
+    name, driver = queue.spec.name, queue.driver.name
+    is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
+    present = facts.present.get((driver, name), ())
+    done, failed = rates.of(driver, name) if present else (None, None)
+    limit = limit_facts(queue.spec, queue.policy)
+    tags = [
+        *([f"limit {limit_text(limit['limit'])}"] if "limit" in limit else []),
+        *(["fair"] if "fair" in limit else []),
+    ]
+    if queue.spec.ordering == "key":
+        tags.append("ordered")
+    return QueueRow(
+        id=id,
+        driver=driver,
+        depth=None if seen is None else seen.depths.get(id),
+        problem=problem or ("" if seen is None else seen.problems.get(id, "")),
+        is_missing=seen is not None and id in seen.missing,
+        pause=None if seen is None else seen.orders.pauses.get(Target("queue", id)),
+        consumers=_consumers(facts.declared.get(id, ()), present, seen),
+        running=_running(present),
+        out_rate=done,
+        failed_rate=failed,
+        dead_letters=facts.dead_letters.get(id, ""),
+        tags=tags,
+        knows_workers=seen is not None and seen.has_asked and (is_private or has_store),
+    )
+
+
+def _consumers(
+    declared: Sequence[str], present: Sequence[tuple[Presence, PresentConsumer]], seen: Counts | None
+) -> list[ConsumerRow]:
+    rows = []
+    for id in dict.fromkeys([*declared, *(consumer.id for _, consumer in present)]):
+        own = [consumer for _, consumer in present if consumer.id == id]
+        rows.append(
+            ConsumerRow(
+                id=id,
+                processes=len(own),
+                concurrency=sum(consumer.concurrency for consumer in own),
+                running=sum(consumer.running for consumer in own),
+                done=sum(consumer.done for consumer in own),
+                failed=sum(consumer.failed for consumer in own),
+                pause=None if seen is None else seen.orders.pauses.get(Target("consumer", id)),
+                scale=None if seen is None else seen.orders.scales.get(id),
+            )
+        )
+    return rows
+
+
+def _running(present: Sequence[tuple[Presence, PresentConsumer]]) -> list[RunningRow]:
+    rows = [
+        RunningRow(message, consumer.id, worker.host, worker.pid, worker.key)
+        for worker, consumer in present
+        for message in consumer.messages
+    ]
+    return sorted(rows, key=lambda row: row.message.since)

@@ -1,0 +1,148 @@
+"""The sampler: one snapshot for all viewers, taken when one of them asks and the last one is too old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tasuki.clock import Clock
+from tasuki.desk.reading.counts import Counts, count
+from tasuki.desk.reading.rates import Rates
+from tasuki.desk.reading.rows import Facts, row_of
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.errors import TasukiError
+from tasuki.state.presence import Presence
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+_AGE = 1.5
+"""Seconds for which a snapshot is new enough; without viewers nothing is read."""
+_FIRST = 8.0
+"""Seconds that the first page waits for the first snapshot."""
+_SHARE = 5
+"""A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
+
+
+class Sampler:
+    """Belongs to the event loop of the desk."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site, self._clock = site, clock
+        self._rates = Rates()
+        self._last = Snapshot(float("-inf"), 0.0)
+        self._took = 0.0
+        self._task: asyncio.Task[Snapshot] | None = None
+
+    async def latest(self, *, now: bool = False) -> Snapshot:
+        """The snapshot; an older one while a newer one is being taken.
+
+        Args:
+            now: wait for one that is begun after this call, as after an act.
+
+        Raises:
+            AwayError: there is none yet, and nothing can be read. TasukiError: the project has mistakes.
+        """
+        if now and self._task is not None:
+            await asyncio.wait([self._task], timeout=_FIRST)
+        age = self._clock.monotonic() - self._last.taken
+        if not now and age < max(_AGE, self._took * _SHARE):
+            return self._last
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._take(), name="desk snapshot")
+        is_first = now or not self._last.queues
+        await asyncio.wait([self._task], timeout=_FIRST if is_first else 0.25)
+        if self._task.done():
+            return self._task.result()
+        if is_first:
+            raise AwayError("the brokers have not answered yet; the page is loaded again by itself")
+        return self._last
+
+    async def close(self) -> None:
+        """End a read under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _take(self) -> Snapshot:
+        began = self._clock.monotonic()
+        await self._site.follow()
+        counts: dict[str, Counts] = {}
+        here: list[Presence] = []
+        problems: list[str] = []
+        for app, ids in self._site.parts():
+            try:
+                found, present = await self._site.on(app, partial(self._read, ids))
+            except TasukiError as error:
+                problems.append(problem_of(error))
+                continue
+            counts.update(dict.fromkeys(ids, found))
+            here += present
+            problems += found.trouble
+        now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
+        workers = _merged([*(worker for found in _each(counts) for worker in found.workers), *here])
+        taken = self._clock.monotonic()
+        self._rates.note(workers, taken)
+        rows = self._rows(counts, workers)
+        for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
+            problems.append(text)
+        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
+        self._took = self._clock.monotonic() - began
+        return self._last
+
+    async def _read(self, ids: list[str], live: Assembly) -> tuple[Counts, list[Presence]]:
+        found = await count(live, ids)
+        private = [id for id in ids if self._site.is_private(id)]
+        present = self._site.present_here(live, private, self._clock.time()) if private else None
+        return found, [present] if present is not None else []
+
+    def _rows(self, counts: Mapping[str, Counts], workers: list[Presence]) -> dict[str, QueueRow]:
+        live = self._site.live
+        states = {id: live.state_of(id) for id in self._site.queues}
+        with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
+        facts = Facts.of(live.project, workers, with_store)
+        rows = {}
+        for id in self._site.queues:
+            seen = counts.get(id)
+            problem = "" if seen is not None else self._unseen(id)
+            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem)
+        return facts.with_dead(rows)
+
+    def _unseen(self, queue: str) -> str:
+        try:
+            self._site.app_for(queue)
+        except AwayError as error:
+            return str(error)
+        return "it could not be read"
+
+
+def _each(counts: Mapping[str, Counts]) -> list[Counts]:
+    return list({id(found): found for found in counts.values()}.values())
+
+
+def _merged(workers: list[Presence]) -> list[Presence]:
+    """Each worker once, although each store of its queues has an entry of it."""
+    found: dict[tuple[str, int], Presence] = {}
+    for worker in workers:
+        before = found.get((worker.host, worker.pid))
+        if before is None or worker.started > before.started + 1:
+            found[worker.host, worker.pid] = worker
+        elif abs(worker.started - before.started) <= 1:
+            found[worker.host, worker.pid] = _joined(before, worker)
+    return sorted(found.values(), key=lambda worker: (worker.host, worker.started, worker.pid))
+
+
+def _joined(one: Presence, other: Presence) -> Presence:
+    known = {consumer.id for consumer in one.consumers}
+    more = [consumer for consumer in other.consumers if consumer.id not in known]
+    return msgspec.structs.replace(
+        one,
+        seen=max(one.seen, other.seen),
+        consumers=[*one.consumers, *more],
+        left_out=one.left_out + other.left_out,
+    )

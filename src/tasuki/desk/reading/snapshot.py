@@ -1,0 +1,147 @@
+"""A snapshot: the counts, workers and pauses of an installation at one moment; values without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasuki.contracts.driver import Depth
+from tasuki.state.pauses import Pause, Scale
+from tasuki.state.presence import Presence, RunningMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerRow:
+    """One consumer entry over all workers."""
+
+    id: str
+    processes: int
+    concurrency: int
+    """The sum over the processes."""
+    running: int
+    done: int
+    failed: int
+    pause: Pause | None = None
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRow:
+    """A message whose handler runs now."""
+
+    message: RunningMessage
+    consumer: str
+    host: str
+    pid: int
+    worker: str
+    """The key of its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One queue; ``depth`` is None where it cannot be read, and ``problem`` says why."""
+
+    id: str
+    driver: str
+    depth: Depth | None
+    problem: str = ""
+    is_missing: bool = False
+    """Whether its broker does not have it yet."""
+    pause: Pause | None = None
+    consumers: Sequence[ConsumerRow] = ()
+    running: Sequence[RunningRow] = ()
+    out_rate: float | None = None
+    """Messages done a second since the last snapshot; None: it is not known yet."""
+    failed_rate: float | None = None
+    is_dead_letters: bool = False
+    """Whether other queues have it for their dead letters."""
+    dead_letters: str = ""
+    """The id of its dead-letter queue; empty: it has none."""
+    dead: int | None = None
+    """Messages in its dead-letter queue, of all queues that share it."""
+    tags: Sequence[str] = ()
+    knows_workers: bool = True
+    """Whether a store tells of its workers; without one they are unknown."""
+
+    @property
+    def workers(self) -> int | None:
+        """Processes that consume from it; None: not known."""
+        if not self.knows_workers:
+            return None
+        return max((consumer.processes for consumer in self.consumers), default=0)
+
+    @property
+    def places(self) -> int:
+        """Messages that its workers may handle at the same time."""
+        return sum(consumer.concurrency for consumer in self.consumers)
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run."""
+        return sum(consumer.running for consumer in self.consumers)
+
+    @property
+    def ready(self) -> int:
+        """Ready messages, 0 where they are not known."""
+        return 0 if self.depth is None else self.depth.ready
+
+    @property
+    def delayed(self) -> int:
+        """Delayed messages, 0 where they are not known."""
+        return 0 if self.depth is None else self.depth.delayed
+
+    @property
+    def oldest(self) -> float:
+        """Age of the oldest ready message, 0 where it is not known."""
+        return (self.depth.oldest_age or 0.0) if self.depth is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums in the header of each page."""
+
+    ready: int = 0
+    running: int = 0
+    places: int = 0
+    delayed: int = 0
+    dead: int = 0
+    workers: int = 0
+    out_rate: float | None = None
+    failed_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of it."""
+
+    taken: float
+    """On the monotonic clock of the desk."""
+    now: float
+    """Unix seconds by the clock of the stores, or of this machine."""
+    queues: Mapping[str, QueueRow] = field(default_factory=dict)
+    workers: Sequence[Presence] = ()
+    problems: Sequence[str] = ()
+    """What could not be read."""
+
+    @property
+    def knows_workers(self) -> bool:
+        """Whether the workers of any queue are known."""
+        return any(row.knows_workers for row in self.queues.values())
+
+    @property
+    def totals(self) -> Totals:
+        """The sums. Dead letters count as dead, not as ready."""
+        live = [row for row in self.queues.values() if not row.is_dead_letters]
+        dead = [row for row in self.queues.values() if row.is_dead_letters]
+        rates = [row.out_rate for row in live if row.out_rate is not None]
+        failures = [row.failed_rate for row in live if row.failed_rate is not None]
+        return Totals(
+            ready=sum(row.ready for row in live),
+            running=sum(row.busy for row in self.queues.values()),
+            places=sum(row.places for row in self.queues.values()),
+            delayed=sum(row.delayed for row in live),
+            dead=sum(row.ready + row.delayed for row in dead),
+            workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
+            out_rate=sum(rates) if rates else None,
+            failed_rate=sum(failures) if failures else None,
+        )

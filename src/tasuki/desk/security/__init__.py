@@ -1,0 +1,1 @@
+"""Who may reach the desk: rules on hosts, origins, tokens, sessions and rates, and the gate that applies them."""

@@ -1,0 +1,73 @@
+"""Access: which names, which token, and who acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasuki.system.identity import user_and_host
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names by which only programs on this machine reach it."""
+_LEAST_TOKEN = 22
+"""Characters of 128 bits in base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The names that the desk answers to, and how a client proves who it is.
+
+    Raises:
+        ValueError: it could be reached from elsewhere without a token, or the token is too short.
+    """
+
+    hosts: frozenset[str] = LOOPBACK
+    """Names without a port, in lower case, that the header Host may have."""
+    token: str | None = None
+    """Opens a session; None: every client that reaches it may act."""
+    actor: str = ""
+    """Who acts, for policies and the log; empty: the user of this process and its host."""
+    actor_header: str = ""
+    """The header in which a trusted proxy names the actor; empty: none."""
+    proxies: frozenset[str] = frozenset()
+    """Addresses of the trusted proxies."""
+
+    def __post_init__(self) -> None:
+        if self.token is not None and len(self.token) < _LEAST_TOKEN:
+            raise ValueError(
+                f"the token of the desk has {len(self.token)} characters, and needs {_LEAST_TOKEN}: "
+                "make one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        if self.token is None and not self.actor_header and (others := self.hosts - LOOPBACK):
+            raise ValueError(
+                f"the desk would answer to {', '.join(sorted(others))} without a token: give one "
+                "(--admin-token-file, or TASUKI_ADMIN_TOKEN)"
+            )
+        if bool(self.actor_header) != bool(self.proxies):
+            raise ValueError("the header that names the actor needs the address of the proxy that sets it, and back")
+
+    @property
+    def default_actor(self) -> str:
+        """Who acts where no proxy names another."""
+        return self.actor or user_and_host()
+
+
+def names_of(hosts: Iterable[str]) -> frozenset[str]:
+    """The loopback names and these, without ports and in lower case."""
+    return LOOPBACK | {host_name(host) for host in hosts}
+
+
+def host_name(host: str) -> str:
+    """The name of a Host header, without the port: ``[::1]:9321`` → ``::1``; empty where it is malformed."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        name, closed, rest = host[1:].partition("]")
+        return name if closed and (not rest or _is_port(rest)) else ""
+    name, colon, _ = host.partition(":")
+    if colon and not _is_port(host[len(name) :]):
+        return ""
+    return name.rstrip(".")
+
+
+def _is_port(text: str) -> bool:
+    return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit() and len(text) <= 6

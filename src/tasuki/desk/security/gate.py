@@ -1,0 +1,191 @@
+"""The gate: what every request passes before a page sees it, and the headers that every response gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tasuki.clock import Clock
+from tasuki.desk.security.access import Access, host_name
+from tasuki.desk.security.origin import is_own_origin
+from tasuki.desk.security.paths import segments_of
+from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.sessions import LIFE, Sessions, Way
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; font-src 'none'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        "trusted-types tasuki"
+    ),
+    "x-content-type-options": "nosniff",
+    # With no-referrer a browser says "Origin: null" of our own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+SESSION = "tasuki.session"
+"""Key of the session in the scope of a request."""
+_METHODS = ("GET", "HEAD", "POST")
+_LONGEST_ACTOR = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who asks, and what the forms for this client carry."""
+
+    id: str
+    actor: str
+    form_token: str
+    client: str
+    is_new: bool = False
+    is_by_header: bool = False
+    """A program that sends the token each time: no other page can make it do so."""
+
+
+class Gate:
+    """An ASGI application around the pages.
+
+    Args:
+        pages: sees only requests that may be answered; the scope has the session.
+        access: the rules.
+        sessions: the cookies.
+        clock: for the rates.
+        free: first segments of paths that need no session, no Host and no rate.
+    """
+
+    def __init__(
+        self, pages: ASGIApp, access: Access, sessions: Sessions, clock: Clock, free: frozenset[str] = frozenset()
+    ) -> None:
+        self._pages, self._access, self._sessions, self._free = pages, access, sessions, free
+        self._reads, self._acts = Rate(20.0, 100, clock), Rate(5.0, 20, clock)
+        self.wrong_tokens = Rate(10 / 60, 10, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        path = segments_of(scope)
+        session = None if path and path[0] in self._free else self._session(request)
+        answer = self._refuse(request, path, session)
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._complete(MutableHeaders(scope=message), request, session)
+            await send(message)
+
+        scope[SESSION] = session
+        if answer is not None or path is None or path[:1] == ["static"]:
+            scope.pop("tasuki.cookie", None)  # only a page begins a session
+        await (answer or self._pages)(scope, receive, send_safely)
+
+    def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
+        """The answer to a request that no page sees; None: a page answers."""
+        if request.method not in _METHODS:
+            return _plain(405, "this method is not allowed", {"allow": ", ".join(_METHODS)})
+        if path and path[0] in self._free:
+            return None
+        if host_name(request.headers.get("host", "")) not in self._access.hosts:
+            return _plain(421, "the desk does not answer to this host; name it with --admin-host")
+        if request.method == "POST" and not is_own_origin(request.headers):
+            return _plain(403, "this request comes from another site")
+        client = self.client_of(request)
+        is_static = path is not None and path[:1] == ["static"]
+        if not is_static and (wait := (self._acts if request.method == "POST" else self._reads).take(client)):
+            return _plain(429, "too many requests", {"retry-after": str(ceil(wait))})
+        if session is None and not is_static and path != ["login"]:
+            return self._ask_for_token(request, client)
+        return None
+
+    def _ask_for_token(self, request: Request, client: str) -> Response:
+        if "authorization" in request.headers:
+            if wait := self.wrong_tokens.take(client):
+                return _plain(429, "too many wrong tokens", {"retry-after": str(ceil(wait))})
+            return _plain(401, "the token is wrong", {"www-authenticate": "Bearer"})
+        if self._access.token is None:
+            return _plain(401, "the proxy names no actor")
+        if request.method == "POST" or "x-fragment" in request.headers:
+            return _plain(401, "the session is over: load the page again", {"www-authenticate": "Bearer"})
+        root = str(request.scope.get("root_path", ""))
+        query = f"?{request.url.query}" if request.url.query else ""
+        back = quote(request.url.path.removeprefix(root) + query, safe="/")
+        return RedirectResponse(f"{root}/login?back={back}", 303)
+
+    def _session(self, request: Request) -> Session | None:
+        client, access = self.client_of(request), self._access
+        way, actor = self._way(request), access.default_actor
+        if way == "proxy":
+            actor = request.headers.get(access.actor_header, "").strip()[:_LONGEST_ACTOR]
+        elif access.actor_header and access.token is None:
+            return None  # only the proxy knows who that is
+        if not actor:
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if access.token is not None and scheme.lower() == "bearer":
+            is_right = not self.wrong_tokens.wait(client) and self._sessions.is_token(token.strip())
+            return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
+        id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
+        if id is not None:
+            return Session(id, actor, self._sessions.form_token(id), client)
+        return None if access.token is not None and way == "token" else self.begin(request, actor)
+
+    def _way(self, request: Request) -> Way:
+        is_proxied = self._access.actor_header and client_address(request) in self._access.proxies
+        return "proxy" if is_proxied else "token"
+
+    def begin(self, request: Request, actor: str = "") -> Session:
+        """A new session, whose cookie the response carries."""
+        way = self._way(request)
+        cookie = self._sessions.new(way)
+        id = str(self._sessions.read(cookie, way))
+        request.scope["tasuki.cookie"] = cookie
+        actor = actor or self._access.default_actor
+        return Session(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
+
+    def client_of(self, request: Request) -> str:
+        """The address of the client, for rates and the log; behind a trusted proxy the one that it names."""
+        address = client_address(request)
+        if address in self._access.proxies:
+            return request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip()[:64] or address
+        return address
+
+    def _complete(self, headers: MutableHeaders, request: Request, session: Session | None) -> None:
+        for name, value in HEADERS.items():
+            headers[name] = value
+        if "cache-control" not in headers:
+            headers["cache-control"] = "no-store"
+        if (cookie := request.scope.get("tasuki.cookie")) is not None:
+            headers.append("set-cookie", self._cookie(request, cookie))
+
+    def _cookie(self, request: Request, value: str) -> str:
+        name, path = cookie_name(request, self._access), str(request.scope.get("root_path", "")) or "/"
+        secure = "; Secure" if name.startswith("__Host-") else ""
+        path = "/" if secure else path
+        return f"{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={LIFE}{secure}"
+
+
+def client_address(request: Request) -> str:
+    """The other end of the connection; a Unix socket has none."""
+    return request.client.host if request.client else "local"
+
+
+def cookie_name(request: Request, access: Access) -> str:
+    """``__Host-tasuki`` where the browser speaks TLS, with us or with the trusted proxy; else ``tasuki``."""
+    is_safe = request.url.scheme == "https" or (
+        client_address(request) in access.proxies and request.headers.get("x-forwarded-proto") == "https"
+    )
+    return "__Host-tasuki" if is_safe else "tasuki"
+
+
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(text + "\n", status, headers)

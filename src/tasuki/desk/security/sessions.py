@@ -1,0 +1,55 @@
+"""Sessions: signed cookies that end by themselves, and the tokens of forms (CSRF) that belong to them."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from hashlib import sha256
+from typing import Literal
+
+from tasuki.clock import Clock
+
+LIFE = 12 * 3600
+"""Seconds of a session."""
+Way = Literal["token", "proxy"]
+"""What let a session in. A cookie that came by way of a proxy, which named its actor, is worth nothing without it."""
+
+
+class Sessions:
+    """Nothing is kept: a cookie proves itself. Its key comes from the token, so that another token ends all sessions.
+
+    Without a token the key is random: a session ends with the process.
+    """
+
+    def __init__(self, token: str | None, clock: Clock) -> None:
+        self._clock = clock
+        self._token = token
+        self._key = secrets.token_bytes(32) if token is None else sha256(b"tasuki desk\0" + token.encode()).digest()
+
+    def is_token(self, given: str) -> bool:
+        """Whether it is the token; takes as long for any text."""
+        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+    def new(self, way: Way = "token") -> str:
+        """The cookie of a new session; see :data:`Way`."""
+        text = f"{secrets.token_urlsafe(16)}.{int(self._clock.time()) + LIFE}"
+        return f"{text}.{self._sign(way, text)}"
+
+    def read(self, cookie: str, way: Way = "token") -> str | None:
+        """The id of the session; None: the cookie is forged, or has another key or way, or is over."""
+        text, _, signature = cookie.rpartition(".")
+        id, _, until = text.partition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(way, text).encode()):
+            return None
+        return id if until.isdigit() and int(until) > self._clock.time() else None
+
+    def form_token(self, session: str) -> str:
+        """What each form of a session carries."""
+        return self._sign("form", session)
+
+    def is_form_token(self, session: str, given: str) -> bool:
+        """Whether a form was made for this session."""
+        return hmac.compare_digest(given.encode(), self.form_token(session).encode())
+
+    def _sign(self, use: str, text: str) -> str:
+        return hmac.new(self._key, f"{use}\0{text}".encode(), sha256).hexdigest()

@@ -1,0 +1,68 @@
+"""A connection of the desk's server: it ends when its client is too slow, or there are too many."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS = 512
+MOST_HEADER_BYTES = 16 * 1024
+PATIENCE = 10.0
+"""Seconds for a request to be complete, and for a client to take its answer."""
+
+
+class BoundedProtocol(H11Protocol):
+    """Uvicorn alone waits for ever for the rest of a header, and for a client that reads nothing."""
+
+    _late: asyncio.TimerHandle | None = None
+    """Ends a connection whose request is not complete."""
+    _stuck: asyncio.TimerHandle | None = None
+    """Ends a connection whose client reads nothing."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuse a connection above the bound by closing it: an answer would cost more than it is worth."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self._late = self.loop.call_later(PATIENCE, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """The time for a request begins with its first byte."""
+        if self._late is None and (self.cycle is None or self.cycle.response_complete):
+            self._late = self.loop.call_later(PATIENCE, self._give_up)
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:  # its header is complete; a form has a time of its own
+            self._in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to wait for."""
+        self._in_time()
+        self._reads_on()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for."""
+        if self._stuck is None:
+            self._stuck = self.loop.call_later(PATIENCE, self._give_up)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It reads on."""
+        self._reads_on()
+        super().resume_writing()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _reads_on(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
+    def _give_up(self) -> None:
+        self.transport.abort()

@@ -1,0 +1,146 @@
+"""The site: the apps through which the desk sees an installation, and how to reach each on its own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from tasuki import __version__
+from tasuki.consumers.reports.present import Describer
+from tasuki.errors import TasukiError
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.observe.plain import cut
+from tasuki.observe.redact import redact
+from tasuki.state.presence import Presence
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.app.assembly import Assembly
+
+T = TypeVar("T")
+Work = Callable[["Assembly"], Awaitable[T]]
+_PATIENCE = 10.0
+"""Seconds after which work of the desk is given up."""
+
+
+class AwayError(TasukiError):
+    """What the desk wants to read cannot be reached from here, now or ever; the text is for people."""
+
+
+class Site:
+    """The queues of one project.
+
+    Args:
+        reader: the app for queues that processes share.
+        own: the app that works in this process; queues in memory are seen through it. None: there is none.
+        opens: whether the desk opens and closes ``reader``.
+    """
+
+    def __init__(self, reader: App, own: App | None, *, opens: bool) -> None:
+        self.reader = reader
+        self.own = own
+        self._opens = opens
+        self._seen: Assembly | None = None
+        """What ``own`` was like when ``reader`` was opened; a reload replaces it."""
+        self._changing = asyncio.Lock()
+        self._describe = Describer(__version__, reader.clock)
+
+    async def open(self) -> None:
+        """Open on the running loop what the desk opens. Raises ProjectError, LifecycleError."""
+        if self._opens:
+            self._seen = None if self.own is None else self.own.assembly
+            await self.reader.open()
+
+    async def close(self) -> None:
+        """Close it again."""
+        if self._opens:
+            await self.reader.close()
+
+    async def follow(self) -> None:
+        """Open again after the app has reloaded, so that the desk shows what runs. Raises as ``open``."""
+        if not self._opens or self.own is None or self.own is self.reader:
+            return
+        async with self._changing:
+            now = self.own.assembly
+            if now is not None and self._seen is not None and now is not self._seen:
+                await self.close()
+                await self.open()
+            self._seen = now or self._seen
+
+    @property
+    def live(self) -> Assembly:
+        """The objects that say what there is. Raises AwayError."""
+        if (live := self.reader.assembly) is None:
+            raise AwayError("the app is not open: a mounted desk shows what its app sees while that is open")
+        return live
+
+    @property
+    def project(self) -> Project:
+        """The checked project. Raises AwayError."""
+        return self.live.project
+
+    @property
+    def queues(self) -> list[str]:
+        """The ids of all queues. Raises AwayError."""
+        return list(self.live.project.of(QueueConfig))
+
+    def is_private(self, queue: str) -> bool:
+        """Whether a queue lives in the memory of one process. Raises AwayError, KeyError."""
+        return not self.live.queues[queue].driver.capabilities.multi_process
+
+    def app_for(self, queue: str) -> App:
+        """The app through which a queue is seen. Raises AwayError: it lives in another process; KeyError."""
+        if not self.is_private(queue):
+            return self.reader
+        if self.own is None or self.own.assembly is None:
+            raise AwayError(
+                f"queue {queue} lives in the memory of the process that runs it: see it at that process (--admin)"
+            )
+        return self.own
+
+    async def at(self, queue: str, work: Work[T]) -> T:
+        """The result of work on the objects that have the queue. Raises AwayError, KeyError, and what the work raises.
+
+        The work runs on the event loop of its app.
+        """
+        return await self.on(self.app_for(queue), work)
+
+    async def on(self, app: App, work: Work[T]) -> T:
+        """The result of work on an app's loop. Raises AwayError, and what the work raises."""
+        live, loop = app.assembly, app.loop
+        if live is None or loop is None or loop.is_closed():
+            raise AwayError("the app is not open")
+        try:
+            if loop is asyncio.get_running_loop():
+                return await asyncio.wait_for(_run(work, live), _PATIENCE)
+            future = asyncio.run_coroutine_threadsafe(_run(work, live), loop)
+            return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE)
+        except TimeoutError:
+            raise AwayError(f"no answer within {_PATIENCE:.0f} s: the broker, or the event loop, is busy") from None
+
+    def parts(self) -> list[tuple[App, list[str]]]:
+        """The apps that are open, each with the ids of the queues that are seen through it. Raises AwayError."""
+        shared = [id for id in self.queues if not self.is_private(id)]
+        private = [id for id in self.queues if self.is_private(id)]
+        found = [(self.reader, shared)]
+        if self.own is not None and self.own.assembly is not None and private:
+            found.append((self.own, [id for id in private if id in self.own.assembly.queues]))
+        return [(app, ids) for app, ids in found if ids]
+
+    def present_here(self, live: Assembly, queues: Sequence[str], now: float) -> Presence | None:
+        """This process as a worker of queues in its memory, which no store tells of; None: it consumes none of them."""
+        ids = set(queues)
+        here = [each for each in live.consumers.values() if each.queue.id in ids and each.queue.consumer_count]
+        return self._describe(here, now) if here else None
+
+
+async def _run(work: Work[T], live: Assembly) -> T:
+    return await work(live)
+
+
+def problem_of(error: BaseException) -> str:
+    """An error in one short line, without secrets."""
+    text = redact(str(error)).partition("\n")[0]
+    return cut(text or type(error).__name__, 300)

@@ -1,0 +1,39 @@
+"""``traces.config``: which spans of messages an app gives to OpenTelemetry."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Flag
+from tasuki.tracing.options import TraceOptions
+
+
+class TracesConfig(Config):
+    """Spans of messages with OpenTelemetry; at most one such entry. Needs the extra tasuki[traces]."""
+
+    other_names: ClassVar = {"ratio": "did you mean 'sample'?", "rate": "did you mean 'sample'?"}
+
+    sample: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 1.0
+    """The share of the traces beginning here that is recorded, from 0 to 1; 1 leaves the choice to OpenTelemetry."""
+    attach: Flag = False
+    """Attach OpenTelemetry's context around handlers of messages that are not recorded too."""
+    create: Flag = False
+    """A span of its own for each message of a publish, in whose context it travels."""
+    receive: Flag = False
+    """A span for each receive that brings a recorded message."""
+    baggage: Flag = False
+    """Hand on the header baggage too."""
+    body_size: Flag = False
+    """Say in spans of one message how many bytes its body has."""
+    process: Literal["child", "link"] = "child"
+    """The span of a handler is a child of the span that has sent its message, or a new trace with a link to it."""
+
+    def options(self) -> TraceOptions:
+        """As the spans are made with."""
+        return TraceOptions(**dict(self))
+
+
+KINDS = (Kind("traces.config", TracesConfig),)

@@ -1,0 +1,81 @@
+"""Waits: how long messages wait from when they are due until their handlers start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tasuki.clock import Clock
+from tasuki.message import DEAD_LETTER_TIME, DUE, TIMESTAMP, HeaderValue
+
+_PERIOD = 1.0
+"""Seconds after which the wall clock is compared with the monotonic one again."""
+
+
+class Started(Protocol):
+    """A delivery, as far as it matters here."""
+
+    id: str
+    headers: dict[str, HeaderValue]
+    attempt: int
+
+
+class Waits:
+    """Reports the wait of messages that start for the first time; later attempts wait for their retry.
+
+    A message is due when it was published, or at the end of its delay. Its id says when it was published, to the
+    millisecond; of an id that the publisher has chosen, the header ``timestamp`` says so, to the second. A message that
+    its handler has postponed counts from its first time: no broker says when it was due again.
+    """
+
+    __slots__ = ("_ahead", "_born", "_clock", "_compared", "_prefix", "_report")
+
+    def __init__(self, clock: Clock, report: Callable[[float], object]) -> None:
+        self._clock = clock
+        self._report = report
+        self._ahead = 0.0
+        """What the wall clock is ahead of the monotonic one."""
+        self._compared = float("-inf")
+        self._prefix = ""
+        self._born = 0.0
+        """When messages whose ids begin with the prefix were published: of one millisecond there are many."""
+
+    def wall(self, moment: float) -> float:
+        """The Unix seconds of a monotonic time."""
+        return moment + self._ahead
+
+    def started(self, message: Started, started: float) -> None:
+        """The handler of a message started for the first time, at this monotonic time."""
+        if started - self._compared > _PERIOD:
+            self._compared, self._ahead = started, self._clock.time() - self._clock.monotonic()
+        headers = message.headers
+        if DUE in headers or DEAD_LETTER_TIME in headers:
+            due = _known(message)
+        else:
+            prefix = message.id[:15]
+            if prefix != self._prefix:
+                self._prefix, self._born = prefix, published_at(message)
+            due = self._born
+        wait = started + self._ahead - due
+        self._report(wait if wait > 0 else 0.0)  # the clock of another machine may be ahead of ours
+
+
+def published_at(message: Started) -> float:
+    """Unix seconds of its publish, of its id if that is a UUIDv7."""
+    id = message.id
+    if len(id) == 36 and id[14] == "7" and id[8] == id[13] == id[18] == id[23] == "-":
+        try:
+            return int(id[:8] + id[9:13], 16) / 1000
+        except ValueError:
+            pass
+    return _number(message.headers.get(TIMESTAMP, 0.0))
+
+
+def _known(message: Started) -> float:
+    """When it became a dead letter, or was due after its delay."""
+    headers = message.headers
+    return _number(headers[DEAD_LETTER_TIME] if DEAD_LETTER_TIME in headers else headers[DUE])
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,39 @@
+"""Whether a span is worth a call of OpenTelemetry: decided first, as most messages of a busy app are not recorded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tasuki.message import TRACEPARENT
+from tasuki.observe.trace import Headers
+
+NOT_RECORDED: Headers = MappingProxyType({"": ""})
+"""As the trace that runs now: it begins with a message that is not recorded; its id is made when it is handed on."""
+
+
+_NO_SPAN = f"{1:016x}"
+"""In the place of the id of a span that is not recorded: it must not be zero."""
+
+
+def is_chosen(share: float) -> bool:
+    """Toss a coin for a trace that begins here; ``share`` of them are recorded."""
+    return share >= 1.0 or random.random() < share  # noqa: S311 - not for security
+
+
+def unrecorded() -> Mapping[str, str]:
+    """The headers of a new trace that is not recorded: a process that continues it need not decide again."""
+    return {TRACEPARENT: f"00-{random.getrandbits(128) | 1:032x}-{_NO_SPAN}-00"}
+
+
+def obeys_the_flag(description: str) -> bool:
+    """Whether a sampler, by its description, records nothing of a trace whose parent is not recorded.
+
+    OpenTelemetry's own default does. Another one is asked about each message: it may record what its parent did not.
+    """
+    return (
+        description.startswith("ParentBased{")
+        and "remoteParentNotSampled:AlwaysOffSampler" in description
+        and "localParentNotSampled:AlwaysOffSampler" in description
+    ) or description == "AlwaysOffSampler"

@@ -1,0 +1,82 @@
+"""The names and attributes of spans: OpenTelemetry's conventions for messaging, version 1.44; pure.
+
+The conventions are still in development, so their names stand here, and are taken from no package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tasuki.message import CORRELATION_ID, Message
+
+Value = str | int | float | bool
+Attributes = dict[str, Value]
+
+SYSTEMS: Mapping[str, str] = {"amqp": "rabbitmq", "sqs": "aws_sqs", "postgres": "postgresql"}
+"""Names in the conventions; the other drivers keep theirs."""
+_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "postgresql": 5432,
+          "postgres": 5432, "http": 80, "https": 443}  # fmt: skip
+_MOST_TEXT = 255
+"""Characters of an id that comes from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A queue, as its spans name it."""
+
+    name: str
+    """Its id; of a temporary queue for replies ``reply``, as a name of a span must not be new each time."""
+    attributes: Mapping[str, Value]
+    """The attributes that all spans of the queue have."""
+
+    def temporary(self, queue: str) -> Target:
+        """Another queue, which lives as long as its process, on the same driver."""
+        attributes = {**self.attributes, "messaging.destination.name": queue, "messaging.destination.temporary": True}
+        return Target("reply", attributes)
+
+    def of_operation(self, kind: str) -> Attributes:
+        """The attributes of an operation: create, send, receive, process or settle."""
+        return {**self.attributes, "messaging.operation.name": kind, "messaging.operation.type": kind}
+
+    def of_messages(self, kind: str, messages: Sequence[Message], *, with_size: bool) -> Attributes:
+        """The same with what there is to say of one message, or with the number of several."""
+        found = self.of_operation(kind)
+        if len(messages) != 1:
+            return {**found, "messaging.batch.message_count": len(messages)}
+        (message,) = messages
+        found["messaging.message.id"] = message.id[:_MOST_TEXT]
+        if CORRELATION_ID in message.headers:
+            found["messaging.message.conversation_id"] = str(message.headers[CORRELATION_ID])[:_MOST_TEXT]
+        if with_size:
+            found["messaging.message.body.size"] = len(message.body)
+        return found
+
+
+def target_of(queue: str, driver: str, server: tuple[str, int | None] | None) -> Target:
+    """The names of a queue on a kind of driver. ``server``: see ``server_of``."""
+    attributes: Attributes = {"messaging.system": SYSTEMS.get(driver, driver), "messaging.destination.name": queue}
+    if server is not None:
+        attributes["server.address"] = server[0]
+        if server[1] is not None:
+            attributes["server.port"] = server[1]
+    return Target(queue, attributes)
+
+
+def server_of(address: str) -> tuple[str, int | None] | None:
+    """Host and port of an address, without user and password; None: it names no server."""
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    return host, _PORTS.get(parts.scheme) if port is None else port
+
+
+def error_type(error: object) -> str:
+    """The class of an error: ``package.module.Name``, of built-in ones the name alone."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

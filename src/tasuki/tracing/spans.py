@@ -1,0 +1,176 @@
+"""Spans: OpenTelemetry behind the few calls that messages need; the one module that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from opentelemetry import trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
+
+from tasuki.errors import text_of
+from tasuki.message import BAGGAGE, TRACEPARENT, TRACESTATE
+from tasuki.observe.frames import format_error
+from tasuki.observe.redact import redact
+from tasuki.observe.trace import MAX_BAGGAGE, Headers, fit_tracestate, traceparent_of
+from tasuki.tracing.deciding import obeys_the_flag
+from tasuki.tracing.names import Attributes, error_type
+
+__all__ = ["Context", "Open", "SpanKind", "Spans", "attach", "detach"]
+
+_EMPTY = Context()
+_MOST_STACK = 8000
+_baggage = W3CBaggagePropagator()
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """A span under way; see :class:`tasuki.observe.trace.OpenSpan`."""
+
+    span: Span
+    headers: Mapping[str, str]
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is of any use to say something about it."""
+        return self.span.is_recording()
+
+    def event(self, name: str, attributes: Mapping[str, str | float]) -> None:
+        """Note that something has happened."""
+        self.span.add_event(name, dict(attributes))
+
+    def says(self, name: str, value: str | int) -> None:
+        """Set an attribute."""
+        self.span.set_attribute(name, value)
+
+    def failed(self, error: BaseException | str) -> None:
+        """Note the error that it ends with, or what kind of error."""
+        if isinstance(error, str):
+            self.span.set_attribute("error.type", error)
+            self.span.set_status(Status(StatusCode.ERROR))
+            return
+        text, kind = redact(text_of(error)), error_type(error)
+        stack = redact(format_error(error))[-_MOST_STACK:]
+        self.event("exception", {"exception.type": kind, "exception.message": text, "exception.stacktrace": stack})
+        self.span.set_attribute("error.type", kind)
+        self.span.set_status(Status(StatusCode.ERROR, text))
+
+    def end(self) -> None:
+        """It is over."""
+        self.span.end()
+
+
+class Spans:
+    """Begins spans with one tracer.
+
+    ``provider``: default the global one, also if it is set later. ``version``: of Tasuki.
+    """
+
+    def __init__(
+        self, provider: trace.TracerProvider | None = None, *, version: str = "", with_baggage: bool = False
+    ) -> None:
+        self._own = provider
+        self._tracer = trace.get_tracer("tasuki", version, provider)
+        self._with_baggage = with_baggage
+        self._sampler: object = None
+        self.obeys_the_flag = True
+        """Whether nothing is recorded of a trace whose parent is not; checked again with each span."""
+        self._look_at_sampler()
+
+    def _look_at_sampler(self) -> None:
+        provider = trace.get_tracer_provider() if self._own is None else self._own
+        sampler = getattr(provider, "sampler", None)
+        if sampler is not self._sampler:
+            self._sampler = sampler
+            self.obeys_the_flag = sampler is None or obeys_the_flag(str(sampler.get_description()))
+
+    def begin(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        parent: Context | None = None,
+        links: Iterable[SpanContext] = (),
+        start: int | None = None,
+    ) -> Open:
+        """Begin a span, below the span of a context or as the first of a trace; ``start``: nanoseconds since 1970."""
+        self._look_at_sampler()
+        context = _EMPTY if parent is None else parent
+        span = self._tracer.start_span(
+            name, context, kind, attributes, [Link(each) for each in links], start, record_exception=False
+        )
+        return Open(span, self.headers_of(span.get_span_context(), context))
+
+    def headers_of(self, found: SpanContext, context: Context = _EMPTY) -> Mapping[str, str]:
+        """The headers that continue a trace from a span; none: there is no trace."""
+        if not found.is_valid:
+            return {}
+        headers = {TRACEPARENT: f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"}
+        if found.trace_state and (state := fit_tracestate(found.trace_state.to_header())) is not None:
+            headers[TRACESTATE] = state
+        if self._with_baggage:
+            _baggage.inject(headers, context)
+            if len(headers.get(BAGGAGE, "")) > MAX_BAGGAGE:
+                del headers[BAGGAGE]
+        return headers
+
+    def context_of(self, headers: Headers) -> Context | None:
+        """The context below the span that headers name; None: they name none."""
+        context = context_of(headers)
+        if (
+            context is not None
+            and self._with_baggage
+            and isinstance(text := headers.get(BAGGAGE), str)
+            and len(text) <= MAX_BAGGAGE
+        ):
+            context = _baggage.extract({BAGGAGE: text}, context)
+        return context
+
+    @staticmethod
+    def within(span: Span, parent: Context | None) -> Context:
+        """The context within a span."""
+        return trace.set_span_in_context(span, _EMPTY if parent is None else parent)
+
+    @staticmethod
+    def is_within_span() -> bool:
+        """Whether the code that runs now is within a span."""
+        return trace.get_current_span() is not trace.INVALID_SPAN
+
+    @staticmethod
+    def ambient(trace_id: str | None = None) -> tuple[Context, SpanContext] | None:
+        """The context of the code that runs now, and its span; None: it is in none, or in none of this trace."""
+        found = trace.get_current_span().get_span_context()
+        if not found.is_valid or (trace_id is not None and f"{found.trace_id:032x}" != trace_id):
+            return None
+        return get_current(), found
+
+
+def context_of(headers: Headers) -> Context | None:
+    """The context below the span that headers name, without baggage; None: they name none."""
+    found = span_context_of(headers)
+    return None if found is None else trace.set_span_in_context(NonRecordingSpan(found), _EMPTY)
+
+
+def span_context_of(headers: Headers) -> SpanContext | None:
+    """The span that headers name, as one of another process; None: they name none."""
+    found = traceparent_of(headers.get(TRACEPARENT))
+    if found is None:
+        return None
+    state = fit_tracestate(headers.get(TRACESTATE))
+    return SpanContext(
+        int(found.trace_id, 16),
+        int(found.span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(found.flags),
+        trace_state=TraceState.from_header([state]) if state else None,
+    )
+
+
+def sampled_in(headers: Sequence[Headers]) -> list[SpanContext]:
+    """The recorded spans that headers name, each once."""
+    found = (span_context_of(each) for each in headers)
+    sampled = {(each.trace_id, each.span_id): each for each in found if each is not None and each.trace_flags.sampled}
+    return list(sampled.values())

@@ -1,0 +1,260 @@
+"""The desk as its users start it: beside a worker, alone, with several processes, mounted; as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_project import lines_of, notes, write_project
+from tests.support.process import Process, run, start, wait_until
+from tests.support.serving import free_port
+
+pytestmark = pytest.mark.e2e
+
+HANDLER = """
+import time
+
+def handle(body):
+    note(f"start {body}")
+    while not Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
+"""
+BLOCKING = """
+import time
+
+async def handle(body):
+    note("blocked")
+    while not Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
+"""
+MEMORY = "--override=app:driver:kind=queue.driver.memory"
+
+
+def get(port: int, path: str = "/", *, host: str = "localhost", token: str = "") -> tuple[int, str]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, words(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, words(error.read().decode())
+
+
+def words(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+
+@contextmanager
+def worker(folder: Path, port: int, *options: str) -> Iterator[Process]:
+    with start("run", "--log-format", "json", "--admin", f"127.0.0.1:{port}", *options, folder=folder) as process:
+        process.wait_for("running; stop with")
+        yield process
+
+
+def is_shown(port: int, path: str, text: str) -> bool:
+    return text in get(port, path)[1]
+
+
+def test_a_worker_shows_its_desk_and_takes_it_along(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    run("publish", "tasks", '{"to": "kana"}', folder=folder)
+    with worker(folder, port) as process:
+        wait_until(lambda: is_shown(port, "/queues/app:tasks?tab=running", "app:handle"), "the running message")
+        assert is_shown(port, "/workers", "app:consumer 1/1")
+        (folder / "go").touch()
+        process.process.send_signal(signal.SIGTERM)
+        assert process.process.wait(20) == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_the_desk_answers_while_the_event_loop_of_the_worker_is_blocked(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, BLOCKING), free_port()
+    run("publish", "tasks", "1", folder=folder)
+    run("publish", "tasks", "2", folder=folder)
+    with worker(folder, port) as process:
+        wait_until((folder / "notes.txt").exists, "the handler")
+
+        status, text = get(port, "/queues")
+
+        assert status == 200
+        assert "app:tasks" in text
+        (folder / "go").touch()
+        process.process.send_signal(signal.SIGTERM)
+        process.process.wait(20)
+
+
+def test_a_queue_in_memory_is_seen_beside_its_worker(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with worker(folder, port, MEMORY):
+        wait_until(lambda: is_shown(port, "/queues", "app:tasks app:driver 0 0 /1 0"), "the counts")
+        assert is_shown(port, "/workers", "app:consumer 0/1")
+
+
+def test_several_processes_have_one_desk(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with start("run", "--processes", "2", "--admin", f"127.0.0.1:{port}", folder=folder):
+        wait_until(lambda: _listens(port), "the desk")
+        wait_until(lambda: is_shown(port, "/", "Workers 2"), "both workers")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_desk_alone_shows_what_other_processes_do(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with ExitStack() as stack:
+        desk = stack.enter_context(start("desk", "--admin", f"127.0.0.1:{port}", folder=folder))
+        wait_until(lambda: _listens(port), "the desk")
+        wait_until(lambda: is_shown(port, "/queues", "not made yet"), "the queue that no worker has made")
+        assert not (folder / ".tasuki").exists()
+
+        run("publish", "tasks", "--file", "-", folder=folder, stdin=lines_of(*range(3)))
+        wait_until(lambda: is_shown(port, "/queues", "app:tasks app:driver 3"), "the messages")
+        desk.process.send_signal(signal.SIGTERM)
+        assert desk.process.wait(20) == 0
+
+
+def test_another_address_needs_a_token(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    done = run("desk", "--admin", f"0.0.0.0:{port}", folder=folder)
+    assert done.returncode == 1
+    assert "can be reached from other machines, and needs a token" in done.stderr
+
+    (folder / "token").write_text("short\n")
+    done = run("run", "--admin", f"0.0.0.0:{port}", "--admin-token-file", "token", folder=folder)
+    assert done.returncode == 1
+    assert "the token of the desk has 5 characters, and needs 22" in done.stderr
+
+    token = "t" * 30
+    (folder / "token").write_text(token + "\n")
+    options = ("--admin", f"0.0.0.0:{port}", "--admin-token-file", "token", "--admin-host", "desk.example")
+    with start("desk", *options, folder=folder) as desk:
+        desk.wait_for("speaks no TLS")
+        wait_until(lambda: _listens(port), "the desk")
+        assert get(port, "/queues", host="desk.example", token=token)[0] == 200
+        assert get(port, "/queues", host="other.example", token=token)[0] == 421
+        assert "The desk needs its token." in get(port, "/queues", host="desk.example")[1]
+
+
+def test_a_taken_port_and_a_bad_address_are_told(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, HANDLER)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("run", "--admin", f"127.0.0.1:{taken.getsockname()[1]}", folder=folder)
+        assert done.returncode == 1
+        assert "already in use" in done.stderr
+    done = run("desk", "--admin", "9321", folder=folder)
+    assert done.returncode == 1
+    assert "'9321' is no address; write host:port" in done.stderr
+
+
+def test_queues_in_memory_have_no_desk_alone(tmp_path: Path) -> None:
+    done = run("desk", "--admin", f"127.0.0.1:{free_port()}", MEMORY, folder=write_project(tmp_path, HANDLER))
+
+    assert done.returncode == 1
+    assert "it lives in the memory of the process that runs it" in done.stderr
+
+
+def test_without_its_packages_the_desk_names_the_extra(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, HANDLER)
+    (folder / "sitecustomize.py").write_text(
+        "import sys\nfor name in ('starlette', 'uvicorn', 'jinja2'):\n    sys.modules[name] = None\n"
+    )
+    lacking = {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+    def ended(*arguments: str) -> tuple[int, str]:
+        process = Process(arguments, folder, variables=lacking)
+        try:
+            return process.wait(), process.output
+        finally:
+            process.kill()
+
+    for command in ("run", "desk"):
+        code, output = ended(command, "--admin", f"127.0.0.1:{free_port()}")
+        assert code == 1
+        assert "pip install 'tasuki[desk]'" in output
+    assert ended("run", "--until-empty")[0] == 0
+
+
+def test_an_act_stands_in_the_log_of_the_worker(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with worker(folder, port, "--admin-actor", "kana") as process:
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        ask = f"http://localhost:{port}/confirm?act=pause&kind=queue&id=app:tasks"
+        with opener.open(ask, timeout=20) as answer:
+            page = answer.read().decode()
+        token = re.search(r'name="token" value="([^"]*)"', page)
+        assert token is not None
+        form = f"token={token[1]}&act=pause&kind=queue&id=app:tasks".encode()
+        with opener.open(f"http://localhost:{port}/acts/pause", form, timeout=20) as answer:
+            assert answer.status == 200
+        line = json.loads(process.wait_for("desk: pause queue app:tasks"))
+        assert line["actor"] == "kana"
+        assert line["client"] == "127.0.0.1"
+        assert "paused" in json.loads(run("info", "tasks", "--json", folder=folder).stdout)
+
+
+def test_the_desk_follows_a_reload(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, HANDLER), free_port()
+    with worker(folder, port) as process:
+        assert "app:later" not in get(port, "/queues")[1]
+        entries = (folder / "_index.yaml").read_text()
+        (folder / "_index.yaml").write_text(entries + "  - {name: later, kind: queue.queue, driver: driver}\n")
+        process.send(signal.SIGHUP)
+        wait_until(lambda: is_shown(port, "/queues", "app:later app:driver 0"), "the new queue")
+
+
+def test_a_flood_of_half_requests_and_streams_leaves_the_worker_alone(tmp_path: Path) -> None:
+    folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
+    with worker(folder, port), ExitStack() as stack:
+        flood = []
+        for number in range(700):
+            line = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            line.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n" + (b"\r\n" if number % 2 else b"X-Half: "))
+            flood.append(line)
+        run("publish", "tasks", "--file", "-", folder=folder, stdin=lines_of(*range(200)))
+
+        wait_until(lambda: len(notes(folder)) == 200, "all messages")
+
+        assert _ended(flood) >= 700 - 512
+        for line in flood:
+            line.close()
+        wait_until(lambda: _is_well(port), "the desk")
+
+
+def _ended(lines: list[socket.socket]) -> int:
+    """How many connections the server has closed without a word."""
+    ended = 0
+    for line in lines:
+        line.setblocking(False)
+        try:
+            ended += not line.recv(1)
+        except BlockingIOError:
+            pass
+        except OSError:
+            ended += 1
+    return ended
+
+
+def _is_well(port: int) -> bool:
+    try:
+        return get(port, "/static/nothing")[0] == 404
+    except OSError:
+        return False

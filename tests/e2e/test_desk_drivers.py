@@ -1,0 +1,74 @@
+"""The desk on every driver: it counts, lists where the driver can, acts, and says so where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tasuki import App
+from tasuki.desk.making import alone
+from tasuki.desk.security.access import Access
+from tests.support.brokers.everywhere import DRIVERS, overrides
+from tests.unit.desk.browser import Browser, words
+
+pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
+
+PROJECT = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.sqlite}
+  - {name: mails, kind: queue.queue, driver: driver, queue_name: %(mails)s, dead_letter: {queue: dead}}
+  - {name: dead, kind: queue.queue, driver: driver, queue_name: %(dead)s}
+  - {name: func, kind: function.lua, source: "return function() end"}
+  - {name: sender, kind: queue.consumer, queue: mails, func: func}
+"""
+PURGE = "/confirm?act=purge&kind=queue&id=app:mails"
+
+
+def load(folder: Path, driver: str) -> App:
+    return App.load(folder, overrides=overrides(driver, "app:driver", folder))
+
+
+@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver != "memory"])
+async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
+    id = uuid4().hex[:8]
+    (tmp_path / "_index.yaml").write_text(PROJECT % {"mails": f"mails_{id}", "dead": f"dead_{id}"})
+    desk = alone(load(tmp_path, driver), Access())
+    transport = httpx.ASGITransport(desk)
+    async with (
+        load(tmp_path, driver) as app,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        browser = Browser(client, desk)
+        await desk.site.open()
+        try:
+            for number in range(3):
+                await app.publish("mails", {"number": number})
+            await check(browser, app)
+            await app.live_queue("app:mails").delete()
+        finally:
+            await desk.tools.sampler.close()
+            await desk.site.close()
+
+
+async def check(browser: Browser, app: App) -> None:
+    can = app.live_queue("app:mails").driver.capabilities
+    assert "app:mails app:driver" in await browser.text("/queues")
+    page = await browser.text("/queues/app:mails")
+    assert ('"number":2' in page) is can.peek, page
+    assert ("cannot show messages without receiving them" in page) is not can.peek
+    overview = await browser.text("/")
+    assert ("The workers are not known" in overview) is not can.store, overview
+    assert ("no worker consumes" in overview) is can.store
+    for path in ("/", "/dead", "/workers", "/schedules", "/queues/app:mails?tab=delayed", "/queues/app:dead"):
+        assert (await browser.get(path)).status_code == 200
+    paused = await browser.act("/confirm?act=pause&kind=queue&id=app:mails")
+    assert ("is paused." in words(paused.text)) is can.store, words(paused.text)
+    if can.purge:
+        purged = await browser.act(PURGE, name="app:mails")
+        assert "messages from app:mails." in words(purged.text), words(purged.text)
+        assert (await app.live_queue("app:mails").depth()).ready == 0

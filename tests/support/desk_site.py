@@ -1,0 +1,135 @@
+"""Desks as processes, for browsers: of a project without a queue, and of one with a thousand and hostile texts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasuki import App
+from tests.support.process import start, wait_until
+from tests.support.serving import free_port
+
+EMPTY = """
+from tasuki import App
+
+app = App()
+"""
+FULL = '''
+import asyncio
+
+from tasuki import App
+
+app = App()
+mails = app.queue("mails", dead_letter={"queue": "mails.dead", "max_attempts": 1})
+app.queue("ticks")
+reports = app.queue("reports", limit="10/s", retry={"initial_delay": "60s"})
+for number in range(%(queues)s):
+    app.queue(f"tenant-{number:04}.invoices-and-receipts")
+
+
+@mails.consumer(name="sender", concurrency=4)
+async def send(mail: dict) -> None:
+    """Runs for as long as the test."""
+    if "slow" in mail:
+        await asyncio.sleep(3600)
+    raise ConnectionError(f"connection to 10.0.0.7:5432 refused for {mail.get('to')}")
+
+
+@reports.consumer(name="reporter")
+async def report(body: object) -> None:
+    raise ValueError("<script>alert('error')</script> no such table")
+
+
+@app.every("1h", queue="ticks", name="hourly")
+async def hourly() -> None: ...
+
+
+@app.cron("0 9 * * mon-fri", tz="Asia/Tokyo", queue="ticks", name="weekdays")
+async def weekdays() -> None: ...
+'''
+HOSTILE = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe\u2066", "x" * 3000,
+    "日本語の本文です。" * 40,     "</pre><svg onload=alert(1)>", "&amp;&lt;", "{{ 7 * 7 }}", "\x1b[31mred",
+)  # fmt: skip
+QUEUE = "app:tenant-0000.invoices-and-receipts"
+PURGED = "app:tenant-0004.invoices-and-receipts"
+"""Has sixty messages, for a test to remove."""
+
+PAGES = {
+    "overview": "/",
+    "queues": "/queues",
+    "dead": "/dead",
+    "workers": "/workers",
+    "schedules": "/schedules",
+}
+"""Name → path of a page that every installation has."""
+PAGES_OF_FULL = {
+    **PAGES,
+    "queues-sorted": "/queues?sort=ready&dir=down",
+    "queue": f"/queues/{QUEUE}",
+    "queue-running": "/queues/app:mails?tab=running",
+    "queue-failed": "/queues/app:reports?tab=retrying",
+    "queue-settings": "/queues/app:mails?tab=settings",
+    "queue-dead": "/queues/app:mails.dead",
+    "confirm-pause": "/confirm?act=pause&kind=queue&id=app:mails",
+    "confirm-purge": f"/confirm?act=purge&kind=queue&id={QUEUE}",
+    "not-found": "/queues/app:nothing",
+}
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[str]:
+    """A desk alone, of a project without a queue; its address."""
+    (folder / "jobs.py").write_text(EMPTY)
+    port = free_port()
+    with start("desk", "jobs:app", "--admin", f"127.0.0.1:{port}", folder=folder):
+        yield _address(port)
+
+
+@contextmanager
+def full(folder: Path, queues: int = 1000) -> Iterator[str]:
+    """A desk beside a worker, with messages in every state; its address."""
+    (folder / "jobs.py").write_text(FULL % {"queues": queues})
+    port = free_port()
+    with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
+        worker.wait_for("running; stop with", timeout=120)
+        with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
+            thread.submit(asyncio.run, fill(folder)).result()
+        yield _address(port)
+
+
+async def fill(folder: Path) -> None:
+    """Publish messages that run, wait, are delayed, fail and die; return when they have."""
+    app = App(root=folder)
+    for name in ("mails", "reports", "mails.dead", QUEUE.removeprefix("app:"), PURGED.removeprefix("app:")):
+        app.queue(name)
+    async with app.reading():
+        for text in HOSTILE:
+            await app.publish(QUEUE, {"text": text, text[:40]: 1}, {"tenant": text, "message_type": text[:200]})
+            await app.publish("mails", {"to": text})
+            await app.publish("reports", {"text": text})
+        for number in range(60):
+            await app.publish(QUEUE, {"invoice": number, "password": "hunter2", "amount": 1234.50})
+            await app.publish(PURGED, number)
+        for number in range(3):
+            await app.publish("mails", {"slow": number})
+            await app.publish(QUEUE, {"later": number}, delay="2h")
+        while (await app.live_queue("mails.dead").depth()).ready < len(HOSTILE):
+            await asyncio.sleep(0.05)
+
+
+def _address(port: int) -> str:
+    import urllib.request
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    wait_until(answers, "the desk", timeout=60)
+    return f"http://127.0.0.1:{port}"

@@ -1,0 +1,141 @@
+"""Who may act at the desk, as policies say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tasuki import App
+from tests.unit.desk.browser import Browser, words
+
+pytestmark = pytest.mark.anyio
+
+PROJECT = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: mails, kind: queue.queue, driver: driver}
+"""
+KANA_PAUSES = """
+  - name: kana_pauses
+    kind: security.policy
+    policy:
+      actions: [queue.admin.pause, queue.admin.peek]
+      resources: app:mails
+      effect: allow
+      conditions: [{field: actor.id, operator: eq, value: kana}]
+"""
+STRICT = """
+  - {name: security, kind: security.config, strict: true}
+"""
+OTHER = """
+  - name: publishes
+    kind: security.policy
+    policy: {actions: "queue.*", resources: "*", effect: allow}
+"""
+PAUSE = "/confirm?act=pause&kind=queue&id=app:mails"
+PURGE = "/confirm?act=purge&kind=queue&id=app:mails"
+
+
+@pytest.fixture
+async def opened(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[App]:
+    (tmp_path / "_index.yaml").write_text(PROJECT + request.param)
+    async with App.load(tmp_path) as app:
+        yield app
+
+
+def browser(
+    app: App,
+    actor: str = "",
+    headers: dict[str, str] | None = None,
+    *,
+    header: str = "",
+    proxy: str = "",
+    token: str | None = None,
+) -> Browser:
+    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [], token=token)
+    return Browser(
+        httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost", headers=headers), desk
+    )
+
+
+async def is_paused(app: App) -> bool:
+    return "paused" in await app.live_queue("app:mails").info()
+
+
+@pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
+async def test_an_actor_may_do_what_a_policy_allows_and_nothing_else(opened: App) -> None:
+    kana = browser(opened, "kana")
+    page = (await kana.get("/queues/app:mails")).text
+
+    assert "act=pause" in page
+    assert "act=purge" not in page
+    assert (await kana.get(PURGE)).status_code == 403
+    await kana.act(PAUSE)
+    assert await is_paused(opened)
+
+
+@pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
+async def test_an_actor_without_a_right_is_refused_at_the_server(opened: App) -> None:
+    await opened.publish("app:mails", {"to": "somebody"})
+    kana, rin = browser(opened, "kana"), browser(opened, "rin")
+    page = (await rin.get("/queues/app:mails")).text
+    assert "act=pause" not in page
+    assert "somebody" not in page
+    assert "no policy allows queue.admin.peek" in words(page)
+    [message] = await opened.live_queue("app:mails").peek()
+    assert (await rin.get(f"/messages/app:mails/{message.id}")).status_code == 403
+    _, fields = await kana.form(PAUSE)
+    token = rin.desk.tools.sessions.form_token(str(rin.desk.tools.sessions.read(rin.client.cookies["tasuki"])))
+
+    answer = await rin.post("/acts/pause", fields | {"token": token})
+
+    assert answer.status_code == 403
+    assert "rin may not pause app:mails" in words(answer.text)
+    assert not await is_paused(opened)
+
+
+@pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
+async def test_a_trusted_proxy_names_the_actor(opened: App) -> None:
+    kana = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="127.0.0.1")
+    nobody = browser(opened, header="x-user", proxy="127.0.0.1")
+
+    await kana.act(PAUSE)
+    assert await is_paused(opened)
+    assert (await nobody.get("/")).status_code == 401
+
+
+@pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
+async def test_a_client_that_is_no_proxy_names_nobody(opened: App) -> None:
+    stranger = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="10.0.0.1")
+
+    assert (await stranger.get("/")).status_code == 401
+
+
+@pytest.mark.parametrize("opened", [""], indirect=True)
+async def test_a_session_by_way_of_a_proxy_is_worth_nothing_without_it(opened: App) -> None:
+    token = "t" * 30
+    proxied = browser(opened, headers={"x-user": "kana"}, header="x-user", proxy="127.0.0.1", token=token)
+    await proxied.get("/")
+    cookie = proxied.client.cookies["tasuki"]
+
+    direct = browser(opened, headers={"cookie": f"tasuki={cookie}"}, header="x-user", proxy="10.0.0.1", token=token)
+
+    assert (await proxied.get("/queues")).url.path == "/queues"
+    assert (await direct.get("/queues")).url.path == "/login"
+
+
+@pytest.mark.parametrize("opened", [STRICT], indirect=True)
+async def test_a_strict_project_without_such_policies_allows_nothing(opened: App) -> None:
+    assert (await browser(opened, "kana").get(PAUSE)).status_code == 403
+
+
+@pytest.mark.parametrize("opened", [OTHER, ""], indirect=True)
+async def test_without_a_policy_that_names_the_desk_all_is_allowed(opened: App) -> None:
+    await browser(opened, "kana").act(PAUSE)
+
+    assert await is_paused(opened)

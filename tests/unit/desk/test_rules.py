@@ -1,0 +1,219 @@
+"""The rules of the desk that need no request: access, sessions, rates, words, numbers, attention."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tasuki.contracts.driver import Depth
+from tasuki.desk.looks import numbers
+from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say
+from tasuki.desk.reading.attention import notices_of
+from tasuki.desk.reading.rates import Rates
+from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, Snapshot
+from tasuki.desk.security.access import LOOPBACK, Access, host_name, names_of
+from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.sessions import LIFE, Sessions
+from tasuki.desk.tools import Said
+from tasuki.state.pauses import Pause
+from tasuki.state.presence import Presence, PresentConsumer
+from tasuki.testing.clock import FakeClock
+
+
+def test_another_host_needs_a_token() -> None:
+    with pytest.raises(ValueError, match=r"answer to desk\.example without a token"):
+        Access(names_of(["Desk.example:443"]))
+    assert Access(names_of(["Desk.example:443"]), "t" * 22).hosts == LOOPBACK | {"desk.example"}
+
+
+def test_a_short_token_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="has 5 characters, and needs 22") as caught:
+        Access(token="short")
+    assert "short" not in str(caught.value)
+
+
+def test_a_header_needs_its_proxy() -> None:
+    with pytest.raises(ValueError, match="address of the proxy"):
+        Access(actor_header="x-user")
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost", "localhost"),
+        ("LOCALHOST:80", "localhost"),
+        ("[::1]:9321", "::1"),
+        ("[::1]", "::1"),
+        ("a.b.", "a.b"),
+        ("a:b", ""),
+        ("[::1", ""),
+        ("[::1]x", ""),
+        ("a:123456", ""),
+        ("", ""),
+        ("a:", ""),
+    ],
+)
+def test_a_host_without_its_port(host: str, name: str) -> None:
+    assert host_name(host) == name
+
+
+def test_a_session_ends_and_cannot_be_made() -> None:
+    clock = FakeClock()
+    sessions = Sessions("t" * 30, clock)
+    cookie = sessions.new()
+    id = sessions.read(cookie)
+
+    assert id
+    assert Sessions("t" * 30, clock).read(cookie) == id, "another process knows it"
+    assert Sessions("u" * 30, clock).read(cookie) is None
+    assert Sessions(None, clock).read(cookie) is None
+    assert sessions.read(cookie[:-1] + ("0" if cookie[-1] != "0" else "1")) is None
+    assert sessions.read(cookie.replace(id, "x")) is None
+    assert sessions.read("") is None
+    assert sessions.read(cookie, "proxy") is None
+    assert sessions.read(sessions.new("proxy"), "proxy")
+    assert sessions.read("é.1.2") is None
+    assert sessions.is_form_token(id, sessions.form_token(id))
+    assert not sessions.is_form_token("x", sessions.form_token(id))
+    clock.advance(LIFE)
+    assert sessions.read(cookie) is None
+
+
+def test_a_rate_is_for_each_client() -> None:
+    clock = FakeClock()
+    rate = Rate(1.0, 2, clock)
+
+    assert [rate.take("a") for _ in range(3)] == [0, 0, 1.0]
+    assert rate.take("b") == 0
+    clock.advance(1)
+    assert rate.wait("a") == 0
+    assert rate.take("a") == 0
+    for number in range(2000):
+        rate.take(str(number))
+    assert rate.take("a") == 0, "forgotten"
+
+
+def test_too_much_is_not_kept_to_be_said() -> None:
+    from tasuki.desk.security.gate import Session
+
+    said = Said(most=2)
+    sessions = [Session(str(number), "", "", "") for number in range(3)]
+    for each in sessions:
+        said.put(each, each.id)
+
+    assert [said.pop(each) for each in sessions] == ["", "1", "2"]
+    assert said.pop(None) == ""
+
+
+def plain(keys: set[str]) -> set[str]:
+    return {key.removesuffix(".one").removesuffix(".other") for key in keys}
+
+
+def test_the_languages_say_the_same() -> None:
+    english, japanese = (catalogue(language) for language in LANGUAGES)
+
+    assert plain(set(english)) == plain(set(japanese))
+    for key, text in japanese.items():
+        other = english.get(key) or english[key.removesuffix(".other")]
+        assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", other)), key
+    for key in english:
+        if key.endswith(".one"):
+            assert key.removesuffix("one") + "other" in english
+
+
+@pytest.mark.parametrize(
+    ("asked", "remembered", "accepted", "language"),
+    [
+        ("ja", "en", "en", "ja"),
+        ("xx", "ja", "en", "ja"),
+        ("", "", "fr, ja;q=0.5, en;q=0.4", "ja"),
+        ("", "", "", "en"),
+        ("", "", "ja-JP,ja;q=0.9,en-US;q=0.8", "ja"),
+        ("", "", "en;q=x, ja;q=0.1", "ja"),
+        ("<b>", "<b>", "*", "en"),
+    ],
+)
+def test_the_language_of_a_page(asked: str, remembered: str, accepted: str, language: str) -> None:
+    assert choose(asked, remembered, accepted) == language
+
+
+def test_one_and_many() -> None:
+    assert say("en", "done.purge", {"n": "1", "id": "q"}) == "Removed 1 message from q."
+    assert say("en", "done.purge", {"n": "2", "id": "q"}) == "Removed 2 messages from q."
+    assert say("ja", "done.purge", {"n": "1", "id": "q"}) == "q から 1 件を削除しました。"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "japanese"),
+    [
+        (0.84, "840 ms", "840 ミリ秒"),
+        (12, "12 s", "12秒"),
+        (245, "4 m 05 s", "4分05秒"),
+        (11520, "3 h 12 m", "3時間12分"),
+        (200000, "2 d", "2日"),
+        (-3, "0 ms", "0 ミリ秒"),
+        (59.7, "1 m 00 s", "1分00秒"),
+        (None, numbers.NONE, numbers.NONE),
+    ],
+)
+def test_durations(seconds: float | None, english: str, japanese: str) -> None:
+    assert numbers.duration(seconds) == english
+    assert numbers.duration(seconds, "ja") == japanese
+
+
+def test_other_numbers() -> None:
+    assert numbers.number(1204) == "1,204"
+    assert numbers.number(None) == numbers.NONE
+    assert numbers.rate(41.24) == "41.2/s"
+    assert [numbers.size(each) for each in (422, 1229, 3 * 2**20)] == ["422 B", "1.2 KiB", "3.0 MiB"]
+    assert numbers.clock(1e9) == "2001-09-09 01:46:40 UTC"
+    assert [numbers.iso(each) for each in (-1, 1e300, float("nan"))] == ["", "", ""]
+
+
+def row(**fields: object) -> QueueRow:
+    known = {"id": "app:mails", "driver": "app:driver", "depth": Depth(3, 0, 0, 400.0)}
+    return QueueRow(**(known | fields))  # type: ignore[arg-type]
+
+
+WORKS = ConsumerRow("app:sender", 1, 2, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "keys"),
+    [
+        ({}, ["attention.old"]),
+        ({"consumers": [WORKS]}, ["attention.old"]),
+        ({"consumers": [ConsumerRow("app:sender", 0, 0, 0, 0, 0)]}, ["attention.no_worker"]),
+        ({"consumers": [WORKS], "failed_rate": 2.0, "out_rate": 0.0}, ["attention.failing"]),
+        ({"pause": Pause(100.0)}, []),
+        ({"pause": Pause(100.0 - 86500)}, ["attention.long_pause"]),
+        ({"is_dead_letters": True}, ["attention.dead"]),
+        ({"depth": None}, []),
+        ({"depth": Depth(3, 0, 0, 10.0), "consumers": [WORKS]}, []),
+    ],
+)
+def test_what_needs_attention(fields: dict[str, object], keys: list[str]) -> None:
+    snapshot = Snapshot(0.0, 100.0, {"app:mails": row(**fields)})
+
+    assert [notice.key for notice in notices_of(snapshot)] == keys
+
+
+def test_a_silent_worker_and_a_broker_that_is_away_need_attention() -> None:
+    worker = Presence("host", 1, "1", 0.0, 80.0)
+    snapshot = Snapshot(0.0, 100.0, {}, [worker], ["redis://… refused"])
+
+    assert [notice.key for notice in notices_of(snapshot)] == ["attention.problem", "attention.silent"]
+
+
+def test_a_rate_is_the_gain_of_workers_that_were_there_before() -> None:
+    def present(pid: int, done: int, failed: int) -> Presence:
+        return Presence("host", pid, "1", 0.0, 0.0, [PresentConsumer("c", "q", "d", 1, done=done, failed=failed)])
+
+    rates = Rates()
+    rates.note([present(1, 100, 0)], 0.0)
+    assert rates.of("d", "q") == (None, None)
+    rates.note([present(1, 150, 10), present(2, 1000, 1000)], 10.0)
+
+    assert rates.of("d", "q") == (5.0, 1.0)
+    assert rates.of("d", "other") == (0.0, 0.0)

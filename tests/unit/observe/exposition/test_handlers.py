@@ -1,0 +1,67 @@
+"""The metrics of handlers, as they are exported."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.observe.custom import CustomMetrics
+from tasuki.observe.exposition import handlers
+from tasuki.observe.exposition.handlers import families, labels_of, name_of
+from tasuki.observe.exposition.text import exposition
+from tests.unit.observe.exposition.samples import parsed
+
+
+def test_names_and_labels_become_ones_that_prometheus_accepts() -> None:
+    assert name_of("orders.new", "counter") == "orders_new_total"
+    assert name_of("orders_total", "counter") == "orders_total"
+    assert name_of("2fast", "gauge") == "_2fast"
+    assert name_of("", "gauge") == "_"
+    assert labels_of((("queue", "a"), ("le", "b"), ("9-x", 'say "hi"'))) == (
+        'exported_queue="a",exported_le="b",_9_x="say \\"hi\\""'
+    )
+
+
+def test_functions_that_count_under_one_name_are_counted_together() -> None:
+    registry = CustomMetrics()
+    registry.count("orders", 2, {"country": "jp"}, "app:one")
+    registry.count("orders", 3, {"country": "jp"}, "app:other")
+    registry.observe("size", 0.3, function="app:one")
+    registry.observe("size", 0.4, function="app:other")
+    found, dropped = families(registry.samples())
+    assert found["orders_total"] == {"type": "counter", "series": {'country="jp"': 5.0}}
+    assert (sum(found["size"]["series"][""]["counts"]), found["size"]["series"][""]["sum"]) == (2, 0.7)
+    assert dropped == 0
+
+
+def test_a_name_has_one_type() -> None:
+    registry = CustomMetrics()
+    registry.set("orders", 5, function="app:one")
+    registry.observe("orders", 1, function="app:other")
+    found, dropped = families(registry.samples())
+    assert (found["orders"]["type"], dropped) == ("gauge", 1)
+
+
+def test_our_own_names_are_reserved() -> None:
+    registry = CustomMetrics()
+    registry.set("tasuki_driver_up", 0)
+    assert families(registry.samples()) == ({}, 1)
+
+
+def test_the_bounds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "MAX_NAMES", 3)
+    monkeypatch.setattr(handlers, "MAX_SERIES", 2)
+    registry = CustomMetrics()
+    for number in range(5):
+        registry.count(f"n{number}", function="app:one")
+        registry.count("n0", labels={"id": str(number)}, function=f"app:{number}")
+    found, dropped = families(registry.samples())
+    assert len(found) == 3
+    assert len(found["n0_total"]["series"]) == 2
+    assert dropped == 2 + 4
+
+
+def test_what_anything_may_be_named_is_read() -> None:
+    registry = CustomMetrics()
+    for name in ("a b", "ä", "x{y}", "\n", "a:b", "日本", "# TYPE"):
+        registry.set(name, 1, {name: name})
+    assert len(parsed(exposition({"handlers": families(registry.samples())[0]}))) == 1 + 7

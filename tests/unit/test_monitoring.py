@@ -1,0 +1,147 @@
+"""Every metric and label in docs/monitoring is one that a scrape has, and the other way round."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasuki import App
+from tasuki.observe.exposition.series import SERIES
+from tasuki.observe.exposition.text import exposition
+from tasuki.observe.metrics import PROCESS
+from tasuki.testing.clock import VirtualTimeLoop
+from tests.unit.observe.exposition.samples import parsed
+
+FOLDER = Path(__file__).parents[2] / "docs" / "monitoring"
+
+OF_PROMETHEUS = {"instance", "job"}
+"""Labels that Prometheus itself adds to a target."""
+
+NAME = re.compile(r"\b(?:tasuki|process)_[a-z_]+\b")
+MATCHERS = re.compile(r"\b((?:tasuki|process)_[a-z_]+)\{([^}]*)\}")
+GROUPED = re.compile(r"\b(?:by|on|without|ignoring) \(([^)]*)\)")
+ALERTS = {
+    "TasukiStuck", "TasukiOldMessage", "TasukiBacklogGrows", "TasukiDeadLetters", "TasukiManyDeadLetters",
+    "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLeasesLost", "TasukiScheduleLate",
+    "TasukiPausedLong", "TasukiSeriesDropped",
+}  # fmt: skip
+
+Labels = dict[str, dict[str, set[str]]]
+
+
+def dashboard() -> list[str]:
+    loaded = json.loads((FOLDER / "tasuki.json").read_text())
+    variables = [each["query"]["query"] for each in loaded["templating"]["list"] if each["type"] == "query"]
+    return variables + [target["expr"] for panel in loaded["panels"] for target in panel.get("targets", [])]
+
+
+def rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load((FOLDER / "tasuki-rules.yml").read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def scaling() -> list[str]:
+    triggers = yaml.safe_load((FOLDER / "keda.yaml").read_text())["spec"]["triggers"]
+    return [trigger["metadata"]["query"] for trigger in triggers]
+
+
+def expressions() -> Iterator[Any]:
+    for number, text in enumerate([*dashboard(), *(rule["expr"] for rule in rules()), *scaling()]):
+        yield pytest.param(text, id=f"{number}-{next(iter(NAME.findall(text)))}")
+
+
+@pytest.fixture(scope="module")
+def scrape() -> Labels:
+    """The labels of each metric, and their values, of an app in which everything has happened."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        text = runner.run(_run_app())
+    found: Labels = {}
+    for name, labels in parsed(text):
+        known = found.setdefault(name, {})
+        for label, value in labels:
+            known.setdefault(label, set()).add(value)
+    return found
+
+
+async def _run_app() -> str:
+    app = App("memory://", clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
+    queue = app.queue("tasks", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    @queue.consumer()
+    async def handle(body: int) -> None:
+        raise ValueError(body)
+
+    @app.queue("ticks").every("10s")
+    async def tick() -> None:
+        """Nothing."""
+
+    PROCESS.act("retry", "ok")
+    async with app.worker():
+        app.metrics()
+        await queue.publish(1)
+        await asyncio.sleep(60)
+        return exposition(app.metrics())
+
+
+@pytest.mark.parametrize("expression", list(expressions()))
+def test_each_name_and_label_is_one_of_a_scrape(expression: str, scrape: Labels) -> None:
+    names = NAME.findall(expression)
+    assert names
+    for name in names:
+        assert name in scrape, name
+    for name, matchers in MATCHERS.findall(expression):
+        for label, operator, value in re.findall(r'(\w+)(=~|=|!=)"([^"]*)"', matchers):
+            assert label in scrape[name], f"{name} has no label {label}"
+            if label in ("result", "state", "outcome", "reason") and operator == "=":
+                assert value in scrape[name][label], f"{label} of {name} is never {value}"
+    known = OF_PROMETHEUS.union(*(scrape[name] for name in names))
+    for group in GROUPED.findall(expression):
+        assert {label.strip() for label in group.split(",")} <= known
+
+
+def test_each_series_is_in_a_scrape_of_a_real_app(scrape: Labels) -> None:
+    for series in SERIES:
+        assert (f"{series.name}_count" if series.type == "histogram" else series.name) in scrape, series.name
+
+
+def test_the_alerts_say_what_to_do() -> None:
+    assert {rule["alert"] for rule in rules()} == ALERTS
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["remedy"]
+        used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        grouped = {label.strip() for group in GROUPED.findall(rule["expr"]) for label in group.split(",")}
+        assert used <= grouped | OF_PROMETHEUS, rule["alert"]
+
+
+def test_panels_have_their_places() -> None:
+    panels = json.loads((FOLDER / "tasuki.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for panel in panels
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells), "two panels overlap"
+    assert max(x for x, _ in cells) < 24
+
+
+def test_promtool_takes_the_rules() -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (apt: promtool): the alerts are not parsed by Prometheus itself")
+    done = subprocess.run(
+        [promtool, "check", "rules", str(FOLDER / "tasuki-rules.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

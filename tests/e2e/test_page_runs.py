@@ -16,6 +16,7 @@ RUN = [
     "docs/tutorial.md",
     "docs/coming-from.md",
     "docs/how-to/around-the-handler.md",
+    "docs/how-to/asyncapi.md",
     "docs/how-to/batches.md",
     "docs/how-to/cancel.md",
     "docs/how-to/command-line.md",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasuki.drivers import DriverEntry
     from tasuki.drivers import typed as d
     from tasuki.handlers.providing.provider import Scope
+    from tasuki.kinds.check.project import Project
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -60,6 +61,21 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
             InvalidEntryError: the queue has another body type already.
         """
         return QueueHandle(self, self._source.queue(name, fields, body))
+
+    if TYPE_CHECKING:
+
+        def check(self) -> Project:
+            """See :meth:`tasuki.app.app.App.check`."""
+
+    def asyncapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
+        """The AsyncAPI 3.1 document of this app, as plain data; see :func:`tasuki.kinds.asyncapi.document.asyncapi_of`.
+
+        Raises:
+            ProjectError: all problems at once.
+        """
+        from tasuki.kinds.asyncapi.document import asyncapi_of
+
+        return asyncapi_of(self.check(), title=title, version=version)
 
     def first_consumer(self) -> str | None:
         """Id of the first consumer that is declared in code; None: there is none."""

@@ -18,6 +18,7 @@ SECTIONS = {
         "policy": "Explain what policies allow, and why.",
         "drivers": "Compare what the drivers can do.",
         "schema": "Print the JSON Schema of project files, for editors.",
+        "asyncapi": "Print the AsyncAPI document of a project.",
         "doctor": "Examine installation, project and brokers.",
         "deploy": "Print files for systemd, Compose or Kubernetes.",
     },

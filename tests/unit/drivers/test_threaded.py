@@ -43,11 +43,11 @@ class Slow(Driver):
         self.threads: set[int] = set()
         self.beats = 0
         self.opened_on: list[asyncio.AbstractEventLoop] = []
-        self.refusal: Exception | None = None
+        self.refused_with: Exception | None = None
 
     async def open(self) -> None:
-        if self.refusal is not None:
-            raise self.refusal
+        if self.refused_with is not None:
+            raise self.refused_with
         self.opened_on.append(asyncio.get_running_loop())
         self.threads.add(threading.get_ident())
         self._beating = asyncio.create_task(self._beat())
@@ -268,7 +268,7 @@ async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow: tuple[
 
 async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
-    inner.refusal = OSError("no files")
+    inner.refused_with = OSError("no files")
     driver._guard.get().tell(exit_thread)
     await until(lambda: "no files" in problems().get("tasuki slow", ""))
     with pytest.raises(BrokerUnavailableError, match="no files"):

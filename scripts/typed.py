@@ -20,7 +20,8 @@ from pydantic_core import PydanticUndefined
 from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind, LengthOptions
 from tasuki.fields.types import Config, DurabilityLevel
-from tasuki.kinds.entries import consumer, env, function, metrics, queue, schedule, security, store, traces, worker
+from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
+from tasuki.kinds.entries.telemetry import metrics, traces
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig

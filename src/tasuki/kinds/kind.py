@@ -23,7 +23,8 @@ _ALL_KINDS = "tasuki schema lists every kind"
 def _built_in() -> dict[str, Kind]:
     from tasuki.drivers.kinds import KINDS
     from tasuki.drivers.sqs import aws
-    from tasuki.kinds.entries import consumer, env, function, metrics, queue, schedule, security, store, traces, worker
+    from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
+    from tasuki.kinds.entries.telemetry import metrics, traces
 
     families = (queue, consumer, schedule, worker, function, store, env, aws, security, metrics, traces)
     drivers = {kind.name: as_entry(kind) for kind in KINDS}

@@ -157,7 +157,7 @@ def record(verb: str, function: str, name: str, n: float, labels: _Labels = None
     verbs = {"count": OF_HANDLERS.count, "set": OF_HANDLERS.set, "add": OF_HANDLERS.add, "observe": OF_HANDLERS.observe}
     try:
         verbs[verb](str(name), float(n), None if labels is None else _texts(labels), function)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         OF_HANDLERS.dropped += 1
 
 

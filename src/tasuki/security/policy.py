@@ -36,6 +36,14 @@ class Policy:
     conditions: tuple[Condition, ...] = ()
     expression: Expression | None = None
 
+    @property
+    def asks_who(self) -> bool:
+        """Whether a condition, or the expression, is about the actor."""
+        fields = (path for each in self.conditions for path in (each.field, each.value_from or ()))
+        return any(path[:1] == ("actor",) for path in fields) or (
+            self.expression is not None and "actor" in self.expression.names
+        )
+
     def judge(self, request: Request) -> Finding:
         """The ruling and its reason; the policy abstains where a comparison cannot be made."""
         if not _speaks_of(self.actions, request.action):

@@ -128,6 +128,19 @@ async def test_another_site_changes_nothing(app: App, browse: MakeBrowser, heade
     assert not await is_paused(app)
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_another_site_links_here_but_embeds_nothing(browse: MakeBrowser, site: str) -> None:
+    image = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    link = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    own = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "no-cors"}
+    browser = browse()
+
+    assert (await browser.get("/metrics", headers=image)).status_code == 403
+    assert (await browser.get("/queues", headers=link)).status_code == 200
+    assert (await browser.get("/metrics", headers=own)).status_code == 200
+    assert (await browser.get("/livez", headers=image)).status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "x", None, "0" * 64])
 async def test_a_forged_form_changes_nothing(app: App, browse: MakeBrowser, token: str | None) -> None:
     browser = browse()

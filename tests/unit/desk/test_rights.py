@@ -139,3 +139,66 @@ async def test_without_a_policy_that_names_the_desk_all_is_allowed(opened: App) 
     await browser(opened, "kana").act(PAUSE)
 
     assert await is_paused(opened)
+
+
+FOR_CODE = """
+  - name: cleans
+    kind: security.policy
+    policy: {actions: [queue.admin.purge, queue.admin.pause], resources: "*", effect: allow}
+  - name: resumes
+    kind: security.policy.expr
+    policy: {actions: queue.admin.resume, resources: "*", effect: allow, expression: 'meta.actor != "x"'}
+"""
+FOR_ALL = """
+  - name: all_pause
+    kind: security.policy
+    policy:
+      actions: queue.admin.pause
+      resources: "*"
+      effect: allow
+      conditions: [{field: actor.id, operator: exists}]
+"""
+BY_EXPRESSION = """
+  - name: kana_pauses
+    kind: security.policy.expr
+    policy: {actions: queue.admin.pause, resources: "*", effect: allow, expression: 'actor.id == "kana"'}
+"""
+NEVER = """
+  - name: never
+    kind: security.policy
+    policy: {actions: queue.admin.pause, resources: "*", effect: deny}
+"""
+
+
+@pytest.mark.parametrize("opened", [FOR_CODE], indirect=True)
+async def test_a_policy_without_a_condition_on_the_actor_allows_nothing_here(
+    opened: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    kana = browser(opened, "kana")
+
+    for act in ("pause", "purge", "resume"):
+        assert (await kana.get(f"/confirm?act={act}&kind=queue&id=app:mails")).status_code == 403
+    warned = [record.getMessage() for record in caplog.records if "no condition on the actor" in record.getMessage()]
+    assert len(warned) == 2
+    assert "app:cleans" in warned[0]
+
+
+@pytest.mark.parametrize("opened", [FOR_CODE + FOR_ALL, BY_EXPRESSION], indirect=True)
+async def test_a_condition_on_the_actor_may_allow_everyone_or_one(opened: App) -> None:
+    await browser(opened, "kana").act(PAUSE)
+
+    assert await is_paused(opened)
+
+
+@pytest.mark.parametrize("opened", [FOR_ALL + NEVER], indirect=True)
+async def test_a_denial_needs_no_condition(opened: App) -> None:
+    assert (await browser(opened, "kana").get(PAUSE)).status_code == 403
+
+
+@pytest.mark.parametrize("opened", [""], indirect=True)
+async def test_two_names_of_an_actor_are_none(opened: App) -> None:
+    proxied = browser(opened, header="x-user", proxy="127.0.0.1")
+
+    answer = await proxied.client.get("/", headers=[("x-user", "admin"), ("x-user", "kana")])
+
+    assert answer.status_code == 401

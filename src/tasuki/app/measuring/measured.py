@@ -26,7 +26,7 @@ class Measured:
 
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
-        from tasuki.kinds.entries.metrics import MetricsConfig
+        from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
 
         if self._meter is not None or assembly.project.of(MetricsConfig):
             self._made_meter().begin(assembly)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.security import ExpressionPolicyConfig, PolicyConfig
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
+
+_log = logging.getLogger("tasuki.desk")
 
 ADMIN = "queue.admin."
 """What the actions of the desk begin with."""
@@ -17,13 +22,24 @@ class DeskRights:
     """Once a policy of the project names ``queue.admin.…``, an actor may do what such policies allow, and nothing else.
 
     Before that the desk has the rights of the application: all of them, unless ``security.config`` says otherwise.
+    One that allows without a condition on the actor is meant for code that it is attached to, not for whoever opens the
+    desk: it allows nothing here.
     """
 
     def __init__(self, project: Project, rights: Rights) -> None:
         self.of = rights
         configs = {id: each for kind in (PolicyConfig, ExpressionPolicyConfig) for id, each in project.of(kind).items()}
         named = [id for id, each in configs.items() if any(map(_is_admin, each.policy.actions))]
-        self._scope = Scope(rights.policies[id] for id in named) if named else None
+        policies = [rights.policies[id] for id in named]
+        for each in policies:
+            if not _counts(each):
+                _log.warning(
+                    "desk: policy %s allows nothing at the desk, because it has no condition on the actor; for every "
+                    "actor, add {field: actor.id, operator: exists}",
+                    each.id,
+                    extra={"policy": each.id},
+                )
+        self._scope = Scope(filter(_counts, policies)) if named else None
         self._application = rights.application
         self._guards: dict[str, Guard] = {}
 
@@ -47,6 +63,10 @@ class DeskRights:
                 self._guards.clear()
             guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
         return guard
+
+
+def _counts(policy: Policy) -> bool:
+    return policy.effect == "deny" or policy.asks_who
 
 
 def _is_admin(pattern: str) -> bool:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasuki.clock import Clock
 from tasuki.desk.security.access import Access, host_name
-from tasuki.desk.security.origin import is_own_origin
+from tasuki.desk.security.origin import is_embedded, is_own_origin
 from tasuki.desk.security.paths import segments_of
 from tasuki.desk.security.rates import Rate
 from tasuki.desk.security.sessions import LIFE, Sessions, Way
@@ -97,7 +97,8 @@ class Gate:
             return None
         if host_name(request.headers.get("host", "")) not in self._access.hosts:
             return _plain(421, "the desk does not answer to this host; name it with --admin-host")
-        if request.method == "POST" and not is_own_origin(request.headers):
+        is_foreign = not is_own_origin(request.headers) if request.method == "POST" else is_embedded(request.headers)
+        if is_foreign:
             return _plain(403, "this request comes from another site")
         client = self.client_of(request)
         is_static = path is not None and path[:1] == ["static"]
@@ -125,7 +126,9 @@ class Gate:
         client, access = self.client_of(request), self._access
         way, actor = self._way(request), access.default_actor
         if way == "proxy":
-            actor = request.headers.get(access.actor_header, "").strip()[:_LONGEST_ACTOR]
+            named = request.headers.getlist(access.actor_header)
+            # A proxy that adds its header leaves the client's before it: then nobody knows which is true.
+            actor = named[0].strip()[:_LONGEST_ACTOR] if len(named) == 1 else ""
         elif access.actor_header and access.token is None:
             return None  # only the proxy knows who that is
         if not actor:

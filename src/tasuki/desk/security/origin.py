@@ -19,3 +19,12 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
             return False
         return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
+def is_embedded(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site loads this as a part of itself; a link to the desk is none.
+
+    It could not read the answer, but a hundred images of the largest page would keep the desk, and its process, busy.
+    """
+    site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode", "navigate")
+    return site not in ("same-origin", "none") and mode != "navigate"

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasuki.observe.custom import Sample
-from tasuki.observe.exposition.series import PREFIX, RESERVED
+from tasuki.observe.exposition.series import PREFIX, RESERVED, SERIES
 from tasuki.observe.metrics import Histogram
 
 MAX_NAMES = 500
@@ -21,19 +21,45 @@ _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
+class Names:
+    """The names of one exposition. Prometheus refuses all of it if two metrics use one name, as ``x_count`` may do."""
+
+    def __init__(self) -> None:
+        self._used = {name for series in SERIES for name in _names_in(series.name, series.type)}
+
+    def take(self, name: str, kind: str) -> bool:
+        """Take the names that a metric is written with; False: another metric has one of them."""
+        wanted = _names_in(name, kind)
+        if name.startswith(PREFIX) or not self._used.isdisjoint(wanted):
+            return False
+        self._used |= wanted
+        return True
+
+
+def _names_in(name: str, kind: str) -> set[str]:
+    """In either format: OpenMetrics names the family of a counter without ``_total``, and has ``_created``."""
+    if kind == "gauge":
+        return {name}
+    plain = name.removesuffix("_total") if kind == "counter" else name
+    ends = ("_total", "_created") if kind == "counter" else ("_bucket", "_count", "_sum", "_created")
+    return {plain, *(plain + end for end in ends)}
+
+
 def families(samples: Iterable[Sample]) -> tuple[dict[str, Any], int]:
     """The metrics by name, and how many series could not be exported.
 
     Functions that count under one name are counted together: counters, histograms and gauges are added. Not exported:
-    a name that begins with ``tasuki_``, a name's second type, and more series than the bounds allow.
+    a name that begins with ``tasuki_``, a name's second type, a name that another metric is written with (``x_count``
+    beside the histogram ``x``), and more series than the bounds allow.
     """
     found: dict[str, Any] = {}
+    names = Names()
     dropped = 0
     for sample in samples:
         name = name_of(sample.name, sample.type)
         family = found.get(name)
         if family is None:
-            if len(found) >= MAX_NAMES or name.startswith(PREFIX):
+            if len(found) >= MAX_NAMES or not names.take(name, sample.type):
                 dropped += 1
                 continue
             family = found[name] = {"type": sample.type, "series": {}}
@@ -59,13 +85,23 @@ def name_of(name: str, kind: str) -> str:
     """The name that is exported: ``orders.new`` becomes ``orders_new``, and a counter ends with ``_total``."""
     text = _NO_NAME.sub("_", name) or "_"
     text = f"_{text}" if text[0].isdigit() else text
-    return f"{text}_total" if kind == "counter" and not text.endswith("_total") else text
+    is_whole = text.endswith("_total") and text != "_total"
+    return f"{text}_total" if kind == "counter" and not is_whole else text
 
 
 @lru_cache(65_536)
 def labels_of(labels: tuple[tuple[str, str], ...]) -> str:
-    """The labels as Prometheus writes them; a name that is reserved begins with ``exported_``."""
-    return ",".join([f'{_label(name)}="{escaped(str(value))}"' for name, value in labels])
+    """The labels as Prometheus writes them; a name that is reserved begins with ``exported_``.
+
+    Where two names become one, as ``a.b`` and ``a_b`` do, the later ends with ``_``.
+    """
+    written: dict[str, str] = {}
+    for name, value in labels:
+        label = _label(name)
+        while label in written:
+            label += "_"
+        written[label] = escaped(value)
+    return ",".join([f'{name}="{value}"' for name, value in written.items()])
 
 
 def _label(name: str) -> str:

@@ -45,6 +45,8 @@ class Expression:
 
     text: str
     node: Node
+    names: frozenset[str]
+    """Which of the four names it asks for."""
 
     def holds(self, request: Request) -> bool:
         """Its result. Raises ComparisonError where a value has the wrong type for its operator."""
@@ -59,7 +61,8 @@ def parse_expression(text: str) -> Expression:
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"it has {len(text)} characters; at most {MAX_LENGTH} are allowed", text, MAX_LENGTH)
-    return Expression(text, _Parser(text).parse())
+    parser = _Parser(text)
+    return Expression(text, parser.parse(), frozenset(parser.names))
 
 
 class _Parser:
@@ -70,6 +73,7 @@ class _Parser:
         self._tokens = tokens_of(source)
         self._index = 0
         self._depth = 0
+        self.names: set[str] = set()
         if len(self._tokens) > MAX_TOKENS:
             raise ExpressionError(f"it is too long; at most {MAX_TOKENS} words are allowed", source, len(source))
 
@@ -167,6 +171,7 @@ class _Parser:
                 raise self._error(f"{token} would be a function, and there are none in expressions", token)
             if token.value not in _NAMES:
                 raise self._error(f"{token} is not known; there are actor, action, resource and meta", token)
+            self.names.add(str(token.value))
             return _NAMES[token.value]
         if token == Token("operator", "(", token.at):
             node = self._choice()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tasuki.observe.custom import CustomMetrics
+from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample, record
 from tasuki.observe.exposition import handlers
 from tasuki.observe.exposition.handlers import families, labels_of, name_of
+from tasuki.observe.exposition.snapshots import add
 from tasuki.observe.exposition.text import exposition
-from tests.unit.observe.exposition.samples import parsed
+from tests.unit.observe.exposition.samples import parsed, parsed_open, snapshot
 
 
 def test_names_and_labels_become_ones_that_prometheus_accepts() -> None:
@@ -45,6 +48,57 @@ def test_our_own_names_are_reserved() -> None:
     registry = CustomMetrics()
     registry.set("tasuki_driver_up", 0)
     assert families(registry.samples()) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("observe", "x"), ("set", "x_count")),
+        (("set", "x_sum"), ("observe", "x")),
+        (("observe", "x"), ("set", "x_bucket")),
+        (("count", "x"), ("set", "x")),
+        (("count", "x"), ("set", "x_created")),
+        (("set", "process_open_fds"), ("count", "process_cpu_seconds")),
+        (("set", "a"), ("count", "_total")),
+    ],
+)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_no_name_is_written_twice(first: tuple[str, str], second: tuple[str, str], is_open: bool) -> None:
+    registry = CustomMetrics()
+    for verb, name in (first, second):
+        getattr(registry, verb)(name, 1, function=verb)
+    whole = snapshot()
+    process = {"cpu_seconds": 1.0, "open_fds": 3}
+
+    found, dropped = families(registry.samples())
+    one = exposition(whole | {"handlers": found, "process": process}, is_open=is_open)
+    by_itself = [families(samples_of(verb, name))[0] for verb, name in (first, second)]
+    two = exposition(add({"handlers": each, "process": process} for each in by_itself), is_open=is_open)
+
+    assert len(found) + dropped == 2
+    for text in (one, two):
+        names = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+        assert len(set(names)) == len(names)
+        assert (parsed_open if is_open else parsed)(text)
+
+
+def samples_of(verb: str, name: str) -> Iterator[Sample]:
+    registry = CustomMetrics()
+    getattr(registry, verb)(name, 1)
+    return registry.samples()
+
+
+def test_labels_that_become_one_are_told_apart() -> None:
+    assert labels_of((("a.b", "1"), ("a_b", "2"))) == 'a_b="1",a_b_="2"'
+    assert labels_of((("exported_queue", "1"), ("queue", "2"))) == 'exported_queue="1",exported_queue_="2"'
+
+
+def test_a_number_that_no_float_holds_is_dropped() -> None:
+    before = OF_HANDLERS.dropped
+
+    record("set", "app:one", "huge", 10**400)
+
+    assert OF_HANDLERS.dropped == before + 1
 
 
 def test_the_bounds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

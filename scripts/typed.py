@@ -21,7 +21,6 @@ from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind, LengthOptions
 from tasuki.fields.types import Config, DurabilityLevel
 from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
-from tasuki.kinds.entries.telemetry import metrics, traces
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig
@@ -29,6 +28,7 @@ from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
 from tasuki.kinds.entries.lifecycle import BackoffConfig, LifecycleConfig
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
 from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.kinds.entries.telemetry import metrics, traces
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.desk import Desk
+from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.security.access import Access
 from tasuki.desk.site import Site
 from tasuki.desk.watched import Watched

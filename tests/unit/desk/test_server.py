@@ -123,16 +123,49 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     assert line.is_aborted
 
 
-async def test_too_many_connections_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_above_the_bound_the_longest_idle_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 2)
     served = Served()
-    lines = [served.connect() for _ in range(3)]
+    answered, kept = served.connect()
+    await asyncio.sleep(1)
+    _, idle = served.connect()
+    await asyncio.sleep(1)
+    answered.data_received(GET)
+    await asyncio.sleep(1)
+
+    probe, line = served.connect()
+    probe.data_received(GET)
+    await asyncio.sleep(1)
+
+    assert [kept.is_aborted, idle.is_aborted, line.is_aborted] == [False, True, False]
+    assert line.sent.endswith(b"ok")
+
+
+async def test_too_many_connections_with_requests_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 2)
+    served = Served()
+    lines = [served.connect() for _ in range(2)]
+    for made, _ in lines:
+        made.data_received(GET)  # the answer begins at the loop's next turn
+
+    lines.append(served.connect())
 
     assert [line.is_aborted for _, line in lines] == [False, False, True]
     for made, _ in lines:
         made.connection_lost(None)
     assert not served.state.connections
     assert not served.connect()[1].is_aborted
+
+
+async def test_as_many_new_connections_as_there_are_end_as_many_idle_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    served = Served()
+    lines = []
+    for _ in range(6):
+        lines.append(served.connect()[1])  # none of those before has told that it is lost
+        await asyncio.sleep(0.1)
+
+    assert [line.is_aborted for line in lines] == [True] * 3 + [False] * 3
 
 
 async def test_a_connection_that_ends_leaves_no_timer() -> None:

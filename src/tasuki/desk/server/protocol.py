@@ -19,14 +19,32 @@ class BoundedProtocol(H11Protocol):
     """Ends a connection whose request is not complete."""
     _stuck: asyncio.TimerHandle | None = None
     """Ends a connection whose client reads nothing."""
+    _idle_since: float | None = None
+    """When it began to wait for a request, on the loop's clock; None: one is answered, or the connection is over."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuse a connection above the bound by closing it: an answer would cost more than it is worth."""
+        """Above the bound the connection that waits longest for a request ends, and not the new one.
+
+        Else anyone could hold all connections without a token, and the probes of a worker would fail.
+        """
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS and not self._end_the_longest_idle():
             transport.abort()
             return
+        self._idle_since = self.loop.time()
         self._late = self.loop.call_later(PATIENCE, self._give_up)
+
+    def _end_the_longest_idle(self) -> bool:
+        idle = [
+            (each._idle_since, each)  # noqa: SLF001 - of the same class
+            for each in self.connections
+            if isinstance(each, BoundedProtocol) and each._idle_since is not None  # noqa: SLF001
+        ]
+        if not idle:
+            return False
+        _, longest = min(idle, key=lambda pair: pair[0])
+        longest._give_up()  # noqa: SLF001
+        return True
 
     def data_received(self, data: bytes) -> None:
         """The time for a request begins with its first byte."""
@@ -35,10 +53,21 @@ class BoundedProtocol(H11Protocol):
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:  # its header is complete; a form has a time of its own
+            self._idle_since = None
+            self._in_time()
+
+    def on_response_complete(self) -> None:
+        """From now on it waits for the next request, unless that is here already."""
+        self._idle_since = self.loop.time()
+        before = self.cycle
+        super().on_response_complete()
+        if self.cycle is not before:
+            self._idle_since = None
             self._in_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is left to wait for."""
+        self._idle_since = None
         self._in_time()
         self._reads_on()
         super().connection_lost(exc)
@@ -65,4 +94,5 @@ class BoundedProtocol(H11Protocol):
             self._stuck = None
 
     def _give_up(self) -> None:
+        self._idle_since = None
         self.transport.abort()

@@ -37,10 +37,10 @@ from tasuki.kinds.check.state.stores import problems_of_stores
 from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
+from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
 from tasuki.kinds.entries.telemetry.traces import TracesConfig
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind

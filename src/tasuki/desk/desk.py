@@ -52,6 +52,10 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
 )
 
 
+_OF_THE_WORKER = (events, probes.metrics, probes.health)
+"""Pages that read nothing through the site."""
+
+
 class Desk:
     """An ASGI application; mount it, or serve it. Its pages read through ``site``, which must be open.
 
@@ -100,6 +104,8 @@ class Desk:
     async def _try(self, view: View, page: Page) -> Response:
         """The page, or one that shows the error; a mistake of ours shows an id, and its trace is in the log."""
         try:
+            if page not in _OF_THE_WORKER:
+                await self.site.follow()  # a right that a reload took away is gone for the next request
             return await page(view)
         except KeyError as error:
             if _is_ours(error, view.path):

@@ -9,6 +9,9 @@ import httpx
 import pytest
 
 from tasuki import App
+from tasuki.desk.desk import Desk
+from tasuki.desk.making import beside
+from tasuki.desk.security.access import Access
 from tests.unit.desk.browser import Browser, words
 
 pytestmark = pytest.mark.anyio
@@ -58,9 +61,7 @@ def browser(
     token: str | None = None,
 ) -> Browser:
     desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [], token=token)
-    return Browser(
-        httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost", headers=headers), desk
-    )
+    return client_of(desk, headers)
 
 
 async def is_paused(app: App) -> bool:
@@ -202,3 +203,25 @@ async def test_two_names_of_an_actor_are_none(opened: App) -> None:
     answer = await proxied.client.get("/", headers=[("x-user", "admin"), ("x-user", "kana")])
 
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("opened", [FOR_ALL], indirect=True)
+async def test_a_right_that_a_reload_takes_away_is_gone_for_the_next_request(opened: App, tmp_path: Path) -> None:
+    desk = beside(opened, Access())
+    await desk.site.open()
+    try:
+        kana = client_of(desk)
+        action, fields = await kana.form(PAUSE)
+        (tmp_path / "_index.yaml").write_text(PROJECT + FOR_ALL + NEVER)
+        await opened.reload()
+
+        assert (await kana.post(action, fields)).status_code == 403
+        assert not await is_paused(opened)
+    finally:
+        await desk.tools.sampler.close()
+        await desk.site.close()
+
+
+def client_of(desk: Desk, headers: dict[str, str] | None = None) -> Browser:
+    transport = httpx.ASGITransport(desk)
+    return Browser(httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers), desk)

@@ -127,7 +127,7 @@ class Gate:
         way, actor = self._way(request), access.default_actor
         if way == "proxy":
             named = request.headers.getlist(access.actor_header)
-            # A proxy that adds its header leaves the client's before it: then nobody knows which is true.
+            # A proxy that adds its header leaves the client's before it: then either may be forged.
             actor = named[0].strip()[:_LONGEST_ACTOR] if len(named) == 1 else ""
         elif access.actor_header and access.token is None:
             return None  # only the proxy knows who that is

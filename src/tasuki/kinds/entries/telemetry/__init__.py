@@ -1,1 +1,1 @@
-"""Kinds of entries that say what is told to OpenTelemetry: metrics and traces."""
+"""Kinds of entries for OpenTelemetry: metrics and traces."""

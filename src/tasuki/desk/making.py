@@ -19,7 +19,8 @@ def beside(app: App, access: Access, watched: Watched | None = None) -> Desk:
 
     ``watched``: what works, if that is not the app but processes beside this one.
     """
-    return Desk(Site(reader_of(app), app, opens=True), access, watched)
+    version = None if watched is None else watched.version
+    return Desk(Site(reader_of(app), app, opens=True, version=version), access, watched)
 
 
 def alone(app: App, access: Access) -> Desk:

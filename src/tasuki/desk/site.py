@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tasuki import __version__
 from tasuki.consumers.reports.present import Describer
-from tasuki.errors import TasukiError
+from tasuki.desk.reading.reader import reader_of
+from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.plain import cut
@@ -18,6 +20,8 @@ from tasuki.state.presence import Presence
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
+
+_log = logging.getLogger("tasuki.desk")
 
 T = TypeVar("T")
 Work = Callable[["Assembly"], Awaitable[T]]
@@ -36,21 +40,25 @@ class Site:
         reader: the app for queues that processes share.
         own: the app that works in this process; queues in memory are seen through it. None: there is none.
         opens: whether the desk opens and closes ``reader``.
+        version: another object after each reload of what works; None: it does not work yet. By default ``own`` tells.
     """
 
-    def __init__(self, reader: App, own: App | None, *, opens: bool) -> None:
+    def __init__(
+        self, reader: App, own: App | None, *, opens: bool, version: Callable[[], object] | None = None
+    ) -> None:
         self.reader = reader
         self.own = own
         self._opens = opens
-        self._seen: Assembly | None = None
-        """What ``own`` was like when ``reader`` was opened; a reload replaces it."""
+        self._version = version or (lambda: None if own is None else own.assembly)
+        self._seen: object = None
+        """The version when ``reader`` was opened."""
         self._changing = asyncio.Lock()
         self._describe = Describer(__version__, reader.clock)
 
     async def open(self) -> None:
         """Open on the running loop what the desk opens. Raises ProjectError, LifecycleError."""
         if self._opens:
-            self._seen = None if self.own is None else self.own.assembly
+            self._seen = self._version()
             await self.reader.open()
 
     async def close(self) -> None:
@@ -59,15 +67,27 @@ class Site:
             await self.reader.close()
 
     async def follow(self) -> None:
-        """Open again after the app has reloaded, so that the desk shows what runs. Raises as ``open``."""
-        if not self._opens or self.own is None or self.own is self.reader:
+        """Open again after a reload, so that the desk shows what runs. Raises LifecycleError.
+
+        A project with a mistake is left alone, as the workers leave it alone.
+        """
+        if not self._opens or self._version() is self._seen:
             return
         async with self._changing:
-            now = self.own.assembly
-            if now is not None and self._seen is not None and now is not self._seen:
-                await self.close()
-                await self.open()
-            self._seen = now or self._seen
+            now = self._version() or self._seen
+            if self._seen is not None and now is not self._seen:
+                await self._open_again()
+            self._seen = now
+
+    async def _open_again(self) -> None:
+        fresh = reader_of(self.reader)
+        try:
+            await fresh.open()
+        except ProjectError as error:
+            _log.error("desk: it shows the old version: %s", error)
+            return
+        old, self.reader = self.reader, fresh
+        await old.close()
 
     @property
     def live(self) -> Assembly:

@@ -22,6 +22,10 @@ class Watched(Protocol):
         """Its metrics, on the event loop of the desk."""
         ...
 
+    def version(self) -> object:
+        """Another object after each reload; from any thread."""
+        ...
+
 
 class WatchedApp:
     """An app in this process."""
@@ -36,3 +40,7 @@ class WatchedApp:
     async def snapshot(self) -> Snapshot:
         """See :class:`Watched`."""
         return self._app.metrics()
+
+    def version(self) -> object:
+        """See :class:`Watched`."""
+        return self._app.assembly

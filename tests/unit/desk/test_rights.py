@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from tasuki import App
+from tasuki.cli.worker.fleet import Fleet
+from tasuki.cli.worker.watched_fleet import WatchedFleet
 from tasuki.desk.desk import Desk
 from tasuki.desk.making import beside
 from tasuki.desk.security.access import Access
@@ -217,6 +219,30 @@ async def test_a_right_that_a_reload_takes_away_is_gone_for_the_next_request(ope
 
         assert (await kana.post(action, fields)).status_code == 403
         assert not await is_paused(opened)
+    finally:
+        await desk.tools.sampler.close()
+        await desk.site.close()
+
+
+@pytest.mark.parametrize("opened", [FOR_ALL], indirect=True)
+async def test_the_desk_of_several_processes_follows_a_reload_that_they_were_told_of(
+    opened: App, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = Fleet(lambda number: [], 2)
+    desk = beside(App.load(tmp_path), Access(), WatchedFleet(fleet))
+    await desk.site.open()
+    try:
+        kana = client_of(desk)
+        assert (await kana.get(PAUSE)).status_code == 200
+
+        (tmp_path / "_index.yaml").write_text(PROJECT + "  - {name: x, kind: queue.nothing}")
+        fleet.version = object()
+        assert (await kana.get(PAUSE)).status_code == 200, "the old version, as in the processes"
+        assert "desk: it shows the old version" in caplog.text
+
+        (tmp_path / "_index.yaml").write_text(PROJECT + FOR_ALL + NEVER)
+        fleet.version = object()
+        assert (await kana.get(PAUSE)).status_code == 403
     finally:
         await desk.tools.sampler.close()
         await desk.site.close()

@@ -57,6 +57,8 @@ class Fleet:
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that it runs on; None: it does not run yet."""
         self._signals = signals or StopSignals()
+        self.version = object()
+        """Another one after each HUP."""
         self.children = Children()
         self.metrics = FleetMetrics(self.children)
         self.children.on_end = self.metrics.ended
@@ -85,6 +87,8 @@ class Fleet:
             self._forward(number)
 
     def _forward(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self.version = object()
         for process in self._running.values():
             if process.returncode is None:
                 process.send_signal(number)

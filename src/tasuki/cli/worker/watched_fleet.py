@@ -25,3 +25,7 @@ class WatchedFleet:
         if (loop := self._fleet.loop) is None or loop.is_closed():
             raise LifecycleError("the processes do not run yet, or no more", service="processes")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._fleet.metrics.snapshot(), loop))
+
+    def version(self) -> object:
+        """Another object after each HUP that they were told of."""
+        return self._fleet.version

@@ -22,8 +22,8 @@ class DeskRights:
     """Once a policy of the project names ``queue.admin.…``, an actor may do what such policies allow, and nothing else.
 
     Before that the desk has the rights of the application: all of them, unless ``security.config`` says otherwise.
-    One that allows without a condition on the actor is meant for code that it is attached to, not for every client of the
-    desk: it allows nothing here.
+    One that allows without a condition on the actor is meant for code that it is attached to, not for every client of
+    the desk: it allows nothing here.
     """
 
     def __init__(self, project: Project, rights: Rights) -> None:

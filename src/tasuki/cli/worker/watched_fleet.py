@@ -27,5 +27,5 @@ class WatchedFleet:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._fleet.metrics.snapshot(), loop))
 
     def version(self) -> object:
-        """Another object after each HUP that they were told of."""
+        """Another object after each HUP that the processes received."""
         return self._fleet.version

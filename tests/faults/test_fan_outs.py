@@ -52,6 +52,9 @@ async def test_groups_of_handlers_while_workers_are_killed(
 ) -> None:
     monkeypatch.setattr(cancel, "HANDLER", HANDLER)
     give_state(driver, monkeypatch)
+    if driver == "nats":  # it drops a second message of an id in such a queue only
+        project = cancel.PROJECT.replace("lease: 3s,", "lease: 3s, dedup_window: 1h,")
+        monkeypatch.setattr(cancel, "PROJECT", project)
     dice = random.Random(12)
     async with cancel.place_on(driver, tmp_path) as (app, workers):
         tasks, published = app.queue("app:tasks"), 0

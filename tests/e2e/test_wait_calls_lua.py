@@ -1,4 +1,4 @@
-"""A script that calls a function which sleeps: it ends, wherever the two run, and comes again when the sleep is over."""
+"""A script that calls a function which sleeps: it ends, wherever they run, and comes again after the sleep."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ entries:
   - {name: jobs, kind: queue.queue, driver: driver}
   - {name: note, kind: function.python, source: file://code.py, method: note}
   - {name: rest, kind: function.python, source: file://code.py, method: rest, INNER}
-  - {name: rest_in_lua, kind: function.lua, source: file://code.lua, method: rest_in_lua, modules: [context, funcs], INNER}
+  - {name: rest_in_lua, kind: function.lua, source: file://code.lua, method: rest_in_lua, modules: [context, funcs],
+     INNER}
   - {name: handle, kind: function.lua, source: file://code.lua, method: handle, modules: [context, funcs], OUTER}
   - {name: worker, kind: queue.consumer, queue: jobs, func: handle, lifecycle: {auto_start: true}}
 """

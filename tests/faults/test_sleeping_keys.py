@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +108,7 @@ def sleeps(events: list[Event]) -> list[tuple[Event, Event]]:
     for id in {event.id for event in events}:
         runs = [event for event in events if event.id == id and event.what == "runs"]
         woken = {event.at for event in events if event.id == id and event.what == "slept"}
-        for before, run in zip(runs, runs[1:], strict=False):
+        for before, run in pairwise(runs):
             following = [each.at for each in runs if each.at > run.at]
             if any(run.at < at < min(following, default=at + 1) for at in woken):
                 found.append((before, run))

@@ -117,8 +117,10 @@ def decode(value: bytes) -> Presence | None:
 def consumers_of(workers: Sequence[Presence], queue: str, driver: str | None = None) -> int | None:
     """How many consumers these worker processes have at a queue, by its name at the broker, as far as they are listed.
 
-    ``driver``: the id of its entry, where several drivers share the store and may have queues of one name; None: they do
-    not. Returns None if no consumer is listed, but an entry had no room for all consumers of its worker.
+    None: none is listed, but an entry had no room for all consumers of its worker.
+
+    Args:
+        driver: the id of its entry, where drivers share the store, and may have queues of one name; None: they do not.
     """
     count = sum(
         consumer.queue == queue and driver in (None, consumer.driver)

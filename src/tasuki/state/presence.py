@@ -115,11 +115,13 @@ def decode(value: bytes) -> Presence | None:
 
 
 def consumers_of(workers: Sequence[Presence], queue: str, driver: str | None = None) -> int | None:
-    """How many consumers these worker processes have at a queue, by its name at the broker, as far as they are listed.
+    """How many consumers these worker processes have at a queue, as far as they are listed.
 
     None: none is listed, but an entry had no room for all consumers of its worker.
 
     Args:
+        workers: the processes.
+        queue: its name at the broker.
         driver: the id of its entry, where drivers share the store, and may have queues of one name; None: they do not.
     """
     count = sum(

@@ -247,8 +247,8 @@ begin
     return back;
 end $$;
 
--- Puts messages that have a key but no lane into the lane of their key, once one of them is among the first: they were published
--- before the queue had lanes.
+-- Puts messages that have a key but no lane into the lane of their key, once one of them is among the first: they were published,
+-- or settled, by transactions that began before the queue had lanes. Those of before are moved by the declaration.
 create or replace function enter_lanes(q queues) returns void language plpgsql as $$
 begin
     if not exists (

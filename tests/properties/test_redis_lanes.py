@@ -175,7 +175,11 @@ class Traffic:
         chance, batch = self.chance, []
         for _ in range(chance.randint(1, 6)):
             self.count += 1
-            priority, key, lane = chance.choice((0, 0, 0, 3, 9)), chance.choice((None, "a", "b")), chance.choice(self.lanes)
+            priority, key, lane = (
+                chance.choice((0, 0, 0, 3, 9)),
+                chance.choice((None, "a", "b")),
+                chance.choice(self.lanes),
+            )
             delay, id = chance.choice((0.0, 0.0, 0.0, 500.0)), str(self.count)
             batch.append(Outgoing(id, b"x", {}, delay, priority, key, lane=lane))
             stored = lane if self.model.spec.fair else ""

@@ -208,6 +208,18 @@ async def test_lost_rows_are_made_up_for(make: Make, sql: asyncpg.Connection, sc
     assert len(set(taken)) == 8
 
 
+async def test_keys_behind_a_long_lane_enter_theirs(make: Make) -> None:
+    """In several steps of the declaration."""
+    driver = await make(spec=QueueSpec("q", lease=600.0, ordering="key"))
+    await fill(driver, "", 11_000)
+    await driver.publish("q", of("", *range(11_000, 21_000), key="a"))
+    await driver.publish("q", of("", 21_000, key="b"))
+    assert await ids(driver, 1) == ["0"]
+    await driver.declare(QueueSpec("q", lease=600.0, ordering="key", fair=1, lane_limit=ONE))
+    assert sorted(await ids(driver)) == ["11000", "21000"]
+    assert await ids(driver) == []
+
+
 async def test_a_queue_without_limits_touches_no_table_of_them(
     make: Make, sql: asyncpg.Connection, schema: str
 ) -> None:

@@ -40,9 +40,8 @@ begin
         lane_rate = q.lane_rate, lane_burst = q.lane_burst, lane_concurrency = q.lane_concurrency, limited = q.limited
         where id = q.id;
     if q.by_lane and not old.by_lane then
-        -- At once: a long lane '' that must wait would hold up the keys behind its first messages.
+        -- Ready messages enter the lanes of their keys afterwards, in steps: see enter_all_lanes.
         update messages m set state = 0, lane = null where m.queue = q.id and m.state = 4;
-        update messages m set state = 4, lane = m.key where m.queue = q.id and m.state = 0 and m.key <> '';
         update messages m set lane = nullif(m.key, '') where m.queue = q.id and m.due is not null;
     elsif q.fair = 0 and old.fair > 0 then
         update messages m set lane = null where m.queue = q.id and m.due is not null and m.lane is not null;
@@ -56,8 +55,7 @@ begin
             full_at = rebased(l.full_at, now_at, old.lane_rate, q.lane_rate)
             where l.queue = q.id;
         insert into arrivals (queue, lane) values (q.id, '');
-        if old.fair = 0 or (q.by_lane and not old.by_lane) then
-            -- Its lanes are its keys from now on; or it had lanes before, and no receive has put all their messages in line since.
+        if old.fair = 0 then  -- it had lanes before, and no receive has put all their messages in line since
             insert into arrivals (queue, lane)
             select distinct q.id, m.lane from messages m where m.queue = q.id and m.state = 4;
         end if;

@@ -62,7 +62,7 @@ class LaneChanges(Suite):
         await rig.publish(*rig.messages(30), *(rig.message(id=f"{key}{n}", key=key) for key in "ab" for n in range(2)))
         held = await rig.one()
         await limited(rig, fair=1, lane_limit=_ONE, ordering="key")
-        for number in range(2):  # whoever waits in the lane '', which is full, holds up no key
+        for number in range(2):  # what waits in the lane '', which is full, holds up no key
             got = await rig.take(2)
             assert sorted(ids(got)) == [f"a{number}", f"b{number}"]
             await rig.nothing()

@@ -269,7 +269,7 @@ begin
 end $$;
 
 -- The same for those behind the first ones, which a long lane '' that must wait would hold up: one step along the line of a queue
--- whose lanes are its keys, by whoever declares it. Returns where it ended, for the next step; null at the end of the line.
+-- whose lanes are its keys, by the process that declares it. Returns where it ended, for the next step; null at the end of the line.
 create or replace function enter_all_lanes(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
 language plpgsql as $$
 declare

@@ -7,6 +7,8 @@ from typing import ClassVar
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.lanes import Lane, Lanes
+from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.memory.slots import Slot
 
 
 class _OtherLanes(MemoryDriver):
@@ -77,3 +79,21 @@ class AnotherRateLeavesTheTime(MemoryDriver):
         await super().declare(spec)
         if tat is not None:
             self._queues[spec.name].tat = tat
+
+
+class _LineOfBefore(MemoryQueue):
+    last_of_before = 0
+
+    def declare(self, spec: QueueSpec, now: float) -> None:
+        if spec.fair and not self.spec.fair:
+            self.last_of_before = max((slot.number for slot in self.peek()), default=0)
+        super().declare(spec, now)
+
+    def _lane_of(self, slot: Slot) -> str:
+        return "" if slot.number <= self.last_of_before else super()._lane_of(slot)
+
+
+class KeysOfBeforeAreOneLane(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(spec)
+        self._queues[spec.name].__class__ = _LineOfBefore

@@ -53,6 +53,7 @@ NOTICED_BY = {
     "FailedKeyIsOvertaken": "test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",
     "HeldMessagesTakeNoRoom": "test_23_a_full_queue_rejects_in_order_and_takes_back",
     "IdsOfAllQueuesAreOne": "test_ids_of_other_queues_are_not_known",
+    "KeysOfBeforeAreOneLane": "test_43_a_queue_in_order_per_key_gets_lanes",
     "KeyIsIgnored": "test_22_one_at_a_time_and_in_order_per_key",
     "NackForgetsTheId": "test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",
     "NackIsLostWhenFull": "test_23_a_full_queue_rejects_in_order_and_takes_back",

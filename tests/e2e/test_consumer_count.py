@@ -14,7 +14,7 @@ from tasuki import App
 from tasuki.contracts.state.store import CURRENT
 from tasuki.state.presence import PRESENCE, TTL
 from tests.e2e.test_pausing import WITH_STORES, Fleet
-from tests.support.brokers.everywhere import DRIVERS
+from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.process import TIMEOUT, run, wait_until
 
 
@@ -85,9 +85,29 @@ def test_a_named_state_counts_for_a_driver_without_a_store(driver: str, tmp_path
         assert fleet.info()["consumer_count"] == 0
 
 
+@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver in ("amqp", "sqs")])
+def test_a_queue_of_one_name_on_another_driver_is_not_counted(driver: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        fleet = Fleet(driver, tmp_path, stack)
+        (fleet.folder / "state.yaml").write_text(STATE.format(path=tmp_path / "state.db") + SECOND)
+        fleet.changes += ["app:driver:state=app:state", "app:second:state=app:state"]
+        fleet.changes += overrides("sqs" if driver == "amqp" else "amqp", "app:second", tmp_path)
+        (name,) = [change.partition("=")[2] for change in fleet.changes if change.startswith("app:tasks:queue_name=")]
+        fleet.changes.append(f"app:others:queue_name={name}")
+        fleet.options[:] = [f"--override={change}" for change in fleet.changes]
+        fleet.worker()
+        wait_until(lambda: fleet.info()["consumer_count"] == 1, "the worker")
+        done = run("info", "app:others", "--json", *fleet.options, folder=fleet.folder)
+        assert json.loads(done.stdout)["consumer_count"] == 0, done.stderr
+
+
 STATE = """
 namespace: app
 entries:
   - {{name: files, kind: queue.driver.sqlite, path: {path}}}
   - {{name: state, kind: store.sqlite, driver: files}}
+"""
+SECOND = """
+  - {name: second, kind: queue.driver.memory}
+  - {name: others, kind: queue.queue, driver: second}
 """

@@ -51,6 +51,20 @@ PLAIN = (
     .replace("await context.group", "context.sync.group")
     .replace("await context.publish", "context.sync.publish")
 )
+STEP = f"""{ASYNC.partition("async def split")[0]}
+async def split(folder: str, context: Context):
+    total = context.message_to("ends", "the total", {{"folder": folder}})
+    body = {{"number": 1}}
+    first = await context.step("first", context.publish, "parts", body, id=f"{{context.message.id}}/first", then=total)
+    if context.attempt < 3:
+        raise ValueError("boom")
+    note(folder, f"step {{first}}")
+"""
+PLAIN_STEP = (
+    STEP.replace("async def split", "def split")
+    .replace("await context.step", "context.sync.step")
+    .replace("context.publish", "context.sync.publish")
+)
 PROJECT = """\
 version: "1.0"
 namespace: app
@@ -100,6 +114,23 @@ async def test_a_group_of_a_function_elsewhere(handler: str, isolation: str, tmp
     assert lines.count(f"group:{group} as it is") == 1, "a retry does not publish the group again"
     assert f"members ['{group}:0', '{group}:1']" in lines
     assert sum(line.startswith("refused: member 0 of the group is dict") for line in lines) == 3
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+@pytest.mark.parametrize("handler", [STEP, PLAIN_STEP], ids=["async", "plain"])
+async def test_a_step_publishes_a_message_that_another_follows(handler: str, isolation: str, tmp_path: Path) -> None:
+    option = "isolation: process" if isolation == "process" else "meta: {}"
+    project = PROJECT.replace("ISOLATION", option).replace(" SECURITY", "")
+    write(tmp_path, {"_index.yaml": project, "handler.py": handler})
+    app = App.load(tmp_path)
+    async with app.worker():
+        job = await app.queue("app:jobs").publish(str(tmp_path))
+        lines = await noted(tmp_path, lambda lines: len(lines) >= 2)
+        for queue in ("app:jobs", "app:parts", "app:ends"):
+            while (await app.queue(queue).info())["message_count"]:
+                await asyncio.sleep(0.01)
+        lines = await noted(tmp_path, bool)
+    assert sorted(lines) == [f"group:{job.id}/first the total", f"step {job.id}/first"], "each once, in three attempts"
 
 
 @pytest.mark.parametrize("isolation", ["none", "process"])

@@ -68,6 +68,14 @@ def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def give_state(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the tasks a store if the driver has none of its own."""
+    if {"valkey": "redis"}.get(driver, driver) not in cancel.STORES:
+        state = "  - {name: state_driver, kind: queue.driver.sqlite, path: state.db}\n"
+        state += "  - {name: state, kind: store.sqlite, driver: state_driver}\n"
+        monkeypatch.setattr(cancel, "PROJECT", cancel.PROJECT.replace("lease: 3s,", "lease: 3s, state: state,") + state)
+
+
 async def signal_all(folder: Path, changes: list[str], first: int, last: int, kill_after: float | None) -> bool:
     """Give the signals of some messages from another process; whether it was killed meanwhile."""
     command = [sys.executable, "-c", SIGNALLER, str(folder), str(first), str(last), *changes]
@@ -86,10 +94,7 @@ async def signal_all(folder: Path, changes: list[str], first: int, last: int, ki
 
 async def test_pauses_while_processes_are_killed(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancel, "HANDLER", HANDLER)
-    if {"valkey": "redis"}.get(driver, driver) not in cancel.STORES:
-        state = "  - {name: state_driver, kind: queue.driver.sqlite, path: state.db}\n"
-        state += "  - {name: state, kind: store.sqlite, driver: state_driver}\n"
-        monkeypatch.setattr(cancel, "PROJECT", cancel.PROJECT.replace("lease: 3s,", "lease: 3s, state: state,") + state)
+    give_state(driver, monkeypatch)
     monkeypatch.setattr(cancel, "PROJECT", cancel.PROJECT.replace("prefetch: 10", f"prefetch: {HELD}"))
     async with cancel.place_on(driver, tmp_path) as (app, workers):
         tasks, published, killed = app.queue("app:tasks"), 0, 0

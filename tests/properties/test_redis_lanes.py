@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +14,7 @@ import pytest
 from tasuki.contracts.driver import (
     ACTS,
     Ack,
+    Driver,
     Limit,
     Nack,
     Outgoing,
@@ -40,8 +41,8 @@ _KINDS: tuple[tuple[Callable[..., Settlement], *tuple[float, ...]], ...] = (
     (Ack,), (Ack,), (Nack,), (Release,), (Nack, 500.0), (Release, 500.0),
 )  # fmt: skip
 _LANES = ("", "", "a", "b", "c", "\0", "\1\2", "é")
-_Ordering = Literal["none", "key"]
-_ORDERINGS: tuple[_Ordering, ...] = ("none", "key")
+Ordering = Literal["none", "key"]
+_ORDERINGS: tuple[Ordering, ...] = ("none", "key")
 
 
 @dataclass
@@ -143,8 +144,8 @@ def _room(limit: Limit | None, owed: int, held: int) -> int:
 class Traffic:
     """Random verbs on a queue, checked against the model."""
 
-    def __init__(self, driver: RedisDriver, chance: random.Random) -> None:
-        self.driver, self.chance, self.model = driver, chance, Model()
+    def __init__(self, driver: Driver, chance: random.Random, lanes: Sequence[str] = _LANES) -> None:
+        self.driver, self.chance, self.lanes, self.model = driver, chance, lanes, Model()
         self.held: list[Received] = []
         self.count = 0
 
@@ -153,7 +154,7 @@ class Traffic:
         rate, places = chance.choice((None, None, NEVER)), chance.choice((None, 1, 2, 6))
         return None if rate is None and places is None else Limit(rate, chance.choice((1, 30)), places)
 
-    async def declare(self, ordering: _Ordering | None = None, *, no_rate: bool = False) -> None:
+    async def declare(self, ordering: Ordering | None = None, *, no_rate: bool = False) -> None:
         chance = self.chance
         fair = chance.choice((0, 1, 1, 1, 3))
         whole, each = chance.choice((None, None, self.limit())), chance.choice((None, self.limit()))
@@ -174,7 +175,11 @@ class Traffic:
         chance, batch = self.chance, []
         for _ in range(chance.randint(1, 6)):
             self.count += 1
-            priority, key, lane = chance.choice((0, 0, 0, 3, 9)), chance.choice((None, "a", "b")), chance.choice(_LANES)
+            priority, key, lane = (
+                chance.choice((0, 0, 0, 3, 9)),
+                chance.choice((None, "a", "b")),
+                chance.choice(self.lanes),
+            )
             delay, id = chance.choice((0.0, 0.0, 0.0, 500.0)), str(self.count)
             batch.append(Outgoing(id, b"x", {}, delay, priority, key, lane=lane))
             stored = lane if self.model.spec.fair else ""
@@ -188,12 +193,12 @@ class Traffic:
             self.count += 1
             span: Span = chance.choice(("pending", "pending", "running", 1000.0))
             unique = Unique(chance.choice("xyz"), span, chance.choice(ACTS), 800.0)
-            delay, key, lane = chance.choice((0.0, 500.0)), chance.choice((None, "a", "b")), chance.choice(_LANES)
+            delay, key, lane = chance.choice((0.0, 500.0)), chance.choice((None, "a", "b")), chance.choice(self.lanes)
             batch.append(Outgoing(str(self.count), b"u", {}, delay, 0, key, True, unique, lane))
         await self.driver.publish("q", batch)
 
-    async def receive(self, *, is_checked: bool = True) -> None:
-        limit = self.chance.randint(1, 5)
+    async def receive(self, limit: int = 0, *, is_checked: bool = True) -> None:
+        limit = limit or self.chance.randint(1, 5)
         got = await self.driver.receive("q", limit, 0.0)
         if is_checked:
             self.model.check_received(got, limit)
@@ -248,7 +253,7 @@ async def traffic(prefix: str, seed: int) -> AsyncIterator[tuple[Traffic, LanesS
 @pytest.mark.parametrize("seed", range(16))
 async def test_all_is_handed_out_that_may_be(seed: int) -> None:
     async with traffic("lanes", seed) as (found, seen):
-        ordering: _Ordering = "key" if seed % 2 else "none"
+        ordering: Ordering = "key" if seed % 2 else "none"
         verbs = (found.publish, found.receive, found.settle, found.declare, found.remove, found.purge)
         for _ in range(STEPS):
             (verb,) = found.chance.choices(verbs, (6, 10, 8, 1, 1, 0.2))

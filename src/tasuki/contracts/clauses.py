@@ -86,7 +86,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 43. In a queue with ``fair`` above 0 each message is in its ``lane``. ``lane_limit`` holds for each lane alone, and a
     lane that must wait holds up no other and costs a ``receive`` nothing, however long it is. Within a lane the order
     is as in any queue (12, 21, 22). With ``ordering="key"`` the lane of a message is its ``key``, or '' without one.
-    Messages from before the queue had lanes are in the lane ''; a replaced one (40) stays in its lane (``lanes``).
+    Others from before the queue had lanes are in the lane ''; whether a message of a lane that the queue lost meanwhile
+    is in it again, or in '', is left to the driver. A replaced one (40) stays in its lane (``lanes``).
 44. Lanes take turns of at most ``fair`` messages: while two of them have messages that could be handed out, the numbers
     that they are given differ by at most twice ``fair``, however many messages one has. A lane that comes to life (its
     first message, its place, its time) goes behind those that are in turn, as one that has had its turn: so it waits

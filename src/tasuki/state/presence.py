@@ -114,10 +114,19 @@ def decode(value: bytes) -> Presence | None:
         return None
 
 
-def consumers_of(workers: Sequence[Presence], queue: str) -> int | None:
-    """How many consumers these worker processes have at a queue, by its name at the broker, as far as they are listed.
+def consumers_of(workers: Sequence[Presence], queue: str, driver: str | None = None) -> int | None:
+    """How many consumers these worker processes have at a queue, as far as they are listed.
 
     None: none is listed, but an entry had no room for all consumers of its worker.
+
+    Args:
+        workers: the processes.
+        queue: its name at the broker.
+        driver: the id of its entry, where drivers share the store, and may have queues of one name; None: they do not.
     """
-    count = sum(consumer.queue == queue for worker in workers for consumer in worker.consumers)
+    count = sum(
+        consumer.queue == queue and driver in (None, consumer.driver)
+        for worker in workers
+        for consumer in worker.consumers
+    )
     return None if not count and any(worker.hidden for worker in workers) else count

@@ -142,6 +142,7 @@ async def test_what_is_left_after_a_drain(make: Make, sql: asyncpg.Connection, s
     await driver.publish("q", [message for lane in ("", "a", "b", "c") for message in of(lane, *range(20))])
     while got := await driver.receive("q", 7, 0.3):
         await driver.settle("q", [Ack(item.receipt) for item in got])
+    assert not await driver.receive("q", 7, 0.001)  # removes lanes that owed something when the last one began
     assert await left(sql, schema) == ({"lanes": 4} if rate == NONE_MORE else {})
     if rate == NONE_MORE:
         await sql.execute(f"UPDATE {schema}.lanes SET full_at = 1")
@@ -206,6 +207,18 @@ async def test_lost_rows_are_made_up_for(make: Make, sql: asyncpg.Connection, sc
         taken += [item.id for item in got]
         await driver.settle("q", [Ack(item.receipt) for item in got])
     assert len(set(taken)) == 8
+
+
+async def test_keys_behind_a_long_lane_enter_theirs(make: Make) -> None:
+    """In several steps of the declaration."""
+    driver = await make(spec=QueueSpec("q", lease=600.0, ordering="key"))
+    await fill(driver, "", 11_000)
+    await driver.publish("q", of("", *range(11_000, 21_000), key="a"))
+    await driver.publish("q", of("", 21_000, key="b"))
+    assert await ids(driver, 1) == ["0"]
+    await driver.declare(QueueSpec("q", lease=600.0, ordering="key", fair=1, lane_limit=ONE))
+    assert sorted(await ids(driver)) == ["11000", "21000"]
+    assert await ids(driver) == []
 
 
 async def test_a_queue_without_limits_touches_no_table_of_them(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasuki.kinds.check.warnings import warnings_of
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 from tests.unit.kinds.conftest import Make, Problems
 
@@ -100,3 +101,25 @@ def test_a_driver_that_is_swapped_takes_its_stores_along(project: Make, driver: 
     text = f"{DRIVERS}  - {{name: s, kind: store.redis, driver: redis}}\n"
     made = project(text, overrides=(f"app:redis:kind=queue.driver.{driver}", "app:amqp:kind=queue.driver.memory"))
     assert made.of(DriverStoreConfig)["app:s"].driver == "app:redis"
+
+
+TWO = """
+  - {{name: state, kind: store.redis, driver: redis}}
+  - {{name: jobs, kind: queue.queue, driver: amqp, queue_name: jobs, state: state}}
+  - {{name: others, kind: queue.queue, driver: nats, queue_name: {name}, state: {state}}}
+  - {{name: own, kind: queue.queue, driver: redis, queue_name: jobs}}
+"""
+
+
+@pytest.mark.parametrize(("name", "state", "warns"), [("jobs", "state", True), ("other", "state", False)])
+def test_queues_of_one_name_in_one_store_are_told(project: Make, name: str, state: str, warns: bool) -> None:
+    found = [str(warning) for warning in warnings_of(project(DRIVERS + TWO.format(name=name, state=state)))]
+    told = [text for text in found if "the same store" in text]
+    assert told == (
+        [
+            "p.yaml:13:53: app:others: 'app:jobs' has the same name at its broker, 'jobs', and the same store, 'app:state'; "
+            "they share pauses, results and the keys of idempotency: give one a queue_name or a store of its own"
+        ]
+        if warns
+        else []
+    )

@@ -57,6 +57,11 @@ def test_consumers_of_a_queue() -> None:
     assert consumers_of([], "q1") == 0
 
 
+def test_drivers_that_share_a_store_may_have_queues_of_one_name() -> None:
+    assert consumers_of([presence(1)], "q0", "app:db") == 1
+    assert consumers_of([presence(1)], "q0", "app:other") == 0
+
+
 def test_consumers_of_a_queue_are_unknown_where_an_entry_had_no_room_for_all() -> None:
     shortened = decode(encode(presence(1000)))
     assert shortened is not None

@@ -52,7 +52,8 @@ class Census:
         if state is None or not state.driver.capabilities.multi_process:
             return None if live.driver.capabilities.multi_process and not here else here
         others = await self._others_in(state)
-        elsewhere = None if others is None else consumers_of(others, live.spec.name)
+        driver = None if state.driver is live.driver else live.driver.name
+        elsewhere = None if others is None else consumers_of(others, live.spec.name, driver)
         return here + elsewhere if elsewhere is not None else here or None
 
     async def _others_in(self, state: SharedState) -> list[Presence] | None:

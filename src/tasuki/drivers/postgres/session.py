@@ -47,6 +47,7 @@ RECEIVE = (
 )
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+ENTER_LANES = "SELECT {}.enter_all_lanes($1, $2, $3)"
 # Through JSON, for a queue of layout 18 has no limits.
 INSPECT = (
     "SELECT lease, max_length, by_key OR coalesce((to_jsonb(q) ->> 'by_lane')::boolean, false), dedup_window, "
@@ -135,6 +136,14 @@ class Session:
         """Make the queue exist with these options."""
         await self.ask(spec.name, DECLARE, *_declaring(spec))
         self._declared(spec)
+        if spec.fair and spec.ordering == "key":
+            await self._enter_lanes(spec.name)
+
+    async def _enter_lanes(self, queue: str) -> None:
+        """Bring the messages from before into the lanes of their keys: in steps, for there may be any number."""
+        last: Sequence[int] | None = (-1, 0)
+        while last is not None:
+            ((last,),) = await self.ask(queue, ENTER_LANES, queue, *last)
 
     async def _declare(self, spec: QueueSpec) -> None:
         await self._pool.run(lambda link: link.fetch(DECLARE.format(self.schema), *_declaring(spec)))

@@ -15,6 +15,7 @@ from tasuki.fields.types import NotHonored
 from tasuki.kinds.check.options import option_path
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.state.limits import prices_of_places
+from tasuki.kinds.check.state.stores import shared_names
 from tasuki.kinds.check.workers import without_effect
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
@@ -57,7 +58,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
         _competing,
         _shared_workers,
         _plain_placeholders,
-        _kept_places,
+        _state,
     )
     found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
@@ -130,8 +131,8 @@ def _shared_workers(project: Project) -> Iterator[ConfigWarning]:
         yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
 
 
-def _kept_places(project: Project) -> Iterator[ConfigWarning]:
-    for id, path, problem, hint in prices_of_places(project.configs):
+def _state(project: Project) -> Iterator[ConfigWarning]:
+    for id, path, problem, hint in (*prices_of_places(project.configs), *shared_names(project.configs)):
         yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
 
 

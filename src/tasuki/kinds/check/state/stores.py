@@ -47,3 +47,18 @@ def _of_other_drivers(
             other = f"{STORE_PREFIX}{found}" + (" without a driver" if found == "memory" else "")
             problem = f"{needed}, but {config.driver!r} is a {driver.name}"
             yield id, ("driver",), problem, f"make it a {other}, or name another driver"
+
+
+def shared_names(configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """Queues of two drivers with one name and one store: their keys there are the same; for the warnings."""
+    first: dict[tuple[str, str], str] = {}
+    for id, config in configs.items():
+        on = configs.get(config.driver) if isinstance(config, QueueConfig) else None
+        if not isinstance(config, QueueConfig) or not isinstance(on, DriverConfig):
+            continue
+        named = config.state or on.state
+        if named is None or (other := first.setdefault((named, config.queue_name), id)) == id:
+            continue
+        problem = f"{other!r} has the same name at its broker, {config.queue_name!r}, and the same store, {named!r}"
+        hint = "they share pauses, results and the keys of idempotency: give one a queue_name or a store of its own"
+        yield id, ("queue_name",), problem, hint

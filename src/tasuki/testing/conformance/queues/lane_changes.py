@@ -56,6 +56,21 @@ class LaneChanges(Suite):
             await limited(rig, fair=fair)
         assert sorted([got.id, *await rig.drain(expected=5)]) == sorted(published)
 
+    @case("lanes", "limits:concurrency", "ordering_key")
+    async def test_43_a_queue_in_order_per_key_gets_lanes(self, rig: Rig) -> None:
+        await limited(rig, ordering="key")
+        await rig.publish(*rig.messages(30), *(rig.message(id=f"{key}{n}", key=key) for key in "ab" for n in range(2)))
+        held = await rig.one()
+        await limited(rig, fair=1, lane_limit=_ONE, ordering="key")
+        for number in range(2):  # what waits in the lane '', which is full, holds up no key
+            got = await rig.take(2)
+            assert sorted(ids(got)) == [f"a{number}", f"b{number}"]
+            await rig.nothing()
+            await rig.ack(*got)
+        await rig.ack(held)
+        await rig.one()
+        await rig.nothing()
+
     @case("lanes", "ordering_key")
     async def test_45_a_queue_with_lanes_gets_order_per_key(self, rig: Rig) -> None:
         await limited(rig, fair=1)

@@ -268,6 +268,46 @@ begin
     insert into arrivals (queue, lane) select distinct q.id, m.lane from moved m;
 end $$;
 
+-- The same for those behind the first ones, which a long lane '' that must wait would hold up: one step along the line of a queue
+-- whose lanes are its keys, by the process that declares it. Returns where it ended, for the next step; null at the end of the line.
+create or replace function enter_all_lanes(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
+language plpgsql as $$
+declare
+    at_once constant integer := 10000;
+    q queues;
+    entered integer;
+    last bigint[];
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        return null;
+    end if;
+    perform keep_ordering(q);
+    select * into q from queues where id = q.id;  -- it may have changed until the lock was ours
+    if q.by_lane is distinct from true then
+        return null;
+    end if;
+    with line as materialized (
+        select m.seq, m.rank, m.key, row_number() over (order by m.rank, m.seq) as place from messages m
+        where m.queue = q.id and m.state = 0 and (m.rank, m.seq) > (after_rank, after_seq)
+        order by m.rank, m.seq limit at_once
+    ), moved as (
+        update messages m set state = 4, lane = m.key where m.seq = any (array(
+            select f.seq from line l cross join lateral (
+                select o.seq from messages o
+                where o.seq = l.seq and o.state < 1 offset 0 for update skip locked  -- with = it might take another index
+            ) f where l.key <> ''))
+        returning m.lane
+    ), arrived as (
+        insert into arrivals (queue, lane) select distinct q.id, m.lane from moved m
+    )
+    select (select array[l.rank, l.seq] from line l where l.place = at_once), (select count(*) from moved) into last, entered;
+    if entered > 0 then
+        perform wake(q, entered, null);
+    end if;
+    return last;
+end $$;
+
 -- In a queue whose lanes are its keys: takes messages out of lanes in which no receive finds them. They were published, or
 -- settled, by transactions that began before the lanes were its keys. Checks the first messages of lanes that gave none.
 create or replace function leave_wrong_lanes(q queues, names text[]) returns void language plpgsql as $$

@@ -40,7 +40,7 @@ begin
         lane_rate = q.lane_rate, lane_burst = q.lane_burst, lane_concurrency = q.lane_concurrency, limited = q.limited
         where id = q.id;
     if q.by_lane and not old.by_lane then
-        -- Ready messages enter the lanes of their keys when the lane '' has its turn.
+        -- Ready messages enter the lanes of their keys afterwards, in steps: see enter_all_lanes.
         update messages m set state = 0, lane = null where m.queue = q.id and m.state = 4;
         update messages m set lane = nullif(m.key, '') where m.queue = q.id and m.due is not null;
     elsif q.fair = 0 and old.fair > 0 then

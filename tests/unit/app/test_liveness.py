@@ -248,9 +248,10 @@ async def test_a_worker_that_starts_or_stops_is_live_and_not_ready(make_app: Mak
         await end.wait()
 
     assert texts(app.health(), "not_ready") == ["worker: the app is not open"]
-    await app.open()
-    assert "worker: starting" in texts(app.health(), "not_ready")
-    await app.start()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(app.start())
+        await asyncio.sleep(0)
+        assert "worker: starting" in texts(app.health(), "not_ready")
     await asyncio.sleep(PERIOD)
     assert app.health()["ready"]
     await app.publish("tasks", 1)

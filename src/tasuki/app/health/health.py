@@ -128,8 +128,9 @@ class Health:
         with self._looking:
             self.looks += 1
             before = self._report
-            report = self._report = self._sheet.report(self._findings(), self._app.clock.time())
-            self._tell(report)
+            report = self._sheet.report(self._findings(), self._app.clock.time())
+            self._tell(report)  # first: who reads that it is not live finds in the log why
+            self._report = report
             self._write(report, is_new=before is None or before.status != report.status)
         return report
 

@@ -31,7 +31,7 @@ PAUSED, RESUMED, LIMITED = "paused", "resumed", "limited"
 _RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
 """The order of events of one moment; others stand at 2."""
 _LONGEST = 200
-"""Most characters of an error's text, and of what is told of an id, which comes from outside."""
+"""Most characters of a text: an error, an id that comes from outside."""
 _LIFE = attrgetter("received.id", "received.attempt", "received_at", "started_at", "ended_at")
 
 

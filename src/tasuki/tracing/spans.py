@@ -99,7 +99,9 @@ class Spans:
     def _look_at_sampler(self) -> None:
         provider = trace.get_tracer_provider() if self._own is None else self._own
         sampler = getattr(provider, "sampler", None)
-        if sampler is not self._sampler:
+        if isinstance(provider, trace.ProxyTracerProvider):
+            self.obeys_the_flag = False  # until one is set: each message looks again
+        elif sampler is not self._sampler or sampler is None:
             self._sampler = sampler
             self.obeys_the_flag = sampler is None or obeys_the_flag(str(sampler.get_description()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 
@@ -75,3 +76,18 @@ def test_baggage_that_cannot_be_encoded_is_left_out() -> None:
     known = [tracer.context_of({**parent, BAGGAGE: text}) for text in ("a=1", "a=1,b=\ud800")]
     begun = [tracer.begin("x", spans.SpanKind.CONSUMER, {}, each) for each in known]
     assert [each.headers.get(BAGGAGE) for each in begun] == ["a=1", None]
+
+
+def test_a_provider_that_is_set_late_is_asked_about_messages_that_are_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider: trace.TracerProvider = trace.ProxyTracerProvider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    tracer = spans.Spans()
+    assert not tracer.obeys_the_flag  # so the next message begins a span, which looks
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    tracer.begin("x", spans.SpanKind.CONSUMER, {})
+    assert not tracer.obeys_the_flag
+    provider = TracerProvider()
+    tracer.begin("x", spans.SpanKind.CONSUMER, {})
+    assert tracer.obeys_the_flag

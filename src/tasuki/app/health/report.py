@@ -105,7 +105,7 @@ def touched(report: Report, at: float, limit: float) -> Report:
     """The report in a file that a live process touched at this Unix time.
 
     More than ``limit`` seconds later than the report it could not write another one, as on a full disk: then it was
-    live, and what is known of its readiness is old.
+    live, and its readiness is that of the report.
     """
     if at - report.time <= limit:
         return report

@@ -105,7 +105,7 @@ def touched(report: Report, at: float, limit: float) -> Report:
     """The report in a file that a live process touched at this Unix time.
 
     More than ``limit`` seconds later than the report it could not write another one, as on a full disk: then it was
-    live, and its readiness is that of the report.
+    live, and as ready as the report says.
     """
     if at - report.time <= limit:
         return report

@@ -43,10 +43,13 @@ class Watched:
     async def until(self, condition: Callable[[dict[str, Any]], bool], what: str) -> tuple[dict[str, Any], float]:
         """Wait for a verdict; with the seconds of observations that it took."""
         before = self.looks
-        async with asyncio.timeout(SECONDS):
-            while not condition(found := self.app.health()):
-                await asyncio.sleep(0.05)
-        assert found, what
+        found: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not condition(found := self.app.health()):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"never {what}: {found}") from None
         return found, (self.looks - before) * LOOK
 
     async def red(self, probe: str = "live") -> dict[str, Any]:

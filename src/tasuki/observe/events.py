@@ -15,6 +15,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from tasuki.clock import Clock
+from tasuki.observe.plain import cut, escape, to_text
+from tasuki.observe.redact import redact
 
 SLOTS = 1024
 """Slots of a ring; the oldest make room."""
@@ -29,7 +31,7 @@ PAUSED, RESUMED, LIMITED = "paused", "resumed", "limited"
 _RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
 """The order of events of one moment; others stand at 2."""
 _LONGEST = 200
-"""Most characters of an error's text."""
+"""Most characters of a text: an error, an id that comes from outside."""
 _LIFE = attrgetter("received.id", "received.attempt", "received_at", "started_at", "ended_at")
 
 
@@ -77,8 +79,9 @@ class EventRing:
         self._rows.append((self._monotonic(), kind, message, attempt, value))
 
     def add_error(self, error: object, message: str = "", attempt: int = 0) -> None:
-        """Add an error, as its first line."""
-        self.add(ERROR, message, attempt, str(error).partition("\n")[0][:_LONGEST])
+        """Add an error, as its first line, without secrets."""
+        line = to_text(error).partition("\n")[0][: 8 * _LONGEST]  # a secret that is cut in two is not recognised
+        self.add(ERROR, message, attempt, redact(line)[:_LONGEST])
 
     def add_once(self, kind: str) -> None:
         """Add an event of the consumer that may come repeatedly, unless it is the newest already."""
@@ -140,9 +143,9 @@ def as_dicts(events: Iterable[Event], clock: Clock) -> list[dict[str, Any]]:
         {
             "at": round(unix - (now - event.at), 6),
             "kind": event.kind,
-            "message": event.message or None,
+            "message": _safe(event.message) or None,
             "attempt": event.attempt or None,
-            "value": event.value if isinstance(event.value, int | float | str | None) else str(event.value),
+            "value": event.value if isinstance(event.value, int | float | None) else _safe(event.value),
         }
         for event in events
     ]
@@ -154,11 +157,16 @@ def as_lines(events: Iterable[Event], now: float) -> list[str]:
 
 
 def _line(event: Event, now: float) -> str:
-    about = f" {event.message}, attempt {event.attempt}" if event.message else ""
+    about = f" {_safe(event.message)}, attempt {event.attempt}" if event.message else ""
     if event.value is None:
         value = ""
     elif event.kind == ENDED:
         value = f": {event.value * 1000:.1f} ms"
     else:
-        value = f": {event.value}"
+        value = f": {_safe(event.value)}"
     return f"{now - event.at:10.3f} s ago  {event.kind}{about}{value}"
+
+
+def _safe(value: object) -> str:
+    """As text that is short, on one line, and can be encoded."""
+    return escape(cut(to_text(value), _LONGEST))

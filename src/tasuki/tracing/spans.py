@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +22,21 @@ from tasuki.tracing.names import Attributes, error_type
 
 __all__ = ["Context", "Open", "SpanKind", "Spans", "attach", "detach"]
 
+_log = logging.getLogger("tasuki.tracing")
+
 _EMPTY = Context()
 _MOST_STACK = 8000
 _baggage = W3CBaggagePropagator()
+_told: set[str] = set()
+"""The kinds of errors of OpenTelemetry that were logged: a processor that fails does so with each span."""
+
+
+def _tell(error: Exception) -> None:
+    """Log what a sampler, processor or exporter has raised: a span less is no reason to fail a message."""
+    if (kind := error_type(error)) not in _told:
+        _told.add(kind)
+        _log.error("traces: OpenTelemetry has failed, and spans may be missing; further %s are not logged", kind,
+                   exc_info=error)  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +73,10 @@ class Open:
 
     def end(self) -> None:
         """It is over."""
-        self.span.end()
+        try:
+            self.span.end()
+        except Exception as error:  # of a processor; the message is handled, published or settled all the same
+            _tell(error)
 
 
 class Spans:
@@ -83,7 +99,9 @@ class Spans:
     def _look_at_sampler(self) -> None:
         provider = trace.get_tracer_provider() if self._own is None else self._own
         sampler = getattr(provider, "sampler", None)
-        if sampler is not self._sampler:
+        if isinstance(provider, trace.ProxyTracerProvider):
+            self.obeys_the_flag = False  # until one is set: each message looks again
+        elif sampler is not self._sampler or sampler is None:
             self._sampler = sampler
             self.obeys_the_flag = sampler is None or obeys_the_flag(str(sampler.get_description()))
 
@@ -96,12 +114,19 @@ class Spans:
         links: Iterable[SpanContext] = (),
         start: int | None = None,
     ) -> Open:
-        """Begin a span, below the span of a context or as the first of a trace; ``start``: nanoseconds since 1970."""
-        self._look_at_sampler()
+        """Begin a span, below the span of a context or as the first of a trace; ``start``: nanoseconds since 1970.
+
+        If a sampler or processor raises, the span is not recorded, and the trace goes on without it.
+        """
         context = _EMPTY if parent is None else parent
-        span = self._tracer.start_span(
-            name, context, kind, attributes, [Link(each) for each in links], start, record_exception=False
-        )
+        try:
+            self._look_at_sampler()
+            span = self._tracer.start_span(
+                name, context, kind, attributes, [Link(each) for each in links], start, record_exception=False
+            )
+        except Exception as error:
+            _tell(error)
+            span = NonRecordingSpan(trace.get_current_span(context).get_span_context())
         return Open(span, self.headers_of(span.get_span_context(), context))
 
     def headers_of(self, found: SpanContext, context: Context = _EMPTY) -> Mapping[str, str]:
@@ -125,6 +150,7 @@ class Spans:
             and self._with_baggage
             and isinstance(text := headers.get(BAGGAGE), str)
             and len(text) <= MAX_BAGGAGE
+            and text.isascii()  # else it is not valid, and a lone surrogate cannot be handed on
         ):
             context = _baggage.extract({BAGGAGE: text}, context)
         return context

@@ -13,6 +13,7 @@ import pytest
 
 from tasuki import App, Reject
 from tasuki.app.health.health_file import PERIOD
+from tasuki.clock import SystemClock
 from tests.unit.app.pulse import consuming, looking
 
 pytestmark = pytest.mark.anyio
@@ -144,3 +145,13 @@ async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: p
         assert "cannot write the health file" in caplog.text
     with pytest.raises(OSError, match="gone"):
         app.health_watch.write_into(file)
+
+
+async def test_a_step_of_the_wall_clock_makes_no_report_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SystemClock()
+    app = App("memory://", clock=clock)
+    async with app.worker():
+        assert app.health()["live"]
+        stepped = clock.time() + 3600
+        monkeypatch.setattr(SystemClock, "time", lambda self: stepped)
+        assert app.health()["live"]

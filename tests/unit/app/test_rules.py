@@ -104,6 +104,22 @@ def test_a_process_that_was_suspended_is_not_stuck_at_once() -> None:
     assert rule.judge(2000, late).level == "ok"
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [stuck(4), replace(EMPTY, settled=6, unsettled=1), replace(idle(2), asked_since=4.0)],
+    ids=["messages were ready", "one was not settled", "the broker was asked"],
+)
+def test_what_was_wrong_when_a_process_was_suspended_must_be_seen_again(facts: ConsumerFacts) -> None:
+    rule = ConsumerRule()
+    series(rule, idle, 2)
+    assert rule.judge(4, facts).level == "ok"
+    assert rule.judge(1000, facts).level == "ok"
+    for now in range(1002, 1006, 2):
+        assert rule.judge(now, facts).level == "ok"
+    if facts.answer is None or not facts.answer.ready:  # else the answer is from before
+        assert first(rule, lambda now: facts, "not_live", 1006) <= 15
+
+
 def test_a_blocked_loop_is_no_time_without_progress() -> None:
     rule = ConsumerRule()
     series(rule, stuck, 10)
@@ -120,7 +136,7 @@ def test_a_broker_that_owes_an_answer() -> None:
 
     assert first(rule, silent, "not_ready", 10) <= AWAY
     assert first(rule, silent, "not_live", 10) <= 15 - 4
-    assert rule.judge(24, silent(24)).text == "the broker has not answered for 20 s"
+    assert series(rule, silent, 2, start=22).text == "the broker has not answered for 20 s"
     told = replace(silent(26), problem="no answer", is_unanswered=True)
     assert rule.judge(26, told).level == "not_live"
     assert rule.judge(28, replace(told, is_unanswered=False)) == Finding("not_ready", "no answer")
@@ -139,7 +155,7 @@ def test_handled_messages_that_are_not_settled() -> None:
     left = ConsumerFacts(delivered=7, settled=4, unsettled=3)
     series(rule, lambda now: replace(left, unsettled=0), 2)
     assert first(rule, lambda now: left, "not_live", 4) <= 15
-    assert rule.judge(40, left).text == "3 handled messages are not settled"
+    assert series(rule, lambda now: left, 20, start=20).text == "3 handled messages are not settled"
     assert rule.judge(42, replace(left, problem="the broker is away")).level == "not_ready"
     assert rule.judge(44, replace(left, settled=5)).level == "ok"
 

@@ -14,10 +14,14 @@ from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import Finding, Level
 from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
 from tasuki.supervisor.children.asking import Answer
+from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 
-VIRTUAL_TIME = True
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class Fakes:
@@ -87,6 +91,17 @@ async def test_a_process_that_is_gone_or_silent_is_not_live_within_15_seconds(fa
     assert await level_after(health, 4) == "not_live"
 
 
+async def test_processes_that_were_all_suspended_are_not_gone(fakes: Fakes) -> None:
+    health = health_of(fakes)
+    del fakes.levels[2]
+    assert await level_after(health, 4) == "warning"
+    fakes.silent[1] = asyncio.get_running_loop().time()
+    await asyncio.sleep(1000)
+    assert (await health.look()).is_live
+    assert await level_after(health, 10) == "not_ready"
+    assert await level_after(health, 4) == "not_live"
+
+
 async def test_the_file_holds_all(fakes: Fakes, tmp_path: Path) -> None:
     file = tmp_path / "alive"
     file.touch()
@@ -106,3 +121,12 @@ async def test_without_a_file_it_asks_from_the_first_reading_on(fakes: Fakes) ->
     await asyncio.sleep(LOOK * 2)
     assert health.report().status == "ok"
     running.cancel()
+
+
+async def test_a_step_of_the_wall_clock_makes_no_report_old(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    health = health_of(fakes)
+    health.report()
+    await health.look()
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert health.report().is_live

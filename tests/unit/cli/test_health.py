@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.unit.cli.conftest import CommandLine
 def test_a_probe(tasuki: CommandLine, project: Path, level: Level, age: float, code: int, code_ready: int) -> None:
     found = Sheet().report([("consumer app:c", Finding(level, "why"))], time.time() - age)
     (project / "alive").write_text(json.dumps(found.as_dict()))
+    os.utime(project / "alive", (found.time, found.time))
     assert tasuki("health", "alive").returncode == code
     done = tasuki("health", "alive", "--ready")
     assert done.returncode == code_ready
@@ -29,6 +31,24 @@ def test_a_probe(tasuki: CommandLine, project: Path, level: Level, age: float, c
     assert (told["live"], told["ready"]) == (code == 0, code_ready == 0)
     if level == "warning":
         assert done.stdout == "live and ready\nconsumer app:c: why\n"
+
+
+@pytest.mark.parametrize(("ago", "code"), [(0, 0), (STALE + 5, 1)])
+def test_a_worker_that_cannot_write_touches_its_file(tasuki: CommandLine, project: Path, ago: float, code: int) -> None:
+    levels: tuple[Level, ...] = ("not_live", "ok")
+    found = Sheet().report([(f"consumer {each}", Finding(each, "why")) for each in levels], time.time() - 1000)
+    (project / "alive").write_text(json.dumps(found.as_dict()))
+    os.utime(project / "alive", (time.time() - ago,) * 2)
+    done = tasuki("health", "alive")
+    assert (done.returncode, "file: no document was written for" in done.stdout) == (code, code == 0)
+
+
+def test_a_document_from_the_future_says_nothing(tasuki: CommandLine, project: Path) -> None:
+    now = time.time() + 3600
+    (project / "alive").write_text(json.dumps(Sheet().report([], now).as_dict()))
+    os.utime(project / "alive", (now, now))
+    done = tasuki("health", "alive")
+    assert (done.returncode, done.stderr) == (1, "worker: no sign of life since the clock was set back\n")
 
 
 def test_no_document(tasuki: CommandLine, project: Path) -> None:

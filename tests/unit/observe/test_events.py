@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 
@@ -108,6 +109,31 @@ def test_an_error_is_its_first_line() -> None:
     rig.ring.add_error("x" * 1000)
     assert events_of(rig.ring)[0] == Event(0.0, "error", "m1", 3, "no")
     assert len(str(events_of(rig.ring)[1].value)) == 200
+
+
+def test_an_error_without_a_text_and_one_with_a_secret() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    rig = Rig()
+    rig.ring.add_error(Mute())
+    rig.ring.add_error(ValueError("cannot log in: password=hunter2"))
+    told = [str(event.value) for event in events_of(rig.ring)]
+    assert "Mute" in told[0]
+    assert "hunter2" not in told[1]
+
+
+def test_ids_from_outside_forge_no_line_and_fill_no_terminal() -> None:
+    rig = Rig()
+    for id in ("m1\n0.000 s ago  settled m2", "\x1b[2J", "\ud800", "x" * 1_000_000):
+        rig.ring.add(RECEIVED, id, 1, id)
+    events = events_of(rig.ring)
+    lines = as_lines(events, rig.clock.monotonic())
+    document = json.dumps(as_dicts(events, rig.clock), ensure_ascii=False)
+    for text in (*lines, document):
+        assert text.isprintable(), text[:80]
+        assert len(text.encode()) < 4_000
 
 
 def test_plain_data_and_text() -> None:

@@ -47,6 +47,8 @@ class Health:
         self.examiner = Examiner(app, lambda: app.is_starting)
         self._sheet = Sheet()
         self._report: Report | None = None
+        self._looked_at = 0.0
+        """When ``_report`` was made, by the monotonic clock."""
         self.looks = 0
         """Observations so far."""
         self._reported: frozenset[str] = frozenset()
@@ -121,15 +123,17 @@ class Health:
         report = self._report
         if self._helper is None or report is None:
             return self.look()
-        return stale(report, self._app.clock.time())
+        age = self._app.clock.monotonic() - self._looked_at  # whatever the wall clock was set to since
+        return stale(report, report.time + age)
 
     def look(self) -> Report:
         """Observe now."""
         with self._looking:
             self.looks += 1
             before = self._report
-            report = self._report = self._sheet.report(self._findings(), self._app.clock.time())
-            self._tell(report)
+            report = self._sheet.report(self._findings(), self._app.clock.time())
+            self._tell(report)  # first: who reads that it is not live finds in the log why
+            self._report, self._looked_at = report, self._app.clock.monotonic()
             self._write(report, is_new=before is None or before.status != report.status)
         return report
 

@@ -46,3 +46,11 @@ def read(file: Path) -> Document | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) and isinstance(document.get("time"), int | float) else None
+
+
+def touched_at(file: Path) -> float:
+    """Unix time at which the process was live last, as the age of the file tells; 0: there is no file."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

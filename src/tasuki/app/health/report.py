@@ -90,10 +90,28 @@ class Sheet:
 
 
 def stale(report: Report, now: float, limit: float = STALE) -> Report:
-    """The report, or after ``limit`` seconds without an observation one that says only that."""
-    if (age := now - report.time) <= limit:
+    """The report, or after ``limit`` seconds without an observation one that says only that.
+
+    A report from the future is of a process that has not looked since the clock was set back: a live one soon does.
+    """
+    age = now - report.time
+    if abs(age) <= limit:
         return report
-    return Report(now, (Check("worker", "not_live", report.time, f"no sign of life for {age:.0f} s"),))
+    text = f"no sign of life for {age:.0f} s" if age > 0 else "no sign of life since the clock was set back"
+    return Report(now, (Check("worker", "not_live", min(report.time, now), text),))
+
+
+def touched(report: Report, at: float, limit: float) -> Report:
+    """The report in a file that a live process touched at this Unix time.
+
+    More than ``limit`` seconds later than the report it could not write another one, as on a full disk: then it was
+    live, and as ready as the report says.
+    """
+    if at - report.time <= limit:
+        return report
+    text = f"no document was written for {at - report.time:.0f} s, the file was only touched; the log has the reason"
+    checks = [check for check in report.checks if check.status != "not_live"]
+    return Report(at, (*checks, Check("file", "warning", report.time, text)))
 
 
 def respond(report: Report, probe: Probe, *, verbose: bool = False) -> tuple[int, bytes]:

@@ -91,6 +91,9 @@ class ConsumerRule:
     _away_since: float | None = None
     received_ago: float = 0.0
     """Seconds, at the last observation, for which ready messages have not been received."""
+    _looked_at: float = 0.0
+    _watched_since: float = 0.0
+    """Since when it has been observed without a gap."""
 
     def judge(self, now: float, facts: ConsumerFacts) -> Finding:
         """The finding at this time (monotonic)."""
@@ -100,13 +103,14 @@ class ConsumerRule:
         return finding
 
     def forget(self, now: float) -> None:
-        """Nothing could be observed until now: the event loop was blocked."""
-        self._received_at = self._settled_at = self._heard_at = now
+        """Nothing could be observed until now: the event loop was blocked, or the process suspended."""
+        self._received_at = self._settled_at = self._heard_at = self._watched_since = now
         self._stuck_since = self._left_since = None
 
     def _note(self, now: float, facts: ConsumerFacts) -> None:
         last, answer = self._last, facts.answer
-        if last is None:
+        was_gone, self._looked_at = now - self._looked_at > SEEN, now
+        if last is None or was_gone:
             self.forget(now)
             return
         moved = facts.delivered != last.delivered
@@ -131,7 +135,7 @@ class ConsumerRule:
         if facts.asked_since is None or (facts.problem and not facts.is_unanswered):
             silence = asked_for = 0.0
         else:
-            silence, asked_for = now - self._heard_at, now - facts.asked_since
+            silence, asked_for = now - self._heard_at, now - max(facts.asked_since, self._watched_since)
         if silence >= WINDOW and asked_for >= SEEN:
             return Finding("not_live", f"the broker has not answered for {silence:.0f} s")
         if _is_over(now, self._received_at, self._stuck_since):

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasuki.app.health.health_file import PERIOD, write
 from tasuki.app.health.report import Check, Report, Sheet, report_of, stale
-from tasuki.app.health.rules import LEVELS, ChildFacts, findings_of_children
+from tasuki.app.health.rules import LEVELS, SEEN, ChildFacts, findings_of_children
 from tasuki.supervisor.children.asking import Answer, Children
 
 _log = logging.getLogger("tasuki.processes")
@@ -36,6 +36,9 @@ class FleetHealth:
         self._live_at = time.time()
         self._written_at = 0.0
         self._report = Report(time.time())
+        self._looked_at = time.monotonic()
+        self._asked_at = self._watched_since = 0.0
+        """Time of the loop since which it has looked without a gap, as one in which all were suspended."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -46,19 +49,24 @@ class FleetHealth:
 
     def report(self) -> Report:
         """The last report; the first reading begins to ask."""
-        now = time.time()
         if not self._is_read:
-            self._is_read = True
+            self._is_read, now = True, time.time()
             self._report = Report(now, (Check("processes", "not_ready", now, "they are being asked"),))
-        return stale(self._report, now)
+            self._looked_at = time.monotonic()
+        report = self._report
+        return stale(report, report.time + time.monotonic() - self._looked_at)
 
     async def look(self) -> Report:
         """Ask all of them now."""
         answers = await self._children.ask("health")
         now = asyncio.get_running_loop().time()
+        if now - self._asked_at > SEEN:
+            self._watched_since = now
+            self._down_since.clear()
+        self._asked_at = now
         facts = {number: self._facts(number, answers.get(number), now) for number in range(1, self._count + 1)}
         before, report = self._report, self._sheet.report(findings_of_children(facts), time.time())
-        self._report = report
+        self._report, self._looked_at = report, time.monotonic()
         self._live_at = report.time if report.is_live else self._live_at
         if before.status != report.status or not 0 <= report.time - self._written_at < PERIOD:
             self._write(report, answers)
@@ -71,7 +79,7 @@ class FleetHealth:
         report = report_of(answer.value)
         if report is None:
             return ChildFacts(is_starting=True)
-        silence = now - answer.at if answer.problem else 0.0
+        silence = max(now - max(answer.at, self._watched_since), 0.1) if answer.problem else 0.0
         return ChildFacts(silent_for=silence, level=report.status, texts=report.of(*LEVELS[1:]))
 
     def _write(self, report: Report, answers: Mapping[int, Answer]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from tasuki.app.health.health_file import read
-from tasuki.app.health.report import Check, Report, problems, report_of, stale
+from tasuki.app.health.health_file import PERIOD, read, touched_at
+from tasuki.app.health.report import Check, Report, problems, report_of, stale, touched
 from tasuki.cli.exits import ERROR, OK
 from tasuki.cli.options import json_option
 
@@ -32,6 +32,8 @@ def command(file: Path, *, asks_ready: bool, as_json: bool) -> int:
     if found is None:
         text = f"{file} holds no health document: no worker with --health-file {file} has started"
         found = Report(now, (Check("worker", "not_live", now, text),))
+    else:
+        found = touched(found, touched_at(file), 2 * PERIOD)
     report = stale(found, now, STALE)
     why = problems(report, asks_ready=asks_ready)
     if as_json:

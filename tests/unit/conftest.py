@@ -1,4 +1,7 @@
-"""No unit test in virtual time waits for a thread: that loop would not, and the test would fail now and then."""
+"""Virtual time where a module says ``VIRTUAL_TIME = True``.
+
+No unit test in virtual time waits for a thread: that loop would not, and the test would fail now and then.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,12 @@ _run, _wrap_future = Threads.run, asyncio.wrap_future
 def _check(loop: asyncio.AbstractEventLoop) -> None:
     if isinstance(loop, VirtualTimeLoop):
         raise AssertionError("virtual time does not wait for threads: make the handler an async def")
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    is_virtual = getattr(request.module, "VIRTUAL_TIME", False)
+    return "asyncio", {"loop_factory": VirtualTimeLoop} if is_virtual else {}
 
 
 @pytest.fixture(autouse=True)

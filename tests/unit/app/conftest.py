@@ -1,4 +1,4 @@
-"""Virtual time where a module says ``VIRTUAL_TIME = True``; apps that are closed at the end; a project in YAML."""
+"""Apps that are closed at the end; a project in YAML."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.app.project import Yaml
-
-
-@pytest.fixture
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    is_virtual = getattr(request.module, "VIRTUAL_TIME", False)
-    return "asyncio", {"loop_factory": VirtualTimeLoop} if is_virtual else {}
 
 
 @pytest.fixture

@@ -14,14 +14,9 @@ from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import Finding, Level
 from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
 from tasuki.supervisor.children.asking import Answer
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 class Fakes:

@@ -11,13 +11,17 @@ from tasuki import App, Context
 from tests.support.recorded import Recorded, attribute, parent_of, trace_of
 
 pytestmark = pytest.mark.anyio
-
 VIRTUAL_TIME = True
+
+
+def virtual_app() -> App:
+    clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
+    return App("memory://", clock=clock)
 
 
 async def test_a_handler_that_takes_too_long_and_says_how_far_it_is() -> None:
     recorded = Recorded()
-    app = App("memory://")
+    app = virtual_app()
     app.traces(recorded.provider)
 
     @app.queue("jobs", result={"ttl": "1h"}).consumer(handler_timeout="1s")
@@ -38,7 +42,7 @@ async def test_a_handler_that_takes_too_long_and_says_how_far_it_is() -> None:
 
 async def test_each_tick_of_a_schedule_begins_a_trace() -> None:
     recorded = Recorded()
-    app = App("memory://")
+    app = virtual_app()
     app.traces(recorded.provider)
     jobs = app.queue("jobs")
     seen: list[int] = []
@@ -64,7 +68,7 @@ async def test_each_tick_of_a_schedule_begins_a_trace() -> None:
 
 async def test_ticks_that_are_not_chosen_are_of_traces_of_their_own_too() -> None:
     recorded = Recorded()
-    app = App("memory://")
+    app = virtual_app()
     app.traces(recorded.provider, sample=0.0)
     jobs = app.queue("jobs")
     seen: list[str | None] = []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.explain.rule import Explanation
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
@@ -128,6 +129,10 @@ class SyncApp:
 
     async def _of_job(self, id: str, queue: str | QueueHandle[Any], verb: str, *args: Any, **named: Any) -> Any:
         return await getattr(self._app.job(id, queue=queue), verb)(*args, **named)
+
+    def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
+        """See :meth:`tasuki.App.explain`."""
+        return self.run(self._app.explain(queue, id))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

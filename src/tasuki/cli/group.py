@@ -35,6 +35,7 @@ SECTIONS = {
     "jobs": {
         "cancel": "Cancel messages, also those whose handlers run.",
         "status": "Say what has become of a message.",
+        "explain": "Say why a message does not run now.",
         "result": "Print what the handler of a message returned.",
         "signal": "Give the value that messages wait for.",
     },

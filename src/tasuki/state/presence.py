@@ -16,12 +16,14 @@ MAX_BYTES = 8 * 1024
 """Largest entry: of long lists the last items are left out."""
 
 
-class RunningMessage(msgspec.Struct, frozen=True):
+class RunningMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message whose handler runs; ``since``: Unix time of the store."""
 
     id: str
     function: str
     since: float
+    key: str = ""
+    """Its order key, in a queue that keeps an order per key."""
 
 
 class PresentConsumer(msgspec.Struct, frozen=True):

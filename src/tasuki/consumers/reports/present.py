@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
+from tasuki.message import PARTITION_KEY
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
 
 MOST_MESSAGES = 50
@@ -37,8 +38,14 @@ class Describer:
 
 def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
     metrics, busy = consumer.metrics, [(worker.delivery, worker.started) for worker in list(consumer.workers)]
+    is_keyed = consumer.queue.spec.ordering == "key"
     running = [
-        RunningMessage(one.received.id, one.function, round(min(started + ahead, now), 3))
+        RunningMessage(
+            one.received.id,
+            one.function,
+            round(min(started + ahead, now), 3),
+            str(one.received.headers.get(PARTITION_KEY, "")) if is_keyed else "",
+        )
         for delivery, started in busy
         if delivery is not None
         for one in delivery.deliveries

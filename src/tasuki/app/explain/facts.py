@@ -1,0 +1,181 @@
+"""Facts about one message, its queue and its workers at one moment; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tasuki.contracts.driver import Depth, Limit
+from tasuki.message import Message
+from tasuki.observe.events import (
+    ENDED,
+    LEASE_RENEWED,
+    LIMITED,
+    RECEIVED,
+    RELEASED,
+    SETTLED,
+    STALE,
+    STARTED,
+    SUSPENDED,
+)
+from tasuki.state.pauses import Pause
+from tasuki.state.presence import PresentConsumer
+from tasuki.state.results import JobRecord
+
+Stage = Literal["received", "suspended", "started", "ended", "settled", "released"]
+_STAGES: Mapping[str, Stage] = {
+    RECEIVED: "received",
+    SUSPENDED: "suspended",
+    STARTED: "started",
+    ENDED: "ended",
+    SETTLED: "settled",
+    STALE: "released",
+    RELEASED: "released",
+}
+RATE_SECONDS = 60.0
+"""The current rate is measured over the last minute."""
+
+Events = Sequence[Mapping[str, Any]]
+"""As :func:`tasuki.observe.events.as_dicts` makes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What the flight recorder of a worker tells of the message last; ``at``: Unix time of that worker."""
+
+    worker: str
+    stage: Stage
+    at: float
+    settlement: str = ""
+    """Of ``settled``: ``ack``, ``nack`` or ``move``."""
+    renewed: float | None = None
+    """When that consumer last renewed leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A consumer of the queue in one worker process, and its events."""
+
+    worker: str
+    """``host:pid``."""
+    seen: float
+    """Unix time of its last sign."""
+    consumer: PresentConsumer
+    events: Events = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A consumer entry of the queue; ``denied``: why it may not consume, empty if it may."""
+
+    id: str
+    denied: str = ""
+    pause: Pause | None = None
+    """Its own, or its scale of 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the rule knows; times are Unix seconds."""
+
+    now: float
+    id: str
+    queue: str
+    driver: str = ""
+    can_look: bool = True
+    """Whether the broker shows waiting messages."""
+    is_missing: bool = False
+    """Whether the broker does not have the queue."""
+    message: Message | None = None
+    """The message while it waits, and ``place``, its number among those that wait."""
+    place: int = 0
+    searched: int = 0
+    """How many waiting messages were looked through."""
+    is_bounded: bool = False
+    """Whether more of them wait than were looked through."""
+    before: str = ""
+    """Id of the nearest waiting message before it that has its order key."""
+    key: str = ""
+    """Its order key, in a queue that keeps an order per key."""
+    depth: Depth | None = None
+    letter: Message | None = None
+    """Its dead letter, and ``dead_letters``, the queue it is in."""
+    dead_letters: str = ""
+    record: JobRecord | None = None
+    is_cancelled: bool = False
+    sleeps: Sequence[tuple[str, float]] = ()
+    """Name and end of each sleep and wait_for of its handler."""
+    pause: Pause | None = None
+    consumers: Sequence[Declared] = ()
+    knows_workers: bool = True
+    workers: Sequence[AtWork] = ()
+    limit: Limit | None = None
+    """Over the whole queue."""
+    lane_limit: str = ""
+    """The limit of its lane in words; empty: there is none."""
+    lane: str = ""
+    lease: float = 30.0
+    lives: Sequence[Life] = field(default=())
+
+
+def lives_of(id: str, workers: Iterable[AtWork]) -> list[Life]:
+    """What each worker tells of a message, the newest first."""
+    found = [life for each in workers if (life := _life_in(id, each)) is not None]
+    return sorted(found, key=lambda life: life.at, reverse=True)
+
+
+def _life_in(id: str, work: AtWork) -> Life | None:
+    own = [event for event in work.events if event["message"] == id and event["kind"] in _STAGES]
+    if not own:
+        return None
+    last = own[-1]
+    renewals = [event["at"] for event in work.events if event["kind"] == LEASE_RENEWED]
+    renewed = renewals[-1] if renewals and renewals[-1] >= own[0]["at"] else None
+    settlement = str(last["value"]) if last["kind"] == SETTLED else ""
+    return Life(work.worker, _STAGES[last["kind"]], last["at"], settlement, renewed)
+
+
+def rate_of(facts: Facts) -> float | None:
+    """Messages that left the queue a second, over the last minute; None: the workers do not tell."""
+    since = facts.now - RATE_SECONDS
+    done = [
+        event["at"]
+        for work in facts.workers
+        for event in work.events
+        if event["kind"] == SETTLED and event["value"] != "nack" and event["at"] >= since
+    ]
+    return len(done) / max(facts.now - min(done), 1.0) if done else None
+
+
+def next_token(facts: Facts) -> float | None:
+    """Seconds until the queue's rate allows the next message, as the workers tell of those they were given.
+
+    None: the rate is not used up.
+    """
+    limit = facts.limit
+    if limit is None or limit.rate is None:
+        return None
+    released = {
+        (event["message"], event["attempt"])
+        for work in facts.workers
+        for event in work.events
+        if event["kind"] == RELEASED
+    }
+    given = sorted(
+        event["at"]
+        for work in facts.workers
+        for event in work.events
+        if event["kind"] == RECEIVED and (event["message"], event["attempt"]) not in released
+    )
+    used = 0.0
+    for at in given:  # the time at which all of the burst is free again
+        used = max(used, at) + 1 / limit.rate
+    wait = used - (limit.burst - 1) / limit.rate - facts.now
+    return wait if wait > 0 else None
+
+
+def is_held_back(facts: Facts) -> bool:
+    """Whether the newest event of a consumer says that its workers wait for the limit that they keep."""
+    newest = [events[-1] for work in facts.workers if (events := [each for each in work.events if not each["message"]])]
+    return any(event["kind"] == LIMITED for event in newest)

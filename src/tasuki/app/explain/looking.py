@@ -1,0 +1,232 @@
+"""Looking: gathers the facts about a message from the broker, the state of its queue and its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tasuki import __version__
+from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
+from tasuki.app.explain.rule import Explanation, explain
+from tasuki.app.state.workers import workers_of
+from tasuki.clock import Clock
+from tasuki.consumers.reports.present import Describer
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.state.store import Store
+from tasuki.errors import HandlerError, QueueNotFoundError
+from tasuki.flow.records import decode as decode_run
+from tasuki.flow.records import run_key
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.message import PARTITION_KEY, Message
+from tasuki.observe.events import as_dicts
+from tasuki.queues.limits import limit_text
+from tasuki.queues.queue import Queue
+from tasuki.state import pausing
+from tasuki.state.asks import Events, Worker, ask
+from tasuki.state.cancelling import is_cancelled
+from tasuki.state.pauses import Pause, pause_key, read_pause, read_scale, scale_key
+from tasuki.state.presence import Presence
+from tasuki.state.results import decode as decode_job
+from tasuki.state.results import result_key
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+DEEPEST = 10_000
+"""Waiting messages that are looked through at most."""
+PATIENCE = 2.0
+"""Seconds in which workers answer; one whose event loop is blocked does not."""
+NEWEST = 500
+"""Events of each consumer that are asked for."""
+_PAGE = 500
+
+
+async def explain_in(live: Assembly, clock: Clock, queues: Sequence[str], id: str) -> Explanation:
+    """Why a message of one of these queues does not run; the first queue that knows it counts.
+
+    Raises:
+        PolicyDeniedError: the application may not see a queue. DriverError: a broker or store cannot be reached.
+    """
+    looks = [Look(live, clock, live.queue_of_application(queue), id) for queue in queues]
+    facts = [await look.plainly() for look in looks]
+    for look, seen in zip(looks, facts, strict=True):
+        if explain(seen).found:
+            return explain(await look.ask_workers(seen))
+    told = [explain(await look.ask_workers(seen)) for look, seen in zip(looks, facts, strict=True)]
+    return min(told, key=lambda each: (each.found is not True, each.found is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Looks at a message of one queue; ``queue`` checks the rights of who looks."""
+
+    live: Assembly
+    clock: Clock
+    queue: Queue
+    id: str
+
+    async def plainly(self) -> Facts:
+        """All but what the workers must be asked for. Raises PolicyDeniedError, DriverError."""
+        live, queue = self.live, self.queue
+        state = live.state_of(queue.id)
+        facts = Facts(
+            self.clock.time(), self.id, queue.id, queue.driver.name,
+            can_look=queue.driver.capabilities.peek, limit=queue.spec.limit or queue.policy.worker_limit,
+            lease=queue.spec.lease, knows_workers=state is not None,
+            lane_limit="" if queue.spec.lane_limit is None else self._lane_limit(),
+        )  # fmt: skip
+        if state is None:
+            return replace(await self._at_broker(facts), consumers=self._consumers({}))
+        if not await self._exists():
+            return replace(facts, is_missing=True, consumers=self._consumers({}))
+        store = await state.store()
+        orders = await pausing.find_all(state, "")
+        name = queue.spec.name
+        pause = orders.get(pause_key("queue", name))
+        record = await store.get(result_key(name, self.id)) if queue.policy.result is not None else None
+        facts = replace(
+            facts,
+            now=await store.time(),
+            pause=None if pause is None else read_pause(pause),
+            consumers=self._consumers(orders),
+            record=None if record is None else decode_job(record.value),
+            is_cancelled=await is_cancelled(state, name, self.id),
+            sleeps=await self._sleeps(store),
+            workers=await self._workers(),
+        )
+        return await self._at_broker(facts)
+
+    async def ask_workers(self, facts: Facts) -> Facts:
+        """The same with what the flight recorders of the workers tell. Raises DriverError."""
+        state = self.live.state_of(self.queue.id)
+        by_worker: dict[str, dict[str, Events]] = {}
+        if state is not None:
+            wanted: dict[str, set[str]] = {}
+            for work in facts.workers:
+                wanted.setdefault(work.worker, set()).add(work.consumer.id)
+            store = await state.store()
+            answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
+            by_worker = dict(zip(wanted, answers, strict=True))
+        workers = [
+            replace(work, events=by_worker.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
+        ]
+        return replace(facts, workers=workers, lives=lives_of(self.id, workers))
+
+    async def _ask(self, store: Store, worker: str, consumers: set[str]) -> dict[str, Events]:
+        if worker == _here():
+            own = [each for each in self.live.consumers.values() if each.id in consumers]
+            return {each.id: as_dicts(each.recent(), self.clock) for each in own}
+        host, _, pid = worker.rpartition(":")
+        return await ask(store, Worker(host, int(pid)), consumers, NEWEST, PATIENCE)
+
+    async def _exists(self) -> bool:
+        try:
+            await self.queue.depth()
+        except QueueNotFoundError:
+            return False
+        return True
+
+    async def _at_broker(self, facts: Facts) -> Facts:
+        try:
+            facts = replace(facts, depth=await self.queue.depth())
+        except QueueNotFoundError:
+            return replace(facts, is_missing=True)
+        if facts.can_look:
+            facts = await self._find(facts)
+        return await self._letter(facts) if facts.message is None else facts
+
+    async def _find(self, facts: Facts) -> Facts:
+        """The message among those that wait."""
+        before: dict[object, str] = {}
+        at = 0
+        while at < DEEPEST:
+            page = await self.queue.peek(min(_PAGE, self.queue.driver.capabilities.max_batch), at)
+            for number, message in enumerate(page, at):
+                key = message.headers.get(PARTITION_KEY) if self.queue.spec.ordering == "key" else None
+                if message.id == self.id:
+                    near = before.get(key, "") if key is not None else ""
+                    found = replace(facts, message=message, place=number, before=near, lane=self._lane(message))
+                    return replace(found, key="" if key is None else str(key))
+                before[key] = message.id
+            if not page:
+                return replace(facts, searched=at)
+            at += len(page)
+        return replace(facts, searched=at, is_bounded=True)
+
+    async def _letter(self, facts: Facts) -> Facts:
+        """Its dead letter, if the dead-letter queue shows it."""
+        other = self.queue.policy.dead_letter
+        if other is None or other not in self.live.queues:
+            return facts
+        letters = Look(self.live, self.clock, self.live.queue_of_application(other), self.id)
+        if not letters.queue.driver.capabilities.peek:
+            return facts
+        try:
+            found = await letters._find(Facts(facts.now, self.id, other))
+        except QueueNotFoundError:
+            return facts
+        return replace(facts, letter=found.message, dead_letters=other)
+
+    def _lane(self, message: Message) -> str:
+        rule = self.queue.policy.lanes
+        if rule is None:
+            return ""
+        return rule.of_sent_on(Outgoing(message.id, message.body, message.headers), self.queue.decode)
+
+    def _lane_limit(self) -> str:
+        lane, rule = self.queue.spec.lane_limit, self.queue.policy.lanes
+        assert lane is not None
+        of = "key" if rule is None or rule.path is None else rule.path.text
+        return f"{limit_text(lane)} for each {of}"
+
+    async def _sleeps(self, store: Store) -> list[tuple[str, float]]:
+        found = await store.get(run_key(self.queue.spec.name, self.id))
+        try:
+            return [] if found is None else [(pause.name, pause.until) for pause in decode_run(found.value).pauses]
+        except HandlerError:  # another version wrote it
+            return []
+
+    def _consumers(self, orders: dict[str, bytes]) -> list[Declared]:
+        configs = self.live.project.of(ConsumerConfig)
+        return [self._declared(id, orders) for id, config in configs.items() if config.queue == self.queue.id]
+
+    def _declared(self, id: str, orders: dict[str, bytes]) -> Declared:
+        guard = self.live.rights.consumer(id)
+        denied = ""
+        if guard is not None:
+            decision = guard.decide("queue.consume.queue", self.queue.id)
+            by = f"policy {decision.policy!r}" if decision.policy else decision.why
+            denied = "" if decision.allowed else f"consumer {id} may not consume from queue {self.queue.id}: {by}"
+        if (value := orders.get(pause_key("consumer", id))) is not None:
+            return Declared(id, denied, read_pause(value))
+        scale = None if (value := orders.get(scale_key(id))) is None else read_scale(value)
+        is_off = scale is not None and scale.concurrency == 0
+        return Declared(id, denied, Pause(scale.at, None, scale.actor, "scaled to 0") if scale and is_off else None)
+
+    async def _workers(self) -> list[AtWork]:
+        """The consumers of the queue in all processes: this one as it is, the others by their last signs."""
+        live, state = self.live, self.live.state_of(self.queue.id)
+        assert state is not None
+        now = await (await state.store()).time()
+        here = [each for each in live.consumers.values() if each.queue.id == self.queue.id and each.is_consuming]
+        present = [Describer(__version__, self.clock)(here, now)] if here else []
+        if state.driver.capabilities.multi_process:
+            present += [each for each in await workers_of([state]) if not here or _name(each) != _here()]
+        return [
+            AtWork(_name(worker), worker.seen, consumer)
+            for worker in present
+            for consumer in worker.consumers
+            if consumer.queue == self.queue.spec.name
+        ]
+
+
+def _name(worker: Presence) -> str:
+    return f"{worker.host}:{worker.pid}"
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

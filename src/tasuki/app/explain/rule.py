@@ -1,0 +1,245 @@
+"""The rule: from facts about a message to the causes why it does not run, the first one first; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from tasuki.app.explain.facts import Facts, Life, is_held_back, next_token, rate_of
+from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR
+from tasuki.observe.plain import escape
+from tasuki.queues.limits import limit_text
+from tasuki.state.pauses import text_of_time
+from tasuki.state.presence import PERIOD, TTL
+from tasuki.units import format_duration
+
+ALIVE = 2 * PERIOD
+"""Seconds after its last sign for which a worker counts as alive here."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Why a message does not run now, or that it does."""
+
+    code: str
+    """Stable, for programs."""
+    text: str
+    act: str = ""
+    """What changes it; empty: nothing needs to be done, or can be."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The causes, the first one that holds first."""
+
+    id: str
+    queue: str
+    found: bool | None
+    """None: it is not known, as the broker does not show its messages, or an unseen worker holds some."""
+    causes: list[Cause]
+
+
+def explain(facts: Facts) -> Explanation:
+    """Judge the facts."""
+    own = list(_of_message(facts))
+    found: bool | None = bool(own)
+    held_back = list(_of_queue(facts)) if facts.message is not None or not own else []
+    if facts.message is not None:
+        found = True
+        own += held_back
+        own += _in_line(facts) if not any(cause.code == "delayed" for cause in own) else ()
+        own = own or [Cause("next", "nothing holds it back: it is next")]
+    elif not own:
+        unseen = _unseen(facts)
+        found = False if unseen.code == "no such message" else None
+        own = [unseen, *(held_back if found is None else ())]
+    return Explanation(facts.id, facts.queue, found, own)
+
+
+def ago(facts: Facts, at: float) -> str:
+    """How long ago a moment is: ``9s``."""
+    return _short(max(facts.now - at, 0.0))
+
+
+def _short(seconds: float) -> str:
+    return format_duration(round(seconds) if seconds >= 10 else max(round(seconds, 1), 0.1))
+
+
+def _of_message(facts: Facts) -> Iterator[Cause]:
+    """The causes in the message itself."""
+    if facts.letter is not None:
+        reason = escape(str(facts.letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
+        act = f"redrive it: tasuki redrive {facts.dead_letters}"
+        yield Cause("dead", f"dead ({reason or 'no reason given'}), in {facts.dead_letters}", act)
+    if facts.is_cancelled:
+        yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
+    yield from _at_a_worker(facts)
+    if (record := facts.record) is not None and record.is_final and record.status != "cancelled":
+        text = f"settled {ago(facts, record.at)} ago: {'done' if record.status == 'done' else 'given up'}"
+        error = "" if record.error is None else f" ({escape(record.error.text)[:200]})"
+        yield Cause("settled", text + error, "publish it again to run it again")
+    if facts.message is not None and (delayed := _delayed(facts)) is not None:
+        yield delayed
+
+
+def _at_a_worker(facts: Facts) -> Iterator[Cause]:
+    life = facts.lives[0] if facts.lives and facts.message is None else None
+    running = [
+        (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
+    ]
+    cancel = f"cancel it: tasuki cancel {facts.id}"
+    if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
+        yield cause
+        return
+    if running and facts.message is None:
+        work, message = running[0]
+        since = life.at if life is not None and life.stage == "started" else message.since
+        yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)
+    elif life is not None and life.stage == "started":
+        yield Cause("running", f"running on {life.worker} for {ago(facts, life.at)}{_lease(facts, life)}", cancel)
+
+
+def _of_life(facts: Facts, life: Life) -> Cause | None:
+    at = f"worker {life.worker} {ago(facts, life.at)} ago"
+    if life.stage == "received":
+        act = "it starts when a handler there is free; a lower prefetch leaves it to other workers"
+        return Cause("prefetched", f"prefetched by {at}, not started", act)
+    if life.stage == "suspended":
+        act = "it starts when the other suspect of that worker ends"
+        return Cause("suspect", f"suspect, as a worker died with it: waits at {at} for the free single place", act)
+    if life.stage == "ended":
+        return Cause("ended", f"its handler ended at {at}; the broker has not confirmed its settlement yet")
+    if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
+        text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
+        return Cause("settled", text, "publish it again to run it again")
+    return None
+
+
+def _lease(facts: Facts, life: Life | None) -> str:
+    renewed = None if life is None else life.renewed
+    return "" if renewed is None else f", lease renewed {ago(facts, renewed)} ago"
+
+
+def _delayed(facts: Facts) -> Cause | None:
+    message, depth = facts.message, facts.depth
+    assert message is not None
+    due = message.headers.get(DUE)
+    sooner = f"cancel it: tasuki cancel {facts.id}"
+    sleeping = [(name, until) for name, until in facts.sleeps if until > facts.now]
+    if isinstance(due, int | float) and due > facts.now:
+        text = f"delayed until {text_of_time(due)}, in {_short(due - facts.now)} (as it was published)"
+        return Cause("delayed", text, sooner)
+    if depth is None or facts.place < depth.ready:
+        return None
+    if sleeping:
+        name, until = min(sleeping, key=lambda each: each[1])
+        text = f"its handler sleeps or waits ({escape(name)[:100]}) until {text_of_time(until)} at the latest"
+        return Cause("delayed", text, "a wait_for ends with its signal: tasuki signal EVENT KEY")
+    if LAST_ERROR in message.headers:
+        error = escape(str(message.headers[LAST_ERROR]).partition("\n")[0])[:200]
+        return Cause("delayed", f"delayed (retry): it failed, and waits for its next attempt; last: {error}", sooner)
+    return Cause("delayed", "delayed (its handler postponed it, or its publisher); the broker does not tell until when",
+                 sooner)  # fmt: skip
+
+
+def _of_queue(facts: Facts) -> Iterator[Cause]:
+    """What holds back all messages of the queue."""
+    if facts.pause is not None:
+        yield Cause("paused", f"queue {facts.queue} is paused {facts.pause}", f"tasuki resume {facts.queue}")
+    if not facts.consumers:
+        yield Cause("no consumer", f"no consumer is declared for queue {facts.queue}", "declare one")
+        return
+    for each in facts.consumers:
+        if each.denied:
+            yield Cause("denied", each.denied, "change the policy; tasuki policy explain says why")
+        if each.pause is not None:
+            act = f"tasuki {'scale --reset' if each.pause.reason == 'scaled to 0' else 'resume'} {each.id}"
+            yield Cause("paused", f"consumer {each.id} is paused {each.pause}", act)
+    yield from _of_workers(facts)
+
+
+def _of_workers(facts: Facts) -> Iterator[Cause]:
+    if not facts.knows_workers:
+        yield Cause("workers unknown", f"whether a worker is alive is not known: queue {facts.queue} has no state",
+                    "give its driver or the queue a store (state: …)")  # fmt: skip
+        return
+    alive = [work for work in facts.workers if facts.now - work.seen <= ALIVE]
+    if not alive:
+        seen = max((work.seen for work in facts.workers), default=None)
+        last = f"none gave a sign in the last {TTL:.0f}s" if seen is None else f"last seen {ago(facts, seen)} ago"
+        names = ", ".join(each.id for each in facts.consumers)
+        yield Cause(
+            "no worker", f"consumer {names} is declared, and no worker is alive ({last})", "start one: tasuki run"
+        )
+        return
+    yield from _of_limits(facts)
+    places, busy = (sum(getattr(work.consumer, name) for work in alive) for name in ("concurrency", "running"))
+    if busy >= places > 0:
+        yield Cause("busy", f"all workers are busy: {busy} of {places} handlers run",
+                    "start more workers, or tasuki scale CONSUMER N")  # fmt: skip
+
+
+def _of_limits(facts: Facts) -> Iterator[Cause]:
+    limit, held = facts.limit, 0 if facts.depth is None else facts.depth.in_flight
+    raise_it = f"raise 'limit' of queue {facts.queue}"
+    if limit is not None:
+        text = f"limit {limit_text(limit)} of queue {facts.queue} is reached"
+        if (wait := next_token(facts)) is not None:
+            yield Cause("limit", f"{text}: next token in {_short(wait)}", raise_it)
+        elif limit.concurrency is not None and held >= limit.concurrency:
+            yield Cause("limit", f"{text}: {held} are held", raise_it)
+        elif is_held_back(facts):
+            yield Cause("limit", text, raise_it)
+    if facts.lane_limit and facts.message is not None:
+        text = f"limit {facts.lane_limit}: the broker does not show how much of '{escape(facts.lane)}' is used"
+        yield Cause("lane limit", text, raise_it)
+
+
+def _in_line(facts: Facts) -> Iterator[Cause]:
+    """The messages before it."""
+    if facts.key:
+        for work in facts.workers:
+            for each in work.consumer.messages:
+                if each.key == facts.key:
+                    text = (
+                        f"key '{escape(facts.key)}' is held by message {each.id}, running on {work.worker} for "
+                        f"{ago(facts, each.since)}"
+                    )
+                    yield Cause("key held", text, f"tasuki cancel {each.id}")
+        if facts.before:
+            text = f"key '{escape(facts.key)}': message {facts.before} of the same key is before it"
+            yield Cause("key held", text, f"tasuki explain {facts.before}")
+    if facts.place:
+        rate = rate_of(facts)
+        after = "" if rate is None else f", about {_short(facts.place / rate)} at the current rate"
+        yield Cause("behind", f"behind {facts.place:,} other{'s' * (facts.place > 1)}{after}",
+                    "start more workers, or raise concurrency")  # fmt: skip
+
+
+def _unseen(facts: Facts) -> Cause:
+    """Nothing tells of the message."""
+    held = 0 if facts.depth is None else facts.depth.in_flight
+    if facts.is_missing:
+        return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
+    if not facts.can_look:
+        text = (
+            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
+            f"record or dead letter tells of it; {_counts(facts)}"
+        )
+        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
+    if facts.is_bounded:
+        text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
+        return Cause("too deep", text, "ask again when the queue is shorter")
+    if held:
+        text = (
+            f"it does not wait; {held} of the queue are held, and no worker tells of it: a dead one has it until "
+            f"its lease of {format_duration(facts.lease)} ends"
+        )
+        return Cause("held", text, "ask again after the lease")
+    return Cause("no such message", f"no such message in {facts.queue}: it is settled, or never was there",
+                 "look in another queue with --queue, or leave it out")  # fmt: skip
+
+
+def _counts(facts: Facts) -> str:
+    if facts.depth is None:
+        return "its counts cannot be read"
+    return f"{facts.depth.ready} ready, {facts.depth.in_flight} held, {facts.depth.delayed} delayed"

@@ -1,0 +1,108 @@
+"""The rule of explain, row by row: facts in, the codes of the causes out, the first one first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
+from tasuki.app.explain.rule import explain
+from tasuki.contracts.driver import Depth, Limit
+from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR, Message
+from tasuki.state.pauses import Pause
+from tasuki.state.presence import PresentConsumer, RunningMessage
+from tasuki.state.results import JobError, JobRecord
+
+NOW = 1000.0
+WAITS = Message("m", b"", {})
+ONE = (Declared("app:work"),)
+
+
+def event(kind: str, at: float, message: str | None = "m", value: Any = None, attempt: int = 1) -> dict[str, Any]:
+    return {"at": at, "kind": kind, "message": message, "attempt": attempt, "value": value}
+
+
+def work(
+    *events: dict[str, Any], seen: float = NOW, running: tuple[RunningMessage, ...] = (), places: int = 4
+) -> AtWork:
+    consumer = PresentConsumer("app:work", "mail", "d", places, len(running), messages=running)
+    return AtWork("web:7", seen, consumer, events)
+
+
+def facts(*workers: AtWork, **changes: Any) -> Facts:
+    known: dict[str, Any] = {"consumers": ONE, "depth": Depth(1, 0, 0, None), "workers": workers}
+    return Facts(NOW, "m", "app:mail", "app:driver", **{**known, "lives": lives_of("m", workers), **changes})
+
+
+RUNS = RunningMessage("m", "app:send", 991.0)
+OTHER = RunningMessage("x", "app:send", 988.0, "acme")
+GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
+DEPTH = Depth(0, 0, 1, None)
+ROWS: list[tuple[Facts, list[str], str]] = [
+    (facts(depth=Depth(0, 0, 0, None)), ["no such message"], "no such message in app:mail"),
+    (facts(is_missing=True, depth=None), ["no such message"], "does not exist at its broker yet"),
+    (facts(can_look=False), ["cannot look", "no worker"], "1 ready, 0 held, 0 delayed"),
+    (facts(can_look=False, depth=None), ["cannot look", "no worker"], "its counts cannot be read"),
+    (facts(is_bounded=True, searched=10_000), ["too deep", "no worker"], "first 10,000 waiting"),
+    (facts(depth=Depth(0, 2, 0, None), lease=5.0), ["held", "no worker"], "until its lease of 5s ends"),
+    (facts(letter=Message("m", b"", {DEAD_LETTER_REASON: "rejected"}), dead_letters="app:dead"), ["dead"],
+     "dead (rejected), in app:dead"),
+    (facts(letter=Message("m", b"", {}), dead_letters="app:dead"), ["dead"], "dead (no reason given)"),
+    (facts(is_cancelled=True), ["cancelled"], "nothing brings it back"),
+    (facts(record=JobRecord("done", 997.0)), ["settled"], "settled 3s ago: done"),
+    (facts(record=JobRecord("failed", 997.0, error=JobError("no"))), ["settled"], "given up (no)"),
+    (facts(work(message := event("received", 998.0))), ["prefetched"], "by worker web:7 2s ago, not started"),
+    (facts(work(message, event("suspended", 998.0))), ["suspect"], "free single place"),
+    (facts(work(message, event("started", 991.0), event("lease renewed", 999.0, None, 1))), ["running"],
+     "running on web:7 for 9s, lease renewed 1s ago"),
+    (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
+    (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
+    (facts(work(message, event("ended", 999.0))), ["ended"], "has not confirmed its settlement"),
+    (facts(work(event("settled", 997.0, value="ack"))), ["settled"], "settled 3s ago by worker web:7 (ack)"),
+    (facts(work(event("settled", 997.0, value="nack")), depth=Depth(0, 0, 0, None)), ["no such message"], ""),
+    (facts(work(), message=WAITS), ["next"], "nothing holds it back"),
+    (facts(work(), message=Message("m", b"", {DUE: NOW + 90})), ["delayed"], "in 1m30s (as it was published)"),
+    (facts(work(), message=Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"}), depth=DEPTH), ["delayed"],
+     "delayed (retry): it failed, and waits for its next attempt; last: boom"),
+    (facts(work(), message=WAITS, depth=DEPTH, sleeps=[("nap", 1060.0), ("old", 1.0)]), ["delayed"],
+     "sleeps or waits (nap) until 1970-01-01T00:17:40Z"),
+    (facts(work(), message=WAITS, depth=DEPTH), ["delayed"], "does not tell until when"),
+    (facts(work(), message=WAITS, pause=Pause(1.0, 1060.0, "ann")), ["paused"], "until 1970-01-01T00:17:40Z, by ann"),
+    (facts(message=WAITS, consumers=()), ["no consumer"], "no consumer is declared"),
+    (facts(work(), message=WAITS, consumers=(Declared("c", "policy 'p' denies"),)), ["denied"], "policy 'p'"),
+    (facts(work(), message=WAITS, consumers=(Declared("c", "", Pause(1.0)),)), ["paused"], "consumer c is paused"),
+    (facts(message=WAITS, knows_workers=False), ["workers unknown"], "has no state"),
+    (facts(message=WAITS), ["no worker"], "none gave a sign in the last 15s"),
+    (facts(work(seen=988.0), message=WAITS), ["no worker"], "last seen 12s ago"),
+    (facts(work(running=(OTHER,), places=1), message=WAITS), ["busy"], "1 of 1 handlers run"),
+    (facts(work(*GIVEN), message=WAITS, limit=Limit(10.0)), ["limit"], "limit 10/s of queue app:mail is reached: next"),
+    (facts(work(*GIVEN, *(event("released", 999.99, f"r{n}") for n in range(5))), message=WAITS, limit=Limit(10.0)),
+     ["next"], ""),
+    (facts(work(), message=WAITS, limit=Limit(concurrency=2), depth=Depth(1, 2, 0, None)), ["limit"], "2 are held"),
+    (facts(work(event("limited", 999.0, None)), message=WAITS, limit=Limit(concurrency=2)), ["limit"], "is reached"),
+    (facts(work(), message=WAITS, limit=Limit(concurrency=2)), ["next"], ""),
+    (facts(work(), message=WAITS, lane_limit="10/s for each key", lane="acme"), ["lane limit"], "of 'acme' is used"),
+    (facts(work(running=(OTHER,)), message=WAITS, key="acme", before="l"), ["key held", "key held"],
+     "key 'acme' is held by message x, running on web:7 for 12s"),
+    (facts(work(), message=WAITS, key="b"), ["next"], ""),
+    (facts(work(event("settled", 990.0, "a", "ack"), event("settled", 995.0, "b", "ack")), message=WAITS, place=30,
+           depth=Depth(40, 0, 0, None)), ["behind"], "behind 30 others, about 2m30s at the current rate"),
+    (facts(work(), message=WAITS, place=1, depth=Depth(2, 0, 0, None)), ["behind"], "behind 1 other"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row[1]))
+def test_a_row(row: tuple[Facts, list[str], str]) -> None:
+    seen, codes, text = row
+    found = explain(seen)
+    assert [cause.code for cause in found.causes] == codes
+    assert text in found.causes[0].text
+    unseen = {"no such message": False, "cannot look": None, "too deep": None, "held": None}
+    assert found.found is unseen.get(codes[0], True)
+
+
+def test_the_newest_worker_counts() -> None:
+    older = work(event("received", 900.0))
+    newer = AtWork("b:1", NOW, older.consumer, [event("started", 950.0)])
+    assert "b:1" in explain(facts(older, newer)).causes[0].text

@@ -21,7 +21,9 @@ from tasuki.contracts.driver import (
     Ack,
     Driver,
     Nack,
+    Outgoing,
     Receipt,
+    Received,
     Release,
     Settlement,
 )

@@ -19,7 +19,7 @@ _PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _LIBRARY = re.compile(r"[\\/]lib[\\/]python3\.\d+[\\/]|[\\/]Lib[\\/](?=[^\\/]+\.py$|asyncio|concurrent)|^<frozen ")
 _HERE = os.path.dirname(os.__file__) + os.sep
 _PYTHON_FRAME = re.compile(r'^ *File "([^"\n]{1,500})", line \d+, in (\S{1,200})', re.MULTILINE)
-_LUA_FRAME = re.compile(r"^ +([^\s:\[]{1,300}):\d+: in (?:[a-z]+ )?[<'‘]?([^\s'’>]{1,200})", re.MULTILINE)
+_LUA_FRAME = re.compile(r"^ +([^\s:\[]{1,300}):\d+: in (?:[a-z]+ )?[<']?([^\s'>]{1,200})", re.MULTILINE)
 _TYPE = re.compile(r"([A-Za-z_][\w.]{0,199})(?::|$)")
 
 
@@ -94,7 +94,9 @@ def _place(error: BaseException) -> str:
 
 def _place_in(traceback: str) -> str:
     # The last error of a chain stands at its end, and the innermost frame of Python too; of Lua at its start.
-    last = traceback[traceback.rfind("Traceback (most recent call last)") :] if "Traceback (" in traceback else traceback
+    last = (
+        traceback[traceback.rfind("Traceback (most recent call last)") :] if "Traceback (" in traceback else traceback
+    )
     if place := _innermost((found[1], found[2]) for found in _PYTHON_FRAME.finditer(last)):
         return place
     found = _LUA_FRAME.search(traceback)

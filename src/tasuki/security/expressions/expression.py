@@ -1,16 +1,16 @@
 """Expression: ``actor.meta.role == "admin" || meta.owner == actor.id``, the boolean part of Wippy's expr-lang.
 
-Literals (texts, numbers, true, false, nil, lists), the names (of a policy these four) with ``.field``, ``?.field`` and ``["field"]``, and,
-from loose to tight: ``? :`` · ``||`` ``or`` · ``&&`` ``and`` · ``== != < <= > >= in contains startsWith endsWith
-matches`` (words also after ``not``) · ``not`` · ``??`` · ``!``. No functions and no arithmetic: an expression cannot
-call anything, takes time in proportion to its length, and sees plain data only. It is read once, when the project is
-loaded.
+Literals (texts, numbers, true, false, nil, lists), names (of a policy these four) with ``.field``, ``?.field`` and
+``["field"]``, and, from loose to tight: ``? :`` · ``||`` ``or`` · ``&&`` ``and`` · ``== != < <= > >= in contains
+startsWith endsWith matches`` (words also after ``not``) · ``not`` · ``??`` · ``!``. No functions and no arithmetic: an
+expression cannot call anything, takes time in proportion to its length, and sees plain data only. It is read once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tasuki.security.expressions.lexer import ExpressionError, Token, tokens_of
 from tasuki.security.expressions.nodes import JOINS, Node, choice, comparison, constant, member_of, negation, regex

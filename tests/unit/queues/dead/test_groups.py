@@ -36,7 +36,9 @@ def test_an_older_letter_is_read_from_its_text() -> None:
 
 
 def test_a_message_that_was_published_there_is_one_as_well() -> None:
-    foreign = letter_in(Message("1", b"x", {"x_dead_letter_time": "soon", "attempts": True, "x_last_error": 7}), "app:d")
+    foreign = letter_in(
+        Message("1", b"x", {"x_dead_letter_time": "soon", "attempts": True, "x_last_error": 7}), "app:d"
+    )
     assert (foreign.queue, foreign.reason, foreign.at, foreign.attempts, foreign.error) == ("", "", None, None, "7")
 
 
@@ -83,4 +85,4 @@ def test_the_rest_of_many_groups_is_one() -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValueError, match="grouped by cause, type, place, queue, reason, task, day, not by 'x'"):
         grouped([], "x")
-    assert list(KEYS)[0] == "cause"
+    assert next(iter(KEYS)) == "cause"

@@ -75,7 +75,7 @@ def dead_letter(
 
 
 def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
-    """The fingerprint, and what is known of type and place."""
+    """The fingerprint, and type and place where they are known."""
     kind, place = (part.encode("utf-8", "replace").decode() for part in origin)
     found = {CAUSE: cause_of(reason, kind, place, error), ERROR_TYPE: kind, PLACE: place}
     return {name: value for name, value in found.items() if value}

@@ -59,7 +59,7 @@ class Choice:
         self.unclear = 0
         """Letters that could not be judged, and are not chosen: a value of theirs is of another type."""
         self.problem = ""
-        """What was wrong with the last of these."""
+        """Why the last of these could not be judged."""
 
     def __bool__(self) -> bool:
         return self._question is not None or bool(self._ids)

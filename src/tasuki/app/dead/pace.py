@@ -29,7 +29,7 @@ class Pace:
         return batch if self._rate is None else max(1, min(batch, int(self._rate)))
 
     async def keep(self, moved: int, *, is_last: bool) -> None:
-        """Wait until the next message may go, unless there is none, and renew the leases of what is held."""
+        """Wait until the next message may go, unless there is none, and renew the leases of the held messages."""
         await self._renew()
         if self._rate is None or is_last:
             return

@@ -29,11 +29,11 @@ class DeadLetters:
     unclear: int
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
-    """What was wrong with one of these."""
+    """Why one of these could not be judged."""
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
-    """Each dead-letter queue to be read, and the one queue whose letters are meant; empty: those of all.
+    """Each dead-letter queue to be read, and the one queue whose letters are meant; empty: the letters of all.
 
     ``queue``: the id of a dead-letter queue, of a queue that has one, or empty for all of the project.
 
@@ -56,7 +56,7 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
 
 
 async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, now: float) -> DeadLetters:
-    """The chosen letters of these queues (see :func:`sources_of`); a queue that nobody has made yet has none.
+    """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
     Raises:
         UnsupportedError: a driver cannot show messages without taking them. ValueError: ``by`` is no such thing.

@@ -10,7 +10,7 @@ from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.letter import Letter
 
 MOST = 500
-"""Groups that are told apart; the letters of the rest are one more."""
+"""Groups that are kept apart; the letters of the rest are one more."""
 OTHER = "other"
 _SAMPLES = 3
 
@@ -35,7 +35,7 @@ KEYS: Mapping[str, Callable[[Letter], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class DeadGroup:
-    """Letters with the same key; what stands besides the counts is that of the newest letter.
+    """Letters with the same key; the texts are from the newest letter.
 
     ``first`` and ``last``: Unix seconds, None if no letter says when it died. ``ids``: of up to three letters, the
     newest first.

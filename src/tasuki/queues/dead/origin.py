@@ -102,7 +102,7 @@ def _place_in(traceback: str) -> str:
     found = _LUA_FRAME.search(traceback)
     if found is None:
         return ""
-    # A function without a name is told by its line, which the next deploy shifts.
+    # Lua names a function without a name by its line, which the next deploy shifts.
     return found[1] if ":" in found[2] else f"{found[1]}:{found[2]}"
 
 

@@ -51,7 +51,7 @@ class Expression:
 
 
 def parse_expression(text: str, names: Mapping[str, Node] = _NAMES) -> Expression:
-    """The expression of a text; ``names``: how to find what each name stands for, default those of a policy.
+    """The expression of a text; ``names``: how to find what each name stands for, default the names of a policy.
 
     Raises:
         ExpressionError: it cannot be read, or is larger than is allowed; says at which line and column.

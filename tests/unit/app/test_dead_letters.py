@@ -12,7 +12,6 @@ import pytest
 
 from tasuki import App
 from tasuki.app.dead import reading
-from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import QueueNotFoundError, UnsupportedError
@@ -40,23 +39,6 @@ async def bury(app: App, *ids: str, queue: str = "app:tasks", error: str = "KeyE
 
 async def ids(app: App, queue: str) -> list[str]:
     return [message.id for message in await app.live_queue(queue).peek(10_000)]
-
-
-async def test_a_handler_that_fails_is_a_cause_with_type_and_place(app: App) -> None:
-    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
-
-    @jobs.consumer
-    def handle(body: int) -> None:
-        raise KeyError(f"order-{body}")
-
-    async with app:
-        for number in range(3):
-            await jobs.publish(number)
-        await until_empty(lambda: app.assembly)
-        found = await app.dead_letters()
-    [group] = found.groups
-    assert (group.count, group.type, group.place.rpartition("/")[2]) == (3, "KeyError", "test_dead_letters.py:handle")
-    assert found.is_all
 
 
 async def test_groups_of_all_of_one_and_of_the_letters_from_one_queue(app: App) -> None:

@@ -210,9 +210,18 @@ def test_the_command_line(driver: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted((folder / "notes").read_text().split()) == ["better", "good"]
     assert run_json("info", "dead", *swap, folder=folder)["message_count"] == 1
+    if driver in ("amqp", "sqs"):
+        done = run("dead", *swap, folder=folder)
+        assert done.returncode == 1
+        assert "cannot show messages without giving them to a consumer; tasuki redrive app:dead" in done.stderr
+    else:
+        [group] = run_json("dead", *swap, folder=folder)["groups"]
+        assert (group["type"], group["place"].rpartition(":")[2]) == ("ValueError", "handle")
+    done = run("redrive", "dead", "--where", "type != 'ValueError'", *swap, folder=folder)
+    assert (done.returncode, done.stdout) == (0, "0 messages of app:dead sent back\n"), done.stderr
     (folder / "mended").touch()
-    done = run("redrive", "dead", *swap, folder=folder)
-    assert done.returncode == 0, done.stderr
+    done = run("redrive", "dead", "--where", "error contains 'bad as ever'", *swap, folder=folder)
+    assert (done.returncode, done.stdout) == (0, "1 message of app:dead sent back\n"), done.stderr
     assert run("run", "--until-empty", *swap, folder=folder).returncode == 0
     assert sorted((folder / "notes").read_text().split()) == ["bad", "better", "good"]
     assert run_json("info", "dead", *swap, folder=folder)["message_count"] == 0

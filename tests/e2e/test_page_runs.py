@@ -20,6 +20,7 @@ RUN = [
     "docs/how-to/batches.md",
     "docs/how-to/cancel.md",
     "docs/how-to/command-line.md",
+    "docs/how-to/dead-letters.md",
     "docs/how-to/fastapi.md",
     "docs/how-to/groups.md",
     "docs/how-to/idempotency.md",

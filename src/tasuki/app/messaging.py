@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
+    from tasuki.app.dead.reading import DeadLetters
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
@@ -181,20 +182,62 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
         to: str | QueueHandle[Any] | None = None,
         limit: int | None = None,
         progress: Callable[[int], None] | None = None,
+        where: str = "",
+        ids: Collection[str] = (),
+        rate: float | None = None,
+        dry_run: bool = False,
     ) -> int:
         """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
 
         Each one is removed from the dead-letter queue when its publish is confirmed.
 
+        Args:
+            dead_letters: the queue that they are in.
+            to: the queue that gets them.
+            limit: at most so many.
+            progress: called with how many have been moved so far.
+            where: only those that this expression holds for; see :meth:`dead_letters`.
+            ids: only those with one of these ids.
+            rate: at most so many a second.
+            dry_run: move none, and return how many would be; of the newest 10,000 letters of the queue.
+
         Raises:
+            ValueError: the expression cannot be read, or the rate is not above 0.
             HeldBackError: the dead-letter queue has a limit, which hands out no more now, and some are left.
             DriverError: the first refusal. Messages that were moved before stay moved.
         """
-        from tasuki.app.redrive import redrive
+        from tasuki.app.dead.choice import Choice
+        from tasuki.app.redrive import redrive, would_move
 
+        choice = Choice(where, ids)
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
-        return await redrive(self._live(), source, target, limit, progress, clock=self.clock)
+        if dry_run:
+            return await would_move(self._live(), source, target, limit, choice, now=self.clock.time())
+        return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
+
+    async def dead_letters(
+        self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""
+    ) -> DeadLetters:
+        """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
+
+        Args:
+            queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
+            by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task`` or ``day`` (UTC).
+            where: only those that this expression holds for. Names: ``id``, ``queue``, ``reason``, ``type``, ``place``,
+                ``cause``, ``error``, ``task``, ``age`` (seconds), ``attempts``, ``headers``, ``body``.
+
+        Raises:
+            ValueError: the expression cannot be read, or there are no such groups.
+            UnsupportedError: a broker cannot show messages without giving them to a consumer.
+            DriverError: a broker refuses.
+        """
+        from tasuki.app.dead.choice import Choice
+        from tasuki.app.dead.reading import read, sources_of
+
+        live = self._live()
+        queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
+        return await read(live, queues, Choice(where), by, self.clock.time())
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.reading import movable
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
@@ -15,6 +19,7 @@ from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
 
+_log = logging.getLogger("tasuki.redrive")
 _BATCH = 200
 _PATIENCE = 10.0
 """Seconds for which the next message of a queue with a limit is waited for at least: a place may become free."""
@@ -30,11 +35,14 @@ async def redrive(
     progress: Callable[[int], None] | None = None,
     *,
     clock: Clock,
+    choice: Choice | None = None,
+    rate: float | None = None,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
-    limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster.
+    limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
+    most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -42,7 +50,8 @@ async def redrive(
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
     _require(assembly, source, target)
-    sorter = _Sorter(assembly, target)
+    sorter = _Sorter(assembly, source, target, choice or Choice(), clock.time())
+    pace = Pace(source, rate, clock, sorter.left)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
     wait = _patience(source)
@@ -50,7 +59,7 @@ async def redrive(
     is_held_back = False
     try:
         while left > 0 and (limit is None or moved < limit):
-            wanted = _BATCH if limit is None else min(limit - moved, _BATCH)
+            wanted = min(_BATCH if limit is None else limit - moved, pace.most(_BATCH))
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
                 is_held_back = wait > 0.0
@@ -59,6 +68,7 @@ async def redrive(
             moved += await _move(source, sorter.by_queue(batch), clock.time())
             if progress is not None:
                 progress(moved)
+            await pace.keep(moved, is_last=left <= 0 or moved == limit)
             if left <= 0 and depth.is_estimate:  # there may be more
                 depth = await source.driver.depth(source.spec.name)
                 left = depth.ready
@@ -66,9 +76,19 @@ async def redrive(
         if sorter.left:
             await _settle(source, [Release(received.receipt) for received in reversed(sorter.left)])
     sorter.report_forbidden()
+    sorter.report_unclear()
     if is_held_back:
         await _report_left(source, moved, None if limit is None else limit - moved, len(sorter.left))
     return moved
+
+
+async def would_move(
+    assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, now: float
+) -> int:
+    """How many messages a redrive would move. Raises as ``redrive``; UnsupportedError where none can be looked at."""
+    _require(assembly, source, target)
+    found = await movable(assembly, source, () if target is not None else assembly.queues, choice, now)
+    return found if limit is None else min(found, limit)
 
 
 def _patience(source: Queue) -> float:
@@ -144,18 +164,21 @@ async def _settle(source: Queue, settlements: list[Settlement]) -> None:
 class _Sorter:
     """Finds the target queue of each dead letter."""
 
-    def __init__(self, assembly: Assembly, target: Queue | None) -> None:
+    def __init__(self, assembly: Assembly, source: Queue, target: Queue | None, choice: Choice, now: float) -> None:
         self._queues = assembly.queues
         self._guard = assembly.rights.application
-        self._target = target
+        self._source, self._target, self._choice, self._now = source, target, choice, now
         self._forbidden: set[str] = set()
         self.left: list[Received] = []
-        """Messages without a target, held until the end: released earlier, they would be received again first."""
+        """Messages without a target, or not chosen, held until the end: else they come again first."""
 
     def by_queue(self, batch: list[Received]) -> dict[Queue, list[Received]]:
         """The messages by their target queue; ``left`` gets the others."""
         found: dict[Queue, list[Received]] = {}
         for received in batch:
+            if not self._choice.takes(received, self._source, self._now):
+                self.left.append(received)
+                continue
             queue = self._target or self._queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
             if queue is None or not self._allows(queue):
                 self.left.append(received)
@@ -174,3 +197,9 @@ class _Sorter:
         for id in sorted(self._forbidden):
             assert self._guard is not None
             self._guard.publish(id)
+
+    def report_unclear(self) -> None:
+        """Log how many letters stay because the choice could not be asked about them."""
+        if self._choice.unclear:
+            say = "%d messages stay: the expression cannot be asked about them, as in: %s"
+            _log.warning(say, self._choice.unclear, self._choice.problem, extra={"queue": self._source.id})

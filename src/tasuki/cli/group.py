@@ -50,6 +50,7 @@ SECTIONS = {
         "publish": "Publish one message, or a file of them.",
         "queues": "List the queues and how full they are.",
         "info": "Show the counts of one queue.",
+        "dead": "Show what messages died of, in groups.",
         "peek": "Show waiting messages without taking them.",
         "show": "Show one waiting message, or make a test of it.",
         "redrive": "Send dead letters back to where they came from.",
@@ -67,6 +68,7 @@ OTHERS = {
     **dict.fromkeys(("list", "ls", "stats"), "tasuki queues"),
     **dict.fromkeys(("dashboard", "web", "ui", "monitor", "flower"), "tasuki desk [TARGET]"),
     **dict.fromkeys(("new", "create", "startproject"), "tasuki init DIR"),
+    **dict.fromkeys(("failed", "failures", "dlq", "errors"), "tasuki dead [QUEUE]"),
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }
 """Commands of other programs → ours."""

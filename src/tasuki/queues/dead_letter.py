@@ -8,21 +8,26 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPTS,
+    CAUSE,
     CONTENT_TYPE,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     DUE,
+    ERROR_TYPE,
     EXPIRES_AT,
     GROUP,
     LAST_ERROR,
     LAST_TRACEBACK,
     ORIGINAL_QUEUE,
     PARTITION_KEY,
+    PLACE,
     PRIORITY,
     SIGNATURE,
     Message,
     is_reserved,
 )
+from tasuki.queues.dead.cause import cause_of
+from tasuki.queues.dead.origin import Origin, origin_in
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
@@ -42,11 +47,13 @@ def dead_letter(
     now: float,
     content_type: str,
     traceback: str = "",
+    origin: Origin | None = None,
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
     ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
-    ``traceback`` the frames of the user's code, for people who look.
+    ``traceback`` the frames of the user's code, for people who look; ``origin`` the type and the place of the error,
+    None: as far as its text says.
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
@@ -61,7 +68,17 @@ def dead_letter(
     headers.pop(LAST_TRACEBACK, None)
     if traceback:
         headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
+    for name in (CAUSE, ERROR_TYPE, PLACE):
+        headers.pop(name, None)
+    headers |= _cause(reason, error, origin or origin_in(error, traceback))
     return Outgoing(message.id, message.body, headers)
+
+
+def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
+    """The fingerprint, and type and place where they are known."""
+    kind, place = (part.encode("utf-8", "replace").decode() for part in origin)
+    found = {CAUSE: cause_of(reason, kind, place, error), ERROR_TYPE: kind, PLACE: place}
+    return {name: value for name, value in found.items() if value}
 
 
 def redriven(message: Message, now: float | None = None) -> Outgoing:

@@ -28,6 +28,7 @@ def test_says_why_from_where_when_and_after_how_many() -> None:
         "x_dead_letter_reason": "rejected",
         "x_dead_letter_time": 12.5,
         "x_last_error": "boom",
+        "x_cause": "ba7de7950ea9",
         "attempts": 3,
     }
 

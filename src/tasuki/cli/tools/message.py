@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
+    from tasuki.app.dead.choice import Choice
     from tasuki.message import Message
     from tasuki.queues.queue import Queue
 
@@ -50,3 +54,13 @@ def as_dict(queue: Queue, message: Message) -> dict[str, Any]:
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}
+
+
+def choice_of(where: str, ids: Collection[str]) -> Choice:
+    """The choice of ``--where`` and ``--id``. Raises click.BadParameter."""
+    from tasuki.app.dead.choice import Choice
+
+    try:
+        return Choice(where, ids)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--where") from error

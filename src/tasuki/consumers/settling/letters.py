@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Outgoing, Received
 from tasuki.observe.frames import kept_traceback
+from tasuki.queues.dead.origin import Origin, origin_of
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _TRACEBACK_CHARS = 2000
 """Most characters of a traceback in a dead letter."""
 
 
-def letter_of(received: Received, verdict: Verdict, queue: Queue, now: float) -> Outgoing:
+def letter_of(received: Received, verdict: Verdict, queue: Queue, consumer: str, now: float) -> Outgoing:
     """The message for the dead-letter queue, with why it was given up; ``queue``: where it comes from."""
     return dead_letter(
         received,
@@ -27,4 +28,17 @@ def letter_of(received: Received, verdict: Verdict, queue: Queue, now: float) ->
         now=now,
         content_type=queue.codec.name,
         traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
+        origin=_origin(verdict, consumer),
     )
+
+
+def _origin(verdict: Verdict, consumer: str) -> Origin | None:
+    """Where it was raised; of a worker that died only the consumer is known. None: its text says all there is."""
+    if verdict.reason == "worker_died":
+        return Origin(place=consumer)
+    if verdict.cause is None:
+        return Origin(verdict.kind)
+    try:
+        return origin_of(verdict.cause)
+    except Exception:  # an error whose causes raise: the letter must go all the same
+        return None

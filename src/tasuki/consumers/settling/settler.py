@@ -21,7 +21,9 @@ from tasuki.contracts.driver import (
     Ack,
     Driver,
     Nack,
+    Outgoing,
     Receipt,
+    Received,
     Release,
     Settlement,
 )
@@ -256,7 +258,7 @@ class Settler:
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            letter, after = letter_of(received, verdict, self._queue, self._clock.time()), (delivery.trace,)
+            letter, after = self._letter(received, verdict), (delivery.trace,)
             error = (await dead_letters.forward((letter,), carry=carry, after=after))[0]
             if error is not None:
                 raise error
@@ -268,6 +270,9 @@ class Settler:
         told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
         _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
+
+    def _letter(self, received: Received, verdict: Verdict) -> Outgoing:
+        return letter_of(received, verdict, self._queue, self._consumer, self._clock.time())
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
         """Await the user's work about a delivery, which does not count as waiting for the broker meanwhile.

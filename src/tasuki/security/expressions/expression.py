@@ -1,18 +1,17 @@
 """Expression: ``actor.meta.role == "admin" || meta.owner == actor.id``, the boolean part of Wippy's expr-lang.
 
-Literals (texts, numbers, true, false, nil, lists), the four names with ``.field``, ``?.field`` and ``["field"]``, and,
-from loose to tight: ``? :`` · ``||`` ``or`` · ``&&`` ``and`` · ``== != < <= > >= in contains startsWith endsWith
-matches`` (words also after ``not``) · ``not`` · ``??`` · ``!``. No functions and no arithmetic: an expression cannot
-call anything, takes time in proportion to its length, and sees plain data only. It is read once, when the project is
-loaded.
+Literals (texts, numbers, true, false, nil, lists), names (of a policy these four) with ``.field``, ``?.field`` and
+``["field"]``, and, from loose to tight: ``? :`` · ``||`` ``or`` · ``&&`` ``and`` · ``== != < <= > >= in contains
+startsWith endsWith matches`` (words also after ``not``) · ``not`` · ``??`` · ``!``. No functions and no arithmetic: an
+expression cannot call anything, takes time in proportion to its length, and sees plain data only. It is read once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from tasuki.security.actor import Request
 from tasuki.security.expressions.lexer import ExpressionError, Token, tokens_of
 from tasuki.security.expressions.nodes import JOINS, Node, choice, comparison, constant, member_of, negation, regex
 from tasuki.security.expressions.operators import COMPARISONS, as_bool
@@ -41,39 +40,40 @@ _NEGATABLE = frozenset({"in", "contains", "startsWith", "endsWith", "matches"})
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A boolean question about a request; made by :func:`parse_expression`."""
+    """A boolean question about a request, or what else its names are of; made by :func:`parse_expression`."""
 
     text: str
     node: Node
     names: frozenset[str]
-    """Which of the four names it asks for."""
+    """Which of the names it asks for."""
 
-    def holds(self, request: Request) -> bool:
+    def holds(self, subject: Any) -> bool:
         """Its result. Raises ComparisonError where a value has the wrong type for its operator."""
-        return as_bool(self.node(request))
+        return as_bool(self.node(subject))
 
 
-def parse_expression(text: str) -> Expression:
-    """The expression of a text.
+def parse_expression(text: str, names: Mapping[str, Node] = _NAMES) -> Expression:
+    """The expression of a text; ``names``: how to find what each name stands for, default the names of a policy.
 
     Raises:
         ExpressionError: it cannot be read, or is larger than is allowed; says at which line and column.
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"it has {len(text)} characters; at most {MAX_LENGTH} are allowed", text, MAX_LENGTH)
-    parser = _Parser(text)
-    return Expression(text, parser.parse(), frozenset(parser.names))
+    parser = _Parser(text, names)
+    return Expression(text, parser.parse(), frozenset(parser.asked))
 
 
 class _Parser:
     """Precedence climbing; every method leaves the next token in ``self._next``."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, names: Mapping[str, Node]) -> None:
         self._source = source
+        self._names = names
         self._tokens = tokens_of(source)
         self._index = 0
         self._depth = 0
-        self.names: set[str] = set()
+        self.asked: set[str] = set()
         if len(self._tokens) > MAX_TOKENS:
             raise ExpressionError(f"it is too long; at most {MAX_TOKENS} words are allowed", source, len(source))
 
@@ -169,10 +169,11 @@ class _Parser:
         if token.sort == "name":
             if self._is("("):
                 raise self._error(f"{token} would be a function, and there are none in expressions", token)
-            if token.value not in _NAMES:
-                raise self._error(f"{token} is not known; there are actor, action, resource and meta", token)
-            self.names.add(str(token.value))
-            return _NAMES[token.value]
+            if token.value not in self._names:
+                *others, last = self._names
+                raise self._error(f"{token} is not known; there are {', '.join(others)} and {last}", token)
+            self.asked.add(str(token.value))
+            return self._names[token.value]
         if token == Token("operator", "(", token.at):
             node = self._choice()
             self._expect(")")

@@ -12,7 +12,16 @@ from tasuki.cli.output import age, preview, print_json, print_table
 from tasuki.cli.project import Target
 from tasuki.cli.tools.message import as_dict, peek
 from tasuki.cli.tools.queues import on_queue
-from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, TIMESTAMP
+from tasuki.message import (
+    CAUSE,
+    DEAD_LETTER_TIME,
+    ERROR_TYPE,
+    LAST_ERROR,
+    LAST_ERROR_TIME,
+    LAST_TRACEBACK,
+    PLACE,
+    TIMESTAMP,
+)
 from tasuki.observe.plain import cut
 
 if TYPE_CHECKING:
@@ -43,7 +52,8 @@ def _row(message: dict[str, Any]) -> tuple[Any, ...]:
     headers = dict(message["headers"])
     published_at = headers.pop(TIMESTAMP, None)
     error = headers.pop(LAST_ERROR, None)
-    headers.pop(LAST_TRACEBACK, None)  # of many lines: `show` prints it
+    for name in (LAST_TRACEBACK, CAUSE, ERROR_TYPE, PLACE):  # `show` prints them, and `dead`
+        headers.pop(name, None)
     failed_at = headers.pop(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))
     if error is not None:
         error = f"{cut(str(error), 60)} ({_age(failed_at)} ago)"

@@ -1,0 +1,1 @@
+"""Dead letters of an open app: reading them, and choosing some."""

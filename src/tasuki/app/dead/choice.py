@@ -1,0 +1,85 @@
+"""Choice: which dead letters are meant, by their ids or by a question in the language of policies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.message import Message
+from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.queue import Queue
+from tasuki.security.compare import ComparisonError
+from tasuki.security.expressions.expression import Expression, parse_expression
+from tasuki.security.expressions.nodes import Node
+
+
+class _Subject(NamedTuple):
+    letter: Letter
+    source: Queue
+    now: float
+
+    def age(self) -> float | None:
+        return None if self.letter.at is None else max(self.now - self.letter.at, 0.0)
+
+    def body(self) -> Any:
+        try:
+            return self.source.decode(self.letter.message)
+        except (CodecError, InvalidBodyError) as error:
+            raise ComparisonError(f"the body cannot be decoded: {error}") from error
+
+
+NAMES: Mapping[str, Node] = {
+    "id": lambda subject: subject.letter.id,
+    "queue": lambda subject: subject.letter.queue,
+    "reason": lambda subject: subject.letter.reason,
+    "type": lambda subject: subject.letter.type,
+    "place": lambda subject: subject.letter.place,
+    "cause": lambda subject: subject.letter.cause,
+    "error": lambda subject: subject.letter.error,
+    "task": lambda subject: subject.letter.task,
+    "age": lambda subject: subject.age(),
+    "attempts": lambda subject: subject.letter.attempts,
+    "headers": lambda subject: subject.letter.message.headers,
+    "body": lambda subject: subject.body(),
+}
+"""What a question about a letter may name; ``age``: seconds since it died."""
+
+
+class Choice:
+    """Letters that an expression holds for, and that have one of the ids; without both all of them.
+
+    Raises:
+        ValueError: the expression cannot be read; says where.
+    """
+
+    def __init__(self, where: str = "", ids: Collection[str] = ()) -> None:
+        self._question: Expression | None = parse_expression(where, NAMES) if where else None
+        self._ids = frozenset(ids)
+        self.unclear = 0
+        """Letters that could not be judged, and are not chosen: a value of theirs is of another type."""
+        self.problem = ""
+        """Why the last of these could not be judged."""
+
+    def __bool__(self) -> bool:
+        return self._question is not None or bool(self._ids)
+
+    def takes(self, message: Message, source: Queue, now: float) -> bool:
+        """Whether a message of the dead-letter queue ``source`` is chosen."""
+        if self._ids and message.id not in self._ids:
+            return False
+        return self._question is None or self._holds(self._question, letter_in(message, source.id), source, now)
+
+    def chosen(self, letter: Letter, source: Queue, now: float) -> bool:
+        """The same of a letter that has been read."""
+        if self._ids and letter.id not in self._ids:
+            return False
+        return self._question is None or self._holds(self._question, letter, source, now)
+
+    def _holds(self, question: Expression, letter: Letter, source: Queue, now: float) -> bool:
+        try:
+            return question.holds(_Subject(letter, source, now))
+        except ComparisonError as error:
+            self.unclear += 1
+            self.problem = str(error)
+            return False

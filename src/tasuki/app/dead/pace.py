@@ -1,0 +1,50 @@
+"""Pace: how fast a redrive moves messages, and the leases of those that it holds meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Received
+from tasuki.queues.queue import Queue
+
+
+class Pace:
+    """Waits between batches; ``held``: messages of ``source`` that must not come again before the end.
+
+    Raises:
+        ValueError: the rate, in messages a second, is not above 0.
+    """
+
+    def __init__(self, source: Queue, rate: float | None, clock: Clock, held: Sequence[Received]) -> None:
+        if rate is not None and not rate > 0:
+            raise ValueError(f"a rate is above 0 messages a second, not {rate:g}")
+        self._source, self._rate, self._clock, self._held = source, rate, clock, held
+        self._started = self._renewed = clock.monotonic()
+        self._step = source.spec.lease / 3
+
+    def most(self, batch: int) -> int:
+        """Messages to take at a time: what a second lets pass, so that none is held for long."""
+        return batch if self._rate is None else max(1, min(batch, int(self._rate)))
+
+    async def keep(self, moved: int, *, is_last: bool) -> None:
+        """Wait until the next message may go, unless there is none, and renew the leases of the held messages."""
+        await self._renew()
+        if self._rate is None or is_last:
+            return
+        due = self._started + moved / self._rate
+        while (left := due - self._clock.monotonic()) > 0:
+            await asyncio.sleep(min(left, self._step))
+            await self._renew()
+
+    async def _renew(self) -> None:
+        now = self._clock.monotonic()
+        driver, spec = self._source.driver, self._source.spec
+        if not self._held or not driver.capabilities.leases or now - self._renewed < self._step:
+            return
+        self._renewed = now
+        receipts = [received.receipt for received in self._held]
+        size = driver.capabilities.max_batch
+        for start in range(0, len(receipts), size):
+            await driver.extend(spec.name, receipts[start : start + size], spec.lease)

@@ -1,0 +1,106 @@
+"""Read the letters of dead-letter queues, without taking them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tasuki.app.assembly import Assembly
+from tasuki.app.dead.choice import Choice
+from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.queues.dead.groups import DeadGroup, grouped
+from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.queue import Queue
+
+NEWEST = 10_000
+"""Letters of a queue that are read at most: the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Dead letters and their groups."""
+
+    letters: list[Letter]
+    groups: list[DeadGroup]
+    is_all: bool
+    """False: a queue has more letters, of which the newest were read."""
+    unclear: int
+    """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
+    problem: str
+    """Why one of these could not be judged."""
+
+
+def sources_of(project: Project, queue: str = "") -> dict[str, str]:
+    """Each dead-letter queue to be read, and the one queue whose letters are meant; empty: the letters of all.
+
+    ``queue``: the id of a dead-letter queue, of a queue that has one, or empty for all of the project.
+
+    Raises:
+        QueueNotFoundError: the queue has none, and is none.
+    """
+    configs = project.of(QueueConfig)
+    dead = {id: config.dead_letter.queue for id, config in configs.items() if config.dead_letter is not None}
+    if not queue:
+        return dict.fromkeys(dead.values(), "")
+    if queue in dead.values():
+        return {queue: ""}
+    if queue in dead:
+        return {dead[queue]: queue}
+    raise QueueNotFoundError(
+        f"queue {queue!r} has no dead-letter queue, and is none: its messages are retried for ever, see its option "
+        "dead_letter",
+        queue=queue,
+    )
+
+
+async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, now: float) -> DeadLetters:
+    """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
+
+    Raises:
+        UnsupportedError: a driver cannot show messages without taking them. ValueError: ``by`` is no such thing.
+        PolicyDeniedError: the application may not look into a queue. DriverError: a broker refuses.
+    """
+    found: list[Letter] = []
+    is_all = True
+    for dead, origin in queues.items():
+        source = assembly.queues[dead]
+        try:
+            letters, has_more = await _newest(source)
+        except QueueNotFoundError:
+            continue
+        is_all = is_all and not has_more
+        mine = (letter for letter in letters if not origin or letter.queue == origin)
+        found += [letter for letter in mine if choice.chosen(letter, source, now)]
+    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem)
+
+
+async def _newest(source: Queue) -> tuple[list[Letter], bool]:
+    """The newest letters, the oldest of them first, and whether there are more."""
+    if not source.driver.capabilities.peek:
+        raise UnsupportedError(
+            f"queue {source.id!r}: its broker cannot show messages without giving them to a consumer; tasuki redrive "
+            f"{source.id} sends letters back, also chosen ones (--where, --id)",
+            driver=source.driver.name,
+            queue=source.id,
+        )
+    depth = await source.depth()
+    start = max(depth.ready + depth.delayed - NEWEST, 0)
+    found: list[Letter] = []
+    while len(found) < NEWEST:
+        more = await source.peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))
+        if not more:
+            break
+        found += [letter_in(message, source.id) for message in more]
+    # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+    return list({letter.id: letter for letter in found}.values()), start > 0
+
+
+async def movable(assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, now: float) -> int:
+    """How many of the letters a redrive would move: chosen ones that come from one of these queues; none: from any.
+
+    Raises: as ``read``.
+    """
+    found = await read(assembly, {source.id: ""}, choice, "cause", now)
+    return sum(not targets or letter.queue in targets for letter in found.letters)

@@ -1,0 +1,149 @@
+"""``tasuki dead``: what messages died of, in groups; and the letters of one group."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.output import UNKNOWN, age, count, preview, print_wrapped
+from tasuki.cli.project import Target, find_queue, is_shared
+from tasuki.cli.tools.message import as_dict, choice_of
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.app.dead.reading import DeadLetters
+    from tasuki.kinds.check.project import Project
+    from tasuki.queues.dead.groups import DeadGroup
+    from tasuki.queues.dead.letter import Letter
+
+_INDENT = 8
+_BY = ("cause", "type", "place", "queue", "reason", "task", "day")
+_MOST = 100
+"""Letters that are printed, the newest first; --json has all."""
+
+
+def _show(done: dict[str, Any]) -> None:
+    for group in done.get("groups", ()):
+        _show_group(group, done["by"])
+    for letter in done.get("letters", ())[:_MOST]:
+        _show_letter(letter)
+    for line in _notes(done):
+        click.echo(line)
+    if done["unclear"]:
+        text = f"{count(done['unclear'], 'letter')} not judged: --where cannot be asked about them: {done['problem']}"
+        click.echo(text, err=True)
+
+
+def _notes(done: dict[str, Any]) -> list[str]:
+    if not done["count"]:
+        return ["no dead letters" if not done["is_chosen"] else "no such dead letters"]
+    which = "all" if done["is_all"] else "of the newest 10,000 of each queue"
+    notes = [f"{count(done['count'], 'dead letter')} ({which})"]
+    if len(done.get("letters", ())) > _MOST:
+        notes.append(f"the newest {_MOST} are shown; --json shows all")
+    return notes
+
+
+def _show_group(group: dict[str, Any], by: str) -> None:
+    sample = group["sample"] or group["reason"] or "(no error)"
+    print_wrapped(click.style(f"{group['count']} x", bold=True), sample, indent=_INDENT)
+    key = group["key"] or UNKNOWN
+    about = [f"{by} {key}"]
+    about += [f"{name} {group[name]}" for name in ("reason", "type", "place") if group[name] and name != by]
+    about += [f"from {group['queue']}"] if group["queue"] and by != "queue" else []
+    print_wrapped("", " · ".join(about), indent=_INDENT)
+    print_wrapped("", f"{_times(group)}; {', '.join(group['ids'])}", indent=_INDENT)
+    click.echo()
+
+
+def _times(group: dict[str, Any]) -> str:
+    if group["first"] is None:
+        return "at an unknown time"
+    now = time.time()
+    first, last = age(now - group["first"]), age(now - group["last"])
+    return f"{last} ago" if group["count"] == 1 else f"first {first} ago, last {last} ago"
+
+
+def _show_letter(letter: dict[str, Any]) -> None:
+    print_wrapped(click.style("error", bold=True), letter["error"] or letter["reason"] or "(none)", indent=_INDENT)
+    died = "" if letter["at"] is None else f", {age(time.time() - letter['at'])} ago"
+    tries = "" if letter["attempts"] is None else f", after attempt {letter['attempts']}"
+    print_wrapped("id", f"{letter['id']} from {letter['queue'] or UNKNOWN}{tries}{died}", indent=_INDENT)
+    kind = " · ".join(f"{name} {letter[name]}" for name in ("cause", "reason", "type", "place") if letter[name])
+    print_wrapped("cause", kind.removeprefix("cause "), indent=_INDENT)
+    body = preview(letter["body"]) if "body" in letter else "base64:" + letter["body_base64"]
+    print_wrapped("body", body, indent=_INDENT)
+    click.echo()
+
+
+@click.command("dead")
+@click.argument("queue", required=False)
+@click.option("--group", "by", type=click.Choice(_BY), default="cause", show_default=True, help="What they share.")
+@click.option("--of", "key", metavar="KEY", help="Show the letters of this group, as of cause 9f3a….")
+@click.option("--where", default="", metavar="EXPR", help="Only letters that it holds for: queue == 'a:b' && age > 60.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Show this letter; may be repeated.")
+@printing(_show)
+@project_options()
+def command(
+    target: Target, queue: str | None, by: str, key: str | None, where: str, ids: tuple[str, ...]
+) -> dict[str, Any]:
+    """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
+
+    QUEUE: a dead-letter queue, or a queue that has one; without it all of the project. EXPR is in the language of
+    policies; its names: id, queue, reason, type, place, cause, error, task, age (seconds), attempts, headers, body.
+    """
+    app = target.load()
+    project = app.check()
+    queues = _queues(project, queue)
+    choice = choice_of(where, ids)
+    is_list = bool(ids) or key is not None
+
+    async def look() -> dict[str, Any]:
+        from tasuki.app.dead.reading import read
+
+        async with app.reading():
+            found = await read(app.live_assembly(), queues, choice, by, app.clock.time())
+            shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
+            shown["is_chosen"] = bool(choice) or key is not None
+            return shown | (_letters(app, found, by, key) if is_list else _groups(found))
+
+    return loop.run(look())
+
+
+def _queues(project: Project, queue: str | None) -> dict[str, str]:
+    from tasuki.app.dead.reading import sources_of
+    from tasuki.errors import QueueNotFoundError
+
+    try:
+        found = sources_of(project, find_queue(project, queue) if queue else "")
+    except QueueNotFoundError as error:
+        raise CommandError(str(error)) from error
+    return {id: origin for id, origin in found.items() if is_shared(project.driver_of(id))}
+
+
+def _groups(found: DeadLetters) -> dict[str, Any]:
+    return {"count": len(found.letters), "groups": [_fields(group) for group in found.groups]}
+
+
+def _fields(group: DeadGroup) -> dict[str, Any]:
+    names = ("key", "count", "first", "last", "queue", "reason", "type", "place", "sample", "ids")
+    return {name: getattr(group, name) for name in names}
+
+
+def _letters(app: App, found: DeadLetters, by: str, key: str | None) -> dict[str, Any]:
+    from tasuki.queues.dead.groups import KEYS
+
+    mine = [letter for letter in found.letters if key is None or KEYS[by](letter) == key]
+    mine.sort(key=lambda letter: letter.at or 0.0, reverse=True)
+    return {"count": len(mine), "letters": [_letter(app, letter) for letter in mine]}
+
+
+def _letter(app: App, letter: Letter) -> dict[str, Any]:
+    names = ("queue", "dead", "reason", "type", "place", "cause", "error", "task", "at", "attempts")
+    about = {name: getattr(letter, name) for name in names}
+    return {**about, **as_dict(app.live_queue(letter.dead), letter.message)}

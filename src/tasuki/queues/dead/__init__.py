@@ -1,0 +1,1 @@
+"""Dead letters: what they died of, and groups of them."""

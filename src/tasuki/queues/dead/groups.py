@@ -1,0 +1,93 @@
+"""Groups: dead letters counted by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasuki.queues.dead.cause import first_line
+from tasuki.queues.dead.letter import Letter
+
+MOST = 500
+"""Groups that are kept apart; the letters of the rest are one more."""
+OTHER = "other"
+_SAMPLES = 3
+
+
+def _day(letter: Letter) -> str:
+    if letter.at is None or not 0 <= letter.at < 253_402_300_800:  # the year 10000
+        return ""
+    return datetime.fromtimestamp(letter.at, UTC).date().isoformat()
+
+
+KEYS: Mapping[str, Callable[[Letter], str]] = {
+    "cause": lambda letter: letter.cause,
+    "type": lambda letter: letter.type,
+    "place": lambda letter: letter.place,
+    "queue": lambda letter: letter.queue,
+    "reason": lambda letter: letter.reason,
+    "task": lambda letter: letter.task,
+    "day": _day,
+}
+"""What letters are grouped by; days are UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGroup:
+    """Letters with the same key; the texts are from the newest letter.
+
+    ``first`` and ``last``: Unix seconds, None if no letter says when it died. ``ids``: of up to three letters, the
+    newest first.
+    """
+
+    key: str
+    count: int
+    first: float | None
+    last: float | None
+    queue: str
+    reason: str
+    type: str
+    place: str
+    sample: str
+    ids: tuple[str, ...]
+
+
+def grouped(letters: Iterable[Letter], by: str = "cause", most: int = MOST) -> list[DeadGroup]:
+    """The groups, the largest first and, among equals, the one with the newest letter.
+
+    Raises:
+        ValueError: letters are not grouped by this.
+    """
+    if by not in KEYS:
+        raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {by!r}")
+    found: dict[str, list[Letter]] = {}
+    for letter in letters:
+        found.setdefault(KEYS[by](letter), []).append(letter)
+    ranked = sorted((_group(key, members) for key, members in found.items()), key=_rank)
+    if len(ranked) <= most:
+        return ranked
+    rest = [letter for group in ranked[most:] for letter in found[group.key]]
+    return [*ranked[:most], _group(OTHER, rest)]
+
+
+def _rank(group: DeadGroup) -> tuple[int, float, str]:
+    return -group.count, -(group.last or 0.0), group.key
+
+
+def _group(key: str, letters: list[Letter]) -> DeadGroup:
+    newest = sorted(letters, key=lambda letter: letter.at or 0.0, reverse=True)[:_SAMPLES]
+    times = [letter.at for letter in letters if letter.at is not None]
+    one = newest[0]
+    return DeadGroup(
+        key,
+        len(letters),
+        min(times, default=None),
+        max(times, default=None),
+        one.queue,
+        one.reason,
+        one.type,
+        one.place,
+        first_line(one.error),
+        tuple(letter.id for letter in newest),
+    )

@@ -1,0 +1,146 @@
+"""Dead letters of an app: groups, questions, and a redrive of some."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.app.dead import reading
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.errors import QueueNotFoundError, UnsupportedError
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App]) -> App:
+    app = make_app()
+    app.queue("dead")
+    for name in ("tasks", "other"):
+        app.queue(name, dead_letter="dead", lease="30s")
+    app.queue("alone")
+    return app
+
+
+async def bury(app: App, *ids: str, queue: str = "app:tasks", error: str = "KeyError: 'a'", body: str = "{}") -> None:
+    now = app.clock.time()
+    headers: dict[str, Any] = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "x_last_error": error}
+    headers |= {"attempts": 3, "x_dead_letter_time": now, "tenant": "acme", "content_type": "json/plain"}
+    assert not any(await app.live_queue("dead").forward([Outgoing(id, body.encode(), dict(headers)) for id in ids]))
+
+
+async def ids(app: App, queue: str) -> list[str]:
+    return [message.id for message in await app.live_queue(queue).peek(10_000)]
+
+
+async def test_groups_of_all_of_one_and_of_the_letters_from_one_queue(app: App) -> None:
+    async with app:
+        await bury(app, "1", "2")
+        await bury(app, "3", queue="app:other", error="ValueError: b")
+        for queue, counts in ((("", [2, 1])), ("dead", [2, 1]), ("tasks", [2]), ("other", [1])):
+            assert [group.count for group in (await app.dead_letters(queue)).groups] == counts
+        assert [group.key for group in (await app.dead_letters(by="type")).groups] == ["KeyError", "ValueError"]
+        with pytest.raises(QueueNotFoundError, match="has no dead-letter queue, and is none"):
+            await app.dead_letters("alone")
+        with pytest.raises(ValueError, match="grouped by"):
+            await app.dead_letters(by="colour")
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("id == '1'", ["1"]),
+        ("queue == 'app:other'", ["2"]),
+        ("type == 'KeyError' && reason == 'rejected' && place == '' && task == ''", ["1"]),
+        ("age >= 60 && attempts == 3", ["1"]),
+        ("headers.tenant == 'acme' && headers.none == nil", ["1", "2"]),
+        ("body.n in [7, 8]", ["2"]),
+        ("error contains 'b' and not (cause == '')", ["2"]),
+    ],
+)
+async def test_a_question_may_name_all_that_a_letter_says(app: App, where: str, found: list[str]) -> None:
+    async with app:
+        await bury(app, "1")
+        await asyncio.sleep(100)
+        await bury(app, "2", queue="app:other", error="ValueError: b", body='{"n": 7}')
+        assert sorted(letter.id for letter in (await app.dead_letters(where=where)).letters) == found
+
+
+async def test_a_letter_that_cannot_be_asked_is_counted_and_stays(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    async with app:
+        await bury(app, "1", body="7")
+        await bury(app, "2", body="not json")
+        await bury(app, "3", body='{"n": 1}')
+        found = await app.dead_letters(where="body.n == 1")
+        assert ([letter.id for letter in found.letters], found.unclear) == (["3"], 2)
+        assert "cannot be decoded" in found.problem
+        with caplog.at_level(logging.WARNING, "tasuki"):
+            assert await app.redrive("dead", where="body.n == 1") == 1
+        assert "2 messages stay" in caplog.text
+        assert await ids(app, "dead") == ["1", "2"]
+
+
+async def test_a_mistake_in_a_question_says_where(app: App) -> None:
+    async with app:
+        with pytest.raises(ValueError, match=r"'colour' is not known; there are id, .* headers and body .*column 1"):
+            await app.dead_letters(where="colour == 1")
+
+
+async def test_the_newest_of_a_long_queue(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "NEWEST", 3)
+    async with app:
+        await bury(app, *"abc")
+        assert (await app.dead_letters()).is_all
+        await bury(app, "d")
+        found = await app.dead_letters()
+    assert ([letter.id for letter in found.letters], found.is_all) == (["b", "c", "d"], False)
+
+
+async def test_a_broker_that_shows_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with app:
+        await bury(app, "1", "2")
+        monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+        with pytest.raises(UnsupportedError, match="tasuki redrive app:dead sends letters back, also chosen ones"):
+            await app.dead_letters()
+        with pytest.raises(UnsupportedError):
+            await app.redrive("dead", dry_run=True)
+        assert await app.redrive("dead", ids=["2"]) == 1
+
+
+async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
+    async with app:
+        await bury(app, *(str(number) for number in range(450)))
+        assert await app.redrive("dead", ids=["3", "440", "nobody"]) == 2
+        assert await ids(app, "tasks") == ["3", "440"]
+        assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 440)]
+        assert await app.redrive("dead", where="id startsWith '44'", limit=2) == 2
+
+
+async def test_a_dry_run_moves_nothing(app: App) -> None:
+    async with app:
+        await bury(app, *"abc")
+        await bury(app, "gone", queue="app:gone")
+        assert await app.redrive("dead", dry_run=True) == 3
+        assert await app.redrive("dead", dry_run=True, limit=2) == 2
+        assert await app.redrive("dead", dry_run=True, to="other") == 4
+        assert await app.redrive("dead", dry_run=True, where="id == 'b'") == 1
+        assert len(await ids(app, "dead")) == 4
+
+
+async def test_a_rate_is_kept_and_what_is_held_does_not_come_again(app: App) -> None:
+    async with app:
+        await bury(app, "stays", *(str(number) for number in range(12)))
+        started = app.clock.monotonic()
+        assert await app.redrive("dead", where="id != 'stays'", rate=0.1) == 12
+        assert 110 <= app.clock.monotonic() - started <= 130
+        assert await ids(app, "dead") == ["stays"]
+        with pytest.raises(ValueError, match="a rate is above 0"):
+            await app.redrive("dead", rate=0)

@@ -1,0 +1,78 @@
+"""``tasuki dead`` and ``tasuki redrive`` of some letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_project import write_project
+from tests.unit.cli.conftest import CommandLine
+
+BROKEN = """
+def handle(body):
+    if body["n"] == 2:
+        raise LookupError("no order " + "long " * 100 + "end")
+    return 1 / (body["n"] - body["n"])
+"""
+
+
+@pytest.fixture
+def buried(tasuki: CommandLine, project: Path) -> CommandLine:
+    write_project(project, BROKEN)
+    for number in range(3):
+        tasuki.json("publish", "tasks", f'{{"n": {number}}}', "--id", f"m-{number}")
+    assert tasuki("run", "--until-empty").returncode == 0
+    return tasuki
+
+
+def test_groups_then_the_letters_of_one(buried: CommandLine) -> None:
+    first, second = buried.json("dead")["groups"]
+    assert (first["count"], first["type"], first["place"]) == (2, "ZeroDivisionError", "handlers.py:handle")
+    assert (second["count"], second["type"], second["ids"]) == (1, "LookupError", ["m-2"])
+    shown = buried("dead").stdout
+    assert shown.startswith("2 x     ZeroDivisionError: division by zero\n")
+    assert shown.endswith("3 dead letters (all)\n")
+    letters = buried.json("dead", "--of", first["key"])["letters"]
+    assert sorted(letter["id"] for letter in letters) == ["m-0", "m-1"]
+    listed = buried("dead", "tasks", "--group", "type", "--of", "LookupError").stdout
+    assert listed.startswith("error   LookupError: no order long")
+    assert "long end" in listed  # not cut
+    assert 'body    {"n": 2}' in listed
+
+
+def test_one_letter_and_a_question(buried: CommandLine) -> None:
+    [letter] = buried.json("dead", "--id", "m-1")["letters"]
+    assert (letter["queue"], letter["dead"], letter["attempts"], letter["body"]) == (
+        "app:tasks",
+        "app:dead",
+        3,
+        {"n": 1},
+    )
+    [group] = buried.json("dead", "--where", "body.n > 1")["groups"]
+    assert group["ids"] == ["m-2"]
+    assert buried("dead", "--where", "attempts > 9").stdout == "no such dead letters\n"
+    unclear = buried("dead", "--where", "body.n.x == 1")
+    assert "3 letters not judged: --where cannot be asked about them: a number has no such field" in unclear.stderr
+    wrong = buried("dead", "--where", "colour == 1")
+    assert (wrong.returncode, "'colour' is not known" in wrong.stderr) == (2, True)
+
+
+def test_a_redrive_of_some(buried: CommandLine) -> None:
+    dry = buried("redrive", "dead", "--where", "body.n < 2", "--dry-run")
+    assert dry.stdout == "2 messages of app:dead would be sent back\n"
+    done = buried("redrive", "dead", "--where", "body.n < 2", "--rate", "100")
+    assert (done.returncode, done.stdout) == (0, "2 messages of app:dead sent back\n")
+    assert "1 message stayed, not chosen" in done.stderr
+    assert buried.json("redrive", "dead", "--id", "m-2") == {
+        "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "is_chosen": True, "is_dry_run": False,
+    }  # fmt: skip
+    assert buried("redrive", "dead", "--where", "1 +").returncode == 2
+
+
+def test_without_letters_and_without_a_dead_letter_queue(tasuki: CommandLine) -> None:
+    assert tasuki("dead").stdout == "no dead letters\n"
+    tasuki.json("publish", "tasks", "1")
+    assert tasuki("dead", "dead").stdout == "no dead letters\n"
+    assert tasuki("dead", "nothing").returncode != 0
+    assert "tasuki dead" in tasuki("dlq").stderr

@@ -1,0 +1,88 @@
+"""Letters and their groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasuki.message import Message
+from tasuki.queues.dead.groups import KEYS, OTHER, grouped
+from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.dead.origin import Origin
+from tasuki.queues.dead_letter import dead_letter
+
+NOON = 1_790_000_000.0
+
+
+def letter(id: str, error: str = "KeyError: 'A4'", now: float = NOON, **options: Any) -> Letter:
+    given = {"queue": "app:a", "reason": "max_attempts", "attempts": 3, "content_type": "json/plain", **options}
+    outgoing = dead_letter(Message(id, b"x", {"message_type": "send"}), error=error, now=now, **given)
+    return letter_in(Message(outgoing.id, outgoing.body, outgoing.headers), "app:dead")
+
+
+def test_a_letter_says_what_it_died_of() -> None:
+    one = letter("1", origin=Origin("shop.Broken", "jobs.py:send"))
+    assert (one.id, one.dead, one.queue, one.reason) == ("1", "app:dead", "app:a", "max_attempts")
+    assert (one.type, one.place, one.at, one.attempts, one.task) == ("shop.Broken", "jobs.py:send", NOON, 3, "send")
+    assert one.message.headers["x_cause"] == one.cause
+
+
+def test_an_older_letter_is_read_from_its_text() -> None:
+    new = letter("1")
+    headers = {name: value for name, value in new.message.headers.items() if name not in ("x_cause", "x_error_type")}
+    old = letter_in(Message("1", b"x", headers), "app:dead")
+    assert (old.cause, old.type, old.place) == (new.cause, "KeyError", "")
+
+
+def test_a_message_that_was_published_there_is_one_as_well() -> None:
+    foreign = letter_in(
+        Message("1", b"x", {"x_dead_letter_time": "soon", "attempts": True, "x_last_error": 7}), "app:d"
+    )
+    assert (foreign.queue, foreign.reason, foreign.at, foreign.attempts, foreign.error) == ("", "", None, None, "7")
+
+
+def test_a_second_death_leaves_nothing_of_the_first() -> None:
+    first = letter("1", origin=Origin("shop.Broken", "jobs.py:send"))
+    second = dead_letter(
+        first.message, queue="app:dead", reason="expired", error="", attempts=1, now=1, content_type="json/plain"
+    ).headers
+    assert "x_error_type" not in second
+    assert "x_place" not in second
+    assert second["x_cause"] != first.cause
+
+
+def test_the_largest_group_comes_first_with_its_newest_letter() -> None:
+    letters = [letter(f"a{n}", f"KeyError: '{n}'", NOON + n) for n in range(5)] + [letter("b", "ValueError: b")]
+    first, second = grouped(letters)
+    assert (first.count, first.first, first.last, first.sample) == (5, NOON, NOON + 4, "KeyError: '4'")
+    assert first.ids == ("a4", "a3", "a2")
+    assert (second.count, second.ids, second.type) == (1, ("b",), "ValueError")
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [("type", {"KeyError", ""}), ("queue", {"app:a", "app:b"}), ("reason", {"max_attempts", "expired"}),
+     ("day", {"2026-09-21", "1970-01-01"}), ("task", {"send"}), ("place", {""})],
+)  # fmt: skip
+def test_by_other_things(by: str, keys: set[str]) -> None:
+    letters = [letter("1"), letter("2", "", now=0.0, queue="app:b", reason="expired")]
+    assert {group.key for group in grouped(letters, by)} == keys
+
+
+def test_a_letter_without_a_time_has_no_day() -> None:
+    foreign = [letter_in(Message("1", b"x", {}), "d"), letter_in(Message("2", b"x", {"x_dead_letter_time": 1e20}), "d")]
+    [group] = grouped(foreign, "day")
+    assert (group.key, group.first, group.last) == ("", 1e20, 1e20)
+
+
+def test_the_rest_of_many_groups_is_one() -> None:
+    names = [f"{a}{b}" for a in "abcdefghij" for b in "abcdefghij"]
+    groups = grouped([letter(name, f"Error{name}") for name in names], most=30)
+    assert (len(groups), groups[-1].key, groups[-1].count) == (31, OTHER, 70)
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="grouped by cause, type, place, queue, reason, task, day, not by 'x'"):
+        grouped([], "x")
+    assert next(iter(KEYS)) == "cause"

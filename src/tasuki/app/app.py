@@ -263,8 +263,7 @@ class App(Declaring):
         return loop
 
     async def _end(self) -> None:
-        assembly = self.assembly
-        if assembly is None:
+        if (assembly := self.assembly) is None:
             return
         try:
             await self.supervisor.stop()

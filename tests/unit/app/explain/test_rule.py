@@ -92,7 +92,7 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(), message=Message("m", b"", {DUE: NOW + 90}), lane_limit="1/s"), ["delayed"], ""),
     (facts(work(running=(OTHER,)), message=WAITS, key="acme", before="l"), ["key held", "key held"],
      "key 'acme' is held by message x, running on web:7 for 12s"),
-    (facts(work(), message=WAITS, key="b"), ["next"], ""),
+    (facts(work(running=(OTHER,)), message=WAITS, key="b"), ["next"], ""),
     (facts(work(event("settled", 990.0, "a", "ack"), event("settled", 995.0, "b", "ack")), message=WAITS, place=30,
            depth=Depth(40, 0, 0, None)), ["behind"], "behind 30 others, about 2m30s at the current rate"),
     (facts(work(), message=WAITS, place=1, depth=Depth(2, 0, 0, None)), ["behind"], "behind 1 other"),

@@ -1,9 +1,8 @@
-"""Each cause why a message waits although its queue has a consumer, with a worker on SQLite that really holds it back."""
+"""Each cause why a message waits, with a worker on SQLite that really holds it back."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from tasuki.app.explain.rule import Cause
 from tests.e2e.guarded import SECURITY, project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
-
-Codes = Callable[[list[str]], bool]
 
 
 async def told(app: App, id: str, *codes: str) -> list[Cause]:
@@ -79,7 +76,7 @@ async def test_the_rate_of_the_queue(tmp_path: Path) -> None:
         await told(app, "first", "settled")
         await held.publish("second")
         [cause] = await told(app, "second", "limit")
-    assert cause.text.startswith("limit 0.000277778/s of queue app:jobs is reached: next token in 59m"), cause
+    assert cause.text.startswith("limit 1/h of queue app:jobs is reached: next token in "), cause
 
 
 async def test_the_limit_of_a_lane_is_first_only_where_nothing_else_is(tmp_path: Path) -> None:

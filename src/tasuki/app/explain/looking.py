@@ -83,7 +83,7 @@ async def search(live: Assembly, clock: Clock, queues: Sequence[str], id: str) -
 
 
 def look_for_application(live: Assembly, clock: Clock, queue: str, id: str) -> Look:
-    """A look with the rights of the application. Raises PolicyDeniedError, QueueNotFoundError."""
+    """Looks with the rights of the application. Raises PolicyDeniedError, QueueNotFoundError."""
     found = live.queue_of_application(queue)
     other = found.policy.dead_letter
     letters = live.queue_of_application(other) if other is not None and other in live.queues else None
@@ -110,7 +110,7 @@ class Look:
     letters: Queue | None = None
     """The queue of its dead letters; None: there is none, or it is not looked into."""
     searched: Searched | None = None
-    """By who has looked already; a queue with an order per key is looked through again, for what is before it."""
+    """By who has looked already; a queue with an order per key is looked through again, for the one before it."""
 
     async def plainly(self) -> Facts:
         """All but what the workers must be asked for. Raises PolicyDeniedError, DriverError."""

@@ -228,7 +228,7 @@ def _raise_limit(facts: Facts) -> str:
 
 
 def _in_line(facts: Facts) -> Iterator[Cause]:
-    """The messages before it; last the limit of its lane, as nobody tells whether that holds it back."""
+    """The messages before it; last the limit of its lane, as the broker does not tell whether that holds it back."""
     if facts.key:
         for work in facts.workers:
             for each in work.consumer.messages:

@@ -10,6 +10,8 @@ pure="
     src/tasuki/errors.py
     src/tasuki/message.py
     src/tasuki/backoff.py
+    src/tasuki/app/explain/facts.py
+    src/tasuki/app/explain/rule.py
     src/tasuki/app/health/report.py
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -91,3 +92,25 @@ def test_the_command(tmp_path: Path) -> None:
     assert (found.returncode, "no consumer is declared" in found.stdout) == (0, True), found
     missing = run("explain", "two", "--queue", "jobs", "--json", folder=tmp_path)
     assert (missing.returncode, '"no such message"' in missing.stdout) == (1, True), missing
+
+
+def test_a_broker_that_is_away_does_not_end_the_search(tmp_path: Path) -> None:
+    text = PROJECT.replace("memory", "sqlite") % "mails"
+    far = """\
+  - {name: far, kind: queue.driver.redis, url: "redis://127.0.0.1:1/0"}
+  - {name: first, kind: queue.queue, driver: far}
+"""
+    (tmp_path / "_index.yaml").write_text(text.replace("entries:\n", f"entries:\n{far}"))
+    assert run("publish", "mails", "1", "--id", "one", folder=tmp_path).returncode == 0
+
+    here = run("explain", "one", "--json", folder=tmp_path)
+    gone = run("explain", "two", "--json", folder=tmp_path)
+    named = run("explain", "one", "--queue", "first", folder=tmp_path)
+
+    found, lost = json.loads(here.stdout), json.loads(gone.stdout)
+    assert (here.returncode, found["queue"], found["found"]) == (0, "app:mails", True), here
+    assert [cause["code"] for cause in found["causes"]] == ["no worker"]
+    assert (gone.returncode, lost["queue"], lost["found"]) == (1, "app:mails", None), gone
+    assert [cause["code"] for cause in lost["causes"]] == ["away", "no such message"]
+    assert lost["causes"][0]["text"].startswith("could not look at queue app:first: Redis at 127.0.0.1:1")
+    assert "error: Redis at 127.0.0.1:1: it cannot be reached" in named.stderr, named

@@ -108,11 +108,50 @@ async def test_a_message_shows_why_it_waits_its_body_and_its_headers(app: App, b
 
     text = await browse().text(f"/messages/app:mails/{job.id}")
 
-    assert "A consumer is declared, and no worker that runs it is alive." in text
+    assert "No worker: consumer app:sender is declared, and no worker is alive" in text
+    assert "→ start one: tasuki run" in text
     assert '"amount": 12.5' in text
     assert "secret-word" not in text
     assert "tenant acme" in text
     assert "api_key ***" in text
+
+
+async def causes(browse: MakeBrowser, queue: str, id: str, **headers: str) -> list[str]:
+    """Why a message does not run, as its page says it."""
+    page = (await browse(headers=headers).get(f"/messages/{queue}/{id}")).text
+    return [words(each) for each in re.findall(r"<li>(<b>.*?)</li>", page)]
+
+
+async def test_the_causes_are_those_of_the_command(app: App, browse: MakeBrowser) -> None:
+    first, second = await app.publish("mails", {"n": 1}), await app.publish("mails", {"n": 2})
+    await app.pause("mails", reason="provider is down")
+
+    told = (await app.explain("mails", second.id)).causes
+
+    assert [cause.code for cause in told] == ["paused", "no worker", "behind"]
+    for text, cause in zip(await causes(browse, "app:mails", second.id), told, strict=True):
+        assert cause.text in text
+        assert cause.act in text
+    assert len(await causes(browse, "app:mails", first.id)) == 2
+
+
+async def test_a_message_that_does_not_wait_has_its_causes(app: App, browse: MakeBrowser) -> None:
+    dead = await fail(app, bad="x")
+
+    [letter] = await causes(browse, "app:dead", dead)
+    [source] = await causes(browse, "app:mails", dead)
+    [gone] = await causes(browse, "app:mails", "gone")
+
+    assert letter == source == "Dead letter: dead (max_attempts), in app:dead → redrive it: tasuki redrive app:dead"
+    assert "no such message in app:mails" in gone
+
+
+async def test_a_cause_has_a_name_in_the_language_of_the_page(app: App, browse: MakeBrowser) -> None:
+    job = await app.publish("images", 1)
+
+    [text] = await causes(browse, "app:images", job.id, **{"accept-language": "ja"})
+
+    assert text.startswith("ワーカーなし: consumer app:images.workers is declared")
 
 
 async def test_numbers_of_a_body_keep_their_digits(app: App, browse: MakeBrowser) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
+from tasuki.app.explain.rule import Code
 from tasuki.contracts.driver import Depth
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say
@@ -120,6 +122,12 @@ def test_the_languages_say_the_same() -> None:
     for key in english:
         if key.endswith(".one"):
             assert key.removesuffix("one") + "other" in english
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_cause_has_a_name(language: str) -> None:
+    named = {key for key in catalogue(language) if key.startswith("why.")}
+    assert named == {f"why.{code}" for code in get_args(Code)}
 
 
 @pytest.mark.parametrize(

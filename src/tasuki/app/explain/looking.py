@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from tasuki import __version__
 from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
-from tasuki.app.explain.rule import Explanation, explain
+from tasuki.app.explain.rule import Cause, Explanation, away_from, explain, without
 from tasuki.app.state.workers import workers_of
 from tasuki.clock import Clock
 from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import Store
-from tasuki.errors import HandlerError, QueueNotFoundError
+from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
 from tasuki.flow.records import decode as decode_run
 from tasuki.flow.records import run_key
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -45,29 +45,72 @@ NEWEST = 500
 _PAGE = 500
 
 
-async def explain_in(live: Assembly, clock: Clock, queues: Sequence[str], id: str) -> Explanation:
-    """Why a message of one of these queues does not run; the first queue that knows it counts.
+async def explain_in(live: Assembly, clock: Clock, queue: str, id: str) -> Explanation:
+    """Why a message of this queue does not run.
 
     Raises:
-        PolicyDeniedError: the application may not see a queue. DriverError: a broker or store cannot be reached.
+        PolicyDeniedError: the application may not see the queue. DriverError: its broker or store cannot be reached.
     """
-    looks = [Look(live, clock, live.queue_of_application(queue), id) for queue in queues]
-    facts = [await look.plainly() for look in looks]
-    for look, seen in zip(looks, facts, strict=True):
-        if explain(seen).found:
-            return explain(await look.ask_workers(seen))
-    told = [explain(await look.ask_workers(seen)) for look, seen in zip(looks, facts, strict=True)]
-    return min(told, key=lambda each: (each.found is not True, each.found is not None))
+    look = look_for_application(live, clock, queue, id)
+    return explain(await look.ask_workers(await look.plainly()))
+
+
+async def search(live: Assembly, clock: Clock, queues: Sequence[str], id: str) -> Explanation:
+    """Why a message of one of these queues does not run; the first queue that knows it counts.
+
+    A queue that cannot be reached is a cause of its own, unless another one has the message.
+    Raises PolicyDeniedError: the application may not see a queue.
+    """
+    looks = [look_for_application(live, clock, queue, id) for queue in queues]
+    seen: list[tuple[Look, Facts]] = []
+    away: list[Cause] = []
+    for look in looks:
+        try:
+            facts = await look.plainly()
+            if explain(facts).found:
+                return explain(await look.ask_workers(facts))
+        except DriverError as error:
+            away.append(away_from(look.queue.id, error))
+        else:
+            seen.append((look, facts))
+    told: list[Explanation] = []
+    for look, facts in seen:
+        try:
+            told.append(explain(await look.ask_workers(facts)))
+        except DriverError as error:
+            away.append(away_from(look.queue.id, error))
+    return without(away, told, id)
+
+
+def look_for_application(live: Assembly, clock: Clock, queue: str, id: str) -> Look:
+    """Looks with the rights of the application. Raises PolicyDeniedError, QueueNotFoundError."""
+    found = live.queue_of_application(queue)
+    other = found.policy.dead_letter
+    letters = live.queue_of_application(other) if other is not None and other in live.queues else None
+    return Look(live, clock, found, id, letters)
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search among the waiting messages has found: the message at ``place``, or nothing among so many."""
+
+    message: Message | None
+    place: int
+    searched: int
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Looks at a message of one queue; ``queue`` checks the rights of who looks."""
+    """Looks at a message of one queue; ``queue`` and ``letters`` check the rights of who looks."""
 
     live: Assembly
     clock: Clock
     queue: Queue
     id: str
+    letters: Queue | None = None
+    """The queue of its dead letters; None: there is none, or it is not looked into."""
+    searched: Searched | None = None
+    """By who has looked already; a queue with an order per key is looked through again, for the one before it."""
 
     async def plainly(self) -> Facts:
         """All but what the workers must be asked for. Raises PolicyDeniedError, DriverError."""
@@ -136,11 +179,16 @@ class Look:
         except QueueNotFoundError:
             return replace(facts, is_missing=True)
         if facts.can_look:
-            facts = await self._find(facts)
+            facts = await self.find(facts)
         return await self._letter(facts) if facts.message is None else facts
 
-    async def _find(self, facts: Facts) -> Facts:
-        """The message among those that wait."""
+    async def find(self, facts: Facts) -> Facts:
+        """The facts with the message, if it is among those that wait. Raises QueueNotFoundError, DriverError."""
+        known = self.searched
+        if known is not None and known.message is None:
+            return replace(facts, searched=known.searched, is_bounded=known.searched >= DEEPEST)
+        if known is not None and known.message is not None and self.queue.spec.ordering != "key":
+            return replace(facts, message=known.message, place=known.place, lane=self._lane(known.message))
         before: dict[object, str] = {}
         at = 0
         while at < DEEPEST:
@@ -159,17 +207,14 @@ class Look:
 
     async def _letter(self, facts: Facts) -> Facts:
         """Its dead letter, if the dead-letter queue shows it."""
-        other = self.queue.policy.dead_letter
-        if other is None or other not in self.live.queues:
-            return facts
-        letters = Look(self.live, self.clock, self.live.queue_of_application(other), self.id)
-        if not letters.queue.driver.capabilities.peek:
+        letters = self.letters
+        if letters is None or not letters.driver.capabilities.peek:
             return facts
         try:
-            found = await letters._find(Facts(facts.now, self.id, other))
+            found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))
         except QueueNotFoundError:
             return facts
-        return replace(facts, letter=found.message, dead_letters=other)
+        return replace(facts, letter=found.message, dead_letters=letters.id)
 
     def _lane(self, message: Message) -> str:
         rule = self.queue.policy.lanes

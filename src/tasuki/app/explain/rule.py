@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
 from tasuki.app.explain.facts import Facts, Life, is_held_back, next_token, rate_of
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR
 from tasuki.observe.plain import escape
+from tasuki.observe.redact import redact
 from tasuki.queues.limits import limit_text
 from tasuki.state.pauses import text_of_time
 from tasuki.state.presence import PERIOD, TTL
@@ -18,10 +20,17 @@ ALIVE = 2 * PERIOD
 """Seconds after its last sign for which a worker counts as alive here."""
 
 
+Code = Literal[
+    "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
+    "no worker", "workers unknown", "denied", "limit", "lane limit", "key held", "busy", "behind", "next",
+    "no such message", "held", "too deep", "cannot look", "away",
+]  # fmt: skip
+
+
 class Cause(msgspec.Struct, frozen=True):
     """Why a message does not run now, or that it does."""
 
-    code: str
+    code: Code
     """Stable, for programs."""
     text: str
     act: str = ""
@@ -42,17 +51,37 @@ def explain(facts: Facts) -> Explanation:
     """Judge the facts."""
     own = list(_of_message(facts))
     found: bool | None = bool(own)
-    held_back = list(_of_queue(facts)) if facts.message is not None or not own else []
+    is_letter = any(cause.code == "dead" for cause in own)
+    held_back = list(_of_queue(facts)) if (facts.message is not None or not own) and not is_letter else []
     if facts.message is not None:
         found = True
         own += held_back
-        own += _in_line(facts) if not any(cause.code == "delayed" for cause in own) else ()
+        own += _in_line(facts) if not any(cause.code in ("dead", "delayed") for cause in own) else ()
         own = own or [Cause("next", "nothing holds it back: it is next")]
     elif not own:
         unseen = _unseen(facts)
         found = False if unseen.code == "no such message" else None
         own = [unseen, *(held_back if found is None else ())]
     return Explanation(facts.id, facts.queue, found, own)
+
+
+def away_from(queue: str, error: Exception) -> Cause:
+    """A queue that could not be looked at."""
+    text = escape(redact(str(error)).partition("\n")[0])[:200]
+    return Cause("away", f"could not look at queue {queue}: {text}", "ask again when its broker or store is back")
+
+
+def without(away: list[Cause], told: list[Explanation], id: str) -> Explanation:
+    """Of what the queues tell that could be looked at, the best; the others are why nothing is certain.
+
+    ``told`` or ``away`` has one at least.
+    """
+    best = min(told, key=lambda each: (each.found is not True, each.found is not None), default=None)
+    if best is None:
+        return Explanation(id, "", None, away)
+    if best.found or not away:
+        return best
+    return Explanation(id, best.queue, None, [*away, *best.causes])
 
 
 def ago(facts: Facts, at: float) -> str:
@@ -66,10 +95,13 @@ def _short(seconds: float) -> str:
 
 def _of_message(facts: Facts) -> Iterator[Cause]:
     """The causes in the message itself."""
-    if facts.letter is not None:
-        reason = escape(str(facts.letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {facts.dead_letters}"
-        yield Cause("dead", f"dead ({reason or 'no reason given'}), in {facts.dead_letters}", act)
+    letter, place = facts.letter, facts.dead_letters
+    if facts.message is not None and DEAD_LETTER_REASON in facts.message.headers and not facts.consumers:
+        letter, place = facts.message, facts.queue
+    if letter is not None:
+        reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
+        act = f"redrive it: tasuki redrive {place}"
+        yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
     yield from _at_a_worker(facts)
@@ -180,7 +212,7 @@ def _of_workers(facts: Facts) -> Iterator[Cause]:
 
 def _of_limits(facts: Facts) -> Iterator[Cause]:
     limit, held = facts.limit, 0 if facts.depth is None else facts.depth.in_flight
-    raise_it = f"raise 'limit' of queue {facts.queue}"
+    raise_it = _raise_limit(facts)
     if limit is not None:
         text = f"limit {limit_text(limit)} of queue {facts.queue} is reached"
         if (wait := next_token(facts)) is not None:
@@ -189,13 +221,14 @@ def _of_limits(facts: Facts) -> Iterator[Cause]:
             yield Cause("limit", f"{text}: {held} are held", raise_it)
         elif is_held_back(facts):
             yield Cause("limit", text, raise_it)
-    if facts.lane_limit and facts.message is not None:
-        text = f"limit {facts.lane_limit}: the broker does not show how much of '{escape(facts.lane)}' is used"
-        yield Cause("lane limit", text, raise_it)
+
+
+def _raise_limit(facts: Facts) -> str:
+    return f"raise 'limit' of queue {facts.queue}"
 
 
 def _in_line(facts: Facts) -> Iterator[Cause]:
-    """The messages before it."""
+    """The messages before it; last the limit of its lane, as the broker does not tell whether that holds it back."""
     if facts.key:
         for work in facts.workers:
             for each in work.consumer.messages:
@@ -213,6 +246,9 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
         after = "" if rate is None else f", about {_short(facts.place / rate)} at the current rate"
         yield Cause("behind", f"behind {facts.place:,} other{'s' * (facts.place > 1)}{after}",
                     "start more workers, or raise concurrency")  # fmt: skip
+    if facts.lane_limit:
+        text = f"limit {facts.lane_limit}: the broker does not show how much of '{escape(facts.lane)}' is used"
+        yield Cause("lane limit", text, _raise_limit(facts))
 
 
 def _unseen(facts: Facts) -> Cause:

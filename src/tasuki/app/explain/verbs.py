@@ -23,21 +23,23 @@ class Explaining:
         seconds to answer.
 
         Args:
-            queue: by id, name or handle; None: all queues are searched, and the first one that knows it counts.
+            queue: by id, name or handle; None: all queues are searched, and the first one that knows it counts. One
+                that cannot be reached is a cause then: ``away``.
             id: of the message.
 
         Raises:
             QueueNotFoundError: there is no such queue. PolicyDeniedError: the application may not see it, or look into
-                it. DriverError: its broker or its store cannot be reached.
+                it. DriverError: the broker or the store of the queue that was named cannot be reached.
         """
-        from tasuki.app.explain.looking import explain_in
+        from tasuki.app.explain.looking import explain_in, search
         from tasuki.errors import QueueNotFoundError
 
         live = self._live()
-        queues = [self.full_id(queue)] if queue is not None else list(live.queues)
-        if not queues:
+        if queue is not None:
+            return await explain_in(live, self.clock, self.full_id(queue), id)
+        if not live.queues:
             raise QueueNotFoundError("the project has no queue", queue="")
-        return await explain_in(live, self.clock, queues, id)
+        return await search(live, self.clock, list(live.queues), id)
 
     def full_id(self, queue: str | QueueHandle[Any]) -> str:
         """The id of a queue or function that is given by id, name or handle."""

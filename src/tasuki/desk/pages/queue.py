@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
+from tasuki.desk.reading.causes import explained
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
-from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
@@ -166,16 +167,18 @@ async def message(view: View) -> Response:
         return view.page(
             "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
         )
-    problem = ""
+    letters = row.dead_letters if row.dead_letters and view.may("peek", row.dead_letters) else ""
+    site = view.tools.site
     try:
-        found = await find(view.tools.site, id, message_id, view.number_of("at", DEEPEST))
+        found = await find(site, id, message_id, view.number_of("at", DEEPEST))
+        told = await explained(site, view.tools.clock, id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     running = [each for each in row.running if each.message.id == message_id]
     shown = found.message
     return view.page(
         "message.html",
-        status=200 if shown or running or found.status else 404,
+        status=200 if shown or running or found.status or told.found else 404,
         snapshot=snapshot,
         row=row,
         id=message_id,
@@ -191,9 +194,8 @@ async def message(view: View) -> Response:
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
         body=None if shown is None else body_of(live, shown),
         headers=[] if shown is None else headers_of(shown),
-        why=[] if shown is None else why_not(view, snapshot, row, shown, found.place),
+        why=told.causes,
         can=live.driver.capabilities,
-        problem=problem,
     )
 
 
@@ -207,27 +209,3 @@ def _state(row: QueueRow, message: Message | None, place: int, is_running: bool,
     if is_running:
         return "running"
     return status if status in ("done", "failed", "cancelled") else "unknown"
-
-
-def why_not(view: View, snapshot: Snapshot, row: QueueRow, message: Message, place: int) -> list[str]:
-    """Why a waiting message does not run yet, the first cause first."""
-    if DEAD_LETTER_REASON in message.headers:
-        return [view.say("why.dead", reason=line(message.headers[DEAD_LETTER_REASON], 40))]
-    found = []
-    if place >= row.ready:
-        found.append(view.say("why.retry" if LAST_ERROR in message.headers else "why.delayed"))
-    if row.pause is not None:
-        found.append(view.say("why.paused", pause=line(row.pause)))
-    if not row.consumers:
-        found.append(view.say("why.no_consumer"))
-    elif row.workers is None:
-        found.append(view.say("why.unknown"))
-    elif not row.workers:
-        found.append(view.say("why.no_worker"))
-    elif row.places and row.busy >= row.places:
-        found.append(view.say("why.busy", busy=row.busy, places=row.places))
-    if place and place < row.ready:
-        rate = row.out_rate
-        key = "why.behind_rate" if rate else "why.behind"
-        found.append(view.say(key, n=place, age=float(place) / rate if rate else 0.0))
-    return found or [view.say("why.next")]

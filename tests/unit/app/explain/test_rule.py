@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
-from tasuki.app.explain.rule import explain
+from tasuki.app.explain.rule import away_from, explain, without
 from tasuki.contracts.driver import Depth, Limit
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR, Message
 from tasuki.state.pauses import Pause
@@ -16,6 +16,7 @@ from tasuki.state.results import JobError, JobRecord
 
 NOW = 1000.0
 WAITS = Message("m", b"", {})
+LETTER = Message("m", b"", {DEAD_LETTER_REASON: "rejected"})
 ONE = (Declared("app:work"),)
 
 
@@ -46,9 +47,11 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(can_look=False, depth=None), ["cannot look", "no worker"], "its counts cannot be read"),
     (facts(is_bounded=True, searched=10_000), ["too deep", "no worker"], "first 10,000 waiting"),
     (facts(depth=Depth(0, 2, 0, None), lease=5.0), ["held", "no worker"], "until its lease of 5s ends"),
-    (facts(letter=Message("m", b"", {DEAD_LETTER_REASON: "rejected"}), dead_letters="app:dead"), ["dead"],
+    (facts(letter=LETTER, dead_letters="app:dead"), ["dead"],
      "dead (rejected), in app:dead"),
     (facts(letter=Message("m", b"", {}), dead_letters="app:dead"), ["dead"], "dead (no reason given)"),
+    (facts(message=LETTER, consumers=()), ["dead"], "dead (rejected), in app:mail"),
+    (facts(work(), message=LETTER), ["next"], ""),
     (facts(is_cancelled=True), ["cancelled"], "nothing brings it back"),
     (facts(record=JobRecord("done", 997.0)), ["settled"], "settled 3s ago: done"),
     (facts(record=JobRecord("failed", 997.0, error=JobError("no"))), ["settled"], "given up (no)"),
@@ -83,9 +86,13 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(event("limited", 999.0, None)), message=WAITS, limit=Limit(concurrency=2)), ["limit"], "is reached"),
     (facts(work(), message=WAITS, limit=Limit(concurrency=2)), ["next"], ""),
     (facts(work(), message=WAITS, lane_limit="10/s for each key", lane="acme"), ["lane limit"], "of 'acme' is used"),
+    (facts(work(running=(OTHER,), places=1), message=WAITS, lane_limit="1/s", key="acme", place=2,
+           depth=Depth(9, 0, 0, None)),
+     ["busy", "key held", "behind", "lane limit"], "all workers are busy"),
+    (facts(work(), message=Message("m", b"", {DUE: NOW + 90}), lane_limit="1/s"), ["delayed"], ""),
     (facts(work(running=(OTHER,)), message=WAITS, key="acme", before="l"), ["key held", "key held"],
      "key 'acme' is held by message x, running on web:7 for 12s"),
-    (facts(work(), message=WAITS, key="b"), ["next"], ""),
+    (facts(work(running=(OTHER,)), message=WAITS, key="b"), ["next"], ""),
     (facts(work(event("settled", 990.0, "a", "ack"), event("settled", 995.0, "b", "ack")), message=WAITS, place=30,
            depth=Depth(40, 0, 0, None)), ["behind"], "behind 30 others, about 2m30s at the current rate"),
     (facts(work(), message=WAITS, place=1, depth=Depth(2, 0, 0, None)), ["behind"], "behind 1 other"),
@@ -106,3 +113,17 @@ def test_the_newest_worker_counts() -> None:
     older = work(event("received", 900.0))
     newer = AtWork("b:1", NOW, older.consumer, [event("started", 950.0)])
     assert "b:1" in explain(facts(older, newer)).causes[0].text
+
+
+def test_a_queue_that_is_away_leaves_it_open() -> None:
+    away = away_from("app:far", OSError("redis://:secret@far: no answer\nmore"))
+    gone = explain(facts(depth=Depth(0, 0, 0, None)))
+    held = explain(facts(depth=Depth(0, 2, 0, None)))
+    here = explain(facts(work(), message=WAITS))
+
+    assert away.text == "could not look at queue app:far: redis://:***@far: no answer"
+    assert without([], [gone, held], "m") == held
+    assert without([away], [gone, here], "m") == here
+    found = without([away], [gone], "m")
+    assert (found.queue, found.found, found.causes) == ("app:mail", None, [away, *gone.causes])
+    assert without([away], [], "m").causes == [away]

@@ -26,22 +26,22 @@ def command(ctx: click.Context, target: Target, id: str, *, queue: str | None, a
     """Say why the message ID does not run now: the first cause, then the others, each with what changes it.
 
     Looks through the first 10,000 waiting messages, and asks the workers. Ends with 1 if no message is found, also
-    where its broker does not show messages and nothing else tells of it.
+    where its broker does not show messages and nothing else tells of it. Without --queue a broker that is away does
+    not end the search.
     """
-    from tasuki.app.explain.looking import explain_in
+    from tasuki.app.explain.looking import explain_in, search
     from tasuki.kinds.entries.queue import QueueConfig
 
     app = target.load()
     project = app.check()
     refuse_all_private(project)
-    if queue is not None:
-        places = [find_queue(project, queue)]
-    else:
-        places = [each for each in project.of(QueueConfig) if is_shared(project.driver_of(each))]
+    one = None if queue is None else find_queue(project, queue)
+    shared = [each for each in project.of(QueueConfig) if is_shared(project.driver_of(each))]
 
     async def look() -> Explanation:
         async with app.reading():
-            return await explain_in(app.live_assembly(), app.clock, places, id)
+            live = app.live_assembly()
+            return await (search(live, app.clock, shared, id) if one is None else explain_in(live, app.clock, one, id))
 
     found = loop.run(look())
     if as_json:
@@ -55,7 +55,7 @@ def command(ctx: click.Context, target: Target, id: str, *, queue: str | None, a
 
 
 def _show(found: Explanation) -> None:
-    click.echo(f"{found.queue} · {found.id}")
+    click.echo(f"{found.queue or 'no queue'} · {found.id}")
     for cause in found.causes:
         click.echo(f"- {cause.text}")
         if cause.act:

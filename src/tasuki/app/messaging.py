@@ -221,6 +221,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
     ) -> DeadLetters:
         """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
 
+        ``unseen`` of the answer names the queues whose brokers cannot show messages, with what works there.
+
         Args:
             queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
             by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task`` or ``day`` (UTC).
@@ -229,7 +231,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
 
         Raises:
             ValueError: the expression cannot be read, or there are no such groups.
-            UnsupportedError: a broker cannot show messages without giving them to a consumer.
+            UnsupportedError: no broker of these queues can show messages without giving them to a consumer.
             DriverError: a broker refuses.
         """
         from tasuki.app.dead.choice import Choice

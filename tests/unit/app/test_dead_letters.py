@@ -12,9 +12,12 @@ import pytest
 
 from tasuki import App
 from tasuki.app.dead import reading
+from tasuki.app.handle import QueueHandle
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.testing import TestApp
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -39,6 +42,40 @@ async def bury(app: App, *ids: str, queue: str = "app:tasks", error: str = "KeyE
 
 async def ids(app: App, queue: str) -> list[str]:
     return [message.id for message in await app.live_queue(queue).peek(10_000)]
+
+
+async def fail(body: int) -> None:
+    raise KeyError(f"order-{body}")
+
+
+def failing(app: App) -> QueueHandle[Any]:
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+    jobs.consumer(fail)
+    return jobs
+
+
+async def test_a_handler_that_fails_is_a_cause_with_type_and_place(app: App) -> None:
+    jobs = failing(app)
+    async with app.worker():  # "async with app" would not consume, and the queue never be empty
+        for number in range(3):
+            await jobs.publish(number)
+        await until_empty(lambda: app.assembly)
+        found = await app.dead_letters()
+    [group] = found.groups
+    assert (group.count, group.type, group.place) == (3, "KeyError", "tests/unit/app/test_dead_letters.py:fail")
+    assert {letter.message.headers["x_cause"] for letter in found.letters} == {group.key}
+    assert found.is_all
+
+
+async def test_a_handler_that_fails_in_a_test_app_is_the_same_cause(app: App) -> None:
+    jobs = failing(app)
+    async with TestApp(app) as t:
+        await jobs.publish(1)
+        await jobs.publish(22)
+        await t.drain()
+        one, other = (letter.headers for letter in t.dead)
+    assert (one["x_error_type"], one["x_place"]) == ("KeyError", "tests/unit/app/test_dead_letters.py:fail")
+    assert one["x_cause"] == other["x_cause"]
 
 
 async def test_groups_of_all_of_one_and_of_the_letters_from_one_queue(app: App) -> None:
@@ -113,6 +150,26 @@ async def test_a_broker_that_shows_nothing(app: App, monkeypatch: pytest.MonkeyP
         with pytest.raises(UnsupportedError):
             await app.redrive("dead", dry_run=True)
         assert await app.redrive("dead", ids=["2"]) == 1
+
+
+async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    mute = app.entry("mute", "queue.driver.memory")
+    app.queue("dead")
+    app.queue("mute.dead", driver=mute)
+    app.queue("tasks", dead_letter="dead")
+    app.queue("others", dead_letter="mute.dead", driver=mute)
+    async with app:
+        await bury(app, "1")
+        driver = app.live_queue("mute.dead").driver
+        monkeypatch.setattr(driver, "capabilities", replace(driver.capabilities, peek=False), raising=False)
+        found = await app.dead_letters()
+        assert ([letter.id for letter in found.letters], list(found.unseen)) == (["1"], ["app:mute.dead"])
+        assert "tasuki redrive app:mute.dead sends letters back" in found.unseen["app:mute.dead"]
+        with pytest.raises(UnsupportedError, match=r"queue 'app:mute\.dead': its broker cannot show"):
+            await app.dead_letters("others")
 
 
 async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:

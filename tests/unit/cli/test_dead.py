@@ -16,6 +16,15 @@ def handle(body):
     return 1 / (body["n"] - body["n"])
 """
 
+MORE = """
+  - {name: rabbit, kind: queue.driver.amqp, url: "amqp://127.0.0.1:1", lifecycle: {auto_start: true}}
+  - {name: memory, kind: queue.driver.memory, lifecycle: {auto_start: true}}
+  - {name: tasks.rabbit, kind: queue.queue, driver: rabbit, dead_letter: {queue: dead.rabbit}}
+  - {name: dead.rabbit, kind: queue.queue, driver: rabbit}
+  - {name: tasks.memory, kind: queue.queue, driver: memory, dead_letter: {queue: dead.memory}}
+  - {name: dead.memory, kind: queue.queue, driver: memory}
+"""
+
 
 @pytest.fixture
 def buried(tasuki: CommandLine, project: Path) -> CommandLine:
@@ -76,3 +85,20 @@ def test_without_letters_and_without_a_dead_letter_queue(tasuki: CommandLine) ->
     assert tasuki("dead", "dead").stdout == "no dead letters\n"
     assert tasuki("dead", "nothing").returncode != 0
     assert "tasuki dead" in tasuki("dlq").stderr
+
+
+def test_queues_that_cannot_be_shown_are_named_beside_the_others(buried: CommandLine, project: Path) -> None:
+    with (project / "_index.yaml").open("a") as file:
+        file.write(MORE)
+    done = buried("dead")
+    assert (done.returncode, done.stdout[:27]) == (0, "2 x     ZeroDivisionError: ")
+    assert done.stdout.endswith("3 dead letters (all in the queues that can be shown)\n")
+    rabbit, private = done.stderr.splitlines()[-2:]
+    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': its broker cannot show messages")
+    assert rabbit.endswith("tasuki redrive app:dead.rabbit sends letters back, also chosen ones (--where, --id)")
+    assert private.startswith("not shown: queue 'app:dead.memory': it lives in the memory of the process")
+    assert list(buried.json("dead")["unseen"]) == ["app:dead.rabbit", "app:dead.memory"]
+    alone = buried("dead", "dead.rabbit")
+    assert (alone.returncode, "queue 'app:dead.rabbit': its broker cannot show" in alone.stderr) == (1, True)
+    memory = buried("dead", "-o", "app:driver:kind=queue.driver.memory", "-o", "app:rabbit:kind=queue.driver.memory")
+    assert (memory.returncode, "it lives in the memory of the process" in memory.stderr) == (1, True)

@@ -30,6 +30,8 @@ class DeadLetters:
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
     """Why one of these could not be judged."""
+    unseen: dict[str, str]
+    """Dead-letter queues whose letters cannot be shown, and for each why, and what works there."""
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
@@ -59,12 +61,19 @@ async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: s
     """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
     Raises:
-        UnsupportedError: a driver cannot show messages without taking them. ValueError: ``by`` is no such thing.
+        UnsupportedError: no driver can show messages without taking them. ValueError: ``by`` is no such thing.
         PolicyDeniedError: the application may not look into a queue. DriverError: a broker refuses.
     """
     found: list[Letter] = []
     is_all = True
+    unseen = {id: _remedy(id) for id in queues if not assembly.queues[id].driver.capabilities.peek}
+    if unseen and len(unseen) == len(queues):
+        text = "; ".join(f"queue {id!r}: {why}" for id, why in unseen.items())
+        first = assembly.queues[next(iter(unseen))]
+        raise UnsupportedError(text, driver=first.driver.name, queue=first.id)
     for dead, origin in queues.items():
+        if dead in unseen:
+            continue
         source = assembly.queues[dead]
         try:
             letters, has_more = await _newest(source)
@@ -73,18 +82,18 @@ async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: s
         is_all = is_all and not has_more
         mine = (letter for letter in letters if not origin or letter.queue == origin)
         found += [letter for letter in mine if choice.chosen(letter, source, now)]
-    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem)
+    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen)
+
+
+def _remedy(id: str) -> str:
+    return (
+        f"its broker cannot show messages without giving them to a consumer; tasuki redrive {id} sends letters back, "
+        "also chosen ones (--where, --id)"
+    )
 
 
 async def _newest(source: Queue) -> tuple[list[Letter], bool]:
     """The newest letters, the oldest of them first, and whether there are more."""
-    if not source.driver.capabilities.peek:
-        raise UnsupportedError(
-            f"queue {source.id!r}: its broker cannot show messages without giving them to a consumer; tasuki redrive "
-            f"{source.id} sends letters back, also chosen ones (--where, --id)",
-            driver=source.driver.name,
-            queue=source.id,
-        )
     depth = await source.depth()
     start = max(depth.ready + depth.delayed - NEWEST, 0)
     found: list[Letter] = []

@@ -213,7 +213,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         if dry_run:
-            return await would_move(self._live(), source, target, limit, choice, now=self.clock.time())
+            return (await would_move(self._live(), source, target, limit, choice, now=self.clock.time())).count
         return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
 
     async def dead_letters(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
-from tasuki.app.dead.reading import movable
+from tasuki.app.dead.reading import Movable, movable
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
@@ -84,11 +84,11 @@ async def redrive(
 
 async def would_move(
     assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, now: float
-) -> int:
-    """How many messages a redrive would move. Raises as ``redrive``; UnsupportedError where none can be looked at."""
+) -> Movable:
+    """What a redrive would move. Raises as ``redrive``; UnsupportedError where no message can be looked at."""
     _require(assembly, source, target)
-    found = await movable(assembly, source, () if target is not None else assembly.queues, choice, now)
-    return found if limit is None else min(found, limit)
+    targets = () if target is not None else assembly.queues
+    return await movable(assembly, source, targets, choice, limit, now)
 
 
 def _patience(source: Queue) -> float:

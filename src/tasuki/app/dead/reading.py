@@ -106,10 +106,27 @@ async def _newest(source: Queue) -> tuple[list[Letter], bool]:
     return list({letter.id: letter for letter in found}.values()), start > 0
 
 
-async def movable(assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, now: float) -> int:
-    """How many of the letters a redrive would move: chosen ones that come from one of these queues; none: from any.
+@dataclass(frozen=True, slots=True)
+class Movable:
+    """What a redrive would move."""
+
+    count: int
+    is_all: bool
+    """False: there are more letters, and only the newest were asked."""
+    unclear: int
+    """Letters that could not be judged, and would stay."""
+    problem: str
+
+
+async def movable(
+    assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, limit: int | None, now: float
+) -> Movable:
+    """The letters that a redrive would move: chosen ones that come from one of these queues; none: from any.
 
     Raises: as ``read``.
     """
     found = await read(assembly, {source.id: ""}, choice, "cause", now)
-    return sum(not targets or letter.queue in targets for letter in found.letters)
+    count = sum(not targets or letter.queue in targets for letter in found.letters)
+    if limit is not None and count >= limit:
+        return Movable(limit, True, found.unclear, found.problem)
+    return Movable(count, found.is_all, found.unclear, found.problem)

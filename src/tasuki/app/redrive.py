@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
@@ -18,6 +18,7 @@ from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
+from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.redrive")
 _BATCH = 200
@@ -37,20 +38,24 @@ async def redrive(
     clock: Clock,
     choice: Choice | None = None,
     rate: float | None = None,
+    is_permitted: bool = False,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
     limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
     most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
+    ``is_permitted``: someone else than the application acts, and has the rights.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
         PolicyDeniedError: the application may not redrive from here, or not publish there.
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
-    _require(assembly, source, target)
-    sorter = _Sorter(assembly, source, target, choice or Choice(), clock.time())
+    if not is_permitted:
+        _require(assembly, source, target)
+    guard = None if is_permitted else assembly.rights.application
+    sorter = _Sorter(assembly.queues, guard, source, target, choice or Choice(), clock.time())
     pace = Pace(source, rate, clock, sorter.left)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
@@ -164,9 +169,16 @@ async def _settle(source: Queue, settlements: list[Settlement]) -> None:
 class _Sorter:
     """Finds the target queue of each dead letter."""
 
-    def __init__(self, assembly: Assembly, source: Queue, target: Queue | None, choice: Choice, now: float) -> None:
-        self._queues = assembly.queues
-        self._guard = assembly.rights.application
+    def __init__(
+        self,
+        queues: Mapping[str, Queue],
+        guard: Guard | None,
+        source: Queue,
+        target: Queue | None,
+        choice: Choice,
+        now: float,
+    ) -> None:
+        self._queues, self._guard = queues, guard
         self._source, self._target, self._choice, self._now = source, target, choice, now
         self._forbidden: set[str] = set()
         self.left: list[Received] = []

@@ -197,7 +197,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
             limit: at most so many.
             progress: called with how many have been moved so far.
             where: only those that this expression holds for; see :meth:`dead_letters`.
-            ids: only those with one of these ids.
+            ids: only those with one of these ids; it ends when it has one of each.
             rate: at most so many a second.
             dry_run: move none, and return how many would be; of the newest 10,000 letters of the queue.
 

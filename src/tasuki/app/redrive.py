@@ -45,7 +45,8 @@ async def redrive(
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
     limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
     most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
-    ``is_permitted``: someone else than the application acts, and has the rights.
+    With ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and
+    has the rights.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -63,7 +64,7 @@ async def redrive(
     moved = 0
     is_held_back = False
     try:
-        while left > 0 and (limit is None or moved < limit):
+        while left > 0 and (limit is None or moved < limit) and not sorter.has_all:
             wanted = min(_BATCH if limit is None else limit - moved, pace.most(_BATCH))
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
@@ -73,7 +74,7 @@ async def redrive(
             moved += await _move(source, sorter.by_queue(batch), clock.time())
             if progress is not None:
                 progress(moved)
-            await pace.keep(moved, is_last=left <= 0 or moved == limit)
+            await pace.keep(moved, is_last=left <= 0 or moved == limit or sorter.has_all)
             if left <= 0 and depth.is_estimate:  # there may be more
                 depth = await source.driver.depth(source.spec.name)
                 left = depth.ready
@@ -181,13 +182,20 @@ class _Sorter:
         self._queues, self._guard = queues, guard
         self._source, self._target, self._choice, self._now = source, target, choice, now
         self._forbidden: set[str] = set()
+        self._sought = set(choice.ids)
         self.left: list[Received] = []
         """Messages without a target, or not chosen, held until the end: else they come again first."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether a letter of each id that was asked for has come, so that no more need be held."""
+        return bool(self._choice.ids) and not self._sought
 
     def by_queue(self, batch: list[Received]) -> dict[Queue, list[Received]]:
         """The messages by their target queue; ``left`` gets the others."""
         found: dict[Queue, list[Received]] = {}
         for received in batch:
+            self._sought.discard(received.id)
             if not self._choice.takes(received, self._source, self._now):
                 self.left.append(received)
                 continue

@@ -181,6 +181,25 @@ async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
         assert await app.redrive("dead", where="id startsWith '44'", limit=2) == 2
 
 
+async def test_a_redrive_by_ids_holds_no_more_when_it_has_them(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    receive = MemoryDriver.receive
+
+    async def counting(self: MemoryDriver, *args: Any, **named: Any) -> Any:
+        batch = await receive(self, *args, **named)
+        taken.extend(received.id for received in batch)
+        return batch
+
+    monkeypatch.setattr(MemoryDriver, "receive", counting)
+    async with app:
+        await bury(app, *(str(number) for number in range(450)))
+        assert await app.redrive("dead", ids=["3", "7"]) == 2
+        assert len(taken) == 200
+        assert await app.redrive("dead", ids=["5"], rate=0.01) == 1
+        assert taken[200:] == ["0", "1", "2", "4", "5"]  # one at a time
+        assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 5, 7)]
+
+
 async def test_a_dry_run_moves_nothing(app: App) -> None:
     async with app:
         await bury(app, *"abc")

@@ -45,7 +45,7 @@ async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) ->
         )
     await asked(target, lambda: target.driver.occupancy(target.spec.name))
     if not await redrive(live, source, target, 1, clock=clock, choice=Choice(ids=[id]), is_permitted=True):
-        raise LookupError(f"message {id} is not in {dead} any more, or somebody holds it")
+        raise LookupError(f"message {id} is not in {dead} any more, or another process holds it")
     return target.id
 
 

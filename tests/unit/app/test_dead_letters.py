@@ -26,7 +26,7 @@ VIRTUAL_TIME = True
 @pytest.fixture
 def app(make_app: Callable[..., App]) -> App:
     app = make_app()
-    app.queue("dead")
+    app.queue("dead", lease="30s")
     for name in ("tasks", "other"):
         app.queue(name, dead_letter="dead", lease="30s")
     app.queue("alone")
@@ -208,6 +208,7 @@ async def test_a_dry_run_moves_nothing(app: App) -> None:
         assert await app.redrive("dead", dry_run=True, limit=2) == 2
         assert await app.redrive("dead", dry_run=True, to="other") == 4
         assert await app.redrive("dead", dry_run=True, where="id == 'b'") == 1
+        assert await app.redrive("dead", dry_run=True, ids=["c", "nobody"]) == 1
         assert len(await ids(app, "dead")) == 4
 
 
@@ -220,3 +221,23 @@ async def test_a_rate_is_kept_and_what_is_held_does_not_come_again(app: App) -> 
         assert await ids(app, "dead") == ["stays"]
         with pytest.raises(ValueError, match="a rate is above 0"):
             await app.redrive("dead", rate=0)
+
+
+async def test_the_leases_of_what_is_held_are_renewed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed: list[float] = []
+    extend = MemoryDriver.extend
+
+    async def timed(self: MemoryDriver, *args: Any, **named: Any) -> Any:
+        renewed.append(app.clock.monotonic())
+        return await extend(self, *args, **named)
+
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True))
+    monkeypatch.setattr(MemoryDriver, "extend", timed)
+    async with app:
+        await bury(app, "stays", "1", "2", "3", "4")
+        started = app.clock.monotonic()
+        assert await app.redrive("dead", where="id != 'stays'", rate=0.02) == 4
+        assert app.clock.monotonic() - started >= 150
+    gaps = [later - earlier for earlier, later in zip([started, *renewed], renewed, strict=False)]
+    assert len(gaps) >= 10
+    assert max(gaps) <= 20  # of 30

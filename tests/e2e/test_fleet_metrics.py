@@ -45,6 +45,8 @@ async def test_no_count_is_lost_to_the_sum(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
 
     async with app, asyncio.timeout(100):
+        while len(await fleet.children.ask("metrics")) < 2:  # each counts waits from its first answer on
+            await asyncio.sleep(0.05)
         await mails.publish_many(list(range(MESSAGES)))
         found = await until(MESSAGES)
         assert value(found, "tasuki_messages_settled_total", queue="app:mails", result="acked") <= MESSAGES

@@ -12,6 +12,7 @@ pure="
     src/tasuki/backoff.py
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
+    src/tasuki/app/dead/choice.py
     src/tasuki/app/health/report.py
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py
@@ -25,6 +26,7 @@ pure="
     src/tasuki/consumers/fetching/window.py
     src/tasuki/consumers/handling/outcome.py
     src/tasuki/consumers/settling/verdict.py
+    src/tasuki/queues/dead/*
     src/tasuki/registry/*
     src/tasuki/registry/yaml/*
     src/tasuki/security/*

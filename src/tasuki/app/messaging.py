@@ -197,7 +197,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
             limit: at most so many.
             progress: called with how many have been moved so far.
             where: only those that this expression holds for; see :meth:`dead_letters`.
-            ids: only those with one of these ids.
+            ids: only those with one of these ids; it ends when it has one of each.
             rate: at most so many a second.
             dry_run: move none, and return how many would be; of the newest 10,000 letters of the queue.
 
@@ -213,13 +213,15 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         if dry_run:
-            return await would_move(self._live(), source, target, limit, choice, now=self.clock.time())
+            return (await would_move(self._live(), source, target, limit, choice, now=self.clock.time())).count
         return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
 
     async def dead_letters(
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""
     ) -> DeadLetters:
         """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
+
+        ``unseen`` of the answer names the queues whose brokers cannot show messages, with what works there.
 
         Args:
             queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
@@ -229,7 +231,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
 
         Raises:
             ValueError: the expression cannot be read, or there are no such groups.
-            UnsupportedError: a broker cannot show messages without giving them to a consumer.
+            UnsupportedError: no broker of these queues can show messages without giving them to a consumer.
             DriverError: a broker refuses.
         """
         from tasuki.app.dead.choice import Choice

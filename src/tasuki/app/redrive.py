@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
-from tasuki.app.dead.reading import movable
+from tasuki.app.dead.reading import Movable, movable
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import HeldBackError
@@ -18,6 +18,7 @@ from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
+from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.redrive")
 _BATCH = 200
@@ -37,20 +38,25 @@ async def redrive(
     clock: Clock,
     choice: Choice | None = None,
     rate: float | None = None,
+    is_permitted: bool = False,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
     limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
     most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
+    With ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and
+    has the rights.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
         PolicyDeniedError: the application may not redrive from here, or not publish there.
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
-    _require(assembly, source, target)
-    sorter = _Sorter(assembly, source, target, choice or Choice(), clock.time())
+    if not is_permitted:
+        _require(assembly, source, target)
+    guard = None if is_permitted else assembly.rights.application
+    sorter = _Sorter(assembly.queues, guard, source, target, choice or Choice(), clock.time())
     pace = Pace(source, rate, clock, sorter.left)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
@@ -58,7 +64,7 @@ async def redrive(
     moved = 0
     is_held_back = False
     try:
-        while left > 0 and (limit is None or moved < limit):
+        while left > 0 and (limit is None or moved < limit) and not sorter.has_all:
             wanted = min(_BATCH if limit is None else limit - moved, pace.most(_BATCH))
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
@@ -68,7 +74,7 @@ async def redrive(
             moved += await _move(source, sorter.by_queue(batch), clock.time())
             if progress is not None:
                 progress(moved)
-            await pace.keep(moved, is_last=left <= 0 or moved == limit)
+            await pace.keep(moved, is_last=left <= 0 or moved == limit or sorter.has_all)
             if left <= 0 and depth.is_estimate:  # there may be more
                 depth = await source.driver.depth(source.spec.name)
                 left = depth.ready
@@ -84,11 +90,11 @@ async def redrive(
 
 async def would_move(
     assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, now: float
-) -> int:
-    """How many messages a redrive would move. Raises as ``redrive``; UnsupportedError where none can be looked at."""
+) -> Movable:
+    """What a redrive would move. Raises as ``redrive``; UnsupportedError where no message can be looked at."""
     _require(assembly, source, target)
-    found = await movable(assembly, source, () if target is not None else assembly.queues, choice, now)
-    return found if limit is None else min(found, limit)
+    targets = () if target is not None else assembly.queues
+    return await movable(assembly, source, targets, choice, limit, now)
 
 
 def _patience(source: Queue) -> float:
@@ -164,18 +170,32 @@ async def _settle(source: Queue, settlements: list[Settlement]) -> None:
 class _Sorter:
     """Finds the target queue of each dead letter."""
 
-    def __init__(self, assembly: Assembly, source: Queue, target: Queue | None, choice: Choice, now: float) -> None:
-        self._queues = assembly.queues
-        self._guard = assembly.rights.application
+    def __init__(
+        self,
+        queues: Mapping[str, Queue],
+        guard: Guard | None,
+        source: Queue,
+        target: Queue | None,
+        choice: Choice,
+        now: float,
+    ) -> None:
+        self._queues, self._guard = queues, guard
         self._source, self._target, self._choice, self._now = source, target, choice, now
         self._forbidden: set[str] = set()
+        self._sought = set(choice.ids)
         self.left: list[Received] = []
         """Messages without a target, or not chosen, held until the end: else they come again first."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether a letter of each id that was asked for has come, so that no more need be held."""
+        return bool(self._choice.ids) and not self._sought
 
     def by_queue(self, batch: list[Received]) -> dict[Queue, list[Received]]:
         """The messages by their target queue; ``left`` gets the others."""
         found: dict[Queue, list[Received]] = {}
         for received in batch:
+            self._sought.discard(received.id)
             if not self._choice.takes(received, self._source, self._now):
                 self.left.append(received)
                 continue

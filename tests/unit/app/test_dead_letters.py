@@ -12,9 +12,12 @@ import pytest
 
 from tasuki import App
 from tasuki.app.dead import reading
+from tasuki.app.handle import QueueHandle
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.testing import TestApp
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -23,7 +26,7 @@ VIRTUAL_TIME = True
 @pytest.fixture
 def app(make_app: Callable[..., App]) -> App:
     app = make_app()
-    app.queue("dead")
+    app.queue("dead", lease="30s")
     for name in ("tasks", "other"):
         app.queue(name, dead_letter="dead", lease="30s")
     app.queue("alone")
@@ -39,6 +42,40 @@ async def bury(app: App, *ids: str, queue: str = "app:tasks", error: str = "KeyE
 
 async def ids(app: App, queue: str) -> list[str]:
     return [message.id for message in await app.live_queue(queue).peek(10_000)]
+
+
+async def fail(body: int) -> None:
+    raise KeyError(f"order-{body}")
+
+
+def failing(app: App) -> QueueHandle[Any]:
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+    jobs.consumer(fail)
+    return jobs
+
+
+async def test_a_handler_that_fails_is_a_cause_with_type_and_place(app: App) -> None:
+    jobs = failing(app)
+    async with app.worker():  # "async with app" would not consume, and the queue never be empty
+        for number in range(3):
+            await jobs.publish(number)
+        await until_empty(lambda: app.assembly)
+        found = await app.dead_letters()
+    [group] = found.groups
+    assert (group.count, group.type, group.place) == (3, "KeyError", "tests/unit/app/test_dead_letters.py:fail")
+    assert {letter.message.headers["x_cause"] for letter in found.letters} == {group.key}
+    assert found.is_all
+
+
+async def test_a_handler_that_fails_in_a_test_app_is_the_same_cause(app: App) -> None:
+    jobs = failing(app)
+    async with TestApp(app) as t:
+        await jobs.publish(1)
+        await jobs.publish(22)
+        await t.drain()
+        one, other = (letter.headers for letter in t.dead)
+    assert (one["x_error_type"], one["x_place"]) == ("KeyError", "tests/unit/app/test_dead_letters.py:fail")
+    assert one["x_cause"] == other["x_cause"]
 
 
 async def test_groups_of_all_of_one_and_of_the_letters_from_one_queue(app: App) -> None:
@@ -115,6 +152,26 @@ async def test_a_broker_that_shows_nothing(app: App, monkeypatch: pytest.MonkeyP
         assert await app.redrive("dead", ids=["2"]) == 1
 
 
+async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    mute = app.entry("mute", "queue.driver.memory")
+    app.queue("dead")
+    app.queue("mute.dead", driver=mute)
+    app.queue("tasks", dead_letter="dead")
+    app.queue("others", dead_letter="mute.dead", driver=mute)
+    async with app:
+        await bury(app, "1")
+        driver = app.live_queue("mute.dead").driver
+        monkeypatch.setattr(driver, "capabilities", replace(driver.capabilities, peek=False), raising=False)
+        found = await app.dead_letters()
+        assert ([letter.id for letter in found.letters], list(found.unseen)) == (["1"], ["app:mute.dead"])
+        assert "tasuki redrive app:mute.dead sends letters back" in found.unseen["app:mute.dead"]
+        with pytest.raises(UnsupportedError, match=r"queue 'app:mute\.dead': its broker cannot show"):
+            await app.dead_letters("others")
+
+
 async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
     async with app:
         await bury(app, *(str(number) for number in range(450)))
@@ -122,6 +179,25 @@ async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
         assert await ids(app, "tasks") == ["3", "440"]
         assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 440)]
         assert await app.redrive("dead", where="id startsWith '44'", limit=2) == 2
+
+
+async def test_a_redrive_by_ids_holds_no_more_when_it_has_them(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    receive = MemoryDriver.receive
+
+    async def counting(self: MemoryDriver, *args: Any, **named: Any) -> Any:
+        batch = await receive(self, *args, **named)
+        taken.extend(received.id for received in batch)
+        return batch
+
+    monkeypatch.setattr(MemoryDriver, "receive", counting)
+    async with app:
+        await bury(app, *(str(number) for number in range(450)))
+        assert await app.redrive("dead", ids=["3", "7"]) == 2
+        assert len(taken) == 200
+        assert await app.redrive("dead", ids=["5"], rate=0.01) == 1
+        assert taken[200:] == ["0", "1", "2", "4", "5"]  # one at a time
+        assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 5, 7)]
 
 
 async def test_a_dry_run_moves_nothing(app: App) -> None:
@@ -132,6 +208,7 @@ async def test_a_dry_run_moves_nothing(app: App) -> None:
         assert await app.redrive("dead", dry_run=True, limit=2) == 2
         assert await app.redrive("dead", dry_run=True, to="other") == 4
         assert await app.redrive("dead", dry_run=True, where="id == 'b'") == 1
+        assert await app.redrive("dead", dry_run=True, ids=["c", "nobody"]) == 1
         assert len(await ids(app, "dead")) == 4
 
 
@@ -144,3 +221,23 @@ async def test_a_rate_is_kept_and_what_is_held_does_not_come_again(app: App) -> 
         assert await ids(app, "dead") == ["stays"]
         with pytest.raises(ValueError, match="a rate is above 0"):
             await app.redrive("dead", rate=0)
+
+
+async def test_the_leases_of_what_is_held_are_renewed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed: list[float] = []
+    extend = MemoryDriver.extend
+
+    async def timed(self: MemoryDriver, *args: Any, **named: Any) -> Any:
+        renewed.append(app.clock.monotonic())
+        return await extend(self, *args, **named)
+
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True))
+    monkeypatch.setattr(MemoryDriver, "extend", timed)
+    async with app:
+        await bury(app, "stays", "1", "2", "3", "4")
+        started = app.clock.monotonic()
+        assert await app.redrive("dead", where="id != 'stays'", rate=0.02) == 4
+        assert app.clock.monotonic() - started >= 150
+    gaps = [later - earlier for earlier, later in zip([started, *renewed], renewed, strict=False)]
+    assert len(gaps) >= 10
+    assert max(gaps) <= 20  # of 30

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.app.dead import reading
+from tasuki.cli import progress
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -14,6 +16,15 @@ def handle(body):
     if body["n"] == 2:
         raise LookupError("no order " + "long " * 100 + "end")
     return 1 / (body["n"] - body["n"])
+"""
+
+MORE = """
+  - {name: rabbit, kind: queue.driver.amqp, url: "amqp://127.0.0.1:1", lifecycle: {auto_start: true}}
+  - {name: memory, kind: queue.driver.memory, lifecycle: {auto_start: true}}
+  - {name: tasks.rabbit, kind: queue.queue, driver: rabbit, dead_letter: {queue: dead.rabbit}}
+  - {name: dead.rabbit, kind: queue.queue, driver: rabbit}
+  - {name: tasks.memory, kind: queue.queue, driver: memory, dead_letter: {queue: dead.memory}}
+  - {name: dead.memory, kind: queue.queue, driver: memory}
 """
 
 
@@ -61,6 +72,8 @@ def test_one_letter_and_a_question(buried: CommandLine) -> None:
 def test_a_redrive_of_some(buried: CommandLine) -> None:
     dry = buried("redrive", "dead", "--where", "body.n < 2", "--dry-run")
     assert dry.stdout == "2 messages of app:dead would be sent back\n"
+    unclear = buried("redrive", "dead", "--where", "body.n.x == 1", "--dry-run")
+    assert "3 messages not judged: --where cannot be asked about them: a number has no such" in unclear.stderr
     done = buried("redrive", "dead", "--where", "body.n < 2", "--rate", "100")
     assert (done.returncode, done.stdout) == (0, "2 messages of app:dead sent back\n")
     assert "1 message stayed, not chosen" in done.stderr
@@ -76,3 +89,33 @@ def test_without_letters_and_without_a_dead_letter_queue(tasuki: CommandLine) ->
     assert tasuki("dead", "dead").stdout == "no dead letters\n"
     assert tasuki("dead", "nothing").returncode != 0
     assert "tasuki dead" in tasuki("dlq").stderr
+
+
+def test_queues_that_cannot_be_shown_are_named_beside_the_others(buried: CommandLine, project: Path) -> None:
+    with (project / "_index.yaml").open("a") as file:
+        file.write(MORE)
+    done = buried("dead")
+    assert (done.returncode, done.stdout[:27]) == (0, "2 x     ZeroDivisionError: ")
+    assert done.stdout.endswith("3 dead letters (all in the queues that can be shown)\n")
+    rabbit, private = done.stderr.splitlines()[-2:]
+    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': its broker cannot show messages")
+    assert rabbit.endswith("tasuki redrive app:dead.rabbit sends letters back, also chosen ones (--where, --id)")
+    assert private.startswith("not shown: queue 'app:dead.memory': it lives in the memory of the process")
+    assert list(buried.json("dead")["unseen"]) == ["app:dead.rabbit", "app:dead.memory"]
+    alone = buried("dead", "dead.rabbit")
+    assert (alone.returncode, "queue 'app:dead.rabbit': its broker cannot show" in alone.stderr) == (1, True)
+    memory = buried("dead", "-o", "app:driver:kind=queue.driver.memory", "-o", "app:rabbit:kind=queue.driver.memory")
+    assert (memory.returncode, "it lives in the memory of the process" in memory.stderr) == (1, True)
+
+
+def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "NEWEST", 2)
+    monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
+    dry = buried("redrive", "dead", "--dry-run")
+    assert (dry.stdout, "redriving" in dry.stderr) == (
+        "2 messages of app:dead would be sent back, of the newest 10,000\n",
+        False,
+    )
+    assert buried("redrive", "dead", "--dry-run", "--limit", "1").stdout == "1 message of app:dead would be sent back\n"
+    assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
+    assert buried("dead").stdout.endswith("2 dead letters (of the newest 10,000 of each queue)\n")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 import pytest
 
 from tasuki import App
+from tasuki.queues.dead_letter import dead_letter
+from tasuki.queues.queue import Queue
 from tests.unit.desk.browser import words
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_pages import fail
@@ -77,7 +80,30 @@ async def test_one_dead_letter_is_retried(app: App, browse: MakeBrowser) -> None
     [message] = await app.live_queue("mails").peek()
     assert letter.id == first
     assert message.id == second
-    assert not any(name.startswith("x_") for name in message.headers)
+    assert {name for name in message.headers if name.startswith("x_")} == {"x_due"}
+
+
+async def test_a_letter_that_fails_again_at_once_is_not_lost(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await fail(app, bad="1")
+    forward = Queue.forward
+
+    async def forward_and_fail(self: Queue, *args: Any, **named: Any) -> Any:
+        errors = await forward(self, *args, **named)
+        if self.id == "app:mails":  # a worker is faster than the desk
+            [message] = await self.peek()
+            again = dead_letter(
+                message, queue=self.id, reason="rejected", error="", attempts=1, now=2e9, content_type="json"
+            )
+            await forward(app.live_queue("dead"), [again])
+        return errors
+
+    monkeypatch.setattr(Queue, "forward", forward_and_fail)
+    await browse().act(f"/confirm?act=redrive&kind=queue&id=app:dead&message={id}&at=0")
+
+    [letter] = await app.live_queue("dead").peek()
+    assert (letter.id, letter.headers["x_dead_letter_time"]) == (id, 2e9)
 
 
 async def test_a_letter_that_is_gone_is_not_retried(app: App, browse: MakeBrowser) -> None:

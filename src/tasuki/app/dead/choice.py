@@ -55,24 +55,24 @@ class Choice:
 
     def __init__(self, where: str = "", ids: Collection[str] = ()) -> None:
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
-        self._ids = frozenset(ids)
+        self.ids = frozenset(ids)
         self.unclear = 0
         """Letters that could not be judged, and are not chosen: a value of theirs is of another type."""
         self.problem = ""
         """Why the last of these could not be judged."""
 
     def __bool__(self) -> bool:
-        return self._question is not None or bool(self._ids)
+        return self._question is not None or bool(self.ids)
 
     def takes(self, message: Message, source: Queue, now: float) -> bool:
         """Whether a message of the dead-letter queue ``source`` is chosen."""
-        if self._ids and message.id not in self._ids:
+        if self.ids and message.id not in self.ids:
             return False
         return self._question is None or self._holds(self._question, letter_in(message, source.id), source, now)
 
     def chosen(self, letter: Letter, source: Queue, now: float) -> bool:
         """The same of a letter that has been read."""
-        if self._ids and letter.id not in self._ids:
+        if self.ids and letter.id not in self.ids:
             return False
         return self._question is None or self._holds(self._question, letter, source, now)
 

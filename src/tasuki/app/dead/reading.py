@@ -30,6 +30,8 @@ class DeadLetters:
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
     """Why one of these could not be judged."""
+    unseen: dict[str, str]
+    """Dead-letter queues whose letters cannot be shown, and for each why, and what works there."""
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
@@ -59,12 +61,19 @@ async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: s
     """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
     Raises:
-        UnsupportedError: a driver cannot show messages without taking them. ValueError: ``by`` is no such thing.
+        UnsupportedError: no driver can show messages without taking them. ValueError: ``by`` is no such thing.
         PolicyDeniedError: the application may not look into a queue. DriverError: a broker refuses.
     """
     found: list[Letter] = []
     is_all = True
+    unseen = {id: _remedy(id) for id in queues if not assembly.queues[id].driver.capabilities.peek}
+    if unseen and len(unseen) == len(queues):
+        text = "; ".join(f"queue {id!r}: {why}" for id, why in unseen.items())
+        first = assembly.queues[next(iter(unseen))]
+        raise UnsupportedError(text, driver=first.driver.name, queue=first.id)
     for dead, origin in queues.items():
+        if dead in unseen:
+            continue
         source = assembly.queues[dead]
         try:
             letters, has_more = await _newest(source)
@@ -73,18 +82,18 @@ async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: s
         is_all = is_all and not has_more
         mine = (letter for letter in letters if not origin or letter.queue == origin)
         found += [letter for letter in mine if choice.chosen(letter, source, now)]
-    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem)
+    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen)
+
+
+def _remedy(id: str) -> str:
+    return (
+        f"its broker cannot show messages without giving them to a consumer; tasuki redrive {id} sends letters back, "
+        "also chosen ones (--where, --id)"
+    )
 
 
 async def _newest(source: Queue) -> tuple[list[Letter], bool]:
     """The newest letters, the oldest of them first, and whether there are more."""
-    if not source.driver.capabilities.peek:
-        raise UnsupportedError(
-            f"queue {source.id!r}: its broker cannot show messages without giving them to a consumer; tasuki redrive "
-            f"{source.id} sends letters back, also chosen ones (--where, --id)",
-            driver=source.driver.name,
-            queue=source.id,
-        )
     depth = await source.depth()
     start = max(depth.ready + depth.delayed - NEWEST, 0)
     found: list[Letter] = []
@@ -97,10 +106,27 @@ async def _newest(source: Queue) -> tuple[list[Letter], bool]:
     return list({letter.id: letter for letter in found}.values()), start > 0
 
 
-async def movable(assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, now: float) -> int:
-    """How many of the letters a redrive would move: chosen ones that come from one of these queues; none: from any.
+@dataclass(frozen=True, slots=True)
+class Movable:
+    """What a redrive would move."""
+
+    count: int
+    is_all: bool
+    """False: there are more letters, and only the newest were asked."""
+    unclear: int
+    """Letters that could not be judged, and would stay."""
+    problem: str
+
+
+async def movable(
+    assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, limit: int | None, now: float
+) -> Movable:
+    """The letters that a redrive would move: chosen ones that come from one of these queues; none: from any.
 
     Raises: as ``read``.
     """
     found = await read(assembly, {source.id: ""}, choice, "cause", now)
-    return sum(not targets or letter.queue in targets for letter in found.letters)
+    count = sum(not targets or letter.queue in targets for letter in found.letters)
+    if limit is not None and count >= limit:
+        return Movable(limit, True, found.unclear, found.problem)
+    return Movable(count, found.is_all, found.unclear, found.problem)

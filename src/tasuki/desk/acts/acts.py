@@ -150,7 +150,8 @@ class Acts:
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
 
     async def _redrive(self, order: Order, session: Session) -> Done:
-        to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place))
+        clock = self._site.reader.clock
+        to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place, clock))
         return Done("done.redrive", {"message": order.message, "id": to})
 
     async def _purge(self, order: Order, session: Session) -> Done:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasuki.app.dead.choice import Choice
+from tasuki.app.redrive import redrive
+from tasuki.clock import Clock
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.reading.messages import DEEPEST, peek
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import ORIGINAL_QUEUE, Message
-from tasuki.queues.dead_letter import redriven
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 _STEP = 500
 
 
-async def retry(live: Assembly, dead: str, id: str, place: int) -> str:
-    """Publish the letter as it was first published, then remove it; returns the id of the queue that has it now.
+async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) -> str:
+    """Redrive the letter; returns the id of the queue that has it now.
 
-    A kill in between leaves both: as with every redrive, the message may then be handled twice.
+    It is received, published and acked, not removed by its id: a message that fails again at once is a new letter of
+    the same id, which would be removed with it. A kill in between leaves both, and the message may be handled twice.
 
     Raises:
         LookupError: there is no such letter. QueueNotFoundError: its original queue is not one of the project.
@@ -41,10 +44,8 @@ async def retry(live: Assembly, dead: str, id: str, place: int) -> str:
             f"message {id} comes from queue {name or '(none)'}, which is not one of this project", queue=name
         )
     await asked(target, lambda: target.driver.occupancy(target.spec.name))
-    [error] = await target.forward([redriven(letter)])
-    if error is not None:
-        raise error
-    await source.driver.remove(source.spec.name, [id])
+    if not await redrive(live, source, target, 1, clock=clock, choice=Choice(ids=[id]), is_permitted=True):
+        raise LookupError(f"message {id} is not in {dead} any more, or another process holds it")
     return target.id
 
 

@@ -11,7 +11,7 @@ from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import UNKNOWN, age, count, preview, print_wrapped
-from tasuki.cli.project import Target, find_queue, is_shared
+from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
 from tasuki.cli.tools.message import as_dict, choice_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _INDENT = 8
 _BY = ("cause", "type", "place", "queue", "reason", "task", "day")
+_PRIVATE = "it lives in the memory of the process that runs it; app.dead_letters() shows its letters there"
 _MOST = 100
 """Letters that are printed, the newest first; --json has all."""
 
@@ -37,12 +38,15 @@ def _show(done: dict[str, Any]) -> None:
     if done["unclear"]:
         text = f"{count(done['unclear'], 'letter')} not judged: --where cannot be asked about them: {done['problem']}"
         click.echo(text, err=True)
+    for id, why in done["unseen"].items():
+        click.echo(f"not shown: queue {id!r}: {why}", err=True)
 
 
 def _notes(done: dict[str, Any]) -> list[str]:
+    where = " in the queues that can be shown" if done["unseen"] else ""
     if not done["count"]:
-        return ["no dead letters" if not done["is_chosen"] else "no such dead letters"]
-    which = "all" if done["is_all"] else "of the newest 10,000 of each queue"
+        return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
+    which = f"all{where}" if done["is_all"] else "of the newest 10,000 of each queue"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
     if len(done.get("letters", ())) > _MOST:
         notes.append(f"the newest {_MOST} are shown; --json shows all")
@@ -99,7 +103,7 @@ def command(
     """
     app = target.load()
     project = app.check()
-    queues = _queues(project, queue)
+    queues, private = _queues(project, queue)
     choice = choice_of(where, ids)
     is_list = bool(ids) or key is not None
 
@@ -109,13 +113,14 @@ def command(
         async with app.reading():
             found = await read(app.live_assembly(), queues, choice, by, app.clock.time())
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
-            shown["is_chosen"] = bool(choice) or key is not None
+            shown |= {"unseen": found.unseen | private, "is_chosen": bool(choice) or key is not None}
             return shown | (_letters(app, found, by, key) if is_list else _groups(found))
 
     return loop.run(look())
 
 
-def _queues(project: Project, queue: str | None) -> dict[str, str]:
+def _queues(project: Project, queue: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """What to read, as ``sources_of``; and why the others cannot be. Raises CommandError if none can."""
     from tasuki.app.dead.reading import sources_of
     from tasuki.errors import QueueNotFoundError
 
@@ -123,7 +128,10 @@ def _queues(project: Project, queue: str | None) -> dict[str, str]:
         found = sources_of(project, find_queue(project, queue) if queue else "")
     except QueueNotFoundError as error:
         raise CommandError(str(error)) from error
-    return {id: origin for id, origin in found.items() if is_shared(project.driver_of(id))}
+    shared = {id: origin for id, origin in found.items() if is_shared(project.driver_of(id))}
+    if found and not shared:
+        refuse_private(project, next(iter(found)))
+    return shared, {id: _PRIVATE for id in found if id not in shared}
 
 
 def _groups(found: DeadLetters) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +14,24 @@ from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.app.dead.choice import Choice
+
 
 def _show(done: dict[str, Any]) -> None:
     way = f"to {done['to']}" if done["to"] else "back"
-    verb = "would be sent" if done["is_dry_run"] else "sent"
-    click.echo(f"{count(done['moved'], 'message')} of {done['queue']} {verb} {way}")
-    if done["stayed"] > 0 and not done["is_dry_run"]:
+    if done["is_dry_run"]:
+        which = "" if done["is_all"] else ", of the newest 10,000"
+        click.echo(f"{count(done['moved'], 'message')} of {done['queue']} would be sent {way}{which}")
+        if done["unclear"]:
+            text = (
+                f"{count(done['unclear'], 'message')} not judged: --where cannot be asked about them: {done['problem']}"
+            )
+            click.echo(text, err=True)
+        return
+    click.echo(f"{count(done['moved'], 'message')} of {done['queue']} sent {way}")
+    if done["stayed"] > 0:
         why = ", not chosen, or" if done["is_chosen"] else ","
         click.echo(f"{count(done['stayed'], 'message')} stayed{why} from no queue of this project; use --to", err=True)
 
@@ -44,25 +56,30 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
-    is_chosen = bool(choice_of(chosen["where"], chosen["ids"]))
+    choice = choice_of(chosen["where"], chosen["ids"])
+    about = {"queue": source, "to": destination, "is_chosen": bool(choice), "is_dry_run": chosen["dry_run"]}
 
     async def redrive() -> dict[str, Any]:
         async with app.reading():
             queue = app.live_queue(source)
             with looking_at(source):
                 depth = await queue.depth()
+            if chosen["dry_run"]:
+                return about | await _look(app, source, destination, limit, choice)
             wanted = depth.ready if limit is None else min(depth.ready, limit)
             with bar(wanted, "redriving") as advance:
                 moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
-            is_counted = depth.is_estimate and limit is None and not chosen["dry_run"]
+            is_counted = depth.is_estimate and limit is None
             stayed = (await queue.depth()).ready if is_counted else wanted - moved
-            return {
-                "queue": source,
-                "to": destination,
-                "moved": moved,
-                "stayed": stayed,
-                "is_chosen": is_chosen,
-                "is_dry_run": chosen["dry_run"],
-            }
+            return {**about, "moved": moved, "stayed": stayed}
 
     return loop.run(redrive())
+
+
+async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:
+    """How many messages would be moved, and whether all were asked."""
+    from tasuki.app.redrive import would_move
+
+    target = None if to is None else app.live_queue(to)
+    found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, now=app.clock.time())
+    return {"moved": found.count, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.places import LEASE, Places
 from tasuki.contracts.driver import Limit
@@ -389,19 +388,3 @@ async def test_without_a_state_it_says_what_is_missing() -> None:
     with pytest.raises(UnsupportedError, match="has a limit that its driver does not keep, and no state: store for it"):
         await bench.consumer.wait()
     await bench.consumer.stop(1.0)
-
-
-def test_a_thread_of_its_own_releases_places() -> None:
-    async def check() -> None:
-        driver = MemoryDriver("app:driver", clock=SystemClock())
-        await driver.open()
-        store = await SharedState(driver, "state", SystemClock()).store()
-        places = Places(KEY, 2, SystemClock())
-        assert await places.take(store, 3) == len(places) == 2
-        places.give(1)
-        await places.close()
-        assert None not in [await store.hold(KEY, f"{number}", places=2, lease=1.0) for number in range(2)]
-        await places.close()
-        await driver.close()
-
-    asyncio.run(check())

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.places import LEASE
+from tasuki.consumers.fetching.places import LEASE, Places
 from tasuki.contracts.driver import Limit
 from tasuki.contracts.handler import Context
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.parts import Gate
 from tests.unit.consumers.test_limited import KEY, Shop
@@ -98,3 +101,19 @@ async def test_no_place_is_given_away_that_is_being_taken_for_a_message() -> Non
     await shop.handled(500)
     assert shop.most == 8
     await shop.close()
+
+
+def test_a_thread_of_its_own_releases_places() -> None:
+    async def check() -> None:
+        driver = MemoryDriver("app:driver", clock=SystemClock())
+        await driver.open()
+        store = await SharedState(driver, "state", SystemClock()).store()
+        places = Places(KEY, 2, SystemClock())
+        assert await places.take(store, 3) == len(places) == 2
+        places.give(1)
+        await places.close()
+        assert None not in [await store.hold(KEY, f"{number}", places=2, lease=1.0) for number in range(2)]
+        await places.close()
+        await driver.close()
+
+    asyncio.run(check())

@@ -35,7 +35,7 @@ pure="
     src/tasuki/schedules/schedule.py
     src/tasuki/schedules/wheel.py
     src/tasuki/schedules/times/*
-    src/tasuki/supervisor/*
+    src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
     src/tasuki/observe/exposition/handlers.py

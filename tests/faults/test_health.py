@@ -22,6 +22,8 @@ NETWORKED = [driver for driver in DRIVERS if driver not in ("memory", "sqlite")]
 LEASED = [driver for driver in DRIVERS if driver != "memory"]
 KNOWS = {"nats", "amqp"}
 """Their drivers end a connection that answers nothing themselves, and so know that the broker is away."""
+MAY_KNOW = {*KNOWS, "postgres"}
+"""Its receive may time out before the health notices the silence, which then says that the broker is away."""
 
 
 @pytest.mark.parametrize("driver", NETWORKED)
@@ -30,10 +32,9 @@ async def test_a_connection_that_looks_open_and_answers_nothing(driver: str, tmp
         assert isinstance(proxy, Proxy)
         async with worker(changes, tmp_path) as worked:
             proxy.silence()
-            found = await worked.red("ready" if driver in KNOWS else "live")
-            assert texts(found, "not_ready" if driver in KNOWS else "not_live").startswith(
-                "consumer app:work.consumer:"
-            )
+            found = await worked.red("ready" if driver in MAY_KNOW else "live")
+            is_away = driver in KNOWS or (driver in MAY_KNOW and found["live"])
+            assert texts(found, "not_ready" if is_away else "not_live").startswith("consumer app:work.consumer:")
             proxy.serve()
             await worked.green()
 

@@ -40,7 +40,7 @@ def test_another_process_tells(tmp_path: Path) -> None:
         assert shown.returncode == 0
         assert len(shown.stdout.splitlines()) == 3
         assert run("workers", "--events", folder=project).returncode == 2
-        nobody = run("workers", "nobody:1", "--events", folder=project)
-        assert (nobody.returncode, "no worker with the id 'nobody:1'" in nobody.stderr) == (1, True)
+        missing = run("workers", "gone:1", "--events", folder=project)
+        assert (missing.returncode, "no worker with the id 'gone:1'" in missing.stderr) == (1, True)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.output

@@ -175,7 +175,7 @@ async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
 async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
     async with app:
         await bury(app, *(str(number) for number in range(450)))
-        assert await app.redrive("dead", ids=["3", "440", "nobody"]) == 2
+        assert await app.redrive("dead", ids=["3", "440", "missing"]) == 2
         assert await ids(app, "tasks") == ["3", "440"]
         assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 440)]
         assert await app.redrive("dead", where="id startsWith '44'", limit=2) == 2
@@ -208,7 +208,7 @@ async def test_a_dry_run_moves_nothing(app: App) -> None:
         assert await app.redrive("dead", dry_run=True, limit=2) == 2
         assert await app.redrive("dead", dry_run=True, to="other") == 4
         assert await app.redrive("dead", dry_run=True, where="id == 'b'") == 1
-        assert await app.redrive("dead", dry_run=True, ids=["c", "nobody"]) == 1
+        assert await app.redrive("dead", dry_run=True, ids=["c", "missing"]) == 1
         assert len(await ids(app, "dead")) == 4
 
 

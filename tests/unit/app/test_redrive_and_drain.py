@@ -162,7 +162,7 @@ async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) ->
         )
         assert await ids(app, "tasks") == ["0", "1"]
         await asyncio.sleep(3600)
-        assert await app.redrive("dead", limit=1) == 1, "what is not wanted is not missed"
+        assert await app.redrive("dead", limit=1) == 1, "a letter that was not asked for is not missed"
 
 
 async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> None:

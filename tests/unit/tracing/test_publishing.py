@@ -118,7 +118,7 @@ async def test_a_trace_that_is_not_chosen_calls_no_tracer_and_is_handed_on() -> 
             return self
 
         def start_span(self, *args: object, **options: object) -> None:
-            raise AssertionError("a span that nobody wants")
+            raise AssertionError("an unwanted span")
 
     app = App("memory://")
     app.traces(Silent(), sample=0.0)

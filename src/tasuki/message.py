@@ -38,6 +38,7 @@ PLACE = "x_place"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
 
 

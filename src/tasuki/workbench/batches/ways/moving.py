@@ -13,12 +13,12 @@ from tasuki.message import Message
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places, last_span
-from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
 from tasuki.workbench.batches.rules.letters import CHUNK, Note, has_room, moved_form, note_of, weight_of
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.places import Places, last_span
+from tasuki.workbench.batches.ways.returns import Returns
+from tasuki.workbench.batches.ways.walk import Walk
 
 
 class Letter(NamedTuple):

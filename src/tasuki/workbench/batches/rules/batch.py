@@ -88,6 +88,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     is_back: bool = False
     """Whether letters have begun to be brought back."""
     undone: int = 0
+    is_emptied: bool = False
+    """Whether its letters are no longer in the trash."""
     ended: float | None = None
     problem: str = ""
     """Why it stopped, failed, waits, or left letters."""

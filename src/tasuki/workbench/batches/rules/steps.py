@@ -51,6 +51,8 @@ def why_not_kept(batch: Batch) -> str:
     """Why its letters cannot be brought back."""
     if not batch.atomic:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
+    if batch.is_emptied:
+        return _CANNOT + "the time of its letters in the trash is over"
     return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver"
 
 
@@ -155,9 +157,11 @@ def may_be_elsewhere(batch: Batch) -> bool:
 
 def is_due_to_be_emptied(batch: Batch) -> bool:
     """Whether letters that it has deleted may still be in the trash when nobody wants them any more."""
-    return batch.act == "delete" and batch.chunks > 0 and batch.ended is not None and batch.state != "undone"
+    if batch.act != "delete" or not batch.chunks or batch.is_emptied:
+        return False
+    return batch.ended is not None and batch.state != "undone"
 
 
 def emptied(batch: Batch) -> Batch:
     """The batch whose letters are no longer in the trash."""
-    return replace(batch, kept=False, chunks=0)
+    return replace(batch, kept=False, is_emptied=True)

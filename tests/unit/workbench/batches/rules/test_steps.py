@@ -183,3 +183,5 @@ def test_the_trash() -> None:
         assert not steps.is_due_to_be_emptied(replace(deleted, **changes))
     emptied = steps.emptied(deleted)
     assert not (emptied.kept or steps.is_due_to_be_emptied(emptied))
+    with pytest.raises(BatchStateError, match="the time of its letters in the trash is over"):
+        steps.ordered(emptied, "undo", 9.0)

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from traceback import StackSummary, TracebackException, walk_tb
 from typing import TypeVar
 
-from tasuki.errors import HandlerError
-from tasuki.observe.redact import redact
-
 E = TypeVar("E", bound=BaseException)
 
 _log = logging.getLogger("tasuki")
@@ -55,16 +52,6 @@ def for_user(error: E) -> E:
             each.__traceback__ = None
         each = each.__cause__
     return error
-
-
-def kept_traceback(error: BaseException, limit: int) -> str:
-    """The end of the traceback that a dead letter keeps, without secrets; of an error of another process its own."""
-    try:
-        if isinstance(error, HandlerError) and error.traceback:
-            return redact(error.traceback[-limit:])
-        return redact(user_traceback(error, limit))
-    except Exception:  # an error whose text or causes raise: the letter must go all the same
-        return ""
 
 
 def is_ours(file: str) -> bool:

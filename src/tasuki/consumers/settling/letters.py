@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Outgoing, Received
-from tasuki.observe.frames import kept_traceback
+from tasuki.observe.tracebacks import kept_traceback
 from tasuki.queues.dead.origin import Origin, origin_of
 from tasuki.queues.dead_letter import dead_letter
 

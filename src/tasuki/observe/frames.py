@@ -25,7 +25,7 @@ def format_error(error: BaseException) -> str:
     """
     shown = TracebackException.from_exception(error)
     left_out = _strip(shown)
-    return "".join(shown.format()) + (f"({_count(left_out)} of Tasuki's own code left out)\n" if left_out else "")
+    return "".join(shown.format()) + (f"({count_of(left_out)} of Tasuki's own code left out)\n" if left_out else "")
 
 
 def user_traceback(error: BaseException, limit: int) -> str:
@@ -85,5 +85,6 @@ def _chain(shown: TracebackException) -> Iterator[TracebackException]:
                 todo.append(one)
 
 
-def _count(frames: int) -> str:
+def count_of(frames: int) -> str:
+    """The number of frames, in words."""
     return "1 frame" if frames == 1 else f"{frames} frames"

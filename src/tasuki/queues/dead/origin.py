@@ -136,8 +136,12 @@ def _is_library(file: str) -> bool:
 
 def _relative(file: str) -> str:
     """The file without the folder that it was imported from: the same on every machine."""
-    folders = [os.getcwd(), *sorted(filter(None, sys.path), key=len, reverse=True)]
-    for folder in folders:
+    return _relative_to(file, os.getcwd(), tuple(sys.path))
+
+
+@lru_cache(2048)
+def _relative_to(file: str, here: str, paths: tuple[str, ...]) -> str:
+    for folder in [here, *sorted(filter(None, paths), key=len, reverse=True)]:
         if file.startswith(prefix := folder.rstrip(os.sep) + os.sep):
             return file[len(prefix) :].replace(os.sep, "/")
     found = _PACKAGES.search(file)

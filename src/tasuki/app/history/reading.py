@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasuki.app.history.keys import PREFIX, WANTED, WANTED_TTL, before, process_of
-from tasuki.app.history.writing import History, measure_waits
+from tasuki.app.history.writing import History
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history.hours import Hour, Hours
-from tasuki.observe.history.minutes import MINUTE, MINUTES, Minute, decode
+from tasuki.observe.history.hours import RING, Hour, Hours
+from tasuki.observe.history.minutes import MINUTE, Minute, decode
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
@@ -26,44 +26,55 @@ _ASK = 600.0
 """Seconds after which the workers are asked again to count waits."""
 
 
+class Read(NamedTuple):
+    """What was read of one state: all minutes from ``first`` to ``newest``."""
+
+    state: SharedState | None
+    first: int
+    newest: int
+    minutes: list[Minute]
+
+
 class HistoryReader:
-    """For the loop of one app; it keeps what it has read, and lists only the newest minutes again."""
+    """Keeps what it has read, and lists only the newest minutes again. Its verbs do not overlap."""
 
     def __init__(self) -> None:
         self._hours: dict[SharedState | None, Hours] = {}
         self._asked: dict[SharedState, float] = {}
 
-    async def read(
-        self, live: Assembly, states: Iterable[SharedState | None], own: History | None, clock: Clock
-    ) -> None:
-        """Read what is new in these states; ``own``: what this process keeps, for those that no other process sees.
+    async def fetch(self, states: Iterable[SharedState | None], own: History | None, clock: Clock) -> list[Read]:
+        """Read what is new in these states, on the loop of their app; ``apply`` adds it, on any one.
 
+        ``own``: what this process keeps in memory, of states that no other process sees, and its newest minutes.
         Raises DriverError.
         """
-        now = clock.time()
-        here = int(now // MINUTE)
-        for state in dict.fromkeys(states):
-            found, newest = list[Minute](), here
-            if state is not None and state.driver.capabilities.multi_process:
-                store = await state.store()
-                newest = int(await store.time() // MINUTE)
-                first = self._first(state, newest)
-                found += await _listed(store, first, own)
-                await self._ask_for_waits(state, store, now)
-            else:
-                first = self._first(state, newest)
-            if own is not None:
-                found += [one for kept in own.kept(state) if kept.minute >= first and (one := decode(kept.value))]
-            hours = self._hours.setdefault(state, Hours())
-            hours.begin(first, newest)
-            for minute in found:
+        return [await self._fetch(state, own, clock) for state in dict.fromkeys(states)]
+
+    async def _fetch(self, state: SharedState | None, own: History | None, clock: Clock) -> Read:
+        newest, found = int(clock.time() // MINUTE), list[Minute]()
+        kept = [] if own is None else own.kept(state)
+        if state is None or not state.driver.capabilities.multi_process:
+            first = self._first(state, newest)
+        else:
+            store = await state.store()
+            newest = int(await store.time() // MINUTE)
+            first = self._first(state, newest)
+            found = await _listed(store, first, own.process if own is not None and kept else "")
+            await self._ask_for_waits(state, store, clock.monotonic())
+        found += [one for each in kept if each.minute >= first and (one := decode(each.value)) is not None]
+        return Read(state, first, newest, found)
+
+    def apply(self, reads: Iterable[Read]) -> None:
+        """Add what was fetched."""
+        for read in reads:
+            hours = self._hours.setdefault(read.state, Hours())
+            hours.begin(read.first, read.newest)
+            for minute in read.minutes:
                 hours.add(minute)
-        if own is not None:
-            measure_waits(live, clock)
 
     def _first(self, state: SharedState | None, newest: int) -> int:
         known = self._hours.get(state)
-        return max(newest - MINUTES + 1, min(known.newest - LATE, newest) if known is not None else 0)
+        return max(newest - RING + 1, min(known.newest - LATE, newest) if known is not None else 0)
 
     async def _ask_for_waits(self, state: SharedState, store: Store, now: float) -> None:
         if now - self._asked.get(state, float("-inf")) > _ASK:
@@ -81,17 +92,14 @@ class HistoryReader:
         return list(self._hours.values())
 
 
-async def _listed(store: Store, first: int, own: History | None) -> list[Minute]:
-    """The minutes from the first one on, but for those that this process has in memory."""
+async def _listed(store: Store, first: int, left_out: str) -> list[Minute]:
+    """The minutes from the first one on, but for those of one process."""
     found: list[Minute] = []
     cursor = before(first)
     while True:
         page = await store.list(PREFIX, after=cursor, limit=_PAGE)
         for entry in page.entries:
-            if own is not None and process_of(entry.key) == own.process:
-                continue
-            minute = decode(entry.value)
-            if minute is not None:
+            if process_of(entry.key) != left_out and (minute := decode(entry.value)) is not None:
                 found.append(minute)
         cursor = page.cursor
         if not cursor:

@@ -19,8 +19,8 @@ from tasuki.app.history.keys import TTL, WANTED, key_of
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history.hours import by_step
-from tasuki.observe.history.minutes import MINUTE, MINUTES, STEP, STEPS, Minute, Queues, encode
+from tasuki.observe.history.hours import RING, by_step
+from tasuki.observe.history.minutes import MINUTE, STEP, STEPS, Minute, Queues, encode
 from tasuki.observe.history.recorder import Gauges, Name, Recorder
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
 from tasuki.state.shared import SharedState
@@ -156,7 +156,7 @@ class History:
             if mine:
                 kept = self._kept.setdefault(state, deque())
                 kept.extend(Kept(self._minute, value) for value in encode(self._minute_of(mine), _LARGEST))
-                while kept and kept[0].minute <= self._minute - MINUTES:
+                while kept and kept[0].minute <= self._minute - RING:
                     kept.popleft()
         return {state: mine for state, mine in found.items() if state is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tasuki.observe.exposition.snapshots import quantile
@@ -11,11 +11,14 @@ from tasuki.observe.history.minutes import MINUTE, MINUTES, OF_A_STEP, STEP, STE
 from tasuki.observe.metrics import BUCKETS
 
 _PLAIN = ("published", "done", "failed", "dead", "ready", "busy")
+_READY = _PLAIN.index("ready")
 _WIDTH = len(BUCKETS) + 1
 _BOUNDS = list(BUCKETS)
 _MOST = 2**32 - 1
-FINE = 5
-"""Minutes of which the steps are kept."""
+RING = MINUTES + 4
+"""Minutes that are kept: the last one that all processes have written is some minutes old."""
+_FINE, _FINE_RING = 5, 9
+"""Minutes of which the steps are shown and kept."""
 
 
 class Times(NamedTuple):
@@ -47,37 +50,37 @@ class Hour:
     __slots__ = ("_fine", "_plain", "_run", "_wait")
 
     def __init__(self) -> None:
-        self._plain = array("I", bytes(4 * len(_PLAIN) * MINUTES))
-        self._wait = array("I", bytes(4 * _WIDTH * MINUTES))
-        self._run = array("I", bytes(4 * _WIDTH * MINUTES))
-        self._fine = array("I", bytes(4 * OF_A_STEP * STEPS * FINE))
+        self._plain = array("I", bytes(4 * len(_PLAIN) * RING))
+        self._wait = array("I", bytes(4 * _WIDTH * RING))
+        self._run = array("I", bytes(4 * _WIDTH * RING))
+        self._fine = array("I", bytes(4 * OF_A_STEP * STEPS * _FINE_RING))
 
     def add(self, minute: int, point: Point) -> None:
         """Add the point of one process."""
-        slot = minute % MINUTES
+        slot = minute % RING
         plain = self._plain
         numbers = (point.published, point.done, point.failed, point.dead, point.ready + 1, point.busy)
         for column, number in enumerate(numbers):
-            at = column * MINUTES + slot
-            joined = max(plain[at], number) if column == 4 else plain[at] + number  # noqa: PLR2004 - ready: all see it
+            at = column * RING + slot
+            joined = max(plain[at], number) if column == _READY else plain[at] + number  # all see the same
             plain[at] = min(max(joined, 0), _MOST)
         for counts, given in ((self._wait, point.wait), (self._run, point.run)):
             for bucket, count in zip(given[0::2], given[1::2], strict=False):
                 if 0 <= bucket < _WIDTH:
                     counts[slot * _WIDTH + bucket] = min(counts[slot * _WIDTH + bucket] + max(count, 0), _MOST)
-        start = (minute % FINE) * STEPS * OF_A_STEP
+        start = (minute % _FINE_RING) * STEPS * OF_A_STEP
         for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
             self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
 
     def clear(self, minute: int) -> None:
         """Forget the minute that had the place of this one, or what is known of this one."""
-        slot = minute % MINUTES
+        slot = minute % RING
         for column in range(len(_PLAIN)):
-            self._plain[column * MINUTES + slot] = 0
+            self._plain[column * RING + slot] = 0
         for counts in (self._wait, self._run):
             counts[slot * _WIDTH : (slot + 1) * _WIDTH] = _EMPTY
         size = STEPS * OF_A_STEP
-        start = (minute % FINE) * size
+        start = (minute % _FINE_RING) * size
         self._fine[start : start + size] = array("I", bytes(4 * size))
 
     @property
@@ -87,24 +90,23 @@ class Hour:
 
     def numbers(self, name: str, newest: int) -> list[int]:
         """Of each minute up to the newest one: ``published``, ``done``, ``failed``, ``dead`` or ``busy``."""
-        start = _PLAIN.index(name) * MINUTES
-        cut = (newest + 1) % MINUTES
-        return [*self._plain[start + cut : start + MINUTES], *self._plain[start : start + cut]]
+        start, plain = _PLAIN.index(name) * RING, self._plain
+        return [plain[start + minute % RING] for minute in range(newest - MINUTES + 1, newest + 1)]
 
     def steps(self, newest: int) -> list[tuple[int, int, int]]:
         """Published, done and failed in each step of the last five minutes."""
         found = []
-        for minute in range(newest - FINE + 1, newest + 1):
-            start = (minute % FINE) * STEPS * OF_A_STEP
+        for minute in range(newest - _FINE + 1, newest + 1):
+            start = (minute % _FINE_RING) * STEPS * OF_A_STEP
             numbers = self._fine[start : start + STEPS * OF_A_STEP]
             found += list(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True))
         return found
 
     def span(self, first: int, last: int) -> Span:
         """These minutes together, both included."""
-        slots = [minute % MINUTES for minute in range(first, last + 1)]
-        sums = [sum(self._plain[column * MINUTES + slot] for slot in slots) for column in range(4)]
-        ready = self._plain[_PLAIN.index("ready") * MINUTES + last % MINUTES]
+        slots = [minute % RING for minute in range(first, last + 1)]
+        sums = [sum(self._plain[column * RING + slot] for slot in slots) for column in range(4)]
+        ready = self._plain[_READY * RING + last % RING]
         published, done, failed, dead = sums
         return Span(
             first * MINUTE, len(slots) * MINUTE, published, done, failed, dead, ready - 1 if ready else None,
@@ -147,7 +149,7 @@ class Hours:
 
     def begin(self, first: int, newest: int) -> None:
         """Make room up to ``newest``, and forget the minutes from ``first`` on: they are about to be added again."""
-        start = max(min(first, self.newest + 1), newest - MINUTES + 1)
+        start = max(min(first, self.newest + 1), newest - RING + 1)
         for name, hour in list(self._hours.items()):
             for minute in range(start, newest + 1):
                 hour.clear(minute)
@@ -157,8 +159,8 @@ class Hours:
         self._processes = {key: each for key, each in self._processes.items() if each.last > newest - MINUTES}
 
     def add(self, minute: Minute) -> None:
-        """Add one process's minute; older ones than an hour, and those of the future, are left out."""
-        if not self.newest - MINUTES < minute.minute <= self.newest:
+        """Add one process's minute; much older ones than an hour, and those of the future, are left out."""
+        if not self.newest - RING < minute.minute <= self.newest:
             return
         known = self._processes.get((minute.host, minute.pid))
         if known is None or known.last <= minute.minute:
@@ -183,8 +185,8 @@ class Hours:
         """Those that did something in the hour."""
         return self._processes.values()
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._hours)
+    def __len__(self) -> int:
+        return len(self._hours)
 
 
 def five_minutes(hour: Hour, newest: int) -> list[Span]:

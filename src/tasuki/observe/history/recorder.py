@@ -1,4 +1,4 @@
-"""Recorder: makes minutes of the counters that the metrics keep anyway; no I/O, and nothing on the path of a message."""
+"""Recorder: makes minutes of the counters that the metrics keep anyway; no I/O, nothing on the path of a message."""
 
 from __future__ import annotations
 

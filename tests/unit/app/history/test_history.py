@@ -135,7 +135,7 @@ async def test_a_process_keeps_an_hour(tmp_path: Path, clock: FakeClock) -> None
             await app.publish("mail", 1)
             await pass_a_minute(app, clock)
         assert app.assembly is not None
-        assert len(history(app).kept(app.assembly.state_of("app:mail"))) == 60
+        assert len(history(app).kept(app.assembly.state_of("app:mail"))) == 64
         assert sum(each.published for each in await app.history("mail")) == 59  # the last minute is not over
 
 

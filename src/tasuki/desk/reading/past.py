@@ -12,7 +12,7 @@ from tasuki.app.history.writing import measure_waits
 from tasuki.clock import Clock
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
-from tasuki.observe.history.hours import Hour, Process, Span, Times, added
+from tasuki.observe.history.hours import Hour, Process, Span, Times
 from tasuki.observe.history.minutes import MINUTE
 from tasuki.state.shared import SharedState
 
@@ -136,11 +136,6 @@ class Past:
     def _newest(self) -> int:
         now = self._clock.time()
         return int((now - _SETTLED) // MINUTE) - 1
-
-    def totals(self, ids: Iterable[str]) -> Mapping[str, list[int]]:
-        """The lines of these queues together."""
-        known = [past for id in ids if (past := self.queues.get(id)) is not None]
-        return {name: added(past.lines[name] for past in known) for name in ("published", "done", "failed")}
 
 
 def _is_private(state: SharedState) -> bool:

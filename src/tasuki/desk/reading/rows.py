@@ -119,7 +119,7 @@ def _consumers(
 
 def _running(present: Sequence[tuple[Presence, PresentConsumer]]) -> list[RunningRow]:
     rows = [
-        RunningRow(message, consumer.id, worker.host, worker.pid, worker.key)
+        RunningRow(message, consumer.id, worker.host, worker.pid, worker.key, worker.seen)
         for worker, consumer in present
         for message in consumer.messages
     ]

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from tasuki.contracts.driver import Depth
 from tasuki.desk.reading.past import QueuePast
+from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import Presence, RunningMessage
 
@@ -37,6 +38,8 @@ class RunningRow:
     pid: int
     worker: str
     """The key of its worker."""
+    seen: float = 0.0
+    """Unix time of that worker's last sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +170,9 @@ class Snapshot:
             failed_rate=sum(failures) if failures else None,
             in_rate=sum(published) if published else None,
         )
+
+    @cached_property
+    def lines(self) -> Mapping[str, Sequence[int]]:
+        """Of each minute of the last hour ``published``, ``done`` and ``failed``, of all but dead letters."""
+        known = [row.past for row in self.queues.values() if row.past is not None and not row.is_dead_letters]
+        return {name: added(past.lines[name] for past in known) for name in ("published", "done", "failed")}

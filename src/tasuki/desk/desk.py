@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, lists, queue
+from tasuki.desk.pages import acts, history, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -38,11 +38,13 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", (), lists.overview),
     ("GET", ("queues",), lists.queues),
     ("GET", ("queues", ANY), queue.queue),
+    ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), lists.dead),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("confirm",), acts.confirm),
+    ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
     ("GET", ("login",), acts.login),
     ("POST", ("login",), acts.login),

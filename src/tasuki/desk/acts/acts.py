@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
+from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from tasuki.state.pauses import Pausable
 
 _log = logging.getLogger("tasuki.desk")
+_DIGITS = 6
+_LONGEST = 2000
+"""Characters of the ids in a log line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,14 @@ class Order:
     """Id of a message."""
     place: int = 0
     """Where it was seen in its queue."""
+    ids: Sequence[str] = ()
+    """Of several messages, in place of one."""
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """Ids of the messages that it is about."""
+        return self.ids or ([self.message] if self.message else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,8 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "resume": ("queue", "consumer", "schedule"),
     "run": ("schedule",),
     "cancel": ("queue",),
+    "reschedule": ("queue",),
+    "scale": ("consumer",),
     "redrive": ("queue",),
     "purge": ("queue",),
 }
@@ -71,6 +85,8 @@ class Acts:
             "resume": self._resume,
             "run": self._run,
             "cancel": self._cancel,
+            "reschedule": self._reschedule,
+            "scale": self._scale,
             "redrive": self._redrive,
             "purge": self._purge,
         }
@@ -100,6 +116,8 @@ class Acts:
         facts = {"act": order.act, "target": order.id, "actor": session.actor, "client": session.client}
         if order.message:
             facts["message_id"] = order.message
+        if order.ids:
+            facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
         self.queue_of(order)
         self.rights().require(session.actor, order.act, order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
@@ -145,9 +163,30 @@ class Acts:
         return Done("done.run", {"id": order.id, "message": id})
 
     async def _cancel(self, order: Order, session: Session) -> Done:
-        found = await self._site.at(order.id, lambda live: cancel_in(live, None, order.id, [order.message]))
+        found = await self._site.at(order.id, lambda live: cancel_in(live, None, order.id, order.messages))
+        if order.ids:
+            return Done("done.cancel_several", {"waiting": found.waiting, "running": found.running,
+                                                "missing": found.not_found + found.requested})  # fmt: skip
         key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+
+    async def _reschedule(self, order: Order, session: Session) -> Done:
+        text = order.options.get("in", "").strip()
+        seconds = parse_duration(text) if text else 0.0
+        count = await self._site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds))
+        return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
+
+    async def _scale(self, order: Order, session: Session) -> Done:
+        text = order.options.get("concurrency", "").strip()
+        if text and not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
+            raise ValueError(f"a number from 0 to {MOST_CONCURRENCY}, or nothing, not {text!r}")
+        number = int(text) if text else None
+
+        async def work(live: Assembly) -> None:
+            await Steering(live, None, session.actor).scale(order.id, number)
+
+        await self._site.at(self.queue_of(order), work)
+        return Done("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
 
     async def _redrive(self, order: Order, session: Session) -> Done:
         clock = self._site.reader.clock

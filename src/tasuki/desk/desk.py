@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, lists, queue
+from tasuki.desk.pages import acts, audit, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -42,6 +42,7 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("dead",), lists.dead),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
+    ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
     ("GET", ("login",), acts.login),

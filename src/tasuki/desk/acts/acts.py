@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
+from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked
@@ -107,10 +108,17 @@ class Acts:
             done = await self._verbs[order.act](order, session)
         except (TasukiError, ValueError, LookupError) as error:
             _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            if not isinstance(error, ValueError):  # a field that cannot be read: there was no act
+                await self._keep(order, session, error)
             raise
+        await self._keep(order, session, (done.key, done.values))
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
+
+    async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
+        record = record_of(session, order.act, order.id, order.message, ended)
+        await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:
         text = order.options.get("for", "").strip()

@@ -11,6 +11,7 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.desk.acts.auditing import keep, record_of
+from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked
@@ -39,7 +40,7 @@ class Order:
     """Id of a message."""
     place: int = 0
     """Where it was seen in its queue."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,15 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "cancel": ("queue",),
     "redrive": ("queue",),
     "purge": ("queue",),
+    "publish": ("queue",),
+    "delete": ("queue",),
+    "scale": ("consumer",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+
+
+FOR_PROGRAMS = frozenset({"publish", "delete", "scale"})
+"""Acts for which the pages have no question."""
 
 
 class Acts:
@@ -74,6 +82,9 @@ class Acts:
             "cancel": self._cancel,
             "redrive": self._redrive,
             "purge": self._purge,
+            "publish": self._publish,
+            "delete": self._delete,
+            "scale": self._scale,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -168,6 +179,30 @@ class Acts:
             return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
 
         return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _publish(self, order: Order, session: Session) -> Done:
+        done = await self._site.at(order.id, lambda live: publish(live, order.id, order.options))
+        key = "done.publish" if done.outcome == "stored" else f"done.publish_{done.outcome}"
+        return Done(key, {"id": order.id, "message": done.id})
+
+    async def _delete(self, order: Order, session: Session) -> Done:
+        async def work(live: Assembly) -> int:
+            queue = live.queues[order.id]
+            depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
+            await queue.driver.delete(queue.spec.name)
+            return depth.ready + depth.in_flight + depth.delayed
+
+        return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _scale(self, order: Order, session: Session) -> Done:
+        text = str(order.options.get("concurrency", ""))
+        number = int(text) if text else None
+
+        async def work(live: Assembly) -> None:
+            await Steering(live, None, session.actor).scale(order.id, number)
+
+        await self._site.at(self.queue_of(order), work)
+        return Done("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
 
 
 def _kind(text: str) -> Pausable:

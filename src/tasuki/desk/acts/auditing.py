@@ -31,7 +31,7 @@ def record_of(
         result = f"failed: {in_short(ended)}"
     else:
         key, values = ended
-        result = key.removeprefix("done.").removeprefix(act).lstrip(".").replace("_", " ") or "done"
+        result = key.removeprefix("done.").removeprefix(act).lstrip("._").replace("_", " ") or "done"
         number, batch = values.get("n"), str(values.get("batch", ""))
         count = number if isinstance(number, int) else 1 if message else None
     meant = f"id:{message}" if message else ""

@@ -11,9 +11,9 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
-from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.publishing import publish
+from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked

@@ -144,7 +144,7 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
         return None
     if len(message) > _LONG or (act in _OF_ENTRIES and bool(message)):
         return None
-    if act in _OF_MESSAGES and bool(message) == bool(chosen) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
+    if (act in _OF_MESSAGES and bool(message) == bool(chosen)) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
         return None
     if act == "redrive" and chosen:
         return None

@@ -30,7 +30,7 @@ async def test_a_retry_sends_letters_back_as_they_were_published(app: App, caplo
         assert await ids(app, "dead") == ["x"]
         assert await ids(app, "jobs") == many(250)
         [other] = await app.live_queue("other").peek()
-        assert set(other.headers) == {"tenant", "content_type", "x_batch", "x_due"}
+        assert set(other.headers) == {"tenant", "content_type", "x_batch", "x_due", "x_redriven"}
         assert other.headers["x_batch"] == begun.id
         assert (await app.batches.list())[0] == await app.batches.get(begun.id)
     assert f"batch {begun.id}: retry of app:dead begun, by {begun.actor}" in caplog.text

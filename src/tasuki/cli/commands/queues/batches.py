@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,10 +11,8 @@ from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_table
 from tasuki.cli.project import Target, refuse_all_private
+from tasuki.cli.tools.control.acting import acting
 from tasuki.cli.tools.control.batches import BACKGROUND, follow, show_begun, show_end, show_one
-
-if TYPE_CHECKING:
-    from tasuki.workbench.batches.rules.batch import Batch
 
 _COLUMNS = ("ID", "ACT", "STATE", "DONE", "AGAIN", "LEFT", "AGE", "ACTOR", "QUEUE")
 
@@ -65,11 +63,15 @@ def command(target: Target, id: str | None, order: str | None, background: bool)
             if order is None:
                 return (await app.batches.get(id)).as_dict()
             options = {"drive": not background} if order in ("resume", "undo") else {}
-            batch: Batch = await getattr(app.batches, order)(id, **options)
-            if background and options:
-                return {"batch": id, "state": batch.state}
-            if options:
-                batch = await follow(app, batch, "undoing" if order == "undo" else batch.act)
+            batch = await app.batches.get(id)
+            async with acting(app, "batch", batch.queue, batch.queue) as outcome:
+                outcome.batch, outcome.filter = id, order
+                batch = await getattr(app.batches, order)(id, **options)
+                if background and options:
+                    return {"batch": id, "state": batch.state}
+                if options:
+                    batch = await follow(app, batch, "undoing" if order == "undo" else batch.act)
+                outcome.count = batch.undone if order == "undo" else batch.done
             return batch.as_dict() | {"is_followed": bool(options)}
 
     return loop.run(work())

@@ -11,7 +11,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, follow, show_begun, show_end
+from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -61,10 +61,9 @@ def command(
                 which = "an unknown number of messages" if seen.count is None else count(seen.count, "message")
                 end = "They can be brought back for 15 minutes." if seen.can_undo else "This cannot be undone."
                 click.confirm(f"Delete {which} of {source}? {end}", abort=True, err=True)
-            begin = app.batches.begin("delete", source, where=where, ids=ids, drive=not background, **chosen)
-            batch = await begin
-            if background:
-                return {"batch": batch.id}
-            return (await follow(app, batch, "deleting")).as_dict()
+            batch = await in_a_batch(
+                app, "delete", source, "deleting", where=where, ids=ids, background=background, **chosen
+            )
+            return {"batch": batch.id} if background else batch.as_dict()
 
     return loop.run(work())

@@ -12,13 +12,15 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, follow, show_begun, show_end
+from tasuki.cli.tools.control.acting import acting, ids_text
+from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.dead.choice import Choice
+    from tasuki.workbench.batches.rules.batch import Act
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -108,19 +110,10 @@ def command(
 async def _in_a_batch(
     app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any], background: bool
 ) -> dict[str, Any]:
-    batch = await app.batches.begin(
-        "move" if chosen["as_is"] else "retry",
-        source,
-        to=to,
-        limit=limit,
-        where=chosen["where"],
-        ids=chosen["ids"],
-        rate=chosen["rate"],
-        canary=None if chosen["no_canary"] else chosen["canary"],
-        drive=not background,
-    )
-    if not background:
-        batch = await follow(app, batch, "redriving")
+    options = {"to": to, "limit": limit, **{name: chosen[name] for name in ("where", "ids", "rate")}}
+    options["canary"] = None if chosen["no_canary"] else chosen["canary"]
+    act: Act = "move" if chosen["as_is"] else "retry"
+    batch = await in_a_batch(app, act, source, "redriving", background=background, **options)
     stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed
     moved = None if background else batch.done
     return {"moved": moved, "stayed": stayed, "batch": batch.id, "of_batch": batch.as_dict()}
@@ -132,8 +125,11 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
     depth = await queue.depth()
     wanted = depth.ready if limit is None else min(depth.ready, limit)
     which = {name: chosen[name] for name in ("where", "ids")}
-    with bar(wanted, "redriving") as advance:
-        moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
+    async with acting(app, "redrive", source, source) as outcome:
+        outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+        with bar(wanted, "redriving") as advance:
+            moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
+        outcome.count = moved
     stayed = (await queue.depth()).ready if depth.is_estimate and limit is None else wanted - moved
     return {"moved": moved, "stayed": stayed}
 

@@ -13,11 +13,13 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.output import count, is_terminal, print_pairs
 from tasuki.cli.progress import bar
 from tasuki.cli.project import is_shared
+from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.errors import BatchStateError
+from tasuki.workbench.batches.rules.batch import RIGHTS
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.workbench.batches.rules.batch import Batch
+    from tasuki.workbench.batches.rules.batch import Act, Batch
 
 BACKGROUND = "Leave it to the workers, which go on without this command."
 
@@ -27,6 +29,18 @@ def can_begin(app: App, queue: str) -> bool:
     live = app.live_assembly()
     state = live.state_of(queue)
     return state is not None and is_shared(live.project.driver_of(queue)) and state.driver.capabilities.multi_process
+
+
+async def in_a_batch(app: App, act: Act, queue: str, label: str, *, background: bool, **options: Any) -> Batch:
+    """Begin a batch, and follow it to its end, unless it is left to the workers. Raises as ``follow``."""
+    async with acting(app, RIGHTS[act], queue, queue) as outcome:
+        outcome.filter = " ".join(filter(None, (options["where"], ids_text(options["ids"]))))
+        batch = await app.batches.begin(act, queue, drive=not background, **options)
+        outcome.batch = batch.id
+        if not background:
+            batch = await follow(app, batch, label)
+            outcome.count = batch.done
+    return batch
 
 
 async def follow(app: App, batch: Batch, label: str) -> Batch:

@@ -9,6 +9,8 @@ import msgspec
 Act = Literal["retry", "move", "delete"]
 State = Literal["running", "paused", "cancelled", "stopped", "done", "undoing", "undone", "failed"]
 ACTS: tuple[Act, ...] = ("retry", "move", "delete")
+RIGHTS = {"retry": "redrive", "move": "move", "delete": "delete"}
+"""Act → its right, after ``queue.admin.``; what is done to a batch is the right ``batch``."""
 DRIVEN: tuple[State, ...] = ("running", "undoing")
 """The states in which a process works on it."""
 RATE = 100.0

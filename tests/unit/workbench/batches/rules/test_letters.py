@@ -37,7 +37,9 @@ def test_a_move_and_a_delete_keep_why_it_died() -> None:
 def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any]) -> None:
     letter = Message("m", b"body", headers)
     sent = moved_form(letter, act, "7", 100.0)
-    waiting = Message(sent.id, sent.body, {**sent.headers, **({"x_last_error": "of a retry"} if act == "retry" else {})})
+    waiting = Message(
+        sent.id, sent.body, {**sent.headers, **({"x_last_error": "of a retry"} if act == "retry" else {})}
+    )
     back = restored(waiting, act, note_of(letter, act))
     assert back == Outgoing("m", b"body", headers)
 

@@ -182,6 +182,7 @@ def test_the_trash() -> None:
     for changes in ({"act": "move"}, {"chunks": 0}, {"ended": None}, {"state": "undone"}):
         assert not steps.is_due_to_be_emptied(replace(deleted, **changes))
     emptied = steps.emptied(deleted)
-    assert not (emptied.kept or steps.is_due_to_be_emptied(emptied))
+    assert not emptied.kept
+    assert not steps.is_due_to_be_emptied(emptied)
     with pytest.raises(BatchStateError, match="the time of its letters in the trash is over"):
         steps.ordered(emptied, "undo", 9.0)

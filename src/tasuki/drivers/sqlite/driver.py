@@ -276,8 +276,7 @@ class SQLiteDriver(WithinSQLite):
         walk = Walk(after, limit)
         while not walk.is_over:
             await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
-        self._shown.note(queue, walk.found, walk.seqs)
-        return walk.found
+        return self._shown.noted(queue, walk.found, walk.seqs)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that waited when the call began, in several transactions."""

@@ -43,6 +43,7 @@ from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.batches import Batches
 from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.stress import Stress
+from tasuki.testing.conformance.whole.transfers import Transfers
 from tasuki.testing.conformance.whole.whole import Whole
 
 
@@ -65,6 +66,7 @@ class DriverConformance(
     Purging,
     Moving,
     Transferring,
+    Transfers,
     Removing,
     Expediting,
     LastErrors,

@@ -61,10 +61,13 @@ class Transfers(Generic[P]):
         for index, transfer in enumerate(batch):
             message = _stored_always(transfer.message)
             try:
+                transfer.id.encode()
                 check_bounds((message,), driver=driver, queue=transfer.to)
                 refusal = refuse(transfer.to, message)
             except DriverError as error:
                 refusal = error
+            except UnicodeEncodeError:
+                refusal = _missing(transfer.id, driver=driver, queue=queue)
             if refusal is None:
                 self._messages[index] = message
             else:

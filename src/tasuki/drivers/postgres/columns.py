@@ -124,8 +124,8 @@ def received(rows: Iterable[Any]) -> list[Received]:
 
 
 def message(row: Any) -> Message:
-    """A message out of a row of ``show_places``."""
-    _, id, headers, body, error, at = row
+    """A message out of a row of ``show_places``, behind its place."""
+    id, headers, body, error, at = row
     if error is None:
         return Message(id, body, _headers(headers))
     return failed(id, body, _headers(headers), error.decode(errors="replace"), at)

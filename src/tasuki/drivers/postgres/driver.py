@@ -290,7 +290,7 @@ class PostgresDriver(WithinPostgres):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
-        return self._shown.noted(queue, [rows.message(row) for row in found], [row[0] for row in found])
+        return self._shown.noted(queue, [rows.message(row[1:]) for row in found], [row[0] for row in found])
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""

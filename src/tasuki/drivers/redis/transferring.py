@@ -56,7 +56,7 @@ async def find(session: Session, queue: str, wanted: Mapping[str, int]) -> dict[
 
 
 async def transfer(session: Session, queue: str, to: str, found: Sequence[Found[bytes]]) -> list[int]:
-    """One outcome each. Raises DriverError: what was sent before it may be done."""
+    """One outcome each. Raises DriverError: transfers before it may be done."""
     source, target = session.place(queue), session.place(to)
     told: list[int] = []
     size = min(MAX_OPTIONED[source.spec.ordering], MAX_OPTIONED[target.spec.ordering])

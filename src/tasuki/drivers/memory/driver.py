@@ -9,11 +9,8 @@ from itertools import count, islice
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Ack,
     Answers,
-    Capabilities,
     Depth,
     Driver,
     Merged,
@@ -29,6 +26,7 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.contracts.moving import stale
+from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
@@ -47,29 +45,7 @@ from tasuki.message import Message
 class MemoryDriver(Driver):
     """Keeps queues in this process; see the table of the package."""
 
-    capabilities = Capabilities(
-        durability="memory",
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        store=True,
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
         super().__init__(name)

@@ -10,7 +10,6 @@ from typing import Any
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Answers,
-    Capabilities,
     Depth,
     Durability,
     Move,
@@ -24,11 +23,12 @@ from tasuki.contracts.driver import (
     Transfer,
 )
 from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.capabilities import CAPABILITIES
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.limits import LIMITS, frees_others
+from tasuki.drivers.postgres.limits import frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
-from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
+from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
 from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
@@ -72,35 +72,7 @@ class PostgresDriver(WithinPostgres):
         ImportError: asyncpg is not installed.
     """
 
-    capabilities = Capabilities(
-        durability="node",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        transactional=True,
-        transactional_settle=True,
-        store=True,
-        unique=UNIQUE,
-        limits=LIMITS,
-        lanes=True,
-        max_batch=1000,
-        max_message_bytes=rows.MAX_BODY,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: PostgresSettings, clock: Clock | None = None) -> None:
         import asyncpg  # noqa: F401 - a missing client is reported here

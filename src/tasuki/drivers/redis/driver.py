@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Answers,
-    Capabilities,
     Depth,
     Driver,
     Durability,
@@ -39,6 +36,7 @@ from tasuki.drivers.redis.batches import (
     settled_together,
     shown,
 )
+from tasuki.drivers.redis.capabilities import CAPABILITIES
 from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.opening import Opening
@@ -64,10 +62,6 @@ if TYPE_CHECKING:
 PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
 
-_EMULATED = frozenset({
-    "ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup", "unique", "limits", "lanes",
-})  # fmt: skip
-
 _inherited: list[Opening] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
@@ -81,33 +75,7 @@ class RedisDriver(Driver):
         clock: the time of this process, for waiting; the times of messages are the server's.
     """
 
-    capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        store=True,
-        emulates=_EMULATED,
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-        max_message_bytes=256 * 2**20,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: RedisSettings, clock: Clock | None = None) -> None:
         super().__init__(name)

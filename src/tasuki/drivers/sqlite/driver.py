@@ -11,10 +11,7 @@ from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Answers,
-    Capabilities,
     Depth,
     Durability,
     Move,
@@ -26,6 +23,7 @@ from tasuki.contracts.driver import (
     Transfer,
 )
 from tasuki.contracts.moving import stale
+from tasuki.drivers.sqlite.capabilities import CAPABILITIES
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
@@ -70,34 +68,7 @@ class SQLiteDriver(WithinSQLite):
         clock: the time.
     """
 
-    capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        transactional=True,
-        transactional_settle=True,
-        store=True,
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-        max_message_bytes=256 * 2**20,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: SQLiteSettings, clock: Clock | None = None) -> None:
         super().__init__(name)

@@ -13,6 +13,7 @@ CAPABILITIES = Capabilities(
     counts_attempts=True,
     exact_depth=True,
     peek=True,
+    find=True,
     purge=True,
     remove=True,
     expedite=True,

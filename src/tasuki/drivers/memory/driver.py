@@ -29,7 +29,7 @@ from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
-from tasuki.drivers.memory.slots import Slot
+from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.memory.transferring import find, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
@@ -270,6 +270,13 @@ class MemoryDriver(Driver):
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
         return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Look through the waiting messages."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        found = [slot for slots in find(source, frozenset(ids)).values() for slot in slots]
+        return [slot.shown() for slot in sorted(found, key=by_number)]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

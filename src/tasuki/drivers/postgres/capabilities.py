@@ -18,6 +18,7 @@ CAPABILITIES = Capabilities(
     leases=True,
     exact_depth=True,
     peek=True,
+    find=True,
     purge=True,
     remove=True,
     expedite=True,

@@ -36,7 +36,7 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
-from tasuki.drivers.postgres.transferring import find, transfer
+from tasuki.drivers.postgres.transferring import find, show, transfer
 from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
@@ -263,6 +263,11 @@ class PostgresDriver(WithinPostgres):
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
         return self._shown.noted(queue, [rows.message(row[1:]) for row in found], [row[0] for row in found])
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Search the queue's messages in one statement."""
+        pairs = await show(self._open_session(queue), queue, ids)
+        return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""

@@ -46,7 +46,7 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
-from tasuki.drivers.redis.transferring import can_transfer, find, refusal, transfer
+from tasuki.drivers.redis.transferring import can_transfer, find, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
@@ -273,6 +273,11 @@ class RedisDriver(Driver):
             there = [each for each in zip(*found, strict=True) if each[1]]
             messages += self._shown.noted(queue, [shown(*each) for each in there], [each[0] for each in there])
         return messages
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Search the messages, in several scripts."""
+        pairs = await show(self._session, queue, ids)
+        return self._shown.noted(queue, [message for _, message in pairs], [place for place, _ in pairs])
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones, in several scripts; a message published meanwhile stays."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, transferring
+from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, shown, transferring
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.toolkit.transferring.transfers import Found
+from tasuki.drivers.toolkit.transferring.transfers import Found, storable
 from tasuki.errors import DriverError, UnsupportedError
+from tasuki.message import Message
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
 
 SEARCHED = 1000
 """Messages that one script of a search examines, so that other scripts are not locked out."""
+SHOWN = 200
+"""Messages that one script shows."""
 _NUMBERS = 2**49
 """See ``queue.lua``: a place is a number, less this for each step of priority."""
 
@@ -39,7 +43,7 @@ def refusal(session: Session, queue: str, most: int, to: str, message: Outgoing)
     return told if isinstance(told, DriverError) else None
 
 
-async def find(session: Session, queue: str, wanted: Mapping[str, int]) -> dict[str, list[bytes]]:
+async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dict[str, list[bytes]]:
     """The places of waiting messages of these ids. Raises DriverError."""
     found: dict[str, list[bytes]] = {}
     ids: list[Word] = [id.encode() for id in wanted]
@@ -51,7 +55,25 @@ async def find(session: Session, queue: str, wanted: Mapping[str, int]) -> dict[
         if on == b"0":
             break
     for places in found.values():
-        places.sort(key=lambda place: int(place) % _NUMBERS)
+        places.sort(key=_number)
+    return found
+
+
+def _number(place: bytes) -> int:
+    return int(place) % _NUMBERS
+
+
+async def show(session: Session, queue: str, ids: Collection[str]) -> list[tuple[bytes, Message]]:
+    """The waiting messages of these ids, with their places, the oldest first. Raises DriverError."""
+    places = [
+        place for found in (await find(session, queue, dict.fromkeys(storable(ids), inf))).values() for place in found
+    ]
+    places.sort(key=_number)
+    found: list[tuple[bytes, Message]] = []
+    for start in range(0, len(places), SHOWN):
+        part = places[start : start + SHOWN]
+        answers = zip(part, *await session.ask(queue, scripts.SHOW, *part), strict=True)
+        found += [(each[0], shown(*each)) for each in answers if each[1]]
     return found
 
 

@@ -47,7 +47,8 @@ def plan(batch: Batch, source: Queue) -> Batch:
         raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
     capabilities = source.driver.capabilities
     canary = batch.canary if batch.act == "retry" and capabilities.peek else None
-    return replace(batch, atomic=capabilities.transfer, kept=capabilities.transfer, canary=canary)
+    atomic = capabilities.transfer and capabilities.find and capabilities.peek
+    return replace(batch, atomic=atomic, kept=atomic, canary=canary)
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:

@@ -20,6 +20,7 @@ from tasuki.cli.tools.queues import looking_at
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.dead.choice import Choice
+    from tasuki.queues.queue import Queue
     from tasuki.workbench.batches.rules.batch import Act
 
 
@@ -98,13 +99,19 @@ def command(
                 await app.live_queue(source).depth()
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
-            if can_begin(app, source):
+            if can_begin(app, source) and not _is_limited(app.live_queue(source)):
                 return about | await _in_a_batch(app, source, destination, limit, chosen, background)
             if background or chosen["as_is"]:
-                raise CommandError(f"queue {source!r} has no state, in which a batch is kept: leave out this option")
+                problem = "has no state, in which a batch is kept, or has a limit, which holds for a redrive"
+                raise CommandError(f"queue {source!r} {problem}: leave out --background and --as-is")
             return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
+
+
+def _is_limited(queue: Queue) -> bool:
+    """Whether its limit slows a redrive: a batch has a rate of its own instead."""
+    return queue.spec.limit is not None or queue.spec.lane_limit is not None
 
 
 async def _in_a_batch(

@@ -150,11 +150,6 @@ def may_take(batch: Batch, id: str, others: int) -> bool:
     return batch.limit is None or id in batch.doubt or batch.moved + others < batch.limit
 
 
-def may_be_elsewhere(batch: Batch) -> bool:
-    """Whether letters may be left that were moved and not brought back."""
-    return batch.moved - batch.undone + len(batch.doubt) > 0
-
-
 def is_due_to_be_emptied(batch: Batch) -> bool:
     """Whether letters that it has deleted may still be in the trash when nobody wants them any more."""
     if batch.act != "delete" or not batch.chunks or batch.is_emptied:

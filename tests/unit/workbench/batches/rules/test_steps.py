@@ -170,12 +170,6 @@ def test_a_limit_counts_letters_in_doubt_once() -> None:
     assert steps.may_take(batch(), "b", 9)
 
 
-def test_whether_letters_may_be_elsewhere() -> None:
-    assert steps.may_be_elsewhere(batch(moved=2, undone=1))
-    assert steps.may_be_elsewhere(batch(moved=2, undone=2, doubt=("a",)))
-    assert not steps.may_be_elsewhere(batch(moved=2, undone=2))
-
-
 def test_the_trash() -> None:
     deleted = batch(act="delete", chunks=2, ended=3.0, state="done")
     assert steps.is_due_to_be_emptied(deleted)

@@ -130,7 +130,7 @@ class Batches:
     async def resume(self, id: str, *, drive: bool = True) -> Batch:
         """Let a batch go on that is paused, has failed, or was stopped by its canary, now without it.
 
-        Raises as ``undo``.
+        One that runs, and whose process has died, goes on here when its lease is over. Raises as ``undo``.
         """
         return await self._order(id, "resume", drive=drive)
 

@@ -14,7 +14,7 @@ Order = Literal["pause", "resume", "cancel", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "cancel", "undo")
 _FOLLOWS: Mapping[Order, tuple[tuple[State, ...], State]] = {
     "pause": (("running",), "paused"),
-    "resume": (("paused", "stopped", "failed"), "running"),
+    "resume": (("running", "paused", "stopped", "failed"), "running"),
     "cancel": (("running", "paused", "stopped", "failed"), "cancelled"),
     "undo": (("running", "paused", "cancelled", "stopped", "done", "failed"), "undoing"),
 }

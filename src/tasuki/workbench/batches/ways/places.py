@@ -54,6 +54,11 @@ class Places:
         """Whether letters get there in one step, and back."""
         return queue.driver is self.driver and self.driver.can_transfer(self.source.spec.name, queue.spec.name)
 
+    @property
+    def has_trash(self) -> bool:
+        """Whether letters get into the trash in one step; not on another node of a cluster."""
+        return self.driver.can_transfer(self.source.spec.name, self.trash)
+
     async def declare_trash(self) -> None:
         """Make the queue of deleted letters, unless there is one. Raises DriverError."""
         await self.driver.declare(trash_spec(self.source.spec))

@@ -18,7 +18,7 @@ from tasuki.desk.api.idempotency import Replies
 from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.api.problems import ProblemError, problem_for
-from tasuki.desk.looks.look import packed
+from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.security.gate import SESSION, Session
 from tasuki.desk.security.problems import problem
 from tasuki.desk.tools import Tools
@@ -40,7 +40,7 @@ class Api:
         """The response; every error is a problem. ``path``: None: it is none that anything has."""
         response = await self._try(request, path or ())
         body = bytes(response.body)
-        if len(body) >= _PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        if len(body) >= _PACKED_FROM and takes_gzip(request.headers.get("accept-encoding", "")):
             response.body = packed(body.decode())
             response.headers["content-length"] = str(len(response.body))
             response.headers["content-encoding"] = "gzip"

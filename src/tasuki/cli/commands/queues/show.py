@@ -45,7 +45,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 )
                 raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
             live = app.live_queue(queue)
-            pause = None if live.find_pause is None else await live.find_pause()
+            pause = None if live.find_pause is None else await live.find_pause() or None
             shown = {"queue": queue, **({} if pause is None else {"paused": pause}), **as_dict(live, message)}
             if is_test:
                 print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))

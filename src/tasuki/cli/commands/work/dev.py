@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
 
 _PORTS = 10
-"""How many ports are tried, from that of ``DEFAULT`` on: several projects may be worked on."""
+"""How many ports are tried, from the one in ``DEFAULT`` on: several projects may be worked on."""
 
 Begin = Callable[[], object]
 

@@ -15,7 +15,7 @@ from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.api.serving import Api
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, audit, lists, queue
+from tasuki.desk.pages import acts, audit, history, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -39,12 +39,14 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", (), lists.overview),
     ("GET", ("queues",), lists.queues),
     ("GET", ("queues", ANY), queue.queue),
+    ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), lists.dead),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
+    ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
     ("GET", ("login",), acts.login),
     ("POST", ("login",), acts.login),

@@ -37,6 +37,8 @@ class Totals(Answer, frozen=True):
     delayed: int
     dead: int
     workers: int
+    in_rate: float | None
+    """Messages a second in the last minute."""
     out_rate: float | None
     failed_rate: float | None
 
@@ -87,8 +89,12 @@ class QueueItem(Answer, frozen=True):
     """Messages of its dead-letter queue."""
     oldest_age: float | None
     is_estimate: bool
+    in_rate: float | None
     out_rate: float | None
     failed_rate: float | None
+    wait_p95: float | None
+    """Seconds within which 95 % of the messages of the last five minutes started."""
+    run_p95: float | None
     workers: int | None
     paused: Pause | None
     dead_letters: str

@@ -129,7 +129,7 @@ def test_of_a_long_text_the_end_is_kept() -> None:
 
 def test_secrets_are_masked_in_code_and_in_the_text() -> None:
     def fail() -> None:
-        password = "hunter2"  # noqa: S105
+        password = "hunter2"
         raise ValueError("postgres://me:hunter3@db" + password[:0])
 
     def call() -> None:

@@ -40,6 +40,7 @@ REDRIVEN = "x_redriven"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
@@ -133,6 +134,10 @@ class SyncApp:
     def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
         """See :meth:`tasuki.App.explain`."""
         return self.run(self._app.explain(queue, id))
+
+    def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
+        """See :meth:`tasuki.App.attempts`."""
+        return self.run(self._app.attempts(queue, id))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

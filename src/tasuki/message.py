@@ -38,6 +38,8 @@ PLACE = "x_place"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+EDITED_BY = "x_edited_by"
+EDITED_FROM = "x_edited_from"
 RESERVED_PREFIX = "x_"
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
+    from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
 
@@ -133,6 +134,10 @@ class SyncApp:
     def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
         """See :meth:`tasuki.App.explain`."""
         return self.run(self._app.explain(queue, id))
+
+    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Any) -> Edited:
+        """See :meth:`tasuki.App.edit`."""
+        return self.run(self._app.edit(dead_letters, id, **changes))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

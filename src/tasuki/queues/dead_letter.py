@@ -13,6 +13,8 @@ from tasuki.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     DUE,
+    EDITED_BY,
+    EDITED_FROM,
     ERROR_TYPE,
     EXPIRES_AT,
     GROUP,
@@ -34,7 +36,7 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-_KEPT = (SIGNATURE, GROUP)
+_KEPT = (SIGNATURE, GROUP, EDITED_BY, EDITED_FROM)
 
 
 def dead_letter(
@@ -84,8 +86,8 @@ def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
 def redriven(message: Message, now: float | None = None) -> Outgoing:
     """The message as it was first published, without the headers that Tasuki added.
 
-    All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
-    is still a member of. ``now``: when it is due again, in Unix seconds.
+    All but its signature: with a new signature, a forged message would pass as a good one; but its group, which it is
+    still a member of; and but who has edited it. ``now``: when it is due again, in Unix seconds.
     """
     headers = {key: value for key, value in message.headers.items() if key in _KEPT or not is_reserved(key)}
     if now is not None:

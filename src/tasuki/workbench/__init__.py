@@ -1,0 +1,1 @@
+"""The workbench: what people do with dead letters, beside sending them back."""

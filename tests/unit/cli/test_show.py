@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.cli.tools.test_case import as_test
+from tasuki.workbench.test_case import as_test
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.cli.tools.test_case import as_test
+from tasuki.workbench.test_case import as_test
 from tasuki.message import Message
 from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 from tasuki.queues.messages.compression import CompressedCodec

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
+    from tasuki.workbench.dry_run.report import DryRun
     from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
@@ -138,6 +139,10 @@ class SyncApp:
     def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Any) -> Edited:
         """See :meth:`tasuki.App.edit`."""
         return self.run(self._app.edit(dead_letters, id, **changes))
+
+    def dry_run(self, queue: str | QueueHandle[Any], id: str, **options: Any) -> DryRun:
+        """See :meth:`tasuki.App.dry_run`."""
+        return self.run(self._app.dry_run(queue, id, **options))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.handle import id_of
 
 if TYPE_CHECKING:
+    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.source import Source
     from tasuki.clock import Clock
     from tasuki.message import HeaderValue
+    from tasuki.units import Duration
+    from tasuki.workbench.dry_run.report import DryRun
+    from tasuki.workbench.dry_run.target import Loading
     from tasuki.workbench.editing.edit import Edited
 
 _SAME: Any = object()
@@ -21,6 +26,7 @@ class Mending:
     """Each act is about one message."""
 
     clock: Clock
+    _source: Source
 
     async def edit(
         self,
@@ -69,6 +75,48 @@ class Mending:
         editor = Editor(self._live(), source, clock=self.clock, actor=actor or user_and_host())
         draft = await editor.draft(id, None if to is None else self.full_id(id_of(to)))
         return await editor.send(draft, wanted, keep=keep)
+
+    async def dry_run(
+        self, queue: str | QueueHandle[Any], id: str, *, limit: Duration = 30.0, actor: str | None = None
+    ) -> DryRun:
+        """Call the handler of a waiting message or a dead letter, and record what it would do; nothing is settled.
+
+        The app is loaded in a process of its own, with a store in memory in the place of each broker: what the handler
+        publishes, requests, writes to stores, signals, cancels and measures is recorded there, and its transactions are
+        rolled back. The message stays as it is, for consumers too. Calls that the code makes itself (HTTP, SQL outside
+        Tasuki) really happen.
+
+        Args:
+            queue: the queue that the message is in.
+            id: of the message.
+            limit: after which the process is ended.
+            actor: who, for the log; default the actor of the application, or the user and the host.
+
+        Raises:
+            LookupError: no such message waits there. HandlerError: no consumer of this project gets it.
+            LifecycleError: the app is not at the top level of a module, so no other process can load it.
+            PolicyDeniedError: the application may not. DriverError: a broker refuses.
+        """
+        from tasuki.system.identity import user_and_host
+        from tasuki.units import parse_duration
+        from tasuki.workbench.dry_run.run import dry_run
+        from tasuki.workbench.letters import letter_of
+
+        live, source = self._live(), self.full_id(queue)
+        guard = live.rights.application
+        if guard is not None:
+            guard.require("queue.admin.dry_run", source, f"not allowed to dry-run messages of queue: {source}")
+        message = await letter_of(live.queue(source), id)
+        who = actor or (user_and_host() if guard is None or guard.actor is None else guard.actor.id)
+        seconds = parse_duration(limit)
+        return await dry_run(live, self.loading(), message, source, now=self.clock.time(), actor=who, limit=seconds)
+
+    def loading(self) -> Loading:
+        """How another process loads this app. Raises LifecycleError: it cannot."""
+        from tasuki.workbench.dry_run.target import loading_of
+
+        app: App = self  # type: ignore[assignment]
+        return loading_of(app, self._source)
 
     def full_id(self, queue: str | QueueHandle[Any]) -> str:
         """The id of a queue or function that is given by id, name or handle."""

@@ -102,14 +102,14 @@ class Mending:
         from tasuki.workbench.dry_run.run import dry_run
         from tasuki.workbench.letters import letter_of
 
-        live, source = self._live(), self.full_id(queue)
+        live, source, loading = self._live(), self.full_id(queue), self.loading()
         guard = live.rights.application
         if guard is not None:
             guard.require("queue.admin.dry_run", source, f"not allowed to dry-run messages of queue: {source}")
         message = await letter_of(live.queue(source), id)
         who = actor or (user_and_host() if guard is None or guard.actor is None else guard.actor.id)
         seconds = parse_duration(limit)
-        return await dry_run(live, self.loading(), message, source, now=self.clock.time(), actor=who, limit=seconds)
+        return await dry_run(live, loading, message, source, now=self.clock.time(), actor=who, limit=seconds)
 
     def loading(self) -> Loading:
         """How another process loads this app. Raises LifecycleError: it cannot."""

@@ -1,4 +1,4 @@
-"""``python -m tasuki.testing.dry_run FD``: reads an order from stdin, writes events to the descriptor, and ends."""
+"""``python -m tasuki.testing.dry_run FD``: an order and answers come from stdin, events go to the descriptor."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ _GRACE = 30.0
 
 def main() -> None:
     """Carry out the order. Never returns: what the user's code left running ends with the process."""
-    order: dict[str, Any] = msgspec.msgpack.decode(sys.stdin.buffer.read())
+    answers = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    order: dict[str, Any] = msgspec.msgpack.decode(_read(answers, int.from_bytes(_read(answers, 4), "big")))
     recorder = Recorder(to_descriptor(int(sys.argv[1])))
     last = threading.Timer(order["limit"] + _GRACE, os._exit, [1])
     last.daemon = True
     last.start()
     try:
-        _run(order, recorder)
+        _run(order, recorder, answers)
     except BaseException as error:
         if not isinstance(error, Exception | SystemExit):
             raise
@@ -38,7 +41,14 @@ def main() -> None:
         os._exit(0)
 
 
-def _run(order: dict[str, Any], recorder: Recorder) -> None:
+def _read(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
+
+
+def _run(order: dict[str, Any], recorder: Recorder, answers: int) -> None:
     root = logging.getLogger()
     root.addHandler(Logs(recorder))
     root.setLevel(logging.INFO)
@@ -50,7 +60,7 @@ def _run(order: dict[str, Any], recorder: Recorder) -> None:
     name = target if ":" in target and not Path(target).exists() else Path(target)
     app = App.load(name, overrides=order["overrides"], environ=order["environ"])
     message = Outgoing(order["id"], order["body"], order["headers"], priority=order["priority"], key=order["key"])
-    asyncio.run(run(app, order["consumer"], message, order["now"], order["limit"], recorder))
+    asyncio.run(run(app, order["consumer"], message, order["now"], order["limit"], recorder, answers))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from inspect import isawaitable
@@ -27,13 +28,30 @@ async def rolled_back(connection: Any, note: Callable[[str], None]) -> AsyncIter
         except _Undone:
             pass
     else:
+        undo = await _begun(connection)
         try:
             yield connection
         finally:
-            undo = getattr(connection, "rollback", None)
-            done = None if undo is None else undo()
+            done = undo()
             if isawaitable(done):
                 await done
+
+
+async def _begun(connection: Any) -> Callable[[], Any]:
+    """Begin a transaction where the connection does not do that by itself; returns what rolls it back."""
+    if isinstance(connection, sqlite3.Connection):
+        if not connection.in_transaction:
+            connection.execute("BEGIN")
+    elif hasattr(connection, "is_in_transaction"):  # asyncpg
+        transaction = connection.transaction()
+        await transaction.start()
+        return transaction.rollback  # type: ignore[no-any-return]
+    elif getattr(connection, "autocommit", False) is True:  # psycopg
+        begun = connection.execute("BEGIN")
+        if isawaitable(begun):
+            await begun
+        return lambda: connection.execute("ROLLBACK")
+    return getattr(connection, "rollback", lambda: None)
 
 
 class NotedConnection:

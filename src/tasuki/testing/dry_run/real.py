@@ -1,82 +1,84 @@
-"""The entries of the app's real stores, read only: a dry run goes on from what is there."""
+"""The entries of the app's real stores, which the parent process reads: a dry run goes on from what is there."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import os
+from itertools import count
 
-from tasuki.clock import SystemClock
-from tasuki.contracts.driver import Driver
-from tasuki.contracts.state.store import Entry, Store
-from tasuki.errors import DriverError
-from tasuki.kinds.build import build_driver, driver_settings
-from tasuki.kinds.check.project import Project
+import msgspec
+
+from tasuki.contracts.state.store import Entry
 from tasuki.testing.dry_run.recorder import Recorder
 
 _LIMIT = 5.0
 """Seconds for one read."""
-_MOST = 1_000
-"""Entries of one list."""
+_MOST = 2**24
+"""Bytes of one answer."""
+
+
+class _Answer(msgspec.Struct):
+    id: int
+    entries: list[tuple[str, bytes]]
+    problem: str = ""
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
 
 
 class RealStores:
-    """Opens a driver when the first of its stores is read. What cannot be read counts as absent, and is told."""
+    """What cannot be read counts as absent, and is told. ``answers``: the descriptor from which answers come."""
 
-    def __init__(self, project: Project, recorder: Recorder) -> None:
-        self._project = project
+    def __init__(self, answers: int, recorder: Recorder) -> None:
+        self._answers = answers
         self._recorder = recorder
-        self._drivers: dict[str, Driver | None] = {}
-        self._stores: dict[tuple[str, str], Store | None] = {}
-        self._opening = asyncio.Lock()
+        self._numbers = count()
+        self._waiting: dict[int, asyncio.Future[_Answer]] = {}
+        self._listening: asyncio.Task[None] | None = None
 
     async def get(self, driver: str, name: str, key: str) -> Entry | None:
         """The entry of a key."""
-        found = await self.list(driver, name, key)
-        return next((entry for entry in found if entry.key == key), None)
+        found = await self._ask(driver, name, key, verb="get")
+        return found[0] if found else None
 
-    async def list(self, driver: str, name: str, prefix: str) -> list[Entry]:
+    async def entries(self, driver: str, name: str, prefix: str) -> list[Entry]:
         """The first entries of a prefix."""
+        return await self._ask(driver, name, prefix, verb="list")
+
+    async def _ask(self, driver: str, name: str, key: str, *, verb: str) -> list[Entry]:
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen(), name="read the real stores")
+        id = next(self._numbers)
+        self._waiting[id] = answer = asyncio.get_running_loop().create_future()
+        self._recorder.ask(id, driver=driver, store=name, verb=verb, key=key)
         try:
             async with asyncio.timeout(_LIMIT):
-                store = await self._store(driver, name)
-                if store is None:
-                    return []
-                if (entry := await store.get(prefix) if prefix else None) is not None:
-                    return [entry]
-                return list((await store.list(prefix, limit=_MOST)).entries)
-        except (DriverError, TimeoutError) as error:
-            text = f"store {name} of {driver} cannot be read, so the dry run finds nothing in it: {error}"
+                found = await answer
+        except TimeoutError:
+            found = _Answer(id, [], "it does not answer")
+        finally:
+            del self._waiting[id]
+        if found.problem:
+            text = f"store {name} of {driver} cannot be read, so the dry run finds nothing in it: {found.problem}"
             self._recorder.tell("warning", text=text)
-            return []
+        return [Entry(key, value, 1) for key, value in found.entries]
 
-    async def _store(self, driver: str, name: str) -> Store | None:
-        async with self._opening:
-            if (driver, name) not in self._stores:
-                self._stores[driver, name] = None
-                opened = await self._driver(driver)
-                if opened is not None:
-                    store = opened.store(name)
-                    await store.open()
-                    self._stores[driver, name] = store
-            return self._stores[driver, name]
-
-    async def _driver(self, id: str) -> Driver | None:
-        """The open driver; None: it is in another process's memory, or its file does not exist yet."""
-        if id not in self._drivers:
-            self._drivers[id] = None
-            driver = build_driver(self._project, id, SystemClock())
-            if driver.capabilities.multi_process and self._is_there(id):
-                await driver.open()
-                self._drivers[id] = driver
-        return self._drivers[id]
-
-    def _is_there(self, id: str) -> bool:
-        """Whether nothing need be made to read from it: a file, where it keeps one."""
-        path = getattr(driver_settings(self._project, id), "path", None)
-        return path is None or Path(path).exists()
+    async def _listen(self) -> None:
+        lines = asyncio.StreamReader(limit=_MOST)
+        file = os.fdopen(self._answers, "rb", 0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), file
+        )
+        try:
+            while line := await lines.readline():
+                answer = _decode(line)
+                if (waiting := self._waiting.get(answer.id)) is not None and not waiting.done():
+                    waiting.set_result(answer)
+        finally:
+            transport.close()
 
     async def close(self) -> None:
-        """Close what was opened."""
-        for driver in self._drivers.values():
-            if driver is not None:
-                await driver.close()
+        """End the task that listens."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])

@@ -37,6 +37,12 @@ class Recorder:
         if self.is_on:
             self.tell(do, **facts)
 
+    def ask(self, id: int, **facts: str) -> None:
+        """Ask the parent process for entries of a store."""
+        line = msgspec.json.encode({"do": "ask", "id": id, **facts}) + b"\n"
+        with self._lock:
+            self._write(line)
+
     def tell(self, do: str, **facts: Any) -> None:
         """The same, whether or not it is on."""
         plain = {name: shown(value) for name, value in facts.items()}

@@ -152,10 +152,10 @@ class DrySession(Session):
 
     name = "a dry run"
 
-    def __init__(self, app: App, clock: FakeClock, recorder: Recorder) -> None:
+    def __init__(self, app: App, clock: FakeClock, recorder: Recorder, real: RealStores) -> None:
         super().__init__(app, clock)
         self._recorder = recorder
-        self._real: RealStores
+        self._real = real
 
     async def enter(self) -> None:
         """Build the app's objects on dry drivers. Raises ProjectError."""
@@ -163,7 +163,6 @@ class DrySession(Session):
         app, clock, recorder = self.app, self.faults.clock, self._recorder
         recorder.is_on = False
         project = app.check()
-        self._real = RealStores(project, recorder)
         queues: dict[str, Queue] = {}
         observers = [*app.observers, self.journal, _Witness(recorder, queues)]
         assembly = DryAssembly(
@@ -215,9 +214,11 @@ class DrySession(Session):
         await self._real.close()
 
 
-async def run(app: App, consumer: str, message: Outgoing, now: float, limit: float, recorder: Recorder) -> None:
-    """One dry run; its problems are told too."""
-    session = DrySession(app, FakeClock(now), recorder)
+async def run(
+    app: App, consumer: str, message: Outgoing, now: float, limit: float, recorder: Recorder, answers: int
+) -> None:
+    """One dry run; ``answers``: see RealStores."""
+    session = DrySession(app, FakeClock(now), recorder, RealStores(answers, recorder))
     try:
         await session.enter()
         await session.handle_one(consumer, message, limit)

@@ -94,7 +94,7 @@ class DryStore(TwinStore):
         """See Store; of the real entries the first thousand."""
         if f"{prefix}*" not in self._known and not prefix.startswith(_NOT_READ):
             self._known.add(f"{prefix}*")
-            for entry in await self._real.list(self.driver, self.name, prefix):
+            for entry in await self._real.entries(self.driver, self.name, prefix):
                 if entry.key not in self._known and not entry.key.startswith(_NOT_READ):
                     self._known.add(entry.key)
                     self._take_over(entry)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -31,7 +31,11 @@ class Ended(NamedTuple):
     death: str
 
 
-async def run_child(order: dict[str, Any], limit: float) -> Ended:
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Answers what the process asks for."""
+
+
+async def run_child(order: dict[str, Any], limit: float, answer: Answer) -> Ended:
     """Run a process for an order until it ends, or for so many seconds after it has loaded the app."""
     reading, writing = os.pipe()
     try:
@@ -47,15 +51,15 @@ async def run_child(order: dict[str, Any], limit: float) -> Ended:
         os.close(writing)
     assert process.stdin is not None
     async with _ended_always(process), _opened(reading) as told:
-        events = _Events()
+        events = _Events(answer, process.stdin)
         readers = [asyncio.create_task(each) for each in (
             events.read(told), _kept(process.stdout), _kept(process.stderr)
         )]  # fmt: skip
         try:
             with contextlib.suppress(ConnectionError):
-                process.stdin.write(msgspec.msgpack.encode({**order, "limit": limit}))
+                data = msgspec.msgpack.encode({**order, "limit": limit})
+                process.stdin.write(len(data).to_bytes(4, "big") + data)
                 await process.stdin.drain()
-            process.stdin.close()
             is_late = not await _in_time(process, events, limit)
             if is_late:
                 _kill(process)
@@ -63,7 +67,8 @@ async def run_child(order: dict[str, Any], limit: float) -> Ended:
             _kill(process)  # its children, which may have its pipes open
             output, errors = [str(each) for each in (await asyncio.gather(*readers))[1:]]
         finally:
-            for reader in readers:
+            process.stdin.close()
+            for reader in (*readers, *events.answering):
                 reader.cancel()
     death = "timeout" if is_late else _how(code)
     return Ended(events.found, output, errors, death)
@@ -93,9 +98,11 @@ async def _in_time(process: asyncio.subprocess.Process, events: _Events, limit: 
 class _Events:
     """The lines of JSON that the process writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Answer, back: asyncio.StreamWriter) -> None:
         self.found: list[dict[str, Any]] = []
         self.loaded = asyncio.Event()
+        self.answering: set[asyncio.Task[None]] = set()
+        self._answer, self._back = answer, back
 
     async def read(self, lines: asyncio.StreamReader) -> str:
         """Until its end; a line that is none (the code wrote there) is left out."""
@@ -105,10 +112,25 @@ class _Events:
             if size > _MOST_EVENTS:
                 continue
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                self.found.append(msgspec.json.decode(line, type=dict))
-                if self.found[-1].get("do") in ("loaded", "problem"):
-                    self.loaded.set()
+                self._take(msgspec.json.decode(line, type=dict))
         return ""
+
+    def _take(self, event: dict[str, Any]) -> None:
+        do = event.get("do")
+        if do == "ask":
+            task = asyncio.create_task(self._reply(event))
+            self.answering.add(task)
+            task.add_done_callback(self.answering.discard)
+            return
+        self.found.append(event)
+        if do in ("loaded", "problem"):
+            self.loaded.set()
+
+    async def _reply(self, asked: dict[str, Any]) -> None:
+        answer = await self._answer(asked)
+        with contextlib.suppress(ConnectionError):
+            self._back.write(msgspec.json.encode({"id": asked.get("id"), **answer}) + b"\n")
+            await self._back.drain()
 
 
 async def _kept(stream: asyncio.StreamReader | None) -> str:

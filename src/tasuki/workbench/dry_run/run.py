@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tasuki.app.assembly import Assembly
-from tasuki.errors import HandlerError
+from tasuki.contracts.state.store import MAX_PAGE
+from tasuki.errors import DriverError, HandlerError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import DEAD_LETTER_REASON, DUE, ORIGINAL_QUEUE, Message
 from tasuki.queues.dead_letter import redriven
@@ -16,6 +19,8 @@ from tasuki.workbench.dry_run.target import Loading
 
 _log = logging.getLogger("tasuki.dry_run")
 
+_MOST_BYTES = 8 * 2**20
+"""Of the entries of one answer."""
 LIMIT = 30.0
 """Seconds that a handler has."""
 
@@ -39,10 +44,33 @@ async def dry_run(
     }  # fmt: skip
     _log.info("dry run of message %s of %s, by %s", message.id, queue, actor,
               extra={"message_id": message.id, "queue": queue, "actor": actor})  # fmt: skip
-    ended = await run_child(order, limit)
+    ended = await run_child(order, limit, partial(_entries, live))
     return report_of(
         message.id, source, ended.events, output=ended.output, errors=ended.errors, limit=limit, death=ended.death
     )
+
+
+async def _entries(live: Assembly, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a store that the process asks for, as many as an answer holds."""
+    driver, name, key = (str(asked.get(part, "")) for part in ("driver", "store", "key"))
+    if driver not in live.drivers:
+        return {"entries": [], "problem": "there is no such driver"}
+    try:
+        store = await live.opener(driver, name)()
+        if asked.get("verb") == "get":
+            entry = await store.get(key)
+            found = [] if entry is None else [entry]
+        else:
+            found = list((await store.list(key, limit=MAX_PAGE)).entries)
+    except DriverError as error:
+        return {"entries": [], "problem": str(error)}
+    size, kept = 0, []
+    for entry in found:
+        size += len(entry.key) + len(entry.value)
+        if size > _MOST_BYTES:
+            break
+        kept.append((entry.key, entry.value))
+    return {"entries": kept}
 
 
 def _consumer_of(live: Assembly, queue: str) -> str:

@@ -96,8 +96,12 @@ def _took(seconds: float) -> str:
 
 def effect_line(effect: dict[str, Any]) -> str:
     """One recorded act on one line."""
-    facts = {name: value for name, value in effect.items() if name != "do" and value not in (None, "", {}, 0.0)}
+    facts = {name: value for name, value in effect.items() if name != "do" and not _is_empty(name, value)}
     return f"{effect['do']:<12}{'  '.join(f'{name}={preview(value)}' for name, value in facts.items())}"
+
+
+def _is_empty(name: str, value: Any) -> bool:
+    return value is None or value in ("", {}) or (name == "delay" and not value)
 
 
 def _log_line(record: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
 from tasuki.app.health.verbs import Healthy
+from tasuki.app.history.verbs import Remembering
 from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from tasuki.desk.desk import Desk
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
+    from tasuki.workbench.batches.verbs import Batches
 
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
@@ -241,6 +243,13 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         live = self._live()
         queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
         return await read(live, queues, Choice(where), by, self.clock.time())
+
+    @property
+    def batches(self) -> Batches:
+        """Acts on many dead letters, which go on without the process that began them."""
+        from tasuki.workbench.batches.verbs import Batches
+
+        return Batches(self._live, self._source.declared.id_of)
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.

@@ -1,1 +1,1 @@
-"""The workbench: what people do with dead letters, beside sending them back."""
+"""Workbench: what people do with dead letters, many at a time or one by one."""

@@ -69,6 +69,17 @@ def test_options_change_the_message_and_the_rest_stays(buried: CommandLine) -> N
     assert waiting(buried, "dead") == []
 
 
+def test_an_edit_is_undone(buried: CommandLine) -> None:
+    done = buried("redrive", "dead", "--id", "m-0", "--edit", "--body", '{"n": 2}')
+    undo = done.stderr.strip().removeprefix("undo it within 15 minutes: tasuki ").split()
+    assert buried(*undo).stdout.startswith("message m-0 is back in app:dead; ")
+    assert [message["id"] for message in waiting(buried, "dead")] == ["m-0"]
+    assert waiting(buried, "tasks") == []
+    done = buried(*undo)
+    assert (done.returncode, "cannot be undone" in done.stderr) == (1, True)
+    assert buried(*undo, "--edit", "--id", "a").returncode == 2
+
+
 def test_a_file_and_a_kept_message(buried: CommandLine, project: Path) -> None:
     (project / "body.json").write_text('{"n": 3}')
     done = buried("redrive", "dead", "--id", "m-0", "--edit", "--file", "body.json", "--keep", "--header", "priority=3")

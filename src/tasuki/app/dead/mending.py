@@ -76,6 +76,24 @@ class Mending:
         draft = await editor.draft(id, None if to is None else self.full_id(id_of(to)))
         return await editor.send(draft, wanted, keep=keep)
 
+    async def undo_edit(self, dead_letters: str | QueueHandle[Any], id: str, *, actor: str | None = None) -> str:
+        """Bring a dead letter back in the place of the message that its edit made; returns the letter's id.
+
+        Args:
+            dead_letters: the queue that the letter was in.
+            id: of the new message.
+            actor: who undoes, for the log; as for ``edit``.
+
+        Raises:
+            LookupError: the edit is older than 15 minutes or cannot be undone, or the new message has started.
+            PolicyDeniedError: the application may not edit here. DriverError: a broker refuses.
+        """
+        from tasuki.system.identity import user_and_host
+        from tasuki.workbench.editing.edit import Editor
+
+        source = self.full_id(dead_letters)
+        return await Editor(self._live(), source, clock=self.clock, actor=actor or user_and_host()).undo(id)
+
     async def dry_run(
         self, queue: str | QueueHandle[Any], id: str, *, limit: Duration = 30.0, actor: str | None = None
     ) -> DryRun:

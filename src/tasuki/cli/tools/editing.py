@@ -20,21 +20,17 @@ if TYPE_CHECKING:
 _STAYS = "nothing was sent, and the message stays where it is"
 
 
-def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bool) -> None:
+def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bool, undone: str | None) -> None:
     """Raise click.UsageError for options that do not go together."""
     is_changed = any(changes[name] for name in ("body", "path", "headers", "without", "keep"))
+    is_many = chosen["where"] or chosen["rate"] or chosen["limit"]
     for problem, is_so in (
-        ("--body, --file, --header, --without-header and --keep change one message: add --edit", is_changed),
-    ):
-        if is_so and not to_edit:
-            raise click.UsageError(problem)
-    if not to_edit:
-        return
-    for problem, is_so in (
-        ("--edit is for one message: name it with --id", len(chosen["ids"]) != 1),
-        ("--edit is for the one message of --id: leave out --where, --limit and --rate",
-         chosen["where"] or chosen["rate"] or chosen["limit"]),
+        ("--body, --file, --header, --without-header and --keep change one message: add --edit",
+         is_changed and not to_edit),
+        ("--edit is for one message: name it with --id", to_edit and len(chosen["ids"]) != 1),
+        ("--edit is for the one message of --id: leave out --where, --limit and --rate", to_edit and is_many),
         ("give the new body with --body or with --file, not both", changes["body"] is not None and changes["path"]),
+        ("--undo-edit undoes one edit: leave out the other options", undone and (to_edit or is_many or chosen["ids"])),
     ):  # fmt: skip
         if is_so:
             raise click.UsageError(problem)
@@ -62,6 +58,18 @@ async def edit(
         raise CommandError(f"{_STAYS}: {error}") from error
 
 
+async def undo(app: App, source: str, id: str) -> dict[str, Any]:
+    """Bring a letter back whose edit made a message. Raises CommandError: it cannot be."""
+    from tasuki.system.identity import user_and_host
+    from tasuki.workbench.editing.edit import Editor
+
+    try:
+        found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
+    except LookupError as error:
+        raise CommandError(str(error.args[0])) from error
+    return {"queue": source, "undone": id, "id": found}
+
+
 def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
     from tasuki.workbench.editing.building import SAME, Wanted
 
@@ -82,12 +90,13 @@ async def _send(editor: Editor, draft: Draft, wanted: Wanted, *, keep: bool, is_
     about = {"queue": draft.dead, "to": draft.to, "edited_from": draft.letter.id, "is_dry_run": is_dry_run}
     if is_dry_run:
         made = await editor.check(draft, wanted)
-        return {**about, "id": None, "is_kept": True, "warnings": list(made.warnings)}
+        return {**about, "id": None, "is_kept": True, "is_undoable": False, "warnings": list(made.warnings)}
     try:
         done = await editor.send(draft, wanted, keep=keep)
     except LookupError as error:
         raise CommandError(str(error.args[0])) from error
-    return {**about, "id": done.id, "is_kept": keep, "warnings": list(done.warnings)}
+    facts = {"id": done.id, "is_kept": keep, "is_undoable": done.is_undoable, "warnings": list(done.warnings)}
+    return {**about, **facts}
 
 
 async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bool) -> dict[str, Any]:
@@ -116,6 +125,9 @@ async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bo
 
 def show(done: dict[str, Any]) -> None:
     """Say what happened."""
+    if "undone" in done:
+        click.echo(f"message {done['id']} is back in {done['queue']}; {done['undone']} is gone")
+        return
     for warning in done["warnings"]:
         click.echo(f"careful: {warning}", err=True)
     if done["is_dry_run"]:
@@ -123,3 +135,5 @@ def show(done: dict[str, Any]) -> None:
         return
     left = "; the old one stays there too" if done["is_kept"] else ""
     click.echo(f"message {done['edited_from']} of {done['queue']} went to {done['to']} as {done['id']}{left}")
+    if done["is_undoable"]:
+        click.echo(f"undo it within 15 minutes: tasuki redrive {done['queue']} --undo-edit {done['id']}", err=True)

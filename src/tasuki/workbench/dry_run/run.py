@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tasuki.app.assembly import Assembly
+from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import MAX_PAGE
 from tasuki.errors import DriverError, HandlerError
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -33,9 +34,10 @@ async def dry_run(
     Raises:
         HandlerError: no consumer of this project gets it.
     """
-    source = str(message.headers.get(ORIGINAL_QUEUE, queue)) if DEAD_LETTER_REASON in message.headers else queue
+    is_dead = DEAD_LETTER_REASON in message.headers
+    source = str(message.headers.get(ORIGINAL_QUEUE, queue)) if is_dead else queue
     consumer = _consumer_of(live, source)
-    sent = redriven(message, now)
+    sent = redriven(message, now) if is_dead else Outgoing(message.id, message.body, message.headers)
     headers = {name: value for name, value in sent.headers.items() if name != DUE}
     order: dict[str, Any] = {
         "target": loading.target, "overrides": loading.overrides, "environ": loading.environ, "path": loading.path,

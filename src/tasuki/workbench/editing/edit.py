@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
 from tasuki.app.redrive import after_letter, redrive
 from tasuki.clock import Clock
-from tasuki.errors import QueueNotFoundError
+from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.errors import DriverError, MessageNotFoundError, QueueNotFoundError
 from tasuki.message import ORIGINAL_QUEUE, HeaderValue, Message
+from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import Shown, shown
 from tasuki.workbench.editing.building import Made, Wanted, make
 from tasuki.workbench.editing.checking import check
+from tasuki.workbench.editing.undo import can_undo, remember, undo
 from tasuki.workbench.letters import letter_of
 
 _log = logging.getLogger("tasuki.edit")
@@ -50,6 +53,8 @@ class Edited:
     """The id of the dead letter."""
     is_kept: bool
     """Whether the dead letter is still in its queue."""
+    is_undoable: bool
+    """Whether the edit can be undone within 15 minutes, while the new message waits."""
     warnings: tuple[str, ...] = ()
     """What a change of a sensitive header does, and what could not be checked."""
 
@@ -87,6 +92,13 @@ class Editor:
         unchecked = await check(self._live, target, made.message, made.plain, text)
         return Made(made.message, made.plain, (*made.warnings, *unchecked))
 
+    async def undo(self, id: str) -> str:
+        """Bring the letter back whose edit made this message; see :func:`tasuki.workbench.editing.undo.undo`."""
+        found = await undo(self._live, self._source.id, id)
+        facts = {"queue": self._source.id, "message_id": found, "actor": self._actor}
+        _log.info("edit of message %s of %s undone: %s is gone", found, self._source.id, id, extra=facts)
+        return found
+
     async def send(self, draft: Draft, wanted: Wanted, *, keep: bool = False) -> Edited:
         """Check the message, send it, and take the letter away, unless it is to be kept.
 
@@ -96,6 +108,9 @@ class Editor:
         """
         made, letter = await self.check(draft, wanted), draft.letter
         target = self._live.queue(draft.to)
+        is_undoable = False
+        if not keep and can_undo(self._source, target):
+            is_undoable = await remember(self._live, draft.dead, letter, target.id, made.message.id)
         if keep:
             errors = await target.forward([made.message], after=[after_letter(letter)])
             if errors and errors[0] is not None:
@@ -105,9 +120,34 @@ class Editor:
         facts = {"queue": target.id, "message_id": made.message.id, "edited_from": letter.id, "actor": self._actor}
         _log.info("edited message %s of %s: it is %s in %s now", letter.id, draft.dead, made.message.id, target.id,
                   extra=facts)  # fmt: skip
-        return Edited(made.message.id, target.id, letter.id, keep, made.warnings)
+        return Edited(made.message.id, target.id, letter.id, keep, is_undoable, made.warnings)
 
     async def _replace(self, letter: Message, target: Queue, made: Made) -> None:
+        """In one step where the driver can."""
+        source = self._source
+        can_transfer = source.driver.can_transfer(source.spec.name, target.spec.name)
+        if source.driver is target.driver and can_transfer:
+            await self._transfer(letter, target, made)
+        else:
+            await self._take_and_publish(letter, target, made)
+
+    async def _transfer(self, letter: Message, target: Queue, made: Made) -> None:
+        source = self._source
+
+        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+            transfers = [Transfer(letter.id, target.spec.name, message) for message in messages]
+            return list(await source.driver.transfer(source.spec.name, transfers))
+
+        try:
+            errors = await target.forward([made.message], carry=carry, after=[after_letter(letter)])
+            if errors and errors[0] is not None:
+                raise errors[0]
+        except MessageNotFoundError as error:
+            raise LookupError(_gone(letter, source)) from error
+        if (told := tell(self._live.observers, "on_publish")) is not None:
+            told(target.id, [made.message], [None])
+
+    async def _take_and_publish(self, letter: Message, target: Queue, made: Made) -> None:
         """The letter is received, the new message published, and the letter acked; a kill in between leaves both."""
         moved = await redrive(
             self._live,
@@ -120,7 +160,7 @@ class Editor:
             form=lambda received, now: made.message,
         )
         if not moved:
-            raise LookupError(f"message {letter.id} is not in {self._source.id} any more, or another process holds it")
+            raise LookupError(_gone(letter, self._source))
 
     def _target(self, letter: Message, to: str | None) -> Queue:
         name = str(letter.headers.get(ORIGINAL_QUEUE, "")) if to is None else to
@@ -134,3 +174,7 @@ class Editor:
         if self._guard is not None:
             self._guard.publish(target.id)
         return target
+
+
+def _gone(letter: Message, source: Queue) -> str:
+    return f"message {letter.id} is not in {source.id} any more, or another process holds it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 from collections.abc import Callable
@@ -84,6 +85,7 @@ async def test_the_edited_letter_is_a_new_message_and_the_old_one_is_gone(
         "new": 2,
         "x_edited_by": "kana",
         "x_edited_from": "m",
+        "x_redriven": 1,
     }
     assert "edited message m of app:dead" in caplog.text
 
@@ -230,6 +232,42 @@ async def test_a_letter_that_leaves_meanwhile_is_not_sent_twice(app: App) -> Non
         with pytest.raises(LookupError, match="not in app:dead any more"):
             await editor.send(draft, Wanted(body=3))
         assert (await only(app, "free")).id == first.id
+
+
+async def test_an_edit_can_be_undone_while_the_new_message_waits(app: App) -> None:
+    async with app:
+        await bury(app, b"1", {"x_last_error": "no", "priority": 3}, queue="app:free")
+        before = await only(app, "dead")
+        done = await app.edit("dead", "m", body=2)
+        assert done.is_undoable
+        with pytest.raises(LookupError, match="no edit of a message of app:dead"):
+            await app.undo_edit("dead", "m")
+        assert await app.undo_edit("dead", done.id, actor="kana") == "m"
+        assert (await only(app, "dead"), await app.live_queue("free").peek()) == (before, [])
+        with pytest.raises(LookupError, match="no edit of a message"):
+            await app.undo_edit("dead", done.id)
+
+        done = await app.edit("dead", "m", body=2)
+        await app.live_queue("free").purge()
+        with pytest.raises(LookupError, match="its handler has started"):
+            await app.undo_edit("dead", done.id)
+        await bury(app, b"1", queue="app:free")
+        assert not (await app.edit("dead", "m", body=3, keep=True)).is_undoable
+        done = await app.edit("dead", "m", body=2)
+        await asyncio.sleep(901)
+        with pytest.raises(LookupError, match="in the last 15 minutes"):
+            await app.undo_edit("dead", done.id)
+
+
+async def test_an_edit_between_two_drivers_is_published_before_it_is_acked(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    app.queue("dead")
+    app.queue("far", driver=app.entry("other", "queue.driver.memory"), dead_letter="dead")
+    async with app:
+        await bury(app, b"1", queue="app:far")
+        done = await app.edit("dead", "m", body=2)
+        assert (await only(app, "far")).body == b"2"
+        assert (await app.live_queue("dead").peek(), done.is_undoable) == ([], False)
 
 
 async def test_a_full_queue_leaves_the_letter_where_it_is(make_app: Callable[..., App]) -> None:

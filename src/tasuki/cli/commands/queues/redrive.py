@@ -12,6 +12,7 @@ from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools import editing
+from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def _show(done: dict[str, Any]) -> None:
-    way = f"to {done['to']}" if done["to"] else "back"
-    if "edited_from" in done:
+    if "edited_from" in done or "undone" in done:
         editing.show(done)
         return
+    way = f"to {done['to']}" if done["to"] else "back"
     if done["is_dry_run"]:
         which = "" if done["is_all"] else ", of the newest 10,000"
         click.echo(f"{count(done['moved'], 'message')} of {done['queue']} would be sent {way}{which}")
@@ -54,6 +55,7 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="With --edit: a header to set.")
 @click.option("--without-header", "without", multiple=True, metavar="NAME", help="With --edit: a header to remove.")
 @click.option("--keep", is_flag=True, help="With --edit: leave the old message in DLQ too.")
+@click.option("--undo-edit", "undone", metavar="ID", help="Take the edited message ID back, and restore the old one.")
 @printing(_show)
 @project_options()
 def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool, **chosen: Any) -> dict[str, Any]:
@@ -65,11 +67,14 @@ def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool,
     A limit of DLQ holds here too: if it hands out no more, the command says how many stay, and ends with 1.
     """
     changes = {name: chosen.pop(name) for name in ("body", "path", "headers", "without", "keep")}
-    editing.refuse_together(chosen, changes, to_edit)
+    undone = chosen.pop("undone")
+    editing.refuse_together(chosen, changes, to_edit, undone)
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
+    if undone:
+        return loop.run(_undo(app, source, undone))
     if to_edit:
         return loop.run(_edit(app, source, chosen["ids"][0], destination, changes, is_dry_run=chosen["dry_run"]))
     choice = choice_of(chosen["where"], chosen["ids"])
@@ -84,8 +89,11 @@ def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool,
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             wanted = depth.ready if limit is None else min(depth.ready, limit)
-            with bar(wanted, "redriving") as advance:
-                moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
+            async with acting(app, "redrive", source, source) as outcome:
+                outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+                with bar(wanted, "redriving") as advance:
+                    moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
+                outcome.count = moved
             is_counted = depth.is_estimate and limit is None
             stayed = (await queue.depth()).ready if is_counted else wanted - moved
             return {**about, "moved": moved, "stayed": stayed}
@@ -98,8 +106,22 @@ async def _edit(
 ) -> dict[str, Any]:
     async with app.reading():
         with looking_at(source):
-            await app.live_queue(source).driver.depth(app.live_queue(source).spec.name)
-        return await editing.edit(app, source, id, to, changes, is_dry_run=is_dry_run)
+            await app.live_assembly().queue(source).depth()
+        if is_dry_run:
+            return await editing.edit(app, source, id, to, changes, is_dry_run=True)
+        async with acting(app, "edit", source, source) as outcome:
+            outcome.filter = ids_text([id])
+            done = await editing.edit(app, source, id, to, changes, is_dry_run=False)
+            outcome.count = 1
+            return done
+
+
+async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
+    async with app.reading(), acting(app, "edit", source, source) as outcome:
+        outcome.filter = f"undo {ids_text([id])}"
+        done = await editing.undo(app, source, id)
+        outcome.count = 1
+        return done
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

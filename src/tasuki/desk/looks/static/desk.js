@@ -70,6 +70,7 @@
         const fresh = page.getElementById(id), old = document.getElementById(id);
         if (fresh && old) patch(old, fresh);
       }
+      count();
       if (markedId) document.getElementById(markedId)?.classList.add("at");
       show("live");
     } catch { show("lost"); } finally { busy = false; }
@@ -123,10 +124,26 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
+  function count() {
+    for (const form of document.querySelectorAll("form.pick")) {
+      const chosen = form.querySelectorAll("input[name=ids]:checked").length, said = form.querySelector("[data-count]");
+      if (said) said.textContent = chosen ? said.dataset.count.replace("{n}", chosen) : "";
+    }
+  }
+  document.addEventListener("change", count);
+  function choose(all) {
+    const boxes = [...document.querySelectorAll(all ? "input[name=ids]" : "tr.at input[name=ids]")];
+    const on = !boxes.every((box) => box.checked);
+    for (const box of boxes) box.checked = on;
+    count();
+  }
+
   const keys = {
     "/": () => document.querySelector("input[type=search]").focus(),
     j: () => move(1),
     k: () => move(-1),
+    x: () => choose(false),
+    A: () => choose(true),
     r: () => { paused = !paused; show("live"); if (!paused) refresh(); },
     t: () => (document.querySelector("footer b ~ a.theme") || document.querySelector("footer a.theme"))?.click(),
     "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),

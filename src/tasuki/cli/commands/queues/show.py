@@ -13,9 +13,9 @@ from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
 from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find
-from tasuki.cli.tools.test_case import as_test
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK
+from tasuki.workbench.test_case import as_test
 
 if TYPE_CHECKING:
     from tasuki.app import App

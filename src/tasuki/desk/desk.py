@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, history, lists, queue
+from tasuki.desk.pages import acts, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
+from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -41,7 +43,10 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), lists.dead),
-    ("GET", ("workers",), lists.workers),
+    ("GET", ("workers",), workers.workers),
+    ("GET", ("workers", ANY), workers.worker),
+    ("GET", ("topology",), topology.topology),
+    ("GET", ("find",), find.find),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
@@ -72,7 +77,10 @@ class Desk:
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
         sampler = Sampler(site, clock)
-        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched)
+        asked, finder = Asked(site, clock), Finder(site, clock)
+        self.tools = Tools(
+            site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched, asked, finder
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
-from tasuki.desk.reading.causes import explained
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
 from tasuki.desk.reading.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
@@ -181,7 +180,7 @@ async def message(view: View) -> Response:
     site = view.tools.site
     try:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
-        told = await explained(site, view.tools.clock, id, message_id, found, letters)
+        told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     running = [each for each in row.running if each.message.id == message_id]

@@ -16,6 +16,8 @@ from tasuki.desk.reading.topology import Kind, Line
 WIDTH = 1180
 _COLUMNS: dict[Kind, int] = {"schedule": 0, "queue": 1, "consumer": 2, "function": 3, "dead": 4}
 _BOX, _HEIGHT, _ROW, _GAP = 196, 36, 46, 12
+_LOW = 28
+"""Where dead letters leave a box."""
 _STEP = (WIDTH - _BOX) // 4
 _CHARACTERS = 27
 """Widths of a letter in a box."""
@@ -70,11 +72,19 @@ class _Drawing:
         self.boxes[kind, id] = box
         return box
 
-    def curve(self, start: Box, end: Box, rate: float, *, is_aside: bool = False) -> None:
+    def curve(self, start: Box, end: Box, rate: float) -> None:
         """From the right of a box to the left of another one."""
         x, y, to_x, to_y = start.x + _BOX, start.y + _HEIGHT // 2, end.x, end.y + _HEIGHT // 2
         middle = (x + to_x) // 2
-        self.curves.append(Curve(f"M{x} {y}C{middle} {y} {middle} {to_y} {to_x} {to_y}", width_of(rate), is_aside))
+        self.curves.append(Curve(f"M{x} {y}C{middle} {y} {middle} {to_y} {to_x} {to_y}", width_of(rate), False))
+
+    def curve_aside(self, start: Box, end: Box, rate: float) -> None:
+        """The same, below the boxes that are between them."""
+        x, y, to_x, to_y = start.x + _BOX, start.y + _LOW, end.x, end.y + _LOW
+        below = start.y + (_HEIGHT + _ROW) // 2
+        way = f"M{x} {y}C{x + 20} {y} {x + 20} {below} {x + 44} {below}H{to_x - 44}"
+        end_of_it = f"C{to_x - 20} {below} {to_x - 20} {to_y} {to_x} {to_y}"
+        self.curves.append(Curve(way + end_of_it, width_of(rate), True))
 
 
 def picture_of(lines: Sequence[Line]) -> Picture:
@@ -104,9 +114,7 @@ def _draw(drawing: _Drawing, line: Line, at: int) -> None:
             drawing.curve(consumer, drawing.box("function", function, "", ("queues", row.id), at), rate)
     if line.dead:
         note = numbers.number(row.dead)
-        drawing.curve(
-            queue, drawing.box("dead", line.dead, note, ("queues", line.dead), at), line.dead_rate, is_aside=True
-        )
+        drawing.curve_aside(queue, drawing.box("dead", line.dead, note, ("queues", line.dead), at), line.dead_rate)
 
 
 def width_of(rate: float) -> float:

@@ -55,8 +55,8 @@ class Hour:
         self._run = array("I", bytes(4 * _WIDTH * RING))
         self._fine = array("I", bytes(4 * OF_A_STEP * STEPS * _FINE_RING))
 
-    def add(self, minute: int, point: Point) -> None:
-        """Add the point of one process."""
+    def add(self, minute: int, point: Point, *, is_new: bool = True) -> None:
+        """Add the point of one process; ``is_new``: with its steps, which are kept for some minutes only."""
         slot = minute % RING
         plain = self._plain
         numbers = (point.published, point.done, point.failed, point.dead, point.ready + 1, point.busy)
@@ -68,6 +68,8 @@ class Hour:
             for bucket, count in zip(given[0::2], given[1::2], strict=False):
                 if 0 <= bucket < _WIDTH:
                     counts[slot * _WIDTH + bucket] = min(counts[slot * _WIDTH + bucket] + max(count, 0), _MOST)
+        if not is_new:
+            return
         start = (minute % _FINE_RING) * STEPS * OF_A_STEP
         for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
             self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
@@ -174,7 +176,7 @@ class Hours:
                 hour = self._hours.get((driver, queue))
                 if hour is None:
                     hour = self._hours[driver, queue] = Hour()
-                hour.add(minute.minute, point)
+                hour.add(minute.minute, point, is_new=minute.minute > self.newest - _FINE_RING)
 
     def of(self, driver: str, queue: str) -> Hour | None:
         """A queue by the id of its driver and its name at the broker; None: nothing happened in the hour."""

@@ -13,10 +13,12 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     │   ├── ConflictError · StoreLimitError · StoreFullError ↻
-    │   └── StaleReceiptError · HeldBackError ↻
+    │   └── StaleReceiptError · MessageNotFoundError · HeldBackError ↻
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
     ├── RequestTimeoutError                             for the requester
+    ├── BatchStateError(batch)                          for who acts on many dead letters
+    │   └── BatchNotFoundError
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
         ├── UnknownTaskError · ProviderError · WaitTimeoutError
@@ -171,6 +173,10 @@ class StaleReceiptError(DriverError):
     """The delivery has ended already, and its message is another's or gone: nothing was moved."""
 
 
+class MessageNotFoundError(DriverError):
+    """No message of the id waits in the queue: it is gone, or a receiver holds it; nothing was stored for it."""
+
+
 class HeldBackError(DriverError):
     """The limit of a queue hands out no more of its messages now, and some are left."""
 
@@ -227,6 +233,18 @@ class CodecError(TasukiError):
 
 class RequestTimeoutError(TasukiError, TimeoutError):
     """No reply came in time; the message was published, and may still be handled."""
+
+
+class BatchStateError(TasukiError):
+    """What is asked of a batch of dead letters does not fit its state; nothing was changed."""
+
+    def __init__(self, message: str, *, batch: str = "") -> None:
+        self.batch = batch
+        super().__init__(message)
+
+
+class BatchNotFoundError(BatchStateError):
+    """There is no such batch: it was never begun, or ended more than a day ago."""
 
 
 class PolicyDeniedError(TasukiError):

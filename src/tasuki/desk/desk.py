@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
+from tasuki.desk.api.serving import Api
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, find, history, lists, queue, topology, workers
+from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -23,7 +24,7 @@ from tasuki.desk.reading.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.paths import segments_of
+from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
@@ -48,6 +49,7 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("topology",), topology.topology),
     ("GET", ("find",), find.find),
     ("GET", ("schedules",), lists.schedules),
+    ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
@@ -55,11 +57,10 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("login",), acts.login),
     ("GET", ("events",), events),
     ("GET", ("metrics",), probes.metrics),
-    ("GET", ("api", "v1", "health"), probes.health),
 )
 
 
-_OF_THE_WORKER = (events, probes.metrics, probes.health)
+_OF_THE_WORKER = (events, probes.metrics)
 """Pages that read nothing through the site."""
 
 
@@ -81,6 +82,7 @@ class Desk:
         self.tools = Tools(
             site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched, asked, finder
         )
+        self._api = Api(self.tools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
@@ -101,6 +103,8 @@ class Desk:
             return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
+        if is_api(path):
+            return await self._api.answer(request, path)
         view = View(self.tools, request, path)
         found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
         method = "GET" if request.method == "HEAD" else request.method

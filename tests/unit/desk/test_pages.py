@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 PAGES = [
     "/", "/queues", "/queues/app:mails", "/queues/app:mails?tab=delayed", "/queues/app:mails?tab=retrying",
-    "/queues/app:mails?tab=running", "/queues/app:mails?tab=settings", "/dead", "/workers", "/schedules",
+    "/queues/app:mails?tab=running", "/queues/app:mails?tab=settings", "/dead", "/workers", "/schedules", "/audit",
     "/confirm?act=pause&kind=queue&id=app:mails", "/confirm?act=purge&kind=queue&id=app:mails",
     "/confirm?act=run&kind=schedule&id=app:hourly",
 ]  # fmt: skip

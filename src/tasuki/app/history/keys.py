@@ -23,4 +23,4 @@ def before(minute: int) -> str:
 def process_of(key: str) -> str:
     """The process that wrote a key; empty: it is none of these."""
     parts = key.split("/")
-    return parts[2] if len(parts) == 4 else ""  # noqa: PLR2004 - prefix, minute, process, part
+    return parts[2] if len(parts) == 4 else ""

@@ -11,6 +11,8 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.desk.acts.auditing import keep, record_of
+from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
@@ -45,7 +47,7 @@ class Order:
     """Where it was seen in its queue."""
     ids: Sequence[str] = ()
     """Of several messages, in place of one."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def messages(self) -> Sequence[str]:
@@ -70,8 +72,14 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "scale": ("consumer",),
     "redrive": ("queue",),
     "purge": ("queue",),
+    "publish": ("queue",),
+    "delete": ("queue",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+
+
+FOR_PROGRAMS = frozenset({"publish", "delete"})
+"""Acts for which the pages have no question."""
 
 
 class Acts:
@@ -89,6 +97,8 @@ class Acts:
             "scale": self._scale,
             "redrive": self._redrive,
             "purge": self._purge,
+            "publish": self._publish,
+            "delete": self._delete,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -125,10 +135,17 @@ class Acts:
             done = await self._verbs[order.act](order, session)
         except (TasukiError, ValueError, LookupError) as error:
             _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            if not isinstance(error, ValueError):  # a field that cannot be read: there was no act
+                await self._keep(order, session, error)
             raise
+        await self._keep(order, session, (done.key, done.values))
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
+
+    async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
+        record = record_of(session, order.act, order.id, order.message, ended)
+        await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:
         text = order.options.get("for", "").strip()
@@ -177,7 +194,7 @@ class Acts:
         return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
 
     async def _scale(self, order: Order, session: Session) -> Done:
-        text = order.options.get("concurrency", "").strip()
+        text = str(order.options.get("concurrency", "")).strip()
         if text and not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
             raise ValueError(f"a number from 0 to {MOST_CONCURRENCY}, or nothing, not {text!r}")
         number = int(text) if text else None
@@ -199,6 +216,20 @@ class Acts:
             return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
 
         return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _publish(self, order: Order, session: Session) -> Done:
+        done = await self._site.at(order.id, lambda live: publish(live, order.id, order.options))
+        key = "done.publish" if done.outcome == "stored" else f"done.publish_{done.outcome}"
+        return Done(key, {"id": order.id, "message": done.id})
+
+    async def _delete(self, order: Order, session: Session) -> Done:
+        async def work(live: Assembly) -> int:
+            queue = live.queues[order.id]
+            depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
+            await queue.driver.delete(queue.spec.name)
+            return depth.ready + depth.in_flight + depth.delayed
+
+        return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 
 
 def _kind(text: str) -> Pausable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import RedirectResponse, Response
 
-from tasuki.desk.acts.acts import ACTS, Order
+from tasuki.desk.acts.acts import ACTS, FOR_PROGRAMS, Order
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields, read_form
 from tasuki.desk.security.paths import own_path
@@ -135,11 +135,16 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
     act, kind, id = (fields.get(name, "") for name in ("act", "kind", "id"))
     message, place = fields.get("message", ""), fields.get("at", "")
     chosen = tuple(dict.fromkeys(ids))
-    if act not in ACTS or len(chosen) > _MOST_CHOSEN or any(not 0 < len(each) <= _LONG for each in (*chosen, act)):
+    if (
+        act not in ACTS
+        or act in FOR_PROGRAMS
+        or len(chosen) > _MOST_CHOSEN
+        or any(not 0 < len(each) <= _LONG for each in (*chosen, act))
+    ):
         return None
     if len(message) > _LONG or (act in _OF_ENTRIES and bool(message)):
         return None
-    if act in _OF_MESSAGES and bool(message) == bool(chosen) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
+    if (act in _OF_MESSAGES and bool(message) == bool(chosen)) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
         return None
     if act == "redrive" and chosen:
         return None

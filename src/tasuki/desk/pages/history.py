@@ -42,9 +42,7 @@ async def csv(view: View) -> Response:
     row = (await view.tools.sampler.latest()).queues[id]
     lines = [_COLUMNS]
     if (past := row.past) is not None:
-        lines += [
-            _line(past.hour.span(minute, minute)) for minute in range(past.newest - MINUTES + 1, past.newest + 1)
-        ]
+        lines += [_line(past.hour.span(minute, minute)) for minute in range(past.newest - MINUTES + 1, past.newest + 1)]
     name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in id)[:100]
     headers = {"content-disposition": f'attachment; filename="{name}-history.csv"', "cache-control": "no-store"}
     return Response("\r\n".join(lines) + "\r\n", headers=headers, media_type="text/csv; charset=utf-8")

@@ -15,7 +15,7 @@ from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, 
 from tasuki.desk.reading.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.reading.timing import Due, due_of, held_back, number, place_of
-from tasuki.desk.site import AwayError, problem_of
+from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import (
@@ -84,7 +84,7 @@ async def queue(view: View) -> Response:
         problem=problem,
         rows=[row_of(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
         searched=SEARCHED,
-        settings=settings_of(view, live, id) if tab == "settings" else [],
+        settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
         schedules=_schedules(view, id),
         yet=held_back(row) if tab == "waiting" and not row.is_dead_letters else [],
@@ -146,10 +146,10 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
     )
 
 
-def settings_of(view: View, queue: Queue, id: str) -> list[tuple[str, str]]:
+def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
     """What holds for a queue: keys of the catalogue, and values."""
-    config = view.tools.site.project.of(QueueConfig)[id]
-    kind = view.tools.site.project.driver_of(id).name
+    config = site.project.of(QueueConfig)[id]
+    kind = site.project.driver_of(id).name
     spec = queue.spec
     pairs: Sequence[tuple[str, Any]] = (
         ("driver", f"{queue.driver.name} ({kind})"),
@@ -193,7 +193,7 @@ async def message(view: View) -> Response:
         id=message_id,
         found=found,
         running=running,
-        state=_state(row, found.message, found.place, bool(running), found.status),
+        state=state_of(row, found.message, found.place, bool(running), found.status),
         shown=None if shown is None else row_of(live, shown, found.place),
         failed=None
         if shown is None
@@ -208,7 +208,8 @@ async def message(view: View) -> Response:
     )
 
 
-def _state(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+def state_of(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+    """Where a message of a queue is, in a word; ``status``: of its job."""
     if message is not None:
         if DEAD_LETTER_REASON in message.headers:
             return "dead"

@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from tasuki.app.explain import looking
 from tasuki.app.explain.facts import Facts
 from tasuki.app.explain.looking import Answers, Look, Searched
 from tasuki.app.explain.rule import Explanation, explain
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 _SOON = 0.3
-"""Seconds that a page waits for the workers."""
+"""Seconds that a page waits for the workers: it asks again soon."""
+PATIENCE = looking.PATIENCE + 0.5
+"""Seconds that a program waits for them."""
 _FRESH = 10.0
 """Seconds for which an answer is used again while a newer one is awaited."""
 _MOST = 200
@@ -37,10 +40,10 @@ class Asked:
         self._tasks: OrderedDict[tuple[str, str], asyncio.Task[Answers]] = OrderedDict()
         self._known: OrderedDict[tuple[str, str], tuple[float, Answers]] = OrderedDict()
 
-    async def explained(self, queue: str, id: str, found: Found, letters: str) -> Explanation:
+    async def explained(self, queue: str, id: str, found: Found, letters: str, patience: float = _SOON) -> Explanation:
         """Why a message that was ``found`` does not run; ``letters``: the dead-letter queue to look into, empty: none.
 
-        Raises AwayError, DriverError.
+        ``patience``: seconds to wait for the workers. Raises AwayError, DriverError.
         """
         site = self._site
         is_near = bool(letters) and site.is_private(letters) == site.is_private(queue)
@@ -52,9 +55,9 @@ class Asked:
             return asking, await asking.plainly()
 
         asking, facts = await site.at(queue, look)
-        return explain(asking.answered(facts, await self._answers(queue, id, asking, facts)))
+        return explain(asking.answered(facts, await self._answers(queue, id, asking, facts, patience)))
 
-    async def _answers(self, queue: str, id: str, asking: Look, facts: Facts) -> Answers:
+    async def _answers(self, queue: str, id: str, asking: Look, facts: Facts, patience: float) -> Answers:
         key, now = (queue, id), self._clock.monotonic()
         task = self._tasks.get(key)
         if task is None:
@@ -63,7 +66,7 @@ class Asked:
             )
             task.add_done_callback(lambda done: self._keep(key, done))
             self._bound()
-        await asyncio.wait([task], timeout=_SOON)
+        await asyncio.wait([task], timeout=patience)
         known = self._known.get(key)
         return known[1] if known is not None and now - known[0] < _FRESH else {}
 

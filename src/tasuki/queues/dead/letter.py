@@ -17,6 +17,7 @@ from tasuki.message import (
     PLACE,
     Message,
 )
+from tasuki.queues.dead.attempts import AttemptRecord, records_in, round_of
 from tasuki.queues.dead.cause import cause_of
 from tasuki.queues.dead.origin import Origin, origin_in
 
@@ -38,11 +39,18 @@ class Letter:
     task: str
     at: float | None
     attempts: int | None
+    redriven: int = 0
+    """How many times it was redriven before it died again."""
 
     @property
     def id(self) -> str:
         """The id of the message."""
         return self.message.id
+
+    @property
+    def attempt_records(self) -> list[AttemptRecord]:
+        """Its last failed attempts, oldest first, as far as it carries them."""
+        return records_in(self.message)
 
 
 def letter_in(message: Message, dead: str) -> Letter:
@@ -68,6 +76,7 @@ def letter_in(message: Message, dead: str) -> Letter:
         _text(message, MESSAGE_TYPE),
         at if isinstance(at, int | float) and not isinstance(at, bool) else None,
         attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else None,
+        round_of(message),
     )
 
 

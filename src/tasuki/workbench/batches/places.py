@@ -1,0 +1,92 @@
+"""Places: the queues that the letters of a batch come from and go to, and how one is put there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
+from tasuki.errors import DriverError
+from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
+from tasuki.queues.middleware import Carry
+from tasuki.queues.observing import tell
+from tasuki.queues.queue import Queue
+from tasuki.security.guard import Guard
+from tasuki.workbench.batches.rules.batch import TRASH, Batch
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+
+class Places:
+    """Of one batch."""
+
+    def __init__(self, host: Assembly, batch: Batch) -> None:
+        self._host = host
+        self._batch = batch
+        self.source: Queue = host.queue(batch.queue)
+        self._guard: Guard | None = None if batch.is_permitted else host.rights.application
+        self._allowed: dict[str, bool] = {}
+        self._told = tell(host.observers, "on_publish")
+
+    @property
+    def driver(self) -> Driver:
+        """Of the dead-letter queue."""
+        return self.source.driver
+
+    @property
+    def trash(self) -> str:
+        """The name of the queue of deleted letters."""
+        return self.source.spec.name + TRASH
+
+    def target(self, letter: Message) -> Queue | None:
+        """The queue that a letter goes to; None: it is not in this project, or closed to the application."""
+        id = self._batch.to or str(letter.headers.get(ORIGINAL_QUEUE, ""))
+        queue = self._host.queues.get(id)
+        if queue is None or self._guard is None:
+            return queue
+        if id not in self._allowed:
+            self._allowed[id] = self._guard.decide("queue.publish.queue", id).allowed
+        return queue if self._allowed[id] else None
+
+    def reaches(self, queue: Queue) -> bool:
+        """Whether letters get there in one step, and back."""
+        return queue.driver is self.driver and self.driver.can_transfer(self.source.spec.name, queue.spec.name)
+
+    async def declare_trash(self) -> None:
+        """Make the queue of deleted letters, unless there is one. Raises DriverError."""
+        await self.driver.declare(trash_spec(self.source.spec))
+
+    async def put(
+        self,
+        queue: Queue,
+        messages: Sequence[Outgoing],
+        after: Sequence[Headers] = (),
+        carry: Carry | None = None,
+    ) -> list[DriverError | None]:
+        """Put messages of ours into a queue, by another way than a publish if there is one; one answer each.
+
+        Observers hear of those that are stored. ``after``: of each the headers of the span that its own follows.
+        """
+        answers = await queue.forward(messages, carry=carry, after=after)
+        if carry is not None and self._told is not None:  # else they have heard
+            stored = [message for message, answer in zip(messages, answers, strict=True) if answer is None]
+            if stored:
+                self._told(queue.id, stored, [None] * len(stored))
+        return answers
+
+    def queues(self, ids: Sequence[str]) -> list[Queue]:
+        """Those of the ids that are still in the project."""
+        known: Mapping[str, Queue] = self._host.queues
+        return [known[id] for id in ids if id in known]
+
+
+def trash_spec(spec: QueueSpec) -> QueueSpec:
+    """The queue of the letters that were deleted from this one: nobody receives from it."""
+    return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)
+
+
+def last_span(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}

@@ -20,7 +20,7 @@ from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.causes import Asked
-from tasuki.desk.reading.finding import Finder
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate

@@ -9,7 +9,7 @@ from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import Look
 from tasuki.desk.reading.causes import Asked
-from tasuki.desk.reading.finding import Finder
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate, Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading import finding
-from tasuki.desk.reading.question import Question, masked
+from tasuki.desk.reading.listed import finding
+from tasuki.desk.reading.listed.question import Question, masked
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio

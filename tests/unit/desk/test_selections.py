@@ -92,7 +92,7 @@ async def test_a_consumer_is_scaled_and_reset(app: App, browse: MakeBrowser) -> 
     assert "scaled to" not in await browser.text("/queues/app:mails")
 
 
-@pytest.mark.parametrize("number", ["-1", "1001", "x", "1e3", "９", "99999999"])
+@pytest.mark.parametrize("number", ["-1", "1001", "x", "1e3", "\uff19", "99999999"])
 async def test_a_scale_out_of_bounds_asks_again(browse: MakeBrowser, number: str) -> None:
     answer = await browse().act(SCALE, concurrency=number)
     assert answer.status_code == 400

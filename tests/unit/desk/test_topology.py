@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 
 from tasuki import App
-from tasuki.desk.looks.picture import picture_of, shortened, width_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.reading.topology import Line
+from tasuki.desk.topology.lines import Line
+from tasuki.desk.topology.picture import picture_of, shortened, width_of
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +56,7 @@ def test_boxes_do_not_lie_on_each_other() -> None:
     assert len(places) == len(set(places))
     for x in {place[0] for place in places}:
         column = sorted(y for left, y in places if left == x)
-        assert all(lower - upper >= 40 for upper, lower in zip(column, column[1:], strict=False))
+        assert all(lower - upper >= 40 for upper, lower in itertools.pairwise(column))
     assert all(box.y + 36 <= picture.height for box in picture.boxes)
     assert sum(box.id == "app:shared" for box in picture.boxes) == 1
     assert sum(curve.is_aside for curve in picture.curves) == 3

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.gone import gone_of
+from tasuki.desk.reading.observed.gone import gone_of
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
 from tests.unit.desk.browser import Browser, words

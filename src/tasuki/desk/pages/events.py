@@ -36,7 +36,7 @@ async def _ticks(view: View, client: str) -> AsyncIterator[str]:
         number = 0
         while True:
             number += 1
-            with suppress(TasukiError):  # the page says what is away
+            with suppress(TasukiError):  # the page says which broker is away
                 await view.tools.sampler.latest()  # so that pages that come for it need not wait
             yield f"data: {number}\n\n"
             await asyncio.sleep(PERIOD)

@@ -7,8 +7,8 @@ from starlette.responses import Response
 from tasuki.desk.pages.queue import row_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import line
-from tasuki.desk.reading.finding import ALL, PER_QUEUE, Search, named
-from tasuki.desk.reading.question import LONGEST, NAMES, Question
+from tasuki.desk.reading.listed.finding import ALL, PER_QUEUE, Search, named
+from tasuki.desk.reading.listed.question import LONGEST, NAMES, Question
 
 
 async def find(view: View) -> Response:

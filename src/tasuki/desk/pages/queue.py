@@ -11,10 +11,10 @@ from starlette.responses import Response
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
+from tasuki.desk.reading.listed.timing import Due, due_of, held_back, number, place_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
-from tasuki.desk.reading.running import progress_of
+from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.reading.timing import Due, due_of, held_back, number, place_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from tasuki.desk.looks.picture import picture_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.topology import topology_of
+from tasuki.desk.topology.lines import topology_of
+from tasuki.desk.topology.picture import picture_of
 
 PAGE = 30
 """Queues of a picture."""
@@ -20,10 +20,7 @@ async def topology(view: View) -> Response:
     lines = [
         line
         for line in topology_of(view.tools.site.project, snapshot).lines
-        if any(
-            word.lower() in id.lower()
-            for id in (line.row.id, *line.schedules, *line.consumers, *sum(map(list, line.functions.values()), []))
-        )
+        if any(word.lower() in id.lower() for id in line.names)
     ]
     start = view.number_of("from", _MOST_PLACE)
     shown = lines[start : start + PAGE]

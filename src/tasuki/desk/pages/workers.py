@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.lists import PAGE
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.gone import gone_of
-from tasuki.desk.reading.recorded import NEWEST, Lines, events_of
+from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError

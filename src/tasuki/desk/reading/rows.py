@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasuki.app.state.pausing import Target
 from tasuki.desk.reading.counts import Counts
-from tasuki.desk.reading.past import QueuePast
+from tasuki.desk.reading.observed.past import QueuePast
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project

@@ -75,7 +75,7 @@ class Hour:
             self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
 
     def clear(self, minute: int) -> None:
-        """Forget the minute that had the place of this one, or what is known of this one."""
+        """Forget the minute that had the place of this one, or the known part of this one."""
         slot = minute % RING
         for column in range(len(_PLAIN)):
             self._plain[column * RING + slot] = 0
@@ -161,7 +161,7 @@ class Hours:
         self._processes = {key: each for key, each in self._processes.items() if each.last > newest - MINUTES}
 
     def add(self, minute: Minute) -> None:
-        """Add one process's minute; much older ones than an hour, and those of the future, are left out."""
+        """Add one process's minute; much older and future ones are left out."""
         if not self.newest - RING < minute.minute <= self.newest:
             return
         known = self._processes.get((minute.host, minute.pid))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tasuki.observe.history.hours import Hours, added, five_minutes
 from tasuki.observe.history.minutes import Minute, Point
 from tasuki.observe.metrics import BUCKETS
@@ -9,7 +11,7 @@ from tasuki.observe.metrics import BUCKETS
 NOW = 28_000_000
 
 
-def minute(number: int, pid: int = 1, buckets: int = len(BUCKETS) + 1, **point: int) -> Minute:
+def minute(number: int, pid: int = 1, buckets: int = len(BUCKETS) + 1, **point: Any) -> Minute:
     points = {"app:driver": {"mail": Point(**point)}}
     return Minute(number, "host", pid, buckets, points, consumes=True)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log10
 
 from tasuki.desk.looks import numbers
-from tasuki.desk.reading.topology import Kind, Line
+from tasuki.desk.topology.lines import Kind, Line
 
 WIDTH = 1180
 _COLUMNS: dict[Kind, int] = {"schedule": 0, "queue": 1, "consumer": 2, "function": 3, "dead": 4}

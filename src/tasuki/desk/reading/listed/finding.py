@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
+from tasuki.desk.reading.listed.question import Question
 from tasuki.desk.reading.messages import peek
-from tasuki.desk.reading.question import Question
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
@@ -41,7 +40,7 @@ class Hit:
 
 @dataclass(slots=True)
 class Search:
-    """What was found, and how far the search went."""
+    """The hits, and how far the search went."""
 
     hits: list[Hit] = field(default_factory=list)
     running: list[tuple[str, RunningRow]] = field(default_factory=list)

@@ -29,6 +29,12 @@ class Line:
     dead_rate: float
     """Messages that became dead letters a second, in the last minute."""
 
+    @property
+    def names(self) -> list[str]:
+        """The ids of all that it joins."""
+        functions = [id for ids in self.functions.values() for id in ids]
+        return [self.row.id, *self.schedules, *self.consumers, *functions, *([self.dead] if self.dead else [])]
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:

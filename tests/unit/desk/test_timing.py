@@ -68,8 +68,5 @@ PAUSE = Pause(1.0, None, "kana")
     ],
 )
 def test_what_holds_a_queue_back(fields: dict[str, object], keys: list[str]) -> None:
-    if "depth" in fields:
-        found = held_back(QueueRow("app:mails", "d", None))
-    else:
-        found = held_back(row(**fields))
+    found = held_back(QueueRow("app:mails", "d", None) if "depth" in fields else row(**fields))
     assert [key for key, _ in found] == keys

@@ -97,14 +97,14 @@ class Desk:
 
     async def _respond(self, request: Request) -> Response:
         path = segments_of(request.scope)
+        if is_api(request.scope):
+            return await self._api.answer(request, path)
         if path is None:
             return PlainTextResponse("there is no such page\n", 404)
         if path and len(path) == 1 and path[0] in self._probes:
             return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
-        if is_api(path):
-            return await self._api.answer(request, path)
         view = View(self.tools, request, path)
         found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
         method = "GET" if request.method == "HEAD" else request.method

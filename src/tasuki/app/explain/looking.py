@@ -18,11 +18,13 @@ from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
+from tasuki.flow.attempts import read_attempts
 from tasuki.flow.records import decode as decode_run
 from tasuki.flow.records import run_key
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import PARTITION_KEY, Message
 from tasuki.observe.events import as_dicts
+from tasuki.queues.dead.attempts import records_in
 from tasuki.queues.limits import limit_text
 from tasuki.queues.queue import Queue
 from tasuki.state import pausing
@@ -135,7 +137,7 @@ class Look:
         pause = orders.get(pause_key("queue", name))
         record = await store.get(result_key(name, self.id)) if queue.policy.result is not None else None
         facts = replace(
-            facts,
+            facts, attempts=await read_attempts(store, name, self.id),
             now=await store.time(),
             pause=None if pause is None else read_pause(pause),
             consumers=self._consumers(orders),
@@ -143,7 +145,7 @@ class Look:
             is_cancelled=await is_cancelled(state, name, self.id),
             sleeps=await self._sleeps(store),
             workers=await self._workers(),
-        )
+        )  # fmt: skip
         return await self._at_broker(facts)
 
     async def ask_workers(self, facts: Facts) -> Facts:
@@ -224,7 +226,8 @@ class Look:
             found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))
         except QueueNotFoundError:
             return facts
-        return replace(facts, letter=found.message, dead_letters=letters.id)
+        known = facts.attempts if found.message is None else records_in(found.message) or facts.attempts
+        return replace(facts, letter=found.message, dead_letters=letters.id, attempts=known)
 
     def _lane(self, message: Message) -> str:
         rule = self.queue.policy.lanes

@@ -18,6 +18,7 @@ from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines, p
 from tasuki.desk.reading.causes import PATIENCE
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
 from tasuki.desk.reading.snapshot import QueueRow
+from tasuki.errors import QueueNotFoundError
 from tasuki.message import LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.dead.letter import Letter
 from tasuki.queues.queue import Queue
@@ -140,9 +141,11 @@ async def groups(call: Call) -> answers.Groups:
     """Dead letters in groups; a queue in which the actor may not look is left out."""
     found: list[DeadLetters] = []
     hidden: dict[str, str] = {}
+    try:
+        sources = sources_of(call.site.project, call.query.queue)
+    except QueueNotFoundError as error:
+        raise ProblemError(404, str(error)) from error
     for app, ids in call.site.parts():
-        project = call.site.project
-        sources = sources_of(project, call.query.queue)
         mine = {id: origin for id, origin in sources.items() if id in ids}
         for id in [id for id in mine if not call.may("peek", id)]:
             del mine[id]

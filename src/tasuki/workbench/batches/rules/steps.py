@@ -82,7 +82,7 @@ def about(batch: Batch, ids: Sequence[str]) -> Batch:
 
 
 def again_of(batch: Batch, ids: Iterable[str]) -> frozenset[str]:
-    """Those of the ids that are in doubt."""
+    """The ids that are in doubt among these."""
     return frozenset(batch.doubt).intersection(ids)
 
 
@@ -151,7 +151,7 @@ def may_take(batch: Batch, id: str, others: int) -> bool:
 
 
 def is_due_to_be_emptied(batch: Batch) -> bool:
-    """Whether letters that it has deleted may still be in the trash when nobody wants them any more."""
+    """Whether letters that it has deleted may still be in the trash when their time is over."""
     if batch.act != "delete" or not batch.chunks or batch.is_emptied:
         return False
     return batch.ended is not None and batch.state != "undone"

@@ -82,11 +82,11 @@ class Places:
         return answers
 
     def queues(self, ids: Sequence[str]) -> list[Queue]:
-        """Those of the ids that are still in the project."""
+        """The queues of these ids, as far as the project still has them."""
         known: Mapping[str, Queue] = self._host.queues
         return [known[id] for id in ids if id in known]
 
 
 def trash_spec(spec: QueueSpec) -> QueueSpec:
-    """The queue of the letters that were deleted from this one: nobody receives from it."""
+    """The queue of the letters that were deleted from this one: no consumer receives from it."""
     return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)

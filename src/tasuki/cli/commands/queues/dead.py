@@ -38,6 +38,9 @@ def _show(done: dict[str, Any]) -> None:
     if done["unclear"]:
         text = f"{count(done['unclear'], 'letter')} not judged: --where cannot be asked about them: {done['problem']}"
         click.echo(text, err=True)
+    for id, number in done["borrowed"].items():
+        text = f"{count(number, 'letter')} received and released: its broker cannot show messages"
+        click.echo(f"borrowed: queue {id!r}: {text}", err=True)
     for id, why in done["unseen"].items():
         click.echo(f"not shown: queue {id!r}: {why}", err=True)
 
@@ -111,9 +114,13 @@ def command(
         from tasuki.app.dead.reading import read
 
         async with app.reading():
-            found = await read(app.live_assembly(), queues, choice, by, app.clock.time())
+            found = await read(app.live_assembly(), queues, choice, by, app.clock)
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
-            shown |= {"unseen": found.unseen | private, "is_chosen": bool(choice) or key is not None}
+            shown |= {
+                "unseen": found.unseen | private,
+                "borrowed": found.borrowed,
+                "is_chosen": bool(choice) or key is not None,
+            }
             return shown | (_letters(app, found, by, key) if is_list else _groups(found))
 
     return loop.run(look())

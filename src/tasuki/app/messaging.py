@@ -227,9 +227,10 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
 
         Args:
             queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
-            by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task`` or ``day`` (UTC).
+            by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task``, ``consumer`` or ``day`` (UTC).
             where: only those that this expression holds for. Names: ``id``, ``queue``, ``reason``, ``type``, ``place``,
-                ``cause``, ``error``, ``task``, ``age`` (seconds), ``attempts``, ``headers``, ``body``.
+                ``cause``, ``error``, ``task``, ``consumer``, ``day``, ``age`` (seconds), ``attempts``, ``headers``,
+                ``body``.
 
         Raises:
             ValueError: the expression cannot be read, or there are no such groups.

@@ -9,6 +9,7 @@ from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPTS,
     CAUSE,
+    CONSUMER,
     CONTENT_TYPE,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
@@ -48,12 +49,13 @@ def dead_letter(
     content_type: str,
     traceback: str = "",
     origin: Origin | None = None,
+    consumer: str = "",
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
     ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
     ``traceback`` the frames of the user's code, for people who look; ``origin`` the type and the place of the error,
-    None: as far as its text says.
+    None: as far as its text says; ``consumer`` who gave it up.
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
@@ -68,8 +70,10 @@ def dead_letter(
     headers.pop(LAST_TRACEBACK, None)
     if traceback:
         headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
-    for name in (CAUSE, ERROR_TYPE, PLACE):
+    for name in (CAUSE, ERROR_TYPE, PLACE, CONSUMER):
         headers.pop(name, None)
+    if consumer:
+        headers[CONSUMER] = consumer
     headers |= _cause(reason, error, origin or origin_in(error, traceback))
     return Outgoing(message.id, message.body, headers)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasuki.queues.dead.letter import Letter
 
 _INDENT = 8
-_BY = ("cause", "type", "place", "queue", "reason", "task", "day")
+_BY = ("cause", "type", "place", "queue", "reason", "task", "consumer", "day")
 _PRIVATE = "it lives in the memory of the process that runs it; app.dead_letters() shows its letters there"
 _MOST = 100
 """Letters that are printed, the newest first; --json has all."""
@@ -102,7 +102,8 @@ def command(
     """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
 
     QUEUE: a dead-letter queue, or a queue that has one; without it all of the project. EXPR is in the language of
-    policies; its names: id, queue, reason, type, place, cause, error, task, age (seconds), attempts, headers, body.
+    policies; its names: id, queue, reason, type, place, cause, error, task, consumer, day, age (seconds), attempts,
+    headers, body.
     """
     app = target.load()
     project = app.check()

@@ -39,6 +39,7 @@ CONSUMER = "x_consumer"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
 
 

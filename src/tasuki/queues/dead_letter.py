@@ -35,7 +35,8 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-_KEPT = (SIGNATURE, GROUP)
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP)
+"""Headers of Tasuki's own that a redriven message keeps."""
 
 
 def dead_letter(
@@ -91,7 +92,7 @@ def redriven(message: Message, now: float | None = None) -> Outgoing:
     All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
     is still a member of. ``now``: when it is due again, in Unix seconds.
     """
-    headers = {key: value for key, value in message.headers.items() if key in _KEPT or not is_reserved(key)}
+    headers = {key: value for key, value in message.headers.items() if key in KEPT_AT_REDRIVE or not is_reserved(key)}
     if now is not None:
         headers[DUE] = now
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)

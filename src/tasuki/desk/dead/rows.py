@@ -48,9 +48,8 @@ def trend_of(times: Iterable[float], now: float) -> tuple[int, ...]:
     """Counts of Unix seconds in each twelfth of the hour before ``now``."""
     counts = [0] * POINTS
     for at in times:
-        place = int((at - now + HOUR) / (HOUR / POINTS))
-        if place >= 0:
-            counts[min(place, POINTS - 1)] += 1
+        if at > now - HOUR:
+            counts[min(int((at - now + HOUR) / (HOUR / POINTS)), POINTS - 1)] += 1
     return tuple(counts)
 
 

@@ -1,4 +1,4 @@
-"""The dead letters of a desk that is alone, on every driver: seen, borrowed where they must be, retried, brought back."""
+"""The dead letters of a desk that is alone, on every driver: seen, or borrowed; retried, and brought back."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ async def check(browser: Browser, app: App) -> None:
     assert f"Dead letters: {count}, in queues: 1, in groups: 1." in text, text
     assert "KeyError: 'a'" in text
     page = (await browser.get("/dead/app:dead")).text
-    assert len(re.findall(r'name="id" value="\d+"', page)) == 50
+    assert len(re.findall(r'name="ids" value="\d+"', page)) == 50
     action, fields = form_of(page)
-    fields.pop("id")
-    asked = await browser.client.post(action, data={**fields, "act": "redrive", "id": ["007", "011"]})
+    fields.pop("ids")
+    asked = await browser.client.post(action, data={**fields, "act": "redrive", "ids": ["007", "011"]})
     action, fields = form_of(asked.text)
-    fields.pop("id")
+    fields.pop("ids")
     page_of_batch = await browser.client.post(
-        action, data={**fields, "fast": "1", "id": ["007", "011"]}, follow_redirects=True
+        action, data={**fields, "fast": "1", "ids": ["007", "011"]}, follow_redirects=True
     )
     assert page_of_batch.status_code == 200, words(page_of_batch.text)
     path = page_of_batch.url.path

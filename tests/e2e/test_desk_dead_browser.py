@@ -60,14 +60,14 @@ def test_letters_are_selected_by_keys_and_the_buttons_say_how_many(browser: Brow
 def test_a_selection_is_kept_over_a_refresh(browser: Browser, desk: str) -> None:
     with page_of(browser, viewport=WIDE) as (page, said):
         page.goto(desk + DEAD)
-        page.locator("input[name=id]").nth(1).check()
-        chosen = page.locator("input[name=id]").nth(1).get_attribute("value")
+        page.locator("input[name=ids]").nth(1).check()
+        chosen = page.locator("input[name=ids]").nth(1).get_attribute("value")
         for _ in range(2):  # when the second answer comes, the first has been shown
             with page.expect_response(lambda answer: answer.request.headers.get("x-fragment") == "1"):
                 page.keyboard.press("r")
                 page.keyboard.press("r")
         assert page.locator("button[value=redrive]").inner_text() == "Retry… 1"
-        assert page.locator("input[name=id]:checked").get_attribute("value") == chosen
+        assert page.locator("input[name=ids]:checked").get_attribute("value") == chosen
         assert said == []
 
 
@@ -77,7 +77,7 @@ def test_selected_letters_are_moved_and_the_way_is_followed_without_loading_the_
     with page_of(browser, viewport=WIDE) as (page, said):
         page.goto(desk + DEAD)
         for place in range(3):
-            page.locator("input[name=id]").nth(place).check()
+            page.locator("input[name=ids]").nth(place).check()
         page.locator("button[value=move]").click()
         assert page.locator("main button").inner_text() == "Move 3 letters"
         page.locator("input[name=to]").fill("app:parked")
@@ -106,7 +106,7 @@ def test_it_works_without_a_script_on_a_phone(browser: Browser, desk: str) -> No
     with page_of(browser, viewport=NARROW, java_script_enabled=False, locale="ja") as (page, _):
         page.goto(desk + "/dead")
         page.locator("a.open", has_text="ConnectError").first.click()
-        page.locator("input[name=id]").first.check()
+        page.locator("input[name=ids]").first.check()
         page.locator("button[value=delete]").click()
         page.locator("input[name=fast]").check()
         page.locator("main button").click()
@@ -121,7 +121,14 @@ def test_no_page_of_dead_letters_has_barriers(browser: Browser, desk: str, schem
 
     with page_of(browser, color_scheme=scheme, locale=language, viewport=NARROW, bypass_csp=True) as (page, _):
         found = {}
-        for path in ("/dead", DEAD, f"{DEAD}?by=type&group=none", f"{DEAD}/confirm?act=move", "/dead?where=age <", "batch"):
+        for path in (
+            "/dead",
+            DEAD,
+            f"{DEAD}?by=type&group=none",
+            f"{DEAD}/confirm?act=move",
+            "/dead?where=age <",
+            "batch",
+        ):
             page.goto(desk + "/dead" if path == "batch" else desk + path)
             if path == "batch":
                 page.locator("#batches + ul a").first.click()

@@ -144,14 +144,14 @@ def _address(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-LETTERS = '''
+LETTERS = """
 from tasuki import App
 
 app = App()
 billing = app.queue("billing", dead_letter={"queue": "billing.dead", "max_attempts": 1})
 mails = app.queue("mails", dead_letter={"queue": "mails.dead", "max_attempts": 1})
 app.queue("parked")
-'''
+"""
 
 
 @contextmanager

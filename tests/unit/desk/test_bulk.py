@@ -32,17 +32,17 @@ async def pick(browser: Browser, act: str, *ids: str, **more: str) -> httpx.Resp
     """Select letters on the list, and press a button."""
     page = (await browser.get(DEAD)).text
     action, fields = form_of(page)
-    fields.pop("id", None)
-    data: dict[str, Any] = {**fields, **more, "act": act, "id": list(ids)}
+    fields.pop("ids", None)
+    data: dict[str, Any] = {**fields, **more, "act": act, "ids": list(ids)}
     return await browser.client.post(action, data=data)
 
 
 async def begin(browser: Browser, asked: httpx.Response, **fields: Any) -> httpx.Response:
     """Send the form of the page that asks."""
     action, values = form_of(asked.text)
-    ids = re.findall(r'type="hidden" name="id" value="([^"]*)"', asked.text)
+    ids = re.findall(r'type="hidden" name="ids" value="([^"]*)"', asked.text)
     values.pop("fast", None)
-    data: dict[str, Any] = {**values, "id": ids, **fields}
+    data: dict[str, Any] = {**values, "ids": ids, **fields}
     return await browser.client.post(action, data=data, follow_redirects=True)
 
 
@@ -169,11 +169,11 @@ async def test_nothing_begins_without_a_selection_an_act_or_a_form_of_ours(app: 
     assert (await pick(browser, "explode", "1")).status_code == 404
     assert (await pick(browser, "purge", "1")).status_code == 404
     for path in ("begin", "confirm", "borrow"):
-        assert (await browser.post(f"{DEAD}/{path}", {"act": "redrive", "id": "1"})).status_code == 403
-    assert (await browser.get(f"{DEAD}/confirm?act=redrive&id=1")).status_code == 404
+        assert (await browser.post(f"{DEAD}/{path}", {"act": "redrive", "ids": "1"})).status_code == 403
+    assert (await browser.get(f"{DEAD}/confirm?act=redrive&ids=1")).status_code == 404
     assert (await browser.get(f"{DEAD}/confirm?act=redrive&where=colour")).status_code == 400
     assert (await browser.get("/confirm?act=delete&kind=queue&id=app:dead")).status_code == 404
-    action, fields = await browser.form("/confirm?act=purge&kind=queue&id=app:dead")
+    _, fields = await browser.form("/confirm?act=purge&kind=queue&id=app:dead")
     for act in ("move", "delete", "batch", "borrow"):
         assert (await browser.post(f"/acts/{act}", fields | {"act": act})).status_code == 404
     assert await ids_in(app, "dead") == ["1"]

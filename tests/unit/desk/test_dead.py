@@ -84,7 +84,7 @@ async def test_a_list_has_pages(app: App, browse: MakeBrowser) -> None:
     browser, seen, path = browse(), [], DEAD
     for _ in range(3):
         page = (await browser.get(path)).text
-        seen += re.findall(r'name="id" value="(\d+)"', page)
+        seen += re.findall(r'name="ids" value="(\d+)"', page)
         following = re.search(r'rel="next" href="([^"]*)"', page)
         path = following[1].replace("&amp;", "&") if following else ""
     assert sorted(seen) == [f"{number:03}" for number in range(120)]
@@ -134,7 +134,7 @@ async def test_what_is_kept_of_letters_is_bounded(
     monkeypatch.setattr(library, "MOST_ITEMS", 3)
     for number in range(4):
         await desk.tools.library.window("app:dead", f"age > {number}")
-    kept = [shelf.window for shelf in desk.tools.library._shelves.values() if shelf.window]  # noqa: SLF001
+    kept = [shelf.window for shelf in desk.tools.library._shelves.values() if shelf.window]
     assert sum(len(each.items) for each in kept) <= 4
 
 
@@ -178,10 +178,10 @@ async def test_a_download_has_the_chosen_letters_without_secrets(app: App, brows
     page = (await browser.get(DEAD)).text
     token = re.search(r'name="token" value="([^"]*)"', page)
     assert token
-    two = await browser.client.post(f"{DEAD}/export", data={"token": token[1], "id": ["1", "3"]})
+    two = await browser.client.post(f"{DEAD}/export", data={"token": token[1], "ids": ["1", "3"]})
     assert [json.loads(line)["id"] for line in two.text.splitlines()] == ["1", "3"]
     assert (await browser.client.post(f"{DEAD}/export", data={"token": token[1]})).status_code == 400
-    assert (await browser.client.post(f"{DEAD}/export", data={"id": "1"})).status_code == 403
+    assert (await browser.client.post(f"{DEAD}/export", data={"ids": "1"})).status_code == 403
 
 
 async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(

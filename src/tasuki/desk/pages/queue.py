@@ -8,12 +8,15 @@ from typing import Any
 
 from starlette.responses import Response
 
+from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
 from tasuki.desk.reading.causes import explained
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.site import AwayError, problem_of
+from tasuki.desk.reading.timing import Due, due_of, held_back, number, place_of
+from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import (
@@ -33,7 +36,7 @@ from tasuki.message import (
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, format_size
 
-TAB_NAMES = ("waiting", "delayed", "retrying", "running", "settings")
+TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class MessageRow:
     reason: str
     died: float | None
     body: str
+    due: Due
+    place_of_error: str
+    most_attempts: int | None
+    """After so many failures it becomes a dead letter; None: never."""
 
 
 async def queue(view: View) -> Response:
@@ -68,7 +75,6 @@ async def queue(view: View) -> Response:
     elif is_listed:
         page, problem = await _messages(view, row, tab, start)
     live = _queue_of(view, id)
-    first = page.start if tab != "delayed" else page.start + row.ready
     return view.page(
         "queue.html",
         snapshot=snapshot,
@@ -77,11 +83,16 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[row_of(live, message, first + at) for at, message in enumerate(page.messages)],
+        rows=[row_of(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
         searched=SEARCHED,
-        settings=settings_of(view, live, id) if tab == "settings" else [],
+        settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
         schedules=_schedules(view, id),
+        yet=held_back(row) if tab == "waiting" and not row.is_dead_letters else [],
+        past=tab_of(row.past) if tab == "history" else None,
+        progress=await progress_of(view.tools.site, row) if tab == "running" and live.policy.result else {},
+        lease=live.spec.lease,
+        keeps_history=live.driver.capabilities.multi_process is False or view.tools.site.live.state_of(id) is not None,
     )
 
 
@@ -121,15 +132,18 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
     return MessageRow(
         id=message.id,
         place=place,
-        published=_time(headers.get(TIMESTAMP)),
+        published=number(headers.get(TIMESTAMP)),
         attempts=text(ATTEMPTS),
         priority=text(PRIORITY),
         key=text(PARTITION_KEY),
         type=text(MESSAGE_TYPE),
         error=text(LAST_ERROR, 200),
         reason=text(DEAD_LETTER_REASON),
-        died=_time(headers.get(DEAD_LETTER_TIME)),
+        died=number(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),
+        due=due_of(message, queue.policy),
+        place_of_error=line(place_of(message), 200) if LAST_ERROR in headers else "",
+        most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
     )
 
 
@@ -137,10 +151,10 @@ def _time(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def settings_of(view: View, queue: Queue, id: str) -> list[tuple[str, str]]:
+def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
     """What holds for a queue: keys of the catalogue, and values."""
-    config = view.tools.site.project.of(QueueConfig)[id]
-    kind = view.tools.site.project.driver_of(id).name
+    config = site.project.of(QueueConfig)[id]
+    kind = site.project.driver_of(id).name
     spec = queue.spec
     pairs: Sequence[tuple[str, Any]] = (
         ("driver", f"{queue.driver.name} ({kind})"),
@@ -184,11 +198,11 @@ async def message(view: View) -> Response:
         id=message_id,
         found=found,
         running=running,
-        state=_state(row, found.message, found.place, bool(running), found.status),
+        state=state_of(row, found.message, found.place, bool(running), found.status),
         shown=None if shown is None else row_of(live, shown, found.place),
         failed=None
         if shown is None
-        else _time(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
+        else number(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
         origin="" if shown is None else str(shown.headers.get(ORIGINAL_QUEUE, "")),
         error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
@@ -199,7 +213,8 @@ async def message(view: View) -> Response:
     )
 
 
-def _state(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+def state_of(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+    """Where a message of a queue is, in a word; ``status``: of its job."""
     if message is not None:
         if DEAD_LETTER_REASON in message.headers:
             return "dead"

@@ -73,8 +73,8 @@
         const fresh = page.getElementById(id), old = document.getElementById(id);
         if (fresh && old) patch(old, fresh);
       }
-      if (markedId) document.getElementById(markedId)?.classList.add("at");
       count();
+      if (markedId) document.getElementById(markedId)?.classList.add("at");
       show("live");
     } catch { show("lost"); } finally { busy = false; }
   }
@@ -127,27 +127,31 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
-  // How many letters are selected, on the buttons for them.
-  const boxes = () => [...document.querySelectorAll(".pick input[type=checkbox]")];
+  // How many rows are selected, beside the buttons for them or on them.
   function count() {
-    const picked = boxes().filter((box) => box.checked).length;
-    for (const button of document.querySelectorAll(".pick button")) {
-      button.disabled = !picked;
-      button.querySelector(".picked").textContent = picked || "";
+    for (const form of document.querySelectorAll("form:has(input[name=ids])")) {
+      const chosen = form.querySelectorAll("input[name=ids]:checked").length, said = form.querySelector("[data-count]");
+      if (said) said.textContent = chosen ? said.dataset.count.replace("{n}", chosen) : "";
+      for (const each of form.querySelectorAll(".picked")) {
+        each.textContent = chosen || "";
+        each.parentNode.disabled = !chosen;
+      }
     }
   }
   document.addEventListener("change", count);
-  function select(chosen, checked) {
-    for (const box of chosen) box.checked = checked ?? !box.checked;
+  function choose(all) {
+    const boxes = [...document.querySelectorAll(all ? "input[name=ids]" : "tr.at input[name=ids]")];
+    const on = !boxes.every((box) => box.checked);
+    for (const box of boxes) box.checked = on;
     count();
   }
 
   const keys = {
-    x: () => select(boxes().filter((box) => box.closest("tr.at"))),
-    A: () => select(boxes(), boxes().some((box) => !box.checked)),
     "/": () => document.querySelector("input[type=search]").focus(),
     j: () => move(1),
     k: () => move(-1),
+    x: () => choose(false),
+    A: () => choose(true),
     r: () => { paused = !paused; show("live"); if (!paused) refresh(); },
     t: () => (document.querySelector("footer b ~ a.theme") || document.querySelector("footer a.theme"))?.click(),
     "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -39,7 +40,7 @@ def load(folder: Path, driver: str) -> App:
 
 
 async def bury(app: App) -> None:
-    headers = {
+    headers: dict[str, Any] = {
         "x_original_queue": "app:mails", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'",
         "content_type": "json/plain", "attempts": 3, "x_dead_letter_time": app.clock.time(),
     }  # fmt: skip

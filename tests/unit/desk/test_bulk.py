@@ -200,4 +200,4 @@ async def test_every_act_is_in_the_log_with_its_filter(
     [before, after] = [record for record in caplog.records if record.name == "tasuki.desk"]
     facts = ("redrive", "app:dead", "kana", "attempts == 3")
     assert tuple(getattr(before, name) for name in ("act", "target", "actor", "where")) == facts
-    assert after.result["batch"] == page.url.path.rpartition("/")[2]
+    assert after.__dict__["result"]["batch"] == page.url.path.rpartition("/")[2]

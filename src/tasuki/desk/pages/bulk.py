@@ -40,7 +40,7 @@ async def fields_of(view: View) -> Fields | Response:
 
 
 def _bulk(view: View, fields: Fields) -> Bulk | None:
-    """What is asked for; None: there is no such act or queue."""
+    """The act that the fields ask for; None: there is no such act or queue."""
     one, asked = dict(fields), filter_of(view, fields)
     id = view.path[1]
     row = id in view.tools.site.queues
@@ -93,7 +93,7 @@ def _asks_name(bulk: Bulk, count: int) -> bool:
 
 
 def _note(view: View, bulk: Bulk, count: int) -> str:
-    """The key of what is to be said about its undo."""
+    """The key of the text about its undo."""
     can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
     if not can or count > KEPT:
         return "bulk.no_undo"

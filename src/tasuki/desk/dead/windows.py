@@ -24,7 +24,7 @@ NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
 BORROWED = 50
 """Letters that are received from a broker that cannot peek."""
-_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 500
+_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 1000
 _PAGE_BYTES = 16 * 1024 * 1024
 """Letters that are read at once have about so many bytes together."""
 

@@ -14,8 +14,8 @@ from starlette.responses import Response, StreamingResponse
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.dead.windows import peek_page
-from tasuki.desk.pages.bulk import fields_of
-from tasuki.desk.pages.dead import Filter, filter_of
+from tasuki.desk.pages.dead_letters.bulk import fields_of
+from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError

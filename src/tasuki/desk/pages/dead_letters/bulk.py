@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import of_group
-from tasuki.desk.pages.dead import filter_of
+from tasuki.desk.pages.dead_letters.letters import filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path

@@ -10,7 +10,7 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.reading import Movable, movable
 from tasuki.app.dead.sorting import Sorter
-from tasuki.app.dead.transferring import BATCH, Transferring, can_transfer, last_span
+from tasuki.app.dead.transferring import BATCH, Form, Transferring, after_letter, can_transfer
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Limit, Received, Release, Settlement
 from tasuki.errors import HeldBackError
@@ -35,6 +35,7 @@ async def redrive(
     choice: Choice | None = None,
     rate: float | None = None,
     is_permitted: bool = False,
+    form: Form = redriven,
 ) -> int:
     """Move messages from a dead-letter queue back; returns how many.
 
@@ -45,7 +46,7 @@ async def redrive(
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
     ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights.
+    rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -60,14 +61,14 @@ async def redrive(
     moved = 0
     is_left = True
     if source.driver.capabilities.transfer and source.driver.capabilities.peek and not _limits(source):
-        transferring = Transferring(source, sorter, pace, clock.time(), assembly.observers)
+        transferring = Transferring(source, sorter, pace, clock, assembly.observers, form)
         await transferring.run(limit, progress)
         moved, is_left = transferring.moved, transferring.is_elsewhere
         if is_left:
             sorter.again()
             sorter.takes = lambda queue: not can_transfer(source, queue)
     if is_left:
-        moved += await _receive_all(source, sorter, pace, limit, moved, progress, clock)
+        moved += await _receive_all(source, sorter, pace, limit, moved, progress, clock, form)
     else:
         sorter.report_forbidden()
         sorter.report_unclear()
@@ -82,6 +83,7 @@ async def _receive_all(
     before: int,
     progress: Callable[[int], None] | None,
     clock: Clock,
+    form: Form,
 ) -> int:
     """Receive, publish and ack, each published before it is acked; ``before``: how many were moved already."""
     limit = None if limit is None else limit - before
@@ -98,7 +100,7 @@ async def _receive_all(
                 is_held_back = wait > 0.0
                 break
             left -= len(batch)
-            moved += await _move(source, sorter.by_queue(batch), clock.time())
+            moved += await _move(source, sorter.by_queue(batch), clock.time(), form)
             if progress is not None:
                 progress(before + moved)
             await pace.keep(before + moved, is_last=left <= 0 or moved == limit or sorter.has_all)
@@ -163,15 +165,15 @@ def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
             guard.publish(target.id)
 
 
-async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float) -> int:
+async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float, form: Form) -> int:
     """Publish each message and ack it, or release it where that failed; returns how many were moved."""
     acks: list[Settlement] = []
     releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            letters = [redriven(received, now) for received in batch]
-            errors = await queue.forward(letters, after=[last_span(received) for received in batch])
+            letters = [form(received, now) for received in batch]
+            errors = await queue.forward(letters, after=[after_letter(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]

@@ -156,7 +156,8 @@ class Moving:
         batch = self._driving.batch
         if not batch.kept or batch.moved + len(chunk) > KEPT:
             return False
-        return all(letter.target is None or self._places.reaches(letter.target) for letter in chunk)
+        places = self._places
+        return all(places.reaches(each.target) if each.target else places.has_trash for each in chunk)
 
     async def _put(self, chunk: Sequence[Letter], *, is_kept: bool) -> list[DriverError | None]:
         """Put each letter into its place; one answer for each."""

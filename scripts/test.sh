@@ -38,6 +38,13 @@ pure="
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
+    src/tasuki/workbench/dry_run/report.py
+    src/tasuki/workbench/editing/body.py
+    src/tasuki/workbench/editing/document.py
+    src/tasuki/workbench/editing/headers.py
+    src/tasuki/workbench/editing/places.py
+    src/tasuki/workbench/editing/problems.py
+    src/tasuki/workbench/test_case.py
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py

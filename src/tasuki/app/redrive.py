@@ -47,7 +47,7 @@ async def redrive(
     limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
     most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
     With ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and
-    has the rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
+    has the rights. ``form``: makes the message to be sent of a letter, at a time in Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.

@@ -1,4 +1,4 @@
-"""Dry run of one message: which consumer gets it, and what its process is told."""
+"""Dry run of one message: which consumer gets it, and the order to its process."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def loading_of(app: App, source: Source) -> Loading:
     """How to load the app.
 
     Raises:
-        LifecycleError: it is no module's own, nor that of a folder, so no other process can find it.
+        LifecycleError: it is neither in a module nor a folder, so no other process can find it.
     """
     environ = None if source.environ is None else dict(source.environ)
     path = [os.path.abspath(each) for each in sys.path]
@@ -58,7 +58,7 @@ def _values(module: object) -> Mapping[str, Any]:
 
 
 def _importable(name: str, module: ModuleType) -> str:
-    """The name by which another process imports a module; a script's is that of its file."""
+    """The name by which another process imports a module; a script has the name of its file."""
     if name != "__main__":
         return name
     spec, file = module.__spec__, getattr(module, "__file__", None)

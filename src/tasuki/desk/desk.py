@@ -18,6 +18,7 @@ from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
+from tasuki.desk.pages.workbench import copies, edit, trying
 from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
@@ -43,6 +44,12 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues", ANY), queue.queue),
     ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
+    ("GET", ("messages", ANY, ANY, "edit"), edit.edit),
+    ("POST", ("messages", ANY, ANY, "edit"), edit.edit),
+    ("GET", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
+    ("POST", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
+    ("GET", ("messages", ANY, ANY, "test"), copies.test),
+    ("GET", ("messages", ANY, ANY, "json"), copies.json),
     ("GET", ("dead",), lists.dead),
     ("GET", ("workers",), workers.workers),
     ("GET", ("workers", ANY), workers.worker),

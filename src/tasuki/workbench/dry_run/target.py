@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +32,7 @@ def loading_of(app: App, source: Source) -> Loading:
     """
     environ = None if source.environ is None else dict(source.environ)
     path = [os.path.abspath(each) for each in sys.path]
-    target = _name_of(app)
+    target = _name_of(source)
     if target is None and source.target is not None and not source.declared.entries:
         target = str(source.target.resolve())
     if target is None:
@@ -44,17 +43,23 @@ def loading_of(app: App, source: Source) -> Loading:
     return Loading(target, list(app.overrides), environ, path)
 
 
-def _name_of(app: object) -> str | None:
-    """``module:name`` of a module's variable that is this app; None: there is none."""
+def _name_of(source: Source) -> str | None:
+    """``module:name`` of a module's variable that is the app of these entries; None: there is none.
+
+    The desk reads through a copy of an app, which has its entries.
+    """
     for name, module in list(sys.modules.items()):
-        found = next((key for key, value in _values(module).items() if value is app and key.isidentifier()), None)
+        found = next((key for key, value in _apps(module) if vars(value).get("_source") is source), None)
         if found is not None and (importable := _importable(name, module)):
             return f"{importable}:{found}"
     return None
 
 
-def _values(module: object) -> Mapping[str, Any]:
-    return dict(vars(module)) if isinstance(module, ModuleType) else {}
+def _apps(module: object) -> list[tuple[str, Any]]:
+    from tasuki.app.app import App
+
+    values = vars(module).copy() if isinstance(module, ModuleType) else {}
+    return [(name, value) for name, value in values.items() if isinstance(value, App) and name.isidentifier()]
 
 
 def _importable(name: str, module: ModuleType) -> str:

@@ -56,10 +56,13 @@ def _name_of(source: Source) -> str | None:
 
 
 def _apps(module: object) -> list[tuple[str, Any]]:
-    from tasuki.app.app import App
-
     values = vars(module).copy() if isinstance(module, ModuleType) else {}
-    return [(name, value) for name, value in values.items() if isinstance(value, App) and name.isidentifier()]
+    return [(name, value) for name, value in values.items() if _is_app(type(value)) and name.isidentifier()]
+
+
+def _is_app(kind: type) -> bool:
+    """Whether objects of a class are apps; by its name, as the class itself imports this module."""
+    return any(base.__name__ == "App" and base.__module__ == "tasuki.app.app" for base in kind.__mro__)
 
 
 def _importable(name: str, module: ModuleType) -> str:

@@ -46,7 +46,8 @@ async def redrive(
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
     ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
+    rights. ``form``: makes the message to be sent of a letter, at a time in
+    Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.

@@ -170,7 +170,7 @@ def letters(folder: Path) -> Iterator[str]:
     port = free_port()
     with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
         worker.wait_for("running; stop with", timeout=120)
-        yield _address(port)
+        yield address_of(port)
 
 
 async def _bury(folder: Path) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
+from tasuki.desk.reading.counts import asked
 from tasuki.desk.reading.listed.question import Question
 from tasuki.desk.reading.messages import peek
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
@@ -77,6 +78,8 @@ class Finder:
             for row in allowed:
                 if row.depth is not None and row.ready + row.delayed == 0:
                     search.queues += 1
+                elif search.is_over and question.id and search.hits:
+                    break
                 elif search.is_over:
                     search.cut.append(row.id)
                 elif not row.is_missing:
@@ -85,8 +88,12 @@ class Finder:
 
     async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
         live, at = self._site.live.queues[row.id], 0
-        if not live.driver.capabilities.peek:
+        able = live.driver.capabilities
+        if not able.peek:
             search.unseen[row.id] = live.driver.name
+            return
+        if question.id and able.find:
+            await self._look_up(row, question.id, search, end)
             return
         while True:
             try:
@@ -113,6 +120,25 @@ class Finder:
                 search.cut.append(row.id)
                 break
         search.queues += 1
+
+    async def _look_up(self, row: QueueRow, id: str, search: Search, end: float) -> None:
+        """Let the broker search for an id, however deep it is."""
+        try:
+            found = await self._site.at(row.id, partial(_by_id, queue=row.id, id=id))
+        except QueueNotFoundError:
+            return
+        except (DriverError, AwayError) as error:
+            search.unseen[row.id] = problem_of(error)
+            return
+        search.hits += [Hit(row.id, message, 0) for message in found[:HITS]]
+        search.searched += row.ready + row.delayed
+        search.queues += 1
+        search.is_over = bool(found) or self._clock.monotonic() > end
+
+
+async def _by_id(live: Assembly, *, queue: str, id: str) -> list[Message]:
+    on = live.queues[queue]
+    return await asked(on, lambda: on.driver.find(on.spec.name, [id]))
 
 
 async def _peek(live: Assembly, *, id: str, start: int) -> list[Message]:

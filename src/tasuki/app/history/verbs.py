@@ -56,7 +56,7 @@ class Remembering:
         reader, state = HistoryReader(), live.state_of(found.id)
         if state is not None and state.opened is None:
             await found.depth()  # a store is made by opening it: not for a queue that does not exist
-        reader.apply(await reader.fetch([state], self.recent_history(), self.clock))
+        await reader.apply(await reader.fetch([state], self.recent_history(), self.clock))
         hour = reader.of(live, found.id) or Hour()
         newest = max((hours.newest for hours in reader.hours()), default=int(self.clock.time() // MINUTE))
         spans = (hour.span(minute, minute) for minute in range(newest - MINUTES + 1, newest + 1))

@@ -18,6 +18,9 @@ pure="
     src/tasuki/observe/events.py
     src/tasuki/units.py
     src/tasuki/observe/trace.py
+    src/tasuki/observe/tracebacks.py
+    src/tasuki/desk/reading/tracebacks.py
+    src/tasuki/flow/attempts.py
     src/tasuki/tracing/names.py
     src/tasuki/tracing/deciding.py
     src/tasuki/tracing/endings.py

@@ -39,8 +39,8 @@ class Remembering:
     async def history(self, queue: str | QueueHandle[Any]) -> list[Passed]:
         """The last 60 minutes of a queue, the oldest first; the last one is not over yet.
 
-        Each process writes its minutes into the state of the queue some seconds after their end. Processes that live
-        for less than a minute and have no consumer are missing, and so are the waits until a worker knows that they
+        Each process writes its minutes into the state of the queue some seconds after their end. Processes that publish
+        fewer than 50 messages and end within a minute are missing, and so are the waits until a worker knows that they
         are wanted: about a minute after the first call.
 
         Raises:

@@ -41,6 +41,13 @@ pure="
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
+    src/tasuki/workbench/dry_run/report.py
+    src/tasuki/workbench/editing/body.py
+    src/tasuki/workbench/editing/document.py
+    src/tasuki/workbench/editing/headers.py
+    src/tasuki/workbench/editing/places.py
+    src/tasuki/workbench/editing/problems.py
+    src/tasuki/workbench/test_case.py
     src/tasuki/observe/history/*
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py

@@ -1,4 +1,4 @@
-"""The process that drives a batch is killed: another goes on; no letter is lost, nor moved twice if it can help it.
+"""The process that drives a batch is killed: another goes on, loses no letter, and moves none twice if it can.
 
 Where the driver moves nothing in one step, those that were being moved may come twice, and the counts say so.
 """

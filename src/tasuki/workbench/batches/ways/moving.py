@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
@@ -183,7 +183,7 @@ class Moving:
         places = self._places
         if target is None:
             return await self._transfer(places.trash, letters, sent)
-        after = [last_span(letter) for letter in letters]
+        after = [after_letter(letter) for letter in letters]
         if not places.reaches(target):
             return await self._carry(target, letters, await places.put(target, sent, after))
 

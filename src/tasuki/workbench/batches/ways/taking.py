@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import DriverError, HeldBackError
 from tasuki.queues.queue import Queue
@@ -153,7 +153,7 @@ class Taking:
         for queue, numbers in by_queue.items():
             letters = [chosen[number][0] for number in numbers]
             sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
-            after = [last_span(letter) for letter in letters]
+            after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]
 

@@ -129,10 +129,15 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
+  // How many rows are selected, beside the buttons for them or on them.
   function count() {
-    for (const form of document.querySelectorAll("form.pick")) {
+    for (const form of document.querySelectorAll("form:has(input[name=ids])")) {
       const chosen = form.querySelectorAll("input[name=ids]:checked").length, said = form.querySelector("[data-count]");
       if (said) said.textContent = chosen ? said.dataset.count.replace("{n}", chosen) : "";
+      for (const each of form.querySelectorAll(".picked")) {
+        each.textContent = chosen || "";
+        each.parentNode.disabled = !chosen;
+      }
     }
   }
   document.addEventListener("change", count);
@@ -164,5 +169,6 @@
   });
 
   localTimes(document);
+  count();
   connect();
 })();

@@ -163,7 +163,8 @@ class Spans:
     @staticmethod
     def is_within_span() -> bool:
         """Whether the code that runs now is within a span."""
-        return trace.get_current_span() is not trace.INVALID_SPAN
+        # An empty context is the common case, and quick to see.
+        return bool(get_current()) and trace.get_current_span() is not trace.INVALID_SPAN
 
     @staticmethod
     def ambient(trace_id: str | None = None) -> tuple[Context, SpanContext] | None:

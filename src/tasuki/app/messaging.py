@@ -7,6 +7,7 @@ from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasuki.app.dead.mending import Mending
 from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Remembering):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None

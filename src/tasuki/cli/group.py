@@ -24,11 +24,12 @@ SECTIONS = {
     },
     "work": {
         "run": "Run the consumers of a project until stopped.",
-        "dev": "Run a project, and follow changes of its source.",
+        "dev": "Run a project, follow its source, show its desk.",
         "desk": "Show queues, messages and workers in a browser.",
         "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
+        "dry-run": "Call the handler of a message, and do nothing of what it does.",
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },

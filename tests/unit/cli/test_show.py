@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasuki.cli.tools.test_case import as_test
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp
+from tasuki.workbench.test_case import as_test
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -58,10 +58,10 @@ def test_a_dead_letter_becomes_a_test(tasuki: CommandLine, project: Path) -> Non
 
     assert "max_attempts after 3 attempts: ZeroDivisionError: division by zero." in source
     assert max(map(len, source.splitlines())) <= 120
+    run_source(source, project)
+    write_project(project, MENDED)
     with pytest.raises(AssertionError):
         run_source(source, project)
-    write_project(project, MENDED)
-    run_source(source, project)
 
 
 def test_a_message_that_is_not_there(tasuki: CommandLine) -> None:

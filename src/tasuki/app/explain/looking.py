@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,9 @@ PATIENCE = 2.0
 NEWEST = 500
 """Events of each consumer that are asked for."""
 _PAGE = 500
+
+Answers = Mapping[str, Mapping[str, Events]]
+"""Worker (``host:pid``) → consumer → its events."""
 
 
 async def explain_in(live: Assembly, clock: Clock, queue: str, id: str) -> Explanation:
@@ -147,17 +150,24 @@ class Look:
 
     async def ask_workers(self, facts: Facts) -> Facts:
         """The same with what the flight recorders of the workers tell. Raises DriverError."""
+        return self.answered(facts, await self.ask(facts))
+
+    async def ask(self, facts: Facts) -> Answers:
+        """Ask the workers of the queue; it takes ``PATIENCE`` if one does not answer. Raises DriverError."""
         state = self.live.state_of(self.queue.id)
-        by_worker: dict[str, dict[str, Events]] = {}
-        if state is not None:
-            wanted: dict[str, set[str]] = {}
-            for work in facts.workers:
-                wanted.setdefault(work.worker, set()).add(work.consumer.id)
-            store = await state.store()
-            answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
-            by_worker = dict(zip(wanted, answers, strict=True))
+        if state is None:
+            return {}
+        wanted: dict[str, set[str]] = {}
+        for work in facts.workers:
+            wanted.setdefault(work.worker, set()).add(work.consumer.id)
+        store = await state.store()
+        answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
+        return dict(zip(wanted, answers, strict=True))
+
+    def answered(self, facts: Facts, answers: Answers) -> Facts:
+        """The facts with these answers."""
         workers = [
-            replace(work, events=by_worker.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
+            replace(work, events=answers.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
         ]
         return replace(facts, workers=workers, lives=lives_of(self.id, workers))
 

@@ -13,9 +13,9 @@ from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
 from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find
-from tasuki.cli.tools.test_case import as_test
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK
+from tasuki.workbench.test_case import as_test
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -47,7 +47,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 )
                 raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
             live = app.live_queue(queue)
-            pause = None if live.find_pause is None else await live.find_pause()
+            pause = None if live.find_pause is None else await live.find_pause() or None
             records = await attempts_shown(app.live_assembly(), live, message)
             shown = {
                 "queue": queue,

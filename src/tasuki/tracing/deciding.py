@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Mapping
 from types import MappingProxyType
 
-from tasuki.message import TRACEPARENT
 from tasuki.observe.trace import Headers
 
 NOT_RECORDED: Headers = MappingProxyType({"": ""})
@@ -38,9 +36,9 @@ def is_chosen(share: float) -> bool:
     return share >= 1.0 or random.random() < share  # noqa: S311 - not for security
 
 
-def unrecorded() -> Mapping[str, str]:
-    """The headers of a new trace that is not recorded: a process that continues it need not decide again."""
-    return {TRACEPARENT: f"{_begin}{next(_count) & _LAST:010x}{_END}"}
+def unrecorded() -> str:
+    """The ``traceparent`` of a new trace that is not recorded: a process that continues it need not decide again."""
+    return f"{_begin}{next(_count) & _LAST:010x}{_END}"
 
 
 def obeys_the_flag(description: str) -> bool:

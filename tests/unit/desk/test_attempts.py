@@ -10,6 +10,7 @@ from tasuki import App
 from tasuki.contracts.driver import Outgoing
 from tasuki.desk.reading.tracebacks import Part, attempt_of, folded
 from tasuki.flow.attempts import attempt_key
+from tasuki.message import HeaderValue
 from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -75,7 +76,11 @@ async def test_the_page_of_a_message_that_waits_for_its_next_attempt(app: App, b
 @pytest.mark.parametrize("language", ["en", "ja"])
 async def test_the_page_of_a_dead_letter_shows_its_own_records(app: App, browse: MakeBrowser, language: str) -> None:
     text = header_of([record(1, message="the first", round=1), record(2, message="the last", round=1)])
-    headers = {"x_attempts": text, "x_dead_letter_reason": "max_attempts", "x_last_error": "the last"}
+    headers: dict[str, HeaderValue] = {
+        "x_attempts": text,
+        "x_dead_letter_reason": "max_attempts",
+        "x_last_error": "the last",
+    }
     queue = app.live_assembly().queues["app:dead"]
     assert await queue.forward([Outgoing("m-1", b"{}", headers)]) == [None]
 

@@ -13,7 +13,7 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.security.gate import Session
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.units import parse_duration

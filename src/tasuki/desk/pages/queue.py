@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
+from tasuki.desk.reading.bodies import body_of, headers_of, lines, message_row, time_in
 from tasuki.desk.reading.causes import explained
-from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.messages import (
+    DEEPEST,
+    SEARCHED,
+    Page,
+    delayed_page,
+    failed_page,
+    find,
+    ready_page,
+    state_of,
+)
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.message import (
-    ATTEMPTS,
-    DEAD_LETTER_REASON,
-    DEAD_LETTER_TIME,
-    LAST_ERROR,
-    LAST_ERROR_TIME,
-    LAST_TRACEBACK,
-    MESSAGE_TYPE,
-    ORIGINAL_QUEUE,
-    PARTITION_KEY,
-    PRIORITY,
-    TIMESTAMP,
-    Message,
-)
+from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, format_size
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "settings")
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRow:
-    """One message of a list."""
-
-    id: str
-    place: int
-    published: float | None
-    attempts: str
-    priority: str
-    key: str
-    type: str
-    error: str
-    reason: str
-    died: float | None
-    body: str
 
 
 async def queue(view: View) -> Response:
@@ -77,7 +55,7 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[row_of(live, message, first + at) for at, message in enumerate(page.messages)],
+        rows=[message_row(live, message, first + at) for at, message in enumerate(page.messages)],
         searched=SEARCHED,
         settings=settings_of(view, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
@@ -109,32 +87,6 @@ async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Pa
 
 def _queue_of(view: View, id: str) -> Queue:
     return view.tools.site.live.queues[id]
-
-
-def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
-    """A message as a row of a list."""
-    headers = message.headers
-
-    def text(name: str, most: int = 60) -> str:
-        return line(headers[name], most) if name in headers else ""
-
-    return MessageRow(
-        id=message.id,
-        place=place,
-        published=_time(headers.get(TIMESTAMP)),
-        attempts=text(ATTEMPTS),
-        priority=text(PRIORITY),
-        key=text(PARTITION_KEY),
-        type=text(MESSAGE_TYPE),
-        error=text(LAST_ERROR, 200),
-        reason=text(DEAD_LETTER_REASON),
-        died=_time(headers.get(DEAD_LETTER_TIME)),
-        body=preview(queue, message),
-    )
-
-
-def _time(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def settings_of(view: View, queue: Queue, id: str) -> list[tuple[str, str]]:
@@ -184,11 +136,11 @@ async def message(view: View) -> Response:
         id=message_id,
         found=found,
         running=running,
-        state=_state(row, found.message, found.place, bool(running), found.status),
-        shown=None if shown is None else row_of(live, shown, found.place),
+        state=state_of(row, found.message, found.place, bool(running), found.status),
+        shown=None if shown is None else message_row(live, shown, found.place),
         failed=None
         if shown is None
-        else _time(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
+        else time_in(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
         origin="" if shown is None else str(shown.headers.get(ORIGINAL_QUEUE, "")),
         error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
@@ -197,15 +149,3 @@ async def message(view: View) -> Response:
         why=told.causes,
         can=live.driver.capabilities,
     )
-
-
-def _state(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
-    if message is not None:
-        if DEAD_LETTER_REASON in message.headers:
-            return "dead"
-        if place >= row.ready:
-            return "retrying" if LAST_ERROR in message.headers else "delayed"
-        return "waiting"
-    if is_running:
-        return "running"
-    return status if status in ("done", "failed", "cancelled") else "unknown"

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import msgspec
 
 from tasuki.errors import TasukiError
-from tasuki.message import LAST_TRACEBACK, Message
+from tasuki.message import (
+    ATTEMPTS,
+    DEAD_LETTER_REASON,
+    DEAD_LETTER_TIME,
+    LAST_ERROR,
+    LAST_TRACEBACK,
+    MESSAGE_TYPE,
+    PARTITION_KEY,
+    PRIORITY,
+    TIMESTAMP,
+    Message,
+)
 from tasuki.observe.plain import cut, escape, escape_lines
 from tasuki.observe.redact import MASK, is_secret_name, redact
 from tasuki.queues.queue import Queue
@@ -17,6 +28,23 @@ MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""
 _PREVIEW = 120
 _READ_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message of a list, as texts; ``published`` and ``died`` are Unix times."""
+
+    id: str
+    place: int
+    published: float | None
+    attempts: str
+    priority: str
+    key: str
+    type: str
+    error: str
+    reason: str
+    died: float | None
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +99,33 @@ def line(text: object, most: int = 300) -> str:
 def cut_plainly(text: str, most: int) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def message_row(queue: Queue, message: Message, place: int) -> MessageRow:
+    """A message as a row of a list."""
+    headers = message.headers
+
+    def text(name: str, most: int = 60) -> str:
+        return line(headers[name], most) if name in headers else ""
+
+    return MessageRow(
+        id=message.id,
+        place=place,
+        published=time_in(headers.get(TIMESTAMP)),
+        attempts=text(ATTEMPTS),
+        priority=text(PRIORITY),
+        key=text(PARTITION_KEY),
+        type=text(MESSAGE_TYPE),
+        error=text(LAST_ERROR, 200),
+        reason=text(DEAD_LETTER_REASON),
+        died=time_in(headers.get(DEAD_LETTER_TIME)),
+        body=preview(queue, message),
+    )
+
+
+def time_in(value: object) -> float | None:
+    """The value of a header that holds a time; None: it holds none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _header(name: str, value: object) -> str:

@@ -9,9 +9,10 @@ from functools import partial
 from tasuki.app.state.jobs import read
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.site import Site
 from tasuki.errors import QueueNotFoundError, UnsupportedError
-from tasuki.message import LAST_ERROR, Message
+from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, Message
 from tasuki.queues.queue import Queue
 
 PAGE = 50
@@ -112,3 +113,16 @@ async def peek(queue: Queue, start: int, most: int) -> list[Message]:
         if not more:
             break
     return found
+
+
+def state_of(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
+    """The state of a message at its place in the queue, as the keys ``state.…`` of the catalogue call it."""
+    if message is not None:
+        if DEAD_LETTER_REASON in message.headers:
+            return "dead"
+        if place >= row.ready:
+            return "retrying" if LAST_ERROR in message.headers else "delayed"
+        return "waiting"
+    if is_running:
+        return "running"
+    return status if status in ("done", "failed", "cancelled") else "unknown"

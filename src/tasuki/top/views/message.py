@@ -1,0 +1,108 @@
+"""One message: the error first, then why it is where it is, its body and its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.app.explain.rule import Explanation
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.reading.bodies import body_of, line, message_row
+from tasuki.desk.reading.causes import explained
+from tasuki.desk.reading.messages import Found, find, state_of
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.errors import DriverError
+from tasuki.top.views.message_text import Shown, text_of
+from tasuki.top.views.questions import of_many
+from tasuki.top.views.view import Key, Row, Text, View
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.top.reading import Reading
+
+
+class MessageView(View):
+    """A text; the causes follow with the second refresh, as other processes may be asked about them."""
+
+    keys = (
+        Key("r", "retry", "send a dead letter back to the queue where it failed"),
+        Key("K", "cancel", "cancel the message, also if it runs"),
+    )
+
+    def __init__(self, queue: str, id: str, place: int, *, is_about_why: bool = False) -> None:
+        self.queue, self.id = queue, id
+        self.goes_to = "why" if is_about_why else ""
+        self._place = place
+        self._state = ""
+        self._told: Explanation | None = None
+        self._reads = 0
+
+    @property
+    def crumb(self) -> str:
+        """See :class:`View`."""
+        return line(self.id, 80)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """See :class:`View`."""
+        return self._reads == 1
+
+    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+        """See :class:`View`."""
+        row = snapshot.queues.get(self.queue)
+        if row is None:
+            return _only(f"Queue {self.queue} is not in the project any more.")
+        if not reading.may("peek", self.queue):
+            return _only(f"You may not see it: no policy allows queue.admin.peek on {self.queue}.")
+        try:
+            found = await find(reading.site, self.queue, self.id, self._place)
+            if found.message is not None:
+                self._place = found.place
+            if self._reads:
+                letters = row.dead_letters if row.dead_letters and reading.may("peek", row.dead_letters) else ""
+                self._told = await explained(reading.site, reading.clock, self.queue, self.id, found, letters)
+            self._reads += 1
+            return text_of(await self._shown(reading, row, found), snapshot.now)
+        except (DriverError, AwayError) as error:
+            return _only(problem_of(error))
+
+    async def _shown(self, reading: Reading, row: QueueRow, found: Found) -> Shown:
+        running = [each for each in row.running if each.message.id == self.id]
+        self._state = state_of(row, found.message, found.place, bool(running), found.status)
+        shown = Shown(self.id, self.queue, self._state, running, found, self._told)
+        message = found.message
+        if message is None:
+            return shown
+
+        async def work(live: Assembly) -> Shown:
+            source = live.queues[self.queue]
+            return shown.of(message_row(source, message, found.place), body_of(source, message))
+
+        return await reading.site.at(self.queue, work)
+
+    def explain(self, row: Row | None) -> View | None:
+        """See :class:`View`."""
+        return self
+
+    def copied(self, row: Row | None) -> str:
+        """See :class:`View`."""
+        return self.id
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        if key.key == "r":
+            return self._order("redrive") if self._state == "dead" else None
+        is_there = self._state in ("waiting", "delayed", "retrying", "running")
+        return self._order("cancel") if is_there else None
+
+    def _order(self, act: str) -> Order:
+        return Order(act, "queue", self.queue, self.id, self._place)
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        return of_many("Retry" if key.key == "r" else "Cancel", orders, "message")
+
+
+def _only(text: str) -> Text:
+    return Text([[(text, "warn")]])

@@ -17,6 +17,8 @@
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
     ├── RequestTimeoutError                             for the requester
+    ├── BatchStateError(batch)                          for who acts on many dead letters
+    │   └── BatchNotFoundError
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
         ├── UnknownTaskError · ProviderError · WaitTimeoutError
@@ -227,6 +229,18 @@ class CodecError(TasukiError):
 
 class RequestTimeoutError(TasukiError, TimeoutError):
     """No reply came in time; the message was published, and may still be handled."""
+
+
+class BatchStateError(TasukiError):
+    """What is asked of a batch of dead letters does not fit its state; nothing was changed."""
+
+    def __init__(self, message: str, *, batch: str = "") -> None:
+        self.batch = batch
+        super().__init__(message)
+
+
+class BatchNotFoundError(BatchStateError):
+    """There is no such batch: it was never begun, or ended more than a day ago."""
 
 
 class PolicyDeniedError(TasukiError):

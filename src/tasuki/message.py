@@ -35,9 +35,11 @@ LAST_ERROR_TIME = "x_last_error_time"
 CAUSE = "x_cause"
 ERROR_TYPE = "x_error_type"
 PLACE = "x_place"
+CONSUMER = "x_consumer"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
 
 

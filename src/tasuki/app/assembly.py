@@ -70,6 +70,7 @@ from tasuki.state.attendance import Attendance
 from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
+from tasuki.workbench.batches.service import BatchService
 
 _DECLARATION = 0.05
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""
@@ -117,6 +118,7 @@ class Assembly(ProjectHost):
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
         self.attendance: Attendance[Consumer] = old.attendance if old else Attendance(Describer(__version__, clock))
+        self.batching: BatchService = old.batching if old else BatchService(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
@@ -139,6 +141,7 @@ class Assembly(ProjectHost):
     def take_charge(self) -> None:
         """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
         self.remember_loop()
+        self.batching.take_charge(self)
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard, consumer.observers = self, self.rights.consumer(id), self.observers
             state = consumer.state = self.state_of(consumer.queue.id)
@@ -201,7 +204,8 @@ class Assembly(ProjectHost):
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = self._driver(id)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
-            self.services[id].closing = [self.requests.close, self.reply_queues.close, self.states.close]
+            own = (self.batching, self.requests, self.reply_queues, self.states)
+            self.services[id].closing = [each.close for each in own]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
         elif isinstance(config, ConsumerConfig):

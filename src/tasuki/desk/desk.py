@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, lists, queue
+from tasuki.desk.dead.library import Library
+from tasuki.desk.pages import acts, bulk, dead, export, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -39,7 +40,14 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues",), lists.queues),
     ("GET", ("queues", ANY), queue.queue),
     ("GET", ("messages", ANY, ANY), queue.message),
-    ("GET", ("dead",), lists.dead),
+    ("GET", ("dead",), dead.groups),
+    ("GET", ("dead", ANY), dead.letters),
+    ("GET", ("dead", ANY, "export"), export.export),
+    ("POST", ("dead", ANY, "export"), export.export),
+    ("GET", ("dead", ANY, "confirm"), bulk.confirm),
+    ("POST", ("dead", ANY, "confirm"), bulk.confirm),
+    ("POST", ("dead", ANY, "begin"), bulk.begin),
+    ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("confirm",), acts.confirm),
@@ -69,8 +77,9 @@ class Desk:
         watched = watched or WatchedApp(site.own or site.reader)
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
-        sampler = Sampler(site, clock)
-        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched)
+        sampler, library = Sampler(site, clock), Library(site, clock)
+        acts, look = Acts(site, library), the_look()
+        self.tools = Tools(site, sampler, library, acts, look, access, sessions, self._gate, clock, watched)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
+from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import Look
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
@@ -41,6 +42,7 @@ class Tools:
 
     site: Site
     sampler: Sampler
+    library: Library
     acts: Acts
     look: Look
     access: Access

@@ -9,6 +9,7 @@ from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPTS,
     CAUSE,
+    CONSUMER,
     CONTENT_TYPE,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
@@ -34,7 +35,8 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-_KEPT = (SIGNATURE, GROUP)
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP)
+"""Headers of Tasuki's own that a redriven message keeps."""
 
 
 def dead_letter(
@@ -48,12 +50,13 @@ def dead_letter(
     content_type: str,
     traceback: str = "",
     origin: Origin | None = None,
+    consumer: str = "",
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
     ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
     ``traceback`` the frames of the user's code, for people who look; ``origin`` the type and the place of the error,
-    None: as far as its text says.
+    None: as far as its text says; ``consumer`` who gave it up.
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
@@ -68,8 +71,10 @@ def dead_letter(
     headers.pop(LAST_TRACEBACK, None)
     if traceback:
         headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
-    for name in (CAUSE, ERROR_TYPE, PLACE):
+    for name in (CAUSE, ERROR_TYPE, PLACE, CONSUMER):
         headers.pop(name, None)
+    if consumer:
+        headers[CONSUMER] = consumer
     headers |= _cause(reason, error, origin or origin_in(error, traceback))
     return Outgoing(message.id, message.body, headers)
 
@@ -87,7 +92,7 @@ def redriven(message: Message, now: float | None = None) -> Outgoing:
     All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
     is still a member of. ``now``: when it is due again, in Unix seconds.
     """
-    headers = {key: value for key, value in message.headers.items() if key in _KEPT or not is_reserved(key)}
+    headers = {key: value for key, value in message.headers.items() if key in KEPT_AT_REDRIVE or not is_reserved(key)}
     if now is not None:
         headers[DUE] = now
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)

@@ -29,6 +29,7 @@ def letter_of(received: Received, verdict: Verdict, queue: Queue, consumer: str,
         content_type=queue.codec.name,
         traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
         origin=_origin(verdict, consumer),
+        consumer=consumer,
     )
 
 

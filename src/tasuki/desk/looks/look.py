@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tasuki.desk.dead.rows import bars
 from tasuki.desk.looks import numbers
 from tasuki.desk.reading import bodies
 from tasuki.desk.reading.attention import needs_attention
@@ -54,7 +55,7 @@ class Look:
             "line": bodies.line,
             "lines": bodies.lines,
         }
-        self.environment.globals |= {"limit_text": limit_text, "needs_attention": needs_attention}
+        self.environment.globals |= {"limit_text": limit_text, "needs_attention": needs_attention, "bars": bars}
         self._templates = {name: self.environment.get_template(name) for name in self.environment.list_templates()}
         files = {file: _static(file) for file in _TYPES}
         self.static = {each.name: each for each in files.values()}

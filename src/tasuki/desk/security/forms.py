@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 MOST_BYTES = 64 * 1024
-_MOST_FIELDS = 50
+_MOST_FIELDS = 100
 _PATIENCE = 10.0
 """Seconds in which a body must be here."""
 
@@ -24,6 +24,11 @@ class FormError(Exception):
 
 async def read_form(request: Request) -> Mapping[str, str]:
     """The fields of a posted form; the last one of a name counts. Raises FormError."""
+    return dict(await read_fields(request))
+
+
+async def read_fields(request: Request) -> list[tuple[str, str]]:
+    """The same with all fields of a name, as of checkboxes. Raises FormError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise FormError(415, "a form is application/x-www-form-urlencoded")
@@ -39,6 +44,6 @@ async def read_form(request: Request) -> Mapping[str, str]:
     except ClientDisconnect:
         raise FormError(400, "the client has gone") from None
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"))
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
     except ValueError:
         raise FormError(400, "the form cannot be read") from None

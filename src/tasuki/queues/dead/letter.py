@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tasuki.message import (
     ATTEMPTS,
     CAUSE,
+    CONSUMER,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     ERROR_TYPE,
@@ -38,6 +39,8 @@ class Letter:
     task: str
     at: float | None
     attempts: int | None
+    consumer: str = ""
+    """The id of the consumer that gave it up."""
 
     @property
     def id(self) -> str:
@@ -68,6 +71,7 @@ def letter_in(message: Message, dead: str) -> Letter:
         _text(message, MESSAGE_TYPE),
         at if isinstance(at, int | float) and not isinstance(at, bool) else None,
         attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else None,
+        _text(message, CONSUMER),
     )
 
 

@@ -1,0 +1,1 @@
+"""Workbench: what people do with dead letters, many at a time or one by one."""

@@ -1,0 +1,73 @@
+"""Beginning: what a new batch is to move, and whether its letters can be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import isfinite
+
+from msgspec.structs import replace
+
+from tasuki.clock import Clock
+from tasuki.queues.dead.groups import KEYS
+from tasuki.queues.queue import Queue
+from tasuki.workbench.batches.choosing import Chooser
+from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Batch
+from tasuki.workbench.batches.walk import Walk
+
+ASKED = 10_000
+"""Letters that are asked one by one before it begins, to say how many there are; of a longer queue none are."""
+
+
+def plan(batch: Batch, source: Queue) -> Batch:
+    """The batch with what its driver allows.
+
+    Raises:
+        ValueError: something of it is out of range; says what.
+    """
+    if batch.act not in ACTS:
+        raise ValueError(f"a batch does one of {', '.join(ACTS)}, not {batch.act!r}")
+    if (batch.act == "move") > bool(batch.to):
+        raise ValueError("to move letters, say where to")
+    if batch.act == "delete" and batch.to:
+        raise ValueError("letters are deleted, or moved to another queue, not both")
+    if batch.to == source.id:
+        raise ValueError(f"the letters of {source.id} are there already: choose another queue")
+    if not (isfinite(batch.rate) and batch.rate >= 0):
+        raise ValueError(f"a rate is 0, which means as fast as possible, or above, not {batch.rate:g}")
+    if batch.canary is not None and not 0 <= batch.canary < FIRST:
+        raise ValueError(f"a canary is 0 to {FIRST - 1} of the first {FIRST} letters, not {batch.canary}")
+    if batch.limit is not None and batch.limit < 1:
+        raise ValueError(f"a limit is at least 1, not {batch.limit}")
+    if batch.ids > MOST_IDS:
+        raise ValueError(f"{batch.ids:,} ids are too many: choose the letters by an expression, or {MOST_IDS:,} at most")
+    if batch.group is not None and batch.group[0] not in KEYS:
+        raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
+    capabilities = source.driver.capabilities
+    canary = batch.canary if batch.act == "retry" and capabilities.peek else None
+    return replace(batch, atomic=capabilities.transfer, kept=capabilities.transfer, canary=canary)
+
+
+async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:
+    """The batch with the number of letters that it is to move, where that is known quickly. Raises DriverError."""
+    depth = await source.driver.depth(source.spec.name)
+    there = depth.ready + depth.delayed
+    total: int | None = None
+    if batch.ids:
+        total = batch.ids
+    elif not batch.where and batch.group is None:
+        total = there
+    elif source.driver.capabilities.peek and there <= ASKED and not depth.is_estimate:
+        total = await _chosen(batch, source, ids, clock)
+    if total is not None and batch.limit is not None:
+        total = min(total, batch.limit)
+    kept = batch.kept and (total is None or total <= KEPT)
+    return replace(batch, total=total, there=None if depth.is_estimate else there, kept=kept)
+
+
+async def _chosen(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> int:
+    walk, chooser, chosen = Walk(source.driver, source.spec.name), Chooser(batch, source, clock, ids), 0
+    while page := await walk.page():
+        for message in page:
+            chosen += chooser.takes(message)
+            walk.stays(message)
+    return chosen

@@ -1,0 +1,57 @@
+"""Chooser: which letters a batch is about, as it sees them one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tasuki.app.dead.choice import Choice
+from tasuki.clock import Clock
+from tasuki.message import BATCH, Message
+from tasuki.queues.dead.groups import KEYS
+from tasuki.queues.dead.letter import letter_in
+from tasuki.queues.queue import Queue
+from tasuki.workbench.batches.rules.batch import Batch
+
+
+class Chooser:
+    """For one look through the queue; ``begin`` is another one."""
+
+    def __init__(self, batch: Batch, source: Queue, clock: Clock, ids: Collection[str]) -> None:
+        self._batch, self._source, self._clock = batch, source, clock
+        self._key = KEYS[batch.group[0]] if batch.group is not None else None
+        self._ids = frozenset(ids)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was seen."""
+        self._choice = Choice(self._batch.where, self._ids)
+        self._sought = set(self._ids)
+        self.passed = 0
+        """Letters that were not chosen."""
+
+    @property
+    def unclear(self) -> int:
+        """Letters that could not be judged."""
+        return self._choice.unclear
+
+    @property
+    def has_all(self) -> bool:
+        """Whether each letter of the chosen ids has been seen."""
+        return bool(self._ids) and not self._sought
+
+    def takes(self, message: Message) -> bool:
+        """Whether a letter is one of the batch: chosen, and not one that the batch has moved and that came back."""
+        is_mine = message.headers.get(BATCH) == self._batch.id
+        if not is_mine:
+            self._sought.discard(message.id)
+        if not is_mine and self._holds(message):
+            return True
+        self.passed += 1
+        return False
+
+    def _holds(self, message: Message) -> bool:
+        if self._key is not None:
+            assert self._batch.group is not None
+            if self._key(letter_in(message, self._source.id)) != self._batch.group[1]:
+                return False
+        return self._choice.takes(message, self._source, self._clock.time())

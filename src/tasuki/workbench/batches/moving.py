@@ -1,0 +1,190 @@
+"""Moving: the letters of a batch leave their queue, each in one step, on drivers with ``transfer``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.errors import DriverError, MessageNotFoundError
+from tasuki.message import Message
+from tasuki.queues.queue import Queue
+from tasuki.workbench.batches.choosing import Chooser
+from tasuki.workbench.batches.driving import Driving
+from tasuki.workbench.batches.places import Places, arriving
+from tasuki.workbench.batches.returns import Returns
+from tasuki.workbench.batches.rules import steps
+from tasuki.workbench.batches.rules.batch import KEPT
+from tasuki.workbench.batches.rules.letters import CHUNK, Note, has_room, moved_form, note_of, weight_of
+from tasuki.workbench.batches.walk import Walk
+
+
+class Letter(NamedTuple):
+    """A letter that is moved: to a queue, or to the trash (None)."""
+
+    message: Message
+    target: Queue | None
+    note: Note
+
+
+class Moving:
+    """Moves letters until none is left. Every verb may raise HaltedError and DriverError."""
+
+    def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
+        self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
+        self._walk = Walk(places.driver, places.source.spec.name)
+        self._page: list[Message] = []
+        self._restarts = 0
+        self._left_to_see: int | None = None
+        self._is_full = False
+        """Whether its limit is reached."""
+
+    async def run(self) -> None:
+        """Move all; the batch is finished when this returns, or its canary has stopped it."""
+        driving = self._driving
+        if driving.batch.act == "delete" and driving.batch.kept:
+            await self._places.declare_trash()
+        self._begin_walk()
+        while True:
+            await driving.sure()
+            chunk = await self._next(steps.most_now(driving.batch, CHUNK))
+            if not chunk:
+                break
+            moved = await self._move(chunk)
+            await driving.pace(moved)
+            if await self._returns.stop(driving):
+                return
+        await driving.write(replace(driving.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
+        await self._returns.count(driving)
+        await driving.end(steps.finished(driving.batch, await driving.now()))
+
+    def _begin_walk(self) -> None:
+        """From the oldest letter on: as many as were there when the batch began are looked at, and no newer ones."""
+        batch = self._driving.batch
+        if batch.there is not None:
+            self._left_to_see = batch.there - batch.moved - batch.gone + len(batch.doubt)
+        self._driving.batch = replace(batch, stayed=0)
+        self._chooser.begin()
+
+    async def _next(self, most: int) -> list[Letter]:
+        """The next letters to move: up to ``most``; none: this is the end."""
+        chunk: list[Letter] = []
+        weight = fresh = 0
+        while not self._is_full and len(chunk) < most and has_room(len(chunk), weight):
+            if not self._page:
+                if chunk:
+                    break  # those that it has are moved first, so that the next page begins behind them
+                if not await self._turn():
+                    break
+            message = self._page.pop(0)
+            if self._left_to_see is not None:
+                self._left_to_see -= 1
+            letter = self._taken(message)
+            if letter is None:
+                self._walk.stays(message)
+                continue
+            if not steps.may_take(self._driving.batch, message.id, fresh):
+                self._is_full = True
+                break
+            fresh += message.id not in self._driving.batch.doubt
+            chunk.append(letter)
+            weight += weight_of(letter.note)
+        return chunk
+
+    async def _turn(self) -> bool:
+        """Get the next page; False: there is none, or all letters have been found."""
+        if self._chooser.has_all or (self._left_to_see is not None and self._left_to_see <= 0):
+            return False
+        await self._driving.sure()
+        page = await self._walk.page()
+        if self._walk.restarts != self._restarts:
+            self._restarts = self._walk.restarts
+            self._begin_walk()
+        self._page = list(page[: self._left_to_see])
+        return bool(self._page)
+
+    def _taken(self, message: Message) -> Letter | None:
+        batch = self._driving.batch
+        if not self._chooser.takes(message):
+            return None
+        if batch.act == "delete":
+            return Letter(message, None, note_of(message, batch.act))
+        target = self._places.target(message)
+        if target is None:
+            self._driving.batch = replace(batch, stayed=batch.stayed + 1)
+            return None
+        return Letter(message, target, note_of(message, batch.act))
+
+    async def _move(self, chunk: Sequence[Letter]) -> int:
+        """Note the letters, move them, and count them; returns how many were moved."""
+        driving, batch = self._driving, self._driving.batch
+        ids = [letter.message.id for letter in chunk]
+        again = steps.again_of(batch, ids)
+        kept = self._is_kept(chunk)
+        if kept:
+            notes = {letter.message.id: letter.note for letter in chunk}
+            await driving.shelf.put_notes(batch.id, batch.chunks, notes)
+        targets = dict.fromkeys((*batch.targets, *(letter.target.id for letter in chunk if letter.target)))
+        chunks = batch.chunks + kept
+        facts = {"kept": kept, "chunks": chunks, "targets": tuple(targets), "seen": self._chooser.passed}
+        await driving.announce(replace(steps.about(batch, ids), **facts))
+        await driving.sure()
+        answers = await self._put(chunk, is_kept=kept)
+        moved = gone = 0
+        trouble: DriverError | None = None
+        for letter, answer in zip(chunk, answers, strict=True):
+            if answer is None or (isinstance(answer, MessageNotFoundError) and letter.message.id in again):
+                moved += 1
+            elif isinstance(answer, MessageNotFoundError):
+                gone += 1
+            else:
+                self._walk.stays(letter.message)
+                trouble = answer
+        stayed = 0 if trouble is not None and trouble.retryable else len(chunk) - moved - gone
+        settled = steps.settled(driving.batch, moved, gone, stayed)
+        await driving.write(replace(settled, problem=str(trouble) if trouble else settled.problem))
+        if trouble is not None and trouble.retryable:
+            raise trouble
+        return moved
+
+    def _is_kept(self, chunk: Sequence[Letter]) -> bool:
+        """Whether all letters can be brought back, these included."""
+        batch = self._driving.batch
+        if not batch.kept or batch.moved + len(chunk) > KEPT:
+            return False
+        return all(letter.target is None or self._places.reaches(letter.target) for letter in chunk)
+
+    async def _put(self, chunk: Sequence[Letter], *, is_kept: bool) -> list[DriverError | None]:
+        """Put each letter into its place; one answer for each."""
+        batch, driver, source = self._driving.batch, self._places.driver, self._places.source
+        if batch.act == "delete" and not is_kept:
+            await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
+            return [None] * len(chunk)
+        now = self._driving.clock.time()
+        sent = [moved_form(letter.message, batch.act, batch.id, now) for letter in chunk]
+        pairs = list(zip(chunk, sent, strict=True))
+        here = [pair for pair in pairs if pair[0].target is None or self._places.reaches(pair[0].target)]
+        answers = dict(zip((letter.message.id for letter, _ in here), await self._transfer(here), strict=True))
+        for letter, message in pairs:
+            if letter.message.id not in answers:
+                answers[letter.message.id] = await self._carry(letter, message)
+        return [answers[letter.message.id] for letter in chunk]
+
+    async def _transfer(self, pairs: Sequence[tuple[Letter, Outgoing]]) -> list[DriverError | None]:
+        source = self._places.source
+        batch: list[Transfer] = []
+        for letter, message in pairs:
+            name = self._places.trash if letter.target is None else letter.target.spec.name
+            batch.append(Transfer(letter.message.id, name, arriving(letter.target or source, message)))
+        answers = await source.driver.transfer(source.spec.name, batch) if batch else ()
+        return list(answers) or [None] * len(batch)
+
+    async def _carry(self, letter: Letter, message: Outgoing) -> DriverError | None:
+        """To a queue of another driver: a kill in between leaves the letter in both."""
+        assert letter.target is not None
+        [error] = await letter.target.forward([message])
+        if error is None:
+            await self._places.driver.remove(self._places.source.spec.name, [letter.message.id])
+        return error

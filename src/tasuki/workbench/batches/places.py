@@ -1,0 +1,72 @@
+"""Places: the queues that the letters of a batch come from and go to, and how one is put there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
+from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.queues.queue import Queue
+from tasuki.security.guard import Guard
+from tasuki.workbench.batches.rules.batch import TRASH, Batch
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+
+
+class Places:
+    """Of one batch."""
+
+    def __init__(self, host: ProjectHost, batch: Batch) -> None:
+        self._host = host
+        self._batch = batch
+        self.source: Queue = host.queue(batch.queue)
+        self._guard: Guard | None = None if batch.is_permitted else host.rights.application
+        self._allowed: dict[str, bool] = {}
+
+    @property
+    def driver(self) -> Driver:
+        """Of the dead-letter queue."""
+        return self.source.driver
+
+    @property
+    def trash(self) -> str:
+        """The name of the queue of deleted letters."""
+        return self.source.spec.name + TRASH
+
+    def target(self, letter: Message) -> Queue | None:
+        """The queue that a letter goes to; None: it is not in this project, or closed to the application."""
+        id = self._batch.to or str(letter.headers.get(ORIGINAL_QUEUE, ""))
+        queue = self._host.queues.get(id)
+        if queue is None or self._guard is None:
+            return queue
+        if id not in self._allowed:
+            self._allowed[id] = self._guard.decide("queue.publish.queue", id).allowed
+        return queue if self._allowed[id] else None
+
+    def reaches(self, queue: Queue) -> bool:
+        """Whether letters get there in one step, and back."""
+        return queue.driver is self.driver and self.driver.can_transfer(self.source.spec.name, queue.spec.name)
+
+    async def declare_trash(self) -> None:
+        """Make the queue of deleted letters, unless there is one. Raises DriverError."""
+        await self.driver.declare(trash_spec(self.source.spec))
+
+    def queues(self, ids: Sequence[str]) -> list[Queue]:
+        """Those of the ids that are still in the project."""
+        known: Mapping[str, Queue] = self._host.queues
+        return [known[id] for id in ids if id in known]
+
+
+def trash_spec(spec: QueueSpec) -> QueueSpec:
+    """The queue of the letters that were deleted from this one: nobody receives from it."""
+    return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)
+
+
+def arriving(queue: Queue, message: Outgoing) -> Outgoing:
+    """A message of ours as it enters a queue: in its lane, and never taken for one that was there before."""
+    message.deduplicate = False
+    if queue.policy.lanes is not None:
+        message.lane = queue.policy.lanes.of_sent_on(message, queue.decode)
+    return message

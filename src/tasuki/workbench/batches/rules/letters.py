@@ -1,0 +1,58 @@
+"""Letters: the form of a letter when a batch moves it, and on its way back; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.message import BATCH, EXPIRES_AT, HeaderValue, Message, is_reserved
+from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, redriven
+from tasuki.workbench.batches.rules.batch import TRASH_TIME, Act
+
+CHUNK = 100
+"""Letters that are moved at a time."""
+_WEIGHT = 250_000
+"""Characters of the headers that are noted for the letters of one chunk: less than any store takes."""
+
+Note = Mapping[str, HeaderValue]
+"""The headers that a letter must get again."""
+
+
+def moved_form(message: Message, act: Act, batch: str, now: float) -> Outgoing:
+    """A letter as its batch moves it: to be tried again as it was first published, else with why it died."""
+    if act == "retry":
+        sent = redriven(message, now)
+    else:
+        sent = Outgoing(message.id, message.body, dict(message.headers))
+        if act == "delete":
+            sent.headers[EXPIRES_AT] = now + TRASH_TIME
+    sent.headers[BATCH] = batch
+    return sent
+
+
+def note_of(message: Message, act: Act) -> Note:
+    """What the moved form lacks."""
+    headers = message.headers
+    if act == "retry":
+        return {name: value for name, value in headers.items() if is_reserved(name) and name not in KEPT_AT_REDRIVE}
+    return {name: headers[name] for name in (BATCH, EXPIRES_AT) if name in headers}
+
+
+def restored(message: Message, act: Act, note: Note) -> Outgoing:
+    """The letter as it was before its batch moved it."""
+    headers = message.headers
+    if act == "retry":
+        plain = {name: v for name, v in headers.items() if not is_reserved(name) or name in KEPT_AT_REDRIVE}
+    else:
+        plain = {name: value for name, value in headers.items() if name not in (BATCH, EXPIRES_AT)}
+    return Outgoing(message.id, message.body, plain | note)
+
+
+def weight_of(note: Note) -> int:
+    """Its characters, roughly."""
+    return sum(len(name) + len(str(value)) for name, value in note.items())
+
+
+def has_room(letters: int, weight: int) -> bool:
+    """Whether a chunk of so many letters, whose notes have this weight, takes another one."""
+    return letters < CHUNK and weight < _WEIGHT

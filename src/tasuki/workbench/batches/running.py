@@ -1,0 +1,114 @@
+"""Running: one batch, driven for as long as this process has its lease."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tasuki.clock import Clock
+from tasuki.errors import DriverError, TasukiError
+from tasuki.workbench.batches.choosing import Chooser
+from tasuki.workbench.batches.driving import LEASE, Driving, HaltedError
+from tasuki.workbench.batches.moving import Moving
+from tasuki.workbench.batches.places import Places
+from tasuki.workbench.batches.returns import Returns
+from tasuki.workbench.batches.rules import steps
+from tasuki.workbench.batches.rules.batch import TRASH_TIME, Batch
+from tasuki.workbench.batches.shelf import Shelf
+from tasuki.workbench.batches.taking import Taking
+from tasuki.workbench.batches.trash import empty
+from tasuki.workbench.batches.undoing import Undoing
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+
+_log = logging.getLogger("tasuki.batches")
+_LONGEST_PAUSE = 30.0
+_TRIES = 20
+"""Failures in a row after which a batch has failed: about eight minutes of a broker that is away."""
+
+
+async def run(host: ProjectHost, shelf: Shelf, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
+    """Drive a batch, if no other process does, until it ends, or is to stand still.
+
+    Returns the seconds after which it is to be asked for again: 0 where there is nothing to do for it any more.
+
+    Raises:
+        DriverError: its store is away.
+    """
+    found = await shelf.get(id)
+    if found is None or not is_here(host, found[0]):
+        return 0.0
+    if not found[0].is_driven:
+        return await _empty(host, shelf, found[0])
+    driving = Driving(shelf, holder, clock, lease)
+    if not await driving.take(id):
+        return lease / 3
+    try:
+        await _drive(host, driving)
+    except HaltedError:
+        pass
+    finally:
+        await driving.leave(id)
+    return 0.01
+
+
+def is_here(host: ProjectHost, batch: Batch) -> bool:
+    """Whether its queue is one of this project; processes of several projects may share a store."""
+    queue = host.queues.get(batch.queue)
+    return queue is not None and queue.spec.name == batch.name
+
+
+async def _drive(host: ProjectHost, driving: Driving) -> None:
+    """Until its end; a broker that is away is tried again."""
+    failures = 0
+    while True:
+        before = driving.batch.moved + driving.batch.undone
+        try:
+            await _step(host, driving)
+        except DriverError as error:
+            failures = 1 if driving.batch.moved + driving.batch.undone > before else failures + 1
+            _log.warning("batch %s: %s", driving.batch.id, error, extra=_facts(driving.batch))
+            if not error.retryable or failures > _TRIES:
+                await driving.end(steps.failed(driving.batch, str(error), await driving.now()))
+                break
+            await driving.rest(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
+            await driving.write(steps.taken(driving.batch, driving.batch.runner))
+        except (TasukiError, ValueError) as error:
+            await driving.end(steps.failed(driving.batch, str(error), await driving.now()))
+            break
+        else:
+            break
+    batch = driving.batch
+    say = "batch %s of %s is %s: %d moved, %d failed again, %d brought back%s"
+    text = f": {batch.problem}" if batch.problem else ""
+    _log.info(say, batch.id, batch.queue, batch.state, batch.moved, batch.returned, batch.undone, text,
+              extra=_facts(batch))  # fmt: skip
+
+
+async def _step(host: ProjectHost, driving: Driving) -> None:
+    batch = driving.batch
+    places = Places(host, batch)
+    if batch.state == "undoing":
+        await Undoing(driving, places).run()
+        return
+    ids = await driving.shelf.ids(batch.id) if batch.ids else ()
+    chooser = Chooser(batch, places.source, driving.clock, ids)
+    way = Moving if batch.atomic else Taking
+    await way(driving, places, chooser, Returns(places)).run()
+
+
+async def _empty(host: ProjectHost, shelf: Shelf, batch: Batch) -> float:
+    """Empty the trash of what is due; seconds until the rest is, 0: nothing is left."""
+    if not steps.is_due_to_be_emptied(batch) or batch.ended is None:
+        return 0.0
+    now = await shelf.store.time()
+    if (left := batch.ended + TRASH_TIME - now) > 0:
+        return left
+    await empty(Places(host, batch), now)
+    await shelf.change(batch.id, steps.emptied)
+    return 0.0
+
+
+def _facts(batch: Batch) -> dict[str, object]:
+    return {"batch": batch.id, "queue": batch.queue, "act": batch.act, "actor": batch.actor}

@@ -1,0 +1,49 @@
+"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasuki.contracts.driver import Driver
+from tasuki.message import Message
+
+_FIRST, _MOST = 20, 1000
+"""Messages of the first page, and of the largest one."""
+_BYTES = 4 * 2**20
+"""Of the bodies of a page, if they are as large as those of the last one."""
+_RESTARTS = 20
+"""After so many of them the walk no longer cares what others take."""
+
+
+class Walk:
+    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some."""
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self._driver, self._name = driver, name
+        self._size = min(_FIRST, driver.capabilities.max_batch)
+        self._position = 0
+        self._last = ""
+        """The message that stays before the next page; empty: there is none."""
+        self.restarts = 0
+        """How often it began again, as messages before its position have been taken by others."""
+
+    def stays(self, message: Message) -> None:
+        """A message of the last page stays in the queue."""
+        self._position += 1
+        self._last = message.id
+
+    async def page(self) -> Sequence[Message]:
+        """The next messages; none: this is the end. Raises DriverError."""
+        overlap = 1 if self._last else 0
+        found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
+        if overlap and (not found or found[0].id != self._last):
+            if self.restarts < _RESTARTS:
+                self.restarts += 1
+                self._position, self._last = 0, ""
+                return await self.page()
+        found = found[overlap:]
+        if found:
+            mean = sum(len(message.body) for message in found) / len(found)
+            most = min(_MOST, self._driver.capabilities.max_batch - 1)
+            self._size = max(1, min(most, 4 * self._size, int(_BYTES / max(mean, 1))))
+        return found

@@ -13,7 +13,7 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     │   ├── ConflictError · StoreLimitError · StoreFullError ↻
-    │   └── StaleReceiptError · HeldBackError ↻
+    │   └── StaleReceiptError · MessageNotFoundError · HeldBackError ↻
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
     ├── RequestTimeoutError                             for the requester
@@ -171,6 +171,10 @@ class QueueNotFoundError(DriverError):
 
 class StaleReceiptError(DriverError):
     """The delivery has ended already, and its message is another's or gone: nothing was moved."""
+
+
+class MessageNotFoundError(DriverError):
+    """No message of the id waits in the queue: it is gone, or a receiver holds it; nothing was stored for it."""
 
 
 class HeldBackError(DriverError):

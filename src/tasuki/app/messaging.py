@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tasuki.desk.desk import Desk
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
+    from tasuki.workbench.batches.verbs import Batches
 
 T = TypeVar("T")
 
@@ -242,6 +243,13 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
         live = self._live()
         queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
         return await read(live, queues, Choice(where), by, self.clock)
+
+    @property
+    def batches(self) -> Batches:
+        """Acts on many dead letters, which go on without the process that began them."""
+        from tasuki.workbench.batches.verbs import Batches
+
+        return Batches(self._live, self._source.declared.id_of)
 
     async def workers(self) -> list[Presence]:
         """The worker processes that consume from queues of this app, on all machines, as their last signs say.

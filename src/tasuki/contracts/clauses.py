@@ -104,6 +104,14 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready
     as if their time had come, with their attempts, priorities, keys and places in order, and wake a waiting
     ``receive``. Held and ready messages are left alone (``expedite``).
+50. ``transfer`` takes waiting messages, ready or delayed, out of a queue by their ids, and stores a message in a
+    queue of the driver for each, in one step: a kill at any time leaves both effects or neither, and of many callers
+    one does it. An id of which no message waits there, because it is held or gone, is answered with
+    MessageNotFoundError, and nothing is stored for it; of several messages of an id, one leaves each time that it is
+    named. If the other queue cannot take its message (13, 23), both stay as they were; within one queue a transfer
+    needs no room. The message that leaves does so as with ``remove`` (37), costs nothing of a limit (42), and wakes
+    receivers of what may follow it. The stored one is as a published one (2, 7, 12, 21, 22, 43), but is never a
+    duplicate, and changes no remembered id (26) (``transfer``).
 """
 
 CONTRACT = 4

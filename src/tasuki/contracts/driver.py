@@ -40,6 +40,7 @@ from tasuki.contracts.values import (
     Release,
     Settlement,
     Span,
+    Transfer,
     Unique,
 )
 from tasuki.contracts.within import Within
@@ -49,7 +50,7 @@ from tasuki.message import Message
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Depth",
     "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
-    "Received", "Release", "Settlement", "Span", "Unique",
+    "Received", "Release", "Settlement", "Span", "Transfer", "Unique",
 ]  # fmt: skip
 
 
@@ -265,6 +266,22 @@ class Driver(Within, ABC):
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
         raise self._unsupported("end the delays of messages by their ids", queue)
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        """Store messages in other queues, each in the place of a waiting message of this one; nothing is ever held.
+
+        For people who look at messages and then act: a letter is sent back, changed, put aside. Returns an empty
+        sequence if all are done, else one item per transfer, in order: None where done, else the error:
+        MessageNotFoundError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate.
+
+        Must: leave both queues as they were where it answers an error (50). May: search all messages of the queue; find
+        those quickly that ``peek`` has shown here. Need not: do so between all queues (``can_transfer``).
+        """
+        raise self._unsupported("transfer messages", queue)
+
+    def can_transfer(self, queue: str, to: str) -> bool:
+        """Whether messages can be transferred from one queue to the other; a look-up, without a request to a broker."""
+        return self.capabilities.transfer
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.

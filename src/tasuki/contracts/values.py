@@ -41,6 +41,8 @@ class Capabilities:
     purge: bool = False
     remove: bool = False
     expedite: bool = False
+    transfer: bool = False
+    """``transfer`` between the queues of which ``can_transfer`` says so."""
     keeps_errors: bool = False
     max_length: bool = False
     dedup: bool = False
@@ -223,6 +225,17 @@ class Move(msgspec.Struct, frozen=True, gc=False):
     receipt: Receipt
     to: str
     messages: tuple[Outgoing, ...]
+
+
+class Transfer(msgspec.Struct, frozen=True, gc=False):
+    """A waiting message of the id ``id`` leaves its queue, and ``message`` is stored in the queue ``to``.
+
+    ``message`` has no ``unique``; its id may be another one.
+    """
+
+    id: str
+    to: str
+    message: Outgoing
 
 
 @dataclass(frozen=True, slots=True)

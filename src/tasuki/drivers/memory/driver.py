@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import count, islice
 
 from tasuki.clock import Clock, SystemClock
@@ -24,6 +25,7 @@ from tasuki.contracts.driver import (
     Received,
     Release,
     Settlement,
+    Transfer,
     Unique,
 )
 from tasuki.contracts.moving import stale
@@ -31,10 +33,13 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
+from tasuki.drivers.memory.transferring import find, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import answer, full, stored_in_order
+from tasuki.drivers.toolkit.transferring.shown import Shown
+from tasuki.drivers.toolkit.transferring.transfers import Found, Outcome, Transfers
 from tasuki.errors import DriverError
 from tasuki.message import Message
 
@@ -54,6 +59,7 @@ class MemoryDriver(Driver):
         purge=True,
         remove=True,
         expedite=True,
+        transfer=True,
         keeps_errors=True,
         max_length=True,
         dedup=True,
@@ -307,6 +313,22 @@ class MemoryDriver(Driver):
         count = target.expedite(frozenset(ids))
         self._wake(target)
         return count
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        """Take out and store, without suspending in between."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        transfers: Transfers[Slot] = Transfers(self.name, queue, batch)
+        results = await transfers.run(Shown(), partial(self._find, source), partial(self._transfer, source))
+        self._wake(source)
+        return results
+
+    async def _find(self, source: MemoryQueue, wanted: Collection[str]) -> dict[str, list[Slot]]:
+        return find(source, wanted)
+
+    async def _transfer(self, source: MemoryQueue, to: str, found: Sequence[Found[Slot]]) -> list[Outcome]:
+        target, now = self._queue(to), self._clock.monotonic()
+        return transfer(source, target, found, lambda message: self._store(target, (message,), now))
 
     async def delete(self, queue: str) -> None:
         """Remove it; its waiting receives return nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, count
 from math import inf
@@ -174,14 +174,17 @@ class MemoryQueue:
 
     def remove(self, ids: frozenset[str]) -> int:
         """Remove what has one of these ids and is not held; returns how many."""
-        waiting = sorted(self.peek(), key=by_number)
-        left = [slot for slot in waiting if slot.id not in ids]
-        removed = len(waiting) - len(left)
-        if removed:
-            self.total -= removed
-            self._line_up(left)
-            self.uniques.keep_only(chain(left, self.held.values()))
-        return removed
+        found = {slot.number for slot in self.peek() if slot.id in ids}
+        if found:
+            self.total -= len(found)
+            self.take_out(found)
+        return len(found)
+
+    def take_out(self, numbers: Collection[int]) -> None:
+        """Remove messages that are not held, and that ``total`` does not count any more."""
+        left = [slot for slot in sorted(self.peek(), key=by_number) if slot.number not in numbers]
+        self._line_up(left)
+        self.uniques.keep_only(chain(left, self.held.values()))
 
     def expedite(self, ids: frozenset[str]) -> int:
         """End the delays of the messages of these ids; returns how many there were."""

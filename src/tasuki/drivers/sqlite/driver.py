@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from tasuki.contracts.driver import (
     Receipt,
     Received,
     Settlement,
+    Transfer,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
@@ -36,6 +37,7 @@ from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
+from tasuki.drivers.sqlite.thread.transferring import Leaving, transferring
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.sqlite.within.opening import Opening
 from tasuki.drivers.sqlite.within.verbs import WithinSQLite
@@ -43,6 +45,8 @@ from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import answer, answered_in_order, full, stored_in_order
+from tasuki.drivers.toolkit.transferring.shown import Shown
+from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -80,6 +84,7 @@ class SQLiteDriver(WithinSQLite):
         purge=True,
         remove=True,
         expedite=True,
+        transfer=True,
         keeps_errors=True,
         max_length=True,
         dedup=True,
@@ -101,6 +106,7 @@ class SQLiteDriver(WithinSQLite):
         self._clock = clock or SystemClock()
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
+        self._shown: Shown[int] = Shown()
         self._readers: Guard[Reader] = Guard(name)
         self._opening = Opening(name, self._path, settings.synchronous, settings.busy_timeout)
 
@@ -270,6 +276,7 @@ class SQLiteDriver(WithinSQLite):
         walk = Walk(after, limit)
         while not walk.is_over:
             await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
+        self._shown.note(queue, walk.found, walk.seqs)
         return walk.found
 
     async def purge(self, queue: str) -> int:
@@ -295,6 +302,28 @@ class SQLiteDriver(WithinSQLite):
         self._check(queue)
         count: int = await self._ask(Call(queue, lambda store, number: store.purging.expedite(number, ids)))
         return count
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        """Take out and store in one transaction for each target, after a search for messages that were not shown."""
+        self._check(queue)
+        transfers: Transfers[int] = Transfers(self.name, queue, batch, self._refusal)
+        return await transfers.run(self._shown, partial(self._find, queue), partial(self._transfer, queue))
+
+    def _refusal(self, to: str, message: Outgoing) -> DriverError | None:
+        self._check(to)
+        return next(iter(self._encoded(to, (message,)).refused.values()), None)
+
+    async def _find(self, queue: str, wanted: Mapping[str, int]) -> dict[str, list[int]]:
+        search = Search(wanted)
+        while not search.is_over and any(len(search.found.get(id, ())) < count for id, count in wanted.items()):
+            await self._ask(Call(queue, lambda store, number: store.purging.find(number, search)))
+        return search.found
+
+    async def _transfer(self, queue: str, to: str, found: Sequence[Found[int]]) -> list[int]:
+        work = self._encoded(to, [each.message for each in found])
+        leaving = [Leaving(each.place, each.id) for each in found]
+        told: list[int] = await self._ask(transferring(queue, to, leaving, work))
+        return told
 
     async def delete(self, queue: str) -> None:
         """Empty it in several transactions, then remove it; a process that still declares it makes it again."""

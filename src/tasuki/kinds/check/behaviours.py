@@ -62,6 +62,7 @@ BEHAVIOURS = (
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
     Behaviour("end the delay of a message", "test_49_a_delay_ends", "expedite"),
+    Behaviour("transfer waiting messages, nothing held", "test_50_a_transfer_takes_out_and_stores", "transfer"),
     Behaviour("cancel a message that waits or runs", "tests/faults/test_cancel.py", "store", is_ours=True),
     Behaviour("status, result and progress of a message", "tests/unit/app/test_results.py", "store", is_ours=True),
     Behaviour("steps that are not done again", "tests/faults/test_steps.py", "store", is_ours=True),

@@ -68,6 +68,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "expedite": Requirement(
         lambda has: has.expedite, "end the delay of a message, as a signal does for one that waits"
     ),
+    "transfer": Requirement(lambda has: has.transfer, "transfer waiting messages to other queues, holding none"),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
     "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),

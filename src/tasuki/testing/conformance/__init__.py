@@ -24,6 +24,7 @@ from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.expediting import Expediting
@@ -63,6 +64,7 @@ class DriverConformance(
     Counting,
     Purging,
     Moving,
+    Transferring,
     Removing,
     Expediting,
     LastErrors,

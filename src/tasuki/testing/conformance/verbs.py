@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from tasuki.contracts.driver import Ack, Move
+from tasuki.contracts.driver import Ack, Move, Transfer
 from tasuki.errors import DriverError
 from tasuki.testing.conformance.rig import Rig, has
 
@@ -36,6 +36,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
         yield lambda: driver.remove(queue, ["1"])
     if has(driver, "expedite"):
         yield lambda: driver.expedite(queue, ["1"])
+    if has(driver, "transfer"):
+        yield lambda: driver.transfer(queue, [Transfer("1", queue, rig.message())])
 
 
 async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:

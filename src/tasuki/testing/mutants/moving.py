@@ -1,11 +1,13 @@
-"""Mutants of moves."""
+"""Mutants of moves and transfers."""
 
 # The name of a mutant says what it breaks.
 # ruff: noqa: D101, D102
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,9 +15,14 @@ from tasuki.contracts.driver import (
     Ack,
     Driver,
     Move,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+    Transfer,
 )
 from tasuki.drivers.toolkit.results import Results
-from tasuki.errors import DriverError, StaleReceiptError
+from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError, StaleReceiptError
 from tasuki.testing.mutants.mutant import Mutant
 
 
@@ -66,3 +73,193 @@ class AMoveHidesWhatIsStale(Mutant):
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         results = await self.inner.move(queue, batch)
         return [None if isinstance(result, StaleReceiptError) else result for result in results]
+
+
+class TransferHoldsWhatItTakes(Mutant):
+    """It receives, publishes and acks, as everything could before."""
+
+    noticed_by = ("test_50_of_many_callers_one_does_it", "test_50_some_among_many", "test_50_limits_and_lanes")
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        left = {each.id: each for each in batch}
+        others: list[Received] = []
+        while left and (taken := await self.receive(queue, 100, 0.0)):
+            for received in taken:
+                if (transfer := left.pop(received.id, None)) is None:
+                    others.append(received)
+                    continue
+                await self.publish(transfer.to, [transfer.message])
+                await self.settle(queue, [Ack(received.receipt)])
+        await self.settle(queue, [Release(received.receipt) for received in others])
+        return [_missing(each) if each.id in left else None for each in batch]
+
+
+class TransferStoresWhatIsMissing(Mutant):
+    noticed_by = ("test_50_what_does_not_wait_is_missing",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results = await _each(self.inner, queue, batch)
+        for each, result in zip(batch, results, strict=True):
+            if isinstance(result, MessageNotFoundError):
+                await self.publish(each.to, [each.message])
+        return results
+
+
+class TransferTakesHeldMessages(Mutant):
+    noticed_by = ("test_50_what_does_not_wait_is_missing", "test_50_a_shown_message_that_is_held_is_missing")
+    needs = "transfer"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._held: dict[str, Receipt] = {}
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        self._held.update((one.id, one.receipt) for one in taken)
+        return taken
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        await self.settle(queue, [Release(self._held[each.id]) for each in batch if each.id in self._held])
+        return await super().transfer(queue, batch)
+
+
+class TransferLosesWhatFindsNoRoom(Mutant):
+    noticed_by = ("test_50_a_full_queue_leaves_the_message",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results = await _each(self.inner, queue, batch)
+        full = [each.id for each, result in zip(batch, results, strict=True) if isinstance(result, QueueFullError)]
+        await self.remove(queue, full)
+        return results
+
+
+class TransferFindsNoRoomForItself(Mutant):
+    """A full queue refuses a message that was its own."""
+
+    noticed_by = ("test_50_within_one_queue_no_room_is_needed",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results: list[DriverError | None] = []
+        for each in batch:
+            try:
+                await self.publish(each.to, [each.message])
+            except DriverError as error:
+                results.append(error)
+            else:
+                results.append(None if await self.remove(queue, [each.id]) else _missing(each))
+        return results
+
+
+class TransferIsADuplicate(Mutant):
+    noticed_by = ("test_50_a_known_id_is_stored",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        await self.publish(batch[0].to, [each.message for each in batch])
+        await self.remove(queue, [each.id for each in batch])
+        return ()
+
+
+class TransferTakesAllOfAnId(Mutant):
+    noticed_by = ("test_50_of_several_messages_of_an_id_one_leaves",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results = await self.inner.transfer(queue, batch)
+        await self.remove(queue, [each.id for each in batch])
+        return results
+
+
+class TransferForgetsTheDelay(Mutant):
+    noticed_by = ("test_50_a_delayed_message_waits_too",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, [_changed(each, delay=0.0) for each in batch])
+
+
+class TransferForgetsThePriority(Mutant):
+    noticed_by = ("test_50_the_stored_message_has_its_priority",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, [_changed(each, priority=0) for each in batch])
+
+
+class TransferForgetsTheKey(Mutant):
+    noticed_by = ("test_50_the_order_of_a_key_is_kept",)
+    needs = "ordering_key"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, [_changed(each, key=None) for each in batch])
+
+
+class TransferForgetsTheLane(Mutant):
+    noticed_by = ("test_50_limits_and_lanes",)
+    needs = "lanes"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, [_changed(each, lane="") for each in batch])
+
+
+class TransferMissesWhatIsDelayed(Mutant):
+    noticed_by = ("test_50_a_delayed_message_waits_too",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        if (await self.depth(queue)).delayed:
+            return [_missing(each) for each in batch]
+        return await self.inner.transfer(queue, batch)
+
+
+class TransferKeepsToWhatWasShown(Mutant):
+    """It looks for a message where ``peek`` has shown it, and nowhere else."""
+
+    noticed_by = ("test_50_a_message_is_found_where_it_is_now",)
+    needs = "transfer"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._gone: set[str] = set()
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        self._gone |= {message.id for message in await self.peek(queue, 100)}
+        return await super().settle(queue, batch)
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        found = [each for each in batch if each.id in self._gone]
+        told = iter(await _each(self.inner, queue, found))
+        return [next(told) if each.id in self._gone else _missing(each) for each in batch]
+
+
+class TransferWakesNobody(Mutant):
+    """A waiting receive sees the message at the end of its wait only."""
+
+    noticed_by = ("test_50_a_waiting_receive_is_woken", "test_50_what_may_follow_wakes_a_receive")
+    needs = "transfer"
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if taken := await super().receive(queue, limit, 0.0):
+            return taken
+        await asyncio.sleep(wait)
+        return await super().receive(queue, limit, 0.0)
+
+
+async def _each(driver: Driver, queue: str, batch: Sequence[Transfer]) -> list[DriverError | None]:
+    """One result a transfer."""
+    try:
+        return [*await driver.transfer(queue, batch)] or [None] * len(batch)
+    except DriverError as error:
+        return [error] * len(batch)
+
+
+def _changed(transfer: Transfer, **fields: Any) -> Transfer:
+    return Transfer(transfer.id, transfer.to, msgspec.structs.replace(transfer.message, **fields))
+
+
+def _missing(transfer: Transfer) -> MessageNotFoundError:
+    return MessageNotFoundError(f"no message {transfer.id!r} waits")

@@ -22,6 +22,7 @@ from tasuki.contracts.driver import (
     Receipt,
     Received,
     Settlement,
+    Transfer,
 )
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.toolkit.results import Results
@@ -138,6 +139,12 @@ class Mutant(Driver):
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         return await self.inner.expedite(queue, ids)
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, batch)
+
+    def can_transfer(self, queue: str, to: str) -> bool:
+        return self.inner.can_transfer(queue, to)
 
 
 class Unbroken(Mutant):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tasuki.contracts.driver import Answers, Driver, Merged, Move, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import Answers, Driver, Merged, Move, Outgoing, Receipt, Received, Settlement, Transfer
 from tasuki.errors import DriverError
 from tasuki.testing.real.ledger import Ledger
 
@@ -15,7 +15,7 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
     """The same driver; it tells the ledger what the broker has confirmed."""
     name, inner_publish, inner_within = driver.name, driver.publish, driver.publish_within
     inner_receive, inner_settle, inner_move = driver.receive, driver.settle, driver.move
-    inner_settle_within = driver.settle_within
+    inner_settle_within, inner_transfer = driver.settle_within, driver.transfer
 
     @functools.wraps(inner_publish)
     async def publish(queue: str, batch: Sequence[Outgoing]) -> Answers:
@@ -52,7 +52,13 @@ def noted(driver: Driver, ledger: Ledger) -> Driver:
         ledger.moved((name, queue), _without(batch, errors))
         return errors
 
-    replaced: list[Callable[..., Any]] = [publish, publish_within, receive, settle, settle_within, move]
+    @functools.wraps(inner_transfer)
+    async def transfer(queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        errors = await inner_transfer(queue, batch)
+        ledger.transferred((name, queue), _without(batch, errors))
+        return errors
+
+    replaced: list[Callable[..., Any]] = [publish, publish_within, receive, settle, settle_within, move, transfer]
     for method in replaced:
         setattr(driver, method.__name__, method)
     return driver

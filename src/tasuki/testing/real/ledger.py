@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Receipt, Received, Settlement, Transfer
 from tasuki.drivers.memory.slots import Slot
 from tasuki.message import DEAD_LETTER_REASON, Message, is_request
 from tasuki.testing.twin.reading.journal import Journal, Outcome
@@ -81,6 +81,12 @@ class Ledger:
         for move in moves:
             self.stored((place[0], move.to), move.messages)
             self.settled(place, [Ack(move.receipt)], ())
+
+    def transferred(self, place: Place, transfers: Iterable[Transfer]) -> None:
+        """The broker has taken these messages out of the queue, and stored others for them."""
+        for transfer in transfers:
+            self._slots.get(place, {}).pop(transfer.id, None)
+            self.stored((place[0], transfer.to), [transfer.message])
 
     def waiting(self, place: Place) -> list[Slot]:
         """The messages that no consumer holds: those that are due, then by their times."""

@@ -45,6 +45,8 @@ class Walk:
     skip: int
     wanted: int
     found: list[Message] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+    """The numbers of the found ones."""
     part: int = 0
     last: tuple[object, ...] = _PARTS[0].before
 
@@ -66,6 +68,7 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
         waiting = [row for row in rows if row[-1]]
         here = waiting[walk.skip : walk.skip + need]
         walk.found += [_message(connection, row[-2]) for row in here]
+        walk.seqs += [row[-2] for row in here]
         walk.skip = max(walk.skip - len(waiting), 0)
         need -= len(here)
         passed += len(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -39,9 +39,11 @@ class Extent:
 
 @dataclass(slots=True)
 class Search:
-    """A removal by ids, and how far it is: to the messages that were there when it began."""
+    """A search by ids, and how far it is: to the messages that were there when it began."""
 
     ids: Collection[str]
+    found: dict[str, list[int]] = field(default_factory=dict)
+    """By id the numbers of its waiting messages, the oldest first."""
     after: int = -1
     newest: int = -1
     is_over: bool = False
@@ -120,22 +122,41 @@ class Purge:
 
     def search(self, queue: int, search: Search) -> int:
         """Remove the next messages by number, but no held ones; returns how many."""
+        rows = self.find(queue, search)
+        self.take_out(queue, rows)
+        return len(rows)
+
+    def find(self, queue: int, search: Search) -> list[Any]:
+        """Go on with a search; returns the rows, as ``take_out`` takes them, of the messages that it has found now."""
         if search.newest < 0:
             search.newest = self._queues.tally(queue).newest
         first = self._execute("SELECT min(seq) FROM messages WHERE seq > ?", (search.after,)).fetchone()[0]
         if first is None or first > search.newest:
             search.is_over = True
-            return 0
+            return []
         last = first - 1 + SEARCHED
         wanted = (first - 1, min(last, search.newest), queue, names_text(search.ids))
-        found = self._execute(statements.SEARCHED, wanted).fetchall()
+        ids = dict(self._execute(statements.SEARCHED, wanted).fetchall())
         search.after = last
-        if not found:
-            return 0
-        seqs = numbers_text([row[0] for row in found])
-        rows = self._execute(statements.WAITING, {"queue": queue, "seqs": seqs}).fetchall()
-        self._take_out(queue, rows, [(row[1], row[0], row[0]) for row in rows if not row[3] and not row[4]])
-        return len(rows)
+        rows = self._waiting(queue, ids)
+        for row in sorted(rows):
+            search.found.setdefault(ids[row[0]], []).append(row[0])
+        return rows
+
+    def waiting(self, queue: int, wanted: Iterable[tuple[int, str]]) -> list[Any]:
+        """The rows of messages that wait, by their numbers and ids."""
+        sql = "SELECT seq FROM messages WHERE seq = ? AND id = ?"
+        return self._waiting(queue, [row[0] for each in wanted for row in self._execute(sql, each).fetchall()])
+
+    def _waiting(self, queue: int, seqs: Collection[int]) -> list[Any]:
+        if not seqs:
+            return []
+        return self._execute(statements.WAITING, {"queue": queue, "seqs": numbers_text(seqs)}).fetchall()
+
+    def take_out(self, queue: int, rows: list[Any]) -> None:
+        """Remove messages that wait."""
+        if rows:
+            self._take_out(queue, rows, [(row[1], row[0], row[0]) for row in rows if not row[3] and not row[4]])
 
     def expedite(self, queue: int, ids: Collection[str]) -> int:
         """Let the delayed messages of these ids be due now; returns how many."""

@@ -185,7 +185,7 @@ SAVE = """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.
 SEARCHED = """
-    SELECT seq FROM messages
+    SELECT seq, id FROM messages
     WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
 """
 EXPEDITE = """

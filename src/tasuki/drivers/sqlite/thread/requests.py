@@ -52,9 +52,10 @@ class Request:
 class Call(Request):
     """Any other work on a queue: declare, depth, peek, purge."""
 
-    def __init__(self, queue: str, work: Callable[[Store, int], Any]) -> None:
+    def __init__(self, queue: str, work: Callable[[Store, int], Any], size: int = 0) -> None:
         super().__init__(queue)
         self._work = work
+        self.size = size
 
     def run(self, store: Store) -> Any:
         """Call the work with the queue's number."""
@@ -65,10 +66,6 @@ class DeliveryCall(Call):
     """Work that ends or keeps deliveries: before the sweep, and on an undeclared queue too."""
 
     order = 0
-
-    def __init__(self, queue: str, work: Callable[[Store, int], Any], size: int = 0) -> None:
-        super().__init__(queue, work)
-        self.size = size
 
     def run(self, store: Store) -> Any:
         """Call the work with the queue's number."""

@@ -24,6 +24,7 @@ from tasuki.contracts.driver import (
     Received,
     Release,
     Settlement,
+    Transfer,
 )
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
@@ -183,6 +184,13 @@ class Threaded(Driver):
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         return await self._guard.get(queue).call(lambda: self._inner.expedite(queue, ids))
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        transfers = list(batch)
+        return await self._guard.get(queue).call(lambda: self._inner.transfer(queue, transfers), is_whole=True)
+
+    def can_transfer(self, queue: str, to: str) -> bool:
+        return self._inner.can_transfer(queue, to)
 
     async def delete(self, queue: str) -> None:
         await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)

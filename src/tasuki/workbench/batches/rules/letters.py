@@ -45,7 +45,7 @@ def restored(message: Message, act: Act, note: Note) -> Outgoing:
         plain = {name: v for name, v in headers.items() if not is_reserved(name) or name in KEPT_AT_REDRIVE}
     else:
         plain = {name: value for name, value in headers.items() if name not in (BATCH, EXPIRES_AT)}
-    return Outgoing(message.id, message.body, plain | note)
+    return Outgoing(message.id, message.body, {**plain, **note})
 
 
 def weight_of(note: Note) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from tasuki.workbench.batches.rules.batch import FIRST, Batch, State
 
 Order = Literal["pause", "resume", "cancel", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "cancel", "undo")
-_FOLLOWS: Mapping[Order, tuple[Collection[State], State]] = {
+_FOLLOWS: Mapping[Order, tuple[tuple[State, ...], State]] = {
     "pause": (("running",), "paused"),
     "resume": (("paused", "stopped", "failed"), "running"),
     "cancel": (("running", "paused", "stopped", "failed"), "cancelled"),

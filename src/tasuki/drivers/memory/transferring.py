@@ -1,0 +1,36 @@
+"""Transferring: messages that wait in one queue leave it together with storing others for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.memory.slots import Slot, by_number
+from tasuki.drivers.toolkit.transferring.transfers import FULL, Found, Outcome
+
+
+def find(source: MemoryQueue, ids: Collection[str]) -> dict[str, list[Slot]]:
+    """The waiting messages of these ids, the oldest first."""
+    found: dict[str, list[Slot]] = {}
+    for slot in sorted((slot for slot in source.peek() if slot.id in ids), key=by_number):
+        found.setdefault(slot.id, []).append(slot)
+    return found
+
+
+def transfer(
+    source: MemoryQueue, target: MemoryQueue, found: Sequence[Found[Slot]], store: Callable[[Outgoing], object]
+) -> list[Outcome]:
+    """Take out messages that ``find`` has found just now, and ``store`` others in ``target``, where there is room."""
+    told: list[Outcome] = []
+    gone: set[int] = set()
+    for slot, _, message in found:
+        source.total -= 1
+        if is_full := target.spec.max_length is not None and target.total >= target.spec.max_length:
+            source.total += 1
+        else:
+            gone.add(slot.number)
+            store(message)
+        told.append(FULL if is_full else None)
+    source.take_out(gone)
+    return told

@@ -36,7 +36,7 @@ class Asking:
 
     def press(self, key: str, character: str | None) -> bool:
         """Take a key; True: the question has ended."""
-        if key == "escape" or (key == "ctrl+c"):
+        if key in ("escape", "ctrl+c"):
             if self.leave is not None:
                 self.leave()
             return True

@@ -32,6 +32,12 @@ from tasuki.top.views.workers import WorkersView
 _log = logging.getLogger("tasuki.top")
 
 TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView)
+_ON_PLACE: dict[str, Callable[[Place], object]] = {
+    "range": Place.begin_range,
+    "choose all": Place.choose_all,
+    "problems": Place.toggle_problems,
+    "reverse": Place.reverse,
+}
 _SLOW = 1.5
 """Seconds without an answer after which the head says so."""
 _TOLD = 8.0
@@ -79,10 +85,7 @@ class Control:
             "down": partial(self._move, 1), "up": partial(self._move, -1),
             "page down": partial(self._page, 1), "page up": partial(self._page, -1),
             "first": partial(self._move, -10**9), "end": partial(self._move, 10**9),
-            "choose": self._choose, "range": lambda: self.scene.place.begin_range(),
-            "choose all": lambda: self.scene.place.choose_all(),
-            "problems": lambda: self.scene.place.toggle_problems(),
-            "sort": self._sort, "reverse": lambda: self.scene.place.reverse(),
+            "choose": self._choose, "sort": self._sort,
         }  # fmt: skip
         for number in range(len(TABS)):
             self._actions[f"tab {number + 1}"] = partial(self._tab, number)
@@ -214,8 +217,10 @@ class Control:
             self._follow_anew()
         elif character and (view := place.view.aside(character)) is not None:
             self._open(view)
-        elif action := self._actions.get(ACTIONS.get(key, "")):
-            action()
+        elif do := self._actions.get(ACTIONS.get(key, "")):
+            do()
+        elif do_there := _ON_PLACE.get(ACTIONS.get(key, "")):
+            do_there(place)
 
     def _press_in_help(self, key: str) -> None:
         steps = {"down": 1, "up": -1, "page down": self.height, "page up": -self.height, "first": -999, "end": 999}

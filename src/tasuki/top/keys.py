@@ -20,7 +20,7 @@ ACTIONS: Mapping[str, str] = {
 
 HELP: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
     ("Views", (
-        ("1 – 5", "queues, dead letters, workers, schedules, batches"),
+        ("1 … 5", "queues, dead letters, workers, schedules, batches"),
         ("Tab [ ]", "the next view, the one before"),
         ("Enter Esc", "open, and back"),
         ("f", "freeze: show this moment, and go on"),

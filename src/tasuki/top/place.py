@@ -117,7 +117,7 @@ class Place:
         self.top = 0
 
     def next_sort(self, columns: Sequence[Column]) -> None:
-        """Sort by the next of these columns, and after the last one as the view does; numbers begin with the largest."""
+        """Sort by the next of these columns, after the last one as the view does; numbers begin with the largest."""
         names = ["", *(column.name for column in columns)]
         at = names.index(self.sort.column) if self.sort.column in names else 0
         name = names[(at + 1) % len(names)]

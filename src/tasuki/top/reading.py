@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts, Done, Order
+from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.security.session import Session
@@ -39,6 +40,7 @@ class Reading:
         self.actor = actor or user_and_host()
         self.acts = Acts(site)
         self.trends = Trends()
+        self.letters = Library(site, clock)
         self._session = Session("top", self.actor, "", "terminal")
         self._sampler = Sampler(site, clock)
         self._thread = LoopThread("tasuki-top")
@@ -84,5 +86,6 @@ class Reading:
 
     async def _close(self) -> None:
         await self._sampler.close()
+        await self.letters.close()
         if self._is_open:
             await self.site.close()

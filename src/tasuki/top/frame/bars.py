@@ -54,7 +54,7 @@ def tabs(current: int, right: Line, width: int, signs: Signs) -> Line:
     line: list[Span] = []
     for at, name in enumerate(TABS):
         text = f"{at + 1} {name[:4] if is_narrow else name}"
-        line += [(f" {text} ", "tab") if at == current else (f" {text} ", "dim")]
+        line += [(" ", ""), (text, "tab" if at == current else "dim"), (" ", "")]
     return between(line, right, width, signs.more)
 
 

@@ -72,13 +72,14 @@ def wrap(line: Line, width: int, indent: int = 0) -> list[Line]:
     found: list[list[Span]] = [[]]
     left = width
     for text, style in line:
-        while text:
-            part = _start(text, left)
+        at = 0
+        while at < len(text):
+            part = _start(text[at:], left)
             if part:
                 found[-1].append((part, style))
-            text = text[len(part) :]
+            at += len(part)
             left -= width_of(part)
-            if text:
+            if at < len(text):
                 found.append([(" " * indent, "")] if indent else [])
                 left = width - indent
     return [*found]

@@ -26,6 +26,8 @@ class Column:
     is_right: bool = False
     at_least: int = 0
     """Width of the terminal from which on it is shown."""
+    at_most: int = 10_000
+    """Width of the terminal up to which it is shown."""
     keep: Keep = "start"
     share: int = 1
 
@@ -40,7 +42,7 @@ class Sort:
 
 def layout(columns: Sequence[Column], width: int) -> list[tuple[int, Column, int]]:
     """The columns that are shown: the number of each, itself, and its cells."""
-    shown = [(at, column) for at, column in enumerate(columns) if column.at_least <= width]
+    shown = [(at, column) for at, column in enumerate(columns) if column.at_least <= width <= column.at_most]
     left = width - _MARKS - sum(column.width for _, column in shown) - (len(shown) - 1)
     shares = sum(column.share for _, column in shown if not column.width)
     found = []

@@ -131,7 +131,7 @@ class Scene:
         starts: list[int] = []
         for line in text.lines:
             starts.append(len(lines))
-            lines += wrap([(signs.text(part), style) for part, style in line], width - 2, _indent(line)) or [[]]
+            lines += wrap([(signs.text(part), style) for part, style in line], width - 2, _indent(line))
         if place.view.goes_to in text.anchors:
             place.top = max(starts[text.anchors[place.view.goes_to]], 0)
             place.view.goes_to = ""
@@ -141,8 +141,8 @@ class Scene:
 
     def _help(self, width: int, room: int) -> list[Line]:
         assert self.help is not None
-        lines = [part for line in self.help
-                 for part in wrap([(self.signs.text(text), style) for text, style in line], width - 2, 14) or [[]]]  # fmt: skip
+        plain = [[(self.signs.text(text), style) for text, style in line] for line in self.help]
+        lines = [part for line in plain for part in wrap(line, width - 2, 14)]
         self.help_top = max(min(self.help_top, len(lines) - room), 0)
         return [fit_line([(" ", ""), *line], width) for line in lines[self.help_top : self.help_top + room]]
 

@@ -16,7 +16,9 @@ _STYLES = {
     "bold": Style(bold=True),
     "head": Style(bold=True, dim=True),
     "accent": Style(color="cyan", bold=True),
-    "tab": Style(bold=True, reverse=True),
+    "tab": Style(bold=True, underline=True),
+    "bars": Style(color="cyan"),
+    "fall": Style(color="red"),
     "ok": Style(color="green"),
     "warn": Style(color="yellow"),
     "bad": Style(color="red", bold=True),
@@ -43,8 +45,8 @@ class Signs:
     absent: str = "·"
     down: str = "▾"
     up: str = "▴"
-    into: str = "›"
-    none: str = "–"
+    into: str = "\u203a"
+    none: str = "\u2013"
     bars: str = "▁▂▃▄▅▆▇█"
     caret: str = "▏"
     is_ascii: bool = False
@@ -58,4 +60,6 @@ class Signs:
 
 UNICODE = Signs()
 ASCII = Signs("~", "*", "*", "!", "=", ".", "v", "^", ">", "-", "_.:-=+*#", "_", is_ascii=True)
-_PLAIN = str.maketrans({"…": "~", "–": "-", "·": ".", "›": ">", "“": '"', "”": '"', "●": "*", "‖": "=", "→": ">"})
+_PLAIN = str.maketrans(
+    {"…": "~", "\u2013": "-", "·": ".", "\u203a": ">", "“": '"', "”": '"', "●": "*", "‖": "=", "→": ">"}
+)

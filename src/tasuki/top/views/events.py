@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.reading.bodies import line
@@ -51,7 +52,7 @@ class EventsView(View):
         left = {consumer.id for consumer in self._worker.consumers}
         for app, _ in reading.site.parts():
             try:
-                found = await reading.site.on(app, lambda live: self._asked(live, left))
+                found = await reading.site.on(app, partial(self._asked, left))
             except TasukiError as error:
                 return Table(empty=(problem_of(error),))
             left = left - found.keys()
@@ -61,8 +62,9 @@ class EventsView(View):
         silent = f"It has not answered for {PATIENCE:g} s: its event loop may be blocked; its log has the events."
         return Table([row for _, row in rows], (silent if left else "Nothing has happened yet.",))
 
-    async def _asked(self, live: Assembly, consumers: set[str]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        worker, found = Worker(self._worker.host, self._worker.pid), {}
+    async def _asked(self, consumers: set[str], live: Assembly) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        worker = Worker(self._worker.host, self._worker.pid)
+        found: dict[str, Sequence[Mapping[str, Any]]] = {}
         for state in live.states_of_queues():
             own = {id for id in consumers if id not in live.consumers or live.consumers[id].state is state}
             if own:

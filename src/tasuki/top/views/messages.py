@@ -16,6 +16,7 @@ from tasuki.message import Message
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
+from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
 from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
@@ -54,7 +55,8 @@ class MessagesView(View):
     opens = "message"
     columns = (
         Column("state", "STATE", 7),
-        Column("id", "ID", 9, keep="end"),
+        Column("id", "ID", 9, at_most=139),
+        Column("whole", "ID", 36, at_least=140),
         Column("age", "AGE", 6, is_right=True),
         Column("tries", "FAILED", 6, is_right=True),
         Column("priority", "PRIO", 4, is_right=True, at_least=110),
@@ -103,7 +105,7 @@ class MessagesView(View):
         if not waiting and self._start:
             self._start = max(self._start - PAGE, 0)  # they have gone meanwhile
         total = amounts.count(row.ready + row.delayed, is_estimate=row.depth is not None and row.depth.is_estimate)
-        note = f"{self._start + 1:,}–{end:,} of {total} waiting" if waiting else ""
+        note = f"{self._start + 1:,} … {end:,} of {total} waiting" if waiting else ""
         seen = {each.key for each in waiting}
         rows = [*(each for each in running if each.key not in seen), *waiting]
         empty = "No dead letters." if row.is_dead_letters else "No message waits or runs here."
@@ -144,7 +146,8 @@ class MessagesView(View):
         found = listed.row
         return [
             (_WORDS.get(listed.state, listed.state), _STYLES.get(listed.state, "")),
-            (line(row.key, 60), "dim"),
+            (short_id(row.key), "dim"),
+            (line(row.key, 80), "dim"),
             (amounts.age(listed.age), ""),
             (found.attempts if found else "", "warn"),
             (found.priority if found else "", ""),
@@ -163,7 +166,7 @@ class MessagesView(View):
         if column in ("tries", "priority"):
             text = (found.attempts if column == "tries" else found.priority) if found else ""
             return int(text) if text.isdecimal() and text.isascii() else 0
-        texts = {"state": listed.state, "id": row.key, "text": listed.text}
+        texts = {"state": listed.state, "id": row.key, "whole": row.key, "text": listed.text}
         if found is not None:
             texts |= {"key": found.key, "type": found.type, "body": found.body}
         return texts.get(column, "")

@@ -84,7 +84,7 @@ class QueuesView(View):
             )
             for row in snapshot.queues.values()
         ]
-        rows.sort(key=lambda row: (not row.is_problem, row.key))
+        rows.sort(key=lambda row: (row.value.row.is_dead_letters, not row.is_problem, row.key))
         return Table(rows, _EMPTY)
 
     def mark(self, row: Row, signs: Signs) -> Cell:
@@ -102,7 +102,7 @@ class QueuesView(View):
             style = "dim" if queue.is_missing else "bad"
             blank = [("", "")] * (len(self.columns) - 2)
             return [(f"{queue.id} ({what})", style), *blank, (queue.driver, "dim")]
-        quiet = "dim" if queue.pause is not None else ""
+        quiet = "dim" if queue.pause is not None or queue.is_dead_letters else ""
         is_estimate = queue.depth.is_estimate
         running = f"{queue.busy}/{queue.places}" if queue.consumers and queue.workers else ""
         return [
@@ -115,7 +115,7 @@ class QueuesView(View):
             (amounts.rate(queue.out_rate) if queue.consumers else "", "" if queue.out_rate else "dim"),
             (amounts.rate(queue.failed_rate) if queue.consumers else "", "bad" if queue.failed_rate else "dim"),
             (amounts.count(queue.workers) if queue.consumers else "", "" if queue.workers else "dim"),
-            (amounts.spark(row.value.trend, 16, signs.bars), "accent"),
+            (amounts.spark(row.value.trend, 16, signs.bars), "bars"),
             (queue.driver, "dim"),
         ]
 
@@ -146,9 +146,6 @@ def _number(value: int, *, is_estimate: bool) -> Cell:
 
 
 def _dead(queue: QueueRow) -> Cell:
-    if queue.is_dead_letters:
-        number = queue.ready + queue.delayed
-        return ("letters", "warn" if number else "dim")
-    if queue.dead is None:
+    if queue.dead is None or queue.is_dead_letters:
         return "", ""
     return amounts.count(queue.dead), "warn" if queue.dead else "dim"

@@ -119,7 +119,8 @@ class WorkerView(View):
         """See :class:`View`."""
         if row is None:
             return ""
-        return row.value.consumer.id if row.value.message is None else row.value.message.id
+        part: _Part = row.value
+        return part.consumer.id if part.message is None else part.message.id
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""

@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
-from tasuki.desk.looks.look import the_look
+from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
+from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, bulk, dead, export, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
@@ -48,6 +49,8 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("dead", ANY, "confirm"), bulk.confirm),
     ("POST", ("dead", ANY, "begin"), bulk.begin),
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
+    ("GET", ("batches", ANY), bulk.batch),
+    ("POST", ("batches", ANY), bulk.batch),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("confirm",), acts.confirm),
@@ -78,8 +81,9 @@ class Desk:
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
         sampler, library = Sampler(site, clock), Library(site, clock)
-        acts, look = Acts(site, library), the_look()
-        self.tools = Tools(site, sampler, library, acts, look, access, sessions, self._gate, clock, watched)
+        board = Board(site, clock)
+        acts, look = Acts(site, library, board), the_look()
+        self.tools = Tools(site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""

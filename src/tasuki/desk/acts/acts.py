@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
+from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
+from tasuki.desk.dead.board import Board
+from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
@@ -39,6 +42,8 @@ class Order:
     place: int = 0
     """Where it was seen in its queue."""
     options: Mapping[str, str] = field(default_factory=dict)
+    bulk: Bulk | None = None
+    """What is done to many dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "cancel": ("queue",),
     "redrive": ("queue",),
     "purge": ("queue",),
+    "move": ("queue",),
+    "delete": ("queue",),
+    "batch": ("queue",),
+    "borrow": ("queue",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
 
@@ -63,8 +72,8 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 class Acts:
     """Carries out orders."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, library: Library, board: Board) -> None:
+        self._site, self._library, self._board = site, library, board
         self._rights: DeskRights | None = None
         self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
             "pause": self._pause,
@@ -73,6 +82,10 @@ class Acts:
             "cancel": self._cancel,
             "redrive": self._redrive,
             "purge": self._purge,
+            "move": self._begin,
+            "delete": self._begin,
+            "batch": self._change,
+            "borrow": self._borrow,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -100,6 +113,12 @@ class Acts:
         facts = {"act": order.act, "target": order.id, "actor": session.actor, "client": session.client}
         if order.message:
             facts["message_id"] = order.message
+        if order.bulk is not None:
+            facts |= {
+                "where": order.bulk.where,
+                "ids": ",".join(order.bulk.ids)[:1000],
+                "group": order.bulk.group or "",
+            }
         self.queue_of(order)
         self.rights().require(session.actor, order.act, order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
@@ -150,9 +169,37 @@ class Acts:
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
 
     async def _redrive(self, order: Order, session: Session) -> Done:
+        if order.bulk is not None:
+            return await self._begin(order, session)
         clock = self._site.reader.clock
         to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place, clock))
         return Done("done.redrive", {"message": order.message, "id": to})
+
+    async def _begin(self, order: Order, session: Session) -> Done:
+        bulk = order.bulk
+        if bulk is None:
+            raise LookupError(f"{order.act} is for many letters: open the dead-letter queue {order.id}")
+        if bulk.to:  # else a right on one dead-letter queue would be one to publish anywhere
+            self.rights().require(session.actor, order.act, bulk.to)
+        batch = await self._site.at(order.id, lambda live: begin(live, bulk, session.actor))
+        self._seen(order.id)
+        return Done("done.batch", {"id": order.id, "batch": batch.id})
+
+    async def _change(self, order: Order, session: Session) -> Done:
+        id, verb = order.options["batch"], order.options["verb"]
+        found = next(each for each in VERBS if each == verb)
+        await self._site.at(order.id, lambda live: change(live, id, found, session.actor))
+        self._seen(order.id)
+        return Done(f"done.batch_{verb}", {"batch": id})
+
+    async def _borrow(self, order: Order, session: Session) -> Done:
+        window = await self._library.borrow(order.id, order.options.get("where", ""))
+        return Done("done.borrow", {"id": order.id, "n": window.read})
+
+    def _seen(self, queue: str) -> None:
+        """Let the next viewers see what has changed."""
+        self._library.forget(queue)
+        self._board.forget()
 
     async def _purge(self, order: Order, session: Session) -> Done:
         async def work(live: Assembly) -> int:

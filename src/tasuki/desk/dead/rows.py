@@ -49,7 +49,7 @@ def trend_of(times: Iterable[float], now: float) -> tuple[int, ...]:
     counts = [0] * POINTS
     for at in times:
         place = int((at - now + HOUR) / (HOUR / POINTS))
-        if 0 <= place:
+        if place >= 0:
             counts[min(place, POINTS - 1)] += 1
     return tuple(counts)
 

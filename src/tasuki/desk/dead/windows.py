@@ -69,14 +69,18 @@ async def read_window(
     depth = await site.at(queue, partial(_depth, queue))
     total = depth.ready + depth.delayed
     ends = {0, total - 1} if 0 < total <= NEWEST else {0}  # the end of a longer one is far for some brokers
-    mark = (total, depth.in_flight, *[each.id for at in ends for each in await site.at(queue, partial(_peek, queue, at, 1))])
+    mark = (
+        total,
+        depth.in_flight,
+        *[each.id for at in ends for each in await site.at(queue, partial(peek_page, queue, at, 1))],
+    )
     if before is not None and before.mark == mark:
         return before
     found: dict[str, Item] = {}
     end, start, size, now = total, max(total - most, 0), _FIRST_PAGE, clock.time()
     while True:
         at = max(end - size, start)
-        page = await site.at(queue, partial(_peek, queue, at, end - at)) if end > at else []
+        page = await site.at(queue, partial(peek_page, queue, at, end - at)) if end > at else []
         items = await asyncio.to_thread(items_of, source, page, at, choice, now)
         # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
         found |= {each.letter.id: each for each in reversed(items)}
@@ -125,5 +129,6 @@ async def _depth(queue: str, live: Assembly) -> Depth:
     return await asked(on, lambda: on.driver.depth(on.spec.name))
 
 
-async def _peek(queue: str, start: int, most: int, live: Assembly) -> list[Message]:
+async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[Message]:
+    """Waiting messages of a queue from a number on. Raises DriverError."""
     return await peek(live.queues[queue], start, most)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from starlette.responses import RedirectResponse, Response
 
-from tasuki.desk.acts.acts import ACTS, Order
+from tasuki.desk.acts.acts import Order
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_form
 from tasuki.desk.security.paths import own_path
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 
+_ASKED = ("pause", "resume", "run", "cancel", "redrive", "purge")
 _MOST_PLACE = 1_000_000
 _GROWTH = 1.1
 """How much more there may be than the form said."""
@@ -96,7 +97,7 @@ async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: 
 def _order(view: View, fields: Mapping[str, str]) -> Order | None:
     act, kind, id = (fields.get(name, "") for name in ("act", "kind", "id"))
     message, place = fields.get("message", ""), fields.get("at", "")
-    if act not in ACTS or len(message) > _LONG or (act in ("cancel", "redrive")) != bool(message):
+    if act not in _ASKED or len(message) > _LONG or (act in ("cancel", "redrive")) != bool(message):
         return None
     number = min(int(place), _MOST_PLACE) if place.isascii() and place.isdigit() and len(place) < 10 else 0
     options = {name: fields.get(name, "")[:_LONG] for name in ("for", "reason")}

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from tasuki.app.dead.choice import Choice
-from tasuki.desk.acts.bulk import batches_of
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import GroupRow, of_group
 from tasuki.desk.dead.windows import BORROWED, Window
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.site import AwayError, problem_of
-from tasuki.errors import TasukiError
 from tasuki.queues.dead.groups import KEYS
+from tasuki.workbench.batches.rules.batch import Batch
 
 PAGE = 50
 _MOST_PLACE = 1_000_000
@@ -78,8 +75,15 @@ async def groups(view: View) -> Response:
         queue_start=place,
         sources=_sources(snapshot),
         most_borrowed=BORROWED,
-        batches=await batches_of(view.tools.site),
+        batches=await _batches(view, snapshot),
     )
+
+
+async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
+    """The last batches; a store that only would be read is not made."""
+    if not any(row.depth is not None for row in snapshot.queues.values()):
+        return ()
+    return [each for each in await view.tools.board.latest() if view.may("peek", each.queue)]
 
 
 def _count(row: QueueRow) -> int:
@@ -218,12 +222,3 @@ def _start(items: Sequence[Item], after: str) -> int:
         if item.letter.id == id:
             return place + 1
     return next((place for place, item in enumerate(items) if (item.letter.at or 0.0) < time), 0)
-
-
-async def borrowed(view: View, queue: str, where: str) -> str:
-    """Borrow letters for the viewers of a queue; what is to be said of it."""
-    try:
-        window = await view.tools.library.borrow(queue, where)
-    except (AwayError, TasukiError) as error:
-        return problem_of(error)
-    return view.say("dead.borrowed", n=window.read, id=line(queue))

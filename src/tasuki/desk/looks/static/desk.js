@@ -71,6 +71,7 @@
         if (fresh && old) patch(old, fresh);
       }
       if (markedId) document.getElementById(markedId)?.classList.add("at");
+      count();
       show("live");
     } catch { show("lost"); } finally { busy = false; }
   }
@@ -123,7 +124,24 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
+  // How many letters are selected, on the buttons for them.
+  const boxes = () => [...document.querySelectorAll(".pick input[type=checkbox]")];
+  function count() {
+    const picked = boxes().filter((box) => box.checked).length;
+    for (const button of document.querySelectorAll(".pick button")) {
+      button.disabled = !picked;
+      button.querySelector(".picked").textContent = picked || "";
+    }
+  }
+  document.addEventListener("change", count);
+  function select(chosen, checked) {
+    for (const box of chosen) box.checked = checked ?? !box.checked;
+    count();
+  }
+
   const keys = {
+    x: () => select(boxes().filter((box) => box.closest("tr.at"))),
+    A: () => select(boxes(), boxes().some((box) => !box.checked)),
     "/": () => document.querySelector("input[type=search]").focus(),
     j: () => move(1),
     k: () => move(-1),
@@ -142,5 +160,6 @@
   });
 
   localTimes(document);
+  count();
   connect();
 })();

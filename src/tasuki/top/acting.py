@@ -13,6 +13,7 @@ from tasuki.desk.reading.bodies import line
 from tasuki.desk.site import problem_of
 from tasuki.errors import TasukiError
 from tasuki.top.asking import Asking
+from tasuki.top.frame.amounts import things
 from tasuki.top.frame.scene import Foot
 from tasuki.top.place import Place
 from tasuki.top.reading import Reading
@@ -36,6 +37,8 @@ class Acting:
         self.task: asyncio.Task[None] | None = None
         self.snapshot: Snapshot | None = None
         """The one on the screen."""
+        self.last_batch: Order | None = None
+        """What undoes the batch that was begun here last."""
 
     def allowed(self, place: Place) -> list[Key]:
         """The keys that act on the row under the cursor, and that this actor may use."""
@@ -47,7 +50,7 @@ class Acting:
     def press(self, key: Key, place: Place) -> None:
         """Begin with the selected rows: ask, or act at once."""
         rows = place.selected if key.is_for_many else [place.current]
-        found = [order for row in rows if (order := place.view.order(key, row)) is not None]
+        found = place.view.orders(key, rows)
         orders = [order for order in found if self._reading.may(order.act, order.id)]
         if not orders:
             denied = f"No policy allows you queue.admin.{found[0].act} on {found[0].id}." if found else ""
@@ -59,47 +62,57 @@ class Acting:
         else:
             self._begin(orders, place)
 
-    def _question(self, key: Key, orders: Sequence[Order], place: Place, before: str = "") -> None:
-        text = before + place.view.question(key, orders)
+    def undo(self) -> None:
+        """Ask whether to undo the batch that was begun here last."""
+        order = self.last_batch
+        if order is None:
+            self._say(Foot("failed", "No batch was begun here; 5 shows the last batches of all."))
+        elif not self._reading.may(order.act, order.id):
+            self._say(Foot("failed", f"No policy allows you queue.admin.{order.act} on {order.id}."))
+        else:
+            self._ask(Asking(f"Undo the last batch on {order.id}?", lambda _: self._start(self._carry_out([order]))))
+
+    def _question(self, key: Key, orders: Sequence[Order], place: Place) -> None:
         if key.asks != "name":
-            self._ask(Asking(text, lambda _: self._begin(orders, place)))
-            return
-        (order,) = orders
-        count = self._count(order, self.snapshot)
+            self._ask(Asking(place.view.question(key, orders), lambda _: self._begin(orders, place)))
+        else:
+            self._ask_name(orders[0], self._count(orders[0]))
 
+    def _ask_name(self, order: Order, count: int, before: str = "") -> None:
         def answer(typed: str) -> None:
-            if typed != order.id:
-                self._say(Foot("failed", f"That is not {order.id}: nothing was removed."))
+            if typed == order.id:
+                self._start(self._purge(order, count))
             else:
-                self._start(self._purge(key, order, place, count))
+                self._say(Foot("failed", f"That is not {order.id}: nothing was removed."))
 
-        self._ask(Asking(f"{text} Type {order.id}: ", answer, is_typed=True, name=order.id))
+        text = f"{before}Remove the {things(count, 'message')} that wait in {order.id}, for ever? Type {order.id}: "
+        self._ask(Asking(text, answer, is_typed=True))
 
-    def _count(self, order: Order, snapshot: Snapshot | None) -> int:
-        row = None if snapshot is None else snapshot.queues.get(order.id)
+    def _count(self, order: Order) -> int:
+        row = None if self.snapshot is None else self.snapshot.queues.get(order.id)
         return 0 if row is None else row.ready + row.delayed
 
-    async def _purge(self, key: Key, order: Order, place: Place, count: int) -> None:
+    async def _purge(self, order: Order, count: int) -> None:
         """Purge, unless there are many more messages by now: then ask again."""
         try:
             self.snapshot = await self._reading.ask(partial(self._reading.snapshot, now=True))
         except TasukiError as error:
             self._say(Foot("failed", problem_of(error)))
             return
-        if self._count(order, self.snapshot) > count * _GROWTH:
-            self._question(key, [order], place, "There are more now. ")
+        if (now := self._count(order)) > count * _GROWTH:
+            self._ask_name(order, now, "There are more now. ")
         else:
-            await self._carry_out([order], place)
+            await self._carry_out([order])
 
     def _begin(self, orders: Sequence[Order], place: Place) -> None:
-        self._start(self._carry_out(orders, place))
+        place.clear_choice()
+        self._start(self._carry_out(orders))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.task = asyncio.get_running_loop().create_task(work)
 
-    async def _carry_out(self, orders: Sequence[Order], place: Place) -> None:
+    async def _carry_out(self, orders: Sequence[Order]) -> None:
         said, failed = "", []
-        place.clear_choice()
         for number, order in enumerate(orders):
             self._say(Foot("told", f"{order.act}: {number:,} of {len(orders):,} …"))
             try:
@@ -108,6 +121,10 @@ class Acting:
                 failed.append(problem_of(error))
             else:
                 said = tell("en", done.key, done.values)
+                if order.bulk is not None:
+                    said += " u undoes it, 5 shows how far it is."
+                    options = {"batch": str(done.values["batch"]), "verb": "undo"}
+                    self.last_batch = Order("batch", "queue", order.id, options=options)
         self._say(_outcome(orders, said, failed))
         self._done()
 

@@ -14,7 +14,7 @@ _MOST = 200
 
 @dataclass(slots=True)
 class Asking:
-    """A question; ``answer`` gets what was typed, at Enter. ``name``: what must have been typed; empty: anything.
+    """A question; ``answer`` gets what was typed, at Enter.
 
     ``hear`` gets each change of what is typed; ``leave`` is called at Esc.
     """
@@ -22,7 +22,6 @@ class Asking:
     text: str
     answer: Callable[[str], object]
     is_typed: bool = False
-    name: str = ""
     typed: str = ""
     hear: Callable[[str], object] | None = None
     leave: Callable[[], object] | None = None

@@ -23,15 +23,16 @@ from tasuki.top.helping import help_of, keys_of
 from tasuki.top.keys import ACTIONS
 from tasuki.top.place import Place
 from tasuki.top.reading import Reading
-from tasuki.top.views.dead import DeadView
+from tasuki.top.views.dead.batches import BatchesView
+from tasuki.top.views.dead.groups import DeadView
 from tasuki.top.views.queues import QueuesView
 from tasuki.top.views.schedules import SchedulesView
 from tasuki.top.views.view import Content, Table, View
-from tasuki.top.views.workers import WorkersView
+from tasuki.top.views.workers.workers import WorkersView
 
 _log = logging.getLogger("tasuki.top")
 
-TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView)
+TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView, BatchesView)
 _ON_PLACE: dict[str, Callable[[Place], object]] = {
     "range": Place.begin_range,
     "choose all": Place.choose_all,
@@ -80,7 +81,7 @@ class Control:
         self._actions: dict[str, Callable[[], object]] = {
             "quit": terminal.leave, "redraw": terminal.redraw, "help": self._help, "freeze": self._freeze,
             "filter": self._filter, "enter": self._enter, "back": self._back, "explain": self._explain,
-            "copy": self._copy, "undo": self._undo,
+            "copy": self._copy, "undo": self.acting.undo,
             "next tab": partial(self._turn_tab, 1), "last tab": partial(self._turn_tab, -1),
             "down": partial(self._move, 1), "up": partial(self._move, -1),
             "page down": partial(self._page, 1), "page up": partial(self._page, -1),
@@ -317,6 +318,3 @@ class Control:
         if text := place.view.copied(place.current):
             self._terminal.copy(text)
             self._say(Foot("told", f"Copied {line(text)}, if this terminal allows it."))
-
-    def _undo(self) -> None:
-        self._say(Foot("failed", "There is no batch to undo."))

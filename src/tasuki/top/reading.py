@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts, Done, Order
+from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.reading.snapshot import Snapshot
@@ -38,9 +39,10 @@ class Reading:
     def __init__(self, site: Site, actor: str, clock: Clock) -> None:
         self.site, self.clock = site, clock
         self.actor = actor or user_and_host()
-        self.acts = Acts(site)
         self.trends = Trends()
         self.letters = Library(site, clock)
+        self.board = Board(site, clock)
+        self.acts = Acts(site, self.letters, self.board)
         self._session = Session("top", self.actor, "", "terminal")
         self._sampler = Sampler(site, clock)
         self._thread = LoopThread("tasuki-top")

@@ -76,6 +76,11 @@ class Seat:
         return self.lines[-1].strip()
 
     @property
+    def names(self) -> list[str]:
+        """The first words of the rows, without the sign before them."""
+        return [row[2:].split()[0] for row in self.rows]
+
+    @property
     def rows(self) -> list[str]:
         """The lines of rows."""
         return [line for line in self.lines[4:-1] if line.strip()]

@@ -71,12 +71,7 @@ async def test_a_long_name_keeps_its_end(app: App, sit: Sit) -> None:
     await app.open()
 
     async with sit(app, size=(60, 24)) as seat:
-        assert "…-central " in seat.text
-
-
-async def test_numbers_of_many_messages_are_short(app: App, sit: Sit) -> None:
-    async with sit(app) as seat:
-        assert "0/0" in seat.lines[1]
+        assert " …-in-europe-central " in seat.text
 
 
 async def test_a_queue_is_paused_at_once_and_resumed(app: App, sit: Sit) -> None:
@@ -97,13 +92,13 @@ async def test_a_purge_asks_for_the_name_and_says_how_many(app: App, sit: Sit) -
 
     async with sit(app) as seat:
         asked = await seat.press("P")
-        assert "Remove the 3 messages that wait in app:images, for ever? Type app:images:" in asked
+        assert "Remove the 3 messages that wait in app:images, for ever? Type app:images:" in " ".join(asked.split())
         assert "That is not app:images: nothing was removed." in await seat.press("a", "enter")
         assert (await app.live_queue("images").depth()).ready == 3
 
         await seat.press("P")
         await seat.type("app:images")
-        assert "app:images: 3 messages are removed." in await seat.press("enter")
+        assert "Removed 3 messages from app:images." in await seat.press("enter")
         assert (await app.live_queue("images").depth()).ready == 0
 
 

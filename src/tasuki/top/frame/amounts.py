@@ -22,6 +22,11 @@ def count(value: float | None, *, is_estimate: bool = False) -> str:
     return f"~{text}" if is_estimate else text
 
 
+def things(number: int, noun: str) -> str:
+    """``1 letter``, ``1,204 letters``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def rate(value: float | None) -> str:
     """Messages a second; a dash for an unknown rate."""
     if value is None:

@@ -66,7 +66,7 @@ def between(left: Line, right: Line, width: int, more: str = "…") -> list[Span
 
 
 def wrap(line: Line, width: int, indent: int = 0) -> list[Line]:
-    """A line in as many as it needs; those after the first begin with ``indent`` blanks. Words are not kept whole."""
+    """A line in as many as it needs; those after the first begin with ``indent`` blanks. Short words stay whole."""
     width = max(width, 2)
     indent = indent if indent < width // 2 else 0
     found: list[list[Span]] = [[]]
@@ -74,7 +74,7 @@ def wrap(line: Line, width: int, indent: int = 0) -> list[Line]:
     for text, style in line:
         at = 0
         while at < len(text):
-            part = _start(text[at:], left)
+            part = _to_word(_start(text[at:], left), text, at)
             if part:
                 found[-1].append((part, style))
             at += len(part)
@@ -83,6 +83,15 @@ def wrap(line: Line, width: int, indent: int = 0) -> list[Line]:
                 found.append([(" " * indent, "")] if indent else [])
                 left = width - indent
     return [*found]
+
+
+def _to_word(part: str, text: str, at: int) -> str:
+    """A part of a text without a word that goes on behind it, unless that is long."""
+    end = at + len(part)
+    if end >= len(text) or text[end] == " ":
+        return part
+    blank = part.rfind(" ")
+    return part[: blank + 1] if blank > len(part) // 2 else part
 
 
 def _start(text: str, width: int) -> str:

@@ -87,7 +87,7 @@ class Scene:
         if selected:
             parts.append((f"{selected:,} selected", "accent"))
         if isinstance(place.content, Table | Text) and place.content.note:
-            parts.append((place.content.note, "dim"))
+            parts.append((self.signs.text(place.content.note), "dim"))
         if place.only_problems:
             parts.append(("! only", "warn"))
         if place.word:

@@ -14,7 +14,7 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
 from tasuki.top.views.message_text import Shown, text_of
-from tasuki.top.views.questions import of_many
+from tasuki.top.views.questions import of_letters, of_many, of_selected
 from tasuki.top.views.view import Key, Row, Text, View
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class MessageView(View):
 
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed"),
+        Key("D", "delete", "delete a dead letter"),
         Key("K", "cancel", "cancel the message, also if it runs"),
     )
 
@@ -91,17 +92,15 @@ class MessageView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        if key.key == "r":
-            return self._order("redrive") if self._state == "dead" else None
+        if key.key in ("r", "D"):
+            found = of_selected(key, self.queue, [(self.id, self._place)])
+            return found[0] if self._state == "dead" else None
         is_there = self._state in ("waiting", "delayed", "retrying", "running")
-        return self._order("cancel") if is_there else None
-
-    def _order(self, act: str) -> Order:
-        return Order(act, "queue", self.queue, self.id, self._place)
+        return Order("cancel", "queue", self.queue, self.id, self._place) if is_there else None
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        return of_many("Retry" if key.key == "r" else "Cancel", orders, "message")
+        return of_letters(key, 1, [self.queue]) if key.key in ("r", "D") else of_many("Cancel", orders, "message")
 
 
 def _only(text: str) -> Text:

@@ -18,7 +18,7 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_many
+from tasuki.top.views.questions import of_letters, of_many, of_selected
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class MessagesView(View):
     )
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed", is_for_many=True),
+        Key("D", "delete", "delete a dead letter", is_for_many=True),
         Key("K", "cancel", "cancel a message, also one that runs", is_for_many=True),
         Key("p", "pause queue", "pause the queue; a paused one goes on", asks=""),
         Key("P", "purge", "remove all messages that wait in the queue", asks="name"),
@@ -201,14 +202,21 @@ class MessagesView(View):
             return Order("purge", "queue", self.queue) if self._row.ready + self._row.delayed else None
         if row is None:
             return None
-        act = "redrive" if key.key == "r" else "cancel"
         is_dead = row.value.state == "dead"
-        return Order(act, "queue", self.queue, row.key, self._place(row)) if is_dead == (act == "redrive") else None
+        if key.key in ("r", "D"):
+            return of_selected(key, self.queue, [(row.key, self._place(row))])[0] if is_dead else None
+        return None if is_dead else Order("cancel", "queue", self.queue, row.key, self._place(row))
+
+    def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
+        """See :class:`View`."""
+        if key.key not in ("r", "D"):
+            return super().orders(key, rows)
+        dead = [row for row in rows if row is not None and row.value.state == "dead"]
+        return of_selected(key, self.queue, [(row.key, self._place(row)) for row in dead])
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        if key.key == "P":
-            row = self._row
-            count = amounts.count(row.ready + row.delayed) if row is not None else ""
-            return f"Remove {count} messages that wait in {self.queue}, for ever?"
-        return of_many("Retry" if key.key == "r" else "Cancel", orders, "message")
+        if key.key in ("r", "D"):
+            (order,) = orders
+            return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self.queue])
+        return of_many("Cancel", orders, "message")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasuki.desk.acts.acts import Order
+from tasuki.desk.acts.bulk import Bulk
+from tasuki.top.frame import amounts
+from tasuki.top.views.view import Key
+from tasuki.workbench.batches.rules.batch import RATE
 
 
 def of_many(verb: str, orders: Sequence[Order], what: str) -> str:
@@ -14,4 +18,22 @@ def of_many(verb: str, orders: Sequence[Order], what: str) -> str:
         return f"{verb} {what} {one.message} of {one.id}?" if one.message else f"{verb} {what} {one.id}?"
     places = {order.id for order in orders}
     where = f" of {one.id}" if one.message and len(places) == 1 else ""
-    return f"{verb} {len(orders):,} {what}s{where}?"
+    return f"{verb} {amounts.things(len(orders), what)}{where}?"
+
+
+def of_letters(key: Key, count: int, queues: Sequence[str]) -> str:
+    """``Retry 1,180 letters of app:dead, 100 a second?``."""
+    verb = "Retry" if key.key == "r" else "Delete"
+    where = ", ".join(queues)
+    pace = "" if count == 1 else f", {RATE:g} a second"
+    return f"{verb} {amounts.things(count, 'letter')} of {where}{pace}?"
+
+
+def of_selected(key: Key, dead: str, rows: Sequence[tuple[str, int]]) -> list[Order]:
+    """The order for letters of a dead-letter queue, by id and place: a batch, but for the retry of one."""
+    if not rows:
+        return []
+    if key.key == "r" and len(rows) == 1:
+        return [Order("redrive", "queue", dead, *rows[0])]
+    act = "redrive" if key.key == "r" else "delete"
+    return [Order(act, "queue", dead, bulk=Bulk(act, dead, ids=tuple(id for id, _ in rows)))]

@@ -141,6 +141,10 @@ class View(ABC):
         """What a key orders for a row, or, without rows, for the view; None: nothing."""
         return None
 
+    def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
+        """What a key orders for some rows."""
+        return [order for row in rows if (order := self.order(key, row)) is not None]
+
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """The question before it; says how many."""
         raise NotImplementedError

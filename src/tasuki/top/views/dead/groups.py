@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.dead.windows import NEWEST, Window
 from tasuki.desk.reading.bodies import line
@@ -14,8 +16,9 @@ from tasuki.queues.dead.groups import KEYS, OTHER
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
-from tasuki.top.views.letters import LettersView
-from tasuki.top.views.view import Row, Table, View
+from tasuki.top.views.dead.letters import LettersView
+from tasuki.top.views.questions import of_letters
+from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading
@@ -74,8 +77,14 @@ class DeadView(View):
         Column("queue", "QUEUE", at_least=90, keep="end"),
     )
 
+    keys = (
+        Key("r", "retry", "send the letters of a group back to the queues where they failed", is_for_many=True),
+        Key("D", "delete", "delete the letters of a group", is_for_many=True),
+    )
+
     def __init__(self) -> None:
         self._by = "cause"
+        self._counts: Mapping[tuple[str, str | None], int] = {}
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
@@ -86,10 +95,9 @@ class DeadView(View):
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
         windows, unseen = await reading.letters.windows(seen, "")
-        rows = [
-            Row(f"{row.dead} {row.group.key}", _Group(row, snapshot.now), _find(row))
-            for row in await reading.letters.rows(windows, self._by, snapshot.now)
-        ]
+        groups = await reading.letters.rows(windows, self._by, snapshot.now)
+        self._counts = {(row.dead, row.group.key): row.group.count for row in groups}
+        rows = [Row(f"{row.dead} {row.group.key}", _Group(row, snapshot.now), _find(row)) for row in groups]
         empty = [_NONE, *(f"{id}: {why}" for id, why in unseen.items())]
         return Table(rows, empty, self._note(windows, unseen, len(rows)))
 
@@ -97,7 +105,7 @@ class DeadView(View):
         read = sum(len(window.items) for window in windows)
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
         hidden = f", {len(unseen)} not shown" if unseen else ""
-        return f"{read:,} letters, {groups:,} by {self._by}{bound}{hidden}"
+        return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
         """See :class:`View`."""
@@ -134,6 +142,20 @@ class DeadView(View):
         """See :class:`View`."""
         group = row.value.row
         return LettersView(group.dead, self._by, group.group.key, row.value.what)
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        if row is None or row.value.row.is_rest:
+            return None
+        group: GroupRow = row.value.row
+        act = "redrive" if key.key == "r" else "delete"
+        return Order(act, "queue", group.dead, bulk=Bulk(act, group.dead, self._by, group.group.key))
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        bulks = [order.bulk for order in orders if order.bulk is not None]
+        count = sum(self._counts.get((bulk.queue, bulk.group), 0) for bulk in bulks)
+        return of_letters(key, count, sorted({bulk.queue for bulk in bulks}))
 
 
 def _find(row: GroupRow) -> str:

@@ -16,7 +16,7 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_many
+from tasuki.top.views.questions import of_letters, of_selected
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ class LettersView(View):
         Column("error", "ERROR", share=2),
         Column("body", "BODY", at_least=90, share=2),
     )
-    keys = (Key("r", "retry", "send the letter back to the queue where it failed", is_for_many=True),)
+    keys = (
+        Key("r", "retry", "send the letter back to the queue where it failed", is_for_many=True),
+        Key("D", "delete", "delete the letter", is_for_many=True),
+    )
 
     def __init__(self, dead: str, by: str, key: str, what: str) -> None:
         self._dead, self._by, self._key, self._what = dead, by, key, what
@@ -81,7 +84,7 @@ class LettersView(View):
             letter = item.letter
             find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
             rows.append(Row(letter.id, (item, source, snapshot.now), find))
-        note = f"{len(rows):,} letters" + ("" if window.is_all else f" of the newest {window.read:,}")
+        note = amounts.things(len(rows), "letter") + ("" if window.is_all else f" of the newest {window.read:,}")
         return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
 
     def _letter(self, row: Row) -> _Letter:
@@ -118,8 +121,13 @@ class LettersView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        return None if row is None else Order("redrive", "queue", self._dead, row.key, row.value[0].number)
+        return next(iter(self.orders(key, [row])), None)
+
+    def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
+        """See :class:`View`."""
+        return of_selected(key, self._dead, [(row.key, row.value[0].number) for row in rows if row is not None])
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        return of_many("Retry", orders, "dead letter")
+        (order,) = orders
+        return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self._dead])

@@ -13,10 +13,10 @@ from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
-from tasuki.top.views.events import EventsView
 from tasuki.top.views.message import MessageView
 from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
+from tasuki.top.views.workers.events import EventsView
 
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading

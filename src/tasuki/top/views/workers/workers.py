@@ -14,7 +14,7 @@ from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.view import Row, Table, View
-from tasuki.top.views.worker import WorkerView
+from tasuki.top.views.workers.worker import WorkerView
 
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading
@@ -65,7 +65,7 @@ class WorkersView(View):
         Column("failed", "FAILED", 7, is_right=True),
         Column("seen", "SEEN", 5, is_right=True),
         Column("version", "VERSION", 9, at_least=100),
-        Column("consumers", "CONSUMERS", at_least=70),
+        Column("consumers", "CONSUMERS", at_least=70, share=2),
     )
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:

@@ -59,6 +59,8 @@ class EventsView(View):
             rows += [_row(consumer, number, each) for consumer, events in found.items()
                      for number, each in enumerate(events)]  # fmt: skip
         rows.sort(key=lambda pair: pair[0], reverse=True)
+        if not any(reading.site.live.state_of(id) for id in snapshot.queues):
+            return Table(empty=("Its events cannot be asked for: no queue of this project has a store.",))
         silent = f"It has not answered for {PATIENCE:g} s: its event loop may be blocked; its log has the events."
         return Table([row for _, row in rows], (silent if left else "Nothing has happened yet.",))
 

@@ -9,5 +9,12 @@ from tasuki.errors import TasukiError
 
 def require_extra() -> None:
     """Return if there is Textual. Raises TasukiError, which names the extra."""
-    if find_spec("textual") is None:
+    if not _is_there("textual"):
         raise TasukiError("tasuki top needs textual: pip install 'tasuki[top]'; tasuki top --once works without it")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # it was blocked
+        return False

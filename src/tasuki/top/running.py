@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool 
     signs = ASCII if is_ascii or not can_show_signs() else UNICODE
     scene = Scene(app.root.resolve().name or "/", drivers_of(project), signs, [])
     top = Top(reading, scene, app.clock)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, top.exit)
     try:
         await top.run_async(mouse=False)
     finally:

@@ -58,7 +58,7 @@ def test_a_dead_letter_is_found_read_and_retried(tmp_path: Path) -> None:
 
         screen.resize(120, 30)
         screen.press("1")
-        screen.wait_for("TREND")
+        screen.wait_for("LAST HOUR")
         assert len(screen.screen.splitlines()) == 30
         screen.press("q")
         screen.wait_for("ended 0")

@@ -276,8 +276,8 @@ class App(Declaring):
 
     def forget(self) -> object:
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health)
-        self.assembly = self.loop = self._meter = self._health = None
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health, self._history)
+        self.assembly = self.loop = self._meter = self._health = self._history = None
         self.keeper = Keeper(self.clock)
         return forgotten
 

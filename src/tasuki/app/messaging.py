@@ -11,6 +11,7 @@ from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
 from tasuki.app.health.verbs import Healthy
+from tasuki.app.history.verbs import Remembering
 from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Remembering):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None

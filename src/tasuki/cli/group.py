@@ -46,6 +46,7 @@ SECTIONS = {
         "schedules": "List the schedules, with their next and last times.",
         "run-now": "Publish the message of a schedule now.",
         "scale": "Set how many messages a consumer handles at a time.",
+        "audit": "List who paused, cancelled, purged and the like.",
     },
     "queues": {
         "publish": "Publish one message, or a file of them.",

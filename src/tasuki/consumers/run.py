@@ -194,6 +194,7 @@ class Run:
             if not await self.pool.drain(timeout):
                 await self._cancel_what_runs()
             is_settled = await self.settler.finish(_SETTLE_GRACE)
+            await self.settler.attempts.finish()
         finally:
             await self._end()
         if self._cut_off:

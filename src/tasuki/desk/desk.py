@@ -13,17 +13,18 @@ from starlette.types import Receive, Scope, Send
 
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
+from tasuki.desk.api.serving import Api
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, bulk, dead, export, lists, queue
+from tasuki.desk.pages import acts, audit, bulk, dead, export, history, lists, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.paths import segments_of
+from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
@@ -40,6 +41,7 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", (), lists.overview),
     ("GET", ("queues",), lists.queues),
     ("GET", ("queues", ANY), queue.queue),
+    ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), dead.groups),
     ("GET", ("dead", ANY), dead.letters),
@@ -53,17 +55,18 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("batches", ANY), bulk.batch),
     ("GET", ("workers",), lists.workers),
     ("GET", ("schedules",), lists.schedules),
+    ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
+    ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
     ("GET", ("login",), acts.login),
     ("POST", ("login",), acts.login),
     ("GET", ("events",), events),
     ("GET", ("metrics",), probes.metrics),
-    ("GET", ("api", "v1", "health"), probes.health),
 )
 
 
-_OF_THE_WORKER = (events, probes.metrics, probes.health)
+_OF_THE_WORKER = (events, probes.metrics)
 """Pages that read nothing through the site."""
 
 
@@ -84,6 +87,7 @@ class Desk:
         board = Board(site, clock)
         acts, look = Acts(site, library, board), the_look()
         self.tools = Tools(site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched)
+        self._api = Api(self.tools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
@@ -104,6 +108,8 @@ class Desk:
             return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
+        if is_api(path):
+            return await self._api.answer(request, path)
         view = View(self.tools, request, path)
         found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
         method = "GET" if request.method == "HEAD" else request.method

@@ -1,4 +1,4 @@
-"""What machines ask: ``/livez``, ``/readyz``, ``/metrics`` and ``/api/v1/health``."""
+"""What machines ask: ``/livez``, ``/readyz`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -36,13 +36,6 @@ def probes_of(watched: Watched) -> Mapping[str, Callable[[Request], Response]]:
         "livez": partial(answer, lambda report: report.is_live),
         "readyz": partial(answer, lambda report: report.is_ready),
     }
-
-
-async def health(view: View) -> Response:
-    """All checks, for those who may see the desk; 503: not ready."""
-    report = view.tools.watched.report()
-    body = json.dumps(report.as_dict(), ensure_ascii=False) + "\n"
-    return Response(body, 200 if report.is_ready else 503, media_type="application/json")
 
 
 async def metrics(view: View) -> Response:

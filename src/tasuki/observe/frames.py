@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from traceback import StackSummary, TracebackException, walk_tb
 from typing import TypeVar
 
-from tasuki.errors import HandlerError
-from tasuki.observe.redact import redact
-
 E = TypeVar("E", bound=BaseException)
 
 _log = logging.getLogger("tasuki")
@@ -28,7 +25,7 @@ def format_error(error: BaseException) -> str:
     """
     shown = TracebackException.from_exception(error)
     left_out = _strip(shown)
-    return "".join(shown.format()) + (f"({_count(left_out)} of Tasuki's own code left out)\n" if left_out else "")
+    return "".join(shown.format()) + (f"({count_of(left_out)} of Tasuki's own code left out)\n" if left_out else "")
 
 
 def user_traceback(error: BaseException, limit: int) -> str:
@@ -55,16 +52,6 @@ def for_user(error: E) -> E:
             each.__traceback__ = None
         each = each.__cause__
     return error
-
-
-def kept_traceback(error: BaseException, limit: int) -> str:
-    """The end of the traceback that a dead letter keeps, without secrets; of an error of another process its own."""
-    try:
-        if isinstance(error, HandlerError) and error.traceback:
-            return redact(error.traceback[-limit:])
-        return redact(user_traceback(error, limit))
-    except Exception:  # an error whose text or causes raise: the letter must go all the same
-        return ""
 
 
 def is_ours(file: str) -> bool:
@@ -98,5 +85,6 @@ def _chain(shown: TracebackException) -> Iterator[TracebackException]:
                 todo.append(one)
 
 
-def _count(frames: int) -> str:
+def count_of(frames: int) -> str:
+    """The number of frames, in words."""
     return "1 frame" if frames == 1 else f"{frames} frames"

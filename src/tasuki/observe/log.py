@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
-from tasuki.observe.frames import format_error
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
+from tasuki.observe.tracebacks import shown_traceback
 
 Fields = Mapping[str, Any]
 
@@ -168,14 +168,13 @@ def _traceback(record: logging.LogRecord) -> str:
     if record.exc_info and record.exc_info[0] is not None:
         try:
             assert record.exc_info[1] is not None
-            parts.append(format_error(record.exc_info[1]).rstrip("\n"))
+            parts.append(shown_traceback(record.exc_info[1], MAX_TRACEBACK).rstrip("\n"))
         except Exception as error:
             parts.append(f"{record.exc_info[0].__name__} (its text raises {type(error).__name__})")
     if record.stack_info:
-        parts.append(record.stack_info)
-    text = "\n".join(parts)
-    # The end tells what happened. Twice as much is redacted, since a secret cut in two would not be recognised.
-    cleaned = redact(text[-2 * MAX_TRACEBACK :])
+        # The end tells what happened. Twice as much is redacted, since a secret cut in two would not be recognised.
+        parts.append(redact(record.stack_info[-2 * MAX_TRACEBACK :]))
+    cleaned = "\n".join(parts)
     return cleaned if len(cleaned) <= MAX_TRACEBACK else "…" + cleaned[-MAX_TRACEBACK:]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
+    ATTEMPT_RECORDS,
     ATTEMPTS,
     CAUSE,
     CONSUMER,
@@ -23,10 +25,12 @@ from tasuki.message import (
     PARTITION_KEY,
     PLACE,
     PRIORITY,
+    REDRIVEN,
     SIGNATURE,
     Message,
     is_reserved,
 )
+from tasuki.queues.dead.attempts import AttemptRecord, header_of, round_of
 from tasuki.queues.dead.cause import cause_of
 from tasuki.queues.dead.origin import Origin, origin_in
 
@@ -50,13 +54,15 @@ def dead_letter(
     content_type: str,
     traceback: str = "",
     origin: Origin | None = None,
+    records: Iterable[AttemptRecord] = (),
     consumer: str = "",
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
     ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
     ``traceback`` the frames of the user's code, for people who look; ``origin`` the type and the place of the error,
-    None: as far as its text says; ``consumer`` who gave it up.
+    None: as far as its text says; ``consumer`` who gave it up;
+    ``records`` of its attempts, of which the newest go along.
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
@@ -68,6 +74,9 @@ def dead_letter(
     if error:
         # An error may quote anything, lone surrogates included; a header must be Unicode that a broker can carry.
         headers[LAST_ERROR] = error[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()
+    headers.pop(ATTEMPT_RECORDS, None)
+    if attempted := header_of(records):
+        headers[ATTEMPT_RECORDS] = attempted
     headers.pop(LAST_TRACEBACK, None)
     if traceback:
         headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
@@ -90,9 +99,10 @@ def redriven(message: Message, now: float | None = None) -> Outgoing:
     """The message as it was first published, without the headers that Tasuki added.
 
     All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
-    is still a member of. ``now``: when it is due again, in Unix seconds.
+    is still a member of. It says how many times it was redriven. ``now``: when it is due again, in Unix seconds.
     """
     headers = {key: value for key, value in message.headers.items() if key in KEPT_AT_REDRIVE or not is_reserved(key)}
+    headers[REDRIVEN] = round_of(message) + 1
     if now is not None:
         headers[DUE] = now
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)

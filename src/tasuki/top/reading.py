@@ -19,7 +19,6 @@ from tasuki.desk.security.session import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.system.identity import user_and_host
 from tasuki.system.loop_thread import LoopThread
-from tasuki.top.trends import Trends
 
 T = TypeVar("T")
 
@@ -39,7 +38,6 @@ class Reading:
     def __init__(self, site: Site, actor: str, clock: Clock) -> None:
         self.site, self.clock = site, clock
         self.actor = actor or user_and_host()
-        self.trends = Trends()
         self.letters = Library(site, clock)
         self.board = Board(site, clock)
         self.acts = Acts(site, self.letters, self.board)
@@ -56,9 +54,7 @@ class Reading:
     async def snapshot(self, *, now: bool = False) -> Snapshot:
         """The counts, workers and pauses, on the reading thread; see :meth:`Sampler.latest`."""
         await self._open()
-        found = await self._sampler.latest(now=now)
-        self.trends.note(found)
-        return found
+        return await self._sampler.latest(now=now)
 
     async def _open(self) -> None:
         async with self._opening:

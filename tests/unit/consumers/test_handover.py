@@ -67,6 +67,7 @@ class Rig:
         self.metrics = ConsumerMetrics(consumer="c", queue="q", driver="d")
         self.settled: list[Settlement] = []
         consumer: Any = SimpleNamespace(
+            state=None,
             id="app:consumer",
             queue=self.queue,
             dead_letters=self.dead,

@@ -38,6 +38,7 @@ class Rig:
         self.errors: list[Exception] = []
         self.publish_errors: list[Exception] = []
         consumer: Any = SimpleNamespace(
+            state=None,
             id="app:consumer",
             queue=self.queue,
             dead_letters=self.dead,

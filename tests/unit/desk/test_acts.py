@@ -80,7 +80,7 @@ async def test_one_dead_letter_is_retried(app: App, browse: MakeBrowser) -> None
     [message] = await app.live_queue("mails").peek()
     assert letter.id == first
     assert message.id == second
-    assert {name for name in message.headers if name.startswith("x_")} == {"x_due"}
+    assert {name for name in message.headers if name.startswith("x_")} == {"x_due", "x_redriven"}
 
 
 async def test_a_letter_that_fails_again_at_once_is_not_lost(

@@ -135,7 +135,7 @@ class TestHostileRecords:
         def fail(*args: object) -> None:
             raise RuntimeError
 
-        monkeypatch.setattr("tasuki.observe.log.format_error", fail)
+        monkeypatch.setattr("tasuki.observe.log.shown_traceback", fail)
         assert as_json(made)["error"] == "ValueError (its text raises RuntimeError)"
 
     def test_long_texts_are_cut(self) -> None:

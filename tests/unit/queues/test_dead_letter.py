@@ -66,7 +66,8 @@ def test_redriven_is_as_first_published() -> None:
     headers = dead(Message("1", b"x", {"timestamp": 7, "priority": 5, "partition_key": "k"}))
     outgoing = redriven(Message("1", b"x", headers))  # type: ignore[arg-type]
     assert (outgoing.id, outgoing.body, outgoing.priority, outgoing.key) == ("1", b"x", 5, "k")
-    assert outgoing.headers == {"timestamp": 7, "priority": 5, "partition_key": "k", "content_type": "json/plain"}
+    published = {"timestamp": 7, "priority": 5, "partition_key": "k", "content_type": "json/plain"}
+    assert outgoing.headers == {**published, "x_redriven": 1}
 
 
 def test_redriven_without_or_with_foreign_options() -> None:

@@ -75,6 +75,14 @@ def test_the_sorted_column_has_an_arrow() -> None:
     assert texts([heading(shown, Sort("b", True), ASCII)]) == ["  NAME            vN"]
 
 
+def test_a_second_cell_may_have_the_rest_of_the_line() -> None:
+    shown = layout((Column("a", "NAME"), Column("b", "B", 4), Column("c", "C", 4)), 24)
+
+    assert texts([row_line(shown, (" ", ""), [("mail", ""), ("not made", "dim")], UNICODE, is_current=False)]) == [
+        "  mail         not made "
+    ]
+
+
 def test_the_row_under_the_cursor_is_of_one_style() -> None:
     shown = layout((Column("a", "NAME"), Column("b", "N", 4, is_right=True)), 20)
     cells = [("mail", "bad"), ("7", "dim")]
@@ -91,13 +99,14 @@ def test_the_row_under_the_cursor_is_of_one_style() -> None:
         (1204, "1,204"),
         (999_999, "999,999"),
         (1_250_000, "1.25M"),
-        (3e9, "3.00G"),
+        (3e10, "30G"),
         (5e12, "5.00T"),
     ],
 )
 def test_counts_are_short(value: float | None, shown: str) -> None:
     assert amounts.count(value) == shown
     assert amounts.count(1204, is_estimate=True) == "~1,204"
+    assert amounts.count(310_000, cells=6) == "310k"
 
 
 def test_rates_ages_and_times_are_short() -> None:

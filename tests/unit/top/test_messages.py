@@ -149,6 +149,6 @@ async def test_a_queue_that_is_not_made_yet_says_so(tmp_path: Any, sit: Sit) -> 
     app.queue("mails")
 
     async with sit(app) as seat:
-        assert "app:mails (not made yet)" in seat.text
+        assert "not made yet" in seat.rows[0]
         assert "does not exist at its broker yet" in await seat.press("enter")
         assert not (tmp_path / "q.db").exists()

@@ -94,7 +94,7 @@ async def test_a_broker_that_is_away_is_named_and_the_rest_goes_on(tmp_path: Pat
         await app.publish("mails", 1)
         await seat.refresh()
 
-        assert "app:far (cannot be read)" in seat.text
+        assert "cannot be read: Redis at 127.0.0.1:1" in seat.text
         assert "127.0.0.1:1" in seat.lines[-2]
         assert "● live" in seat.lines[0]
         assert seat.lines[1].startswith("READY 1")

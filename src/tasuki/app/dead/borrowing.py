@@ -44,7 +44,8 @@ async def borrow(assembly: Assembly, source: Queue, most: int, *, clock: Clock, 
     """Receive up to ``most`` letters of a dead-letter queue, and release them.
 
     The newest first, so that they keep their order. One reader at a time, over all processes where the queue has a
-    state. A release counts no attempt, but for messages with a key in a FIFO queue of SQS. If the process is killed meanwhile, the letters come back as those of any killed consumer.
+    state. A release counts no attempt, but for messages with a key in a FIFO queue of SQS. If the process is killed
+    meanwhile, the letters come back as those of any killed consumer.
 
     Args:
         assembly: of an open app.

@@ -9,7 +9,7 @@ from tasuki.app.assembly import Assembly
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
 from tasuki.clock import Clock
-from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError
+from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.queues.dead.groups import DeadGroup, grouped
@@ -61,22 +61,31 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
     )
 
 
-async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, clock: Clock) -> DeadLetters:
+async def read(
+    assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, clock: Clock, *, borrows: bool = True
+) -> DeadLetters:
     """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
     Where the broker cannot show messages, the first letters are borrowed: see :mod:`tasuki.app.dead.borrowing`.
+    ``borrows`` False: they are not, and the queue is among the ``unseen``.
 
     Raises:
+        UnsupportedError: ``borrows`` is False, and no broker of these queues can show messages.
         ValueError: ``by`` is no such thing. PolicyDeniedError: the application may not look into a queue.
         DriverError: a broker refuses; HeldBackError: another reader borrows from it. One that cannot show messages
             is then among the ``unseen``, unless it is the only one.
     """
     found: list[Letter] = []
     is_all, now = True, clock.time()
-    unseen: dict[str, str] = {}
     borrowed: dict[str, int] = {}
+    mute = [id for id in queues if not borrows and not assembly.queues[id].driver.capabilities.peek]
+    if mute and len(mute) == len(queues):
+        raise UnsupportedError(_remedy(mute[0], _MUTE), driver=assembly.queues[mute[0]].driver.name, queue=mute[0])
+    unseen = {id: _remedy(id, _MUTE) for id in mute}
     for dead, origin in queues.items():
         source = assembly.queues[dead]
+        if dead in unseen:
+            continue
         try:
             if source.driver.capabilities.peek:
                 letters, has_more = await _newest(source)
@@ -97,7 +106,10 @@ async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: s
     return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen, borrowed)
 
 
-def _remedy(id: str, error: Exception) -> str:
+_MUTE = "its broker cannot show messages without giving them to a consumer"
+
+
+def _remedy(id: str, error: object) -> str:
     return f"{str(error).rstrip('.')}; tasuki redrive {id} sends letters back, also chosen ones (--where, --id)"
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import Target, find_queue
+from tasuki.cli.tools.control.acting import acting
 from tasuki.errors import QueueNotFoundError
 
 if TYPE_CHECKING:
+    from tasuki.app.audit.audited import Outcome
     from tasuki.queues.queue import Queue
 
 T = TypeVar("T")
@@ -26,6 +28,20 @@ def on_queue(target: Target, name: str, work: Callable[[Queue], Awaitable[T]]) -
         async with app.reading():
             with looking_at(id):
                 return await work(app.live_queue(id))
+
+    return loop.run(run())
+
+
+def act_on_queue(target: Target, name: str, act: str, work: Callable[[Queue, Outcome], Awaitable[T]]) -> T:
+    """The same for work that is an act; it says in the outcome what the audit keeps. Raises CommandError."""
+    app = target.load()
+    id = find_queue(app.check(), name)
+
+    async def run() -> T:
+        async with app.reading():
+            with looking_at(id):
+                async with acting(app, act, id, id) as outcome:
+                    return await work(app.live_queue(id), outcome)
 
     return loop.run(run())
 

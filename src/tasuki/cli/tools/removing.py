@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,12 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count, is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.tools.queues import on_queue
+from tasuki.cli.tools.control.acting import ids_text
+from tasuki.cli.tools.queues import act_on_queue
 from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.app.audit.audited import Outcome
 
 Ask = Callable[[str], None]
 """Asks the user a question; raises CommandError unless the answer is yes."""
@@ -44,10 +48,16 @@ def removing(
         @printing(show)
         @project_options()
         def command(target: Target, queue: str, *, yes: bool, **given: Any) -> dict[str, Any]:
-            async def work(live: Queue) -> dict[str, Any]:
-                return {"queue": live.id, done: await remove(live, _agree if yes else _confirm, **given)}
+            async def work(live: Queue, outcome: Outcome) -> dict[str, Any]:
+                def ask(question: str) -> None:
+                    (_agree if yes else _confirm)(question)
+                    outcome.is_kept = True
 
-            return on_queue(target, queue, work)
+                outcome.is_kept, outcome.filter = False, ids_text(given.get("ids", ()))
+                outcome.count = await remove(live, ask, **given)
+                return {"queue": live.id, done: outcome.count}
+
+            return act_on_queue(target, queue, name, work)
 
         command.params[1:1] = arguments
         return command

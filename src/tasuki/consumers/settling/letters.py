@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Outgoing, Received
-from tasuki.observe.frames import kept_traceback
+from tasuki.observe.tracebacks import kept_traceback
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.origin import Origin, origin_of
 from tasuki.queues.dead_letter import dead_letter
 
@@ -17,7 +19,14 @@ _TRACEBACK_CHARS = 2000
 """Most characters of a traceback in a dead letter."""
 
 
-def letter_of(received: Received, verdict: Verdict, queue: Queue, consumer: str, now: float) -> Outgoing:
+def letter_of(
+    received: Received,
+    verdict: Verdict,
+    queue: Queue,
+    consumer: str,
+    now: float,
+    records: Iterable[AttemptRecord] = (),
+) -> Outgoing:
     """The message for the dead-letter queue, with why it was given up; ``queue``: where it comes from."""
     return dead_letter(
         received,
@@ -30,7 +39,13 @@ def letter_of(received: Received, verdict: Verdict, queue: Queue, consumer: str,
         traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
         origin=_origin(verdict, consumer),
         consumer=consumer,
+        records=records,
     )
+
+
+def origin_for(verdict: Verdict, consumer: str) -> Origin:
+    """The type of the error, and where it was raised, as far as they are known."""
+    return _origin(verdict, consumer) or Origin()
 
 
 def _origin(verdict: Verdict, consumer: str) -> Origin | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.settling.attempts import attempts_for
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.letters import letter_of
 from tasuki.consumers.settling.replies import Replies, failure
@@ -21,18 +22,17 @@ from tasuki.contracts.driver import (
     Ack,
     Driver,
     Nack,
-    Outgoing,
     Receipt,
-    Received,
     Release,
     Settlement,
 )
-from tasuki.errors import DriverError, StaleReceiptError
+from tasuki.errors import DriverError, MessageTooLargeError, StaleReceiptError
 from tasuki.message import is_member, is_request
 from tasuki.observe.trace import CURRENT
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
@@ -60,7 +60,7 @@ class Settler:
         self._dead_letters = consumer.dead_letters
         self._metrics, self._events, self._clock = consumer.metrics, consumer.events, consumer.clock
         self.on_settled = on_settled
-        self._on_kept = on_kept
+        self._on_kept, self.attempts = on_kept, attempts_for(consumer)
         self.giving_up = 0
         """Deliveries about which the user's ``on_give_up`` runs."""
         self._replies = Replies(queue, consumer.metrics)
@@ -86,6 +86,7 @@ class Settler:
             self._add(Ack(receipt))
         elif action == "nack":
             self._metrics.nacked += 1
+            self.attempts.failed(delivery, verdict)
             if verdict.kept:
                 self._complain_kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
@@ -95,7 +96,7 @@ class Settler:
         elif verdict.answer is not None:
             self.begin(self._reply(delivery, verdict.answer), "reply")
         else:
-            self.begin(self._move(delivery, verdict), "dead-letter")
+            self.begin(self._move(delivery, verdict, self.attempts.failed(delivery, verdict)), "dead-letter")
 
     async def settle_after(self, work: Callable[[], Awaitable[None]], delivery: Delivery, verdict: Verdict) -> None:
         """Carry out a verdict once the work has succeeded, which is tried again until then, as a dead letter is."""
@@ -238,7 +239,7 @@ class Settler:
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
+    async def _move(self, delivery: Delivery, verdict: Verdict, last: AttemptRecord | None) -> None:
         """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
@@ -247,6 +248,7 @@ class Settler:
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
+        records = [] if last is None else [*await self.attempts.before(delivery), last]
 
         async def publish() -> None:
             nonlocal is_untold, give_up
@@ -258,8 +260,10 @@ class Settler:
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            letter, after = self._letter(received, verdict), (delivery.trace,)
-            error = (await dead_letters.forward((letter,), carry=carry, after=after))[0]
+            letter = letter_of(received, verdict, self._queue, self._consumer, self._clock.time(), records)
+            error = (await dead_letters.forward((letter,), carry=carry, after=(delivery.trace,)))[0]
+            if isinstance(error, MessageTooLargeError):
+                records.clear()  # the next try goes without them
             if error is not None:
                 raise error
 
@@ -270,9 +274,6 @@ class Settler:
         told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
         _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
-
-    def _letter(self, received: Received, verdict: Verdict) -> Outgoing:
-        return letter_of(received, verdict, self._queue, self._consumer, self._clock.time())
 
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
         """Await the user's work about a delivery, which does not count as waiting for the broker meanwhile.

@@ -47,6 +47,8 @@ connection, file or memory. ``tasuki.testing.conformance.stores`` has a test for
 31. Stores of different names share nothing, also at one broker; the same name in two processes is one store.
 32. Verbs may be called from any event loop of the process where the driver's ``extend`` may (clause 11 of the driver
     contract); elsewhere from the loop that opened the driver.
+33. ``put_all`` writes each entry as a put without a version does: of one key that is there twice the last value holds.
+    If it raises, any of them may have been written; a key or a value that is too large lets it write none.
 
 A store never retries beyond one unanswered connection, logs above debug, or catches CancelledError. Nothing but
 DriverError leaves it. Times are seconds.
@@ -167,6 +169,20 @@ class Store(ABC):
             StoreLimitError: the key or the value is too large.
             StoreFullError: there is no room.
         """
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """Write up to ``MAX_PAGE`` keys and values, in few round trips where the store can (8, 9, 33).
+
+        This default puts one after the other.
+
+        Raises:
+            StoreLimitError: a key or a value is too large; nothing was written.
+            StoreFullError: there is no room for all of them.
+        """
+        for key, value in entries:
+            self.check(key, value)
+        for key, value in entries:
+            await self.put(key, value, ttl=ttl)
 
     @abstractmethod
     async def delete(self, key: str, *, version: int | None = None) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
+from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
+from tasuki.desk.acts.publishing import publish
+from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.dead.board import Board
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     from tasuki.state.pauses import Pausable
 
 _log = logging.getLogger("tasuki.desk")
+_DIGITS = 6
+_LONGEST = 2000
+"""Characters of the ids in a log line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,16 @@ class Order:
     """Id of a message."""
     place: int = 0
     """Where it was seen in its queue."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    ids: Sequence[str] = ()
+    """Of several messages, in place of one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
     bulk: Bulk | None = None
     """What is done to many dead letters."""
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """Ids of the messages that it is about."""
+        return self.ids or ([self.message] if self.message else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +73,21 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "resume": ("queue", "consumer", "schedule"),
     "run": ("schedule",),
     "cancel": ("queue",),
+    "reschedule": ("queue",),
+    "scale": ("consumer",),
     "redrive": ("queue",),
     "purge": ("queue",),
     "move": ("queue",),
-    "delete": ("queue",),
     "batch": ("queue",),
     "borrow": ("queue",),
+    "publish": ("queue",),
+    "delete": ("queue",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+
+
+FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow"})
+"""Acts for which the pages have no question."""
 
 
 class Acts:
@@ -80,12 +101,15 @@ class Acts:
             "resume": self._resume,
             "run": self._run,
             "cancel": self._cancel,
+            "reschedule": self._reschedule,
+            "scale": self._scale,
             "redrive": self._redrive,
             "purge": self._purge,
             "move": self._begin,
-            "delete": self._begin,
             "batch": self._change,
             "borrow": self._borrow,
+            "publish": self._publish,
+            "delete": self._delete,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -113,6 +137,8 @@ class Acts:
         facts = {"act": order.act, "target": order.id, "actor": session.actor, "client": session.client}
         if order.message:
             facts["message_id"] = order.message
+        if order.ids:
+            facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
         if order.bulk is not None:
             facts |= {
                 "where": order.bulk.where,
@@ -126,10 +152,17 @@ class Acts:
             done = await self._verbs[order.act](order, session)
         except (TasukiError, ValueError, LookupError) as error:
             _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            if not isinstance(error, ValueError):  # a field that cannot be read: there was no act
+                await self._keep(order, session, error)
             raise
+        await self._keep(order, session, (done.key, done.values))
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
+
+    async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
+        record = record_of(session, order.act, order.id, order.message, ended)
+        await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:
         text = order.options.get("for", "").strip()
@@ -164,9 +197,30 @@ class Acts:
         return Done("done.run", {"id": order.id, "message": id})
 
     async def _cancel(self, order: Order, session: Session) -> Done:
-        found = await self._site.at(order.id, lambda live: cancel_in(live, None, order.id, [order.message]))
+        found = await self._site.at(order.id, lambda live: cancel_in(live, None, order.id, order.messages))
+        if order.ids:
+            return Done("done.cancel_several", {"waiting": found.waiting, "running": found.running,
+                                                "missing": found.not_found + found.requested})  # fmt: skip
         key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+
+    async def _reschedule(self, order: Order, session: Session) -> Done:
+        text = order.options.get("in", "").strip()
+        seconds = parse_duration(text) if text else 0.0
+        count = await self._site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds))
+        return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
+
+    async def _scale(self, order: Order, session: Session) -> Done:
+        text = str(order.options.get("concurrency", "")).strip()
+        if text and not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
+            raise ValueError(f"a number from 0 to {MOST_CONCURRENCY}, or nothing, not {text!r}")
+        number = int(text) if text else None
+
+        async def work(live: Assembly) -> None:
+            await Steering(live, None, session.actor).scale(order.id, number)
+
+        await self._site.at(self.queue_of(order), work)
+        return Done("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
 
     async def _redrive(self, order: Order, session: Session) -> Done:
         if order.bulk is not None:
@@ -207,6 +261,23 @@ class Acts:
             return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
 
         return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _publish(self, order: Order, session: Session) -> Done:
+        done = await self._site.at(order.id, lambda live: publish(live, order.id, order.options))
+        key = "done.publish" if done.outcome == "stored" else f"done.publish_{done.outcome}"
+        return Done(key, {"id": order.id, "message": done.id})
+
+    async def _delete(self, order: Order, session: Session) -> Done:
+        if order.bulk is not None:
+            return await self._begin(order, session)
+
+        async def work(live: Assembly) -> int:
+            queue = live.queues[order.id]
+            depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
+            await queue.driver.delete(queue.spec.name)
+            return depth.ready + depth.in_flight + depth.delayed
+
+        return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 
 
 def _kind(text: str) -> Pausable:

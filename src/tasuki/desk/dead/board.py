@@ -13,7 +13,6 @@ from tasuki.workbench.batches.rules.batch import Batch
 from tasuki.workbench.batches.verbs import LISTED, Batches
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
 
 _AGE = 1.0
@@ -43,12 +42,12 @@ class Board:
                 self._read = self._clock.monotonic()
             return self._last
 
-    async def find(self, id: str) -> tuple[App, Batch]:
-        """A batch as it is now, and the app that has it. Raises BatchNotFoundError, AwayError, DriverError."""
+    async def find(self, id: str) -> Batch:
+        """A batch as it is now. Raises BatchNotFoundError, AwayError, DriverError."""
         missing: TasukiError | None = None
         for app, _ in self._site.parts():
             try:
-                return app, await self._site.on(app, lambda live: Batches(lambda: live).get(id))
+                return await self._site.on(app, lambda live: Batches(lambda: live).get(id))
             except BatchNotFoundError as error:
                 missing = error
         raise missing or BatchNotFoundError(f"there is no batch {id}", batch=id)

@@ -12,7 +12,6 @@ from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 
-REDRIVEN = "x_redriven"
 _MOST_TEXT = 300
 _BODY = 1024
 """Bytes of a body that are kept: what a preview looks at."""
@@ -25,8 +24,6 @@ class Item:
     letter: Letter
     number: int
     """Where it was in its queue."""
-    redriven: int
-    """How often it was sent back before; 0: never, or not known."""
     key: str
     shown: str | None
     """The body on one line; None: it is made when it is shown."""
@@ -49,7 +46,6 @@ def items_of(source: Queue, messages: Sequence[Message], start: int, choice: Cho
 def _item(source: Queue, letter: Letter, number: int) -> Item:
     message = letter.message
     headers = message.headers
-    redriven = headers.get(REDRIVEN)
     is_whole = len(message.body) <= _BODY
     # What was read decoded whole cannot be decoded from its beginning, but for plain JSON.
     is_plain = is_whole or source.codec_of(message).name == "json/plain"
@@ -69,7 +65,6 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
     return Item(
         slim,
         number,
-        redriven if isinstance(redriven, int) and not isinstance(redriven, bool) else 0,
         _cut(str(headers.get(PARTITION_KEY, ""))),
         None if is_plain else preview(source, message),
     )

@@ -58,7 +58,7 @@ class Library:
 
     async def windows(self, queues: Sequence[str], where: str) -> tuple[list[Window], dict[str, str]]:
         """The windows of these queues, and for each other one why there is none."""
-        most = max(min(NEWEST, _MOST_OF_VIEW // max(len(queues), 1)), _FEWEST)
+        most = min(NEWEST, max(_MOST_OF_VIEW // max(len(queues), 1), _FEWEST))
         found = await asyncio.gather(*(self._try(queue, where, most) for queue in queues))
         windows = [each for each in found if isinstance(each, Window)]
         return windows, {id: each for id, each in zip(queues, found, strict=True) if isinstance(each, str)}

@@ -39,8 +39,8 @@ def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
         for item in window.items:
             if item.letter.at is not None and now - item.letter.at < HOUR:
                 times.setdefault(key_of(item.letter), []).append(item.letter.at)
-        for group in grouped((item.letter for item in window.items), by):
-            rows.append(GroupRow(window.queue, group, trend_of(times.get(group.key, ()), now)))
+        groups = grouped((item.letter for item in window.items), by)
+        rows += [GroupRow(window.queue, group, trend_of(times.get(group.key, ()), now)) for group in groups]
     return sorted(rows, key=lambda row: (-row.group.count, -(row.group.last or 0.0), row.dead, row.group.key))[:MOST]
 
 
@@ -48,9 +48,8 @@ def trend_of(times: Iterable[float], now: float) -> tuple[int, ...]:
     """Counts of Unix seconds in each twelfth of the hour before ``now``."""
     counts = [0] * POINTS
     for at in times:
-        place = int((at - now + HOUR) / (HOUR / POINTS))
-        if place >= 0:
-            counts[min(place, POINTS - 1)] += 1
+        if at > now - HOUR:
+            counts[min(int((at - now + HOUR) / (HOUR / POINTS)), POINTS - 1)] += 1
     return tuple(counts)
 
 

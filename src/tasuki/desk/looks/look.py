@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasuki.desk.dead.rows import bars
 from tasuki.desk.looks import numbers
+from tasuki.desk.looks.charts import spark
 from tasuki.desk.reading import bodies
-from tasuki.desk.reading.attention import needs_attention
 from tasuki.queues.limits import limit_text
+from tasuki.state.presence import PRESENCE
 
 _FOLDER = Path(__file__).parent
 _TYPES = {
@@ -35,6 +36,11 @@ class Static:
     content: bytes
 
 
+def worker_id(key: str) -> str:
+    """A worker as it stands in addresses: its key without what all keys begin with."""
+    return key.removeprefix(PRESENCE)
+
+
 class Look:
     """Made once in a process: see ``the_look``."""
 
@@ -45,6 +51,7 @@ class Look:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self.environment.filters |= {
             "number": numbers.number,
@@ -54,8 +61,9 @@ class Look:
             "clock": numbers.clock,
             "line": bodies.line,
             "lines": bodies.lines,
+            "worker_id": worker_id,
         }
-        self.environment.globals |= {"limit_text": limit_text, "needs_attention": needs_attention, "bars": bars}
+        self.environment.globals |= {"limit_text": limit_text, "spark": spark, "bars": bars}
         self._templates = {name: self.environment.get_template(name) for name in self.environment.list_templates()}
         files = {file: _static(file) for file in _TYPES}
         self.static = {each.name: each for each in files.values()}

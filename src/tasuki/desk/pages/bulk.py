@@ -46,7 +46,7 @@ def _bulk(view: View, fields: Fields) -> Bulk | None:
     row = id in view.tools.site.queues
     if one.get("act", "") not in ACT_OF or not row:
         return None
-    ids = tuple(dict.fromkeys(value for name, value in fields if name == "id" and value))
+    ids = tuple(dict.fromkeys(value for name, value in fields if name == "ids" and value))
     given = {name: one[name].strip()[:_LONG] for name in ("to", "rate", "canary") if name in one}
     return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids[:_MOST_IDS], fast="fast" in one, **given)
 
@@ -158,7 +158,7 @@ async def batch(view: View) -> Response:
     snapshot = await view.tools.sampler.latest()
     id = view.path[1]
     try:
-        app, found = await view.tools.board.find(id)
+        found = await view.tools.board.find(id)
     except BatchNotFoundError as error:
         return view.page("error.html", status=404, snapshot=snapshot, text=problem_of(error))
     if not (view.may("peek", found.queue) or view.may("batch", found.queue)):

@@ -61,7 +61,6 @@ async def groups(view: View) -> Response:
     place = view.number_of("queues", _MOST_PLACE)
     return view.page(
         "dead.html",
-        status=400 if asked.problem else 200,
         snapshot=snapshot,
         filter=asked,
         keys=list(KEYS),
@@ -180,7 +179,6 @@ async def letters(view: View) -> Response:
     site = view.tools.site
     return view.page(
         "letters.html",
-        status=400 if asked.problem else 200,
         snapshot=snapshot,
         row=row,
         filter=asked,

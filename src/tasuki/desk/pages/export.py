@@ -1,4 +1,4 @@
-"""Export: chosen letters as JSON lines, for programs; values with telling names are masked, as everywhere on the desk."""
+"""Export: chosen letters as JSON lines; values with telling names are masked, as everywhere on the desk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def export(view: View) -> Response:
         return fields
     id, asked = view.path[1], filter_of(view, fields)
     source = view.tools.site.live.queues[id]
-    ids = {value for name, value in fields if name == "id" and value}
+    ids = {value for name, value in fields if name == "ids" and value}
     if not view.may("peek", id):
         text = view.say("queue.no_right", right="queue.admin.peek")
         return view.page("error.html", status=403, text=text)

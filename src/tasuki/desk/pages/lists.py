@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from tasuki.desk.looks.charts import chart_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.attention import needs_attention, notices_of
+from tasuki.desk.reading.attention import in_trouble, notices_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
 
@@ -23,8 +24,11 @@ SORTS: dict[str, Callable[[QueueRow], Any]] = {
     "delayed": lambda row: row.delayed,
     "dead": lambda row: row.dead or 0,
     "oldest": lambda row: row.oldest,
+    "in": lambda row: row.in_rate or 0.0,
     "out": lambda row: row.out_rate or 0.0,
     "failed": lambda row: row.failed_rate or 0.0,
+    "wait": lambda row: row.wait_p95 or 0.0,
+    "run": lambda row: row.run_p95 or 0.0,
     "workers": lambda row: row.workers or 0,
 }
 """Column of the queues → its value."""
@@ -34,7 +38,13 @@ async def overview(view: View) -> Response:
     """The first page: whether messages move, and what needs attention."""
     snapshot = await view.tools.sampler.latest()
     notices = notices_of(snapshot)
-    return view.page("overview.html", snapshot=snapshot, notices=notices[:_MOST_NOTICES], more=len(notices))
+    return view.page(
+        "overview.html",
+        snapshot=snapshot,
+        notices=notices[:_MOST_NOTICES],
+        more=len(notices),
+        chart=chart_of(snapshot.lines),
+    )
 
 
 async def queues(view: View) -> Response:
@@ -56,13 +66,16 @@ async def queues(view: View) -> Response:
         sort=sort,
         is_down=is_down,
         columns=list(SORTS),
+        names={column: view.say(f"column.{column}") for column in (*SORTS, "hour")},
+        attention=in_trouble(snapshot),
     )
 
 
 def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: bool) -> list[QueueRow]:
     if sort in SORTS:
         return sorted(sorted(rows, key=SORTS["name"]), key=SORTS[sort], reverse=is_down)
-    return sorted(rows, key=lambda row: (not needs_attention(row, snapshot.now), row.id))
+    troubled = in_trouble(snapshot)
+    return sorted(rows, key=lambda row: (row.id not in troubled, row.id))
 
 
 async def workers(view: View) -> Response:

@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import body_of, headers_of, lines, message_row, time_in
+from tasuki.desk.reading.bodies import body_of, headers_of, lines, message_row
 from tasuki.desk.reading.causes import explained
 from tasuki.desk.reading.messages import (
     DEEPEST,
@@ -20,15 +21,17 @@ from tasuki.desk.reading.messages import (
     ready_page,
     state_of,
 )
+from tasuki.desk.reading.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.site import AwayError, problem_of
+from tasuki.desk.reading.timing import held_back, number
+from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, format_size
 
-TAB_NAMES = ("waiting", "delayed", "retrying", "running", "settings")
+TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
 
 async def queue(view: View) -> Response:
@@ -46,7 +49,6 @@ async def queue(view: View) -> Response:
     elif is_listed:
         page, problem = await _messages(view, row, tab, start)
     live = _queue_of(view, id)
-    first = page.start if tab != "delayed" else page.start + row.ready
     return view.page(
         "queue.html",
         snapshot=snapshot,
@@ -55,11 +57,16 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[message_row(live, message, first + at) for at, message in enumerate(page.messages)],
+        rows=[message_row(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
         searched=SEARCHED,
-        settings=settings_of(view, live, id) if tab == "settings" else [],
+        settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
         schedules=_schedules(view, id),
+        yet=held_back(row) if tab == "waiting" and not row.is_dead_letters else [],
+        past=tab_of(row.past) if tab == "history" else None,
+        progress=await progress_of(view.tools.site, row) if tab == "running" and live.policy.result else {},
+        lease=live.spec.lease,
+        keeps_history=live.driver.capabilities.multi_process is False or view.tools.site.live.state_of(id) is not None,
     )
 
 
@@ -89,10 +96,10 @@ def _queue_of(view: View, id: str) -> Queue:
     return view.tools.site.live.queues[id]
 
 
-def settings_of(view: View, queue: Queue, id: str) -> list[tuple[str, str]]:
+def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
     """What holds for a queue: keys of the catalogue, and values."""
-    config = view.tools.site.project.of(QueueConfig)[id]
-    kind = view.tools.site.project.driver_of(id).name
+    config = site.project.of(QueueConfig)[id]
+    kind = site.project.driver_of(id).name
     spec = queue.spec
     pairs: Sequence[tuple[str, Any]] = (
         ("driver", f"{queue.driver.name} ({kind})"),
@@ -140,7 +147,7 @@ async def message(view: View) -> Response:
         shown=None if shown is None else message_row(live, shown, found.place),
         failed=None
         if shown is None
-        else time_in(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
+        else number(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
         origin="" if shown is None else str(shown.headers.get(ORIGINAL_QUEUE, "")),
         error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
@@ -35,9 +36,11 @@ def notices_of(snapshot: Snapshot) -> list[Notice]:
     return found
 
 
-def needs_attention(row: QueueRow, now: float) -> bool:
-    """Whether a queue is named in the notices."""
-    return bool(row.problem or _of_queue(row, now))
+@lru_cache(maxsize=2)
+def in_trouble(snapshot: Snapshot) -> frozenset[str]:
+    """The ids of the queues that are named in the notices."""
+    rows = snapshot.queues.values()
+    return frozenset(row.id for row in rows if row.problem or _of_queue(row, snapshot.now))
 
 
 def _of_queue(row: QueueRow, now: float) -> list[Notice]:
@@ -58,4 +61,4 @@ def _of_queue(row: QueueRow, now: float) -> list[Notice]:
 
 def _dead(row: QueueRow) -> list[Notice]:
     number = row.ready + row.delayed
-    return [Notice("attention.dead", {"queue": row.id, "n": number}, ("queues", row.id))] if number else []
+    return [Notice("attention.dead", {"queue": row.id, "n": number}, ("dead", row.id))] if number else []

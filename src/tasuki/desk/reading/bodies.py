@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tasuki.desk.reading.timing import Due, due_of, number, place_of
 from tasuki.errors import TasukiError
 from tasuki.message import (
     ATTEMPTS,
@@ -45,6 +46,10 @@ class MessageRow:
     reason: str
     died: float | None
     body: str
+    due: Due
+    place_of_error: str
+    most_attempts: int | None
+    """After so many failures it becomes a dead letter; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +116,19 @@ def message_row(queue: Queue, message: Message, place: int) -> MessageRow:
     return MessageRow(
         id=message.id,
         place=place,
-        published=time_in(headers.get(TIMESTAMP)),
+        published=number(headers.get(TIMESTAMP)),
         attempts=text(ATTEMPTS),
         priority=text(PRIORITY),
         key=text(PARTITION_KEY),
         type=text(MESSAGE_TYPE),
         error=text(LAST_ERROR, 200),
         reason=text(DEAD_LETTER_REASON),
-        died=time_in(headers.get(DEAD_LETTER_TIME)),
+        died=number(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),
+        due=due_of(message, queue.policy),
+        place_of_error=line(place_of(message), 200) if LAST_ERROR in headers else "",
+        most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
     )
-
-
-def time_in(value: object) -> float | None:
-    """The value of a header that holds a time; None: it holds none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _header(name: str, value: object) -> str:

@@ -32,6 +32,8 @@ class Page:
     after: int | None = None
     is_bounded: bool = False
     """Whether only the first messages were looked through."""
+    places: Sequence[int] = ()
+    """Of each message its number among those that wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,24 @@ async def ready_page(site: Site, queue: str, start: int, ready: int) -> Page:
     wanted = min(PAGE, max(ready - start, 0))
     found = await _peek(site, queue, start, wanted) if wanted else []
     after = start + len(found)
-    return Page(found, start, after if len(found) == wanted and after < min(ready, DEEPEST) else None)
+    more = after if len(found) == wanted and after < min(ready, DEEPEST) else None
+    return Page(found, start, more, places=range(start, after))
 
 
 async def delayed_page(site: Site, queue: str, start: int, ready: int) -> Page:
     """Delayed messages, which come after the ready ones. Raises as ``ready_page``."""
     found = await _peek(site, queue, ready + start, PAGE)
     after = start + len(found)
-    return Page(found, start, after if len(found) == PAGE and after < DEEPEST else None)
+    more = after if len(found) == PAGE and after < DEEPEST else None
+    return Page(found, start, more, places=range(ready + start, ready + after))
 
 
 async def failed_page(site: Site, queue: str) -> Page:
     """The messages with an error among the first ``SEARCHED``. Raises as ``ready_page``."""
     first = await _peek(site, queue, 0, SEARCHED)
-    return Page([each for each in first if LAST_ERROR in each.headers][: 4 * PAGE], is_bounded=len(first) == SEARCHED)
+    failed = [(at, each) for at, each in enumerate(first) if LAST_ERROR in each.headers][: 4 * PAGE]
+    messages, places = [each for _, each in failed], [at for at, _ in failed]
+    return Page(messages, is_bounded=len(first) == SEARCHED, places=places)
 
 
 async def find(site: Site, queue: str, id: str, place: int) -> Found:

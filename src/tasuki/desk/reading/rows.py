@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasuki.app.state.pausing import Target
 from tasuki.desk.reading.counts import Counts
+from tasuki.desk.reading.past import QueuePast
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project
@@ -56,7 +57,15 @@ class Facts:
         return found
 
 
-def row_of(id: str, queue: Queue, facts: Facts, seen: Counts | None, rates: Rates, problem: str) -> QueueRow:
+def row_of(
+    id: str,
+    queue: Queue,
+    facts: Facts,
+    seen: Counts | None,
+    rates: Rates,
+    problem: str,
+    past: QueuePast | None = None,
+) -> QueueRow:
     """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``."""
     name, driver = queue.spec.name, queue.driver.name
     is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
@@ -83,6 +92,7 @@ def row_of(id: str, queue: Queue, facts: Facts, seen: Counts | None, rates: Rate
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
         knows_workers=seen is not None and seen.has_asked and (is_private or has_store),
+        past=past,
     )
 
 
@@ -109,7 +119,7 @@ def _consumers(
 
 def _running(present: Sequence[tuple[Presence, PresentConsumer]]) -> list[RunningRow]:
     rows = [
-        RunningRow(message, consumer.id, worker.host, worker.pid, worker.key)
+        RunningRow(message, consumer.id, worker.host, worker.pid, worker.key, worker.seen)
         for worker, consumer in present
         for message in consumer.messages
     ]

@@ -11,6 +11,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count, name_causes
+from tasuki.desk.reading.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
@@ -35,6 +36,7 @@ class Sampler:
     def __init__(self, site: Site, clock: Clock) -> None:
         self._site, self._clock = site, clock
         self._rates = Rates()
+        self.past = Past(site, clock)
         self._last = Snapshot(float("-inf"), 0.0)
         self._took = 0.0
         self._task: asyncio.Task[Snapshot] | None = None
@@ -65,6 +67,7 @@ class Sampler:
 
     async def close(self) -> None:
         """End a read under way."""
+        await self.past.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -90,6 +93,7 @@ class Sampler:
         workers = _merged([*(worker for found in _each(counts) for worker in found.workers), *here])
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
+        await self.past.latest()
         rows = self._rows(counts, workers)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
@@ -112,7 +116,7 @@ class Sampler:
         for id in self._site.queues:
             seen = counts.get(id)
             problem = "" if seen is not None else self._unseen(id)
-            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem)
+            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
         return facts.with_dead(rows)
 
     def _unseen(self, queue: str) -> str:

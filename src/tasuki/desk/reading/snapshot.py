@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tasuki.contracts.driver import Depth
+from tasuki.desk.reading.past import QueuePast
+from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import Presence, RunningMessage
 
@@ -35,6 +38,8 @@ class RunningRow:
     pid: int
     worker: str
     """The key of its worker."""
+    seen: float = 0.0
+    """Unix time of that worker's last sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,23 @@ class QueueRow:
     tags: Sequence[str] = ()
     knows_workers: bool = True
     """Whether a store tells of its workers; without one they are unknown."""
+    past: QueuePast | None = None
+    """Its last hour; None: nothing happened, or it is not known."""
+
+    @property
+    def in_rate(self) -> float | None:
+        """Messages published a second in the last minute; None: not known."""
+        return None if self.past is None else self.past.in_rate
+
+    @property
+    def wait_p95(self) -> float | None:
+        """Within which 95 % of the messages of the last five minutes started; None: not known."""
+        return None if self.past is None else self.past.wait.p95
+
+    @property
+    def run_p95(self) -> float | None:
+        """Within which 95 % of their handlers ended; None: not known."""
+        return None if self.past is None else self.past.run.p95
 
     @property
     def workers(self) -> int | None:
@@ -108,11 +130,12 @@ class Totals:
     workers: int = 0
     out_rate: float | None = None
     failed_rate: float | None = None
+    in_rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All of it."""
+    """All of it; what pages ask of it is computed once."""
 
     taken: float
     """On the monotonic clock of the desk."""
@@ -128,12 +151,13 @@ class Snapshot:
         """Whether the workers of any queue are known."""
         return any(row.knows_workers for row in self.queues.values())
 
-    @property
+    @cached_property
     def totals(self) -> Totals:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]
         dead = [row for row in self.queues.values() if row.is_dead_letters]
         rates = [row.out_rate for row in live if row.out_rate is not None]
+        published = [row.past.in_rate for row in live if row.past is not None]
         failures = [row.failed_rate for row in live if row.failed_rate is not None]
         return Totals(
             ready=sum(row.ready for row in live),
@@ -144,4 +168,11 @@ class Snapshot:
             workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
             out_rate=sum(rates) if rates else None,
             failed_rate=sum(failures) if failures else None,
+            in_rate=sum(published) if published else None,
         )
+
+    @cached_property
+    def lines(self) -> Mapping[str, Sequence[int]]:
+        """Of each minute of the last hour ``published``, ``done`` and ``failed``, of all but dead letters."""
+        known = [row.past for row in self.queues.values() if row.past is not None and not row.is_dead_letters]
+        return {name: added(past.lines[name] for past in known) for name in ("published", "done", "failed")}

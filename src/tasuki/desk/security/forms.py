@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 MOST_BYTES = 64 * 1024
-_MOST_FIELDS = 80
+_MOST_FIELDS = 100
 _PATIENCE = 10.0
 """Seconds in which a body must be here."""
 

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasuki.clock import Clock
 from tasuki.desk.security.access import Access, host_name
 from tasuki.desk.security.origin import is_embedded, is_own_origin
-from tasuki.desk.security.paths import segments_of
+from tasuki.desk.security.paths import is_api, segments_of
+from tasuki.desk.security.problems import problem
 from tasuki.desk.security.rates import Rate
 from tasuki.desk.security.session import Session
 from tasuki.desk.security.sessions import LIFE, Sessions, Way
@@ -32,7 +33,8 @@ HEADERS = {
 }
 SESSION = "tasuki.session"
 """Key of the session in the scope of a request."""
-_METHODS = ("GET", "HEAD", "POST")
+_SAFE = ("GET", "HEAD")
+_METHODS = (*_SAFE, "POST", "DELETE")
 _LONGEST_ACTOR = 200
 
 
@@ -72,38 +74,43 @@ class Gate:
             await send(message)
 
         scope[SESSION] = session
-        if answer is not None or path is None or path[:1] == ["static"]:
+        if answer is not None or path is None or path[:1] == ["static"] or is_api(path):
             scope.pop("tasuki.cookie", None)  # only a page begins a session
         await (answer or self._pages)(scope, receive, send_safely)
 
     def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
         """The answer to a request that no page sees; None: a page answers."""
+        refuse = problem if is_api(path) else _plain
         if request.method not in _METHODS:
-            return _plain(405, "this method is not allowed", {"allow": ", ".join(_METHODS)})
+            return refuse(405, "this method is not allowed", headers={"allow": ", ".join(_METHODS)})
         if path and path[0] in self._free:
             return None
+        is_safe = request.method in _SAFE
         if host_name(request.headers.get("host", "")) not in self._access.hosts:
-            return _plain(421, "the desk does not answer to this host; name it with --admin-host")
-        is_foreign = not is_own_origin(request.headers) if request.method == "POST" else is_embedded(request.headers)
+            return refuse(421, "the desk does not answer to this host; name it with --admin-host")
+        is_foreign = is_embedded(request.headers) if is_safe else not is_own_origin(request.headers)
         if is_foreign:
-            return _plain(403, "this request comes from another site")
+            return refuse(403, "this request comes from another site")
         client = self.client_of(request)
         is_static = path is not None and path[:1] == ["static"]
-        if not is_static and (wait := (self._acts if request.method == "POST" else self._reads).take(client)):
-            return _plain(429, "too many requests", {"retry-after": str(ceil(wait))})
+        if not is_static and (wait := (self._reads if is_safe else self._acts).take(client)):
+            return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
         if session is None and not is_static and path != ["login"]:
-            return self._ask_for_token(request, client)
+            return self._ask_for_token(request, client, is_program=is_api(path))
         return None
 
-    def _ask_for_token(self, request: Request, client: str) -> Response:
+    def _ask_for_token(self, request: Request, client: str, *, is_program: bool) -> Response:
+        refuse, bearer = problem if is_program else _plain, {"www-authenticate": "Bearer"}
         if "authorization" in request.headers:
             if wait := self.wrong_tokens.take(client):
-                return _plain(429, "too many wrong tokens", {"retry-after": str(ceil(wait))})
-            return _plain(401, "the token is wrong", {"www-authenticate": "Bearer"})
+                return refuse(429, "too many wrong tokens", headers={"retry-after": str(ceil(wait))})
+            return refuse(401, "the token is wrong", headers=bearer)
         if self._access.token is None:
-            return _plain(401, "the proxy names no actor")
-        if request.method == "POST" or "x-fragment" in request.headers:
-            return _plain(401, "the session is over: load the page again", {"www-authenticate": "Bearer"})
+            return refuse(401, "the proxy names no actor", headers=bearer)
+        if is_program:
+            return problem(401, "the token is missing: send it in Authorization: Bearer …", headers=bearer)
+        if request.method not in _SAFE or "x-fragment" in request.headers:
+            return _plain(401, "the session is over: load the page again", headers=bearer)
         root = str(request.scope.get("root_path", ""))
         query = f"?{request.url.query}" if request.url.query else ""
         back = quote(request.url.path.removeprefix(root) + query, safe="/")
@@ -177,5 +184,5 @@ def cookie_name(request: Request, access: Access) -> str:
     return "__Host-tasuki" if is_safe else "tasuki"
 
 
-def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+def _plain(status: int, text: str, *, headers: dict[str, str] | None = None) -> Response:
     return PlainTextResponse(text + "\n", status, headers)

@@ -30,6 +30,11 @@ def segments_of(scope: Mapping[str, Any]) -> list[str] | None:
     return None if any(each in ("", ".", "..") or "\0" in each for each in found) else found
 
 
+def is_api(path: list[str] | None) -> bool:
+    """Whether programs ask at this path, so that its errors are for programs."""
+    return path is not None and (path[:2] == ["api", "v1"] or path == ["openapi.json"])
+
+
 def own_path(text: str) -> str:
     """The path of a page of the desk to go back to; the first page for anything that leads elsewhere."""
     plain = text.isprintable() and text.startswith("/") and not text.startswith("//") and "\\" not in text

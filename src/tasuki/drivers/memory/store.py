@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from bisect import bisect_left
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, Literal, NamedTuple
@@ -207,6 +207,13 @@ class MemoryStore(Store):
             if not shelf.has_room(key, value):
                 raise StoreFullError(f"store {self.name!r} of driver {self.driver!r} is full", driver=self.driver)
             return shelf.write(key, bytes(value), inf if ttl is None else self._clock.time() + ttl)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store."""
+        with self._shelf.lock:
+            for key, value in entries:
+                self._ready(key, value)
+            await super().put_all(entries, ttl=ttl)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""

@@ -18,6 +18,7 @@ from tasuki.message import (
     PLACE,
     Message,
 )
+from tasuki.queues.dead.attempts import AttemptRecord, records_in, round_of
 from tasuki.queues.dead.cause import cause_of
 from tasuki.queues.dead.origin import Origin, origin_in
 
@@ -39,6 +40,8 @@ class Letter:
     task: str
     at: float | None
     attempts: int | None
+    redriven: int = 0
+    """How many times it was redriven before it died again."""
     consumer: str = ""
     """The id of the consumer that gave it up."""
 
@@ -46,6 +49,11 @@ class Letter:
     def id(self) -> str:
         """The id of the message."""
         return self.message.id
+
+    @property
+    def attempt_records(self) -> list[AttemptRecord]:
+        """Its last failed attempts, oldest first, as far as it carries them."""
+        return records_in(self.message)
 
 
 def letter_in(message: Message, dead: str) -> Letter:
@@ -71,6 +79,7 @@ def letter_in(message: Message, dead: str) -> Letter:
         _text(message, MESSAGE_TYPE),
         at if isinstance(at, int | float) and not isinstance(at, bool) else None,
         attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else None,
+        round_of(message),
         _text(message, CONSUMER),
     )
 

@@ -6,8 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from traceback import walk_tb
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tasuki.errors import HandlerError
 from tasuki.observe.frames import is_ours
@@ -108,15 +109,24 @@ def _place_in(traceback: str) -> str:
 
 def _innermost(frames: Iterable[Frame]) -> str:
     """The last frame of the user's own code; if the project itself is an installed package, the first of that."""
-    installed = own = ""
-    for file, function in frames:
-        if is_ours(file) or _is_library(file):
-            continue
-        if _PACKAGES.search(file):
-            installed = installed or f"{_relative(file)}:{function}"
-        else:
-            own = f"{_relative(file)}:{function}"
-    return own or installed
+    installed: Frame | None = None
+    own: Frame | None = None
+    for frame in frames:
+        match _whose(frame[0]):
+            case "installed":
+                installed = installed or frame
+            case "own":
+                own = frame
+    found = own or installed
+    return f"{_relative(found[0])}:{found[1]}" if found else ""
+
+
+@lru_cache(2048)
+def _whose(file: str) -> Literal["", "installed", "own"]:
+    """Whose code a file is; empty: Tasuki's, or Python's own."""
+    if is_ours(file) or _is_library(file):
+        return ""
+    return "installed" if _PACKAGES.search(file) else "own"
 
 
 def _is_library(file: str) -> bool:
@@ -126,8 +136,12 @@ def _is_library(file: str) -> bool:
 
 def _relative(file: str) -> str:
     """The file without the folder that it was imported from: the same on every machine."""
-    folders = [os.getcwd(), *sorted(filter(None, sys.path), key=len, reverse=True)]
-    for folder in folders:
+    return _relative_to(file, os.getcwd(), tuple(sys.path))
+
+
+@lru_cache(2048)
+def _relative_to(file: str, here: str, paths: tuple[str, ...]) -> str:
+    for folder in [here, *sorted(filter(None, paths), key=len, reverse=True)]:
         if file.startswith(prefix := folder.rstrip(os.sep) + os.sep):
             return file[len(prefix) :].replace(os.sep, "/")
     found = _PACKAGES.search(file)

@@ -7,19 +7,19 @@ from datetime import datetime
 
 from tasuki.desk.looks import numbers
 
-_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def count(value: float | None, *, is_estimate: bool = False) -> str:
-    """``1,204``, ``1.25M``; an estimate has a ``~`` before it, and an unknown number is a dash."""
+def count(value: float | None, *, cells: int = 7, is_estimate: bool = False) -> str:
+    """``1,204``, or in few cells ``310k``, ``1.25M``; an estimate has a ``~``, and an unknown number is a dash."""
     if value is None:
         return numbers.NONE
-    text = numbers.number(value)
-    for size, unit in _STEPS:
-        if value >= size:
-            text = f"{value / size:.2f}{unit}"
-            break
-    return f"~{text}" if is_estimate else text
+    text, sign = numbers.number(value), "~" if is_estimate else ""
+    if len(sign + text) > cells:
+        size, unit = next((step for step in _STEPS if value >= step[0]), (1, ""))
+        part = value / size
+        text = f"{part:.2f}{unit}" if part < 10 else f"{part:.0f}{unit}"
+    return sign + text
 
 
 def things(number: int, noun: str) -> str:

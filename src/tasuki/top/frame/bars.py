@@ -33,6 +33,7 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
         ("RUN", f"{sums.running}/{sums.places}", "ok" if sums.running else ""),
         ("DELAY", amounts.count(sums.delayed), ""),
         ("DEAD", amounts.count(sums.dead), "warn" if sums.dead else ""),
+        *([("IN", amounts.rate(sums.in_rate), "")] if sums.in_rate is not None else []),
         ("OUT", amounts.rate(sums.out_rate), ""),
         ("FAIL", amounts.rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
         ("WORKERS", amounts.count(sums.workers) if snapshot.knows_workers else signs.none,

@@ -72,7 +72,10 @@ def heading(shown: Sequence[tuple[int, Column, int]], sort: Sort, signs: Signs) 
 def row_line(
     shown: Sequence[tuple[int, Column, int]], mark: Cell, cells: Sequence[Cell], signs: Signs, *, is_current: bool
 ) -> Line:
-    """One row; ``mark``: the sign before it."""
+    """One row; ``mark``: the sign before it. Two cells for more columns: the second one has the rest of the line."""
+    if len(cells) == 2 and len(shown) > 2:
+        width = sum(cells for _, _, cells in shown[1:]) + len(shown) - 2
+        shown = [shown[0], (1, Column("rest", ""), width)]
     line: list[Span] = [(mark[0], mark[1]), (" ", "")]
     for at, column, width in shown:
         text, style = cells[at]

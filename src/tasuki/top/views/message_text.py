@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from tasuki.app.explain.rule import Explanation
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import tell
-from tasuki.desk.reading.bodies import Body, MessageRow, headers_of, line, lines, time_in
+from tasuki.desk.reading.bodies import Body, MessageRow, headers_of, line, lines
 from tasuki.desk.reading.messages import Found
 from tasuki.desk.reading.snapshot import RunningRow
+from tasuki.desk.reading.timing import number
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.observe.plain import escape
 from tasuki.top.frame import amounts
@@ -57,7 +58,7 @@ def _error(shown: Shown, now: float) -> Iterator[Line]:
     error = _split(headers.get(LAST_ERROR, ""))
     if not error:
         return
-    failed = time_in(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME)))
+    failed = number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME)))
     yield from _heading("Last error", "" if failed is None else f"{amounts.age(now - failed)} ago")
     yield from ([(text, "bad")] for text in error)
     if traceback := _split(headers.get(LAST_TRACEBACK, "")):

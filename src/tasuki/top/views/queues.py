@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.attention import needs_attention
+from tasuki.desk.reading.attention import in_trouble
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
@@ -19,6 +18,10 @@ from tasuki.top.views.view import Key, Row, Table, View
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading
 
+_FEW = 6
+"""Cells of a number that is seldom large."""
+_POINTS = 20
+"""Of the last hour: three minutes each."""
 _EMPTY = (
     "No queue is declared yet. In Python:",
     "",
@@ -38,16 +41,12 @@ _SORTS: Mapping[str, Callable[[QueueRow], Any]] = {
     "oldest": lambda row: row.oldest,
     "out": lambda row: row.out_rate or 0.0,
     "fail": lambda row: row.failed_rate or 0.0,
+    "in": lambda row: row.in_rate or 0.0,
+    "p95": lambda row: row.run_p95 or 0.0,
     "workers": lambda row: row.workers or 0,
+    "hour": lambda row: 0 if row.past is None else row.past.sums["done"],
     "driver": lambda row: row.driver,
-    "trend": lambda row: row.ready,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    row: QueueRow
-    trend: Sequence[int]
 
 
 class QueuesView(View):
@@ -58,15 +57,17 @@ class QueuesView(View):
     columns = (
         Column("queue", "QUEUE", keep="end"),
         Column("ready", "READY", 7, is_right=True),
-        Column("run", "RUN", 7, is_right=True),
-        Column("delay", "DELAY", 7, is_right=True),
-        Column("dead", "DEAD", 7, is_right=True),
+        Column("run", "RUN", 6, is_right=True),
+        Column("delay", "DELAY", _FEW, is_right=True),
+        Column("dead", "DEAD", _FEW, is_right=True),
         Column("oldest", "OLDEST", 6, is_right=True),
+        Column("in", "IN/s", 6, is_right=True, at_least=100),
         Column("out", "OUT/s", 6, is_right=True, at_least=70),
-        Column("fail", "FAIL", 5, is_right=True, at_least=75),
-        Column("workers", "WORKERS", 7, is_right=True, at_least=100),
-        Column("trend", "READY, TREND", 16, at_least=120),
-        Column("driver", "DRIVER", 16, at_least=140, keep="end"),
+        Column("fail", "FAIL", 5, is_right=True, at_least=70),
+        Column("p95", "P95", 5, is_right=True, at_least=80),
+        Column("workers", "WORKERS", 7, is_right=True, at_least=110),
+        Column("hour", "LAST HOUR", _POINTS, at_least=120),
+        Column("driver", "DRIVER", 16, at_least=150, keep="end"),
     )
     keys = (
         Key("p", "pause", "pause the queue; a paused one goes on", asks="", is_for_many=True),
@@ -75,33 +76,28 @@ class QueuesView(View):
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
+        trouble = in_trouble(snapshot)
         rows = [
-            Row(
-                row.id,
-                _Queue(row, reading.trends.of(row.id)),
-                row.id,
-                is_problem=needs_attention(row, snapshot.now) and not row.is_dead_letters,
-            )
+            Row(row.id, row, row.id, is_problem=row.id in trouble and not row.is_dead_letters)
             for row in snapshot.queues.values()
         ]
-        rows.sort(key=lambda row: (row.value.row.is_dead_letters, not row.is_problem, row.key))
+        rows.sort(key=lambda row: (row.value.is_dead_letters, not row.is_problem, row.key))
         return Table(rows, _EMPTY)
 
     def mark(self, row: Row, signs: Signs) -> Cell:
         """See :class:`View`."""
-        queue: QueueRow = row.value.row
+        queue: QueueRow = row.value
         if queue.pause is not None:
             return signs.paused, "warn"
         return super().mark(row, signs) if queue.depth is not None or queue.problem else (signs.absent, "dim")
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
         """See :class:`View`."""
-        queue: QueueRow = row.value.row
+        queue: QueueRow = row.value
         if queue.depth is None:
-            what = "not made yet" if queue.is_missing else "cannot be read"
-            style = "dim" if queue.is_missing else "bad"
-            blank = [("", "")] * (len(self.columns) - 2)
-            return [(f"{queue.id} ({what})", style), *blank, (queue.driver, "dim")]
+            if queue.is_missing:
+                return [(queue.id, "dim"), ("  not made yet", "dim")]
+            return [(queue.id, "bold"), (f"  cannot be read: {queue.problem}", "bad")]
         quiet = "dim" if queue.pause is not None or queue.is_dead_letters else ""
         is_estimate = queue.depth.is_estimate
         running = f"{queue.busy}/{queue.places}" if queue.consumers and queue.workers else ""
@@ -109,31 +105,33 @@ class QueuesView(View):
             (queue.id, quiet or ("bold" if row.is_problem else "")),
             _number(queue.ready, is_estimate=is_estimate),
             (running, "dim" if not queue.busy else ""),
-            _number(queue.delayed, is_estimate=is_estimate),
+            _number(queue.delayed, is_estimate=is_estimate, cells=_FEW),
             _dead(queue),
             (amounts.age(queue.oldest) if queue.oldest else "", "bad" if row.is_problem else ""),
+            (amounts.rate(queue.in_rate) if queue.in_rate is not None else "", "" if queue.in_rate else "dim"),
             (amounts.rate(queue.out_rate) if queue.consumers else "", "" if queue.out_rate else "dim"),
             (amounts.rate(queue.failed_rate) if queue.consumers else "", "bad" if queue.failed_rate else "dim"),
+            (amounts.age(queue.run_p95) if queue.run_p95 is not None else "", ""),
             (amounts.count(queue.workers) if queue.consumers else "", "" if queue.workers else "dim"),
-            (amounts.spark(row.value.trend, 16, signs.bars), "bars"),
+            (_hour(queue, signs), "bars"),
             (queue.driver, "dim"),
         ]
 
     def sorted_by(self, column: str, row: Row) -> Any:
         """See :class:`View`."""
-        return _SORTS[column](row.value.row)
+        return _SORTS[column](row.value)
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
-        return MessagesView(row.value.row.id)
+        return MessagesView(row.value.id)
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        if row is None or row.value.row.depth is None:
+        if row is None or row.value.depth is None:
             return None
         if key.key == "p":
-            return Order("pause" if row.value.row.pause is None else "resume", "queue", row.key)
-        queue: QueueRow = row.value.row
+            return Order("pause" if row.value.pause is None else "resume", "queue", row.key)
+        queue: QueueRow = row.value
         return Order("purge", "queue", row.key) if queue.ready + queue.delayed else None
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
@@ -141,11 +139,20 @@ class QueuesView(View):
         return of_many("Pause or resume", orders, "queue")
 
 
-def _number(value: int, *, is_estimate: bool) -> Cell:
-    return amounts.count(value, is_estimate=is_estimate) if value else "0", "" if value else "dim"
+def _number(value: int, *, is_estimate: bool, cells: int = 7) -> Cell:
+    return amounts.count(value, cells=cells, is_estimate=is_estimate) if value else "0", "" if value else "dim"
+
+
+def _hour(queue: QueueRow, signs: Signs) -> str:
+    """What was done in the last hour, as bars."""
+    if queue.past is None:
+        return ""
+    done = queue.past.lines["done"]
+    step = max(len(done) // _POINTS, 1)
+    return amounts.spark([sum(done[at : at + step]) for at in range(0, len(done), step)], _POINTS, signs.bars)
 
 
 def _dead(queue: QueueRow) -> Cell:
     if queue.dead is None or queue.is_dead_letters:
         return "", ""
-    return amounts.count(queue.dead), "warn" if queue.dead else "dim"
+    return amounts.count(queue.dead, cells=_FEW), "warn" if queue.dead else "dim"

@@ -39,7 +39,9 @@ def plan(batch: Batch, source: Queue) -> Batch:
     if batch.limit is not None and batch.limit < 1:
         raise ValueError(f"a limit is at least 1, not {batch.limit}")
     if batch.ids > MOST_IDS:
-        raise ValueError(f"{batch.ids:,} ids are too many: choose the letters by an expression, or {MOST_IDS:,} at most")
+        raise ValueError(
+            f"{batch.ids:,} ids are too many: choose the letters by an expression, or {MOST_IDS:,} at most"
+        )
     if batch.group is not None and batch.group[0] not in KEYS:
         raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
     capabilities = source.driver.capabilities

@@ -38,21 +38,21 @@ class Driving:
         """Take the lease and the batch; False: another process has it, or there is nothing to do for it."""
         if not await self._hold(id):
             return False
-        found = await self.shelf.get(id)
-        if found is None or not found[0].is_driven:
-            await self.leave(id)
-            return False
-        batch, self._version = found
-        self._as = batch.state
-        await self.write(steps.taken(batch, self._holder), is_ours=False)
-        return True
+        while (found := await self.shelf.get(id)) is not None and found[0].is_driven:
+            self.batch = steps.taken(found[0], self._holder)
+            self._as = self.batch.state
+            with suppress(ConflictError):
+                self._version = await self.shelf.put(self.batch, found[1])
+                return True
+        await self.leave(id)
+        return False
 
     async def leave(self, id: str) -> None:
         """Free the place for others; where that fails, it ends with its lease."""
         with suppress(DriverError):
             await asyncio.shield(self.shelf.store.release(PLACE + id, self._holder))
 
-    async def write(self, batch: Batch, *, is_ours: bool = True) -> None:
+    async def write(self, batch: Batch) -> None:
         """Write the batch down, with the orders that others have written meanwhile.
 
         Raises:
@@ -64,10 +64,10 @@ class Driving:
                 break
             except ConflictError:
                 found = await self.shelf.get(batch.id)
-                if found is None or (is_ours and found[0].runner != self._holder):
+                if found is None or found[0].runner != self._holder:
                     raise HaltedError from None
                 stored, self._version = found
-                batch = steps.merged(batch, stored) if is_ours else steps.taken(stored, self._holder)
+                batch = steps.merged(batch, stored)
         self.batch = batch
         self._check()
 

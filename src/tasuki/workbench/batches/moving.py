@@ -13,7 +13,7 @@ from tasuki.message import Message
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places, arriving
+from tasuki.workbench.batches.places import Places, last_span
 from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
@@ -163,28 +163,44 @@ class Moving:
             await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
             return [None] * len(chunk)
         now = self._driving.clock.time()
-        sent = [moved_form(letter.message, batch.act, batch.id, now) for letter in chunk]
-        pairs = list(zip(chunk, sent, strict=True))
-        here = [pair for pair in pairs if pair[0].target is None or self._places.reaches(pair[0].target)]
-        answers = dict(zip((letter.message.id for letter, _ in here), await self._transfer(here), strict=True))
-        for letter, message in pairs:
-            if letter.message.id not in answers:
-                answers[letter.message.id] = await self._carry(letter, message)
-        return [answers[letter.message.id] for letter in chunk]
+        groups: dict[Queue | None, list[int]] = {}
+        for number, letter in enumerate(chunk):
+            groups.setdefault(letter.target, []).append(number)
+        answers: dict[int, DriverError | None] = {}
+        for target, numbers in groups.items():
+            letters = [chunk[number].message for number in numbers]
+            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            answers.update(zip(numbers, await self._put_all(target, letters, sent), strict=True))
+        return [answers[number] for number in range(len(chunk))]
 
-    async def _transfer(self, pairs: Sequence[tuple[Letter, Outgoing]]) -> list[DriverError | None]:
+    async def _put_all(
+        self, target: Queue | None, letters: Sequence[Message], sent: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
+        """Into one queue; None: the trash."""
+        places = self._places
+        if target is None:
+            return await self._transfer(places.trash, letters, sent)
+        after = [last_span(letter) for letter in letters]
+        if not places.reaches(target):
+            return await self._carry(target, letters, await places.put(target, sent, after))
+
+        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+            return list(await self._transfer(target.spec.name, letters, messages))
+
+        return await places.put(target, sent, after, carry)
+
+    async def _transfer(
+        self, to: str, letters: Sequence[Message], sent: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
         source = self._places.source
-        batch: list[Transfer] = []
-        for letter, message in pairs:
-            name = self._places.trash if letter.target is None else letter.target.spec.name
-            batch.append(Transfer(letter.message.id, name, arriving(letter.target or source, message)))
-        answers = await source.driver.transfer(source.spec.name, batch) if batch else ()
-        return list(answers) or [None] * len(batch)
+        batch = [Transfer(letter.id, to, message) for letter, message in zip(letters, sent, strict=True)]
+        return await source.driver.transfer(source.spec.name, batch) or [None] * len(batch)
 
-    async def _carry(self, letter: Letter, message: Outgoing) -> DriverError | None:
-        """To a queue of another driver: a kill in between leaves the letter in both."""
-        assert letter.target is not None
-        [error] = await letter.target.forward([message])
-        if error is None:
-            await self._places.driver.remove(self._places.source.spec.name, [letter.message.id])
-        return error
+    async def _carry(
+        self, target: Queue, letters: Sequence[Message], answers: Sequence[DriverError | None]
+    ) -> Sequence[DriverError | None]:
+        """Remove what a queue of another driver has now: a kill in between leaves a letter in both."""
+        there = [letter.id for letter, answer in zip(letters, answers, strict=True) if answer is None]
+        if there:
+            await self._places.driver.remove(self._places.source.spec.name, there)
+        return answers

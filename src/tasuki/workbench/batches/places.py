@@ -6,24 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
-from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.errors import DriverError
+from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
+from tasuki.queues.middleware import Carry
+from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 from tasuki.workbench.batches.rules.batch import TRASH, Batch
 
 if TYPE_CHECKING:
-    from tasuki.app.host import ProjectHost
+    from tasuki.app.assembly import Assembly
 
 
 class Places:
     """Of one batch."""
 
-    def __init__(self, host: ProjectHost, batch: Batch) -> None:
+    def __init__(self, host: Assembly, batch: Batch) -> None:
         self._host = host
         self._batch = batch
         self.source: Queue = host.queue(batch.queue)
         self._guard: Guard | None = None if batch.is_permitted else host.rights.application
         self._allowed: dict[str, bool] = {}
+        self._told = tell(host.observers, "on_publish")
 
     @property
     def driver(self) -> Driver:
@@ -53,6 +58,24 @@ class Places:
         """Make the queue of deleted letters, unless there is one. Raises DriverError."""
         await self.driver.declare(trash_spec(self.source.spec))
 
+    async def put(
+        self,
+        queue: Queue,
+        messages: Sequence[Outgoing],
+        after: Sequence[Headers] = (),
+        carry: Carry | None = None,
+    ) -> list[DriverError | None]:
+        """Put messages of ours into a queue, by another way than a publish if there is one; one answer each.
+
+        Observers hear of those that are stored. ``after``: of each the headers of the span that its own follows.
+        """
+        answers = await queue.forward(messages, carry=carry, after=after)
+        if carry is not None and self._told is not None:  # else they have heard
+            stored = [message for message, answer in zip(messages, answers, strict=True) if answer is None]
+            if stored:
+                self._told(queue.id, stored, [None] * len(stored))
+        return answers
+
     def queues(self, ids: Sequence[str]) -> list[Queue]:
         """Those of the ids that are still in the project."""
         known: Mapping[str, Queue] = self._host.queues
@@ -64,9 +87,6 @@ def trash_spec(spec: QueueSpec) -> QueueSpec:
     return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)
 
 
-def arriving(queue: Queue, message: Outgoing) -> Outgoing:
-    """A message of ours as it enters a queue: in its lane, and never taken for one that was there before."""
-    message.deduplicate = False
-    if queue.policy.lanes is not None:
-        message.lane = queue.policy.lanes.of_sent_on(message, queue.decode)
-    return message
+def last_span(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}

@@ -20,7 +20,7 @@ from tasuki.workbench.batches.trash import empty
 from tasuki.workbench.batches.undoing import Undoing
 
 if TYPE_CHECKING:
-    from tasuki.app.host import ProjectHost
+    from tasuki.app.assembly import Assembly
 
 _log = logging.getLogger("tasuki.batches")
 _LONGEST_PAUSE = 30.0
@@ -28,7 +28,7 @@ _TRIES = 20
 """Failures in a row after which a batch has failed: about eight minutes of a broker that is away."""
 
 
-async def run(host: ProjectHost, shelf: Shelf, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
+async def run(host: Assembly, shelf: Shelf, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
     """Drive a batch, if no other process does, until it ends, or is to stand still.
 
     Returns the seconds after which it is to be asked for again: 0 where there is nothing to do for it any more.
@@ -53,13 +53,13 @@ async def run(host: ProjectHost, shelf: Shelf, id: str, holder: str, clock: Cloc
     return 0.01
 
 
-def is_here(host: ProjectHost, batch: Batch) -> bool:
+def is_here(host: Assembly, batch: Batch) -> bool:
     """Whether its queue is one of this project; processes of several projects may share a store."""
     queue = host.queues.get(batch.queue)
     return queue is not None and queue.spec.name == batch.name
 
 
-async def _drive(host: ProjectHost, driving: Driving) -> None:
+async def _drive(host: Assembly, driving: Driving) -> None:
     """Until its end; a broker that is away is tried again."""
     failures = 0
     while True:
@@ -86,7 +86,7 @@ async def _drive(host: ProjectHost, driving: Driving) -> None:
               extra=_facts(batch))  # fmt: skip
 
 
-async def _step(host: ProjectHost, driving: Driving) -> None:
+async def _step(host: Assembly, driving: Driving) -> None:
     batch = driving.batch
     places = Places(host, batch)
     if batch.state == "undoing":
@@ -98,7 +98,7 @@ async def _step(host: ProjectHost, driving: Driving) -> None:
     await way(driving, places, chooser, Returns(places)).run()
 
 
-async def _empty(host: ProjectHost, shelf: Shelf, batch: Batch) -> float:
+async def _empty(host: Assembly, shelf: Shelf, batch: Batch) -> float:
     """Empty the trash of what is due; seconds until the rest is, 0: nothing is left."""
     if not steps.is_due_to_be_emptied(batch) or batch.ended is None:
         return 0.0

@@ -19,7 +19,7 @@ from tasuki.errors import DriverError
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
-    from tasuki.app.host import ProjectHost
+    from tasuki.app.assembly import Assembly
 
 _log = logging.getLogger("tasuki.batches")
 CONTROLS = "batch/"
@@ -34,7 +34,7 @@ class BatchService:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.host: ProjectHost | None = None
+        self.host: Assembly | None = None
         """The project as it is now."""
         self.holder = uuid4().hex
         self._tasks: dict[str, tuple[asyncio.Task[None], SharedState]] = {}
@@ -43,7 +43,7 @@ class BatchService:
         self._deaf: dict[SharedState, Callable[[], None]] = {}
         """What ends the hearing of each state."""
 
-    def take_charge(self, host: ProjectHost) -> None:
+    def take_charge(self, host: Assembly) -> None:
         """This is the project now: hear of batches in the states of its queues, as far as this process follows them."""
         self.host = host
         for state in {state for id in host.queues if (state := host.state_of(id)) is not None} - self._deaf.keys():
@@ -95,7 +95,7 @@ class BatchService:
                         await told.wait()
                 told.set()
 
-    async def _look(self, host: ProjectHost, state: SharedState, id: str, told: asyncio.Event) -> float:
+    async def _look(self, host: Assembly, state: SharedState, id: str, told: asyncio.Event) -> float:
         """Do what there is to do for a batch; seconds until the next look, 0: there is nothing any more."""
         from tasuki.workbench.batches.running import run
         from tasuki.workbench.batches.shelf import Shelf

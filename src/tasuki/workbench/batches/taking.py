@@ -17,7 +17,7 @@ from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places
+from tasuki.workbench.batches.places import Places, last_span
 from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.letters import CHUNK, moved_form
@@ -135,8 +135,10 @@ class Taking:
             else:
                 by_queue.setdefault(target, []).append(number)
         for queue, numbers in by_queue.items():
-            sent = [moved_form(chosen[number][0], batch.act, batch.id, now) for number in numbers]
-            answers.update(zip(numbers, await queue.forward(sent), strict=True))
+            letters = [chosen[number][0] for number in numbers]
+            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            after = [last_span(letter) for letter in letters]
+            answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:

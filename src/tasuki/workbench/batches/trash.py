@@ -15,7 +15,9 @@ async def empty(places: Places, now: float) -> int:
     removed = 0
     with suppress(QueueNotFoundError):
         await places.declare_trash()
-        while ids := [message.id for message in await Walk(places.driver, places.trash).page() if is_over(message, now)]:
+        while ids := [
+            message.id for message in await Walk(places.driver, places.trash).page() if is_over(message, now)
+        ]:
             count = await places.driver.remove(places.trash, ids)
             if not count:
                 break

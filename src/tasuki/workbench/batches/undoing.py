@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from tasuki.contracts.driver import Outgoing, Transfer
-from tasuki.errors import MessageNotFoundError
+from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import BATCH, HeaderValue, Message
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places, arriving
+from tasuki.workbench.batches.places import Places
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.letters import CHUNK, restored
 from tasuki.workbench.batches.walk import Walk
@@ -30,6 +30,8 @@ class Undoing:
     async def run(self) -> None:
         """Bring back what still waits; the batch is undone when this returns."""
         driving = self._driving
+        if not driving.batch.is_back:
+            await driving.write(steps.turned(driving.batch, await self._still_there()))
         for number in range(driving.batch.chunks):
             await driving.sure()
             self._chunks |= dict.fromkeys(await driving.shelf.notes(driving.batch.id, number), number)
@@ -37,6 +39,19 @@ class Undoing:
             async for chunk in self._waiting(name):
                 await self._bring(name, chunk)
         await driving.end(steps.finished(driving.batch, await driving.now()))
+
+    async def _still_there(self) -> set[str]:
+        """The letters in doubt that were not moved; they are the oldest ones, unless others have come before them."""
+        doubt, found = set(self._driving.batch.doubt), set[str]()
+        walk, seen = Walk(self._places.driver, self._places.source.spec.name), 0
+        while doubt - found and seen < MOST and (page := await walk.page()):
+            await self._driving.sure()
+            seen += len(page)
+            for message in page:
+                walk.stays(message)
+                if message.headers.get(BATCH) != self._driving.batch.id and message.id in doubt:
+                    found.add(message.id)
+        return found
 
     async def _names(self) -> list[str]:
         """The queues that have the letters, by their names at the broker."""
@@ -67,11 +82,15 @@ class Undoing:
         driving, source = self._driving, self._places.source
         ids = [message.id for message in chunk]
         again = steps.again_of(driving.batch, ids)
-        back = [arriving(source, await self._restored(message)) for message in chunk]
+        back = [await self._restored(message) for message in chunk]
         await driving.announce(steps.about(driving.batch, ids))
         await driving.sure()
-        batch = [Transfer(each.id, source.spec.name, each) for each in back]
-        answers = await self._places.driver.transfer(name, batch) or [None] * len(batch)
+
+        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+            batch = [Transfer(each.id, source.spec.name, each) for each in messages]
+            return list(await self._places.driver.transfer(name, batch) or [None] * len(batch))
+
+        answers = await self._places.put(source, back, carry=carry)
         undone, trouble = 0, None
         for id, answer in zip(ids, answers, strict=True):
             if answer is None or (isinstance(answer, MessageNotFoundError) and id in again):

@@ -40,5 +40,5 @@ def command(target: Target, name: str, duration: str | None, until: datetime | N
     async def pause(app: App, found: pausing.Target) -> Pause:
         return await app.pause(found.id, duration, until=until, reason=reason)
 
-    found, paused = on_target(target, name, pause)
+    found, paused = on_target(target, name, pause, "pause")
     return {"kind": found.kind, "id": found.id, "paused": paused.as_dict()}

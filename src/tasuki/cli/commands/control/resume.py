@@ -32,5 +32,5 @@ def command(target: Target, name: str) -> dict[str, Any]:
     async def resume(app: App, found: pausing.Target) -> Pause | None:
         return await app.resume(found.id)
 
-    found, was = on_target(target, name, resume)
+    found, was = on_target(target, name, resume, "resume")
     return {"kind": found.kind, "id": found.id, "was": None if was is None else was.as_dict()}

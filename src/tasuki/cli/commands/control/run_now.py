@@ -9,6 +9,7 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.project import Target
+from tasuki.cli.tools.control.acting import acting
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -30,9 +31,12 @@ def command(target: Target, schedule: str) -> dict[str, Any]:
     app = target.load()
     project = app.check()
     id = find_schedule(project, schedule)
-    return {"schedule": id, "queue": project.of(ScheduleConfig)[id].queue, "id": loop.run(_publish(app, id))}
+    queue = project.of(ScheduleConfig)[id].queue
+    return {"schedule": id, "queue": queue, "id": loop.run(_publish(app, id, queue))}
 
 
-async def _publish(app: App, schedule: str) -> str:
-    async with app:
-        return await app.run_now(schedule)
+async def _publish(app: App, schedule: str, queue: str) -> str:
+    async with app, acting(app, "run", schedule, queue) as outcome:
+        message = await app.run_now(schedule)
+        outcome.count, outcome.result = 1, f"published {message}"
+        return message

@@ -39,5 +39,6 @@ def command(target: Target, consumer: str, number: int | None, *, reset: bool) -
     async def scale(app: App, found: pausing.Target) -> Scale | None:
         return await app.scale(found.id, number)
 
-    found, _ = on_target(target, consumer, scale, only_consumers=True)
+    told = "reset" if number is None else f"to {number} in each process"
+    found, _ = on_target(target, consumer, scale, "scale", told, only_consumers=True)
     return {"id": found.id, "concurrency": number}

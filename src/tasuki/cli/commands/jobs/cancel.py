@@ -13,6 +13,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue, refuse_all_private
+from tasuki.cli.tools.control.acting import acting, ids_text
 
 
 @click.command("cancel")
@@ -38,11 +39,15 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
     id = None if queue is None else find_queue(project, queue)
 
     async def cancel() -> dict[str, Any]:
-        async with app:
+        async with app, acting(app, "cancel", id or "*", id or "") as outcome:
+            outcome.filter, outcome.count = ids_text(wanted), len(wanted)
             if len(wanted) == 1:
-                return {"id": wanted[0], "outcome": await app.cancel(wanted[0], queue=id)}
+                outcome.result = found = await app.cancel(wanted[0], queue=id)
+                return {"id": wanted[0], "outcome": found}
             assert id is not None
-            return dict(msgspec.to_builtins(await app.cancel_many(wanted, queue=id)))
+            counts = dict(msgspec.to_builtins(await app.cancel_many(wanted, queue=id)))
+            outcome.result = ", ".join(_parts(counts))
+            return counts
 
     found = loop.run(cancel())
     if as_json:
@@ -50,8 +55,11 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
     elif "outcome" in found:
         click.echo(found["outcome"])
     else:
-        parts = [f"{found[name]} {name.replace('_', ' ')}" for name in found if found[name]]
-        click.echo(f"{count(len(wanted), 'message')}: {', '.join(parts)}")
+        click.echo(f"{count(len(wanted), 'message')}: {', '.join(_parts(found))}")
+
+
+def _parts(counts: dict[str, Any]) -> list[str]:
+    return [f"{counts[name]} {name.replace('_', ' ')}" for name in counts if counts[name]]
 
 
 def _lines(path: str) -> Iterator[str]:

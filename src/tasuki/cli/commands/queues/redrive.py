@@ -11,6 +11,7 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
+from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -67,8 +68,11 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             wanted = depth.ready if limit is None else min(depth.ready, limit)
-            with bar(wanted, "redriving") as advance:
-                moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
+            async with acting(app, "redrive", source, source) as outcome:
+                outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+                with bar(wanted, "redriving") as advance:
+                    moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
+                outcome.count = moved
             is_counted = depth.is_estimate and limit is None
             stayed = (await queue.depth()).ready if is_counted else wanted - moved
             return {**about, "moved": moved, "stayed": stayed}

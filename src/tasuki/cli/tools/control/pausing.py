@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import Target, refuse_private
+from tasuki.cli.tools.control.acting import acting
 from tasuki.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,9 +20,18 @@ T = TypeVar("T")
 
 
 def on_target(
-    target: Target, name: str, work: Callable[[App, pausing.Target], Awaitable[T]], *, only_consumers: bool = False
+    target: Target,
+    name: str,
+    work: Callable[[App, pausing.Target], Awaitable[T]],
+    act: str,
+    told: str = "done",
+    *,
+    only_consumers: bool = False,
 ) -> tuple[pausing.Target, T]:
-    """What the name means, and the result of the work on it. Raises CommandError."""
+    """What the name means, and the result of the work on it, which is an act. Raises CommandError.
+
+    ``told``: the result in the audit.
+    """
     from tasuki.app.state.pausing import find_target, queue_of
 
     app = target.load()
@@ -30,12 +40,15 @@ def on_target(
         found = find_target(project, name, ("consumer",)) if only_consumers else find_target(project, name)
     except ConfigError as error:
         raise CommandError(str(error)) from error
-    refuse_private(project, queue_of(project, found))
+    queue = queue_of(project, found)
+    refuse_private(project, queue)
 
     async def run() -> T:
         async with app.reading():
             try:
-                return await work(app, found)
+                async with acting(app, act, found.id, queue) as outcome:
+                    outcome.result = told
+                    return await work(app, found)
             except ValueError as error:
                 raise CommandError(str(error)) from error
 

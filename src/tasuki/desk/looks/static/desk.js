@@ -20,6 +20,9 @@
     }
   }
 
+  // A form with a field named id has that field as its property id.
+  const idOf = (node) => node.getAttribute?.("id");
+
   // Make the old node like the new one; a node that is kept keeps its focus. Rows are matched by their ids.
   function patch(old, fresh) {
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
@@ -30,14 +33,14 @@
     }
     for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     const known = new Map();
-    for (const child of old.children) if (child.id) known.set(child.id, child);
+    for (const child of old.children) if (idOf(child)) known.set(idOf(child), child);
     let at = old.firstChild;
     for (const child of [...fresh.childNodes]) {
-      const same = child.id ? known.get(child.id) : null;
+      const same = known.get(idOf(child));
       if (same) {
         if (same !== at) old.insertBefore(same, at); else at = at.nextSibling;
         patch(same, child);
-      } else if (at && !at.id && !child.id) {
+      } else if (at && !idOf(at) && !idOf(child)) {
         const next = at.nextSibling;
         patch(at, child);
         at = next;
@@ -70,8 +73,8 @@
         const fresh = page.getElementById(id), old = document.getElementById(id);
         if (fresh && old) patch(old, fresh);
       }
-      if (markedId) document.getElementById(markedId)?.classList.add("at");
       count();
+      if (markedId) document.getElementById(markedId)?.classList.add("at");
       show("live");
     } catch { show("lost"); } finally { busy = false; }
   }
@@ -124,27 +127,31 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
-  // How many letters are selected, on the buttons for them.
-  const boxes = () => [...document.querySelectorAll(".pick input[type=checkbox]")];
+  // How many rows are selected, beside the buttons for them or on them.
   function count() {
-    const picked = boxes().filter((box) => box.checked).length;
-    for (const button of document.querySelectorAll(".pick button")) {
-      button.disabled = !picked;
-      button.querySelector(".picked").textContent = picked || "";
+    for (const form of document.querySelectorAll("form:has(input[name=ids])")) {
+      const chosen = form.querySelectorAll("input[name=ids]:checked").length, said = form.querySelector("[data-count]");
+      if (said) said.textContent = chosen ? said.dataset.count.replace("{n}", chosen) : "";
+      for (const each of form.querySelectorAll(".picked")) {
+        each.textContent = chosen || "";
+        each.parentNode.disabled = !chosen;
+      }
     }
   }
   document.addEventListener("change", count);
-  function select(chosen, checked) {
-    for (const box of chosen) box.checked = checked ?? !box.checked;
+  function choose(all) {
+    const boxes = [...document.querySelectorAll(all ? "input[name=ids]" : "tr.at input[name=ids]")];
+    const on = !boxes.every((box) => box.checked);
+    for (const box of boxes) box.checked = on;
     count();
   }
 
   const keys = {
-    x: () => select(boxes().filter((box) => box.closest("tr.at"))),
-    A: () => select(boxes(), boxes().some((box) => !box.checked)),
     "/": () => document.querySelector("input[type=search]").focus(),
     j: () => move(1),
     k: () => move(-1),
+    x: () => choose(false),
+    A: () => choose(true),
     r: () => { paused = !paused; show("live"); if (!paused) refresh(); },
     t: () => (document.querySelector("footer b ~ a.theme") || document.querySelector("footer a.theme"))?.click(),
     "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),

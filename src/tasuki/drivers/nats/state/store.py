@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Literal, TypeVar
@@ -119,6 +119,15 @@ class NATSStore(Store):
             return (await self._stream.change(connection, subject, decide))[1]
 
         return await self._ways.reach(put)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store. Several at a time."""
+        for key, value in entries:
+            self.check(key, value)
+        left = list(dict(entries).items())
+        while left:
+            part, left = left[:_PART], left[_PART:]
+            await asyncio.gather(*(self.put(key, value, ttl=ttl) for key, value in part))
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store. A note of the removal stays for a minute, for the watches."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from math import inf
 from typing import Any, Literal
@@ -20,9 +20,13 @@ from tasuki.errors import BrokerUnavailableError, ConflictError, QueueFullError,
 MAX_PAGE_BYTES = 16 * 2**20
 """A page ends after this many bytes of values, so that memory stays bounded, and the server answers in time."""
 
+MOST_LOCKED = 50
+"""Keys that one transaction locks; the server has room for 64 locks a connection, which all of them share."""
+
 TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
 GET = "SELECT value, version FROM {}.store_get($1, $2)"
 PUT = "SELECT {}.store_put($1, $2, $3, $4, $5)"
+PUT_ALL = "SELECT {}.store_put_all($1, $2, $3, $4)"
 DELETE = "SELECT {}.store_delete($1, $2, $3)"
 LIST = "SELECT key, value, version FROM {}.store_list($1, $2, $3, $4, $5)"
 TAKE = "SELECT granted, wait FROM {}.store_take($1, $2, $3, $4, $5, $6)"
@@ -102,6 +106,15 @@ class PostgresStore(Store):
         if answer <= 0:
             raise self._conflict(key, -answer, version)
         return answer
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store. A statement for a part of them."""
+        for key, value in entries:
+            self.check(key, value)
+        for start in range(0, len(entries), MOST_LOCKED):
+            part = entries[start : start + MOST_LOCKED]
+            keys, values = [key for key, _ in part], [bytes(value) for _, value in part]
+            await self._change(PUT_ALL, self.name, keys, values, None if ttl == inf else ttl)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""

@@ -20,7 +20,8 @@ def _script(*parts: str) -> Script:
 
 OPEN = _script("entries", "store")
 READ = _script("entries", "read")
-WRITE = _script("entries", "write")
+WRITE = _script("entries", "put", "write")
+WRITE_ALL = _script("entries", "put", "write_all")
 ERASE = _script("entries", "erase")
 PAGE = _script("entries", "page")
 EXPIRE = _script("entries", "expire")

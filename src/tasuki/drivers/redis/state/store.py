@@ -81,6 +81,12 @@ class RedisStore(Store):
             raise self._conflict(key, version, answer[1])
         return int(answer[0])
 
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store. One script."""
+        span = "" if ttl is None or ttl == inf else microseconds(max(ttl, 0.0))
+        words = [word for key, value in entries for word in (self._key(key, value), bytes(value))]
+        await self._entries(places.WRITE_ALL, span, *words)
+
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""
         answer = await self._entries(places.ERASE, self._key(key), "" if version is None else version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from tasuki.contracts.state.store import Grant
 from tasuki.drivers.toolkit.state import buckets
@@ -68,6 +69,13 @@ class StoreTables:
             sweep_entries(self._connection, self._now, _SWEPT_BY_PUT)
         expires = None if ttl is None else self._now + ttl
         return int(self._execute(_PUT, (self._store, key, value, expires)).lastrowid or 0)
+
+    def put_all(self, entries: Sequence[tuple[str, bytes]], ttl: float | None) -> None:
+        """Write all."""
+        if ttl is not None:
+            sweep_entries(self._connection, self._now, _SWEPT_BY_PUT * len(entries))
+        expires = None if ttl is None else self._now + ttl
+        self._connection.executemany(_PUT, [(self._store, key, value, expires) for key, value in entries])
 
     def delete(self, key: str, expected: int | None) -> bool | VersionConflict:
         """Remove; returns whether the key was there, or a VersionConflict."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from math import inf
 from typing import Literal, TypeVar
@@ -108,6 +108,15 @@ class SQLiteStore(Store):
         size = len(value) + _ROW_BYTES
         ttl = None if ttl == inf else ttl
         return self._agreed(key, version, await self._write(lambda tables: tables.put(key, value, ttl, version), size))
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store. One request to the writer, and one sweep."""
+        for key, value in entries:
+            self.check(key, value)
+        copied = [(key, bytes(value)) for key, value in entries]
+        size = sum(len(value) + _ROW_BYTES for _, value in copied)
+        span = None if ttl == inf else ttl
+        await self._write(lambda tables: tables.put_all(copied, span), size)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""

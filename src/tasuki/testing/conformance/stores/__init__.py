@@ -21,11 +21,12 @@ from tasuki.testing.conformance.stores.listing import Listing
 from tasuki.testing.conformance.stores.places import Places
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
 from tasuki.testing.conformance.stores.running import Running
+from tasuki.testing.conformance.stores.several import Several
 from tasuki.testing.conformance.stores.tokens import Tokens
 from tasuki.testing.conformance.stores.watching import Watching
 
 
-class StoreConformance(Entries, Expiring, Listing, Watching, Tokens, Places, Running, Failing, Killing):
+class StoreConformance(Entries, Expiring, Listing, Watching, Tokens, Places, Running, Failing, Killing, Several):
     """Every case; see :class:`StoreSuite` for the hooks."""
 
 

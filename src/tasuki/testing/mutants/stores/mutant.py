@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from tasuki.clock import Clock
@@ -58,6 +58,9 @@ class StoreMutant(Store):
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         return await self.inner.put(key, value, ttl=ttl, version=version)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        await self.inner.put_all(entries, ttl=ttl)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         return await self.inner.delete(key, version=version)

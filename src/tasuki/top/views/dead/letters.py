@@ -38,7 +38,7 @@ class _Letter:
 _SORTS: Mapping[str, Callable[[_Letter], Any]] = {
     "died": lambda letter: letter.died_ago,
     "tries": lambda letter: letter.item.letter.attempts or 0,
-    "again": lambda letter: letter.item.redriven,
+    "again": lambda letter: letter.item.letter.redriven,
     "id": lambda letter: letter.item.letter.id,
     "whole": lambda letter: letter.item.letter.id,
     "from": lambda letter: letter.item.letter.queue,
@@ -99,7 +99,7 @@ class LettersView(View):
         return [
             ("" if letter.at is None else amounts.age(shown.died_ago), ""),
             ("" if letter.attempts is None else f"{letter.attempts:,}", "dim"),
-            (f"{shown.item.redriven:,}" if shown.item.redriven else "", "warn"),
+            (f"{shown.item.letter.redriven:,}" if shown.item.letter.redriven else "", "warn"),
             (short_id(letter.id), "dim"),
             (line(letter.id, 80), "dim"),
             (line(letter.queue), "dim"),

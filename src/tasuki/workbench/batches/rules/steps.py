@@ -55,13 +55,16 @@ def why_not_kept(batch: Batch) -> str:
 
 def taken(batch: Batch, runner: str) -> Batch:
     """The batch in the hands of a process. What another one was about to move counts as moved, in doubt."""
-    if batch.state == "undoing" and not batch.is_back:
-        moved = batch.moved + len(batch.pending)
-        return replace(batch, runner=runner, moved=moved, pending=(), doubt=(), is_back=True)
     lost = len(batch.pending)
     doubt = (*batch.doubt, *(id for id in batch.pending if id not in batch.doubt))
     counted = {"undone": batch.undone + lost} if batch.is_back else {"moved": batch.moved + lost}
     return replace(batch, runner=runner, pending=(), doubt=doubt, **counted)
+
+
+def turned(batch: Batch, there: Iterable[str]) -> Batch:
+    """The batch that begins to bring letters back; ``there``: those in doubt that are still in their queue."""
+    still = again_of(batch, there)
+    return replace(batch, moved=batch.moved - len(still), doubt=(), is_back=True)
 
 
 def about(batch: Batch, ids: Sequence[str]) -> Batch:

@@ -90,6 +90,23 @@ begin
     return is_version;
 end $$;
 
+-- Writes several keys; the last value of a key that is there twice. Returns how many. In the order of the keys, so that two
+-- transactions never wait for each other.
+create or replace function store_put_all(in_store text, keys text[], new_values bytea[], ttl double precision)
+returns bigint language plpgsql as $$
+declare
+    one record;
+    written bigint := 0;
+begin
+    for one in select distinct on (k collate "C") k as key, v as value from unnest(keys, new_values) with ordinality as u (k, v, n)
+        order by k collate "C", n desc
+    loop
+        perform store_put(in_store, one.key, one.value, ttl, null);
+        written := written + 1;
+    end loop;
+    return written;
+end $$;
+
 -- Returns 1: deleted, 0: it was not there. Below zero: one less than minus the version that the key has, and not the
 -- expected one.
 create or replace function store_delete(in_store text, in_key text, expected bigint) returns bigint language plpgsql as $$

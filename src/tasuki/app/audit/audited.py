@@ -1,0 +1,109 @@
+"""Auditing acts on an open app: the store that keeps the record of each, and a warning where none can."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasuki.errors import DriverError
+from tasuki.observe.plain import cut, escape
+from tasuki.observe.redact import redact
+from tasuki.state.audit import ring
+from tasuki.state.audit.ring import MOST, AuditRecord
+from tasuki.state.shared import SharedState
+
+if TYPE_CHECKING:
+    from tasuki.app.host import ProjectHost
+
+_log = logging.getLogger("tasuki.audit")
+
+PATIENCE = 2.0
+"""Seconds for one record: an act does not wait longer for its audit."""
+_MOST_TEXT = 300
+
+
+async def note(host: ProjectHost, queue: str, record: AuditRecord) -> bool:
+    """Keep the record of an act in the store of its queue, or in another one of the project; whether it is kept.
+
+    It never raises: a store that is away must not stop an act. A warning in the log has the act instead.
+    """
+    if (state := _state(host, queue)) is None:
+        return False
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await ring.write(await state.store(), record)
+    except (DriverError, TimeoutError) as error:
+        why = str(error) or f"no answer within {PATIENCE:.0f} s"
+        facts = {"act": record.act, "target": record.target, "actor": record.actor, "result": record.result}
+        _log.warning("the audit lacks %s %s, by %s: %s", record.act, record.target, record.actor, why, extra=facts)
+        return False
+    return True
+
+
+def _state(host: ProjectHost, queue: str) -> SharedState | None:
+    own = host.state_of(queue) if queue in host.queues else None
+    return own or next(iter(host.states_of_queues()), None)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an act says of itself while it is done; see :class:`tasuki.state.audit.ring.AuditRecord`."""
+
+    target: str = ""
+    filter: str = ""
+    count: int | None = None
+    result: str = "done"
+    batch: str = ""
+    is_kept: bool = True
+    """False: nothing was done, as the question was answered with no."""
+
+
+@asynccontextmanager
+async def audited(
+    host: ProjectHost, queue: str, act: str, target: str, *, actor: str, client: str
+) -> AsyncIterator[Outcome]:
+    """Keep the record of the act that the block is, also of one that fails. The block raises what it raises.
+
+    Args:
+        host: the open project.
+        queue: the id of the queue whose store keeps it.
+        act: its name.
+        target: what it is done to.
+        actor: who does it.
+        client: from where.
+    """
+    outcome = Outcome(target)
+    try:
+        yield outcome
+    except asyncio.CancelledError:
+        outcome.result = "interrupted"
+        raise
+    except Exception as error:
+        outcome.result = f"failed: {in_short(error)}"
+        raise
+    finally:
+        if outcome.is_kept:
+            meant = cut(escape(redact(outcome.filter)), _MOST_TEXT)
+            record = AuditRecord(
+                0.0, actor, client, act, outcome.target, meant, outcome.count, outcome.result, outcome.batch
+            )
+            await note(host, queue, record)
+
+
+def in_short(error: BaseException) -> str:
+    """An error in one line, without secrets."""
+    return cut(escape(redact(str(error)).partition("\n")[0]), _MOST_TEXT) or type(error).__name__
+
+
+async def acts_of(host: ProjectHost) -> list[AuditRecord]:
+    """The last acts on a project, the newest first, from all its stores. Raises DriverError."""
+    states = dict.fromkeys(host.state_of(id) for id in host.queues)
+    found: list[AuditRecord] = []
+    for state in states:
+        if state is not None:
+            found += await ring.read(await state.store())
+    return sorted(found, key=lambda record: record.time, reverse=True)[:MOST]

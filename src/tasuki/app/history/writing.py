@@ -1,0 +1,219 @@
+"""Writing: makes a minute of what the queues of this process did, keeps an hour of them, and writes them to the stores.
+
+A process in which nothing happens writes nothing. A minute is one key for all queues of a store, or a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from tasuki.app.history.keys import TTL, WANTED, key_of
+from tasuki.clock import Clock
+from tasuki.contracts.state.store import Store
+from tasuki.errors import DriverError
+from tasuki.observe.history.hours import RING, by_step
+from tasuki.observe.history.minutes import MINUTE, STEP, STEPS, Minute, Queues, encode
+from tasuki.observe.history.recorder import Gauges, Name, Recorder
+from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
+from tasuki.state.shared import SharedState
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.app.assembly import Assembly
+
+_LARGEST = 256 * 1024
+"""Bytes of one key."""
+_SPREAD = 10.0
+"""Seconds over which the processes of an installation spread their writes."""
+_GOODBYE = 1.0
+"""Longest time that a close waits for the store."""
+_AFTER_FAILURE = 600.0
+"""Seconds after which a store that could not be opened is tried again: this process may have no right to it."""
+
+_log = logging.getLogger("tasuki.app")
+
+
+class Kept(NamedTuple):
+    """A minute in memory: as it is written."""
+
+    minute: int
+    value: bytes
+
+
+class History:
+    """One per app; for its loop. ``kept`` may be read from any thread."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.process = uuid4().hex[:12]
+        """Its part of the keys."""
+        self._recorder = Recorder()
+        self._states: dict[Name, SharedState | None] = {}
+        self._kept: dict[SharedState | None, deque[Kept]] = {}
+        self._minute = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pending: list[tuple[SharedState, Minute]] = []
+        """Minutes that wait for the turn of this process."""
+        self._writes: set[asyncio.Task[None]] = set()
+        self._locked: dict[SharedState, float] = {}
+        """Stores that could not be opened, and until when (monotonic) they are left alone."""
+        self._has_written: set[SharedState] = set()
+
+    def kept(self, state: SharedState | None) -> list[Kept]:
+        """The last hour of the queues with this state, of this process."""
+        return list(self._kept.get(state, ()))
+
+    def begin(self, assembly: Assembly) -> None:
+        """The app has opened, or has a new version."""
+        consumers: dict[str, list[ConsumerMetrics]] = {}
+        for consumer in assembly.consumers.values():
+            consumers.setdefault(consumer.queue.id, []).append(consumer.metrics)
+        counted = {
+            (queue.driver.name, queue.spec.name): (queue.metrics, consumers.get(queue.id, []))
+            for queue in assembly.queues.values()
+        }
+        self._recorder.watch(counted)
+        self._states = {
+            (queue.driver.name, queue.spec.name): assembly.state_of(queue.id) for queue in assembly.queues.values()
+        }
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:
+            self._minute, self._loop = self._now(), loop
+            self._timer = loop.call_later(STEP, self._tick)
+
+    async def stop(self) -> None:
+        """Write what is left, where the stores are open and answer; then end. It can begin again."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        for task in self._writes:
+            task.cancel()
+        self._recorder.step(by_step(self._app.clock.time))
+        last = self._close_minute()
+        self._pending += [
+            (state, self._minute_of(queues, has_ended=True))
+            for state, queues in last.items()
+            if _is_shared(state) and (queues or state in self._has_written)
+        ]
+        self._pending = [(state, minute) for state, minute in self._pending if state.opened is not None]
+        if self._pending:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._write_pending()
+        self._pending.clear()
+
+    def _now(self) -> int:
+        return int(self._app.clock.time() // MINUTE)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._app.assembly is None or self._loop is not loop:
+            self._timer = None  # it has ended without being closed
+            return
+        self._timer = loop.call_later(STEP, self._tick)
+        now = self._now()
+        if now == self._minute:
+            self._recorder.step(by_step(self._app.clock.time))
+            return
+        self._recorder.step(STEPS)  # it belongs to the end of the minute that is over
+        closed = self._close_minute()
+        self._pending += [
+            (state, self._minute_of(queues)) for state, queues in closed.items() if queues and _is_shared(state)
+        ]
+        self._minute = now
+        if self._pending:
+            task = loop.create_task(self._write_soon(), name="history of the queues")
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311 - so that not all processes write at once
+        await self._write_pending()
+
+    async def _write_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        for state, minute in pending:
+            await self._write(state, minute)
+
+    def _close_minute(self) -> dict[SharedState, Queues]:
+        """End the minute, and keep it; by state, also of those in whose queues nothing happened."""
+        found: dict[SharedState | None, Queues] = {state: {} for state in self._states.values()}
+        for driver, queues in self._recorder.close(self._gauges()).items():
+            for queue, point in queues.items():
+                state = self._states.get((driver, queue))
+                found.setdefault(state, {}).setdefault(driver, {})[queue] = point
+        for state, mine in found.items():
+            if mine:
+                kept = self._kept.setdefault(state, deque())
+                kept.extend(Kept(self._minute, value) for value in encode(self._minute_of(mine), _LARGEST))
+                while kept and kept[0].minute <= self._minute - RING:
+                    kept.popleft()
+        return {state: mine for state, mine in found.items() if state is not None}
+
+    def _gauges(self) -> Gauges:
+        assembly = self._app.assembly
+        readings = self._app.known_depths()
+        ids = {} if assembly is None else {(q.driver.name, q.spec.name): q.id for q in assembly.queues.values()}
+        busy: dict[str, int] = {}
+        for consumer in () if assembly is None else assembly.consumers.values():
+            busy[consumer.queue.id] = busy.get(consumer.queue.id, 0) + consumer.running
+
+        def gauges(name: Name) -> tuple[int, int]:
+            id = ids.get(name, "")
+            return readings[id].depth.ready if id in readings else -1, busy.get(id, 0)
+
+        return gauges
+
+    def _minute_of(self, queues: Queues, *, has_ended: bool = False) -> Minute:
+        assembly = self._app.assembly
+        consumes = assembly is not None and any(each.is_consuming for each in assembly.consumers.values())
+        return Minute(self._minute, socket.gethostname(), os.getpid(), len(BUCKETS) + 1, queues, consumes, has_ended)
+
+    async def _write(self, state: SharedState, minute: Minute) -> None:
+        """Write a minute; a store that is away misses it."""
+        clock = self._app.clock
+        if state.opened is None and self._locked.get(state, 0.0) > clock.monotonic():
+            return
+        try:
+            store = await state.store()
+        except DriverError as error:
+            self._locked[state] = clock.monotonic() + _AFTER_FAILURE
+            _log.debug("no history of the queues in the store of driver %s: %s", state.driver.name, error)
+            return
+        try:
+            await self._put(store, minute)
+            self._has_written.add(state)
+        except DriverError as error:
+            _log.debug("a minute is missing in the history of the queues: %s", error)
+
+    async def _put(self, store: Store, minute: Minute) -> None:
+        ahead = round((await store.time() - self._app.clock.time()) / MINUTE)  # a wrong clock of this machine
+        minute.minute += ahead
+        most = min(_LARGEST, store.facts.max_value_bytes)
+        for part, value in enumerate(encode(minute, most)):
+            await store.put(key_of(minute.minute, self.process, part), value, ttl=TTL)
+        assembly = self._app.assembly
+        if assembly is None or minute.has_ended or all(each.metrics.waits for each in assembly.consumers.values()):
+            return
+        if await store.get(WANTED) is not None:
+            measure_waits(assembly, self._app.clock)
+
+
+def measure_waits(assembly: Assembly, clock: Clock) -> None:
+    """Count waits too from now on."""
+    for consumer in list(assembly.consumers.values()):
+        consumer.metrics.measure(clock)
+
+
+def _is_shared(state: SharedState) -> bool:
+    return state.driver.capabilities.multi_process

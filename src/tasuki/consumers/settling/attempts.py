@@ -1,0 +1,184 @@
+"""Attempts: records of failed attempts, written beside the settlements; they neither fail nor delay one.
+
+A storm of failures becomes few writes: records wait a moment for others, and go together. What the store does not take
+is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import deque
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tasuki.consumers.settling.letters import origin_for
+from tasuki.errors import DriverError
+from tasuki.flow.attempts import TTL, attempt_key, read_attempts
+from tasuki.observe.redact import redact
+from tasuki.observe.tracebacks import kept_traceback
+from tasuki.queues.dead.attempts import (
+    MAX_TRACEBACK_BYTES,
+    AttemptRecord,
+    encode,
+    recorded,
+    round_of,
+)
+
+if TYPE_CHECKING:
+    from tasuki.consumers.definition import Definition
+    from tasuki.consumers.delivery import Delivery
+    from tasuki.consumers.settling.verdict import Verdict
+    from tasuki.state.shared import SharedState
+
+_log = logging.getLogger("tasuki.consumer")
+
+BATCH = 200
+"""Records of one write."""
+MOST_WAITING = 2000
+"""Records that wait for the store; more are dropped."""
+_SOON = 0.05
+"""Seconds for which a record waits for others."""
+_PATIENCE = 1.0
+"""Seconds that a dead letter waits for the records of its earlier attempts, and a stop for the last write."""
+_PAUSE = 10.0
+"""Seconds for which nothing is read after a read has failed: a dead letter must not wait for a store that is away."""
+_LONGEST_TEXT = 4096
+"""Characters of an error that are looked through for secrets."""
+_UNRECORDED = frozenset({"expired", "cancelled"})
+"""Reasons of verdicts that no attempt has led to."""
+
+
+class Attempts:
+    """Of one run of a consumer, in its event loop."""
+
+    def __init__(self, consumer: Definition, state: SharedState) -> None:
+        self._consumer = consumer.id
+        self._queue = consumer.queue.spec.name
+        self._clock, self._metrics = consumer.clock, consumer.metrics
+        self._state = state
+        self._waiting: deque[tuple[str, AttemptRecord]] = deque()
+        self._sending: list[tuple[str, AttemptRecord]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._read_again_at = float("-inf")
+
+    def failed(self, delivery: Delivery, verdict: Verdict) -> AttemptRecord | None:
+        """Record an attempt that this verdict ends; never raises, never waits. None: there is no record."""
+        if verdict.reason in _UNRECORDED:
+            return None
+        try:
+            record = self._record(delivery, verdict)
+        except Exception:  # an error whose text or causes raise
+            _log.debug("no record of a failed attempt", exc_info=True, extra=delivery.log_fields())
+            self._metrics.attempts_dropped += 1
+            return None
+        if len(self._waiting) >= MOST_WAITING:
+            self._metrics.attempts_dropped += 1
+            return record
+        self._waiting.append((delivery.received.id, record))
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write(), name=f"attempts of {self._consumer}")
+        return record
+
+    def _record(self, delivery: Delivery, verdict: Verdict) -> AttemptRecord:
+        origin, cause = origin_for(verdict, self._consumer), verdict.cause
+        ended = delivery.ended_at if delivery.ended_at >= delivery.started_at else self._clock.monotonic()
+        return recorded(
+            AttemptRecord(
+                attempt=delivery.received.attempt,
+                at=round(self._clock.time(), 3),
+                worker=_worker(),
+                took=round(max(ended - delivery.started_at, 0.0), 6) if delivery.started_at >= 0 else 0.0,
+                type=origin.type,
+                place=origin.place,
+                message=redact(verdict.error[:_LONGEST_TEXT]),
+                traceback="" if cause is None else kept_traceback(cause, MAX_TRACEBACK_BYTES),
+                round=round_of(delivery.received),
+            )
+        )
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                if len(self._waiting) < BATCH:
+                    await asyncio.sleep(_SOON)
+                self._sending = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                await self._write_some(self._sending)
+                self._sending = []
+        finally:
+            self._writing, self._sending = None, []
+
+    async def _write_some(self, batch: list[tuple[str, AttemptRecord]]) -> None:
+        try:
+            store = await self._state.store()
+            await store.put_all(
+                [(attempt_key(self._queue, id, record), encode(record)) for id, record in batch], ttl=TTL
+            )
+        except DriverError as error:
+            self._metrics.attempts_dropped += len(batch)
+            _log.debug("%d records of failed attempts are dropped: %s", len(batch), error)
+        except Exception:  # a defect here must not end the consumer
+            self._metrics.attempts_dropped += len(batch)
+            _log.exception("records of failed attempts are dropped: %d", len(batch))
+
+    async def before(self, delivery: Delivery) -> list[AttemptRecord]:
+        """The earlier attempts of a message that is given up; without the ones that the store does not show now."""
+        received = delivery.received
+        if received.attempt == 1 and not round_of(received):
+            return []
+        mine = [record for id, record in (*self._sending, *self._waiting) if id == received.id]
+        return [*await self._read(received.id), *mine]
+
+    async def _read(self, id: str) -> list[AttemptRecord]:
+        if self._clock.monotonic() < self._read_again_at:
+            return []
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await read_attempts(await self._state.store(), self._queue, id)
+        except (DriverError, TimeoutError) as error:
+            self._read_again_at = self._clock.monotonic() + _PAUSE
+            _log.debug("cannot read the failed attempts of a message: %r", error)
+        except Exception:  # a defect here must not keep the letter
+            _log.exception("cannot read the failed attempts of a message")
+        return []
+
+    async def finish(self) -> None:
+        """Write what waits; what takes too long is dropped."""
+        if self._writing is None:
+            return
+        writing = self._writing
+        await asyncio.wait([writing], timeout=_PATIENCE)
+        if not writing.done():
+            self._metrics.attempts_dropped += len(self._waiting) + len(self._sending)
+            self._waiting.clear()
+            writing.cancel()
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _worker() -> str:
+    return f"{_host()}:{os.getpid()}"
+
+
+class NoAttempts:
+    """Of a run whose queue has no store."""
+
+    def failed(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Nothing is recorded."""
+
+    async def before(self, delivery: Delivery) -> list[AttemptRecord]:
+        """Nothing is known."""
+        return []
+
+    async def finish(self) -> None:
+        """Nothing waits."""
+
+
+def attempts_for(consumer: Definition) -> Attempts | NoAttempts:
+    """The records of a run."""
+    return NoAttempts() if consumer.state is None else Attempts(consumer, consumer.state)

@@ -1,0 +1,111 @@
+"""What requests may carry: the types of queries and bodies. Unknown names are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Limit = Annotated[int, Meta(ge=1, le=200, description="Items of one answer.")]
+Cursor = Annotated[str, Meta(max_length=1000, description="`next` of the answer before.")]
+Text = Annotated[str, Meta(max_length=500)]
+Seconds = Annotated[str, Meta(max_length=40, description="A duration, as in `90`, `5s` or `10m`.")]
+
+
+class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+class PageQuery(Query, frozen=True):
+    """Which part of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class QueuesQuery(PageQuery, frozen=True):
+    """Which queues."""
+
+    q: Annotated[str, Meta(max_length=200, description="A part of the id.")] = ""
+
+
+class MessagesQuery(PageQuery, frozen=True):
+    """Which messages of a queue."""
+
+    state: Literal["waiting", "delayed", "retrying", "running"] = "waiting"
+
+
+class MessageQuery(Query, frozen=True):
+    """Where a message was seen."""
+
+    place: Annotated[int, Meta(ge=0, le=1_000_000, description="Its `place` in the list: it is found sooner.")] = 0
+
+
+class GroupsQuery(Query, frozen=True):
+    """Which dead letters, and what they are counted by."""
+
+    queue: Text = ""
+    by: Literal["cause", "type", "place", "queue", "reason", "task", "day"] = "cause"
+    where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
+
+
+class LettersQuery(PageQuery, frozen=True):
+    """Which letters of a dead-letter queue."""
+
+    where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
+
+
+class EventsQuery(Query, frozen=True):
+    """How many events."""
+
+    newest: Annotated[int, Meta(ge=1, le=1024, description="Events of each consumer.")] = 50
+
+
+class AuditQuery(PageQuery, frozen=True):
+    """Which acts."""
+
+    q: Annotated[str, Meta(max_length=200, description="A part of actor, act, target or batch.")] = ""
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty object."""
+
+
+class PauseOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"duration": "for"}):
+    """How long, and why."""
+
+    duration: Seconds = ""
+    """After which the pause ends by itself; empty: when it is resumed."""
+    reason: Text = ""
+
+
+class PurgeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A bound: nothing is removed if the queue holds more."""
+
+    at_most: Annotated[int, Meta(ge=0, le=10**15)] | None = None
+
+
+class ScaleOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages that each process handles at the same time; null: as the entry says."""
+
+    concurrency: Annotated[int, Meta(ge=0, le=1000)] | None
+
+
+class MessageOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the message was seen."""
+
+    place: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
+class PublishOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message. Numbers of the body keep their digits in a queue whose codec is JSON."""
+
+    body: msgspec.Raw
+    headers: dict[Annotated[str, Meta(max_length=200)], bool | int | float | str] = {}
+    delay: Seconds = ""
+    ttl: Seconds = ""
+    priority: Annotated[int, Meta(ge=0, le=9)] | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    id: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    """Publishing again with it is safe after an unknown outcome."""

@@ -1,0 +1,74 @@
+"""Call: one request to an operation, and what operations do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.api.answers import Done
+from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.looks.words import say
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.security.session import Session
+from tasuki.desk.site import Site
+from tasuki.desk.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``names``: the names in its path; ``query`` and ``body``: as the operation declares them."""
+
+    tools: Tools
+    session: Session
+    names: Mapping[str, str]
+    query: Any
+    body: Any
+
+    @property
+    def site(self) -> Site:
+        """The queues."""
+        return self.tools.site
+
+    async def snapshot(self) -> Snapshot:
+        """The last snapshot. Raises AwayError."""
+        return await self.tools.sampler.latest()
+
+    async def row(self) -> tuple[Snapshot, QueueRow]:
+        """The snapshot, and the row of the queue in the path. Raises ProblemError, AwayError."""
+        snapshot = await self.snapshot()
+        row = snapshot.queues.get(self.names["queue"])
+        if row is None:
+            raise ProblemError(404, f"there is no queue {self.names['queue']!r}")
+        return snapshot, row
+
+    def may(self, act: str, id: str) -> bool:
+        """Whether the actor may do this."""
+        return self.tools.acts.rights().may(self.session.actor, act, id)
+
+    def require(self, act: str, id: str) -> None:
+        """Return if the actor may do this. Raises PolicyDeniedError, and logs that."""
+        self.tools.acts.rights().require(self.session.actor, act, id)
+
+    async def act(self, order: Order) -> Done:
+        """Carry out an order. Raises ProblemError, and what the act raises."""
+        try:
+            self.tools.acts.queue_of(order)
+        except KeyError:
+            raise ProblemError(404, f"there is no {order.kind} {order.id!r}") from None
+        try:
+            done = await self.tools.acts.carry_out(order, self.session)
+        except LookupError as error:
+            raise ProblemError(404, str(error)) from error
+        values = dict(done.values)
+        count = values.get("n") if isinstance(values.get("n"), int) else None
+        message = values.get("message")
+        return Done(
+            act=order.act,
+            target=order.id,
+            result=done.key.removeprefix("done.").removeprefix(order.act).lstrip("._") or "done",
+            text=say("en", done.key, values),
+            message=None if message is None else str(message),
+            count=count,
+        )

@@ -1,0 +1,99 @@
+"""Operations that change something. Each goes through the acts of the desk: rights, log, audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.api.answers import Done
+from tasuki.desk.api.call import Call
+from tasuki.desk.api.problems import ProblemError
+
+
+def _pause(call: Call, kind: str) -> Order:
+    options = {"for": call.body.duration, "reason": call.body.reason}
+    return Order("pause", kind, call.names[kind], options=options)
+
+
+async def pause_queue(call: Call) -> Done:
+    """Let all workers stop receiving from a queue; running handlers end."""
+    return await call.act(_pause(call, "queue"))
+
+
+async def resume_queue(call: Call) -> Done:
+    """End the pause of a queue."""
+    return await call.act(Order("resume", "queue", call.names["queue"]))
+
+
+async def pause_consumer(call: Call) -> Done:
+    """Let all workers stop receiving for a consumer."""
+    return await call.act(_pause(call, "consumer"))
+
+
+async def resume_consumer(call: Call) -> Done:
+    """End the pause of a consumer."""
+    return await call.act(Order("resume", "consumer", call.names["consumer"]))
+
+
+async def pause_schedule(call: Call) -> Done:
+    """Let a schedule publish nothing."""
+    return await call.act(_pause(call, "schedule"))
+
+
+async def resume_schedule(call: Call) -> Done:
+    """End the pause of a schedule."""
+    return await call.act(Order("resume", "schedule", call.names["schedule"]))
+
+
+async def run_schedule(call: Call) -> Done:
+    """Publish the message of a schedule now; its own times stay as they are."""
+    return await call.act(Order("run", "schedule", call.names["schedule"]))
+
+
+async def scale(call: Call) -> Done:
+    """Set how many messages each process handles at the same time for a consumer; 0 pauses it."""
+    number = call.body.concurrency
+    options = {"concurrency": "" if number is None else str(number)}
+    return await call.act(Order("scale", "consumer", call.names["consumer"], options=options))
+
+
+async def purge(call: Call) -> Done:
+    """Remove all messages of a queue that no consumer holds. This cannot be undone."""
+    order = Order("purge", "queue", call.names["queue"])
+    if (most := call.body.at_most) is not None:
+        call.require(order.act, order.id)
+        _, row = await call.row()
+        fresh = (await call.tools.sampler.latest(now=True)).queues[row.id]
+        if fresh.depth is None:
+            raise ProblemError(503, fresh.problem or f"{row.id} does not exist at its broker")
+        if (count := fresh.ready + fresh.delayed) > most:
+            raise ProblemError(409, f"{row.id} holds {count} messages, more than {most}", "more_than_asked")
+    return await call.act(order)
+
+
+async def delete(call: Call) -> Done:
+    """Delete a queue at its broker with all its messages. This cannot be undone."""
+    return await call.act(Order("delete", "queue", call.names["queue"]))
+
+
+async def publish(call: Call) -> Done:
+    """Publish one message; answered when the broker has confirmed it."""
+    given: dict[str, Any] = msgspec.structs.asdict(call.body)
+    options = {name: value for name, value in given.items() if value not in (None, "")}
+    return await call.act(Order("publish", "queue", call.names["queue"], options=options))
+
+
+async def retry(call: Call) -> Done:
+    """Send one dead letter back to the queue where it failed."""
+    return await call.act(_of_message(call, "redrive"))
+
+
+async def cancel(call: Call) -> Done:
+    """Cancel one message: it does not start any more, and its handler is interrupted."""
+    return await call.act(_of_message(call, "cancel"))
+
+
+def _of_message(call: Call, act: str) -> Order:
+    return Order(act, "queue", call.names["queue"], call.names["id"], call.body.place)

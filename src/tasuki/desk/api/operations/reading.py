@@ -1,0 +1,217 @@
+"""Operations that read an installation: queues, workers, schedules, acts, health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tasuki.desk.api import answers
+from tasuki.desk.api.call import Call
+from tasuki.desk.api.decoding import cursor_of, page_of, read_number
+from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.looks import numbers
+from tasuki.desk.looks.words import say
+from tasuki.desk.pages.queue import settings_of
+from tasuki.desk.reading import attention
+from tasuki.desk.reading.acts import last_acts
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow
+from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.state.asks import Worker, ask
+from tasuki.state.presence import Presence
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.app.schedules.status import ScheduleStatus
+
+_MOST_NOTICES = 100
+
+
+async def overview(call: Call) -> answers.Overview:
+    """Whether messages move, and what needs attention."""
+    snapshot = await call.snapshot()
+    notices = attention.notices_of(snapshot)
+    return answers.Overview(
+        now=snapshot.now,
+        totals=answers.Totals(**asdict(snapshot.totals)),
+        queues=len(snapshot.queues),
+        notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
+        problems=list(snapshot.problems),
+    )
+
+
+def _notice(notice: attention.Notice) -> answers.Notice:
+    told: dict[str, Any] = dict(notice.values)
+    for name in ("age", "limit"):
+        if name in told:
+            told[name] = numbers.duration(told[name])
+    if "rate" in told:
+        told["rate"] = numbers.rate(told["rate"])
+    return answers.Notice(notice.key.removeprefix("attention."), say("en", notice.key, told), notice.values)
+
+
+async def queues(call: Call) -> answers.Queues:
+    """All queues, by id."""
+    snapshot, word = await call.snapshot(), call.query.q.lower()
+    rows = {id: row for id, row in snapshot.queues.items() if word in id.lower()}
+    shown, following = page_of(rows, call.query.cursor, call.query.limit)
+    return answers.Queues([item_of(row) for row in shown], following, len(rows))
+
+
+def item_of(row: QueueRow) -> answers.QueueItem:
+    """A row of the snapshot as an answer."""
+    depth = row.depth
+    return answers.QueueItem(
+        id=row.id,
+        driver=row.driver,
+        ready=None if depth is None else depth.ready,
+        delayed=None if depth is None else depth.delayed,
+        in_flight=None if depth is None else depth.in_flight,
+        running=row.busy,
+        dead=row.dead,
+        oldest_age=None if depth is None else depth.oldest_age,
+        is_estimate=depth is not None and depth.is_estimate,
+        in_rate=row.in_rate,
+        out_rate=row.out_rate,
+        failed_rate=row.failed_rate,
+        wait_p95=row.wait_p95,
+        run_p95=row.run_p95,
+        workers=row.workers,
+        paused=row.pause,
+        dead_letters=row.dead_letters,
+        is_dead_letters=row.is_dead_letters,
+        is_missing=row.is_missing,
+        tags=list(row.tags),
+        problem=row.problem,
+    )
+
+
+async def queue(call: Call) -> answers.Queue:
+    """One queue: counts, consumers, what runs, what its driver can do."""
+    _, row = await call.row()
+    live = call.site.live.queues[row.id]
+    schedules = [id for id, config in call.site.project.of(ScheduleConfig).items() if config.queue == row.id]
+    consumers = [
+        answers.Consumer(
+            each.id, each.processes, each.concurrency, each.running, each.done, each.failed, each.pause, each.scale
+        )
+        for each in row.consumers
+    ]
+    return answers.Queue(
+        queue=item_of(row),
+        consumers=consumers,
+        running=running_of(row.running),
+        schedules=schedules,
+        capabilities=msgspec.to_builtins(live.driver.capabilities),
+        settings={key.removeprefix("settings."): value for key, value in settings_of(call.site, live, row.id)},
+    )
+
+
+def running_of(rows: Any) -> list[answers.Running]:
+    """What runs, the longest first."""
+    found: list[RunningRow] = list(rows)
+    return [answers.Running(each.message, each.consumer, f"{each.host}:{each.pid}") for each in found]
+
+
+async def workers(call: Call) -> answers.Workers:
+    """The worker processes on all machines."""
+    snapshot = await call.snapshot()
+    known = {each.key: each for each in snapshot.workers}
+    shown, following = page_of(known, call.query.cursor, call.query.limit)
+    return answers.Workers([_worker(each) for each in shown], following, len(known), snapshot.now)
+
+
+async def worker(call: Call) -> answers.Worker:
+    """One worker process."""
+    return _worker(await _named(call))
+
+
+def _worker(worker: Presence) -> answers.Worker:
+    return answers.Worker(
+        id=f"{worker.host}:{worker.pid}",
+        host=worker.host,
+        pid=worker.pid,
+        version=worker.version,
+        started=worker.started,
+        seen=worker.seen,
+        running=worker.running,
+        done=worker.done,
+        failed=worker.failed,
+        consumers=list(worker.consumers),
+        left_out=worker.left_out,
+    )
+
+
+async def _named(call: Call) -> Presence:
+    id = call.names["worker"]
+    found = [each for each in (await call.snapshot()).workers if f"{each.host}:{each.pid}" == id]
+    if not found:
+        raise ProblemError(404, f"no worker {id!r} is alive")
+    return max(found, key=lambda each: each.started)
+
+
+async def events(call: Call) -> answers.Events:
+    """What happened lately to the messages of a worker; it has two seconds to answer."""
+    worker = await _named(call)
+    asked = Worker(worker.host, worker.pid)
+
+    async def look(live: Assembly) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for state in live.states_of_queues():
+            known = {each.id: live.consumers.get(each.id) for each in worker.consumers if each.id not in found}
+            mine = {id for id, each in known.items() if each is None or each.state is state}
+            if mine:
+                found |= await ask(await state.store(), asked, mine, call.query.newest)
+        return found
+
+    found = await call.site.on(call.site.reader, look)
+    if not found and worker.consumers:
+        raise ProblemError(503, f"worker {call.names['worker']} does not answer: its event loop may be blocked")
+    return msgspec.convert({"worker": call.names["worker"], "consumers": found}, answers.Events)
+
+
+async def schedules(call: Call) -> answers.Schedules:
+    """The schedules, with their last and next times."""
+    from tasuki.app.schedules.statuses import statuses_of
+
+    site = call.site
+    found: dict[str, ScheduleStatus] = {}
+    for app, ids in site.parts():
+        found |= {each.id: each for each in await site.on(app, statuses_of) if each.queue in ids}
+    shown, following = page_of(found, call.query.cursor, call.query.limit)
+    items = [
+        answers.Schedule(
+            id=each.id,
+            queue=each.queue,
+            timing=each.timing,
+            next=None if each.next is None else each.next.timestamp(),
+            last=None if each.last is None else each.last.timestamp(),
+            is_enabled=each.is_enabled,
+            is_known=each.is_known,
+            is_late=each.is_late,
+            paused=each.pause,
+        )
+        for each in shown
+    ]
+    unseen = sorted(site.project.of(ScheduleConfig).keys() - found.keys())
+    return answers.Schedules(items, following, len(found), unseen)
+
+
+async def audit(call: Call) -> answers.Acts:
+    """The last 1,000 acts of people and programs, for 30 days; the newest first."""
+    word = call.query.q.lower()
+    found = [
+        each
+        for each in await last_acts(call.site)
+        if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch}".lower()
+    ]
+    start = read_number(call.query.cursor)
+    end = start + call.query.limit
+    return answers.Acts(found[start:end], cursor_of(str(end)) if end < len(found) else None, len(found))
+
+
+async def health(call: Call) -> answers.Health:
+    """Whether messages move in this process; not ready is 503, with the same document."""
+    return msgspec.convert(call.tools.watched.report().as_dict(), answers.Health)

@@ -1,0 +1,47 @@
+"""Problems: which error is which answer (application/problem+json)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from tasuki.desk.security.problems import problem
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    PolicyDeniedError,
+    QueueNotFoundError,
+    TasukiError,
+    UnsupportedError,
+)
+
+
+class ProblemError(Exception):
+    """A request that is not answered otherwise."""
+
+    def __init__(self, status: int, detail: str, code: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.headers = status, code, headers
+
+
+def problem_for(error: Exception) -> Response | None:
+    """The answer for an error of reading or of an act; None: it is a mistake of ours."""
+    if isinstance(error, ProblemError):
+        return problem(error.status, str(error), error.code, error.headers)
+    for kinds, status, code in _STATUS:
+        if isinstance(error, kinds):
+            return problem(status, problem_of(error), code)
+    return None
+
+
+_STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str], ...] = (
+    (PolicyDeniedError, 403, ""),
+    (AwayError, 503, ""),
+    ((BrokerUnavailableError, BrokerTimeoutError), 503, ""),
+    (QueueNotFoundError, 409, "missing"),
+    (UnsupportedError, 409, "unsupported"),
+    (TasukiError, 409, "failed"),
+    (ValueError, 400, ""),
+)

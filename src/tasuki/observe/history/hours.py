@@ -1,0 +1,207 @@
+"""Hours: the minutes of all processes, added up for each queue; no I/O."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from tasuki.observe.exposition.snapshots import quantile
+from tasuki.observe.history.minutes import MINUTE, MINUTES, OF_A_STEP, STEP, STEPS, Minute, Point
+from tasuki.observe.metrics import BUCKETS
+
+_PLAIN = ("published", "done", "failed", "dead", "ready", "busy")
+_READY = _PLAIN.index("ready")
+_WIDTH = len(BUCKETS) + 1
+_BOUNDS = list(BUCKETS)
+_MOST = 2**32 - 1
+RING = MINUTES + 4
+"""Minutes that are kept: the last one that all processes have written is some minutes old."""
+_FINE, _FINE_RING = 5, 9
+"""Minutes of which the steps are shown and kept."""
+
+
+class Times(NamedTuple):
+    """Below which number of seconds half, 95 % and 99 % of the values lie; None: there was no value."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Span(NamedTuple):
+    """A queue over some minutes; ``at``: Unix time of its start."""
+
+    at: float
+    seconds: float
+    published: int
+    done: int
+    failed: int
+    dead: int
+    ready: int | None
+    """At its end, where it is known."""
+    wait: Times
+    run: Times
+
+
+class Hour:
+    """One queue, of 60 minutes: ten kilobytes."""
+
+    __slots__ = ("_fine", "_plain", "_run", "_wait")
+
+    def __init__(self) -> None:
+        self._plain = array("I", bytes(4 * len(_PLAIN) * RING))
+        self._wait = array("I", bytes(4 * _WIDTH * RING))
+        self._run = array("I", bytes(4 * _WIDTH * RING))
+        self._fine = array("I", bytes(4 * OF_A_STEP * STEPS * _FINE_RING))
+
+    def add(self, minute: int, point: Point) -> None:
+        """Add the point of one process."""
+        slot = minute % RING
+        plain = self._plain
+        numbers = (point.published, point.done, point.failed, point.dead, point.ready + 1, point.busy)
+        for column, number in enumerate(numbers):
+            at = column * RING + slot
+            joined = max(plain[at], number) if column == _READY else plain[at] + number  # all see the same
+            plain[at] = min(max(joined, 0), _MOST)
+        for counts, given in ((self._wait, point.wait), (self._run, point.run)):
+            for bucket, count in zip(given[0::2], given[1::2], strict=False):
+                if 0 <= bucket < _WIDTH:
+                    counts[slot * _WIDTH + bucket] = min(counts[slot * _WIDTH + bucket] + max(count, 0), _MOST)
+        start = (minute % _FINE_RING) * STEPS * OF_A_STEP
+        for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
+            self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
+
+    def clear(self, minute: int) -> None:
+        """Forget the minute that had the place of this one, or what is known of this one."""
+        slot = minute % RING
+        for column in range(len(_PLAIN)):
+            self._plain[column * RING + slot] = 0
+        for counts in (self._wait, self._run):
+            counts[slot * _WIDTH : (slot + 1) * _WIDTH] = _EMPTY
+        size = STEPS * OF_A_STEP
+        start = (minute % _FINE_RING) * size
+        self._fine[start : start + size] = array("I", bytes(4 * size))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happened."""
+        return not any(self._plain)
+
+    def numbers(self, name: str, newest: int) -> list[int]:
+        """Of each minute up to the newest one: ``published``, ``done``, ``failed``, ``dead`` or ``busy``."""
+        start, plain = _PLAIN.index(name) * RING, self._plain
+        return [plain[start + minute % RING] for minute in range(newest - MINUTES + 1, newest + 1)]
+
+    def steps(self, newest: int) -> list[tuple[int, int, int]]:
+        """Published, done and failed in each step of the last five minutes."""
+        found = []
+        for minute in range(newest - _FINE + 1, newest + 1):
+            start = (minute % _FINE_RING) * STEPS * OF_A_STEP
+            numbers = self._fine[start : start + STEPS * OF_A_STEP]
+            found += list(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True))
+        return found
+
+    def span(self, first: int, last: int) -> Span:
+        """These minutes together, both included."""
+        slots = [minute % RING for minute in range(first, last + 1)]
+        sums = [sum(self._plain[column * RING + slot] for slot in slots) for column in range(4)]
+        ready = self._plain[_READY * RING + last % RING]
+        published, done, failed, dead = sums
+        return Span(
+            first * MINUTE, len(slots) * MINUTE, published, done, failed, dead, ready - 1 if ready else None,
+            _times(self._wait, slots), _times(self._run, slots),
+        )  # fmt: skip
+
+
+_EMPTY = array("I", bytes(4 * _WIDTH))
+
+
+def _times(counts: array[int], slots: Sequence[int]) -> Times:
+    total = [0] * _WIDTH
+    for slot in slots:
+        part = counts[slot * _WIDTH : (slot + 1) * _WIDTH]
+        if any(part):
+            total = [mine + theirs for mine, theirs in zip(total, part, strict=True)]
+    if not any(total):
+        return Times(None, None, None)
+    return Times(*(quantile(_BOUNDS, total, share) for share in (0.5, 0.95, 0.99)))
+
+
+class Process(NamedTuple):
+    """A process that wrote minutes; ``last``: the newest of them."""
+
+    host: str
+    pid: int
+    last: int
+    consumes: bool
+    has_ended: bool
+
+
+class Hours:
+    """All queues of one place where minutes are kept."""
+
+    def __init__(self) -> None:
+        self.newest = 0
+        """The minute up to which it goes; 0: nothing was added."""
+        self._hours: dict[tuple[str, str], Hour] = {}
+        self._processes: dict[tuple[str, int], Process] = {}
+
+    def begin(self, first: int, newest: int) -> None:
+        """Make room up to ``newest``, and forget the minutes from ``first`` on: they are about to be added again."""
+        start = max(min(first, self.newest + 1), newest - RING + 1)
+        for name, hour in list(self._hours.items()):
+            for minute in range(start, newest + 1):
+                hour.clear(minute)
+            if hour.is_empty:
+                del self._hours[name]
+        self.newest = newest
+        self._processes = {key: each for key, each in self._processes.items() if each.last > newest - MINUTES}
+
+    def add(self, minute: Minute) -> None:
+        """Add one process's minute; much older ones than an hour, and those of the future, are left out."""
+        if not self.newest - RING < minute.minute <= self.newest:
+            return
+        known = self._processes.get((minute.host, minute.pid))
+        if known is None or known.last <= minute.minute:
+            self._processes[minute.host, minute.pid] = Process(
+                minute.host, minute.pid, minute.minute, minute.consumes, minute.has_ended
+            )
+        if minute.buckets != _WIDTH:
+            return
+        for driver, queues in minute.queues.items():
+            for queue, point in queues.items():
+                hour = self._hours.get((driver, queue))
+                if hour is None:
+                    hour = self._hours[driver, queue] = Hour()
+                hour.add(minute.minute, point)
+
+    def of(self, driver: str, queue: str) -> Hour | None:
+        """A queue by the id of its driver and its name at the broker; None: nothing happened in the hour."""
+        return self._hours.get((driver, queue))
+
+    @property
+    def processes(self) -> Iterable[Process]:
+        """Those that did something in the hour."""
+        return self._processes.values()
+
+    def __len__(self) -> int:
+        return len(self._hours)
+
+
+def five_minutes(hour: Hour, newest: int) -> list[Span]:
+    """The hour in twelve parts, the newest first."""
+    return [hour.span(last - 4, last) for last in range(newest, newest - MINUTES, -5)]
+
+
+def added(columns: Iterable[Sequence[int]]) -> list[int]:
+    """Numbers of several queues, minute by minute."""
+    total = [0] * MINUTES
+    for column in columns:
+        total = [mine + theirs for mine, theirs in zip(total, column, strict=True)]
+    return total
+
+
+def by_step(seconds: Callable[[], float]) -> int:
+    """The number of the step within its minute now, by Unix time."""
+    return int(seconds() % MINUTE // STEP)

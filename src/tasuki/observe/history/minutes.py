@@ -1,0 +1,88 @@
+"""Minutes: what the queues of one process did in one minute, in few bytes; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+MINUTE = 60.0
+"""Seconds of a point."""
+STEP = 5.0
+"""Seconds of a step within a minute."""
+STEPS = 12
+MINUTES = 60
+"""Points that are kept: an hour."""
+OF_A_STEP = 3
+"""Numbers of a step: published, done, failed."""
+
+
+class Point(msgspec.Struct, array_like=True, gc=False):
+    """One queue in one minute. Points of several processes are added."""
+
+    published: int = 0
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    """Messages that became dead letters."""
+    ready: int = -1
+    """Ready messages at the end of the minute; -1: not known."""
+    busy: int = 0
+    """Handlers that ran at the end of the minute."""
+    wait: Sequence[int] = ()
+    """Waits of messages until their handlers started: bucket, count, bucket, count …"""
+    run: Sequence[int] = ()
+    """Times that handlers took, likewise."""
+    steps: Sequence[int] = ()
+    """Published, done and failed of each step of the minute; empty: nothing of them."""
+
+
+Queues = dict[str, dict[str, Point]]
+"""Driver → queue at the broker → its point."""
+
+
+class Minute(msgspec.Struct, array_like=True, gc=False):
+    """The queues of one process that did something in one minute."""
+
+    minute: int
+    """Unix time in whole minutes."""
+    host: str
+    pid: int
+    buckets: int
+    """Buckets of the histograms; a version of Tasuki with other ones is not understood."""
+    queues: Queues
+    consumes: bool = False
+    """Whether the process has consumers that run: a worker."""
+    has_ended: bool = False
+    """Whether it is the last minute of a process that closed in order."""
+
+
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Minute)
+
+
+def encode(minute: Minute, most: int) -> Iterator[bytes]:
+    """The minute in values of at most about so many bytes; a thousand queues are about 60 KiB."""
+    value = _encoder.encode(minute)
+    pairs = [(driver, queue) for driver, queues in minute.queues.items() for queue in queues]
+    if len(value) <= most or len(pairs) < 2:
+        yield value
+        return
+    middle = len(pairs) // 2
+    for part in (pairs[:middle], pairs[middle:]):
+        queues: Queues = {}
+        for driver, queue in part:
+            queues.setdefault(driver, {})[queue] = minute.queues[driver][queue]
+        yield from encode(msgspec.structs.replace(minute, queues=queues), most)
+
+
+def decode(value: bytes) -> Minute | None:
+    """The minute of a value; None: another version wrote it in a way that this one cannot read."""
+    try:
+        return _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def sparse(counts: Sequence[int]) -> list[int]:
+    """The buckets that counted something, each with its count."""
+    return [number for bucket, count in enumerate(counts) if count for number in (bucket, count)]

@@ -1,0 +1,136 @@
+"""Tracebacks that are kept: the user's frames without secrets, made once for each way through the code.
+
+A thousand messages that fail at one line differ in the text of the error alone, so the frames before it are cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
+from types import CodeType, TracebackType
+from typing import NamedTuple
+
+from tasuki.errors import HandlerError, safe_text
+from tasuki.observe.frames import count_of, format_error, is_ours, user_traceback
+from tasuki.observe.redact import redact
+
+MOST_WAYS = 512
+"""Ways that are kept; when there are more, all are forgotten."""
+_DEEPEST = 16
+"""Causes of an error that are shown by the cache; a longer chain is shown without it."""
+_HEAD = "Traceback (most recent call last):\n"
+_CAUSE = "\n\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+_SAID_BY_PYTHON = (SyntaxError, NameError, AttributeError, ImportError)
+"""Errors to whose text Python adds something: a line of code, or what may have been meant."""
+
+Way = tuple[tuple[CodeType, int], ...]
+"""The frames of a traceback: the code of each, and where in it."""
+
+
+class _Shown(NamedTuple):
+    """Frames without secrets; each text ends with a line break, or is empty."""
+
+    users: str
+    """Of the user's code."""
+    all: str
+    ours: int
+    """How many are Tasuki's."""
+
+
+_ways: dict[Way, _Shown] = {}
+
+
+def shown_traceback(error: BaseException, limit: int) -> str:
+    """As ``format_error``, without secrets; of a text much longer than ``limit`` characters the end."""
+    if (chain := _plain_chain(error)) is None:
+        return redact(format_error(error)[-2 * limit :])
+    shown = [_shown(each.__traceback__) for each, _ in chain]
+    if not any(each.users for each in shown):
+        return _joined(chain, [each.all for each in shown], limit) + "\n"
+    left_out = sum(each.ours for each in shown)
+    text = _joined(chain, [each.users for each in shown], limit)
+    return f"{text}\n({count_of(left_out)} of Tasuki's own code left out)\n" if left_out else f"{text}\n"
+
+
+def kept_traceback(error: BaseException, limit: int) -> str:
+    """The end of an error's traceback, at most ``limit`` characters, without secrets.
+
+    Of an error of another process its own. Empty if the error has passed no code of the user's.
+    """
+    try:
+        if isinstance(error, HandlerError) and error.traceback:
+            return redact(error.traceback[-limit:])
+        if (chain := _plain_chain(error)) is None:
+            return redact(user_traceback(error, limit))
+        shown = [_shown(each.__traceback__).users for each, _ in chain]
+        text = _joined(chain, shown, limit) if any(shown) else ""
+    except Exception:  # an error whose text or causes raise: the letter must go all the same
+        return ""
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
+def _joined(chain: list[tuple[BaseException, str]], frames: list[str], limit: int) -> str:
+    """The error that comes last in the chain stands first."""
+    # The end tells what happened. Twice as much is redacted, since a secret cut in two would not be recognised.
+    parts = [
+        f"{joined}{_HEAD}{shown}{redact(_last_line(each, 2 * limit))}"
+        for (each, joined), shown in zip(chain, frames, strict=True)
+    ]
+    return "".join(reversed(parts))
+
+
+def _plain_chain(error: BaseException) -> list[tuple[BaseException, str]] | None:
+    """The error and its causes; None: they are too many, or errors that consist of others."""
+    chain = list(_chain(error))
+    is_special = len(chain) > _DEEPEST or any(isinstance(each, BaseExceptionGroup) for each, _ in chain)
+    return None if is_special else chain
+
+
+def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
+    """The error and what led to it, each with the words that join it to the one before it in time."""
+    seen: set[int] = set()  # ``raise error from error`` makes a circle
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen and len(seen) <= _DEEPEST:
+        seen.add(id(each))
+        cause, context = each.__cause__, None if each.__suppress_context__ else each.__context__
+        earlier = cause if cause is not None else context
+        has_earlier = earlier is not None and id(earlier) not in seen
+        yield each, "" if not has_earlier else _CAUSE if cause is not None else _CONTEXT
+        each = earlier
+
+
+def _last_line(error: BaseException, most: int) -> str:
+    """The type and the end of the text of an error; more than a line if it has notes."""
+    if isinstance(error, _SAID_BY_PYTHON) or getattr(error, "__notes__", None):
+        said = TracebackException(type(error), error, error.__traceback__, limit=0, compact=True)
+        return "".join(said.format_exception_only()).rstrip("\n")[-most:]
+    kind, text = type(error), safe_text(error)[-most:]
+    module = kind.__module__
+    name = kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+    return f"{name}: {text}" if text else name
+
+
+def _shown(traceback: TracebackType | None) -> _Shown:
+    way = _way(traceback)
+    shown = _ways.get(way)
+    if shown is None:
+        frames = extract_tb(traceback)
+        users = [frame for frame in frames if not is_ours(frame.filename)]
+        shown = _Shown(_formatted(users), _formatted(frames), len(frames) - len(users))
+        if len(_ways) >= MOST_WAYS:
+            _ways.clear()
+        _ways[way] = shown
+    return shown
+
+
+def _formatted(frames: list[FrameSummary]) -> str:
+    return redact("".join(StackSummary.from_list(frames).format()))
+
+
+def _way(traceback: TracebackType | None) -> Way:
+    found = []
+    while traceback is not None:
+        found.append((traceback.tb_frame.f_code, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The audit of an installation: who did what, as its stores keep it."""

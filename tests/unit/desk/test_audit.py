@@ -1,0 +1,120 @@
+"""Every act of the desk is in the audit, which its page shows; a store that is away stops no act."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tasuki import App
+from tasuki.app.audit import audited
+from tasuki.app.audit.audited import acts_of
+from tasuki.errors import BrokerUnavailableError
+from tasuki.state.audit import ring
+from tasuki.state.audit.ring import AuditRecord
+from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.test_pages import fail
+
+pytestmark = pytest.mark.anyio
+
+PAUSE = "/confirm?act=pause&kind=queue&id=app:mails"
+
+
+async def acts(app: App) -> list[AuditRecord]:
+    return await acts_of(app.live_assembly())
+
+
+async def test_each_act_is_kept_with_who_and_what(app: App, browse: MakeBrowser) -> None:
+    browser = browse(actor="kana")
+    letter = await fail(app, bad="1")
+
+    await browser.act(PAUSE)
+    await browser.act("/confirm?act=resume&kind=queue&id=app:mails")
+    await browser.act("/confirm?act=resume&kind=queue&id=app:mails")
+    await browser.act(f"/confirm?act=redrive&kind=queue&id=app:dead&message={letter}&at=0")
+    await browser.act("/confirm?act=purge&kind=queue&id=app:mails", name="app:mails")
+
+    found = [(each.act, each.target, each.filter, each.count, each.result) for each in await acts(app)]
+    assert found == [
+        ("purge", "app:mails", "", 1, "done"),
+        ("redrive", "app:dead", f"id:{letter}", 1, "done"),
+        ("resume", "app:mails", "", None, "not paused"),
+        ("resume", "app:mails", "", None, "done"),
+        ("pause", "app:mails", "", None, "done"),
+    ]
+    assert {(each.actor, each.client) for each in await acts(app)} == {("kana", "127.0.0.1")}
+
+
+async def test_an_act_that_failed_is_kept_and_one_that_was_no_act_is_not(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+
+    await browser.act("/confirm?act=redrive&kind=queue&id=app:dead&message=gone")
+    await browser.act(PAUSE, **{"for": "soon"})
+
+    [found] = await acts(app)
+    assert found.result == "failed: message gone is not in app:dead any more"
+
+
+async def test_the_page_shows_and_filters(browse: MakeBrowser) -> None:
+    browser = browse(actor="<b>kana</b>")
+    assert "Nothing was changed here yet." in await browser.text("/audit")
+    await browser.act(PAUSE)
+    await browser.act("/confirm?act=pause&kind=schedule&id=app:hourly")
+
+    page = await browser.text("/audit")
+    other = await browser.text("/audit?q=hourly")
+
+    assert "&lt;b&gt;kana" in (await browser.get("/audit")).text
+    assert "app:mails" in page
+    assert "127.0.0.1" in page
+    assert "app:mails" not in other.partition("On Messages")[2]
+    assert "No act fits this filter." in await browser.text("/audit?q=nothing")
+
+
+async def test_a_store_that_is_away_stops_no_act(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(*_: object) -> None:
+        raise BrokerUnavailableError("redis://: connection refused", driver="app:driver")
+
+    monkeypatch.setattr(ring, "write", away)
+    with caplog.at_level(logging.INFO):
+        answer = await browse().act(PAUSE)
+
+    assert answer.status_code == 200
+    assert "paused" in await app.live_queue("mails").info()
+    assert "the audit lacks pause app:mails" in caplog.text
+    assert "desk: pause app:mails done" in caplog.text
+
+
+async def test_a_store_that_is_silent_delays_an_act_by_a_bound(
+    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import asyncio
+
+    async def silent(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ring, "write", silent)
+    monkeypatch.setattr(audited, "PATIENCE", 0.01)
+
+    kept = await audited.note(app.live_assembly(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))
+
+    assert not kept
+    assert "no answer within" in caplog.text
+
+
+async def test_secrets_are_not_kept(app: App) -> None:
+    live = app.live_assembly()
+
+    async def fail() -> None:
+        async with audited.audited(live, "app:mails", "purge", "app:mails", actor="kana", client="here") as outcome:
+            outcome.filter = "password=hunter2"
+            raise RuntimeError("redis://kana:hunter2@cache is away\nand more")
+
+    with pytest.raises(RuntimeError):
+        await fail()
+
+    [found] = await acts(app)
+    assert "hunter2" not in found.filter + found.result
+    assert found.result.startswith("failed: redis://")

@@ -1,0 +1,109 @@
+"""Hours add up the minutes of processes, and forget those that are older than an hour."""
+
+from __future__ import annotations
+
+from tasuki.observe.history.hours import Hours, added, five_minutes
+from tasuki.observe.history.minutes import Minute, Point
+from tasuki.observe.metrics import BUCKETS
+
+NOW = 28_000_000
+
+
+def minute(number: int, pid: int = 1, buckets: int = len(BUCKETS) + 1, **point: int) -> Minute:
+    points = {"app:driver": {"mail": Point(**point)}}
+    return Minute(number, "host", pid, buckets, points, consumes=True)
+
+
+def hours_of(*minutes: Minute, newest: int = NOW) -> Hours:
+    hours = Hours()
+    hours.begin(newest - 59, newest)
+    for one in minutes:
+        hours.add(one)
+    return hours
+
+
+def test_processes_are_added_up() -> None:
+    hours = hours_of(
+        minute(NOW, published=5, done=3, ready=9), minute(NOW, pid=2, published=1, ready=8, failed=2), minute(NOW - 59)
+    )
+    hour = hours.of("app:driver", "mail")
+    assert hour is not None
+    span = hour.span(NOW, NOW)
+
+    assert (span.published, span.done, span.failed, span.ready) == (6, 3, 2, 9)
+    assert hour.span(NOW - 1, NOW - 1).ready is None
+    assert hour.numbers("published", NOW) == [0] * 59 + [6]
+    assert {each.pid for each in hours.processes} == {1, 2}
+
+
+def test_older_and_later_minutes_are_left_out() -> None:
+    hours = hours_of(minute(NOW - 64, done=1), minute(NOW + 1, done=1))
+
+    assert hours.of("app:driver", "mail") is None
+
+
+def test_minutes_that_are_read_again_count_once() -> None:
+    hours = hours_of(minute(NOW - 1, done=5), minute(NOW, done=1))
+    hours.begin(NOW - 1, NOW + 1)
+    for one in (minute(NOW - 1, done=5), minute(NOW, done=4), minute(NOW + 1, done=2)):
+        hours.add(one)
+    hour = hours.of("app:driver", "mail")
+
+    assert hour is not None
+    assert hour.numbers("done", NOW + 1)[-4:] == [0, 5, 4, 2]
+
+
+def test_after_an_hour_a_quiet_queue_is_forgotten() -> None:
+    hours = hours_of(minute(NOW, done=5))
+    hours.begin(NOW + 57, NOW + 63)
+    assert hours.of("app:driver", "mail") is not None
+    hours.begin(NOW + 57, NOW + 64)
+
+    assert hours.of("app:driver", "mail") is None
+    assert list(hours.processes) == []
+    hours.begin(NOW + 500, NOW + 500)
+    assert len(hours) == 0
+
+
+def test_times_are_of_all_processes_together() -> None:
+    one = Point(run=[4, 90], wait=[0, 1])
+    other = Point(run=[9, 10])
+    hours = hours_of()
+    for pid, point in enumerate((one, other)):
+        hours.add(Minute(NOW, "host", pid, len(BUCKETS) + 1, {"d": {"q": point}}))
+    hour = hours.of("d", "q")
+    assert hour is not None
+    run = hour.span(NOW, NOW).run
+
+    assert run.p50 is not None
+    assert run.p50 < 0.025
+    assert run.p95 is not None
+    assert 0.5 < run.p95 < 1.0
+    assert hour.span(NOW - 5, NOW - 1).run.p95 is None
+
+
+def test_histograms_with_other_buckets_are_left_out_and_absurd_numbers_bounded() -> None:
+    hours = hours_of(minute(NOW, buckets=3, done=4))
+    assert hours.of("app:driver", "mail") is None
+
+    hours.add(minute(NOW, pid=2, done=2**40, failed=-5))
+    hours.add(Minute(NOW, "h", 1, len(BUCKETS) + 1, {"app:driver": {"mail": Point(run=[99, 1, -1, 2, 3, 2**40])}}))
+    hour = hours.of("app:driver", "mail")
+    assert hour is not None
+    assert hour.span(NOW, NOW).done == 2**32 - 1
+    assert hour.span(NOW, NOW).failed == 0
+
+
+def test_five_minutes_and_steps() -> None:
+    steps = [0] * 36
+    steps[3:6] = [1, 2, 3]
+    hours = hours_of(minute(NOW - 4, done=2), minute(NOW - 5, done=7))
+    hours.add(Minute(NOW, "h", 1, len(BUCKETS) + 1, {"app:driver": {"mail": Point(steps=steps)}}))
+    hour = hours.of("app:driver", "mail")
+    assert hour is not None
+    spans = five_minutes(hour, NOW)
+
+    assert [span.done for span in spans] == [2, 7] + [0] * 10
+    assert len(hour.steps(NOW)) == 60
+    assert hour.steps(NOW)[49] == (1, 2, 3)
+    assert added([[1] * 60, [2] * 60]) == [3] * 60

@@ -1,4 +1,4 @@
-"""Acting: from a key to acts: whether they are allowed, the question, one act after the other, and what is said."""
+"""Acting: from a key to acts: whether they are allowed, the question, one act after the other, and its outcome."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Acting:
 
 
 def _outcome(orders: Sequence[Order], said: str, failed: Sequence[str]) -> Foot:
-    """What is said at the end."""
+    """The last line after the acts."""
     if not failed:
         return Foot("told", line(said) if len(orders) == 1 else f"{orders[0].act}: all {len(orders):,} done.")
     if len(orders) == 1:

@@ -14,9 +14,9 @@ _MOST = 200
 
 @dataclass(slots=True)
 class Asking:
-    """A question; ``answer`` gets what was typed, at Enter.
+    """A question; ``answer`` gets the typed text, at Enter.
 
-    ``hear`` gets each change of what is typed; ``leave`` is called at Esc.
+    ``hear`` gets each change of the typed text; ``leave`` is called at Esc.
     """
 
     text: str

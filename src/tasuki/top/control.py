@@ -105,7 +105,7 @@ class Control:
                 await asyncio.gather(task, return_exceptions=True)
 
     def refresh(self) -> None:
-        """Read at once what is shown; after an act wait for what it changed."""
+        """Read this place at once; after an act wait for its effect."""
         self._is_changed = True
         self._follow_anew()
 
@@ -154,7 +154,7 @@ class Control:
         return snapshot, await view.read(self.reading, snapshot)
 
     def tick(self) -> None:
-        """Once a second: the time, whether there is an answer, and the end of what was told."""
+        """Once a second: the time, whether there is an answer, and the end of a message."""
         scene = self.scene
         scene.clock = datetime.fromtimestamp(self._clock.time()).strftime("%H:%M:%S")
         scene.status = self._status()
@@ -175,7 +175,7 @@ class Control:
         return (f"{dot} live", "ok") if self.scene.snapshot is not None else ("", "")
 
     def draw(self) -> None:
-        """Show what is true now."""
+        """Show the scene as it is now."""
         self.scene.keys = keys_of(self.scene.place, self.acting.allowed(self.scene.place), len(self.scene.path) > 1)
         self._terminal.draw()
 

@@ -28,7 +28,7 @@ def keys_of(place: Place, acts: Sequence[Key], is_deep: bool) -> list[tuple[str,
 
 
 def help_of(place: Place, acts: Sequence[Key]) -> list[Line]:
-    """All keys of this place: those of the view first. Acts that are not allowed are left out."""
+    """All keys of this place, its own first. Acts that are not allowed are left out."""
     view = place.view
     own = [(key.key, key.text) for key in acts]
     own += [(key, text) for key, _, text in (*view.switches(), *view.asides())]

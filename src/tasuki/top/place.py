@@ -82,7 +82,7 @@ class Place:
 
     @property
     def selected(self) -> list[Row]:
-        """The selected rows, those of an open range too; without any the one under the cursor."""
+        """The selected rows, with an open range; without any the one under the cursor."""
         keys = self.chosen | self.ranged
         found = [row for row in self.rows if row.key in keys]
         current = self.current

@@ -57,7 +57,7 @@ class Seat:
         return await self.press(*[{" ": "space", ":": "colon", ".": "full_stop", "-": "minus"}.get(c, c) for c in text])
 
     async def refresh(self) -> str:
-        """The screen after one more look at the brokers."""
+        """The screen after one more refresh."""
         self.top.control.refresh()
         await self.settle()
         return self.text

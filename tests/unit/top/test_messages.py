@@ -1,4 +1,4 @@
-"""The messages of a queue, one message, and what is done to them."""
+"""The messages of a queue, one message, and acts on them."""
 
 from __future__ import annotations
 

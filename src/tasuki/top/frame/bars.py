@@ -60,7 +60,7 @@ def tabs(current: int, right: Line, width: int, signs: Signs) -> Line:
 
 
 def crumbs(names: Sequence[str], right: Line, width: int, signs: Signs) -> Line:
-    """The path to what is shown; of a long one the last name keeps the most room."""
+    """The path to this place; of a long one the last name keeps the most room."""
     line: list[Span] = []
     room = width - line_width(right) - 2
     for at, name in enumerate(names):

@@ -13,7 +13,7 @@ Cell = tuple[str, str]
 _MARKS = 2
 """Cells before the first column: a sign and a blank."""
 _LEAST = 8
-"""Cells of a column that takes what is left."""
+"""Least cells of a column without a width of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from tasuki.desk.reading.bodies import line
 
 _OURS = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-[0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{12}")
-"""A time, a number within it, and what is the same for all messages of a process."""
+"""A time, a number within it, and an end that all messages of a process share."""
 
 
 def short_id(id: str) -> str:

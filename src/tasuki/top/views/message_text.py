@@ -25,7 +25,7 @@ _STYLES = {"running": "ok", "dead": "bad", "retrying": "warn", "done": "ok", "fa
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is known of a message; ``row`` and ``body`` while it waits."""
+    """All that is known of a message; ``row`` and ``body`` while it waits."""
 
     id: str
     queue: str

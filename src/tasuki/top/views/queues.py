@@ -144,7 +144,7 @@ def _number(value: int, *, is_estimate: bool, cells: int = 7) -> Cell:
 
 
 def _hour(queue: QueueRow, signs: Signs) -> str:
-    """What was done in the last hour, as bars."""
+    """Messages done in the last hour, as bars."""
     if queue.past is None:
         return ""
     done = queue.past.lines["done"]

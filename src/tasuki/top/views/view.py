@@ -36,9 +36,9 @@ class Table:
 
     rows: Sequence[Row] = ()
     empty: Sequence[str] = ()
-    """What is shown where there is no row."""
+    """The lines in place of rows, where there is none."""
     note: str = ""
-    """The bounds of what was read."""
+    """The bounds of this read."""
     has_more: bool = False
     """Whether another page follows."""
 

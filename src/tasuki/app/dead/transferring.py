@@ -16,7 +16,7 @@ from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.walk import Walk
 
 BATCH = 200
 """Most letters of one step."""

@@ -274,3 +274,20 @@ def _is_well(port: int) -> bool:
         return get(port, "/static/nothing")[0] == 404
     except OSError:
         return False
+
+
+def test_dev_is_a_worker_that_reloads_and_its_desk(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, "def handle(body): note(f'one {body}')\n")
+    with start("dev", folder=folder) as process:
+        found = re.search(r"desk +http://127\.0\.0\.1:(\d+)/", process.wait_for("  desk  "))
+        assert found is not None, process.output
+        port = int(found[1])
+        process.wait_for("running; stop with")
+        wait_until(lambda: is_shown(port, "/workers", "app:consumer"), "the worker on its desk")
+        write_project(tmp_path, "def handle(body): note(f'two {body}')\n")
+        process.wait_for("reloaded")
+        run("publish", "tasks", "1", folder=folder)
+        wait_until(lambda: notes(folder) == ["two 1"], "the new version")
+        assert is_shown(port, "/queues", "app:tasks")
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0, process.output

@@ -199,3 +199,11 @@ async def _bury(folder: Path) -> None:
             assert not any(await app.live_queue(f"{queue}.dead").forward(batch))
         begun = await app.batches.begin("move", "mails.dead", to="billing", ids=["mai-014-0003"], rate=0)
         await app.batches.wait(begun.id)
+
+
+PAGES_OF_LETTERS = {
+    "groups": "/dead",
+    "group": "/dead/app:billing.dead?by=type&group=ConnectError",
+    "confirm": "/dead/app:billing.dead/confirm?act=redrive&by=type&group=ConnectError&where=age+%3C+3600",
+}
+"""Of :func:`letters`."""

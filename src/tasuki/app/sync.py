@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
-    from tasuki.workbench.batches.sync_verbs import SyncBatches
+    from tasuki.workbench.dry_run.report import DryRun
+    from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
 
@@ -135,6 +137,18 @@ class SyncApp:
         """See :meth:`tasuki.App.explain`."""
         return self.run(self._app.explain(queue, id))
 
+    def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
+        """See :meth:`tasuki.App.attempts`."""
+        return self.run(self._app.attempts(queue, id))
+
+    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Any) -> Edited:
+        """See :meth:`tasuki.App.edit`."""
+        return self.run(self._app.edit(dead_letters, id, **changes))
+
+    def dry_run(self, queue: str | QueueHandle[Any], id: str, **options: Any) -> DryRun:
+        """See :meth:`tasuki.App.dry_run`."""
+        return self.run(self._app.dry_run(queue, id, **options))
+
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""
         return self.run(self._app.cancel(id, queue=queue))
@@ -166,13 +180,6 @@ class SyncApp:
     def scale(self, consumer: str, concurrency: int | None, *, actor: str | None = None) -> Scale | None:
         """See :meth:`tasuki.App.scale`."""
         return self.run(self._app.scale(consumer, concurrency, actor=actor))
-
-    @property
-    def batches(self) -> SyncBatches:
-        """See :attr:`tasuki.App.batches`."""
-        from tasuki.workbench.batches.sync_verbs import SyncBatches
-
-        return SyncBatches(self._app.batches, self.run)
 
     def store(self, id: str) -> SyncStoreHandle:
         """See :meth:`tasuki.App.store`; its verbs block until they are done."""

@@ -17,10 +17,13 @@ from tasuki.desk.api.serving import Api
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, audit, bulk, dead, export, history, lists, queue
+from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
+from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
+from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -43,8 +46,8 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues", ANY), queue.queue),
     ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
-    ("GET", ("dead",), dead.groups),
-    ("GET", ("dead", ANY), dead.letters),
+    ("GET", ("dead",), letters.groups),
+    ("GET", ("dead", ANY), letters.letters),
     ("GET", ("dead", ANY, "export"), export.export),
     ("POST", ("dead", ANY, "export"), export.export),
     ("GET", ("dead", ANY, "confirm"), bulk.confirm),
@@ -53,7 +56,10 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("batches", ANY), bulk.batch),
     ("POST", ("batches", ANY), bulk.batch),
-    ("GET", ("workers",), lists.workers),
+    ("GET", ("workers",), workers.workers),
+    ("GET", ("workers", ANY), workers.worker),
+    ("GET", ("topology",), topology.topology),
+    ("GET", ("find",), find.find),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
@@ -83,10 +89,12 @@ class Desk:
         watched = watched or WatchedApp(site.own or site.reader)
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
-        sampler, library = Sampler(site, clock), Library(site, clock)
-        board = Board(site, clock)
+        sampler, library, board = Sampler(site, clock), Library(site, clock), Board(site, clock)
+        asked, finder = Asked(site, clock), Finder(site, clock)
         acts, look = Acts(site, library, board), the_look()
-        self.tools = Tools(site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched)
+        self.tools = Tools(
+            site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, finder
+        )
         self._api = Api(self.tools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,14 +110,14 @@ class Desk:
 
     async def _respond(self, request: Request) -> Response:
         path = segments_of(request.scope)
+        if is_api(request.scope):
+            return await self._api.answer(request, path)
         if path is None:
             return PlainTextResponse("there is no such page\n", 404)
         if path and len(path) == 1 and path[0] in self._probes:
             return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
-        if is_api(path):
-            return await self._api.answer(request, path)
         view = View(self.tools, request, path)
         found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
         method = "GET" if request.method == "HEAD" else request.method

@@ -10,6 +10,8 @@ from tasuki.desk.acts.acts import Acts
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import Look
+from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -52,6 +54,8 @@ class Tools:
     gate: Gate
     clock: Clock
     watched: Watched
+    asked: Asked
+    finder: Finder
     said: Said = field(default_factory=Said)
     streams: dict[str, int] = field(default_factory=dict)
     """Client → event streams that it has open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Inspection:
     origin: Self | None
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
-    """Finds who has paused the queue, until when and why; None: it has no state."""
+    """Finds who has paused the queue, until when and why; empty: the store does not tell. None: it has no state."""
     _builder: MessageBuilder
 
     async def depth(self) -> Depth:
@@ -56,16 +57,20 @@ class Inspection:
         ``consumer_count``: the consumers of all processes that the queue's state tells of, or this process's own where
         it has none; None: unknown, as this process has none and no state tells of others.
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
-        queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``limit`` and ``fair`` only
-        if the queue has them: see :func:`tasuki.queues.limits.limit_facts`.
+        queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``is_pause_unknown`` is set,
+        and true, only if the store does not answer within two seconds; ``limit`` and ``fair`` only if the queue has
+        them: see :func:`tasuki.queues.limits.limit_facts`.
         """
         return await self.info_by(self.find_consumers)
 
     async def info_by(self, find_consumers: Callable[[], Awaitable[int | None]] | None) -> dict[str, Any]:
         """The same with the number of consumers that this function gives."""
         depth = await self.depth()
-        pause = None if self.find_pause is None else await self.find_pause()
         here = (self.origin or self).consumer_count
+        pause, consumers = await asyncio.gather(
+            _nothing() if self.find_pause is None else self.find_pause(),
+            _nothing() if find_consumers is None else find_consumers(),
+        )
         return {
             "queue": self.id,
             "driver": self.driver.name,
@@ -73,10 +78,10 @@ class Inspection:
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,
-            "consumer_count": here if find_consumers is None else await find_consumers(),
+            "consumer_count": here if find_consumers is None else consumers,
             "oldest_age": depth.oldest_age,
             **({"is_estimate": True} if depth.is_estimate else {}),
-            **({"paused": pause} if pause is not None else {}),
+            **({"paused": pause} if pause else {"is_pause_unknown": True} if pause is not None else {}),
             **limit_facts(self.spec, self.policy),
         }
 
@@ -84,6 +89,11 @@ class Inspection:
         """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.peek(self.spec.name, limit, after)
+
+    def check_may_peek(self) -> None:
+        """Raises PolicyDeniedError: who has this object may not look into the queue."""
+        with self._permitted("queue.admin.peek", "look into"):
+            pass
 
     async def find(self, ids: Collection[str]) -> list[Message]:
         """Show the waiting messages of these ids, without taking them."""
@@ -151,3 +161,7 @@ def own_copy(error: DriverError) -> DriverError:
         return error
     own.__cause__ = error.__cause__
     return own
+
+
+async def _nothing() -> None:
+    return None

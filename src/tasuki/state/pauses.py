@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tasuki.observe.plain import escape
 from tasuki.state.controls import Controls
 
 Pausable = Literal["queue", "consumer", "schedule"]
@@ -38,7 +39,7 @@ class Pause(msgspec.Struct, frozen=True):
             f", by {self.actor}" if self.actor else "",
             f": {self.reason}" if self.reason else "",
         ]
-        return "".join(parts)
+        return escape("".join(parts))
 
     def encode(self) -> bytes:
         """The value under its key."""

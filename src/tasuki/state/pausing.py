@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tasuki.contracts.state.store import MAX_PAGE, Change, Entry
 from tasuki.errors import ConflictError
+from tasuki.observe.plain import escape
 from tasuki.state.controls import CONTROL
 from tasuki.state.pauses import (
     MOST_TEXT,
@@ -42,7 +43,7 @@ async def pause(
         name: of a queue its name at the broker, else the id of the entry.
         due: when it ends by itself: a time, or a duration from now.
         actor: who pauses it.
-        reason: why.
+        reason: why; control characters, such as line feeds, are escaped.
         may_shorten: replace any earlier pause; else one that ends later stays as it is.
 
     Raises:
@@ -53,7 +54,7 @@ async def pause(
     key = pause_key(kind, name)
     while True:
         now = await store.time()
-        new = Pause(now, _end(due, now), actor[:MOST_TEXT], reason[:MOST_TEXT])
+        new = Pause(now, _end(due, now), escape(actor)[:MOST_TEXT], escape(reason)[:MOST_TEXT])
         found = None if may_shorten else await store.get(CONTROL + key)
         if found is not None and _ends_later(old := read_pause(found.value), new):
             return old

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
@@ -12,10 +14,14 @@ from tasuki.contracts.state.store import CURRENT, Store
 from tasuki.errors import DriverError
 from tasuki.state.controls import CONTROL, Controls
 
+T = TypeVar("T")
+
 _log = logging.getLogger("tasuki.state")
 
 STATE = "state"
 """Name of the store that a driver has for its own queues."""
+SILENT = 2.0
+"""Seconds after which counts are shown without what a store would add to them."""
 _PAUSE = 1.0
 """Seconds before a watch begins again that has failed, against the contract."""
 
@@ -36,9 +42,26 @@ class SharedState:
         self.controls = Controls()
         """As ``follow`` reads them."""
         self._store: Store | None = None
+        self._silent_until = 0.0
         self._changing: asyncio.Lock | None = None
         self._following: asyncio.Task[None] | None = None
         self._is_current: asyncio.Future[None] | None = None
+
+    async def soon(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer of a store for counts that are worth showing without it.
+
+        Raises:
+            DriverError: the store cannot be read. TimeoutError: it does not answer within ``SILENT`` seconds, or has
+                not a moment ago.
+        """
+        if self.clock.monotonic() < self._silent_until:
+            raise TimeoutError
+        try:
+            async with asyncio.timeout(SILENT):
+                return await ask()
+        except TimeoutError:
+            self._silent_until = self.clock.monotonic() + 2 * SILENT
+            raise
 
     @property
     def opened(self) -> Store | None:

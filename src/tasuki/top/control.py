@@ -120,8 +120,6 @@ class Control:
             if not self._is_frozen or place.content is None or self._is_changed:
                 await self._read(place)
                 self.tick()
-                if place.view.is_unfinished and not self._is_away:
-                    continue
             self._poke.clear()
             try:
                 async with asyncio.timeout(place.view.period):

@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts, Done, Order
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
+from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.security.session import Session
@@ -39,6 +40,7 @@ class Reading:
         self.site, self.clock = site, clock
         self.actor = actor or user_and_host()
         self.letters = Library(site, clock)
+        self.asked = Asked(site, clock)
         self.board = Board(site, clock)
         self.acts = Acts(site, self.letters, self.board)
         self._session = Session("top", self.actor, "", "terminal")
@@ -85,5 +87,6 @@ class Reading:
     async def _close(self) -> None:
         await self._sampler.close()
         await self.letters.close()
+        await self.asked.close()
         if self._is_open:
             await self.site.close()

@@ -1,4 +1,4 @@
-"""Borrowing: within bounds, by one reader at a time, with a right, and what is borrowed goes back."""
+"""Borrowing: within bounds, by one reader at a time, with a right, and all borrowed letters go back."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pytest
 from tasuki import App
 from tasuki.app.state.workers import Census
 from tasuki.drivers.sqlite.state.store import SQLiteStore
+from tasuki.state import shared
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +82,24 @@ async def test_a_census_reads_each_store_once(tmp_path: Path, monkeypatch: pytes
             found = await app.live_queue(id).info_by(partial(census.count, id))
             assert found["consumer_count"] == 0
     assert listed == {"presence/": 1}
+
+
+async def test_a_silent_store_makes_them_unknown_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+
+    async def silent(self: SQLiteStore, *_: Any, **__: Any) -> Any:
+        asked["store"] += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shared, "SILENT", 0.01)
+    async with app_on(f"sqlite:///{tmp_path}/queue.db") as app:
+        assert "is_pause_unknown" not in await app.live_queue("mails").info()
+        for verb in ("list", "get"):
+            monkeypatch.setattr(SQLiteStore, verb, silent)
+        info = await app.live_queue("mails").info()
+        again = await app.live_queue("calls").info()
+    assert (info["consumer_count"], info["is_pause_unknown"], info["ready"]) == (None, True, 0)
+    assert again["is_pause_unknown"]
+    assert asked["store"] == 2, "once for each question; a store that was silent a moment ago is not asked again"

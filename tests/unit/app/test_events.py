@@ -13,6 +13,7 @@ import pytest
 from tasuki import App, Context
 from tasuki.app.health.recorded import events_of
 from tasuki.app.lifecycle.running import dump
+from tasuki.contracts.driver import Outgoing
 from tasuki.state.asks import Worker, ask
 from tests.support.narrow import present
 
@@ -57,7 +58,8 @@ async def test_quit_prints_the_newest_events_and_what_runs(
     async with app.worker():
         await app.publish("tasks", 0)
         await asyncio.sleep(0.1)
-        await app.publish("tasks", 1)
+        queue = app.live_queue("tasks")
+        await queue.driver.publish(queue.spec.name, [Outgoing("\x1b[2J\nforged", b"1", {})])  # by another program
         await asyncio.sleep(0.1)
         dump(app, None)
         kinds = [event["kind"] for event in events_of(app)["app:one"]]
@@ -65,6 +67,8 @@ async def test_quit_prints_the_newest_events_and_what_runs(
     assert kinds == ["received", "started", "ended", "error", "settled", "received", "started"]
     told = capsys.readouterr().err
     assert "the newest events of app:one:\n" in told
+    assert "message \\x1b[2J\\nforged, attempt 1\n" in told
+    assert "\x1b" not in told
     assert "error" in told
 
 

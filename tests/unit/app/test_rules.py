@@ -252,13 +252,13 @@ WELL, STUCK = ChildFacts(), ChildFacts(level="not_live", texts=("consumer app:c:
     [
         ([WELL, WELL], {}),
         ([WELL, STUCK], {"process 2": ("not_live", "consumer app:c: stuck")}),
-        ([WELL, ChildFacts(is_starting=True)], {"process 2": ("warning", "starting")}),
+        ([WELL, ChildFacts(starting_for=299.0)], {"process 2": ("warning", "starting")}),
         ([WELL, ChildFacts(down_for=1.0)], {"process 2": ("warning", "it has not run for 1 s")}),
         ([WELL, ChildFacts(down_for=WINDOW)], {"process 2": ("not_live", "it has not run for 12 s")}),
         ([WELL, ChildFacts(silent_for=2.0)], {"process 2": ("warning", "no sign of life for 2 s")}),
         ([WELL, ChildFacts(silent_for=14.0)], {"process 2": ("not_live", "no sign of life for 14 s")}),
         (
-            [ChildFacts(is_starting=True), ChildFacts(down_for=1.0), WELL],
+            [ChildFacts(starting_for=1.0), ChildFacts(down_for=1.0), WELL],
             {
                 "process 1": ("warning", "starting"),
                 "process 2": ("warning", "it has not run for 1 s"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.app.health.report import Sheet
-from tasuki.app.health.rules import Finding, Level
+from tasuki.app.health.rules import STARTING, Finding, Level
 from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
 from tasuki.supervisor.children.asking import Answer
 
@@ -71,6 +71,19 @@ async def test_one_of_two_that_is_not_ready_is_a_warning(fakes: Fakes) -> None:
     assert (await health.look()).of("warning") == ["process 2: starting"]
     fakes.levels[1] = "not_ready"
     assert (await health.look()).of("not_ready") == ["processes: 0 of 2 processes are ready"]
+
+
+async def test_one_that_never_answers_does_not_start_for_ever(fakes: Fakes) -> None:
+    health = health_of(fakes)
+    fakes.levels[2] = None
+    assert await level_after(health, STARTING - 10) == "warning"
+    assert await level_after(health, 14) == "not_live"
+    [text] = (await health.look()).of("not_live")
+    assert text.startswith("process 2: it has not answered since it started 3")
+    fakes.levels[2] = "ok"
+    assert (await health.look()).status == "ok"
+    fakes.levels[2] = None  # a new one in its place has all the time again
+    assert await level_after(health, STARTING - 10) == "warning"
 
 
 async def test_a_process_that_is_gone_or_silent_is_not_live_within_15_seconds(fakes: Fakes) -> None:

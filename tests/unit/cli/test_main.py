@@ -278,8 +278,9 @@ def test_dev_follows_the_source(tasuki: CommandLine, project: Path, monkeypatch:
     monkeypatch.setattr(run, "restart", lambda: restarts.append(True))
     write_project(project, "import os, signal\ndef handle(): os.kill(os.getpid(), signal.SIGTERM)\n")
     tasuki("publish", "tasks", "1")
-    done = tasuki("dev")
+    done = tasuki("dev", "--no-desk")
     assert done.returncode == 0
+    assert "  desk      none\n" in done.stderr
     assert f"  driver    app:driver (queue.driver.sqlite) in {project}/.tasuki/queue.db\n" in done.stderr
     assert "  consumer  app:consumer: app:tasks → app:handle" in done.stderr
     assert restarts == []  # a signal ended it

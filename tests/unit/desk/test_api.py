@@ -28,7 +28,7 @@ class Program:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    async def post(self, path: str, status: int = 200, **body: Any) -> Any:
+    async def post(self, path: str, status: int = 200, /, **body: Any) -> Any:
         answer = await self.client.post(V1 + path, json=body)
         assert answer.status_code == status, answer.text
         return answer.json()
@@ -156,7 +156,7 @@ async def test_schedules_workers_and_health(program: Program) -> None:
 
 async def test_pause_and_resume_of_each_kind(app: App, program: Program) -> None:
     for kind, id in (("queues", "app:mails"), ("consumers", "app:sender"), ("schedules", "app:hourly")):
-        done = await program.post(f"/{kind}/{id}/pause", **{"for": "30m", "reason": "429"})
+        done = await program.post(f"/{kind}/{id}/pause", 200, **{"for": "30m", "reason": "429"})
         assert (done["act"], done["target"], done["result"]) == ("pause", id, "done")
         assert done["text"] == f"{id} is paused."
     paused = (await program.get("/queues/app:mails"))["queue"]["paused"]

@@ -1,4 +1,4 @@
-"""Acts on many letters: what is asked first, what begins, and what a batch's page can do."""
+"""Acts on many letters: the question first, then the batch, its page and its buttons."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_selected_letters_are_retried(app: App, browse: MakeBrowser) -> No
     assert await ids_in(app, "mails") == ["1", "3"]
     assert await ids_in(app, "dead") == ["2"]
     text = await browser.text(page.url.path)
-    assert "Retry done 2 done" in text
+    assert "Retry done 2 done / 2" in text
     assert "Retry · app:dead" in await browser.text("/dead")
 
 
@@ -199,5 +199,7 @@ async def test_every_act_is_in_the_log_with_its_filter(
         await ended(app, page)
     [before, after] = [record for record in caplog.records if record.name == "tasuki.desk"]
     facts = ("redrive", "app:dead", "kana", "attempts == 3")
-    assert tuple(getattr(before, name) for name in ("act", "target", "actor", "where")) == facts
+    assert tuple(getattr(before, name) for name in ("act", "target", "actor", "filter")) == facts
     assert after.__dict__["result"]["batch"] == page.url.path.rpartition("/")[2]
+    audit = await browser.text("/audit")
+    assert re.search(r"kana .*? app:dead .*?attempts == 3 .*?2", audit), audit

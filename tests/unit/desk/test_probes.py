@@ -85,3 +85,22 @@ async def test_the_probes_of_a_worker_are_about_it_and_not_about_the_desks_own_c
     desk = beside(app, Access())
     assert isinstance(desk.tools.watched, WatchedApp)
     assert desk.tools.watched.report().of("ok") == app.health_watch.report().of("ok")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("br;q=1.0, gzip;q=0.8", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("identity", False),
+        ("", False),
+    ],
+)
+async def test_metrics_are_compressed_for_who_asks(browse: MakeBrowser, accepted: str, is_packed: bool) -> None:
+    client = browse().client
+    answer = await client.get("/metrics", headers={"accept-encoding": accepted})
+    assert ("content-encoding" in answer.headers) is is_packed
+    assert answer.text.startswith("# HELP")
+    assert "accept-encoding" in answer.headers["vary"]

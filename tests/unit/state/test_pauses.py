@@ -129,3 +129,10 @@ async def test_this_process_knows_at_once_and_an_older_change_does_not_undo_it(s
     assert await pausing.find_all(state, "") == {"scale/app:c": new.encode()}
     assert await pausing.reset_scale(state, "app:c")
     assert not await pausing.reset_scale(state, "app:c")
+
+
+async def test_a_reason_stays_on_one_line(state: SharedState) -> None:
+    pause = await pausing.pause(state, "queue", "mails", actor="kana\x1b[2J", reason="first\nsecond\u202e")
+
+    assert (pause.actor, pause.reason) == ("kana\\x1b[2J", "first\\nsecond\\u202e")
+    assert str(pauses.Pause(0.0, None, "a\nb", "c\nd")) == "until it is resumed, by a\\nb: c\\nd"

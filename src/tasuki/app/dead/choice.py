@@ -43,6 +43,7 @@ NAMES: Mapping[str, Node] = {
     "day": lambda subject: day_of(subject.letter),
     "age": lambda subject: subject.age(),
     "attempts": lambda subject: subject.letter.attempts,
+    "redriven": lambda subject: subject.letter.redriven,
     "headers": lambda subject: subject.letter.message.headers,
     "body": lambda subject: subject.body(),
 }

@@ -16,6 +16,8 @@ WINDOW = 12.0
 """Seconds without progress after which a consumer is not live; with the time between two checks less than 15."""
 SEEN = 6.0
 """Seconds for which that must have been observed: a process that was suspended finds old times, and a new answer."""
+STARTING = 300.0
+"""Seconds after which a process that has never answered hangs: the largest projects are imported in less."""
 AWAY = 8.0
 """Seconds without an answer after which a broker counts as away."""
 BLOCKED = 4.5
@@ -250,8 +252,8 @@ class ChildFacts:
     """For which it has not run; 0: it runs."""
     silent_for: float = 0.0
     """For which it has not said how it is; 0: it has."""
-    is_starting: bool = False
-    """It has not said yet how it is, as it imports and checks its project."""
+    starting_for: float = 0.0
+    """For which it has not said how it is for the first time, as it imports and checks its project; 0: it has."""
     level: Level = "ok"
     """How it says it is."""
     texts: Sequence[str] = ()
@@ -280,4 +282,6 @@ def _child(child: ChildFacts) -> Finding:
     if child.silent_for:
         level = "not_live" if child.silent_for >= WINDOW else "not_ready"
         return Finding(level, f"no sign of life for {child.silent_for:.0f} s")
-    return Finding("not_ready", "starting") if child.is_starting else Finding(child.level, "; ".join(child.texts))
+    if child.starting_for >= STARTING:
+        return Finding("not_live", f"it has not answered since it started {child.starting_for:.0f} s ago")
+    return Finding("not_ready", "starting") if child.starting_for else Finding(child.level, "; ".join(child.texts))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.health.recorded import recorded
 from tasuki.app.lifecycle import drain
 from tasuki.errors import TasukiError
+from tasuki.observe.plain import escape
 from tasuki.supervisor.state import State
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
@@ -189,6 +190,6 @@ def dump(app: App, here: FrameType | None) -> None:
         counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
         print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
         for delivery, stack in consumer.stacks(here):
-            print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
+            print(f"  message {escape(delivery.received.id)}, attempt {delivery.received.attempt}", file=out)
             print("".join("  " + line for line in traceback.format_list(stack)), file=out)
         print(recorded(consumer), file=out, end="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
@@ -115,19 +116,18 @@ def no_state(project: Project, queue: str) -> str:
 
 
 async def pause_of(host: ProjectHost, queue: str) -> dict[str, Any] | None:
-    """The pause of a queue as plain data; None: it is not paused, or its store cannot tell now."""
+    """The pause of a queue as plain data; None: it is not paused; empty: its store does not tell within two seconds."""
     state = host.state_of(queue)
     if state is None:
         return None
     name = host.queues[queue].spec.name
-    try:
-        pause = (
-            pause_in(state.controls, "queue", name)
-            if state.is_following
-            else await pausing.find_pause(state, "queue", name)
-        )
-    except DriverError:  # counts are worth showing without it
-        return None
+    if state.is_following:
+        pause = pause_in(state.controls, "queue", name)
+    else:
+        try:
+            pause = await state.soon(partial(pausing.find_pause, state, "queue", name))
+        except (DriverError, TimeoutError):  # counts are worth showing without it
+            return {}
     return None if pause is None else pause.as_dict()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.state.store import MAX_PAGE
@@ -57,12 +58,13 @@ class Census:
         return here + elsewhere if elsewhere is not None else here or None
 
     async def _others_in(self, state: SharedState) -> list[Presence] | None:
-        """The other processes; None: the store cannot be read."""
+        """The other processes; None: the store cannot be read, or does not answer within two seconds."""
         if state not in self._others:
             own = self._assembly.attendance.key_in(state)
             try:
-                self._others[state] = [worker for worker in await _workers_in(state) if worker.key != own]
-            except DriverError:  # counts are worth showing without it
+                found = await state.soon(partial(_workers_in, state))
+                self._others[state] = [worker for worker in found if worker.key != own]
+            except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None
         return self._others[state]
 

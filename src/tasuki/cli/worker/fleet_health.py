@@ -33,6 +33,7 @@ class FleetHealth:
         self._file, self._is_read = file, file is not None
         self._sheet = Sheet()
         self._down_since: dict[int, float] = {}
+        self._starting_since: dict[int, float] = {}
         self._live_at = time.time()
         self._written_at = 0.0
         self._report = Report(time.time())
@@ -63,6 +64,7 @@ class FleetHealth:
         if now - self._asked_at > SEEN:
             self._watched_since = now
             self._down_since.clear()
+            self._starting_since.clear()
         self._asked_at = now
         facts = {number: self._facts(number, answers.get(number), now) for number in range(1, self._count + 1)}
         before, report = self._report, self._sheet.report(findings_of_children(facts), time.time())
@@ -74,11 +76,13 @@ class FleetHealth:
 
     def _facts(self, number: int, answer: Answer | None, now: float) -> ChildFacts:
         if answer is None:
+            self._starting_since.pop(number, None)
             return ChildFacts(down_for=max(now - self._down_since.setdefault(number, now), 0.1))
         self._down_since.pop(number, None)
         report = report_of(answer.value)
         if report is None:
-            return ChildFacts(is_starting=True)
+            return ChildFacts(starting_for=max(now - self._starting_since.setdefault(number, now), 0.1))
+        self._starting_since.pop(number, None)
         silence = max(now - max(answer.at, self._watched_since), 0.1) if answer.problem else 0.0
         return ChildFacts(silent_for=silence, level=report.status, texts=report.of(*LEVELS[1:]))
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
@@ -52,7 +54,7 @@ class Order:
     """Of several messages, in place of one."""
     options: Mapping[str, Any] = field(default_factory=dict)
     bulk: Bulk | None = None
-    """What is done to many dead letters."""
+    """The act on many dead letters; None: it is about one message, or an entry."""
 
     @property
     def messages(self) -> Sequence[str]:
@@ -140,11 +142,7 @@ class Acts:
         if order.ids:
             facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
         if order.bulk is not None:
-            facts |= {
-                "where": order.bulk.where,
-                "ids": ",".join(order.bulk.ids)[:1000],
-                "group": order.bulk.group or "",
-            }
+            facts["filter"] = order.bulk.text
         self.queue_of(order)
         self.rights().require(session.actor, order.act, order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
@@ -162,6 +160,8 @@ class Acts:
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.message, ended)
+        if order.bulk is not None:
+            record = msgspec.structs.replace(record, filter=order.bulk.text)
         await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:
@@ -237,7 +237,7 @@ class Acts:
             self.rights().require(session.actor, order.act, bulk.to)
         batch = await self._site.at(order.id, lambda live: begin(live, bulk, session.actor))
         self._seen(order.id)
-        return Done("done.batch", {"id": order.id, "batch": batch.id})
+        return Done("done.batch", {"id": order.id, "batch": batch.id, "n": batch.total})
 
     async def _change(self, order: Order, session: Session) -> Done:
         id, verb = order.options["batch"], order.options["verb"]

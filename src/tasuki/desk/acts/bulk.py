@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "delete": "delete"}
 """Act of the desk, and its right → what its batch does."""
+_LONGEST = 1000
 VERBS: tuple[Verb, ...] = get_args(Verb)
 """What can be done to a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What is to be done to which letters; the fields are as they were typed."""
+    """An act on many letters, with the fields as they were typed."""
 
     act: str
     queue: str
@@ -39,6 +40,14 @@ class Bulk:
     fast: bool = False
     """As fast as possible: ``rate`` does not matter."""
     canary: str = str(CANARY)
+
+    @property
+    def text(self) -> str:
+        """Which letters are meant, for the log and the audit."""
+        if self.ids:
+            return f"id:{','.join(self.ids)}"[:_LONGEST]
+        group = [] if self.group is None else [f"{self.by}:{self.group}"]
+        return " ".join([*group, *([self.where] if self.where else [])])[:_LONGEST] or "all"
 
     @property
     def letters_a_second(self) -> float:
@@ -93,7 +102,7 @@ def _sources(live: Assembly, dead: str) -> list[str]:
 
 
 async def _know(live: Assembly, id: str) -> None:
-    """Let the driver know a queue that a worker has made since it was opened; one that nobody has made is left out."""
+    """Let the driver know a queue that a worker has made since it was opened; one that is not made yet is left out."""
     queue = live.queues[id]
     try:
         await asked(queue, lambda: queue.driver.occupancy(queue.spec.name))

@@ -344,7 +344,7 @@ class Check(Answer, frozen=True):
 
 
 class Health(Answer, frozen=True):
-    """Whether messages move in this process, or in those of ``run --processes``."""
+    """Whether messages move in this process, or in all processes of ``run --processes``."""
 
     status: str
     live: bool

@@ -100,7 +100,7 @@ def _told(error: Exception) -> str:
 
 
 def cursor_of(text: str) -> str:
-    """A place in a list as clients carry it: opaque, so that nobody counts on its form."""
+    """A place in a list as clients carry it: opaque, so that no client counts on its form."""
     return base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode().rstrip("=")
 
 

@@ -28,7 +28,7 @@ _MOST_HERE = 1000
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What is kept of a request; status 0: it is being carried out."""
+    """The kept answer to a request; status 0: it is being carried out."""
 
     fingerprint: str
     status: int = 0
@@ -73,7 +73,7 @@ class Replies:
         return response
 
     async def _claim(self, place: str, claim: Reply) -> Reply | None:
-        """What is kept there; None: nothing was, and now the claim is."""
+        """The reply that is kept there; None: there was none, and now the claim is."""
 
         async def work(live: Assembly) -> Reply | None:
             store = await live.states_of_queues()[0].store()

@@ -17,8 +17,8 @@ from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.security.problems import TYPE
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (400, 401, 404, 405, 421, 429, 500, 503)
-_OF_ACTS = (403, 408, 409, 413, 415, 422)
+_ALWAYS = (400, 401, 404, 405, 409, 421, 429, 500, 503)
+_OF_ACTS = (403, 408, 413, 415, 422)
 
 Schema = dict[str, Any]
 

@@ -18,7 +18,7 @@ from tasuki.desk.api.idempotency import Replies
 from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.api.problems import ProblemError, problem_for
-from tasuki.desk.looks.look import packed
+from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.problems import problem
 from tasuki.desk.security.session import Session
@@ -37,11 +37,11 @@ class Api:
         self._tools = tools
         self._replies = Replies(tools.site)
 
-    async def answer(self, request: Request, path: Sequence[str]) -> Response:
-        """The response; every error is a problem."""
-        response = await self._try(request, path)
+    async def answer(self, request: Request, path: Sequence[str] | None) -> Response:
+        """The response; every error is a problem. ``path``: None: it is none that anything has."""
+        response = await self._try(request, path or ())
         body = bytes(response.body)
-        if len(body) >= _PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        if len(body) >= _PACKED_FROM and takes_gzip(request.headers.get("accept-encoding", "")):
             response.body = packed(body.decode())
             response.headers["content-length"] = str(len(response.body))
             response.headers["content-encoding"] = "gzip"
@@ -52,6 +52,8 @@ class Api:
         try:
             if list(path) == ["openapi.json"]:
                 return self._document(request)
+            if tuple(path[:2]) != ("api", "v1"):
+                raise ProblemError(404, "there is no such path")
             return await self._route(request, path[2:])
         except Exception as error:
             if (known := problem_for(error)) is not None:
@@ -84,7 +86,7 @@ class Api:
         if operation.method == "GET":
             return await self._run(operation, Call(self._tools, session, names, query, asked.Nothing()))
         if not session.is_by_header and not _is_json(request):
-            # Another site can make a browser send a form, but this type only with our leave (CORS), which nobody gets.
+            # Another site can make a browser send a form, but this type only with leave (CORS), which we never give.
             raise ProblemError(415, "without a token in Authorization, Content-Type must be application/json")
         body: msgspec.Struct = await read_body(request, operation.body or asked.Nothing, operation.most)
         call = Call(self._tools, session, names, query, body)

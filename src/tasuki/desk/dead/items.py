@@ -47,7 +47,7 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
     message = letter.message
     headers = message.headers
     is_whole = len(message.body) <= _BODY
-    # What was read decoded whole cannot be decoded from its beginning, but for plain JSON.
+    # Of the codecs only plain JSON can be shown from the beginning of a body.
     is_plain = is_whole or source.codec_of(message).name == "json/plain"
     kept = {name: headers[name] for name in (CONTENT_TYPE,) if name in headers}
     slim = replace(
@@ -71,4 +71,4 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
 
 
 def _cut(text: str) -> str:
-    return text[:_MOST_TEXT]
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode()

@@ -26,7 +26,7 @@ class GroupRow:
 
     @property
     def is_rest(self) -> bool:
-        """Whether it is what was left of too many groups."""
+        """Whether it stands for all further groups."""
         return self.group.key == OTHER
 
 

@@ -93,3 +93,12 @@ def _static(file: str) -> Static:
 def packed(text: str) -> bytes:
     """The text as gzip, quickly."""
     return gzip.compress(text.encode("utf-8", "replace"), compresslevel=4, mtime=0)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether a client takes gzip, by its header ``Accept-Encoding``."""
+    for part in accepted.lower()[:500].split(","):
+        name, _, weight = part.strip().partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

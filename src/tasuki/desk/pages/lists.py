@@ -1,8 +1,8 @@
-"""The pages that are lists: overview, queues, workers, schedules."""
+"""The pages that are lists: overview, queues, schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import Response
@@ -76,27 +76,6 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
         return sorted(sorted(rows, key=SORTS["name"]), key=SORTS[sort], reverse=is_down)
     troubled = in_trouble(snapshot)
     return sorted(rows, key=lambda row: (row.id not in troubled, row.id))
-
-
-async def workers(view: View) -> Response:
-    """The worker processes on all machines, and what they run."""
-    snapshot = await view.tools.sampler.latest()
-    start = view.number_of("from", _MOST_PLACE)
-    shown: Sequence[object] = snapshot.workers[start : start + PAGE]
-    queue_ids = {(row.driver, _name(view, row.id)): row.id for row in snapshot.queues.values()}
-    return view.page(
-        "workers.html",
-        snapshot=snapshot,
-        rows=shown,
-        queue_ids=queue_ids,
-        count=len(snapshot.workers),
-        start=start,
-        page_size=PAGE,
-    )
-
-
-def _name(view: View, queue: str) -> str:
-    return view.tools.site.live.queues[queue].spec.name
 
 
 async def schedules(view: View) -> Response:

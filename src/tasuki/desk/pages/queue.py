@@ -9,21 +9,13 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import body_of, headers_of, lines, message_row
-from tasuki.desk.reading.causes import explained
-from tasuki.desk.reading.messages import (
-    DEEPEST,
-    SEARCHED,
-    Page,
-    delayed_page,
-    failed_page,
-    find,
-    ready_page,
-    state_of,
-)
-from tasuki.desk.reading.running import progress_of
+from tasuki.desk.reading.bodies import body_of, headers_of, lines
+from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.listed.timing import held_back, number
+from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.reading.timing import held_back, number
+from tasuki.desk.reading.tracebacks import attempt_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
@@ -57,7 +49,7 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[message_row(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
+        rows=[row_of(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
         searched=SEARCHED,
         settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
@@ -130,7 +122,8 @@ async def message(view: View) -> Response:
     site = view.tools.site
     try:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
-        told = await explained(site, view.tools.clock, id, message_id, found, letters)
+        failures = await attempts(site, id, message_id, found.message)
+        told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     running = [each for each in row.running if each.message.id == message_id]
@@ -144,7 +137,7 @@ async def message(view: View) -> Response:
         found=found,
         running=running,
         state=state_of(row, found.message, found.place, bool(running), found.status),
-        shown=None if shown is None else message_row(live, shown, found.place),
+        shown=None if shown is None else row_of(live, shown, found.place),
         failed=None
         if shown is None
         else number(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
@@ -153,6 +146,7 @@ async def message(view: View) -> Response:
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
         body=None if shown is None else body_of(live, shown),
         headers=[] if shown is None else headers_of(shown),
+        attempts=[attempt_of(record) for record in reversed(failures)],
         why=told.causes,
         can=live.driver.capabilities,
     )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.desk.looks import numbers
-from tasuki.desk.looks.look import packed
+from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.looks.words import LANGUAGES, choose, tell
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.session import Session
@@ -36,7 +36,15 @@ class Tab(NamedTuple):
     key: str
 
 
-TABS = (Tab("overview", "1"), Tab("queues", "2"), Tab("dead", "3"), Tab("workers", "4"), Tab("schedules", "5"))
+TABS = (
+    Tab("overview", "1"),
+    Tab("queues", "2"),
+    Tab("dead", "3"),
+    Tab("workers", "4"),
+    Tab("schedules", "5"),
+    Tab("topology", "6"),
+    Tab("find", "7"),
+)
 
 
 class View:
@@ -135,7 +143,7 @@ class View:
     def _response(self, text: str, status: int) -> Response:
         headers = {"vary": "accept-encoding, accept-language, cookie, x-fragment"}
         body = text.encode("utf-8", "replace")
-        if len(body) >= _PACKED_FROM and "gzip" in self.request.headers.get("accept-encoding", ""):
+        if len(body) >= _PACKED_FROM and takes_gzip(self.request.headers.get("accept-encoding", "")):
             body, headers["content-encoding"] = packed(text), "gzip"
         response = Response(body, status, headers, media_type="text/html")
         for name, asked, known in (("lang", self.language, LANGUAGES), ("theme", self.theme, THEMES)):

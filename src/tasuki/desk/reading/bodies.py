@@ -7,20 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tasuki.desk.reading.timing import Due, due_of, number, place_of
 from tasuki.errors import TasukiError
-from tasuki.message import (
-    ATTEMPTS,
-    DEAD_LETTER_REASON,
-    DEAD_LETTER_TIME,
-    LAST_ERROR,
-    LAST_TRACEBACK,
-    MESSAGE_TYPE,
-    PARTITION_KEY,
-    PRIORITY,
-    TIMESTAMP,
-    Message,
-)
+from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
 from tasuki.observe.redact import MASK, is_secret_name, redact
 from tasuki.queues.queue import Queue
@@ -29,27 +17,7 @@ MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""
 _PREVIEW = 120
 _READ_AHEAD = 8
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRow:
-    """One message of a list, as texts; ``published`` and ``died`` are Unix times."""
-
-    id: str
-    place: int
-    published: float | None
-    attempts: str
-    priority: str
-    key: str
-    type: str
-    error: str
-    reason: str
-    died: float | None
-    body: str
-    due: Due
-    place_of_error: str
-    most_attempts: int | None
-    """After so many failures it becomes a dead letter; None: never."""
+_APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +54,9 @@ def body_of(queue: Queue, message: Message) -> Body:
 
 
 def headers_of(message: Message) -> list[tuple[str, str]]:
-    """Names and values, sorted, but for a traceback; a value of a telling name is masked."""
+    """Names and values, sorted, but for those that the page shows apart; a value of a telling name is masked."""
     pairs = sorted(message.headers.items())
-    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name != LAST_TRACEBACK]
+    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name not in _APART]
 
 
 def lines(text: object) -> str:
@@ -104,31 +72,6 @@ def line(text: object, most: int = 300) -> str:
 def cut_plainly(text: str, most: int) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def message_row(queue: Queue, message: Message, place: int) -> MessageRow:
-    """A message as a row of a list."""
-    headers = message.headers
-
-    def text(name: str, most: int = 60) -> str:
-        return line(headers[name], most) if name in headers else ""
-
-    return MessageRow(
-        id=message.id,
-        place=place,
-        published=number(headers.get(TIMESTAMP)),
-        attempts=text(ATTEMPTS),
-        priority=text(PRIORITY),
-        key=text(PARTITION_KEY),
-        type=text(MESSAGE_TYPE),
-        error=text(LAST_ERROR, 200),
-        reason=text(DEAD_LETTER_REASON),
-        died=number(headers.get(DEAD_LETTER_TIME)),
-        body=preview(queue, message),
-        due=due_of(message, queue.policy),
-        place_of_error=line(place_of(message), 200) if LAST_ERROR in headers else "",
-        most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
-    )
 
 
 def _header(name: str, value: object) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tasuki.app.dead.attempts import attempts_shown
 from tasuki.app.state.jobs import read
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.site import Site
 from tasuki.errors import QueueNotFoundError, UnsupportedError
-from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, Message
+from tasuki.message import LAST_ERROR, Message
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
 
 PAGE = 50
@@ -97,6 +98,14 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
     return Found(status=status, progress=progress, searched=searched)
 
 
+async def attempts(site: Site, queue: str, id: str, message: Message | None) -> list[AttemptRecord]:
+    """The failed attempts of a message, found or not, oldest first. Raises AwayError, DriverError."""
+    if message is None:
+        message = Message(id, b"", {})
+    shown = message
+    return await site.at(queue, lambda live: attempts_shown(live, live.queues[queue], shown))
+
+
 async def _record(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
     if site.live.queues[queue].policy.result is None:
         return "", None
@@ -119,16 +128,3 @@ async def peek(queue: Queue, start: int, most: int) -> list[Message]:
         if not more:
             break
     return found
-
-
-def state_of(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
-    """The state of a message at its place in the queue, as the keys ``state.…`` of the catalogue call it."""
-    if message is not None:
-        if DEAD_LETTER_REASON in message.headers:
-            return "dead"
-        if place >= row.ready:
-            return "retrying" if LAST_ERROR in message.headers else "delayed"
-        return "waiting"
-    if is_running:
-        return "running"
-    return status if status in ("done", "failed", "cancelled") else "unknown"

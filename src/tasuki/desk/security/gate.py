@@ -74,13 +74,13 @@ class Gate:
             await send(message)
 
         scope[SESSION] = session
-        if answer is not None or path is None or path[:1] == ["static"] or is_api(path):
+        if answer is not None or path is None or path[:1] == ["static"] or is_api(scope):
             scope.pop("tasuki.cookie", None)  # only a page begins a session
         await (answer or self._pages)(scope, receive, send_safely)
 
     def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
         """The answer to a request that no page sees; None: a page answers."""
-        refuse = problem if is_api(path) else _plain
+        refuse = problem if is_api(request.scope) else _plain
         if request.method not in _METHODS:
             return refuse(405, "this method is not allowed", headers={"allow": ", ".join(_METHODS)})
         if path and path[0] in self._free:
@@ -96,7 +96,7 @@ class Gate:
         if not is_static and (wait := (self._reads if is_safe else self._acts).take(client)):
             return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
         if session is None and not is_static and path != ["login"]:
-            return self._ask_for_token(request, client, is_program=is_api(path))
+            return self._ask_for_token(request, client, is_program=is_api(request.scope))
         return None
 
     def _ask_for_token(self, request: Request, client: str, *, is_program: bool) -> Response:

@@ -30,9 +30,10 @@ def segments_of(scope: Mapping[str, Any]) -> list[str] | None:
     return None if any(each in ("", ".", "..") or "\0" in each for each in found) else found
 
 
-def is_api(path: list[str] | None) -> bool:
-    """Whether programs ask at this path, so that its errors are for programs."""
-    return path is not None and (path[:2] == ["api", "v1"] or path == ["openapi.json"])
+def is_api(scope: Mapping[str, Any]) -> bool:
+    """Whether programs ask at a request's path, so that its errors are for programs."""
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+    return path.startswith("/api/") or path == "/openapi.json"
 
 
 def own_path(text: str) -> str:

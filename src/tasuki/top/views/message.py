@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.explain.rule import Explanation
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.bodies import body_of, line, message_row
-from tasuki.desk.reading.causes import explained
-from tasuki.desk.reading.messages import Found, find, state_of
+from tasuki.desk.reading.bodies import body_of, line
+from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.messages import Found, attempts, find
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MessageView(View):
-    """A text; the causes follow with the second refresh, as other processes may be asked about them."""
+    """A text; what workers tell of the message follows with the next refresh."""
 
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed"),
@@ -36,18 +36,11 @@ class MessageView(View):
         self.goes_to = "why" if is_about_why else ""
         self._place = place
         self._state = ""
-        self._told: Explanation | None = None
-        self._reads = 0
 
     @property
     def crumb(self) -> str:
         """See :class:`View`."""
         return line(self.id, 80)
-
-    @property
-    def is_unfinished(self) -> bool:
-        """See :class:`View`."""
-        return self._reads == 1
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
         """See :class:`View`."""
@@ -60,25 +53,24 @@ class MessageView(View):
             found = await find(reading.site, self.queue, self.id, self._place)
             if found.message is not None:
                 self._place = found.place
-            if self._reads:
-                letters = row.dead_letters if row.dead_letters and reading.may("peek", row.dead_letters) else ""
-                self._told = await explained(reading.site, reading.clock, self.queue, self.id, found, letters)
-            self._reads += 1
-            return text_of(await self._shown(reading, row, found), snapshot.now)
+            letters = row.dead_letters if row.dead_letters and reading.may("peek", row.dead_letters) else ""
+            told = await reading.asked.explained(self.queue, self.id, found, letters)
+            return text_of(await self._shown(reading, row, found, told), snapshot.now)
         except (DriverError, AwayError) as error:
             return _only(problem_of(error))
 
-    async def _shown(self, reading: Reading, row: QueueRow, found: Found) -> Shown:
+    async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
         running = [each for each in row.running if each.message.id == self.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
-        shown = Shown(self.id, self.queue, self._state, running, found, self._told)
+        failed = await attempts(reading.site, self.queue, self.id, found.message)
+        shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
         message = found.message
         if message is None:
             return shown
 
         async def work(live: Assembly) -> Shown:
             source = live.queues[self.queue]
-            return shown.of(message_row(source, message, found.place), body_of(source, message))
+            return shown.of(row_of(source, message, found.place), body_of(source, message))
 
         return await reading.site.at(self.queue, work)
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from tasuki.app.explain.rule import Explanation
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import tell
-from tasuki.desk.reading.bodies import Body, MessageRow, headers_of, line, lines
+from tasuki.desk.reading.bodies import Body, headers_of, line, lines
+from tasuki.desk.reading.listed.rows import MessageRow
+from tasuki.desk.reading.listed.timing import number
 from tasuki.desk.reading.messages import Found
 from tasuki.desk.reading.snapshot import RunningRow
-from tasuki.desk.reading.timing import number
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.observe.plain import escape
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Line
 from tasuki.top.views.view import Text
@@ -32,7 +34,9 @@ class Shown:
     state: str
     running: Sequence[RunningRow]
     found: Found
-    told: Explanation | None
+    told: Explanation
+    attempts: Sequence[AttemptRecord] = ()
+    """The failed ones, oldest first."""
     row: MessageRow | None = None
     body: Body | None = None
 
@@ -47,8 +51,15 @@ def text_of(shown: Shown, now: float) -> Text:
     head: list[Line] = [[(line(shown.id, 512), "bold"), ("  ", ""), (state, _STYLES.get(shown.state, "accent"))]]
     head += _error(shown, now)
     anchor = len(head) + 1
-    return Text([*head, *_why(shown), *_running(shown, now), *_facts(shown, now), *_body(shown), *_headers(shown)],
-                anchors={"why": anchor})  # fmt: skip
+    parts = (
+        _why(shown),
+        _running(shown, now),
+        _facts(shown, now),
+        _attempts(shown, now),
+        _body(shown),
+        _headers(shown),
+    )
+    return Text([*head, *(each for part in parts for each in part)], anchors={"why": anchor})
 
 
 def _error(shown: Shown, now: float) -> Iterator[Line]:
@@ -72,9 +83,6 @@ def _split(text: object) -> list[str]:
 
 def _why(shown: Shown) -> Iterator[Line]:
     yield from _heading("Why it does not run now")
-    if shown.told is None:
-        yield [("asking …", "dim")]
-        return
     for cause in shown.told.causes:
         yield _pair(cause.code, escape(cause.text), "warn" if cause.code != "running" else "ok")
         if cause.act:
@@ -108,6 +116,16 @@ def _facts(shown: Shown, now: float) -> Iterator[Line]:
         "priority": row.priority,
     }  # fmt: skip
     yield from (_pair(name, value) for name, value in facts.items() if value)
+
+
+def _attempts(shown: Shown, now: float) -> Iterator[Line]:
+    if not shown.attempts:
+        return
+    yield from _heading("Failed attempts", f"{len(shown.attempts)} of the newest")
+    for record in reversed(shown.attempts):
+        when = f"{amounts.age(max(now - record.at, 0.0))} ago, after {amounts.age(record.took)}, on {record.worker}"
+        yield _pair(f"attempt {record.attempt}", line(when))
+        yield _pair("", line(record.message), "warn")
 
 
 def _body(shown: Shown) -> Iterator[Line]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.bodies import MessageRow, line, message_row
-from tasuki.desk.reading.messages import DEEPEST, PAGE, peek, state_of
+from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.listed.rows import MessageRow, row_of, state_of
+from tasuki.desk.reading.messages import DEEPEST, PAGE, peek
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
@@ -125,7 +126,7 @@ class MessagesView(View):
         async def work(live: Assembly) -> list[tuple[Message, MessageRow]]:
             source = live.queues[self.queue]
             found = await peek(source, start, PAGE)
-            return [(message, message_row(source, message, at)) for at, message in enumerate(found, start)]
+            return [(message, row_of(source, message, at)) for at, message in enumerate(found, start)]
 
         return [
             self._row_of(message, row, queue, snapshot.now) for message, row in await reading.site.at(self.queue, work)

@@ -84,11 +84,6 @@ class View(ABC):
         """Its name in the path to it."""
         return self.title
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether the next refresh should follow at once, with what takes longer."""
-        return False
-
     @abstractmethod
     async def read(self, reading: Reading, snapshot: Snapshot) -> Content:
         """Read it, on the event loop of the reading thread. Raises AwayError, TasukiError."""

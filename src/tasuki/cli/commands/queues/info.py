@@ -19,6 +19,8 @@ def _show(info: dict[str, Any]) -> None:
     paused = {"paused": pause_text(info["paused"])} if "paused" in info else {}
     limit = {"limit": limit_text(info["limit"])} if "limit" in info else {}
     fair = {"fair": fair_text(info["fair"])} if "fair" in info else {}
+    unknown = info.pop("is_pause_unknown", False)
+    paused |= {"paused": "unknown: its store does not answer"} if unknown else {}
     print_pairs({**info, "oldest_age": age(info["oldest_age"]), **paused, **limit, **fair})
 
 

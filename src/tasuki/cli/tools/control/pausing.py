@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,13 +72,15 @@ async def orders_by_queue(app: App, project: Project, queues: Container[str]) ->
     """
     from tasuki.app.state.pausing import orders_of, queue_of
     from tasuki.errors import DriverError
+    from tasuki.state.shared import SILENT
 
     found: dict[str, dict[str, Any]] = {}
     if app.assembly is None:
         return found
     try:
-        orders = await orders_of(app.assembly, queues)
-    except DriverError:
+        async with asyncio.timeout(SILENT):
+            orders = await orders_of(app.assembly, queues)
+    except (DriverError, TimeoutError):
         return found
     for target, pause in orders.pauses.items():
         row = found.setdefault(queue_of(project, target), {})

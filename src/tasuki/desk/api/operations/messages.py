@@ -13,10 +13,12 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
 from tasuki.desk.api.operations.reading import running_of
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines, message_row, preview
-from tasuki.desk.reading.causes import explained
-from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek, state_of
+from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines, preview
+from tasuki.desk.reading.causes import PATIENCE
+from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
 from tasuki.desk.reading.snapshot import QueueRow
+from tasuki.errors import QueueNotFoundError
 from tasuki.message import LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.dead.letter import Letter
 from tasuki.queues.queue import Queue
@@ -64,7 +66,7 @@ def _running(queue: str, each: answers.Running) -> answers.MessageItem:
 
 
 def _item(live: Queue, row: QueueRow, message: Message, place: int) -> answers.MessageItem:
-    shown = message_row(live, message, place)
+    shown = row_of(live, message, place)
     return answers.MessageItem(
         id=message.id,
         queue=row.id,
@@ -88,7 +90,7 @@ async def message(call: Call) -> answers.Message:
     call.require("peek", row.id)
     id = call.names["id"]
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
-    told = await explained(call.site, call.tools.clock, row.id, id, found, _letters(call, row))
+    told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
     running = [each for each in running_of(row.running) if each.message.id == id]
     shown = found.message
     if not (shown or running or found.status or told.found):
@@ -131,9 +133,7 @@ async def explain(call: Call) -> answers.Explained:
     _, row = await call.row()
     call.require("peek", row.id)
     found = await find(call.site, row.id, call.names["id"], 0)
-    told: Explanation = await explained(
-        call.site, call.tools.clock, row.id, call.names["id"], found, _letters(call, row)
-    )
+    told: Explanation = await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
     return answers.Explained(told.id, told.queue, told.found, list(told.causes))
 
 
@@ -141,9 +141,11 @@ async def groups(call: Call) -> answers.Groups:
     """Dead letters in groups; a queue in which the actor may not look is left out."""
     found: list[DeadLetters] = []
     hidden: dict[str, str] = {}
+    try:
+        sources = sources_of(call.site.project, call.query.queue)
+    except QueueNotFoundError as error:
+        raise ProblemError(404, str(error)) from error
     for app, ids in call.site.parts():
-        project = call.site.project
-        sources = sources_of(project, call.query.queue)
         mine = {id: origin for id, origin in sources.items() if id in ids}
         for id in [id for id in mine if not call.may("peek", id)]:
             del mine[id]

@@ -15,7 +15,7 @@ Answering = Callable[[Call], Awaitable[answers.Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; its name and text are those of its function."""
+    """One operation; its function gives it its name and text."""
 
     method: str
     path: tuple[str, ...]

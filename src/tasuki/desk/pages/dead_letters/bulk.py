@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import of_group
-from tasuki.desk.pages.dead import filter_of
+from tasuki.desk.pages.dead_letters.letters import filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
@@ -21,7 +21,6 @@ NAMED_FROM = 100
 """From more letters on, the name of the queue is typed."""
 _GROWTH = 1.1
 """How many more letters there may be than the form said."""
-_MOST_IDS = 60
 _LONG = 512
 Fields = Sequence[tuple[str, str]]
 
@@ -40,7 +39,7 @@ async def fields_of(view: View) -> Fields | Response:
 
 
 def _bulk(view: View, fields: Fields) -> Bulk | None:
-    """What is asked for; None: there is no such act or queue."""
+    """The act that the fields ask for; None: there is no such act or queue."""
     one, asked = dict(fields), filter_of(view, fields)
     id = view.path[1]
     row = id in view.tools.site.queues
@@ -48,7 +47,7 @@ def _bulk(view: View, fields: Fields) -> Bulk | None:
         return None
     ids = tuple(dict.fromkeys(value for name, value in fields if name == "ids" and value))
     given = {name: one[name].strip()[:_LONG] for name in ("to", "rate", "canary") if name in one}
-    return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids[:_MOST_IDS], fast="fast" in one, **given)
+    return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids, fast="fast" in one, **given)
 
 
 async def confirm(view: View) -> Response:
@@ -93,7 +92,7 @@ def _asks_name(bulk: Bulk, count: int) -> bool:
 
 
 def _note(view: View, bulk: Bulk, count: int) -> str:
-    """The key of what is to be said about its undo."""
+    """The key of the text about its undo."""
     can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
     if not can or count > KEPT:
         return "bulk.no_undo"

@@ -83,7 +83,13 @@ def test_a_redrive_of_some(buried: CommandLine) -> None:
         "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "is_chosen": True, "is_dry_run": False,
         "batch": batch["id"],
     }  # fmt: skip
-    assert (batch["act"], batch["state"], batch["done"], batch["ids"], batch["can_undo"]) == ("retry", "done", 1, 1, True)
+    assert (batch["act"], batch["state"], batch["done"], batch["ids"], batch["can_undo"]) == (
+        "retry",
+        "done",
+        1,
+        1,
+        True,
+    )
     assert buried("redrive", "dead", "--where", "1 +").returncode == 2
 
 

@@ -13,11 +13,12 @@ from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
 from tasuki.message import TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
-from tasuki.queues.dead_letter import redriven
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
 from tasuki.workbench.batches.ways.walk import Walk
 
+Form = Callable[[Message, float], Outgoing]
+"""What is sent in the place of a letter at a time, in Unix seconds."""
 BATCH = 200
 """Most letters of one step."""
 _FULL_WAIT = 0.05
@@ -41,8 +42,10 @@ class Transferring:
     ``is_elsewhere``: whether a chosen letter stayed, as its target cannot be.
     """
 
-    def __init__(self, source: Queue, sorter: Sorter, pace: Pace, now: float, observers: Iterable[Observer]) -> None:
-        self._source, self._sorter, self._pace, self._now = source, sorter, pace, now
+    def __init__(
+        self, source: Queue, sorter: Sorter, pace: Pace, now: float, observers: Iterable[Observer], form: Form
+    ) -> None:
+        self._source, self._sorter, self._pace, self._now, self._form = source, sorter, pace, now, form
         self._told = tell(observers, "on_publish")
         self._walk = Walk(source.driver, source.spec.name)
         self._moved: set[str] = set()
@@ -113,7 +116,7 @@ class Transferring:
             raise refused
 
     async def _transfer(self, queue: Queue, letters: Sequence[Message]) -> list[DriverError | None]:
-        messages = [redriven(letter, self._now) for letter in letters]
+        messages = [self._form(letter, self._now) for letter in letters]
 
         async def carry(sent: Sequence[Outgoing]) -> list[DriverError | None]:
             batch = [Transfer(each.id, queue.spec.name, message) for each, message in zip(letters, sent, strict=True)]

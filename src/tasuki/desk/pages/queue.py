@@ -13,6 +13,7 @@ from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.listed.timing import held_back, number
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.reading.tracebacks import attempt_of
@@ -41,6 +42,7 @@ async def queue(view: View) -> Response:
     elif is_listed:
         page, problem = await _messages(view, row, tab, start)
     live = _queue_of(view, id)
+    failed = {} if row.is_dead_letters else await last_attempts(view.tools.site, id, page.messages)
     return view.page(
         "queue.html",
         snapshot=snapshot,
@@ -49,7 +51,10 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[row_of(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
+        rows=[
+            row_of(live, message, at, failed.get(message.id))
+            for at, message in zip(page.places, page.messages, strict=True)
+        ],
         searched=SEARCHED,
         settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,

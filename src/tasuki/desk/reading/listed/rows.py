@@ -18,6 +18,7 @@ from tasuki.message import (
     TIMESTAMP,
     Message,
 )
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
 
 
@@ -42,8 +43,8 @@ class MessageRow:
     """After so many failures it becomes a dead letter; None: never."""
 
 
-def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
-    """A message as a row of a list."""
+def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | None = None) -> MessageRow:
+    """A message as a row of a list; ``record``: of its last failed attempt."""
     headers = message.headers
 
     def text(name: str, most: int = 60) -> str:
@@ -53,7 +54,7 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
         id=message.id,
         place=place,
         published=number(headers.get(TIMESTAMP)),
-        attempts=text(ATTEMPTS),
+        attempts=text(ATTEMPTS) if record is None else str(record.attempt),
         priority=text(PRIORITY),
         key=text(PARTITION_KEY),
         type=text(MESSAGE_TYPE),
@@ -61,8 +62,8 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
         reason=text(DEAD_LETTER_REASON),
         died=number(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),
-        due=due_of(message, queue.policy),
-        place_of_error=line(place_of(message), 200) if LAST_ERROR in headers else "",
+        due=due_of(message, queue.policy, None if record is None else record.attempt),
+        place_of_error=line(place_of(message, record), 200) if LAST_ERROR in headers else "",
         most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
     )
 

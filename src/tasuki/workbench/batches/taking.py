@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.pace import AWHILE
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
@@ -63,7 +64,7 @@ class Taking:
                 most = min(most, driving.batch.limit - driving.batch.moved)
             if most <= 0:
                 break
-            received = await self._places.driver.receive(name, most if left is None else min(most, left), 0.0)
+            received = await self._places.driver.receive(name, most if left is None else min(most, left), AWHILE)
             if not received:
                 if not driving.batch.doubt or driving.clock.monotonic() >= until:
                     break

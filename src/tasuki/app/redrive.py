@@ -46,7 +46,8 @@ async def redrive(
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
     ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
+    rights. ``form``: makes the message to be sent of a letter, at a time in
+    Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -118,12 +119,12 @@ async def _receive_all(
 
 
 async def would_move(
-    assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, now: float
+    assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, clock: Clock
 ) -> Movable:
-    """What a redrive would move. Raises as ``redrive``; UnsupportedError where no message can be looked at."""
+    """What a redrive would move. Raises as ``redrive``, and HeldBackError."""
     _require(assembly, source, target)
     targets = () if target is not None else assembly.queues
-    return await movable(assembly, source, targets, choice, limit, now)
+    return await movable(assembly, source, targets, choice, limit, clock)
 
 
 def _patience(source: Queue) -> float:

@@ -77,9 +77,19 @@ def test_a_redrive_of_some(buried: CommandLine) -> None:
     done = buried("redrive", "dead", "--where", "body.n < 2", "--rate", "100")
     assert (done.returncode, done.stdout) == (0, "2 messages of app:dead sent back\n")
     assert "1 message stayed, not chosen" in done.stderr
-    assert buried.json("redrive", "dead", "--id", "m-2") == {
+    told = buried.json("redrive", "dead", "--id", "m-2")
+    batch = told.pop("of_batch")
+    assert told == {
         "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "is_chosen": True, "is_dry_run": False,
+        "batch": batch["id"],
     }  # fmt: skip
+    assert (batch["act"], batch["state"], batch["done"], batch["ids"], batch["can_undo"]) == (
+        "retry",
+        "done",
+        1,
+        1,
+        True,
+    )
     assert buried("redrive", "dead", "--where", "1 +").returncode == 2
 
 
@@ -98,12 +108,12 @@ def test_queues_that_cannot_be_shown_are_named_beside_the_others(buried: Command
     assert (done.returncode, done.stdout[:27]) == (0, "2 x     ZeroDivisionError: ")
     assert done.stdout.endswith("3 dead letters (all in the queues that can be shown)\n")
     rabbit, private = done.stderr.splitlines()[-2:]
-    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': its broker cannot show messages")
+    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': driver 'app:rabbit' at amqp://127.0.0.1:1")
     assert rabbit.endswith("tasuki redrive app:dead.rabbit sends letters back, also chosen ones (--where, --id)")
     assert private.startswith("not shown: queue 'app:dead.memory': it lives in the memory of the process")
     assert list(buried.json("dead")["unseen"]) == ["app:dead.rabbit", "app:dead.memory"]
     alone = buried("dead", "dead.rabbit")
-    assert (alone.returncode, "queue 'app:dead.rabbit': its broker cannot show" in alone.stderr) == (1, True)
+    assert (alone.returncode, "driver 'app:rabbit' at amqp://127.0.0.1:1" in alone.stderr) == (4, True)
     memory = buried("dead", "-o", "app:driver:kind=queue.driver.memory", "-o", "app:rabbit:kind=queue.driver.memory")
     assert (memory.returncode, "it lives in the memory of the process" in memory.stderr) == (1, True)
 

@@ -16,7 +16,7 @@ from tasuki.message import TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.walk import Walk
 
 Form = Callable[[Message, float], Outgoing]
 """The message to send for a letter at a time, in Unix seconds."""

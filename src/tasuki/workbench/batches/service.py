@@ -1,7 +1,7 @@
-"""Service: the batches that this process drives, and those of other processes that it goes on with when they die.
+"""Service: the batches that this process drives, and the ones of other processes that it goes on with when they die.
 
 It hears of a batch by the watch that each worker has anyway on the controls of its stores: without a batch it asks
-nobody anything.
+no other process anything.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class BatchService:
         """By batch: whether there is something new since it was looked at."""
         self._deaf: dict[SharedState, Callable[[], None]] = {}
         """What ends the hearing of each state."""
+        self._following: list[asyncio.Task[None]] = []
 
     def take_charge(self, host: Assembly) -> None:
         """This is the project now: hear of batches in the states of its queues, as far as this process follows them."""
@@ -56,10 +57,9 @@ class BatchService:
 
         self._deaf[state] = state.controls.listen(CONTROLS, heard)
 
-    async def follow(self) -> None:
-        """Follow the states of all queues, in a process without consumers. Raises DriverError."""
-        for state in list(self._deaf):
-            await state.follow()
+    def follow(self) -> None:
+        """Follow the states of all queues, in a process without consumers; one that is away as soon as it is there."""
+        self._following = [asyncio.get_running_loop().create_task(_follow(state)) for state in self._deaf]
 
     def take(self, state: SharedState, id: str) -> None:
         """Drive a batch, unless another process does; then go on with it when that one dies."""
@@ -86,7 +86,7 @@ class BatchService:
             except DriverError as error:
                 _log.debug("batch %s: %s", id, error)
                 wait = _PAUSE
-            except Exception:  # a defect must not leave the batch to nobody
+            except Exception:  # a defect must not leave the batch alone
                 _log.exception("batch %s stands still", id)
                 wait = _PAUSE
             if wait:
@@ -96,7 +96,7 @@ class BatchService:
                 told.set()
 
     async def _look(self, host: Assembly, state: SharedState, id: str, told: asyncio.Event) -> float:
-        """Do what there is to do for a batch; seconds until the next look, 0: there is nothing any more."""
+        """Do what there is to do for a batch; seconds until the next check, 0: there is nothing any more."""
         from tasuki.workbench.batches.running import run
         from tasuki.workbench.batches.shelf import Shelf
 
@@ -109,6 +109,8 @@ class BatchService:
 
     async def close(self, driver: Driver) -> None:
         """Leave the batches in the states of a driver to other processes: it is about to close."""
+        for following in self._following:
+            following.cancel()
         for state in [state for state in self._deaf if state.driver is driver]:
             self._deaf.pop(state)()
         tasks = [task for task, state in self._tasks.values() if state.driver is driver]
@@ -116,3 +118,12 @@ class BatchService:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE)
+
+
+async def _follow(state: SharedState) -> None:
+    while not state.is_following:
+        try:
+            await state.follow()
+        except DriverError as error:
+            _log.debug("cannot follow the batches of driver %s yet: %s", state.driver.name, error)
+            await asyncio.sleep(_PAUSE)

@@ -16,7 +16,7 @@ from tasuki.state.shared import SharedState
 from tasuki.system.identity import user_and_host
 from tasuki.workbench.batches.beginning import counted, plan
 from tasuki.workbench.batches.rules import steps
-from tasuki.workbench.batches.rules.batch import CANARY, RATE, Act, Batch
+from tasuki.workbench.batches.rules.batch import CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.workbench.batches.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.batches")
 LISTED = 10
 """Batches that are shown."""
-RIGHTS = {"retry": "redrive", "move": "move", "delete": "delete"}
-"""Act → its right, after ``queue.admin.``; what is done to a batch is the right ``batch``."""
 _LOOK = 0.2
 
 
@@ -81,7 +79,7 @@ class Batches:
             to: the queue that gets the letters.
             where: only those that this expression holds for; see :meth:`tasuki.App.dead_letters`.
             ids: only those with one of these ids; 10,000 at most.
-            group: only those of a group: what they are grouped by, and its key, as in ``("cause", "9f3a…")``.
+            group: only letters of one group: the name of the grouping, and the group's key: ``("cause", "9f3a…")``.
             rate: letters a second; 0: as fast as possible.
             canary: of a retry: stop if more than so many of the first 50 letters are dead letters again; None: never.
             limit: at most so many.
@@ -132,7 +130,7 @@ class Batches:
     async def resume(self, id: str, *, drive: bool = True) -> Batch:
         """Let a batch go on that is paused, has failed, or was stopped by its canary, now without it.
 
-        Raises as ``undo``.
+        One that runs, and whose process has died, goes on here when its lease is over. Raises as ``undo``.
         """
         return await self._order(id, "resume", drive=drive)
 
@@ -192,7 +190,7 @@ class Batches:
         raise BatchNotFoundError(f"there is no batch {id}: it was never begun, or ended more than a day ago", batch=id)
 
     async def _shelves(self) -> Sequence[tuple[SharedState, Shelf]]:
-        """The states that may have batches: those of all queues."""
+        """The states of all queues, which may have batches."""
         live = self._live()
         states = dict.fromkeys(state for id in live.queues if (state := live.state_of(id)) is not None)
         return [(state, Shelf(await state.store())) for state in states]

@@ -80,7 +80,10 @@ class Editor:
 
     async def draft(self, id: str, to: str | None = None) -> Draft:
         """A letter as it is. Raises LookupError: it is not there; as ``edit``."""
-        letter = await letter_of(self._source, id)
+        return self.draft_of(await letter_of(self._source, id), to)
+
+    def draft_of(self, letter: Message, to: str | None = None) -> Draft:
+        """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError."""
         target = self._target(letter, to)
         return Draft(letter, self._source.id, target.id, shown(letter.body, target.codec_of(letter)))
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import EXPIRES_AT, Message
-from tasuki.workbench.batches.places import Places
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.walk import Walk
 
 
 async def empty(places: Places, now: float) -> int:
@@ -26,6 +26,6 @@ async def empty(places: Places, now: float) -> int:
 
 
 def is_over(message: Message, now: float) -> bool:
-    """Whether nobody can bring the letter back any more."""
+    """Whether the letter can no longer be brought back."""
     at = message.headers.get(EXPIRES_AT)
     return isinstance(at, int | float) and at <= now

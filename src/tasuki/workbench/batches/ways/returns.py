@@ -6,13 +6,13 @@ from msgspec.structs import replace
 
 from tasuki.message import BATCH
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places
 from tasuki.workbench.batches.rules import steps
+from tasuki.workbench.batches.ways.places import Places
 
 PATIENCE = 10.0
 """Seconds for which a retry waits after its first letters, unless they are done before."""
 _PERIOD = 2.0
-"""Seconds between two looks for letters that came back."""
+"""Seconds between two counts of the letters that came back."""
 _LOOK = 0.2
 _PAGE = 500
 _MOST = 10_000

@@ -1,0 +1,77 @@
+"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or the ones with some ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasuki.contracts.driver import Driver
+from tasuki.message import Message
+
+_FIRST, _MOST = 20, 1000
+"""Messages of the first page, and of the largest one."""
+_SEARCHED = 100
+"""Ids of the first search."""
+_BYTES = 4 * 2**20
+"""Of the bodies of a page, if they are as large as the ones of the last page."""
+_RESTARTS = 20
+"""After so many of them the walk no longer cares what others take."""
+
+
+class Walk:
+    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some."""
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self._driver, self._name = driver, name
+        self._size = min(_FIRST, driver.capabilities.max_batch)
+        self._position = 0
+        self._last = ""
+        """The message that stays before the next page; empty: there is none."""
+        self.restarts = 0
+        """How often it began again, as messages before its position have been taken by others."""
+
+    def stays(self, message: Message) -> None:
+        """A message of the last page stays in the queue."""
+        self._position += 1
+        self._last = message.id
+
+    async def page(self) -> Sequence[Message]:
+        """The next messages; none: this is the end. Raises DriverError."""
+        overlap = 1 if self._last else 0
+        found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
+        if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
+            self.restarts += 1
+            self._position, self._last = 0, ""
+            return await self.page()
+        found = found[overlap:]
+        most = min(_MOST, self._driver.capabilities.max_batch - 1)
+        self._size = min(most, 4 * self._size, _fitting(found))
+        return found
+
+
+class Search:
+    """Pages of the waiting messages that have one of these ids."""
+
+    restarts = 0
+
+    def __init__(self, driver: Driver, name: str, ids: Sequence[str]) -> None:
+        self._driver, self._name = driver, name
+        self._left = list(ids)
+        self._size = _SEARCHED
+
+    def stays(self, message: Message) -> None:
+        """It is not seen again in any case."""
+
+    async def page(self) -> Sequence[Message]:
+        """The next messages; none: this is the end. Raises DriverError."""
+        while self._left:
+            ids, self._left = self._left[: self._size], self._left[self._size :]
+            found = await self._driver.find(self._name, ids)
+            self._size = min(_MOST, _fitting(found))  # a search costs the same for many ids
+            if found:
+                return found
+        return ()
+
+
+def _fitting(found: Sequence[Message]) -> int:
+    """Messages of the same size that a page may have."""
+    return max(1, int(_BYTES * len(found) / max(sum(len(message.body) for message in found), 1))) if found else _MOST

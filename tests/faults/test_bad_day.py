@@ -132,7 +132,7 @@ class Day:
         return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def again(self, wanted: int) -> bool:
-        """Send back what is left, which a killed process may hold for a while; whether all are done."""
+        """Send the other letters back, which a killed process may hold for a while; whether all are done."""
         self.tasuki("redrive", "dead", "--rate", f"{RATE}")
         return len(self.done()) >= wanted
 

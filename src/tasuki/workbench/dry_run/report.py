@@ -51,8 +51,8 @@ class DryRun:
 
     @property
     def is_good(self) -> bool:
-        """Whether the message would be done."""
-        return self.outcome == "ack"
+        """Whether the message would be done; a handler with ``auto_ack`` may fail after that."""
+        return self.outcome == "ack" and not self.error
 
 
 def report_of(

@@ -1,4 +1,4 @@
-"""The page that changes a dead letter: it says what is wrong at its field, and sends what is right."""
+"""The page that changes a dead letter: a problem stands at its field, and a valid message is sent."""
 
 from __future__ import annotations
 

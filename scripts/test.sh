@@ -55,6 +55,7 @@ pure="
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py
+    src/tasuki/workbench/batches/rules/*
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, Transfer
@@ -116,7 +116,7 @@ class Editor:
         if not keep and can_undo(self._source, target):
             is_undoable = await remember(self._live, draft.dead, letter, target.id, made.message.id)
         if keep:
-            errors = await target.forward([made.message], after=[last_span(letter)])
+            errors = await target.forward([made.message], after=[after_letter(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         else:
@@ -143,7 +143,7 @@ class Editor:
             return list(await source.driver.transfer(source.spec.name, transfers))
 
         try:
-            errors = await target.forward([made.message], carry=carry, after=[last_span(letter)])
+            errors = await target.forward([made.message], carry=carry, after=[after_letter(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         except MessageNotFoundError as error:

@@ -242,3 +242,14 @@ async def test_long_answers_are_compressed_and_head_has_no_body(program: Program
     assert raw.json() == plain.json()
     assert "content-encoding" not in plain.headers
     assert (await program.client.head(f"{V1}/queues")).status_code == 200
+
+
+async def test_a_delayed_message_runs_now(app: App, program: Program) -> None:
+    late = await app.publish("mails", {}, delay="1h")
+    path = f"/messages/app:mails/{late.id}/reschedule"
+
+    assert (await program.post(path, 409, **{"in": "5m"}))["code"] == "unsupported"
+    assert (await program.post(path))["count"] == 1
+    assert await ready(app, "mails") == 1
+    assert (await program.post(path, 404))["code"] == "not_found"
+    assert [each["filter"] for each in (await program.get("/audit"))["items"]] == [f"id:{late.id}"] * 3

@@ -144,7 +144,7 @@ class Acts:
         return done
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
-        record = record_of(session, order.act, order.id, order.message, ended)
+        record = record_of(session, order.act, order.id, order.messages, ended)
         await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:

@@ -98,6 +98,12 @@ class MessageOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     place: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
+class DueOrder(MessageOrder, frozen=True, forbid_unknown_fields=True, rename={"delay": "in"}):
+    """When a delayed message is due; empty: now. Not every driver can say another time than now."""
+
+    delay: Seconds = ""
+
+
 class PublishOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One message. Numbers of the body keep their digits in a queue whose codec is JSON."""
 

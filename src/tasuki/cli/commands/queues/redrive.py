@@ -11,7 +11,7 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools.control.acting import acting, ids_text
+from tasuki.cli.tools.control.acting import acting
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -68,6 +68,8 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             wanted = depth.ready if limit is None else min(depth.ready, limit)
+            from tasuki.app.audit.audited import ids_text
+
             async with acting(app, "redrive", source, source) as outcome:
                 outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
                 with bar(wanted, "redriving") as advance:

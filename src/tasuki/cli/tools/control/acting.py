@@ -23,9 +23,3 @@ def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncCon
     guard = live.rights.application
     actor = guard.actor.id if guard is not None and guard.actor is not None else user_and_host()
     return audited(live, queue, act, target, actor=actor, client=CLIENT)
-
-
-def ids_text(ids: tuple[str, ...] | list[str], most: int = 5) -> str:
-    """Ids of messages as the filter of a record: the first ones, and how many more."""
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return " ".join(f"id:{id}" for id in ids[:most]) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -93,6 +94,12 @@ async def retry(call: Call) -> Done:
 async def cancel(call: Call) -> Done:
     """Cancel one message: it does not start any more, and its handler is interrupted."""
     return await call.act(_of_message(call, "cancel"))
+
+
+async def reschedule(call: Call) -> Done:
+    """Let a delayed message run now, or at another time."""
+    order = _of_message(call, "reschedule")
+    return await call.act(replace(order, options={"in": call.body.delay}))
 
 
 def _of_message(call: Call, act: str) -> Order:

@@ -84,6 +84,7 @@ OPERATIONS: Sequence[Operation] = (
     Operation("DELETE", ("queues", "{queue}"), acting.delete, answers.Done, "delete"),
     _post("/messages/{queue}/{id}/retry", acting.retry, "redrive", asked.MessageOrder),
     _post("/messages/{queue}/{id}/cancel", acting.cancel, "cancel", asked.MessageOrder),
+    _post("/messages/{queue}/{id}/reschedule", acting.reschedule, "reschedule", asked.DueOrder),
     _post("/consumers/{consumer}/pause", acting.pause_consumer, "pause", asked.PauseOrder),
     _post("/consumers/{consumer}/resume", acting.resume_consumer, "resume"),
     _post("/consumers/{consumer}/scale", acting.scale, "scale", asked.ScaleOrder),

@@ -40,6 +40,8 @@ REDRIVEN = "x_redriven"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+EDITED_BY = "x_edited_by"
+EDITED_FROM = "x_edited_from"
 BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
 

@@ -13,6 +13,7 @@ from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.lane_changes import LaneChanges
 from tasuki.testing.conformance.queues.lanes import Lanes
@@ -21,6 +22,7 @@ from tasuki.testing.conformance.queues.places import Places
 from tasuki.testing.conformance.queues.purging import Purging
 from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.queues.turns import Turns
+from tasuki.testing.conformance.whole.transfers import Transfers
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
@@ -56,7 +58,7 @@ class TestValkey(TestRedis):
 
 
 @pytest.mark.variant
-class TestBehindSentinel(Clauses, Counting, Purging, Removing):
+class TestBehindSentinel(Clauses, Counting, Purging, Removing, Transferring, Transfers):
     takes_clock = False
     real_seconds = 1.5
 
@@ -70,7 +72,9 @@ class TestBehindSentinel(Clauses, Counting, Purging, Removing):
 
 
 @pytest.mark.variant
-class TestInCluster(Clauses, Counting, LaneChanges, Lanes, Limits, Moving, Places, Purging, Removing, Turns):
+class TestInCluster(
+    Clauses, Counting, LaneChanges, Lanes, Limits, Moving, Places, Purging, Removing, Transferring, Transfers, Turns
+):
     takes_clock = False
     real_seconds = 1.5
 

@@ -207,7 +207,9 @@ def test_no_letter_is_lost_or_moved_twice_and_the_counts_are_true(part: int) -> 
         assert not any(count > 1 for count in world.arrived.values()), f"{about}: {world.arrived.most_common(3)}"
         assert batch.moved - batch.unsure <= len(world.arrived) <= batch.moved + batch.unsure, about
         if batch.state in ("done", "undone"):
-            assert (batch.moved, batch.undone, batch.unsure) == (len(world.arrived), sum(world.brought.values()), 0), about
+            assert (batch.moved, batch.undone, batch.unsure) == (len(world.arrived), sum(world.brought.values()), 0), (
+                about
+            )
         if batch.state == "done":
             assert batch.moved == batch.total, about
             assert batch.left == 0

@@ -7,6 +7,7 @@ from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tasuki.app.dead.mending import Mending
 from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
     from tasuki.desk.desk import Desk
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
     from tasuki.workbench.batches.verbs import Batches
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Remembering):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
     """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
@@ -229,7 +231,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
             by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task`` or ``day`` (UTC).
             where: only those that this expression holds for. Names: ``id``, ``queue``, ``reason``, ``type``, ``place``,
-                ``cause``, ``error``, ``task``, ``age`` (seconds), ``attempts``, ``headers``, ``body``.
+                ``cause``, ``error``, ``task``, ``age`` (seconds), ``attempts``, ``redriven``, ``headers``, ``body``.
 
         Raises:
             ValueError: the expression cannot be read, or there are no such groups.
@@ -242,6 +244,25 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         live = self._live()
         queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
         return await read(live, queues, Choice(where), by, self.clock.time())
+
+    async def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
+        """The last five failed attempts of a message: when, on which worker, how long, and the error of each.
+
+        They are kept for seven days, in the store of the queue. A dead letter carries its own
+        (``Letter.attempt_records``).
+
+        Args:
+            queue: the queue that the message was published to.
+            id: of the message.
+
+        Raises:
+            UnsupportedError: the queue has no store. PolicyDeniedError: the application may not look into it.
+            DriverError: the store cannot be read.
+        """
+        from tasuki.app.dead.attempts import attempts_of
+
+        live = self._live()
+        return await attempts_of(live, live.queue_of_application(self.full_id(queue)), id)
 
     @property
     def batches(self) -> Batches:

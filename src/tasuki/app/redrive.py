@@ -11,7 +11,7 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.reading import Movable, movable
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Outgoing, Received, Release, Settlement
 from tasuki.errors import HeldBackError
 from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
@@ -39,6 +39,7 @@ async def redrive(
     choice: Choice | None = None,
     rate: float | None = None,
     is_permitted: bool = False,
+    form: Callable[[Received, float], Outgoing] = redriven,
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
@@ -46,7 +47,7 @@ async def redrive(
     limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
     most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
     With ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and
-    has the rights.
+    has the rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -71,7 +72,7 @@ async def redrive(
                 is_held_back = wait > 0.0
                 break
             left -= len(batch)
-            moved += await _move(source, sorter.by_queue(batch), clock.time())
+            moved += await _move(source, sorter.by_queue(batch), clock.time(), form)
             if progress is not None:
                 progress(moved)
             await pace.keep(moved, is_last=left <= 0 or moved == limit or sorter.has_all)
@@ -132,15 +133,17 @@ def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
             guard.publish(target.id)
 
 
-async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float) -> int:
+async def _move(
+    source: Queue, by_queue: dict[Queue, list[Received]], now: float, form: Callable[[Received, float], Outgoing]
+) -> int:
     """Publish each message and ack it, or release it where that failed; returns how many were moved."""
     acks: list[Settlement] = []
     releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
     refused: Exception | None = None
     try:
         for queue, batch in by_queue.items():
-            letters = [redriven(received, now) for received in batch]
-            errors = await queue.forward(letters, after=[_last(received) for received in batch])
+            letters = [form(received, now) for received in batch]
+            errors = await queue.forward(letters, after=[after_letter(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]
@@ -155,7 +158,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float
     return len(acks)
 
 
-def _last(letter: Message) -> Headers:
+def after_letter(letter: Message) -> Headers:
     """The span that put a dead letter into its queue; empty: none was recorded."""
     return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 

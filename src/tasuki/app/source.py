@@ -50,7 +50,8 @@ class Source:
 
             hint = 'give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")'
             raise TypeError(f"App(…) cannot take {describe(driver)}: {hint}")
-        self._environ = environ
+        self.environ = environ
+        """Where placeholders look; None: in the process environment."""
 
     def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:
         """Declare a queue, unless there are no fields and it may be declared elsewhere; returns its id.
@@ -72,10 +73,10 @@ class Source:
 
         declared = self.declared.entries
         if self.target is not None:
-            loaded = load(self.target, declared=declared, overrides=overrides, environ=self._environ)
+            loaded = load(self.target, declared=declared, overrides=overrides, environ=self.environ)
         else:
             self.declared.add_dead_letters()
-            loaded = assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+            loaded = assemble(declared, Registry(root=self.root), overrides=overrides, environ=self.environ)
         entries = self.declared.with_bodies(loaded.registry)
         return replace(loaded, registry=replace(loaded.registry, entries=entries))
 

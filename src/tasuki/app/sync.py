@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
+    from tasuki.workbench.dry_run.report import DryRun
+    from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
 
@@ -133,6 +136,18 @@ class SyncApp:
     def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
         """See :meth:`tasuki.App.explain`."""
         return self.run(self._app.explain(queue, id))
+
+    def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
+        """See :meth:`tasuki.App.attempts`."""
+        return self.run(self._app.attempts(queue, id))
+
+    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Any) -> Edited:
+        """See :meth:`tasuki.App.edit`."""
+        return self.run(self._app.edit(dead_letters, id, **changes))
+
+    def dry_run(self, queue: str | QueueHandle[Any], id: str, **options: Any) -> DryRun:
+        """See :meth:`tasuki.App.dry_run`."""
+        return self.run(self._app.dry_run(queue, id, **options))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

@@ -29,6 +29,7 @@ SECTIONS = {
         "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
+        "dry-run": "Call the handler of a message, and do nothing of what it does.",
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },

@@ -112,6 +112,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     needs no room. The message that leaves does so as with ``remove`` (37), costs nothing of a limit (42), and wakes
     receivers of what may follow it. The stored one is as a published one (2, 7, 12, 21, 22, 43), but is never a
     duplicate, and changes no remembered id (26) (``transfer``).
+51. ``find`` shows the waiting messages of some ids as ``peek`` does (24, 38), by a search: each message of an id, the
+    oldest first. Held ones are not shown, and nothing changes (``find``).
 """
 
 CONTRACT = 4

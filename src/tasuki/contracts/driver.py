@@ -255,6 +255,10 @@ class Driver(Within, ABC):
         """
         raise self._unsupported("peek", queue)
 
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Show the waiting messages of these ids by a search. Must: leave them untouched (51)."""
+        raise self._unsupported("find messages by their ids", queue)
+
     async def purge(self, queue: str) -> int:
         """Remove the messages that are not held; returns how many. Must: keep those published meanwhile (24)."""
         raise self._unsupported("purge", queue)
@@ -275,7 +279,7 @@ class Driver(Within, ABC):
         MessageNotFoundError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate.
 
         Must: leave both queues as they were where it answers an error (50). May: search all messages of the queue; find
-        those quickly that ``peek`` has shown here. Need not: do so between all queues (``can_transfer``).
+        those quickly that ``peek`` or ``find`` has shown here. Need not: do so between all queues (``can_transfer``).
         """
         raise self._unsupported("transfer messages", queue)
 

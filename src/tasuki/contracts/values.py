@@ -38,6 +38,7 @@ class Capabilities:
     """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
     exact_depth: bool = False
     peek: bool = False
+    find: bool = False
     purge: bool = False
     remove: bool = False
     expedite: bool = False

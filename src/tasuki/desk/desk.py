@@ -15,10 +15,12 @@ from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.api.serving import Api
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, audit, history, lists, queue
+from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
+from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -42,7 +44,10 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), lists.dead),
-    ("GET", ("workers",), lists.workers),
+    ("GET", ("workers",), workers.workers),
+    ("GET", ("workers", ANY), workers.worker),
+    ("GET", ("topology",), topology.topology),
+    ("GET", ("find",), find.find),
     ("GET", ("schedules",), lists.schedules),
     ("GET", ("audit",), audit.audit),
     ("GET", ("confirm",), acts.confirm),
@@ -73,7 +78,10 @@ class Desk:
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
         sampler = Sampler(site, clock)
-        self.tools = Tools(site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched)
+        asked, finder = Asked(site, clock), Finder(site, clock)
+        self.tools = Tools(
+            site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched, asked, finder
+        )
         self._api = Api(self.tools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.looks.look import Look
+from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate, Session
@@ -47,6 +49,8 @@ class Tools:
     gate: Gate
     clock: Clock
     watched: Watched
+    asked: Asked
+    finder: Finder
     said: Said = field(default_factory=Said)
     streams: dict[str, int] = field(default_factory=dict)
     """Client → event streams that it has open."""

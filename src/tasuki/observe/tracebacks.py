@@ -6,7 +6,7 @@ A thousand messages that fail at one line differ in the text of the error alone,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
+from traceback import FrameSummary, StackSummary, TracebackException, extract_tb, walk_tb
 from types import CodeType, TracebackType
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ _CONTEXT = "\n\nDuring handling of the above exception, another exception occurr
 _SAID_BY_PYTHON = (SyntaxError, NameError, AttributeError, ImportError)
 """Errors to whose text Python adds something: a line of code, or what may have been meant."""
 
-Way = tuple[tuple[CodeType, int], ...]
-"""The frames of a traceback: the code of each, and where in it."""
+Way = tuple[int, ...]
+"""The frames of a traceback: of each the identity of its code, and where in it."""
 
 
 class _Shown(NamedTuple):
@@ -36,6 +36,8 @@ class _Shown(NamedTuple):
     all: str
     ours: int
     """How many are Tasuki's."""
+    codes: tuple[CodeType, ...]
+    """Keeps them alive, so that no other code gets the identity of one."""
 
 
 _ways: dict[Way, _Shown] = {}
@@ -117,7 +119,8 @@ def _shown(traceback: TracebackType | None) -> _Shown:
     if shown is None:
         frames = extract_tb(traceback)
         users = [frame for frame in frames if not is_ours(frame.filename)]
-        shown = _Shown(_formatted(users), _formatted(frames), len(frames) - len(users))
+        codes = tuple(frame.f_code for frame, _ in walk_tb(traceback))
+        shown = _Shown(_formatted(users), _formatted(frames), len(frames) - len(users), codes)
         if len(_ways) >= MOST_WAYS:
             _ways.clear()
         _ways[way] = shown
@@ -129,8 +132,8 @@ def _formatted(frames: list[FrameSummary]) -> str:
 
 
 def _way(traceback: TracebackType | None) -> Way:
-    found = []
+    found: list[int] = []
     while traceback is not None:
-        found.append((traceback.tb_frame.f_code, traceback.tb_lasti))
+        found += (id(traceback.tb_frame.f_code), traceback.tb_lasti)
         traceback = traceback.tb_next
     return tuple(found)

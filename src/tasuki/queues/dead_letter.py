@@ -15,6 +15,8 @@ from tasuki.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     DUE,
+    EDITED_BY,
+    EDITED_FROM,
     ERROR_TYPE,
     EXPIRES_AT,
     GROUP,
@@ -38,7 +40,7 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-KEPT_AT_REDRIVE = (SIGNATURE, GROUP)
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""
 
 
@@ -94,8 +96,9 @@ def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
 def redriven(message: Message, now: float | None = None) -> Outgoing:
     """The message as it was first published, without the headers that Tasuki added.
 
-    All but its signature: with a new signature, a forged message would pass as a good one; and but its group, which it
-    is still a member of. It says how many times it was redriven. ``now``: when it is due again, in Unix seconds.
+    All but its signature: with a new signature, a forged message would pass as a good one; but its group, which it is
+    still a member of; and but who has edited it. It says how many times it was redriven. ``now``: when it is due again,
+    in Unix seconds.
     """
     headers = {key: value for key, value in message.headers.items() if key in KEPT_AT_REDRIVE or not is_reserved(key)}
     headers[REDRIVEN] = round_of(message) + 1

@@ -90,6 +90,16 @@ class Inspection:
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.peek(self.spec.name, limit, after)
 
+    def check_may_peek(self) -> None:
+        """Raises PolicyDeniedError: who has this object may not look into the queue."""
+        with self._permitted("queue.admin.peek", "look into"):
+            pass
+
+    async def find(self, ids: Collection[str]) -> list[Message]:
+        """Show the waiting messages of these ids, without taking them."""
+        with self._permitted("queue.admin.peek", "look into"):
+            return await self.driver.find(self.spec.name, ids)
+
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
         with self._permitted("queue.admin.purge", "purge"):

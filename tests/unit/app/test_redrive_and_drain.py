@@ -48,7 +48,7 @@ async def test_back_to_where_they_came_from_as_they_were(app: App) -> None:
         assert await ids(app, "dead") == []
         assert await ids(app, "tasks") == [str(number) for number in range(450)]
         (message,) = await app.live_queue("tasks").peek(1)
-    assert (message.body, set(message.headers)) == (b"0", {"mine", "x_due"})
+    assert (message.body, set(message.headers)) == (b"0", {"mine", "x_due", "x_redriven"})
     assert told == [200, 400, 450]
 
 

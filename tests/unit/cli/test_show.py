@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasuki.cli.tools.test_case import as_test
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp
+from tasuki.workbench.test_case import as_test
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -35,22 +36,32 @@ def test_a_dead_letter_becomes_a_test(tasuki: CommandLine, project: Path) -> Non
 
     shown = tasuki.json("show", "m-1")
     assert (shown["queue"], shown["body"]["n"]) == ("app:dead", 0)
-    pairs, _, traceback = tasuki("show", "m-1").stdout.partition("\n\n")
+    pairs, *attempts = tasuki("show", "m-1").stdout.split("\n\n")
     assert "x_last_error" in pairs
     assert "x_last_traceback" not in pairs
-    lines = traceback.splitlines()
-    assert [line.split(",")[-1] for line in lines if line.startswith("  File ")] == [" in handle"]
-    assert lines[-1] == "ZeroDivisionError: division by zero"
-    assert shown["headers"]["x_last_traceback"] == traceback.rstrip("\n")
-    assert "x_last_traceback" not in tasuki("peek", "dead").stdout
+    assert "\nx_attempts" not in pairs
+    heads, tracebacks = zip(*(each.split("\n", 1) for each in attempts), strict=True)
+    assert [head.partition(":")[0] for head in heads] == ["attempt 1", "attempt 2", "attempt 3"]
+    assert all(head.endswith(" at handlers.py:handle") for head in heads)
+    lines = tracebacks[-1].splitlines()
+    assert [line.split(",")[-1] for line in lines if line.startswith("    File ")] == [" in handle"]
+    assert lines[-1] == "  ZeroDivisionError: division by zero"
+    assert textwrap.indent(shown["headers"]["x_last_traceback"], "  ") == tracebacks[-1].rstrip("\n")
+    assert [each["attempt"] for each in shown["attempts"]] == [1, 2, 3]
+    peeked = tasuki("peek", "dead").stdout
+    assert "x_last_traceback" not in peeked
+    assert "x_attempts=" not in peeked
+    one = tasuki("dead", "dead", "--id", "m-1").stdout
+    assert one.count("attempt ") >= 3
+    assert "  ZeroDivisionError: division by zero" in one
     source = tasuki("show", "m-1", "--as-test").stdout
 
     assert "max_attempts after 3 attempts: ZeroDivisionError: division by zero." in source
     assert max(map(len, source.splitlines())) <= 120
+    run_source(source, project)
+    write_project(project, MENDED)
     with pytest.raises(AssertionError):
         run_source(source, project)
-    write_project(project, MENDED)
-    run_source(source, project)
 
 
 def test_a_message_that_is_not_there(tasuki: CommandLine) -> None:

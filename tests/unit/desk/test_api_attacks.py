@@ -282,10 +282,10 @@ async def test_a_mistake_of_ours_shows_an_id_and_no_trace(
     assert "secret detail" in caplog.text
 
 
-@pytest.mark.parametrize("act", ["publish", "delete", "scale"])
+@pytest.mark.parametrize("act", ["publish", "delete"])
 async def test_an_act_for_programs_is_no_form(app: App, browse: MakeBrowser, act: str) -> None:
     browser = browse()
-    kind, id = ("consumer", "app:sender") if act == "scale" else ("queue", "app:mails")
+    kind, id = "queue", "app:mails"
     assert (await browser.get(f"/confirm?act={act}&kind={kind}&id={id}")).status_code == 404
     _, fields = await browser.form("/confirm?act=pause&kind=queue&id=app:mails")
 

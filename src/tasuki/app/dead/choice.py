@@ -40,6 +40,7 @@ NAMES: Mapping[str, Node] = {
     "task": lambda subject: subject.letter.task,
     "age": lambda subject: subject.age(),
     "attempts": lambda subject: subject.letter.attempts,
+    "redriven": lambda subject: subject.letter.redriven,
     "headers": lambda subject: subject.letter.message.headers,
     "body": lambda subject: subject.body(),
 }

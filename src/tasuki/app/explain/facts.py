@@ -19,6 +19,7 @@ from tasuki.observe.events import (
     STARTED,
     SUSPENDED,
 )
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import PresentConsumer
 from tasuki.state.results import JobRecord
@@ -102,6 +103,8 @@ class Facts:
     letter: Message | None = None
     """Its dead letter, and ``dead_letters``, the queue it is in."""
     dead_letters: str = ""
+    attempts: Sequence[AttemptRecord] = ()
+    """Its failed attempts, as far as they are known, oldest first."""
     record: JobRecord | None = None
     is_cancelled: bool = False
     sleeps: Sequence[tuple[str, float]] = ()

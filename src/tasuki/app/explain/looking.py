@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,13 @@ from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
+from tasuki.flow.attempts import read_attempts
 from tasuki.flow.records import decode as decode_run
 from tasuki.flow.records import run_key
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import PARTITION_KEY, Message
 from tasuki.observe.events import as_dicts
+from tasuki.queues.dead.attempts import records_in
 from tasuki.queues.limits import limit_text
 from tasuki.queues.queue import Queue
 from tasuki.state import pausing
@@ -43,6 +45,9 @@ PATIENCE = 2.0
 NEWEST = 500
 """Events of each consumer that are asked for."""
 _PAGE = 500
+
+Answers = Mapping[str, Mapping[str, Events]]
+"""Worker (``host:pid``) → consumer → its events."""
 
 
 async def explain_in(live: Assembly, clock: Clock, queue: str, id: str) -> Explanation:
@@ -132,7 +137,7 @@ class Look:
         pause = orders.get(pause_key("queue", name))
         record = await store.get(result_key(name, self.id)) if queue.policy.result is not None else None
         facts = replace(
-            facts,
+            facts, attempts=await read_attempts(store, name, self.id),
             now=await store.time(),
             pause=None if pause is None else read_pause(pause),
             consumers=self._consumers(orders),
@@ -140,22 +145,29 @@ class Look:
             is_cancelled=await is_cancelled(state, name, self.id),
             sleeps=await self._sleeps(store),
             workers=await self._workers(),
-        )
+        )  # fmt: skip
         return await self._at_broker(facts)
 
     async def ask_workers(self, facts: Facts) -> Facts:
         """The same with what the flight recorders of the workers tell. Raises DriverError."""
+        return self.answered(facts, await self.ask(facts))
+
+    async def ask(self, facts: Facts) -> Answers:
+        """Ask the workers of the queue; it takes ``PATIENCE`` if one does not answer. Raises DriverError."""
         state = self.live.state_of(self.queue.id)
-        by_worker: dict[str, dict[str, Events]] = {}
-        if state is not None:
-            wanted: dict[str, set[str]] = {}
-            for work in facts.workers:
-                wanted.setdefault(work.worker, set()).add(work.consumer.id)
-            store = await state.store()
-            answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
-            by_worker = dict(zip(wanted, answers, strict=True))
+        if state is None:
+            return {}
+        wanted: dict[str, set[str]] = {}
+        for work in facts.workers:
+            wanted.setdefault(work.worker, set()).add(work.consumer.id)
+        store = await state.store()
+        answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
+        return dict(zip(wanted, answers, strict=True))
+
+    def answered(self, facts: Facts, answers: Answers) -> Facts:
+        """The facts with these answers."""
         workers = [
-            replace(work, events=by_worker.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
+            replace(work, events=answers.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
         ]
         return replace(facts, workers=workers, lives=lives_of(self.id, workers))
 
@@ -214,7 +226,8 @@ class Look:
             found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))
         except QueueNotFoundError:
             return facts
-        return replace(facts, letter=found.message, dead_letters=letters.id)
+        known = facts.attempts if found.message is None else records_in(found.message) or facts.attempts
+        return replace(facts, letter=found.message, dead_letters=letters.id, attempts=known)
 
     def _lane(self, message: Message) -> str:
         rule = self.queue.policy.lanes

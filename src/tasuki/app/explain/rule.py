@@ -101,7 +101,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
         act = f"redrive it: tasuki redrive {place}"
-        yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}", act)
+        yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
     yield from _at_a_worker(facts)
@@ -167,10 +167,19 @@ def _delayed(facts: Facts) -> Cause | None:
         text = f"its handler sleeps or waits ({escape(name)[:100]}) until {text_of_time(until)} at the latest"
         return Cause("delayed", text, "a wait_for ends with its signal: tasuki signal EVENT KEY")
     if LAST_ERROR in message.headers:
-        error = escape(str(message.headers[LAST_ERROR]).partition("\n")[0])[:200]
+        error = escape(str(message.headers[LAST_ERROR]).partition("\n")[0])[:200] + _last_attempt(facts)
         return Cause("delayed", f"delayed (retry): it failed, and waits for its next attempt; last: {error}", sooner)
     return Cause("delayed", "delayed (its handler postponed it, or its publisher); the broker does not tell until when",
                  sooner)  # fmt: skip
+
+
+def _last_attempt(facts: Facts) -> str:
+    if not facts.attempts:
+        return ""
+    last = facts.attempts[-1]
+    at = f" at {escape(last.place)}" if last.place else ""
+    on = f" on {escape(last.worker)}" if last.worker else ""
+    return f"; attempt {last.attempt} failed {ago(facts, last.at)} ago{on}{at}"
 
 
 def _of_queue(facts: Facts) -> Iterator[Cause]:

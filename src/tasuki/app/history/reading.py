@@ -27,7 +27,7 @@ _ASK = 600.0
 
 
 class Read(NamedTuple):
-    """What was read of one state: all minutes from ``first`` to ``newest``."""
+    """A read of one state: all minutes from ``first`` to ``newest``."""
 
     state: SharedState | None
     first: int
@@ -43,7 +43,7 @@ class HistoryReader:
         self._asked: dict[SharedState, float] = {}
 
     async def fetch(self, states: Iterable[SharedState | None], own: History | None, clock: Clock) -> list[Read]:
-        """Read what is new in these states, on the loop of their app; ``apply`` adds it, on any one.
+        """Read the new minutes of these states, on the loop of their app; ``apply`` adds it, on any one.
 
         ``own``: what this process keeps in memory, of states that no other process sees, and its newest minutes.
         Raises DriverError.
@@ -65,7 +65,7 @@ class HistoryReader:
         return Read(state, first, newest, found)
 
     def apply(self, reads: Iterable[Read]) -> None:
-        """Add what was fetched."""
+        """Add fetched minutes."""
         for read in reads:
             hours = self._hours.setdefault(read.state, Hours())
             hours.begin(read.first, read.newest)
@@ -83,24 +83,23 @@ class HistoryReader:
                 await store.put(WANTED, b"", ttl=WANTED_TTL)
 
     def of(self, live: Assembly, queue: str) -> Hour | None:
-        """The last hour of a queue by its id, as it was read; None: nothing happened."""
+        """The last hour of a queue by its id, as read; None: nothing happened."""
         found, hours = live.queues[queue], self._hours.get(live.state_of(queue))
         return None if hours is None else hours.of(found.driver.name, found.spec.name)
 
     def hours(self) -> list[Hours]:
-        """What was read, for each state."""
+        """The hours that were read, one for each state."""
         return list(self._hours.values())
 
 
 async def _listed(store: Store, first: int, left_out: str) -> list[Minute]:
-    """The minutes from the first one on, but for those of one process."""
+    """The minutes from the first one on, without the minutes of one process."""
     found: list[Minute] = []
     cursor = before(first)
     while True:
         page = await store.list(PREFIX, after=cursor, limit=_PAGE)
-        for entry in page.entries:
-            if process_of(entry.key) != left_out and (minute := decode(entry.value)) is not None:
-                found.append(minute)
+        values = (entry.value for entry in page.entries if process_of(entry.key) != left_out)
+        found += [minute for value in values if (minute := decode(value)) is not None]
         cursor = page.cursor
         if not cursor:
             return found

@@ -91,7 +91,7 @@ class History:
             self._timer = loop.call_later(STEP, self._tick)
 
     async def stop(self) -> None:
-        """Write what is left, where the stores are open and answer; then end. It can begin again."""
+        """Write the unfinished minute where the stores are open and answer; then end. It can begin again."""
         if self._timer is None:
             return
         self._timer.cancel()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+import textwrap
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasuki.cli.output import age
+
 if TYPE_CHECKING:
     from tasuki.app.dead.choice import Choice
     from tasuki.message import Message
+    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
 
 
@@ -54,6 +58,24 @@ def as_dict(queue: Queue, message: Message) -> dict[str, Any]:
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}
+
+
+def attempt_texts(records: Iterable[AttemptRecord], now: float) -> list[str]:
+    """A text for each failed attempt: when, where and how long, the error, and its traceback below."""
+    return [_attempt_text(record, now) for record in records]
+
+
+def _attempt_text(record: AttemptRecord, now: float) -> str:
+    again = f" after redrive {record.round}" if record.round else ""
+    where = f" on {record.worker}" if record.worker else ""
+    at = f" at {record.place}" if record.place else ""
+    head = f"attempt {record.attempt}{again}: {age(now - record.at)} ago{where}, took {_took(record.took)}{at}"
+    said = record.traceback or record.message or "(no error)"
+    return f"{head}\n{textwrap.indent(said, '  ')}"
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def choice_of(where: str, ids: Collection[str]) -> Choice:

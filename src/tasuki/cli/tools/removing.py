@@ -12,6 +12,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count, is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.tools.control.acting import ids_text
 from tasuki.cli.tools.queues import act_on_queue
 from tasuki.queues.queue import Queue
 
@@ -47,8 +48,6 @@ def removing(
         @printing(show)
         @project_options()
         def command(target: Target, queue: str, *, yes: bool, **given: Any) -> dict[str, Any]:
-            from tasuki.app.audit.audited import ids_text
-
             async def work(live: Queue, outcome: Outcome) -> dict[str, Any]:
                 def ask(question: str) -> None:
                     (_agree if yes else _confirm)(question)

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections import deque
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.consumers.delivery import Delivery
     from tasuki.consumers.settling.verdict import Verdict
+    from tasuki.contracts.state.store import Store
     from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.consumer")
@@ -39,10 +41,14 @@ BATCH = 200
 """Records of one write."""
 MOST_WAITING = 2000
 """Records that wait for the store; more are dropped."""
+MOST_IN_MEMORY = 10_000
+"""Records of a run in a store that lives in the memory of this process."""
 _SOON = 0.05
 """Seconds for which a record waits for others."""
 _PATIENCE = 1.0
 """Seconds that a dead letter waits for the records of its earlier attempts, and a stop for the last write."""
+_QUIET = 60.0
+"""Seconds between two complaints."""
 _PAUSE = 10.0
 """Seconds for which nothing is read after a read has failed: a dead letter must not wait for a store that is away."""
 _LONGEST_TEXT = 4096
@@ -62,7 +68,9 @@ class Attempts:
         self._waiting: deque[tuple[str, AttemptRecord]] = deque()
         self._sending: list[tuple[str, AttemptRecord]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._read_again_at = float("-inf")
+        self._mine: dict[str, None] = {}
+        """Keys in the memory of this process, oldest first."""
+        self._read_again_at = self._complain_again_at = float("-inf")
 
     def failed(self, delivery: Delivery, verdict: Verdict) -> AttemptRecord | None:
         """Record an attempt that this verdict ends; never raises, never waits. None: there is no record."""
@@ -113,15 +121,27 @@ class Attempts:
     async def _write_some(self, batch: list[tuple[str, AttemptRecord]]) -> None:
         try:
             store = await self._state.store()
-            await store.put_all(
-                [(attempt_key(self._queue, id, record), encode(record)) for id, record in batch], ttl=TTL
-            )
+            entries = [(attempt_key(self._queue, id, record), encode(record)) for id, record in batch]
+            await store.put_all(entries, ttl=TTL)
+            if not store.facts.multi_process:
+                await self._make_room(store, entries)
         except DriverError as error:
             self._metrics.attempts_dropped += len(batch)
-            _log.debug("%d records of failed attempts are dropped: %s", len(batch), error)
+            if (now := self._clock.monotonic()) >= self._complain_again_at:
+                self._complain_again_at = now + _QUIET
+                _log.warning("records of failed attempts are dropped, as their store does not take them: %s", error,
+                             extra={"consumer": self._consumer})  # fmt: skip
         except Exception:  # a defect here must not end the consumer
             self._metrics.attempts_dropped += len(batch)
             _log.exception("records of failed attempts are dropped: %d", len(batch))
+
+    async def _make_room(self, store: Store, entries: Sequence[tuple[str, bytes]]) -> None:
+        """Delete the oldest records from the memory of this process: what else it keeps there needs room too."""
+        self._mine.update(dict.fromkeys(key for key, _ in entries))
+        while len(self._mine) > MOST_IN_MEMORY:
+            oldest = next(iter(self._mine))
+            del self._mine[oldest]
+            await store.delete(oldest)
 
     async def before(self, delivery: Delivery) -> list[AttemptRecord]:
         """The earlier attempts of a message that is given up; without the ones that the store does not show now."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from tasuki.desk.reading.past import QueuePast
+from tasuki.desk.reading.observed.past import QueuePast
 
 
 class Chart(NamedTuple):
@@ -32,7 +33,7 @@ def path(numbers: Sequence[int], most: int, width: int, height: int) -> str:
     heights = [height - 1 - round(number * (height - 2) / most) for number in numbers]
     parts = [f"M0 {heights[0]}"]
     run = 0
-    for before, here in zip(heights, heights[1:], strict=False):
+    for before, here in itertools.pairwise(heights):
         if before == here:
             run += step
             continue
@@ -47,7 +48,7 @@ def path(numbers: Sequence[int], most: int, width: int, height: int) -> str:
 
 @lru_cache(maxsize=2000)
 def spark(past: QueuePast) -> Chart:
-    """The hour of a queue in a cell: what was done, and what failed."""
+    """The hour of a queue in a cell: done and failed messages."""
     return chart([(name, past.lines[name]) for name in ("done", "failed")], 118, 22)
 
 

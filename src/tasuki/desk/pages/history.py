@@ -10,7 +10,7 @@ from starlette.responses import Response
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import Chart, chart, chart_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.past import QueuePast
+from tasuki.desk.reading.observed.past import QueuePast
 from tasuki.observe.history.hours import Span, five_minutes
 from tasuki.observe.history.minutes import MINUTES
 

@@ -1,8 +1,8 @@
-"""The pages that are lists: overview, queues, dead letters, workers, schedules."""
+"""The pages that are lists: overview, queues, dead letters, schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import Response
@@ -93,27 +93,6 @@ async def dead(view: View) -> Response:
     return view.page(
         "dead.html", snapshot=snapshot, rows=shown, sources=sources, count=len(rows), start=start, page_size=PAGE
     )
-
-
-async def workers(view: View) -> Response:
-    """The worker processes on all machines, and what they run."""
-    snapshot = await view.tools.sampler.latest()
-    start = view.number_of("from", _MOST_PLACE)
-    shown: Sequence[object] = snapshot.workers[start : start + PAGE]
-    queue_ids = {(row.driver, _name(view, row.id)): row.id for row in snapshot.queues.values()}
-    return view.page(
-        "workers.html",
-        snapshot=snapshot,
-        rows=shown,
-        queue_ids=queue_ids,
-        count=len(snapshot.workers),
-        start=start,
-        page_size=PAGE,
-    )
-
-
-def _name(view: View, queue: str) -> str:
-    return view.tools.site.live.queues[queue].spec.name
 
 
 async def schedules(view: View) -> Response:

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
-from tasuki.desk.reading.causes import explained
-from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, delayed_page, failed_page, find, ready_page
-from tasuki.desk.reading.running import progress_of
+from tasuki.desk.reading.listed.timing import Due, due_of, held_back, number, place_of
+from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.reading.timing import Due, due_of, held_back, number, place_of
+from tasuki.desk.reading.tracebacks import attempt_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
@@ -147,10 +147,6 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
     )
 
 
-def _time(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
     """What holds for a queue: keys of the catalogue, and values."""
     config = site.project.of(QueueConfig)[id]
@@ -185,7 +181,8 @@ async def message(view: View) -> Response:
     site = view.tools.site
     try:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
-        told = await explained(site, view.tools.clock, id, message_id, found, letters)
+        failures = await attempts(site, id, message_id, found.message)
+        told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     running = [each for each in row.running if each.message.id == message_id]
@@ -208,6 +205,7 @@ async def message(view: View) -> Response:
         traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
         body=None if shown is None else body_of(live, shown),
         headers=[] if shown is None else headers_of(shown),
+        attempts=[attempt_of(record) for record in reversed(failures)],
         why=told.causes,
         can=live.driver.capabilities,
     )

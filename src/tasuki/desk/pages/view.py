@@ -35,7 +35,15 @@ class Tab(NamedTuple):
     key: str
 
 
-TABS = (Tab("overview", "1"), Tab("queues", "2"), Tab("dead", "3"), Tab("workers", "4"), Tab("schedules", "5"))
+TABS = (
+    Tab("overview", "1"),
+    Tab("queues", "2"),
+    Tab("dead", "3"),
+    Tab("workers", "4"),
+    Tab("schedules", "5"),
+    Tab("topology", "6"),
+    Tab("find", "7"),
+)
 
 
 class View:

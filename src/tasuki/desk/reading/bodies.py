@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tasuki.errors import TasukiError
-from tasuki.message import LAST_TRACEBACK, Message
+from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
 from tasuki.observe.redact import MASK, is_secret_name, redact
 from tasuki.queues.queue import Queue
@@ -17,6 +17,7 @@ MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""
 _PREVIEW = 120
 _READ_AHEAD = 8
+_APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ def body_of(queue: Queue, message: Message) -> Body:
 
 
 def headers_of(message: Message) -> list[tuple[str, str]]:
-    """Names and values, sorted, but for a traceback; a value of a telling name is masked."""
+    """Names and values, sorted, but for those that the page shows apart; a value of a telling name is masked."""
     pairs = sorted(message.headers.items())
-    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name != LAST_TRACEBACK]
+    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name not in _APART]
 
 
 def lines(text: object) -> str:

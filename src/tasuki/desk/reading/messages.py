@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tasuki.app.dead.attempts import attempts_shown
 from tasuki.app.state.jobs import read
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
 
 PAGE = 50
@@ -94,6 +96,14 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
         if not start:
             break
     return Found(status=status, progress=progress, searched=searched)
+
+
+async def attempts(site: Site, queue: str, id: str, message: Message | None) -> list[AttemptRecord]:
+    """The failed attempts of a message, found or not, oldest first. Raises AwayError, DriverError."""
+    if message is None:
+        message = Message(id, b"", {})
+    shown = message
+    return await site.at(queue, lambda live: attempts_shown(live, live.queues[queue], shown))
 
 
 async def _record(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:

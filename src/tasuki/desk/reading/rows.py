@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasuki.app.state.pausing import Target
 from tasuki.desk.reading.counts import Counts
-from tasuki.desk.reading.past import QueuePast
+from tasuki.desk.reading.observed.past import QueuePast
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project
@@ -50,6 +50,9 @@ class Facts:
         targets = set(self.dead_letters.values())
         found = {}
         for id, row in rows.items():
+            if id not in targets and id not in self.dead_letters:
+                found[id] = row
+                continue
             dead = rows.get(self.dead_letters.get(id, ""))
             is_known = dead is not None and dead.depth is not None
             number = dead.ready + dead.delayed if dead is not None and is_known else None

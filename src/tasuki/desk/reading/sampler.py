@@ -11,7 +11,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count
-from tasuki.desk.reading.past import Past
+from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tasuki.contracts.driver import Depth
-from tasuki.desk.reading.past import QueuePast
+from tasuki.desk.reading.observed.past import QueuePast
 from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import Presence, RunningMessage

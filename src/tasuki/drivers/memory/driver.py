@@ -9,11 +9,8 @@ from itertools import count, islice
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Ack,
     Answers,
-    Capabilities,
     Depth,
     Driver,
     Merged,
@@ -29,9 +26,10 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.contracts.moving import stale
+from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
-from tasuki.drivers.memory.slots import Slot
+from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.memory.transferring import find, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
@@ -47,29 +45,7 @@ from tasuki.message import Message
 class MemoryDriver(Driver):
     """Keeps queues in this process; see the table of the package."""
 
-    capabilities = Capabilities(
-        durability="memory",
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        store=True,
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
         super().__init__(name)
@@ -294,6 +270,13 @@ class MemoryDriver(Driver):
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
         return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Look through the waiting messages."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        found = [slot for slots in find(source, frozenset(ids)).values() for slot in slots]
+        return [slot.shown() for slot in sorted(found, key=by_number)]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

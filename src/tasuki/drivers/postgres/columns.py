@@ -124,7 +124,7 @@ def received(rows: Iterable[Any]) -> list[Received]:
 
 
 def message(row: Any) -> Message:
-    """A message out of a row of ``show_messages``."""
+    """A message out of a row of ``show_places``, behind its place."""
     id, headers, body, error, at = row
     if error is None:
         return Message(id, body, _headers(headers))

@@ -10,7 +10,6 @@ from typing import Any
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Answers,
-    Capabilities,
     Depth,
     Durability,
     Move,
@@ -21,13 +20,15 @@ from tasuki.contracts.driver import (
     Receipt,
     Received,
     Settlement,
+    Transfer,
 )
 from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.capabilities import CAPABILITIES
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.limits import LIMITS, frees_others
+from tasuki.drivers.postgres.limits import frees_others
 from tasuki.drivers.postgres.moving import Moving, refusal
-from tasuki.drivers.postgres.publishing.publishing import UNIQUE, publish_in_parts
+from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
 from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
@@ -35,12 +36,15 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
+from tasuki.drivers.postgres.transferring import find, show, transfer
 from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
+from tasuki.drivers.toolkit.transferring.shown import Shown
+from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message
@@ -53,7 +57,7 @@ CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, is_estimate FROM {}.count_messages($1)"
-SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
+SHOW = "SELECT seq, id, headers, body, error, failed_at FROM {}.show_places($1, $2, $3)"
 
 
 class PostgresDriver(WithinPostgres):
@@ -68,34 +72,7 @@ class PostgresDriver(WithinPostgres):
         ImportError: asyncpg is not installed.
     """
 
-    capabilities = Capabilities(
-        durability="node",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        transactional=True,
-        transactional_settle=True,
-        store=True,
-        unique=UNIQUE,
-        limits=LIMITS,
-        lanes=True,
-        max_batch=1000,
-        max_message_bytes=rows.MAX_BODY,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: PostgresSettings, clock: Clock | None = None) -> None:
         import asyncpg  # noqa: F401 - a missing client is reported here
@@ -110,6 +87,7 @@ class PostgresDriver(WithinPostgres):
         self._commits: dict[str, str] = {}
         """What the last publish to a queue waited for: another process may have declared that."""
         self._guard: Guard[Session] = Guard(name)
+        self._shown: Shown[int] = Shown()
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
         sync_url = self._url if settings.tls is None and encryption(name, self._url, None) is None else None
@@ -284,7 +262,12 @@ class PostgresDriver(WithinPostgres):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
-        return [rows.message(row) for row in found]
+        return self._shown.noted(queue, [rows.message(row[1:]) for row in found], [row[0] for row in found])
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Search the queue's messages in one statement."""
+        pairs = await show(self._open_session(queue), queue, ids)
+        return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""
@@ -301,6 +284,17 @@ class PostgresDriver(WithinPostgres):
         """End the delays that one statement finds."""
         session = self._open_session(queue)
         return await session.run(queue, expedite(session, queue, [*ids]))
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        """Take out and store in one statement for each target, after a search for messages that were not shown."""
+        session = self._open_session(queue)
+        transfers: Transfers[int] = Transfers(self.name, queue, batch, partial(rows.refusal, self.name))
+        return await transfers.run(self._shown, partial(find, session, queue), partial(self._transfer, session, queue))
+
+    async def _transfer(self, session: Session, queue: str, to: str, found: Sequence[Found[int]]) -> list[int]:
+        self._open_session(to)
+        told, self._commits[to] = await transfer(session, queue, to, found)
+        return told
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

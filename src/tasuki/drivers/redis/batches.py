@@ -23,6 +23,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.results import failed
+from tasuki.drivers.toolkit.transferring.transfers import Found
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import Message
 
@@ -41,6 +42,7 @@ _MAX_SETTLED = {"none": 500, "key": 100}
 _HOWS: Mapping[bytes, Literal["kept", "replaced", "extended"]] = {b"k": "kept", b"r": "replaced", b"x": "extended"}
 _Item = TypeVar("_Item")
 _ALL_OR_NONE = b"3l"
+_AS_ROOM_GOES = b"2l"
 _NEVER_A_RECEIPT = b"-"
 _LONGEST = 2**52
 
@@ -210,6 +212,13 @@ def moving(moves: Sequence[Move]) -> list[bytes | int]:
         stored = [word for message in move.messages for word in (encoded(message), *_options(message), _lane(message))]
         words += [receipt, 1 + len(stored), _ALL_OR_NONE, *stored]
     return words
+
+
+def transferring(found: Sequence[Found[bytes]]) -> list[bytes | int]:
+    """The arguments of the script that transfers."""
+    messages = [each.message for each in found]
+    stored = [word for message in messages for word in (encoded(message), *_options(message), _lane(message))]
+    return [len(found), *(each.place for each in found), *(each.id.encode() for each in found), _AS_ROOM_GOES, *stored]
 
 
 def received(answer: Sequence[Sequence[bytes]], token: str) -> list[Received]:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Answers,
-    Capabilities,
     Depth,
     Driver,
     Durability,
@@ -22,6 +19,7 @@ from tasuki.contracts.driver import (
     Receipt,
     Received,
     Settlement,
+    Transfer,
 )
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import (
@@ -38,6 +36,7 @@ from tasuki.drivers.redis.batches import (
     settled_together,
     shown,
 )
+from tasuki.drivers.redis.capabilities import CAPABILITIES
 from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.opening import Opening
@@ -47,10 +46,13 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
+from tasuki.drivers.redis.transferring import can_transfer, find, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
 from tasuki.drivers.toolkit.results import answer, full
+from tasuki.drivers.toolkit.transferring.shown import Shown
+from tasuki.drivers.toolkit.transferring.transfers import Transfers
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
 
@@ -59,7 +61,6 @@ if TYPE_CHECKING:
 
 PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
-
 
 _inherited: list[Opening] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
@@ -74,44 +75,7 @@ class RedisDriver(Driver):
         clock: the time of this process, for waiting; the times of messages are the server's.
     """
 
-    capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        store=True,
-        emulates=frozenset(
-            {
-                "ordering_key",
-                "native_delay",
-                "native_priority",
-                "leases",
-                "max_length",
-                "dedup",
-                "unique",
-                "limits",
-                "lanes",
-            }
-        ),
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-        max_message_bytes=256 * 2**20,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: RedisSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
@@ -128,6 +92,7 @@ class RedisDriver(Driver):
         self._begin()
 
     def _begin(self) -> None:
+        self._shown: Shown[bytes] = Shown()
         self._session = self._new_session()
         self._receiver = self._new_receiver(self._session)
         self._queues = Queues(self._session, self._receiver.hear_no_more)
@@ -305,8 +270,14 @@ class RedisDriver(Driver):
             size = min(limit - len(messages), self.capabilities.max_batch)
             *found, section, skip, line = await self._session.ask(queue, scripts.PEEK, size, *on)
             on = section, skip, line
-            messages += [shown(*each) for each in zip(*found, strict=True) if each[1]]
+            there = [each for each in zip(*found, strict=True) if each[1]]
+            messages += self._shown.noted(queue, [shown(*each) for each in there], [each[0] for each in there])
         return messages
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Search the messages, in several scripts."""
+        pairs = await show(self._session, queue, ids)
+        return self._shown.noted(queue, [message for _, message in pairs], [place for place, _ in pairs])
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones, in several scripts; a message published meanwhile stays."""
@@ -334,6 +305,18 @@ class RedisDriver(Driver):
             more, on = await self._session.ask(queue, scripts.EXPEDITE, PURGED, on, *wanted)
             count += more
         return int(count)
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
+        """Take out and store in one script for each target, after a search for messages that were not shown."""
+        session = self._session
+        session.place(queue)
+        refuse = partial(refusal, session, queue, self.capabilities.max_message_bytes or 0)
+        transfers: Transfers[bytes] = Transfers(self.name, queue, batch, refuse)
+        return await transfers.run(self._shown, partial(find, session, queue), partial(transfer, session, queue))
+
+    def can_transfer(self, queue: str, to: str) -> bool:
+        """Not where the queues are in two slots of a cluster."""
+        return can_transfer(self._session, queue, to)
 
     def store(self, name: str) -> RedisStore:
         """A store at the server; all its keys are in one hash slot."""

@@ -110,6 +110,9 @@ PEEK = Script(*_SWEPT, "held", "peek")
 PURGE = Script(*_SWEPT, "held", "take_out", "purge")
 REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
 EXPEDITE = Script(*_SWEPT, "expedite")
+SHOW = Script("lines", "show")
+FIND = Script(*_SWEPT, "held", "find")
+TRANSFER = Script.joined("transfer", publish=PUBLISH, leave=Script(*_SWEPT, "held", "take_out", "leave"))
 KEEP = Script.about(_KEYS[:-TIMED], "keep")
 KEPT_KEYS = 1 + len(_KEYS) - TIMED
 """Keys of a queue that the script has."""

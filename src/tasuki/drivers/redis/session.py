@@ -167,7 +167,7 @@ class Session:
             try:
                 return await scripts.run(nodes, where.slot, script, keys, arguments)
             except ReplyError as refusal:
-                is_storing = script in {scripts.PUBLISH, scripts.PUBLISH_UNIQUE, scripts.MOVE}
+                is_storing = script in {scripts.PUBLISH, scripts.PUBLISH_UNIQUE, scripts.MOVE, scripts.TRANSFER}
                 is_consumers = where.spec.temporary and is_storing
                 is_ours = self.known.is_declared(where.name) and script is not scripts.INSPECT
                 if refusal.code != "UNDECLARED" or is_consumers or not is_ours:
@@ -201,8 +201,11 @@ class Session:
         """Raise DriverError for a queue that this version cannot work with."""
         is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self.name)
 
-    async def publish(self, queue: str, script: Script, *words: Word) -> Any:
-        """The answer of a script that stores, once its messages are kept as the queue demands. Raises DriverError."""
+    async def publish(self, queue: str, script: Script, *words: Word, more_keys: Sequence[bytes] = ()) -> Any:
+        """The answer of a script that stores, once its messages are kept as the queue demands. Raises DriverError.
+
+        ``more_keys``: see ``run``.
+        """
         where = self.place(queue)
         is_waiting = bool(keeping.demand(where.spec))
         nodes = self.nodes(queue, slow=is_waiting)
@@ -210,7 +213,7 @@ class Session:
         if is_waiting:
             with self.translating(queue):
                 link = await nodes.link(where.slot)
-        answer = await self.run(nodes, where, script, *words)
+        answer = await self.run(nodes, where, script, *words, more_keys=more_keys)
         if not isinstance(answer, list):
             return answer
         told, *demand = answer

@@ -7,14 +7,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
-    ACTS,
-    SPANS,
     Answers,
-    Capabilities,
     Depth,
     Durability,
     Move,
@@ -26,13 +24,14 @@ from tasuki.contracts.driver import (
     Transfer,
 )
 from tasuki.contracts.moving import stale
+from tasuki.drivers.sqlite.capabilities import CAPABILITIES
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
-from tasuki.drivers.sqlite.store.peeking import Walk, step
+from tasuki.drivers.sqlite.store.peeking import Walk, show, step
 from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
@@ -46,7 +45,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import answer, answered_in_order, full, stored_in_order
 from tasuki.drivers.toolkit.transferring.shown import Shown
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers
+from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, storable
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -70,34 +69,7 @@ class SQLiteDriver(WithinSQLite):
         clock: the time.
     """
 
-    capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        expedite=True,
-        transfer=True,
-        keeps_errors=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
-        transactional=True,
-        transactional_settle=True,
-        store=True,
-        unique=frozenset({*SPANS, *ACTS}),
-        limits=frozenset({"rate", "concurrency"}),
-        lanes=True,
-        max_message_bytes=256 * 2**20,
-    )
+    capabilities = CAPABILITIES
 
     def __init__(self, name: str, settings: SQLiteSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
@@ -276,8 +248,17 @@ class SQLiteDriver(WithinSQLite):
         walk = Walk(after, limit)
         while not walk.is_over:
             await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
-        self._shown.note(queue, walk.found, walk.seqs)
-        return walk.found
+        return self._shown.noted(queue, walk.found, walk.seqs)
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        """Search the queue's messages, in several transactions."""
+        self._check(queue)
+        places = await self._find(queue, dict.fromkeys(storable(ids), inf))
+        seqs = sorted(seq for found in places.values() for seq in found)
+        if not seqs:
+            return []
+        pairs = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
+        return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that waited when the call began, in several transactions."""
@@ -313,7 +294,7 @@ class SQLiteDriver(WithinSQLite):
         self._check(to)
         return next(iter(self._encoded(to, (message,)).refused.values()), None)
 
-    async def _find(self, queue: str, wanted: Mapping[str, int]) -> dict[str, list[int]]:
+    async def _find(self, queue: str, wanted: Mapping[str, float]) -> dict[str, list[int]]:
         search = Search(wanted)
         while not search.is_over and any(len(search.found.get(id, ())) < count for id, count in wanted.items()):
             await self._ask(Call(queue, lambda store, number: store.purging.find(number, search)))

@@ -63,6 +63,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "max_length": Requirement(lambda has: has.max_length, "bound the number of messages"),
     "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
+    "find": Requirement(lambda has: has.find, "show waiting messages by their id"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
     "expedite": Requirement(

@@ -55,8 +55,8 @@ class Hour:
         self._run = array("I", bytes(4 * _WIDTH * RING))
         self._fine = array("I", bytes(4 * OF_A_STEP * STEPS * _FINE_RING))
 
-    def add(self, minute: int, point: Point) -> None:
-        """Add the point of one process."""
+    def add(self, minute: int, point: Point, *, is_new: bool = True) -> None:
+        """Add the point of one process; ``is_new``: with its steps, which are kept for some minutes only."""
         slot = minute % RING
         plain = self._plain
         numbers = (point.published, point.done, point.failed, point.dead, point.ready + 1, point.busy)
@@ -68,12 +68,14 @@ class Hour:
             for bucket, count in zip(given[0::2], given[1::2], strict=False):
                 if 0 <= bucket < _WIDTH:
                     counts[slot * _WIDTH + bucket] = min(counts[slot * _WIDTH + bucket] + max(count, 0), _MOST)
+        if not is_new:
+            return
         start = (minute % _FINE_RING) * STEPS * OF_A_STEP
         for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
             self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
 
     def clear(self, minute: int) -> None:
-        """Forget the minute that had the place of this one, or what is known of this one."""
+        """Forget the minute that had the place of this one, or the known part of this one."""
         slot = minute % RING
         for column in range(len(_PLAIN)):
             self._plain[column * RING + slot] = 0
@@ -159,7 +161,7 @@ class Hours:
         self._processes = {key: each for key, each in self._processes.items() if each.last > newest - MINUTES}
 
     def add(self, minute: Minute) -> None:
-        """Add one process's minute; much older ones than an hour, and those of the future, are left out."""
+        """Add one process's minute; much older and future ones are left out."""
         if not self.newest - RING < minute.minute <= self.newest:
             return
         known = self._processes.get((minute.host, minute.pid))
@@ -174,7 +176,7 @@ class Hours:
                 hour = self._hours.get((driver, queue))
                 if hour is None:
                     hour = self._hours[driver, queue] = Hour()
-                hour.add(minute.minute, point)
+                hour.add(minute.minute, point, is_new=minute.minute > self.newest - _FINE_RING)
 
     def of(self, driver: str, queue: str) -> Hour | None:
         """A queue by the id of its driver and its name at the broker; None: nothing happened in the hour."""

@@ -121,6 +121,11 @@ def _innermost(frames: Iterable[Frame]) -> str:
     return f"{_relative(found[0])}:{found[1]}" if found else ""
 
 
+def is_library(file: str) -> bool:
+    """Whether a source file is of an installed package, of Python or of Tasuki; on whatever machine it is."""
+    return _whose(file) != "own"
+
+
 @lru_cache(2048)
 def _whose(file: str) -> Literal["", "installed", "own"]:
     """Whose code a file is; empty: Tasuki's, or Python's own."""

@@ -46,7 +46,8 @@ class CompressedCodec:
     def __init__(self, inner: Codec, method: Method) -> None:
         self.name = f"{inner.name}+{method}"
         self.inner = inner
-        self._unpack = _gunzip if method == "gzip" else _unzstd
+        self.unpack = _gunzip if method == "gzip" else _unzstd
+        """The body as the other codec has written it. Raises CodecError; HandlerError: the library is missing."""
 
     def encode(self, value: Any) -> bytes:
         """See :class:`tasuki.contracts.codec.Codec`. Queues compress by themselves: their publishers name no method."""
@@ -56,7 +57,7 @@ class CompressedCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`; HandlerError where the library is missing."""
-        decode, unpack = self.inner.decoder(type_), self._unpack
+        decode, unpack = self.inner.decoder(type_), self.unpack
         return lambda body: decode(unpack(body))
 
 

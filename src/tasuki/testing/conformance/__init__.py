@@ -41,8 +41,10 @@ from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.batches import Batches
+from tasuki.testing.conformance.whole.finding import Finding
 from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.stress import Stress
+from tasuki.testing.conformance.whole.transfers import Transfers
 from tasuki.testing.conformance.whole.whole import Whole
 
 
@@ -65,6 +67,8 @@ class DriverConformance(
     Purging,
     Moving,
     Transferring,
+    Transfers,
+    Finding,
     Removing,
     Expediting,
     LastErrors,

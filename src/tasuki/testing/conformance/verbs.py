@@ -30,6 +30,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
     yield lambda: driver.occupancy(queue)
     if has(driver, "peek"):
         yield lambda: driver.peek(queue, 1)
+    if has(driver, "find"):
+        yield lambda: driver.find(queue, ["1"])
     if has(driver, "purge"):
         yield lambda: driver.purge(queue)
     if has(driver, "remove"):

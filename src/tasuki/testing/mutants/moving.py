@@ -95,6 +95,19 @@ class TransferHoldsWhatItTakes(Mutant):
         return [_missing(each) if each.id in left else None for each in batch]
 
 
+class TransferIsTwoSteps(Mutant):
+    noticed_by = ("test_50_of_many_callers_one_does_it",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results: list[DriverError | None] = []
+        for each in batch:
+            await self.publish(each.to, [msgspec.structs.replace(each.message, deduplicate=False)])
+            await asyncio.sleep(0)
+            results.append(None if await self.remove(queue, [each.id]) else _missing(each))
+        return results
+
+
 class TransferStoresWhatIsMissing(Mutant):
     noticed_by = ("test_50_what_does_not_wait_is_missing",)
     needs = "transfer"

@@ -131,6 +131,9 @@ class Mutant(Driver):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         return await self.inner.peek(queue, limit, after)
 
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        return await self.inner.find(queue, ids)
+
     async def purge(self, queue: str) -> int:
         return await self.inner.purge(queue)
 

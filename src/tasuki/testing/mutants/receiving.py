@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from tasuki.contracts.driver import (
+    Driver,
     Receipt,
     Received,
     Release,
 )
+from tasuki.message import Message
 from tasuki.testing.mutants.mutant import Mutant
 
 _LATE = 2.5
@@ -147,3 +149,47 @@ class AStartCountsBesideItsNack(Mutant):
         taken = await super().receive(queue, limit, wait)
         self.seen += len(taken)
         return [msgspec.structs.replace(item, attempt=self.seen) for item in taken]
+
+
+class FindTakesWhatItShows(Mutant):
+    noticed_by = ("test_51_find_shows_without_receiving",)
+    needs = "find"
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        found = await super().find(queue, ids)
+        await self.receive(queue, 1, 0.0)
+        return found
+
+
+class FindShowsOneOfAnId(Mutant):
+    noticed_by = ("test_51_each_message_of_an_id_wherever_it_waits",)
+    needs = "find"
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        return [*{message.id: message for message in await super().find(queue, ids)}.values()]
+
+
+class FindShowsHeldMessages(Mutant):
+    noticed_by = ("test_51_held_messages_are_not_shown", "test_51_a_message_behind_its_key_too")
+    needs = "find"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._held: list[Received] = []
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        self._held += taken
+        return taken
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        return [*(each for each in self._held if each.id in ids), *await super().find(queue, ids)]
+
+
+class FindLooksAtTheFirstOnes(Mutant):
+    noticed_by = ("test_51_some_among_many",)
+    needs = "find"
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        first = await self.peek(queue, 1000)
+        return [message for message in await super().find(queue, ids) if message.id in {each.id for each in first}]

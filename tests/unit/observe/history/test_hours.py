@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tasuki.observe.history.hours import Hours, added, five_minutes
 from tasuki.observe.history.minutes import Minute, Point
 from tasuki.observe.metrics import BUCKETS
@@ -9,7 +11,7 @@ from tasuki.observe.metrics import BUCKETS
 NOW = 28_000_000
 
 
-def minute(number: int, pid: int = 1, buckets: int = len(BUCKETS) + 1, **point: int) -> Minute:
+def minute(number: int, pid: int = 1, buckets: int = len(BUCKETS) + 1, **point: Any) -> Minute:
     points = {"app:driver": {"mail": Point(**point)}}
     return Minute(number, "host", pid, buckets, points, consumes=True)
 
@@ -106,4 +108,7 @@ def test_five_minutes_and_steps() -> None:
     assert [span.done for span in spans] == [2, 7] + [0] * 10
     assert len(hour.steps(NOW)) == 60
     assert hour.steps(NOW)[49] == (1, 2, 3)
+    old = hours_of(Minute(NOW - 9, "h", 1, len(BUCKETS) + 1, {"d": {"q": Point(steps=steps)}})).of("d", "q")
+    assert old is not None
+    assert set(old.steps(NOW)) == {(0, 0, 0)}, "they are not taken for those of a newer minute"
     assert added([[1] * 60, [2] * 60]) == [3] * 60

@@ -13,7 +13,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue, refuse_all_private
-from tasuki.cli.tools.control.acting import acting
+from tasuki.cli.tools.control.acting import acting, ids_text
 
 
 @click.command("cancel")
@@ -39,8 +39,6 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
     id = None if queue is None else find_queue(project, queue)
 
     async def cancel() -> dict[str, Any]:
-        from tasuki.app.audit.audited import ids_text
-
         async with app, acting(app, "cancel", id or "*", id or "") as outcome:
             outcome.filter, outcome.count = ids_text(wanted), len(wanted)
             if len(wanted) == 1:

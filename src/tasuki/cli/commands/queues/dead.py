@@ -10,9 +10,9 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
-from tasuki.cli.output import UNKNOWN, age, count, preview, print_wrapped
+from tasuki.cli.output import UNKNOWN, age, count, preview, print_text, print_wrapped
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
-from tasuki.cli.tools.message import as_dict, choice_of
+from tasuki.cli.tools.message import as_dict, attempt_texts, choice_of
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -32,7 +32,7 @@ def _show(done: dict[str, Any]) -> None:
     for group in done.get("groups", ()):
         _show_group(group, done["by"])
     for letter in done.get("letters", ())[:_MOST]:
-        _show_letter(letter)
+        _show_letter(letter, is_chosen=done["has_ids"])
     for line in _notes(done):
         click.echo(line)
     if done["unclear"]:
@@ -73,15 +73,19 @@ def _times(group: dict[str, Any]) -> str:
     return f"{last} ago" if group["count"] == 1 else f"first {first} ago, last {last} ago"
 
 
-def _show_letter(letter: dict[str, Any]) -> None:
+def _show_letter(letter: dict[str, Any], *, is_chosen: bool) -> None:
     print_wrapped(click.style("error", bold=True), letter["error"] or letter["reason"] or "(none)", indent=_INDENT)
     died = "" if letter["at"] is None else f", {age(time.time() - letter['at'])} ago"
     tries = "" if letter["attempts"] is None else f", after attempt {letter['attempts']}"
+    tries += f", returned after retry ({letter['redriven']})" if letter["redriven"] else ""
     print_wrapped("id", f"{letter['id']} from {letter['queue'] or UNKNOWN}{tries}{died}", indent=_INDENT)
     kind = " · ".join(f"{name} {letter[name]}" for name in ("cause", "reason", "type", "place") if letter[name])
     print_wrapped("cause", kind.removeprefix("cause "), indent=_INDENT)
     body = preview(letter["body"]) if "body" in letter else "base64:" + letter["body_base64"]
     print_wrapped("body", body, indent=_INDENT)
+    if is_chosen:
+        for text in attempt_texts(letter["records"], time.time()):
+            print_text(f"\n{text}")
     click.echo()
 
 
@@ -99,7 +103,8 @@ def command(
     """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
 
     QUEUE: a dead-letter queue, or a queue that has one; without it all of the project. EXPR is in the language of
-    policies; its names: id, queue, reason, type, place, cause, error, task, age (seconds), attempts, headers, body.
+    policies; its names: id, queue, reason, type, place, cause, error, task, age (seconds), attempts, redriven (times),
+    headers, body.
     """
     app = target.load()
     project = app.check()
@@ -114,6 +119,7 @@ def command(
             found = await read(app.live_assembly(), queues, choice, by, app.clock.time())
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
             shown |= {"unseen": found.unseen | private, "is_chosen": bool(choice) or key is not None}
+            shown["has_ids"] = bool(ids)
             return shown | (_letters(app, found, by, key) if is_list else _groups(found))
 
     return loop.run(look())
@@ -152,6 +158,6 @@ def _letters(app: App, found: DeadLetters, by: str, key: str | None) -> dict[str
 
 
 def _letter(app: App, letter: Letter) -> dict[str, Any]:
-    names = ("queue", "dead", "reason", "type", "place", "cause", "error", "task", "at", "attempts")
+    names = ("queue", "dead", "reason", "type", "place", "cause", "error", "task", "at", "attempts", "redriven")
     about = {name: getattr(letter, name) for name in names}
-    return {**about, **as_dict(app.live_queue(letter.dead), letter.message)}
+    return {**about, **as_dict(app.live_queue(letter.dead), letter.message), "records": letter.attempt_records}

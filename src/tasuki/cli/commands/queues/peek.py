@@ -13,6 +13,7 @@ from tasuki.cli.project import Target
 from tasuki.cli.tools.message import as_dict, peek
 from tasuki.cli.tools.queues import on_queue
 from tasuki.message import (
+    ATTEMPT_RECORDS,
     CAUSE,
     DEAD_LETTER_TIME,
     ERROR_TYPE,
@@ -52,7 +53,7 @@ def _row(message: dict[str, Any]) -> tuple[Any, ...]:
     headers = dict(message["headers"])
     published_at = headers.pop(TIMESTAMP, None)
     error = headers.pop(LAST_ERROR, None)
-    for name in (LAST_TRACEBACK, CAUSE, ERROR_TYPE, PLACE):  # `show` prints them, and `dead`
+    for name in (ATTEMPT_RECORDS, LAST_TRACEBACK, CAUSE, ERROR_TYPE, PLACE):  # `show` prints them, and `dead`
         headers.pop(name, None)
     failed_at = headers.pop(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))
     if error is not None:

@@ -11,7 +11,8 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools.control.acting import acting
+from tasuki.cli.tools import editing
+from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 
 def _show(done: dict[str, Any]) -> None:
+    if "edited_from" in done or "undone" in done:
+        editing.show(done)
+        return
     way = f"to {done['to']}" if done["to"] else "back"
     if done["is_dry_run"]:
         which = "" if done["is_all"] else ", of the newest 10,000"
@@ -45,19 +49,36 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Only this message; may be repeated.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N messages a second.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say how many messages would be sent.")
+@click.option("--edit", "to_edit", is_flag=True, help="Change the message of --id in $EDITOR, check it, and send it.")
+@click.option("--body", metavar="JSON", help="With --edit: its new body, without an editor.")
+@click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="The same from a file.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="With --edit: a header to set.")
+@click.option("--without-header", "without", multiple=True, metavar="NAME", help="With --edit: a header to remove.")
+@click.option("--keep", is_flag=True, help="With --edit: leave the old message in DLQ too.")
+@click.option("--undo-edit", "undone", metavar="ID", help="Take the edited message ID back, and restore the old one.")
 @printing(_show)
 @project_options()
-def command(target: Target, dead_letters: str, to: str | None, limit: int | None, **chosen: Any) -> dict[str, Any]:
+def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool, **chosen: Any) -> dict[str, Any]:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
+
+    With --edit, one message goes back changed, as a new message that is checked before anything moves.
 
     A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
     A limit of DLQ holds here too: if it hands out no more, the command says how many stay, and ends with 1.
     """
+    changes = {name: chosen.pop(name) for name in ("body", "path", "headers", "without", "keep")}
+    undone = chosen.pop("undone")
+    editing.refuse_together(chosen, changes, to_edit, undone)
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
+    if undone:
+        return loop.run(_undo(app, source, undone))
+    if to_edit:
+        return loop.run(_edit(app, source, chosen["ids"][0], destination, changes, is_dry_run=chosen["dry_run"]))
     choice = choice_of(chosen["where"], chosen["ids"])
+    limit = chosen.pop("limit")
     about = {"queue": source, "to": destination, "is_chosen": bool(choice), "is_dry_run": chosen["dry_run"]}
 
     async def redrive() -> dict[str, Any]:
@@ -68,8 +89,6 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             wanted = depth.ready if limit is None else min(depth.ready, limit)
-            from tasuki.app.audit.audited import ids_text
-
             async with acting(app, "redrive", source, source) as outcome:
                 outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
                 with bar(wanted, "redriving") as advance:
@@ -80,6 +99,29 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
             return {**about, "moved": moved, "stayed": stayed}
 
     return loop.run(redrive())
+
+
+async def _edit(
+    app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
+) -> dict[str, Any]:
+    async with app.reading():
+        with looking_at(source):
+            await app.live_assembly().queue(source).depth()
+        if is_dry_run:
+            return await editing.edit(app, source, id, to, changes, is_dry_run=True)
+        async with acting(app, "edit", source, source) as outcome:
+            outcome.filter = ids_text([id])
+            done = await editing.edit(app, source, id, to, changes, is_dry_run=False)
+            outcome.count = 1
+            return done
+
+
+async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
+    async with app.reading(), acting(app, "edit", source, source) as outcome:
+        outcome.filter = f"undo {ids_text([id])}"
+        done = await editing.undo(app, source, id)
+        outcome.count = 1
+        return done
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
-from tasuki.cli.tools.message import as_dict, body_of, find
-from tasuki.cli.tools.test_case import as_test
+from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find
 from tasuki.errors import QueueNotFoundError
-from tasuki.message import LAST_TRACEBACK
+from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK
+from tasuki.workbench.test_case import as_test
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @json_option
 @project_options()
 def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
-    """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter."""
+    """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter; with its last failed attempts."""
+    from tasuki.app.dead.attempts import attempts_shown
+
     app = target.load()
     if is_test and as_json:
         raise click.UsageError("--as-test prints Python: leave out --json")
@@ -46,7 +48,13 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
             live = app.live_queue(queue)
             pause = None if live.find_pause is None else await live.find_pause() or None
-            shown = {"queue": queue, **({} if pause is None else {"paused": pause}), **as_dict(live, message)}
+            records = await attempts_shown(app.live_assembly(), live, message)
+            shown = {
+                "queue": queue,
+                **({} if pause is None else {"paused": pause}),
+                **as_dict(live, message),
+                "attempts": records,
+            }
             if is_test:
                 print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))
             elif as_json:
@@ -55,10 +63,11 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 body = shown.get("body", "base64:" + str(shown.get("body_base64")))
                 headers = dict(message.headers)
                 traceback = headers.pop(LAST_TRACEBACK, "")
+                headers.pop(ATTEMPT_RECORDS, None)
                 paused = {} if pause is None else {"paused": pause_text(pause)}
                 print_pairs({"queue": queue, **paused, "id": id, **headers, "body": preview(body)})
-                if traceback:
-                    print_text(f"\n{traceback}")
+                for text in attempt_texts(records, app.clock.time()) or ([str(traceback)] if traceback else []):
+                    print_text(f"\n{text}")
 
     loop.run(look())
 

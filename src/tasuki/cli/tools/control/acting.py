@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -23,3 +24,10 @@ def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncCon
     guard = live.rights.application
     actor = guard.actor.id if guard is not None and guard.actor is not None else user_and_host()
     return audited(live, queue, act, target, actor=actor, client=CLIENT)
+
+
+def ids_text(ids: Sequence[str]) -> str:
+    """Ids of messages as the filter of a record; imported when it is needed."""
+    from tasuki.app.audit import audited
+
+    return audited.ids_text(ids)

@@ -15,7 +15,7 @@ from tasuki.desk.api.operations.reading import running_of
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.pages.queue import row_of, state_of
 from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines, preview
-from tasuki.desk.reading.causes import explained
+from tasuki.desk.reading.causes import PATIENCE
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.errors import QueueNotFoundError
@@ -90,7 +90,7 @@ async def message(call: Call) -> answers.Message:
     call.require("peek", row.id)
     id = call.names["id"]
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
-    told = await explained(call.site, call.tools.clock, row.id, id, found, _letters(call, row))
+    told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
     running = [each for each in running_of(row.running) if each.message.id == id]
     shown = found.message
     if not (shown or running or found.status or told.found):
@@ -133,9 +133,7 @@ async def explain(call: Call) -> answers.Explained:
     _, row = await call.row()
     call.require("peek", row.id)
     found = await find(call.site, row.id, call.names["id"], 0)
-    told: Explanation = await explained(
-        call.site, call.tools.clock, row.id, call.names["id"], found, _letters(call, row)
-    )
+    told: Explanation = await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
     return answers.Explained(told.id, told.queue, told.found, list(told.causes))
 
 

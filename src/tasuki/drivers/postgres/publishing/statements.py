@@ -25,5 +25,8 @@ PUBLISH = {
 }
 """Behind the name of the queue."""
 
+TRANSFER = {columns: _call("transfer", columns, 2) for columns in (9, 10)}
+"""Behind the names of the queue and of the target."""
+
 MOVE = {columns: _call("move", columns, 2) for columns in (10, 11)}
 """Behind the names of the queue and of the target."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,7 +80,22 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
             walk.last = (rows[-1] if need else here[-1])[:-1]
 
 
+def show(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[tuple[int, Message]]:
+    """Messages by their numbers, as far as they are there still; many of them are read in one transaction."""
+    found = ((seq, _shown(connection, seq)) for seq in seqs)
+    return [(seq, message) for seq, message in found if message is not None]
+
+
 def _message(connection: sqlite3.Connection, seq: object) -> Message:
-    id_, body, encoded, error, at = connection.execute(statements.SHOWN, (seq,)).fetchone()
+    message = _shown(connection, seq)
+    assert message is not None, "a place without a message"
+    return message
+
+
+def _shown(connection: sqlite3.Connection, seq: object) -> Message | None:
+    row = connection.execute(statements.SHOWN, (seq,)).fetchone()
+    if row is None:
+        return None
+    id_, body, encoded, error, at = row
     headers = _decode_headers(encoded)
     return failed(id_, body, headers, error, at) if error else Message(id_, body, headers)

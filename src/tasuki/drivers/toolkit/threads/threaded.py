@@ -165,6 +165,10 @@ class Threaded(Driver):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        wanted = list(ids)
+        return await self._guard.get(queue).call(lambda: self._inner.find(queue, wanted))
+
     def is_move_atomic(self, queue: str, to: str) -> bool:
         return self._inner.is_move_atomic(queue, to)
 

@@ -20,13 +20,14 @@ class Shown(Generic[P]):
     def __init__(self) -> None:
         self._places: OrderedDict[tuple[str, str], P] = OrderedDict()
 
-    def note(self, queue: str, messages: Iterable[Message], places: Iterable[P]) -> None:
-        """Remember the places of messages."""
+    def noted(self, queue: str, messages: list[Message], places: Iterable[P]) -> list[Message]:
+        """Remember the places of messages; returns the messages."""
         for message, place in zip(messages, places, strict=True):
             self._places[queue, message.id] = place
             self._places.move_to_end((queue, message.id))
         while len(self._places) > KEPT:
             self._places.popitem(last=False)
+        return messages
 
     def take(self, queue: str, ids: Iterable[str]) -> dict[str, list[P]]:
         """The places of the messages of these ids, as far as they were shown, and forget them."""

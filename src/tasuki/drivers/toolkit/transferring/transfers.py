@@ -32,7 +32,7 @@ class Found(NamedTuple, Generic[P]):
     message: Outgoing
 
 
-Find = Callable[[Mapping[str, int]], Awaitable[Mapping[str, Sequence[P]]]]
+Find = Callable[[Mapping[str, float]], Awaitable[Mapping[str, Sequence[P]]]]
 """The places of waiting messages of these ids, the oldest first: of each at least so many, if there are."""
 Carry = Callable[[str, Sequence[Found[P]]], Awaitable[Sequence[Outcome]]]
 """Transfers to one queue, of which no place is named twice; gives one outcome each."""
@@ -65,6 +65,8 @@ class Transfers(Generic[P]):
                 refusal = refuse(transfer.to, message)
             except DriverError as error:
                 refusal = error
+            if refusal is None and not storable((transfer.id,)):
+                refusal = _missing(transfer.id, driver=driver, queue=queue)
             if refusal is None:
                 self._messages[index] = message
             else:
@@ -124,6 +126,11 @@ class Transfers(Generic[P]):
                     part, size = [], len(self._messages[index].body)
                 part.append(index)
             yield to, part
+
+
+def storable(ids: Iterable[str]) -> list[str]:
+    """The ids that a message can have at any broker: those that UTF-8 can encode."""
+    return [id for id in ids if not any("\ud800" <= character <= "\udfff" for character in id)]
 
 
 def _stored_always(message: Outgoing) -> Outgoing:

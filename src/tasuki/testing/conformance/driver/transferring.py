@@ -19,14 +19,14 @@ class Transferring(Suite):
 
     @case("transfer")
     async def test_50_a_transfer_takes_out_and_stores(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*rig.messages(4))
         batch = [
-            _to(rig, "0002", id="changed", body=b"\x00\xff", headers={"n": 1, "s": "ä"}),
-            _to(rig, "0000"),
+            to_other(rig, "0002", id="changed", body=b"\x00\xff", headers={"n": 1, "s": "ä"}),
+            to_other(rig, "0000"),
             Transfer("0003", rig.queue, rig.message(id="again")),
         ]
-        assert await _results(rig, *batch) == [None] * 3
+        assert await transferred(rig, *batch) == [None] * 3
         got = await rig.take(2, queue=rig.other)
         assert [(each.id, each.attempt, each.suspect) for each in got] == [("changed", 1, False), ("0000", 1, False)]
         assert (got[0].body, got[0].headers) == (b"\x00\xff", {"n": 1, "s": "ä"})
@@ -42,10 +42,15 @@ class Transferring(Suite):
     @case("transfer")
     async def test_50_what_does_not_wait_is_missing(self, rig: Rig) -> None:
         """A held message is not waiting, and is left alone."""
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*rig.messages(3))
         held = await rig.one()
-        told = await _results(rig, _to(rig, held.id), _to(rig, "never"), _to(rig, "0001"), _to(rig, "0001", id="no"))
+        for id in ("", "\0", "\ud800", "0" * 5000):
+            (strange,) = await transferred(rig, to_other(rig, id, id="no"))
+            assert isinstance(strange, MessageNotFoundError), strange
+        told = await transferred(
+            rig, to_other(rig, held.id), to_other(rig, "never"), to_other(rig, "0001"), to_other(rig, "0001", id="no")
+        )
         assert [type(each) for each in told] == [
             MessageNotFoundError,
             MessageNotFoundError,
@@ -55,14 +60,14 @@ class Transferring(Suite):
         assert await rig.drain(queue=rig.other) == ["0001"]
         await rig.driver.settle(rig.queue, [Nack(held.receipt)])
         assert sorted(await rig.drain(expected=2)) == ["0000", "0002"]
-        assert [type(each) for each in await _results(rig, _to(rig, "0000"))] == [MessageNotFoundError]
+        assert [type(each) for each in await transferred(rig, to_other(rig, "0000"))] == [MessageNotFoundError]
         await rig.nothing(queue=rig.other)
 
     @case("transfer", "native_delay")
     async def test_50_a_delayed_message_waits_too(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(rig.message(id="late", delay=_LATE), rig.message(id="soon", delay=_LATE))
-        assert await _results(rig, _to(rig, "late"), _to(rig, "soon", delay=rig.long)) == [None, None]
+        assert await transferred(rig, to_other(rig, "late"), to_other(rig, "soon", delay=rig.long)) == [None, None]
         assert await rig.drain(queue=rig.other, expected=1) == ["late"]
         await rig.counts(0, 0, 0)
         await rig.advance(rig.long * 1.2 + rig.suite.delay_grain)
@@ -71,32 +76,32 @@ class Transferring(Suite):
     @case("transfer", "native_priority")
     async def test_50_the_stored_message_has_its_priority(self, rig: Rig) -> None:
         await rig.declare(priorities=True)
-        await _near(rig, priorities=True)
+        await declare_near(rig, priorities=True)
         await rig.publish(rig.message(id="a", priority=3), rig.message(id="b"), rig.message(id="c", priority=9))
-        batch = [_to(rig, "a"), _to(rig, "c"), _to(rig, "b", priority=5)]
-        assert await _results(rig, *batch) == [None] * 3
+        batch = [to_other(rig, "a"), to_other(rig, "c"), to_other(rig, "b", priority=5)]
+        assert await transferred(rig, *batch) == [None] * 3
         assert await rig.drain(queue=rig.other) == ["b", "a", "c"]
 
     @case("transfer")
     async def test_50_attempts_stay_behind(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(rig.message(id="a"))
         await rig.driver.settle(rig.queue, [Nack((await rig.one()).receipt, error="it broke")])
-        assert await _results(rig, _to(rig, "a")) == [None]
+        assert await transferred(rig, to_other(rig, "a")) == [None]
         (got,) = await rig.take(queue=rig.other)
         assert (got.attempt, got.suspect) == (1, False)
 
     @case("transfer", "max_length")
     async def test_50_a_full_queue_leaves_the_message(self, rig: Rig) -> None:
-        await _near(rig, max_length=3)
+        await declare_near(rig, max_length=3)
         await rig.publish(*rig.messages(2), queue=rig.other)
         await rig.publish(rig.message(id="a"), rig.message(id="b"), rig.message(id="c"))
-        told = await _results(rig, _to(rig, "a"), _to(rig, "gone"), _to(rig, "b"), _to(rig, "c"))
+        told = await transferred(rig, to_other(rig, "a"), to_other(rig, "gone"), to_other(rig, "b"), to_other(rig, "c"))
         assert [type(each) for each in told] == [
             type(None), MessageNotFoundError, QueueFullError, QueueFullError,
         ]  # fmt: skip
         assert sorted(await rig.drain(queue=rig.other)) == ["0000", "0001", "a"]
-        assert await _results(rig, _to(rig, "b")) == [None]
+        assert await transferred(rig, to_other(rig, "b")) == [None]
         assert await rig.drain() == ["c"]
         assert await rig.drain(queue=rig.other) == ["b"]
 
@@ -105,7 +110,7 @@ class Transferring(Suite):
         await rig.declare(max_length=3)
         first, second, third = await rig.publish(*rig.messages(3))
         again = [Transfer(id, rig.queue, rig.message(id=f"{id}'")) for id in (first, third)]
-        assert await _results(rig, *again) == [None, None]
+        assert await transferred(rig, *again) == [None, None]
         assert isinstance((await rig.results(rig.message()))[0], QueueFullError)
         assert await rig.drain(expected=3) == [second, f"{first}'", f"{third}'"]
         await rig.counts(0, 0, 0)
@@ -114,45 +119,45 @@ class Transferring(Suite):
     async def test_50_where_the_message_cannot_go_it_stays(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(2))
         unique = Outgoing("0001", b"body", {}, unique=Unique("k"))
-        told = await _results(rig, _to(rig, "0000"), Transfer("0001", rig.queue, unique))
+        told = await transferred(rig, to_other(rig, "0000"), Transfer("0001", rig.queue, unique))
         assert [type(each) for each in told] == [QueueNotFoundError, UnsupportedError]
         assert await rig.drain(expected=2) == ["0000", "0001"]
 
     @case("transfer", "dedup")
     async def test_50_a_known_id_is_stored(self, rig: Rig) -> None:
-        await _near(rig, dedup_window=rig.window)
+        await declare_near(rig, dedup_window=rig.window)
         await rig.publish(rig.message(id="known"), queue=rig.other)
         assert await rig.drain(queue=rig.other) == ["known"]
         await rig.publish(rig.message(id="known"), rig.message(id="new"))
-        assert await _results(rig, _to(rig, "known"), _to(rig, "new")) == [None, None]
+        assert await transferred(rig, to_other(rig, "known"), to_other(rig, "new")) == [None, None]
         await rig.publish(rig.message(id="new"), rig.message(id="known"), queue=rig.other)
         assert await rig.drain(queue=rig.other, expected=3) == ["known", "new", "new"], "the ids are as before"
 
     @case("transfer", "dedup")
     async def test_50_the_id_of_what_leaves_stays_known(self, rig: Rig) -> None:
         await rig.declare(dedup_window=rig.window)
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(rig.message(id="once"))
-        assert await _results(rig, _to(rig, "once")) == [None]
+        assert await transferred(rig, to_other(rig, "once")) == [None]
         await rig.publish(rig.message(id="once"))
         await rig.nothing()
 
     @case("transfer")
     async def test_50_of_several_messages_of_an_id_one_leaves(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*(rig.message(id=id, deduplicate=False) for id in ("a", "b", "a", "a")))
-        assert await _results(rig, _to(rig, "a", id="1")) == [None]
-        assert await _results(rig, _to(rig, "a", id="2"), _to(rig, "a", id="3")) == [None, None]
-        assert [type(each) for each in await _results(rig, _to(rig, "a"))] == [MessageNotFoundError]
+        assert await transferred(rig, to_other(rig, "a", id="1")) == [None]
+        assert await transferred(rig, to_other(rig, "a", id="2"), to_other(rig, "a", id="3")) == [None, None]
+        assert [type(each) for each in await transferred(rig, to_other(rig, "a"))] == [MessageNotFoundError]
         assert await rig.drain(queue=rig.other) == ["1", "2", "3"]
         assert await rig.drain() == ["b"]
 
     @case("transfer")
     async def test_50_a_held_one_hides_no_other_of_its_id(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*(rig.message(id="a", deduplicate=False) for _ in range(2)))
         held = await rig.one()
-        told = await _results(rig, _to(rig, "a"), _to(rig, "a"))
+        told = await transferred(rig, to_other(rig, "a"), to_other(rig, "a"))
         assert [type(each) for each in told] == [type(None), MessageNotFoundError]
         await rig.ack(held)
         await rig.counts(0, 0, 0)
@@ -160,33 +165,33 @@ class Transferring(Suite):
     @case("transfer", "peek")
     async def test_50_a_message_is_found_where_it_is_now(self, rig: Rig) -> None:
         """It was shown at another place."""
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*rig.messages(3))
         assert len(await rig.driver.peek(rig.queue, 3)) == 3
         await rig.ack(*await rig.take(2))
         await rig.publish(rig.message(id="0001", deduplicate=False))
-        told = await _results(rig, _to(rig, "0000"), _to(rig, "0001"), _to(rig, "0002"))
+        told = await transferred(rig, to_other(rig, "0000"), to_other(rig, "0001"), to_other(rig, "0002"))
         assert [type(each) for each in told] == [MessageNotFoundError, type(None), type(None)]
         assert sorted(await rig.drain(queue=rig.other)) == ["0001", "0002"]
         await rig.counts(0, 0, 0)
 
     @case("transfer", "peek")
     async def test_50_a_shown_message_that_is_held_is_missing(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*rig.messages(2))
         await rig.driver.peek(rig.queue, 2)
         held = await rig.one()
-        told = await _results(rig, _to(rig, held.id), _to(rig, "0001"))
+        told = await transferred(rig, to_other(rig, held.id), to_other(rig, "0001"))
         assert [type(each) for each in told] == [MessageNotFoundError, type(None)]
         await rig.ack(held)
 
     @case("transfer", "ordering_key")
     async def test_50_the_order_of_a_key_is_kept(self, rig: Rig) -> None:
         await rig.declare(ordering="key")
-        await _near(rig, ordering="key")
+        await declare_near(rig, ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(3) for key in "ab"))
-        batch = [_to(rig, "a0", key="k"), _to(rig, "b1", key="k"), _to(rig, "b2", key="l")]
-        assert await _results(rig, *batch) == [None] * 3
+        batch = [to_other(rig, "a0", key="k"), to_other(rig, "b1", key="k"), to_other(rig, "b2", key="l")]
+        assert await transferred(rig, *batch) == [None] * 3
         got = await rig.take(2)
         assert sorted(ids(got)) == ["a1", "b0"]
         await rig.nothing()
@@ -203,10 +208,10 @@ class Transferring(Suite):
     async def test_50_limits_and_lanes(self, rig: Rig) -> None:
         """A transfer costs nothing of the limit of the one queue, and enters a lane of the other."""
         await rig.declare(limit=Limit(rate=1 / _LATE))
-        await _near(rig, fair=1, lane_limit=Limit(concurrency=1))
+        await declare_near(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(4))
         lanes = {"0001": "a", "0002": "a", "0003": "b"}
-        assert await _results(rig, *(_to(rig, id, lane=lane) for id, lane in lanes.items())) == [None] * 3
+        assert await transferred(rig, *(to_other(rig, id, lane=lane) for id, lane in lanes.items())) == [None] * 3
         got = await rig.take(2, queue=rig.other)
         assert sorted(ids(got)) == ["0001", "0003"]
         await rig.nothing(queue=rig.other)
@@ -217,96 +222,62 @@ class Transferring(Suite):
     @case("transfer", "lanes", "limits:concurrency")
     async def test_50_a_message_leaves_its_lane(self, rig: Rig) -> None:
         await rig.declare(fair=1, lane_limit=Limit(concurrency=1))
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(*(rig.message(id=f"{lane}{number}", lane=lane) for number in range(2) for lane in "ab"))
-        assert await _results(rig, _to(rig, "a0"), _to(rig, "a1"), _to(rig, "b0")) == [None] * 3
+        assert await transferred(rig, to_other(rig, "a0"), to_other(rig, "a1"), to_other(rig, "b0")) == [None] * 3
         assert await rig.drain(expected=1) == ["b1"]
         await rig.publish(rig.message(id="a2", lane="a"))
         assert await rig.drain(expected=1) == ["a2"]
 
     @case("transfer", "unique:pending", "unique:running")
     async def test_50_the_key_of_what_leaves_is_free(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         for span in ("pending", "running"):
             unique = [Outgoing(f"{span}{number}", b"body", {}, unique=Unique("k", span)) for number in range(2)]
             await rig.publish(unique[0])
-            assert await _results(rig, _to(rig, f"{span}0")) == [None]
+            assert await transferred(rig, to_other(rig, f"{span}0")) == [None]
             await rig.publish(unique[1])
             assert await rig.drain(expected=1) == [f"{span}1"]
 
     @case("transfer")
     async def test_50_a_waiting_receive_is_woken(self, rig: Rig) -> None:
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(rig.message(id="a"))
         other = await rig.elsewhere()
         await other.declare(rig.spec(name=rig.other))
         receiving = asyncio.create_task(rig.driver.receive(rig.other, 1, 6.0))
         await asyncio.sleep(0.3)
         began = asyncio.get_running_loop().time()
-        assert await each_result(other.transfer(rig.queue, [_to(rig, "a")]), 1) == [None]
+        assert await each_result(other.transfer(rig.queue, [to_other(rig, "a")]), 1) == [None]
         assert ids(await receiving) == ["a"]
         assert asyncio.get_running_loop().time() - began < 3
 
     @case("transfer", "ordering_key", "native_delay")
     async def test_50_what_may_follow_wakes_a_receive(self, rig: Rig) -> None:
         await rig.declare(ordering="key")
-        await _near(rig)
+        await declare_near(rig)
         await rig.publish(rig.message(id="a", key="k", delay=_LATE), rig.message(id="b", key="k"))
         await rig.nothing()
         receiving = asyncio.create_task(rig.driver.receive(rig.queue, 1, 6.0))
         await asyncio.sleep(0.3)
         began = asyncio.get_running_loop().time()
-        assert await _results(rig, _to(rig, "a")) == [None]
+        assert await transferred(rig, to_other(rig, "a")) == [None]
         assert ids(await receiving) == ["b"]
         assert asyncio.get_running_loop().time() - began < 3
 
-    @case("transfer")
-    async def test_50_of_many_callers_one_does_it(self, rig: Rig) -> None:
-        await _near(rig)
-        published = await rig.publish(*rig.messages(100))
-        drivers = [rig.driver, await rig.elsewhere()]
-        await drivers[1].declare(rig.spec(name=rig.other))
-        done: list[str] = []
 
-        async def carry(number: int) -> None:
-            driver = drivers[number % 2]
-            for start in range(0, 100, 20):
-                part = published[start : start + 20]
-                batch = [_to(rig, id) for id in (part if number < 2 else reversed(part))]
-                told = await each_result(driver.transfer(rig.queue, batch), len(batch))
-                assert all(each is None or isinstance(each, MessageNotFoundError) for each in told), told
-                done.extend(item.id for item, error in zip(batch, told, strict=True) if error is None)
-
-        await asyncio.gather(*map(carry, range(4)))
-        assert sorted(done) == published
-        assert sorted(await rig.drain(queue=rig.other, expected=100)) == published
-        await rig.counts(0, 0, 0)
-
-    @case("transfer")
-    async def test_50_some_among_many(self, rig: Rig) -> None:
-        """A search that takes several steps; another one of messages that were shown."""
-        await _near(rig)
-        published = await rig.publish(*rig.messages(1000))
-        wanted = published[::100]
-        assert await _results(rig, *(_to(rig, id) for id in wanted)) == [None] * len(wanted)
-        shown = published[7::100]
-        if rig.driver.capabilities.peek:
-            await rig.driver.peek(rig.queue, 1000)
-        assert await _results(rig, *(_to(rig, id) for id in shown)) == [None] * len(shown)
-        assert await rig.drain(queue=rig.other, expected=20) == wanted + shown
-        assert sorted(await rig.drain(expected=980)) == sorted(set(published) - {*wanted, *shown})
-
-
-def _to(rig: Rig, source: str, *, id: str | None = None, body: bytes = b"body", **options: Any) -> Transfer:
+def to_other(rig: Rig, source: str, *, id: str | None = None, body: bytes = b"body", **options: Any) -> Transfer:
+    """A transfer to ``other``; without an id of its own the message has the same one."""
     return Transfer(source, rig.other, rig.message(body, id=id or source, **options))
 
 
-async def _near(rig: Rig, **options: Any) -> None:
+async def declare_near(rig: Rig, **options: Any) -> None:
     """Declare ``other``; messages need not be transferable between all queues."""
     await rig.declare(name=rig.other, **options)
     if not rig.driver.can_transfer(rig.queue, rig.other):
         raise SkipTest(f"not applicable: driver {rig.driver.name} has these queues in two places")
 
 
-async def _results(rig: Rig, *batch: Transfer) -> list[DriverError | None]:
+async def transferred(rig: Rig, *batch: Transfer) -> list[DriverError | None]:
+    """One result a transfer."""
     return await each_result(rig.driver.transfer(rig.queue, batch), len(batch))

@@ -94,8 +94,8 @@ begin
 end $$;
 
 -- Shows ready messages in order, then lane by lane, then the ones behind their key, then delayed ones by their time.
-create or replace function show_messages(queue_name text, most integer, after integer)
-returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language plpgsql as $$
+create or replace function show_places(queue_name text, most integer, after integer)
+returns table (seq bigint, id text, headers bytea, body bytea, error bytea, failed_at double precision) language plpgsql as $$
 #variable_conflict use_column
 declare
     q queues := queue_named(queue_name);
@@ -118,8 +118,14 @@ begin
     ), shown as materialized (
         select * from line l order by l.part, l.due, l.key, l.lane, l.rank, l.seq offset after limit most
     )
-    select f.id, f.headers, f.body, f.error, extract(epoch from f.failed_at)::double precision
+    select s.seq, f.id, f.headers, f.body, f.error, extract(epoch from f.failed_at)::double precision
     from shown s cross join lateral (
         select m.id, m.headers, m.body, m.error, m.failed_at from messages m where m.seq = s.seq offset 0
     ) f order by s.part, s.due, s.key, s.lane, s.rank, s.seq;
 end $$;
+
+-- For processes of layouts before 21.
+create or replace function show_messages(queue_name text, most integer, after integer)
+returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language sql as $$
+    select s.id, s.headers, s.body, s.error, s.failed_at from show_places(queue_name, most, after) s;
+$$;

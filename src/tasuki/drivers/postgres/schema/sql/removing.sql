@@ -74,6 +74,66 @@ begin
     return gone;
 end $$;
 
+-- Takes waiting messages out of a queue and stores messages in another one, each for the one of the same place in the arrays.
+-- Returns for each 0: done, 1: no message of the sought id waits at seqs, 2: no room. always must be true for all. Locks are taken in
+-- the order of a move: a bounded target, then the ordering of the source; within one queue in the order of a declaration.
+create or replace function transfer(
+    queue_name text, target text, seqs bigint[], sought text[],
+    ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[], always boolean[],
+    lanes text[] default null
+) returns integer[] language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    t queues := queue_named(target);
+    at timestamptz := clock_timestamp();
+    count integer := cardinality(seqs);
+    most bigint := count;
+    free integer[];
+    done integer[];
+    kept integer;
+begin
+    if q.by_key and q.id = t.id then
+        perform lock_queue(q);
+    end if;
+    if t.max_length is not null then
+        most := greatest(room(t, count, false, at), -1);
+        -- Each leaves its place to the one that is stored for it.
+        most := case when q.id <> t.id then greatest(most, 0) when most >= 0 then count else 0 end;
+    end if;
+    if q.by_key then
+        perform lock_queue(q);
+    end if;
+    select coalesce(array_agg(f.place order by f.place), '{}') into free from (
+        select s.place
+        from (select * from unnest(seqs, sought) with ordinality as u (seq, id, place) order by u.seq) s
+        cross join lateral (
+            select m.seq from messages m
+            where m.seq = s.seq and m.queue = q.id and m.id = s.id and not (m.state = 2 and m.due > at)
+            offset 0 for update
+        ) l) f;
+    done := free[1 : least(most, count)];
+    if cardinality(done) = count then
+        perform purge_these(queue_name, seqs);
+        kept := publish(target, ids, bodies, headers, ranks, keys, delays, always, false, lanes);
+    elsif cardinality(done) > 0 then
+        perform purge_these(queue_name, array(select seqs[d.place] from unnest(done) as d (place)));
+        select publish(
+            target, array_agg(ids[d.place]), array_agg(bodies[d.place]), array_agg(headers[d.place]),
+            case when ranks is not null then array_agg(ranks[d.place]) end,
+            case when keys is not null then array_agg(keys[d.place]) end,
+            case when delays is not null then array_agg(delays[d.place]) end, array_agg(always[d.place]), false,
+            case when lanes is not null then array_agg(lanes[d.place]) end)
+        into kept from unnest(done) as d (place);
+    else
+        kept := 0;
+    end if;
+    if kept < cardinality(done) then
+        raise exception using errcode = '40001', message = 'the queue was declared with a smaller bound just now';
+    end if;
+    return array(select case when p.place = any (done) then 0 when p.place = any (free) then 2 else 1 end
+        from generate_series(1, count) as p (place));
+end $$;
+
 -- Called again after the commit: a publish may have run meanwhile.
 create or replace function delete_rest(q_id integer) returns void language sql as $$
     delete from messages where queue = q_id and state = 0;

@@ -34,4 +34,4 @@ async def progress_of(site: Site, row: QueueRow) -> Mapping[str, Progress]:
     try:
         return await site.at(row.id, look)
     except TasukiError:
-        return {}  # the snapshot says what is away
+        return {}  # the snapshot says which broker is away

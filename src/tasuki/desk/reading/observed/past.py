@@ -27,11 +27,11 @@ _FIRST = 1.0
 _SETTLED = 20.0
 """Seconds after its end in which a minute is written by all processes."""
 _RECENT = 5
-"""Minutes over which times are told."""
+"""Minutes over which waits and run times are computed."""
 
 
 class QueuePast:
-    """The last hour of one queue; what is asked for is computed once."""
+    """The last hour of one queue; each number is computed once."""
 
     def __init__(self, hour: Hour, newest: int) -> None:
         self.hour = hour
@@ -87,7 +87,7 @@ class Past:
         """Those that did something in the hour."""
 
     async def latest(self) -> None:
-        """Read again if what is known is old; returns soon in any case."""
+        """Read again if the last read is old; returns soon in any case."""
         is_first = self._read_at == float("-inf")
         if self._clock.monotonic() - self._read_at < _AGE:
             return
@@ -120,7 +120,7 @@ class Past:
                         found[id] = QueuePast(hour, self._newest())
                 processes += [each for hours in reader.hours() for each in hours.processes]
         except TasukiError:
-            return  # the snapshot says what is away
+            return  # the snapshot says which broker is away
         finally:
             self._read_at = self._clock.monotonic()
         self._readers = {app: reader for app, reader in self._readers.items() if app in (self._site.reader, own)}

@@ -1,0 +1,139 @@
+"""Edit one dead letter from the command line: in ``$EDITOR``, or with what the options say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.tools.sending import read_header
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.workbench.editing.building import Wanted
+    from tasuki.workbench.editing.edit import Draft, Editor
+
+_STAYS = "nothing was sent, and the message stays where it is"
+
+
+def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bool, undone: str | None) -> None:
+    """Raise click.UsageError for options that do not go together."""
+    is_changed = any(changes[name] for name in ("body", "path", "headers", "without", "keep"))
+    is_many = chosen["where"] or chosen["rate"] or chosen["limit"]
+    for problem, is_so in (
+        ("--body, --file, --header, --without-header and --keep change one message: add --edit",
+         is_changed and not to_edit),
+        ("--edit is for one message: name it with --id", to_edit and len(chosen["ids"]) != 1),
+        ("--edit is for the one message of --id: leave out --where, --limit and --rate", to_edit and is_many),
+        ("give the new body with --body or with --file, not both", changes["body"] is not None and changes["path"]),
+        ("--undo-edit undoes one edit: leave out the other options", undone and (to_edit or is_many or chosen["ids"])),
+    ):  # fmt: skip
+        if is_so:
+            raise click.UsageError(problem)
+
+
+async def edit(
+    app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
+) -> dict[str, Any]:
+    """Edit a letter and send it; what happened. Raises CommandError: it is not valid, or the user gave up."""
+    from tasuki.errors import PublishError
+    from tasuki.system.identity import user_and_host
+    from tasuki.workbench.editing.edit import Editor
+
+    editor = Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host())
+    try:
+        draft = await editor.draft(id, to)
+    except LookupError as error:
+        raise CommandError(str(error.args[0])) from error
+    keep = changes["keep"]
+    if not any(changes[name] for name in ("body", "path", "headers", "without")):
+        return await _in_editor(editor, draft, keep=keep, is_dry_run=is_dry_run)
+    try:
+        return await _send(editor, draft, _wanted(draft, changes), keep=keep, is_dry_run=is_dry_run)
+    except PublishError as error:
+        raise CommandError(f"{_STAYS}: {error}") from error
+
+
+async def undo(app: App, source: str, id: str) -> dict[str, Any]:
+    """Bring a letter back whose edit made a message. Raises CommandError: it cannot be."""
+    from tasuki.system.identity import user_and_host
+    from tasuki.workbench.editing.edit import Editor
+
+    try:
+        found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
+    except LookupError as error:
+        raise CommandError(str(error.args[0])) from error
+    return {"queue": source, "undone": id, "id": found}
+
+
+def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
+    from tasuki.workbench.editing.building import SAME, Wanted
+
+    headers: dict[str, Any] = {**dict.fromkeys(changes["without"]), **dict(map(read_header, changes["headers"]))}
+    if changes["path"] is None:
+        return Wanted(text=changes["body"], headers=headers)
+    path = changes["path"]
+    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    if draft.shown.form == "json":
+        try:
+            return Wanted(text=data.decode(), headers=headers)
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{path}: a body of JSON must be UTF-8: {error}") from error
+    return Wanted(data if data is not None else SAME, headers=headers)
+
+
+async def _send(editor: Editor, draft: Draft, wanted: Wanted, *, keep: bool, is_dry_run: bool) -> dict[str, Any]:
+    about = {"queue": draft.dead, "to": draft.to, "edited_from": draft.letter.id, "is_dry_run": is_dry_run}
+    if is_dry_run:
+        made = await editor.check(draft, wanted)
+        return {**about, "id": None, "is_kept": True, "is_undoable": False, "warnings": list(made.warnings)}
+    try:
+        done = await editor.send(draft, wanted, keep=keep)
+    except LookupError as error:
+        raise CommandError(str(error.args[0])) from error
+    facts = {"id": done.id, "is_kept": keep, "is_undoable": done.is_undoable, "warnings": list(done.warnings)}
+    return {**about, **facts}
+
+
+async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bool) -> dict[str, Any]:
+    """Open the editor until the message is valid, or comes back unchanged."""
+    from tasuki.errors import PublishError
+    from tasuki.workbench.editing.building import Wanted
+    from tasuki.workbench.editing.document import annotated, changes, read, write
+    from tasuki.workbench.editing.problems import BODY, EditError, Problem
+
+    has_text = draft.shown.form != "bytes"
+    opened = write(draft.letter.id, draft.dead, draft.to, draft.headers, draft.shown)
+    why = "the text came back unchanged"
+    while True:
+        # In a thread: the connections to the broker live on meanwhile.
+        document = await asyncio.to_thread(click.edit, opened, extension=".tasuki", require_save=False)
+        if document is None or not document.strip() or document.rstrip("\n") == opened.rstrip("\n"):
+            raise CommandError(f"{_STAYS}: {why}")
+        try:
+            found = read(document, has_text=has_text)
+            wanted = Wanted(text=found.text, headers=changes(draft.headers, found.headers))
+            return await _send(editor, draft, wanted, keep=keep, is_dry_run=is_dry_run)
+        except PublishError as error:
+            problems = error.problems if isinstance(error, EditError) else (Problem(BODY, str(error)),)
+            opened, why = annotated(document, problems), str(error)
+
+
+def show(done: dict[str, Any]) -> None:
+    """Say what happened."""
+    if "undone" in done:
+        click.echo(f"message {done['id']} is back in {done['queue']}; {done['undone']} is gone")
+        return
+    for warning in done["warnings"]:
+        click.echo(f"careful: {warning}", err=True)
+    if done["is_dry_run"]:
+        click.echo(f"message {done['edited_from']} of {done['queue']} would go to {done['to']}: it is valid")
+        return
+    left = "; the old one stays there too" if done["is_kept"] else ""
+    click.echo(f"message {done['edited_from']} of {done['queue']} went to {done['to']} as {done['id']}{left}")
+    if done["is_undoable"]:
+        click.echo(f"undo it within 15 minutes: tasuki redrive {done['queue']} --undo-edit {done['id']}", err=True)

@@ -1,0 +1,76 @@
+"""The pages of the workers: all of them, with those that have gone, and one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from tasuki.desk.pages.lists import PAGE
+from tasuki.desk.pages.view import View
+from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of
+from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.errors import DriverError
+from tasuki.state.presence import PRESENCE
+
+_MOST_PLACE = 1_000_000
+_MOST_GONE = 50
+_MOST_EVENTS = 200
+
+
+async def workers(view: View) -> Response:
+    """The worker processes on all machines, and what they run."""
+    snapshot = await view.tools.sampler.latest()
+    start = view.number_of("from", _MOST_PLACE)
+    shown: Sequence[object] = snapshot.workers[start : start + PAGE]
+    return view.page(
+        "workers.html",
+        snapshot=snapshot,
+        rows=shown,
+        gone=gone_of(view.tools.sampler.past.processes, snapshot.workers, snapshot.now)[:_MOST_GONE],
+        queue_ids=_queue_ids(view, snapshot),
+        count=len(snapshot.workers),
+        start=start,
+        page_size=PAGE,
+    )
+
+
+async def worker(view: View) -> Response:
+    """One worker: its consumers, what runs now, and what happened lately."""
+    snapshot, key = await view.tools.sampler.latest(), PRESENCE + view.path[1]
+    found = next((each for each in snapshot.workers if each.key == key), None)
+    if found is None:
+        return view.page("error.html", status=404, snapshot=snapshot, text=view.say("worker.gone"))
+    ids = _queue_ids(view, snapshot)
+    is_asked = view.query.get("tab") == "events"
+    # Events tell ids of messages, so they are for those who may see the messages.
+    seen = [each for each in found.consumers if view.may("peek", ids.get((each.driver, each.queue), ""))]
+    lines, silent, problem = Lines(), list[str](), ""
+    if is_asked and len(seen) < len(found.consumers):
+        problem = view.say("queue.no_right", right="queue.admin.peek")
+    elif is_asked:
+        try:
+            lines, silent = await events_of(view.tools.site, found)
+        except (DriverError, AwayError) as error:
+            problem = problem_of(error)
+    rows = {row.id: row for queue in snapshot.queues.values() for row in queue.consumers}
+    return view.page(
+        "worker.html",
+        snapshot=snapshot,
+        worker=found,
+        queue_ids=ids,
+        consumers=rows,
+        is_asked=is_asked,
+        lines=lines[:_MOST_EVENTS],
+        silent=silent,
+        problem=problem,
+        newest=NEWEST,
+    )
+
+
+def _queue_ids(view: View, snapshot: Snapshot) -> dict[tuple[str, str], str]:
+    """Driver and queue at the broker → id of the queue."""
+    queues = view.tools.site.live.queues
+    return {(row.driver, queues[row.id].spec.name): row.id for row in snapshot.queues.values()}

@@ -1,0 +1,1 @@
+"""Messages of lists: which ones a question means, and when they are due."""

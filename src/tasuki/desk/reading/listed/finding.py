@@ -1,0 +1,125 @@
+"""Finding messages in all queues whose drivers can show them, within bounds that the page tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasuki.clock import Clock
+from tasuki.desk.reading.listed.question import Question
+from tasuki.desk.reading.messages import peek
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
+from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
+from tasuki.message import Message
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+PER_QUEUE = 10_000
+"""Messages of one queue that are looked through."""
+ALL = 50_000
+"""Messages of all queues."""
+HITS = 100
+TIME = 4.0
+"""Seconds of one search."""
+_STEP = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A waiting message, and its number among those that wait in its queue."""
+
+    queue: str
+    message: Message
+    place: int
+
+
+@dataclass(slots=True)
+class Search:
+    """The hits, and how far the search went."""
+
+    hits: list[Hit] = field(default_factory=list)
+    running: list[tuple[str, RunningRow]] = field(default_factory=list)
+    """Queue, and a running message of the id that was asked for."""
+    searched: int = 0
+    """Messages that were looked through."""
+    queues: int = 0
+    """Queues that were looked through."""
+    cut: list[str] = field(default_factory=list)
+    """Queues with more messages than were looked through."""
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Queue → why it was not looked into."""
+    is_over: bool = False
+    """Whether time, messages or hits ended the search."""
+
+
+class Finder:
+    """Searches, two at a time; more of them wait."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site, self._clock = site, clock
+        self._turn = asyncio.Semaphore(2)
+
+    async def find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
+        """Search the queues that the viewer may look into; the shortest first, so that most are searched."""
+        async with self._turn:
+            search, end = Search(), self._clock.monotonic() + TIME
+            rows = sorted(snapshot.queues.values(), key=lambda row: (row.ready + row.delayed, row.id))
+            allowed = [row for row in rows if may(row.id)]
+            if question.id:
+                search.running = [
+                    (row.id, each) for row in allowed for each in row.running if each.message.id == question.id
+                ]
+            for row in allowed:
+                if row.depth is not None and row.ready + row.delayed == 0:
+                    search.queues += 1
+                elif search.is_over:
+                    search.cut.append(row.id)
+                elif not row.is_missing:
+                    await self._search(row, question, search, end, snapshot.now)
+            return search
+
+    async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
+        live, at = self._site.live.queues[row.id], 0
+        if not live.driver.capabilities.peek:
+            search.unseen[row.id] = live.driver.name
+            return
+        while True:
+            try:
+                found = await self._site.at(row.id, partial(_peek, id=row.id, start=at))
+            except (QueueNotFoundError, UnsupportedError):
+                return
+            except (DriverError, AwayError) as error:
+                search.unseen[row.id] = problem_of(error)
+                return
+            for place, message in enumerate(found, at):
+                if question.takes(message, live, now):
+                    search.hits.append(Hit(row.id, message, place))
+            at += len(found)
+            search.searched += len(found)
+            await asyncio.sleep(0)
+            search.is_over = (
+                self._clock.monotonic() > end
+                or search.searched >= ALL
+                or len(search.hits) >= (1 if question.id else HITS)
+            )
+            if len(found) < _STEP:
+                break
+            if search.is_over or at >= PER_QUEUE:
+                search.cut.append(row.id)
+                break
+        search.queues += 1
+
+
+async def _peek(live: Assembly, *, id: str, start: int) -> list[Message]:
+    return await peek(live.queues[id], start, _STEP)
+
+
+def named(ids: Iterable[str], most: int = 20) -> tuple[Sequence[str], int]:
+    """The first of these, and how many more there are."""
+    every = list(ids)
+    return every[:most], max(len(every) - most, 0)

@@ -1,0 +1,108 @@
+"""Question: which waiting messages are meant, by an id or in the language of policies; no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tasuki.errors import TasukiError
+from tasuki.message import ATTEMPTS, LAST_ERROR, MESSAGE_TYPE, PARTITION_KEY, PRIORITY, HeaderValue, Message
+from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.waits import published_at
+from tasuki.queues.queue import Queue
+from tasuki.security.compare import ComparisonError
+from tasuki.security.expressions.expression import Expression, parse_expression
+from tasuki.security.expressions.nodes import Node
+
+LONGEST = 1000
+"""Characters of a question."""
+_ID = re.compile(r"[^\s=<>!&|()\"'?]{1,512}")
+_DEEPEST = 20
+
+
+class _Subject(NamedTuple):
+    message: Message
+    queue: Queue
+    now: float
+
+    def header(self, name: str) -> Any:
+        return self.message.headers.get(name)
+
+    def age(self) -> float | None:
+        at = published_at(_Published(self.message.id, self.message.headers))
+        return max(self.now - at, 0.0) if at else None
+
+    def body(self) -> Any:
+        try:
+            return masked(self.queue.decode(self.message))
+        except TasukiError as error:
+            raise ComparisonError(f"the body cannot be decoded: {error}") from error
+
+
+@dataclass
+class _Published:
+    """A message, as far as its age asks."""
+
+    id: str
+    headers: dict[str, HeaderValue]
+    attempt: int = 1
+
+
+NAMES: Mapping[str, Node] = {
+    "id": lambda subject: subject.message.id,
+    "queue": lambda subject: subject.queue.id,
+    "type": lambda subject: subject.header(MESSAGE_TYPE),
+    "key": lambda subject: subject.header(PARTITION_KEY),
+    "priority": lambda subject: subject.header(PRIORITY),
+    "attempts": lambda subject: subject.header(ATTEMPTS) or 0,
+    "error": lambda subject: masked(subject.header(LAST_ERROR)),
+    "age": lambda subject: subject.age(),
+    "headers": lambda subject: masked(subject.message.headers),
+    "body": lambda subject: subject.body(),
+}
+"""What a question may name; ``age``: seconds since the publish."""
+
+
+class Question:
+    """One text that people type.
+
+    Raises:
+        ValueError: it is no id, and cannot be read as an expression; says where.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()[:LONGEST]
+        self.id = self.text if _ID.fullmatch(self.text) else ""
+        """The id that is meant; empty: it is an expression."""
+        self._expression: Expression | None = None if self.id else parse_expression(self.text, NAMES)
+        self.unclear = 0
+        """Messages that could not be judged: a value of theirs is of another type."""
+        self.problem = ""
+        """Why the last of these could not be judged."""
+
+    def takes(self, message: Message, queue: Queue, now: float) -> bool:
+        """Whether a message is meant. A secret value is compared as its mask, so that it cannot be guessed letter by letter."""
+        if self._expression is None:
+            return message.id == self.id
+        try:
+            return self._expression.holds(_Subject(message, queue, now))
+        except ComparisonError as error:
+            self.unclear += 1
+            self.problem = str(error)
+            return False
+
+
+def masked(value: Any, depth: int = 0) -> Any:
+    """A value with a mask for what stands under a telling name, and for what looks like a secret in a text."""
+    if isinstance(value, str):
+        return redact(value)
+    if depth > _DEEPEST:
+        return MASK
+    if isinstance(value, Mapping):
+        return {
+            name: MASK if isinstance(name, str) and is_secret_name(name) else masked(each, depth + 1)
+            for name, each in value.items()
+        }
+    return [masked(each, depth + 1) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""What workers tell: their last hour, those that have gone, what they run, and their flight recorders."""

@@ -1,0 +1,60 @@
+"""What happened lately to the messages of a worker, as its flight recorder tells."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tasuki.desk.site import Site
+from tasuki.observe.events import as_dicts
+from tasuki.state.asks import Worker, ask
+from tasuki.state.presence import Presence
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.app.assembly import Assembly
+    from tasuki.state.shared import SharedState
+
+NEWEST = 50
+"""Events of each consumer."""
+_PATIENCE = 2.0
+"""Seconds in which the worker answers; one whose event loop is blocked does not."""
+
+Lines = list[tuple[str, dict[str, Any]]]
+"""Consumer, and one of its events."""
+
+
+async def events_of(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
+    """Its events, the newest first, and the consumers that have not answered. Raises AwayError, DriverError."""
+    wanted = {consumer.id for consumer in worker.consumers}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for app, ids in site.parts():
+        found |= await site.on(app, partial(_in, app=app, ids=ids, worker=worker, wanted=wanted))
+    lines = [(consumer, event) for consumer, events in found.items() for event in events]
+    return sorted(lines, key=lambda line: -line[1]["at"]), sorted(wanted - found.keys())
+
+
+async def _in(
+    live: Assembly, *, app: App, ids: list[str], worker: Presence, wanted: set[str]
+) -> dict[str, list[dict[str, Any]]]:
+    by_state: dict[SharedState, set[str]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for consumer in live.consumers.values():
+        if consumer.id not in wanted or consumer.queue.id not in ids:
+            continue
+        state = live.state_of(consumer.queue.id)
+        if state is not None and state.driver.capabilities.multi_process:
+            by_state.setdefault(state, set()).add(consumer.id)
+        else:
+            found[consumer.id] = as_dicts(consumer.recent()[-NEWEST:], app.clock)
+    answers = await asyncio.gather(
+        *(_ask(state, worker, consumers) for state, consumers in by_state.items() if state.opened is not None)
+    )
+    for answer in answers:
+        found |= answer
+    return found
+
+
+async def _ask(state: SharedState, worker: Presence, consumers: set[str]) -> dict[str, list[dict[str, Any]]]:
+    return await ask(await state.store(), Worker(worker.host, worker.pid), consumers, NEWEST, _PATIENCE)

@@ -1,0 +1,88 @@
+"""Transferring: finds waiting messages by their ids, and takes them out with one script."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, shown, transferring
+from tasuki.drivers.redis.session import Session
+from tasuki.drivers.toolkit.transferring.transfers import Found, storable
+from tasuki.errors import DriverError, UnsupportedError
+from tasuki.message import Message
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.link import Word
+
+SEARCHED = 1000
+"""Messages that one script of a search examines, so that other scripts are not locked out."""
+SHOWN = 200
+"""Messages that one script shows."""
+_NUMBERS = 2**49
+"""See ``queue.lua``: a place is a number, less this for each step of priority."""
+
+
+def can_transfer(session: Session, queue: str, to: str) -> bool:
+    """Not where the queues are in two slots of a cluster."""
+    source, target = session.known.find(queue), session.known.find(to)
+    if source is None or target is None:
+        return False
+    return not session.is_cluster or source.slot == target.slot
+
+
+def refusal(session: Session, queue: str, most: int, to: str, message: Outgoing) -> DriverError | None:
+    """Why a transfer cannot be tried, or None; ``most``: bytes of the largest message. Raises DriverError."""
+    spec = session.place(to).spec
+    if not can_transfer(session, queue, to):
+        text = f"queues {queue!r} and {to!r} are in two hash slots of the cluster: no script can change both"
+        return UnsupportedError(text, driver=session.name, queue=queue)
+    (told,) = publishing(spec, (message,), driver=session.name, most=most).results
+    return told if isinstance(told, DriverError) else None
+
+
+async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dict[str, list[bytes]]:
+    """The places of waiting messages of these ids. Raises DriverError."""
+    found: dict[str, list[bytes]] = {}
+    ids: list[Word] = [id.encode() for id in wanted]
+    on: Word = b"0"
+    while any(len(found.get(id, ())) < count for id, count in wanted.items()):
+        places, theirs, on = await session.ask(queue, scripts.FIND, SEARCHED, on, *ids)
+        for place, id in zip(places, theirs, strict=True):
+            found.setdefault(id.decode(), []).append(place)
+        if on == b"0":
+            break
+    for places in found.values():
+        places.sort(key=_number)
+    return found
+
+
+def _number(place: bytes) -> int:
+    return int(place) % _NUMBERS
+
+
+async def show(session: Session, queue: str, ids: Collection[str]) -> list[tuple[bytes, Message]]:
+    """The waiting messages of these ids, with their places, the oldest first. Raises DriverError."""
+    places = [
+        place for found in (await find(session, queue, dict.fromkeys(storable(ids), inf))).values() for place in found
+    ]
+    places.sort(key=_number)
+    found: list[tuple[bytes, Message]] = []
+    for start in range(0, len(places), SHOWN):
+        part = places[start : start + SHOWN]
+        answers = zip(part, *await session.ask(queue, scripts.SHOW, *part), strict=True)
+        found += [(each[0], shown(*each)) for each in answers if each[1]]
+    return found
+
+
+async def transfer(session: Session, queue: str, to: str, found: Sequence[Found[bytes]]) -> list[int]:
+    """One outcome each. Raises DriverError: transfers before it may be done."""
+    source, target = session.place(queue), session.place(to)
+    told: list[int] = []
+    size = min(MAX_OPTIONED[source.spec.ordering], MAX_OPTIONED[target.spec.ordering])
+    for start in range(0, len(found), size):
+        words = transferring(found[start : start + size])
+        told += await session.publish(to, scripts.TRANSFER, *words, more_keys=source.keys)
+    return told

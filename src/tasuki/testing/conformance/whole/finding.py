@@ -1,0 +1,72 @@
+"""Clause 51: messages are found by their ids, without receiving them."""
+
+from __future__ import annotations
+
+from tasuki.contracts.driver import Nack
+from tasuki.message import LAST_ERROR
+from tasuki.testing.conformance.rig import Rig, Suite, case
+
+_LATE = 300.0
+"""Seconds: later than the end of a case."""
+
+
+class Finding(Suite):
+    """A search shows what waits, and changes nothing."""
+
+    @case("find")
+    async def test_51_find_shows_without_receiving(self, rig: Rig) -> None:
+        await rig.publish(*(rig.message(b"\x00\xff", id=id, headers={"n": 1}) for id in ("a", "b", "c", "ä")))
+        found = await rig.driver.find(rig.queue, ["ä", "there is none", "b", "", "\ud800", "\0"])
+        assert [(each.id, each.body, each.headers) for each in found] == [
+            (id, b"\x00\xff", {"n": 1}) for id in ("b", "ä")
+        ]
+        assert await rig.driver.find(rig.queue, []) == []
+        got = await rig.take(4)
+        assert [(each.id, each.attempt) for each in got] == [(id, 1) for id in ("a", "b", "c", "ä")]
+
+    @case("find")
+    async def test_51_held_messages_are_not_shown(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2))
+        got = await rig.one()
+        found = await rig.driver.find(rig.queue, ["0000", "0001"])
+        assert [each.id for each in found] == ["0001"]
+        await rig.driver.settle(rig.queue, [Nack(got.receipt, error="it broke")])
+        found = await rig.driver.find(rig.queue, ["0001", "0000"])
+        assert [each.id for each in found] == ["0000", "0001"]
+        if rig.driver.capabilities.keeps_errors:
+            assert found[0].headers[LAST_ERROR] == "it broke"
+            assert LAST_ERROR not in found[1].headers
+
+    @case("find", "native_delay")
+    async def test_51_each_message_of_an_id_wherever_it_waits(self, rig: Rig) -> None:
+        bodies = [b"0", b"1", b"2"]
+        messages = [
+            rig.message(body, id="a", deduplicate=False, delay=_LATE * number) for number, body in enumerate(bodies)
+        ]
+        await rig.publish(*messages, rig.message(id="b", delay=_LATE))
+        found = await rig.driver.find(rig.queue, ["a"])
+        assert [(each.id, each.body) for each in found] == [("a", body) for body in bodies]
+
+    @case("find", "ordering_key")
+    async def test_51_a_message_behind_its_key_too(self, rig: Rig) -> None:
+        await rig.declare(ordering="key")
+        await rig.publish(*(rig.message(id=f"{number}", key="k") for number in range(3)))
+        got = await rig.one()
+        found = await rig.driver.find(rig.queue, ["0", "1", "2"])
+        assert [each.id for each in found] == ["1", "2"]
+        await rig.ack(got)
+        assert await rig.drain(expected=2) == ["1", "2"]
+
+    @case("find", "lanes")
+    async def test_51_messages_in_lanes_too(self, rig: Rig) -> None:
+        await rig.declare(fair=1)
+        await rig.publish(*(rig.message(id=f"{lane}{number}", lane=lane) for number in range(2) for lane in "ab"))
+        found = await rig.driver.find(rig.queue, ["a1", "b0"])
+        assert [each.id for each in found] == ["b0", "a1"]
+
+    @case("find")
+    async def test_51_some_among_many(self, rig: Rig) -> None:
+        """A search that takes several steps."""
+        published = await rig.publish(*rig.messages(3000))
+        wanted = published[::500]
+        assert [each.id for each in await rig.driver.find(rig.queue, wanted)] == wanted

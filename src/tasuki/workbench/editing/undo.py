@@ -1,0 +1,93 @@
+"""Undo of an edit: for a while a record keeps the letter, which takes the place of its new message while that waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.state.store import Store
+from tasuki.errors import DriverError, MessageNotFoundError, StoreLimitError
+from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
+from tasuki.queues.queue import Queue
+from tasuki.state.keys import part_of
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+EDITS = "edit/"
+"""Prefix of the keys: one for each edited message, by the id of its dead-letter queue and its own."""
+UNDO_TIME = 900.0
+"""Seconds for which an edit can be undone."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A letter as it was, and where its new message is; ``to`` is the id of a queue."""
+
+    to: str
+    id: str
+    body: bytes
+    headers: dict[str, HeaderValue]
+
+
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Record).decode
+
+
+def edit_key(dead: str, id: str) -> str:
+    """The key of the record of a new message."""
+    return f"{EDITS}{dead}/{part_of(id)}"
+
+
+def can_undo(source: Queue, target: Queue) -> bool:
+    """Whether a message gets from one of the queues to the other in one step, and back."""
+    driver = source.driver
+    names = source.spec.name, target.spec.name
+    return driver is target.driver and driver.can_transfer(*names) and driver.can_transfer(*names[::-1])
+
+
+async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str) -> bool:
+    """Keep a letter before its new message is sent; False: it cannot be undone, for want of a store or of room."""
+    state = live.state_of(dead)
+    if state is None:
+        return False
+    value = _encode(Record(to, letter.id, letter.body, letter.headers))
+    try:
+        await (await state.store()).put(edit_key(dead, id), value, ttl=UNDO_TIME)
+    except StoreLimitError:
+        return False
+    return True
+
+
+async def undo(live: Assembly, dead: str, id: str) -> str:
+    """Put the letter back in the place of its new message, if that still waits; returns the letter's id.
+
+    Raises:
+        LookupError: there is no record of it, or the message has started. DriverError: a broker refuses.
+    """
+    source, state = live.queue(dead), live.state_of(dead)
+    store: Store | None = None if state is None else await state.store()
+    key = edit_key(dead, id)
+    found = None if store is None else await store.get(key)
+    if store is None or found is None:
+        raise LookupError(f"no edit of a message of {dead} made {id!r} in the last 15 minutes, so it cannot be undone")
+    record = _decode(found.value)
+    target = live.queue(record.to)
+    priority, lane = record.headers.get(PRIORITY), record.headers.get(PARTITION_KEY)
+    letter = Outgoing(
+        record.id, record.body, record.headers,
+        priority=priority if isinstance(priority, int) else 0, key=None if lane is None else str(lane),
+    )  # fmt: skip
+
+    async def carry(messages: object) -> list[DriverError | None]:
+        moved = await source.driver.transfer(target.spec.name, [Transfer(id, source.spec.name, letter)])
+        return list(moved)
+
+    try:
+        errors = await source.forward([letter], carry=carry)
+        if errors and errors[0] is not None:
+            raise errors[0]
+    except MessageNotFoundError as error:
+        raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
+    await store.delete(key)
+    return record.id

@@ -1,0 +1,51 @@
+"""Find one dead letter by its id: by looking, or, where the broker shows none, by receiving and releasing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tasuki.contracts.driver import Received, Release
+from tasuki.errors import QueueNotFoundError
+from tasuki.message import Message
+from tasuki.queues.queue import Queue
+
+
+async def letter_of(source: Queue, id: str) -> Message:
+    """The waiting message of an id. Raises LookupError: there is none; DriverError."""
+    can_peek = source.driver.capabilities.peek
+    try:
+        found = await (_seen(source, id) if can_peek else _borrowed(source, id))
+    except QueueNotFoundError:  # no worker has made it yet
+        found = None
+    if found is None:
+        raise LookupError(f"no message {id!r} waits in {source.id}: it was sent back, deleted, or a process holds it")
+    return found
+
+
+async def _seen(source: Queue, id: str) -> Message | None:
+    page, seen = source.driver.capabilities.max_batch, 0
+    while more := await source.driver.peek(source.spec.name, page, seen):
+        for message in more:
+            if message.id == id:
+                return message
+        seen += len(more)
+    return None
+
+
+async def _borrowed(source: Queue, id: str) -> Message | None:
+    """Receive until it comes, and release all of them, the newest first: each goes back to the head."""
+    name, page = source.spec.name, source.driver.capabilities.max_batch
+    left = (await source.driver.depth(name)).ready
+    held: list[Received] = []
+    try:
+        while left > 0 and (batch := await source.driver.receive(name, min(left, page), 0.0)):
+            held += batch
+            left -= len(batch)
+            for received in batch:
+                if received.id == id:
+                    return Message(received.id, received.body, dict(received.headers))
+        return None
+    finally:
+        releases = [Release(received.receipt) for received in reversed(held)]
+        for start in range(0, len(releases), page):
+            await asyncio.shield(source.driver.settle(name, releases[start : start + page]))

@@ -1,0 +1,108 @@
+"""Messages are found by id, header and body, within bounds, and secrets are not guessed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki import App
+from tasuki.desk.reading.listed import finding
+from tasuki.desk.reading.listed.question import Question, masked
+from tests.unit.desk.conftest import MakeBrowser
+
+pytestmark = pytest.mark.anyio
+
+
+async def search(browse: MakeBrowser, question: str, status: int = 200) -> str:
+    browser = browse()
+    answer = await browser.get("/find", params={"q": question})
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+async def test_by_id(app: App, browse: MakeBrowser) -> None:
+    job = await app.publish("images", {"n": 1}, delay="1h")
+    await app.publish("mails", {"n": 1})
+    found = await search(browse, job.id)
+
+    assert f"/messages/app:images/{job.id}" in found
+    assert found.count('class="open"') == 1
+    assert "No waiting message was found." in await search(browse, "0197-none")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "body.user.id == 7",
+        'headers.tenant == "acme"',
+        'queue == "app:mails" and body.user.id > 5',
+        "age < 3600 and body.user.id in [7, 8]",
+        'body.note contains "日本"',
+    ],
+)
+async def test_by_a_question(app: App, browse: MakeBrowser, question: str) -> None:
+    job = await app.publish("mails", {"user": {"id": 7}, "note": "日本語"}, headers={"tenant": "acme"})
+    await app.publish("mails", {"user": {"id": 1}, "note": "x"}, headers={"tenant": "other"})
+    found = await search(browse, question)
+
+    assert job.id in found
+    assert found.count('class="open"') == 1
+
+
+async def test_what_cannot_be_judged_is_counted(app: App, browse: MakeBrowser) -> None:
+    await app.publish("mails", {"n": "text"})
+    await app.publish("mails", {"n": 3})
+    found = await search(browse, "body.n > 1")
+
+    assert "1 could not be judged" in found
+    assert "2 messages in " in found
+
+
+@pytest.mark.parametrize("question", ["body.n >", "nothing == 1", "(((", "a" * 1001, "body.n == 'x' and"])
+async def test_a_question_that_cannot_be_read_says_where(browse: MakeBrowser, question: str) -> None:
+    assert 'role="alert"' in await search(browse, question, 400)
+
+
+async def test_secrets_are_not_guessed(app: App, browse: MakeBrowser) -> None:
+    await app.publish("mails", {"password": "hunter2", "note": "password: hunter2"}, headers={"api_key": "k-123"})
+    for question in ('body.password startsWith "h"', 'headers.api_key == "k-123"', 'body.note contains "hunter2"'):
+        assert "No waiting message was found." in await search(browse, question), question
+
+
+def test_deep_bodies_are_masked_in_bounds() -> None:
+    deep: object = {"password": 1}
+    for _ in range(500):
+        deep = [deep]
+    assert "password" not in str(masked(deep))
+    assert masked({"a": [{"token": 1, "b": 2}]}) == {"a": [{"token": "***", "b": 2}]}
+
+
+def test_an_id_is_no_expression() -> None:
+    assert Question("schedule:app:x:1").id == "schedule:app:x:1"
+    assert Question(" 0197 ").id == "0197"
+    assert Question("id == '0197'").id == ""
+
+
+async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "PER_QUEUE", 500)
+    await app.live_queue("mails").publish_many([{"n": number} for number in range(1200)])
+    found = await search(browse, "body.n == 1100")
+    assert "No waiting message was found." in found
+    assert "Not looked through to the end" in found
+
+    monkeypatch.setattr(finding, "HITS", 10)
+    await app.publish("images", 1)
+    assert (await search(browse, "body.n >= 0")).count('class="open"') == 500
+
+
+async def test_a_search_is_one_of_two(app: App, browse: MakeBrowser) -> None:
+    assert browse().desk.tools.finder._turn._value == 2
+
+
+async def test_queues_that_are_closed_are_not_searched(app: App, browse: MakeBrowser) -> None:
+    await app.publish("mails", {"n": 1})
+    browser = browse()
+    browser.desk.tools.acts.rights().may = lambda actor, act, id: id != "app:mails"  # type: ignore[method-assign]
+    answer = await browser.get("/find", params={"q": "body.n == 1"})
+
+    assert "No waiting message was found." in answer.text
+    assert "1 queue is closed to you." in answer.text

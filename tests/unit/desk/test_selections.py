@@ -1,0 +1,141 @@
+"""Acts on a selection, scaling, and ending delays: by forms, without a script."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import httpx
+import pytest
+
+from tasuki import App
+from tests.unit.desk.browser import Browser, form_of, words
+from tests.unit.desk.conftest import MakeBrowser
+
+pytestmark = pytest.mark.anyio
+
+SCALE = "/confirm?act=scale&kind=consumer&id=app:sender"
+
+
+async def choose(browser: Browser, act: str, ids: list[str], id: str = "", back: str = "/queues") -> httpx.Response:
+    """Send the form of a list: the page that asks."""
+    pairs = {"kind": "queue", "id": id, "act": act, "ids": ids, "back": back}
+    return await browser.client.post("/confirm", data=pairs)
+
+
+async def confirm(browser: Browser, page: httpx.Response) -> str:
+    """Send the form of the page that asks; what it says then."""
+    assert page.status_code == 200, page.text
+    action, fields = form_of(page.text)
+    ids = re.findall(r'name="ids" value="([^"]*)"', page.text)
+    answer = await browser.client.post(action, data={**fields, "ids": ids}, follow_redirects=True)
+    assert answer.status_code == 200, answer.text
+    return words(answer.text)
+
+
+async def test_queues_are_paused_and_resumed_together(
+    app: App, browse: MakeBrowser, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = browse()
+    await browser.get("/queues")
+    asks = await choose(browser, "pause", ["app:mails", "app:images"])
+    assert "Pause 2 queues?" in words(asks.text)
+
+    with caplog.at_level(logging.INFO, "tasuki.desk"):
+        said = await confirm(browser, asks)
+
+    assert "Paused 2 queues." in said
+    done = [record for record in caplog.records if record.getMessage().endswith("done")]
+    assert sorted(record.target for record in done) == ["app:images", "app:mails"]  # type: ignore[attr-defined]
+    assert "Resumed 2 queues." in await confirm(browser, await choose(browser, "resume", ["app:mails", "app:images"]))
+
+
+async def test_messages_are_cancelled_together(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    jobs = [await app.publish("mails", {"n": number}) for number in range(4)]
+    await browser.get("/queues/app:mails")
+
+    asks = await choose(browser, "cancel", [job.id for job in jobs[:3]], "app:mails", "/queues/app:mails")
+    assert "Cancel 3 messages of app:mails?" in words(asks.text)
+    said = await confirm(browser, asks)
+
+    assert "Cancelled: 3 waiting, 0 running; not found: 0." in said
+    assert (await app.live_queue("mails").depth()).ready == 1
+
+
+async def test_delays_end(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    jobs = [await app.publish("mails", {"n": number}, delay="1h") for number in range(3)]
+    page = (await browser.get("/queues/app:mails?tab=delayed")).text
+    assert "59 m" in page or "1 h 00 m" in page
+    assert "published with a delay" in page
+    assert "Run now…" in page
+
+    answer = await browser.act(f"/confirm?act=reschedule&kind=queue&id=app:mails&message={jobs[0].id}")
+    assert "1 message of app:mails is ready now." in words(answer.text)
+    asks = await choose(browser, "reschedule", [job.id for job in jobs], "app:mails")
+    assert "2 messages of app:mails are ready now." in await confirm(browser, asks)
+
+    assert (await app.live_queue("mails").depth()).ready == 3
+    answer = await browser.act(f"/confirm?act=reschedule&kind=queue&id=app:mails&message={jobs[0].id}")
+    assert answer.status_code == 409
+    assert "is delayed" in words(answer.text)
+
+
+async def test_a_consumer_is_scaled_and_reset(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    said = words((await browser.act(SCALE, concurrency="7")).text)
+    assert "app:sender handles 7 messages at a time" in said
+    assert "scaled to 7" in await browser.text("/queues/app:mails")
+
+    assert "is scaled as it was declared" in words((await browser.act(SCALE)).text)
+    assert "scaled to" not in await browser.text("/queues/app:mails")
+
+
+@pytest.mark.parametrize("number", ["-1", "1001", "x", "1e3", "\uff19", "99999999"])
+async def test_a_scale_out_of_bounds_asks_again(browse: MakeBrowser, number: str) -> None:
+    answer = await browse().act(SCALE, concurrency=number)
+    assert answer.status_code == 400
+    assert 'name="concurrency"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("act", "ids", "id"),
+    [
+        ("pause", ["app:nothing"], ""),
+        ("pause", ["app:sender"], ""),
+        ("cancel", ["x" * 513], "app:mails"),
+        ("cancel", ["a"], "app:nothing"),
+        ("purge", ["app:mails"], ""),
+        ("redrive", ["a", "b"], "app:dead"),
+        ("scale", ["app:sender"], ""),
+        ("nothing", ["a"], "app:mails"),
+        ("cancel", [f"m{number}" for number in range(51)], "app:mails"),
+        ("cancel", ["", "a"], "app:mails"),
+    ],
+)
+async def test_a_selection_that_makes_no_sense_is_not_found(
+    browse: MakeBrowser, act: str, ids: list[str], id: str
+) -> None:
+    assert (await choose(browse(), act, ids, id)).status_code == 404
+
+
+async def test_an_empty_selection_says_so(browse: MakeBrowser) -> None:
+    answer = await choose(browse(), "pause", [])
+    assert answer.status_code == 400
+    assert "Nothing is selected." in words(answer.text)
+
+
+async def test_a_selection_needs_the_token_of_its_form(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    await browser.get("/queues")
+    fields = {"act": "pause", "kind": "queue", "id": "", "ids": ["app:mails"], "back": "/", "token": "guessed"}
+    assert (await browser.client.post("/acts/pause", data=fields)).status_code == 403
+    assert "paused" not in await browser.text("/queues/app:mails")
+
+
+async def test_hostile_ids_are_text(browse: MakeBrowser) -> None:
+    answer = await choose(browse(), "cancel", ['"><script>alert(1)</script>', "\u202egnp"], "app:mails")
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.text
+    assert "\\u202e" in answer.text

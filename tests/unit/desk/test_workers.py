@@ -1,0 +1,110 @@
+"""The page of a worker, workers that have gone, and a message page that waits for no worker."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tasuki import App
+from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.observe.history.hours import Process
+from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
+from tests.unit.desk.browser import Browser, words
+from tests.unit.desk.conftest import MakeBrowser
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_700_000_000.0
+MINUTE = int(NOW // 60)
+
+
+def present(pid: int) -> Presence:
+    return Presence("host", pid, "1.0", NOW - 100, NOW)
+
+
+def test_who_has_gone_and_how() -> None:
+    processes = [
+        Process("host", 1, MINUTE - 5, True, False),
+        Process("host", 2, MINUTE - 30, True, False),
+        Process("host", 3, MINUTE - 2, True, True),
+        Process("web", 4, MINUTE - 10, False, False),
+        Process("host", 5, MINUTE, True, False),
+    ]
+    gone = gone_of(processes, [present(1)], NOW)
+
+    assert [(each.pid, each.is_stopped) for each in gone] == [(3, True), (2, False)]
+    assert gone[0].last == (MINUTE - 1) * 60
+
+
+async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:
+    assert app.assembly is not None
+    consumer = app.assembly.consumers["app:sender"]
+    await consumer.start()
+    try:
+        await app.publish("mails", {"n": 1})
+        while consumer.metrics.acked < 1:
+            await asyncio.sleep(0)
+        browser = browse()
+        page = (await browser.get("/workers")).text
+        link = page.split('class="open" href="')[1].split('"')[0]
+
+        text = await browser.text(link)
+        events = await browser.text(f"{link}?tab=events")
+    finally:
+        await consumer.stop(1)
+
+    assert "app:sender" in text
+    assert "No handler runs now." in text
+    assert "Scale…" in text
+    assert "settled" in events
+    assert "started" in events
+    gone = await browser.get("/workers/nobody:1:2")
+    assert gone.status_code == 404
+    assert "gives no sign any more" in words(gone.text)
+
+
+async def test_events_are_for_those_who_may_see_messages(app: App, browse: MakeBrowser) -> None:
+    assert app.assembly is not None
+    consumer = app.assembly.consumers["app:sender"]
+    await consumer.start()
+    try:
+        browser = browse()
+        page = (await browser.get("/workers")).text
+        link = page.split('class="open" href="')[1].split('"')[0]
+        browser.desk.tools.acts.rights().may = lambda actor, act, id: act != "peek"  # type: ignore[method-assign]
+        assert "no policy allows queue.admin.peek" in await browser.text(f"{link}?tab=events")
+    finally:
+        await consumer.stop(1)
+
+
+async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    mails = app.queue("mails")
+
+    @mails.consumer(name="sender", lifecycle={"auto_start": False})
+    async def send(body: Any) -> None: ...
+
+    async with app:
+        job = await app.publish("mails", 1)
+        assert app.assembly is not None
+        state = app.assembly.state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        silent = Presence("elsewhere", 7, "1", now - 9, now, [PresentConsumer("app:sender", "mails", "app:driver", 1)])
+        await store.put(silent.key, encode(silent))
+        assert silent.key.startswith(PRESENCE)
+        desk = app.desk()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            for _ in range(2):
+                text = await browser.text(f"/messages/app:mails/{job.id}")
+                assert "Next:" in text
+                # The question is still open: the page has not waited for its answer.
+                assert len(desk.tools.asked._tasks) == 1
+        await desk.tools.asked.close()
+        assert not desk.tools.asked._tasks

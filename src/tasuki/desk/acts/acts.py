@@ -11,6 +11,7 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.desk.acts import mending
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
@@ -19,7 +20,7 @@ from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.gate import Session
 from tasuki.desk.site import Site
-from tasuki.errors import TasukiError
+from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
@@ -74,11 +75,14 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "purge": ("queue",),
     "publish": ("queue",),
     "delete": ("queue",),
+    "edit": ("queue",),
+    "undo_edit": ("queue",),
+    "dry_run": ("queue",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
 
 
-FOR_PROGRAMS = frozenset({"publish", "delete"})
+FOR_PROGRAMS = frozenset({"publish", "delete", "edit", "undo_edit", "dry_run"})
 """Acts for which the pages have no question."""
 
 
@@ -99,6 +103,9 @@ class Acts:
             "purge": self._purge,
             "publish": self._publish,
             "delete": self._delete,
+            "edit": self._edit,
+            "undo_edit": self._undo_edit,
+            "dry_run": self._dry_run,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -129,7 +136,7 @@ class Acts:
         if order.ids:
             facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
         self.queue_of(order)
-        self.rights().require(session.actor, order.act, order.id)
+        self._require(order, session)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
@@ -142,6 +149,12 @@ class Acts:
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
+
+    def _require(self, order: Order, session: Session) -> None:
+        rights, act = self.rights(), "edit" if order.act == "undo_edit" else order.act
+        if act == "dry_run" and not rights.are_declared:
+            raise PolicyDeniedError("a dry run runs your code: it is off until a policy allows queue.admin.dry_run")
+        rights.require(session.actor, act, order.id)
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
@@ -230,6 +243,26 @@ class Acts:
             return depth.ready + depth.in_flight + depth.delayed
 
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _edit(self, order: Order, session: Session) -> Done:
+        if to := order.options.get("to"):  # else a right on one dead-letter queue would be one to publish anywhere
+            self.rights().require(session.actor, order.act, to)
+        clock = self._site.reader.clock
+        found = await self._site.at(
+            order.id, lambda live: mending.edit(live, order.id, order.message, order.options, session.actor, clock)
+        )
+        return Done("done.edit", mending.as_values(found))
+
+    async def _undo_edit(self, order: Order, session: Session) -> Done:
+        clock = self._site.reader.clock
+        id = await self._site.at(
+            order.id, lambda live: mending.undo(live, order.id, order.message, session.actor, clock)
+        )
+        return Done("done.undo_edit", {"id": order.id, "message": id})
+
+    async def _dry_run(self, order: Order, session: Session) -> Done:
+        found = await mending.tried(self._site, order.id, order.message, session.actor)
+        return Done("done.dry_run", {"id": order.id, "message": order.message, "outcome": found.outcome, "run": found})
 
 
 def _kind(text: str) -> Pausable:

@@ -48,6 +48,11 @@ class DeskRights:
         guard = self._guard(actor)
         return guard is None or guard.decide(ADMIN + act, id).allowed
 
+    @property
+    def are_declared(self) -> bool:
+        """Whether a policy of the project names ``queue.admin.…``."""
+        return self._scope is not None
+
     def require(self, actor: str, act: str, id: str) -> None:
         """Return if it may. Raises PolicyDeniedError, and logs that."""
         guard = self._guard(actor)

@@ -26,6 +26,8 @@ class Problem(Answer, frozen=True):
     code: str
     """Stable, for programs."""
     type: str = "about:blank"
+    problems: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    """Of an edited message: ``field``, ``text``, and the ``line`` of its body."""
 
 
 class Totals(Answer, frozen=True):
@@ -326,6 +328,49 @@ class Schedules(Answer, frozen=True):
     """Schedules whose store cannot be read from here."""
 
 
+class Hit(Answer, frozen=True):
+    """A message that was found."""
+
+    queue: str
+    message: MessageItem
+
+
+class Found(Answer, frozen=True):
+    """What was found, and how far the search went."""
+
+    hits: list[Hit]
+    searched: int
+    """Messages that were looked through."""
+    is_over: bool
+    """Whether time, messages or hits ended the search."""
+    cut: list[str]
+    """Queues with more messages than were looked through."""
+    unseen: dict[str, str]
+    """Queue, and why it was not looked into."""
+
+
+class Line(Answer, frozen=True):
+    """One queue with all that leads to it and from it."""
+
+    queue: str
+    ready: int | None
+    in_rate: float | None
+    out_rate: float | None
+    dead_rate: float
+    schedules: list[str]
+    consumers: dict[str, list[str]]
+    """Consumer, and the functions that it calls."""
+    dead_letters: str
+
+
+class Topology(Answer, frozen=True):
+    """The way of the messages, the busiest queues first."""
+
+    items: list[Line]
+    next: str | None
+    count: int
+
+
 class Acts(Answer, frozen=True):
     """Some acts, the newest first."""
 
@@ -365,3 +410,29 @@ class Done(Answer, frozen=True):
     """The id of a message that it was about, or that it made."""
     count: int | None = None
     """Messages that it was done to."""
+    warnings: list[str] = []
+    """What the actor should know of it."""
+
+
+class DryRun(Answer, frozen=True):
+    """How the handler ended, and what it would have done. Nothing was settled, published or written."""
+
+    message: str
+    queue: str
+    outcome: str
+    """ack, retry, dead_letter, snooze, release, timeout, died, problem."""
+    seconds: float | None
+    consumer: str
+    function: str
+    error: str
+    reason: str
+    type: str
+    place: str
+    traceback: str
+    delay: float
+    effects: list[dict[str, Any]]
+    """What was recorded instead of done, in order."""
+    logs: list[dict[str, Any]]
+    output: str
+    errors: str
+    warnings: list[str]

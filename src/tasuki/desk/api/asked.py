@@ -56,6 +56,18 @@ class LettersQuery(PageQuery, frozen=True):
     where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
 
 
+class FindQuery(Query, frozen=True):
+    """What is sought: an id, or a question as on the page Find."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class TopologyQuery(PageQuery, frozen=True):
+    """Which queues."""
+
+    q: Annotated[str, Meta(max_length=200, description="A part of an id of the line.")] = ""
+
+
 class EventsQuery(Query, frozen=True):
     """How many events."""
 
@@ -102,6 +114,19 @@ class DueOrder(MessageOrder, frozen=True, forbid_unknown_fields=True, rename={"d
     """When a delayed message is due; empty: now. Not every driver can say another time than now."""
 
     delay: Seconds = ""
+
+
+class EditOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a dead letter changes; all that is not named stays as it is."""
+
+    body: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    """The new body; its numbers keep their digits."""
+    headers: dict[Annotated[str, Meta(max_length=200)], bool | int | float | str | None] = {}
+    """Headers that change; null takes one away."""
+    to: Text = ""
+    """The id of the queue that gets it; empty: the queue where it failed."""
+    keep: bool = False
+    """Leave the letter in its queue too."""
 
 
 class PublishOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.api.answers import Done
+from tasuki.desk.api.answers import Done, DryRun
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
 
@@ -100,6 +100,27 @@ async def reschedule(call: Call) -> Done:
     """Let a delayed message run now, or at another time."""
     order = _of_message(call, "reschedule")
     return await call.act(replace(order, options={"in": call.body.delay}))
+
+
+async def edit(call: Call) -> Done:
+    """Send one dead letter back with changes, as a new message that is checked first; its id is ``message``."""
+    body = call.body
+    options = {"body": body.body, "headers": body.headers, "to": body.to, "keep": body.keep}
+    return await call.act(Order("edit", "queue", call.names["queue"], call.names["id"], options=options))
+
+
+async def undo_edit(call: Call) -> Done:
+    """Bring a letter back in the place of the message that its edit made, within 15 minutes; ``id``: of the message."""
+    return await call.act(Order("undo_edit", "queue", call.names["queue"], call.names["id"]))
+
+
+async def dry_run(call: Call) -> DryRun:
+    """Call the handler of a message in a process of its own, which records what it would do, for up to 30 s.
+
+    Calls that the code makes itself (HTTP, SQL outside Tasuki) really happen, so it is off until a policy allows it.
+    """
+    done = await call.carry_out(Order("dry_run", "queue", call.names["queue"], call.names["id"]))
+    return msgspec.convert(done.values["run"], DryRun, from_attributes=True)
 
 
 def _of_message(call: Call, act: str) -> Order:

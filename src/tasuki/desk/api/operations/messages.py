@@ -36,7 +36,7 @@ async def messages(call: Call) -> answers.Messages:
     call.require("peek", row.id)
     state, start, limit = call.query.state, read_number(call.query.cursor), call.query.limit
     if state == "running":
-        found = [_running(row.id, each) for each in running_of(row.running)]
+        found = [running_item(row.id, each) for each in running_of(row.running)]
         end = start + limit
         return answers.Messages(found[start:end], cursor_of(str(end)) if end < len(found) else None, is_bounded=False)
     live = call.site.live.queues[row.id]
@@ -51,21 +51,23 @@ async def messages(call: Call) -> answers.Messages:
         failed = [each for each in places if LAST_ERROR in each[1].headers]
         end = start + limit
         following = cursor_of(str(end)) if end < len(failed) else None
-        items = [_item(live, row, message, place) for place, message in failed[start:end]]
+        items = [item_of_message(live, row, message, place) for place, message in failed[start:end]]
         return answers.Messages(items, following, is_bounded=len(shown) == SEARCHED)
     end = start + len(shown)
     is_more = len(shown) == most and end < (min(row.ready, DEEPEST) if state == "waiting" else DEEPEST)
-    items = [_item(live, row, message, place) for place, message in places]
+    items = [item_of_message(live, row, message, place) for place, message in places]
     return answers.Messages(items, cursor_of(str(end)) if is_more and most else None, is_bounded=end >= DEEPEST)
 
 
-def _running(queue: str, each: answers.Running) -> answers.MessageItem:
+def running_item(queue: str, each: answers.Running) -> answers.MessageItem:
+    """A message that runs, of a list."""
     return answers.MessageItem(
         each.message.id, queue, "running", None, None, "", "", each.message.key, each.message.function, "", "", None, ""
     )
 
 
-def _item(live: Queue, row: QueueRow, message: Message, place: int) -> answers.MessageItem:
+def item_of_message(live: Queue, row: QueueRow, message: Message, place: int) -> answers.MessageItem:
+    """A waiting message of a list."""
     shown = row_of(live, message, place)
     return answers.MessageItem(
         id=message.id,
@@ -102,7 +104,7 @@ async def message(call: Call) -> answers.Message:
         state=state_of(row, shown, found.place, bool(running), found.status),
         status=found.status,
         place=None if shown is None else found.place,
-        item=None if shown is None else _item(live, row, shown, found.place),
+        item=None if shown is None else item_of_message(live, row, shown, found.place),
         body=None if shown is None else _body(body_of(live, shown)),
         headers={} if shown is None else dict(headers_of(shown)),
         error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),

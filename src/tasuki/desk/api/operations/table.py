@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, messages, reading
+from tasuki.desk.api.operations import acting, messages, reading, searching
 
 Answering = Callable[[Call], Awaitable[answers.Answer]]
 
@@ -71,6 +71,8 @@ OPERATIONS: Sequence[Operation] = (
     _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
     _get("/dead/groups", messages.groups, answers.Groups, asked.GroupsQuery, "peek"),
     _get("/dead/{queue}", messages.letters, answers.Letters, asked.LettersQuery, "peek"),
+    _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
+    _get("/topology", searching.topology, answers.Topology, asked.TopologyQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery),
@@ -85,6 +87,16 @@ OPERATIONS: Sequence[Operation] = (
     _post("/messages/{queue}/{id}/retry", acting.retry, "redrive", asked.MessageOrder),
     _post("/messages/{queue}/{id}/cancel", acting.cancel, "cancel", asked.MessageOrder),
     _post("/messages/{queue}/{id}/reschedule", acting.reschedule, "reschedule", asked.DueOrder),
+    _post("/messages/{queue}/{id}/edit", acting.edit, "edit", asked.EditOrder, MOST_MESSAGE),
+    _post("/messages/{queue}/{id}/undo-edit", acting.undo_edit, "edit"),
+    Operation(
+        "POST",
+        ("messages", "{queue}", "{id}", "dry-run"),
+        acting.dry_run,
+        answers.DryRun,
+        "dry_run",
+        body=asked.Nothing,
+    ),
     _post("/consumers/{consumer}/pause", acting.pause_consumer, "pause", asked.PauseOrder),
     _post("/consumers/{consumer}/resume", acting.resume_consumer, "resume"),
     _post("/consumers/{consumer}/scale", acting.scale, "scale", asked.ScaleOrder),

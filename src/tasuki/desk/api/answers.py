@@ -336,7 +336,7 @@ class Hit(Answer, frozen=True):
 
 
 class Found(Answer, frozen=True):
-    """What was found, and how far the search went."""
+    """The found messages, and how far the search went."""
 
     hits: list[Hit]
     searched: int
@@ -431,7 +431,7 @@ class DryRun(Answer, frozen=True):
     traceback: str
     delay: float
     effects: list[dict[str, Any]]
-    """What was recorded instead of done, in order."""
+    """Recorded instead of done, in order."""
     logs: list[dict[str, Any]]
     output: str
     errors: str

@@ -57,7 +57,7 @@ class LettersQuery(PageQuery, frozen=True):
 
 
 class FindQuery(Query, frozen=True):
-    """What is sought: an id, or a question as on the page Find."""
+    """The question: an id, or one as on the page Find."""
 
     q: Annotated[str, Meta(min_length=1, max_length=500)]
 

@@ -18,6 +18,9 @@ pure="
     src/tasuki/observe/events.py
     src/tasuki/units.py
     src/tasuki/observe/trace.py
+    src/tasuki/observe/tracebacks.py
+    src/tasuki/desk/reading/tracebacks.py
+    src/tasuki/flow/attempts.py
     src/tasuki/tracing/names.py
     src/tasuki/tracing/deciding.py
     src/tasuki/tracing/endings.py
@@ -38,6 +41,10 @@ pure="
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
+    src/tasuki/observe/history/*
+    src/tasuki/desk/reading/listed/timing.py
+    src/tasuki/desk/reading/observed/gone.py
+    src/tasuki/desk/topology/*
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py

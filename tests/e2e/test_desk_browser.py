@@ -121,6 +121,42 @@ def test_a_page_follows_what_happens_without_being_loaded_again(browser: Browser
         assert said == []
 
 
+def test_a_selection_by_keys_is_paused_and_resumed(browser: Browser, full_desk: str) -> None:
+    with page_of(browser, viewport=WIDE) as (page, said):
+        page.goto(f"{full_desk}/queues?q=tenant-0007")
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        assert page.locator("[data-count]").inner_text() == "1 selected"
+        page.locator("button[value=pause]").click()
+        page.locator("main button").click()
+        page.locator("text=Paused 1 queue.").or_(page.locator("text=is paused.")).first.wait_for()
+        page.keyboard.press("A")
+        page.locator("button[value=resume]").click()
+        page.locator("main button").click()
+        page.locator(".said").wait_for()
+        assert page.locator("main >> text=paused until").count() == 0
+        assert said == []
+
+
+def test_the_worker_and_its_flight_recorder(browser: Browser, full_desk: str) -> None:
+    with page_of(browser, viewport=NARROW, locale="ja", color_scheme="dark") as (page, said):
+        page.goto(f"{full_desk}/workers")
+        link = page.locator("main a.open").first.get_attribute("href")
+        for path in (f"{link}", f"{link}?tab=events"):
+            look(page, full_desk + path)
+        assert page.locator("tbody tr").count() > 10
+        assert said == []
+
+
+def test_a_box_of_the_topology_opens_its_queue_by_key(browser: Browser, full_desk: str) -> None:
+    with page_of(browser, viewport=WIDE) as (page, said):
+        page.goto(f"{full_desk}/topology?q=reports")
+        page.locator("svg.topology a.queue").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/queues/app:reports")
+        assert said == []
+
+
 def test_keys(browser: Browser, full_desk: str) -> None:
     with page_of(browser, viewport=WIDE) as (page, said):
         page.goto(full_desk + "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import pytest
 from tasuki import App
 from tasuki.desk.making import alone
 from tasuki.desk.security.access import Access
+from tasuki.testing.clock import FakeClock
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.unit.desk.browser import Browser, words
 
@@ -52,7 +54,31 @@ async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
             await app.live_queue("app:mails").delete()
         finally:
             await desk.tools.sampler.close()
+            await desk.tools.asked.close()
             await desk.site.close()
+
+
+@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "amqp", "sqs")])
+async def test_the_history_of_two_processes(driver: str, tmp_path: Path) -> None:
+    id = uuid4().hex[:8]
+    (tmp_path / "_index.yaml").write_text(PROJECT % {"mails": f"mails_{id}", "dead": f"dead_{id}"})
+    clock = FakeClock(time.time())
+    apps = [App.load(tmp_path, overrides=overrides(driver, "app:driver", tmp_path), clock=clock) for _ in range(2)]
+    async with apps[0], apps[1]:
+        for number, app in enumerate(apps):
+            await app.publish("mails", {"number": number})
+        await apps[0].live_queue("app:mails").depth()
+        clock.set_off(60)
+        for app in apps:
+            own = app.recent_history()
+            assert own is not None
+            own._tick()  # as its timer does every five seconds
+            await own._write_pending()
+        clock.set_off(-60)  # the clock of the broker has not moved
+
+        for app in apps:
+            assert sum(each.published for each in await app.history("mails")) == 2
+        await apps[0].live_queue("app:mails").delete()
 
 
 async def check(browser: Browser, app: App) -> None:
@@ -64,7 +90,20 @@ async def check(browser: Browser, app: App) -> None:
     overview = await browser.text("/")
     assert ("The workers are not known" in overview) is not can.store, overview
     assert ("no worker consumes" in overview) is can.store
-    for path in ("/", "/dead", "/workers", "/schedules", "/queues/app:mails?tab=delayed", "/queues/app:dead"):
+    assert "Why not yet: " in page or not can.store
+    found = await browser.text("/find?q=body.number+%3D%3D+1")
+    assert ("Looked through 3 messages" in found) is can.peek, found
+    assert ("Cannot be looked into: app:mails" in found) is not can.peek, found
+    for path in (
+        "/topology",
+        "/queues/app:mails?tab=history",
+        "/",
+        "/dead",
+        "/workers",
+        "/schedules",
+        "/queues/app:mails?tab=delayed",
+        "/queues/app:dead",
+    ):
         assert (await browser.get(path)).status_code == 200
     paused = await browser.act("/confirm?act=pause&kind=queue&id=app:mails")
     assert ("is paused." in words(paused.text)) is can.store, words(paused.text)

@@ -64,6 +64,8 @@ PAGES = {
     "dead": "/dead",
     "workers": "/workers",
     "schedules": "/schedules",
+    "topology": "/topology",
+    "find": "/find",
 }
 """Name → path of a page that every installation has."""
 PAGES_OF_FULL = {
@@ -71,10 +73,14 @@ PAGES_OF_FULL = {
     "queues-sorted": "/queues?sort=ready&dir=down",
     "queue": f"/queues/{QUEUE}",
     "queue-running": "/queues/app:mails?tab=running",
+    "queue-delayed": f"/queues/{QUEUE}?tab=delayed",
+    "queue-history": "/queues/app:mails?tab=history",
     "queue-failed": "/queues/app:reports?tab=retrying",
     "queue-settings": "/queues/app:mails?tab=settings",
     "queue-dead": "/queues/app:mails.dead",
     "confirm-pause": "/confirm?act=pause&kind=queue&id=app:mails",
+    "confirm-scale": "/confirm?act=scale&kind=consumer&id=app:sender",
+    "found": "/find?q=body.invoice+%3C+5",
     "confirm-purge": f"/confirm?act=purge&kind=queue&id={QUEUE}",
     "not-found": "/queues/app:nothing",
 }

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.reading import Movable, movable
+from tasuki.app.dead.sorting import Sorter
+from tasuki.app.dead.transferring import BATCH, Form, Transferring, can_transfer, last_span
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Outgoing, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Limit, Outgoing, Received, Release, Settlement
 from tasuki.errors import HeldBackError
-from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
-from tasuki.observe.trace import Headers
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
-from tasuki.security.guard import Guard
 
-_log = logging.getLogger("tasuki.redrive")
-_BATCH = 200
 _PATIENCE = 10.0
 """Seconds for which the next message of a queue with a limit is waited for at least: a place may become free."""
 _LONGEST_PATIENCE = 60.0
@@ -39,15 +35,18 @@ async def redrive(
     choice: Choice | None = None,
     rate: float | None = None,
     is_permitted: bool = False,
-    form: Callable[[Received, float], Outgoing] = redriven,
+    form: Form = redriven,
 ) -> int:
-    """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
+    """Move messages from a dead-letter queue back; returns how many.
 
-    A message stays if its original queue is not declared any more, rejects it, or is closed to the application. A
-    limit that the source's driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at
-    most so many a second. Those that ``choice`` does not take are held until the end, and then go back to their places.
-    With ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and
-    has the rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
+    Where the driver has ``transfer`` and the target is one of its queues, each goes in one step, and the others keep
+    their places. Elsewhere, and from a queue with a limit, each is received, published and then acked; those that
+    ``choice`` does not take are held until the end, and then go back to their places. A limit that the source's driver
+    keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at most so many a second.
+
+    A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
+    ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
+    rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -57,8 +56,37 @@ async def redrive(
     if not is_permitted:
         _require(assembly, source, target)
     guard = None if is_permitted else assembly.rights.application
-    sorter = _Sorter(assembly.queues, guard, source, target, choice or Choice(), clock.time())
+    sorter = Sorter(assembly.queues, guard, source, target, choice or Choice(), clock.time())
     pace = Pace(source, rate, clock, sorter.left)
+    moved = 0
+    is_left = True
+    if source.driver.capabilities.transfer and source.driver.capabilities.peek and not _limits(source):
+        transferring = Transferring(source, sorter, pace, clock.time(), assembly.observers, form)
+        await transferring.run(limit, progress)
+        moved, is_left = transferring.moved, transferring.is_elsewhere
+        if is_left:
+            sorter.again()
+            sorter.takes = lambda queue: not can_transfer(source, queue)
+    if is_left:
+        moved += await _receive_all(source, sorter, pace, limit, moved, progress, clock, form)
+    else:
+        sorter.report_forbidden()
+        sorter.report_unclear()
+    return moved
+
+
+async def _receive_all(
+    source: Queue,
+    sorter: Sorter,
+    pace: Pace,
+    limit: int | None,
+    before: int,
+    progress: Callable[[int], None] | None,
+    clock: Clock,
+    form: Form,
+) -> int:
+    """Receive, publish and ack, each published before it is acked; ``before``: how many were moved already."""
+    limit = None if limit is None else limit - before
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
     wait = _patience(source)
@@ -66,7 +94,7 @@ async def redrive(
     is_held_back = False
     try:
         while left > 0 and (limit is None or moved < limit) and not sorter.has_all:
-            wanted = min(_BATCH if limit is None else limit - moved, pace.most(_BATCH))
+            wanted = min(BATCH if limit is None else limit - moved, pace.most(BATCH))
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
                 is_held_back = wait > 0.0
@@ -74,8 +102,8 @@ async def redrive(
             left -= len(batch)
             moved += await _move(source, sorter.by_queue(batch), clock.time(), form)
             if progress is not None:
-                progress(moved)
-            await pace.keep(moved, is_last=left <= 0 or moved == limit or sorter.has_all)
+                progress(before + moved)
+            await pace.keep(before + moved, is_last=left <= 0 or moved == limit or sorter.has_all)
             if left <= 0 and depth.is_estimate:  # there may be more
                 depth = await source.driver.depth(source.spec.name)
                 left = depth.ready
@@ -100,11 +128,15 @@ async def would_move(
 
 def _patience(source: Queue) -> float:
     """Seconds to wait for the next message; 0: without a limit there is one, or none."""
-    limits = [each for each in (source.spec.limit, source.spec.lane_limit) if each is not None]
+    limits = _limits(source)
     if not limits:
         return 0.0
     slowest = max((1.1 / each.rate for each in limits if each.rate is not None), default=0.0)
     return max(_PATIENCE, slowest if slowest <= _LONGEST_PATIENCE else 0.0)
+
+
+def _limits(source: Queue) -> list[Limit]:
+    return [each for each in (source.spec.limit, source.spec.lane_limit) if each is not None]
 
 
 async def _report_left(source: Queue, moved: int, wanted: int | None, strangers: int) -> None:
@@ -143,7 +175,7 @@ async def _move(
     try:
         for queue, batch in by_queue.items():
             letters = [form(received, now) for received in batch]
-            errors = await queue.forward(letters, after=[after_letter(received) for received in batch])
+            errors = await queue.forward(letters, after=[last_span(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]
@@ -158,71 +190,8 @@ async def _move(
     return len(acks)
 
 
-def after_letter(letter: Message) -> Headers:
-    """The span that put a dead letter into its queue; empty: none was recorded."""
-    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
-
-
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:
     """Settle, even if the caller is cancelled meanwhile."""
     size = source.driver.capabilities.max_batch
     for start in range(0, len(settlements), size):
         await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))
-
-
-class _Sorter:
-    """Finds the target queue of each dead letter."""
-
-    def __init__(
-        self,
-        queues: Mapping[str, Queue],
-        guard: Guard | None,
-        source: Queue,
-        target: Queue | None,
-        choice: Choice,
-        now: float,
-    ) -> None:
-        self._queues, self._guard = queues, guard
-        self._source, self._target, self._choice, self._now = source, target, choice, now
-        self._forbidden: set[str] = set()
-        self._sought = set(choice.ids)
-        self.left: list[Received] = []
-        """Messages without a target, or not chosen, held until the end: else they come again first."""
-
-    @property
-    def has_all(self) -> bool:
-        """Whether a letter of each id that was asked for has come, so that no more need be held."""
-        return bool(self._choice.ids) and not self._sought
-
-    def by_queue(self, batch: list[Received]) -> dict[Queue, list[Received]]:
-        """The messages by their target queue; ``left`` gets the others."""
-        found: dict[Queue, list[Received]] = {}
-        for received in batch:
-            self._sought.discard(received.id)
-            if not self._choice.takes(received, self._source, self._now):
-                self.left.append(received)
-                continue
-            queue = self._target or self._queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
-            if queue is None or not self._allows(queue):
-                self.left.append(received)
-            else:
-                found.setdefault(queue, []).append(received)
-        return found
-
-    def _allows(self, queue: Queue) -> bool:
-        if self._guard is None or self._guard.decide("queue.publish.queue", queue.id).allowed:
-            return True
-        self._forbidden.add(queue.id)
-        return False
-
-    def report_forbidden(self) -> None:
-        """Raise PolicyDeniedError for the first queue that the application may not publish to."""
-        for id in sorted(self._forbidden):
-            assert self._guard is not None
-            self._guard.publish(id)
-
-    def report_unclear(self) -> None:
-        """Log how many letters stay because the choice could not be asked about them."""
-        if self._choice.unclear:
-            say = "%d messages stay: the expression cannot be asked about them, as in: %s"
-            _log.warning(say, self._choice.unclear, self._choice.problem, extra={"queue": self._source.id})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Envelope
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
+    from tasuki.workbench.batches.sync_verbs import SyncBatches
     from tasuki.workbench.dry_run.report import DryRun
     from tasuki.workbench.editing.edit import Edited
 
@@ -180,6 +181,13 @@ class SyncApp:
     def scale(self, consumer: str, concurrency: int | None, *, actor: str | None = None) -> Scale | None:
         """See :meth:`tasuki.App.scale`."""
         return self.run(self._app.scale(consumer, concurrency, actor=actor))
+
+    @property
+    def batches(self) -> SyncBatches:
+        """See :attr:`tasuki.App.batches`."""
+        from tasuki.workbench.batches.sync_verbs import SyncBatches
+
+        return SyncBatches(self._app.batches, self.run)
 
     def store(self, id: str) -> SyncStoreHandle:
         """See :meth:`tasuki.App.store`; its verbs block until they are done."""

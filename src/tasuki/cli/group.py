@@ -56,6 +56,8 @@ SECTIONS = {
         "peek": "Show waiting messages without taking them.",
         "show": "Show one waiting message, or make a test of it.",
         "redrive": "Send dead letters back to where they came from.",
+        "discard": "Delete dead letters; they can be brought back for a while.",
+        "batches": "Show, stop or undo what is done to many dead letters.",
         "remove": "Remove single messages from a queue.",
         "purge": "Remove the waiting messages of a queue.",
         "delete": "Delete a queue with all its messages.",
@@ -74,7 +76,7 @@ OTHERS = {
     **dict.fromkeys(("retry", "requeue", "replay"), "tasuki redrive QUEUE"),
 }
 """Commands of other programs → ours."""
-DESTRUCTIVE = frozenset({"cancel", "remove", "purge", "delete"})
+DESTRUCTIVE = frozenset({"cancel", "discard", "remove", "purge", "delete"})
 """Commands that end messages: never suggested for a name that does not exist."""
 
 

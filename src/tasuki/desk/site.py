@@ -60,6 +60,7 @@ class Site:
         if self._opens:
             self._seen = self._version()
             await self.reader.open()
+            self._drive_batches()
 
     async def close(self) -> None:
         """Close it again."""
@@ -87,7 +88,13 @@ class Site:
             _log.error("desk: it shows the old version: %s", error)
             return
         old, self.reader = self.reader, fresh
+        self._drive_batches()
         await old.close()
+
+    def _drive_batches(self) -> None:
+        """Go on with batches whose processes die, where no worker of this process does."""
+        if self.own is None:
+            self.live.batching.follow()
 
     @property
     def live(self) -> Assembly:

@@ -181,9 +181,21 @@ async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:
         assert await app.redrive("dead", where="id startsWith '44'", limit=2) == 2
 
 
+async def test_a_redrive_by_ids_holds_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(MemoryDriver, "receive")
+    monkeypatch.delattr(MemoryDriver, "peek")
+    async with app:
+        await bury(app, *"abca")
+        assert await app.redrive("dead", ids=["c", "a", "missing"]) == 2
+        monkeypatch.undo()
+        assert await ids(app, "tasks") == ["a", "c"]
+        assert await ids(app, "dead") == ["b", "a"]
+
+
 async def test_a_redrive_by_ids_holds_no_more_when_it_has_them(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     receive = MemoryDriver.receive
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
 
     async def counting(self: MemoryDriver, *args: Any, **named: Any) -> Any:
         batch = await receive(self, *args, **named)
@@ -231,7 +243,7 @@ async def test_the_leases_of_what_is_held_are_renewed(app: App, monkeypatch: pyt
         renewed.append(app.clock.monotonic())
         return await extend(self, *args, **named)
 
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True))
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True, transfer=False))
     monkeypatch.setattr(MemoryDriver, "extend", timed)
     async with app:
         await bury(app, "stays", "1", "2", "3", "4")

@@ -152,7 +152,14 @@ async def test_a_dead_letter_and_a_redrive_find_their_lane(make_app: Make, monke
         lanes.extend((queue, message.lane) for message in batch)
         return await publish(self, queue, batch)
 
+    transfer = MemoryDriver.transfer
+
+    async def transferred(self: MemoryDriver, queue: str, batch: Any) -> Any:
+        lanes.extend((each.to, each.message.lane) for each in batch)
+        return await transfer(self, queue, batch)
+
     monkeypatch.setattr(MemoryDriver, "publish", published)
+    monkeypatch.setattr(MemoryDriver, "transfer", transferred)
 
     @tasks.consumer
     async def fail(body: Any) -> None:

@@ -20,9 +20,16 @@ VIRTUAL_TIME = True
 MakeApp = Callable[..., App]
 
 
-@pytest.fixture
-def app(make_app: MakeApp) -> App:
+def receive_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redrive as on a driver without transfers."""
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False, find=False))
+
+
+@pytest.fixture(params=["transfer", "receive"])
+def app(make_app: MakeApp, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> App:
     app = make_app()
+    if request.param == "receive":
+        receive_only(monkeypatch)
     for name in ("tasks", "other", "dead"):
         app.queue(name)
     app.queue("full", max_length=2, overflow="reject")
@@ -49,7 +56,8 @@ async def test_back_to_where_they_came_from_as_they_were(app: App) -> None:
         assert await ids(app, "tasks") == [str(number) for number in range(450)]
         (message,) = await app.live_queue("tasks").peek(1)
     assert (message.body, set(message.headers)) == (b"0", {"mine", "x_due", "x_redriven"})
-    assert told == [200, 400, 450]
+    assert told == sorted(told)
+    assert told[-1] == 450
 
 
 async def test_to_another_queue(app: App) -> None:
@@ -100,6 +108,7 @@ async def test_a_refused_target_keeps_what_it_did_not_take(app: App) -> None:
 
 
 async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_transfer = MemoryDriver.capabilities.transfer
     async with app:
         await bury(app, 300)
         forward = Queue.forward
@@ -116,9 +125,12 @@ async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.Monk
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        # A message on its way at the cancellation may be in both queues, and is never in none.
-        assert {*await ids(app, "tasks"), *await ids(app, "dead")} == {str(number) for number in range(300)}
-        assert await ids(app, "dead") == [str(number) for number in range(200, 300)]
+        tasks, dead = await ids(app, "tasks"), await ids(app, "dead")
+        assert {*tasks, *dead} == {str(number) for number in range(300)}
+        if has_transfer:
+            assert len(tasks) + len(dead) == 300
+        else:  # a message on its way at the cancellation may be in both queues
+            assert dead == [str(number) for number in range(200, 300)]
         assert (await app.live_queue("dead").depth()).in_flight == 0
 
 
@@ -130,6 +142,88 @@ async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest
         await bury(app, 2)
         monkeypatch.setattr(Queue, "depth", depth)
         assert await app.redrive("dead") == 2
+
+
+async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the letters could not be counted."""
+    depth, forward = MemoryDriver.depth, Queue.forward
+
+    async def estimated(self: MemoryDriver, queue: str) -> Depth:
+        return replace(await depth(self, queue), is_estimate=MemoryDriver.capabilities.transfer)
+
+    async def forward_and_fail(self: Queue, messages: Any, **options: Any) -> Any:
+        errors = await forward(self, messages, **options)
+        if self.id == "app:tasks":  # a worker is faster than the redrive
+            headers: dict[str, Any] = {"x_original_queue": self.id}
+            await forward(app.live_queue("dead"), [Outgoing(each.id, each.body, dict(headers)) for each in messages])
+        return errors
+
+    async with app:
+        await bury(app, 250)
+        monkeypatch.setattr(MemoryDriver, "depth", estimated)
+        monkeypatch.setattr(Queue, "forward", forward_and_fail)
+        assert await app.redrive("dead") == 250
+        assert len(await ids(app, "dead")) == 250
+
+
+async def test_others_may_take_letters_meanwhile(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    for name in ("tasks", "dead"):
+        app.queue(name)
+    transfer = MemoryDriver.transfer
+    taken: list[str] = []
+
+    async def raced(self: MemoryDriver, queue: str, batch: Any) -> Any:
+        if not taken:  # letters that stay and one of these: all further ones have another number now
+            taken.extend(["0", "1", batch[0].id])
+            await self.remove(queue, taken)
+        return await transfer(self, queue, batch)
+
+    async with app:
+        await bury(app, 40, "app:gone")
+        await bury(app, 300, start=40)
+        monkeypatch.setattr(MemoryDriver, "transfer", raced)
+        assert await app.redrive("dead") == 299
+        assert await ids(app, "dead") == [str(number) for number in range(2, 40)]
+
+
+async def test_a_full_queue_is_waited_for(make_app: MakeApp) -> None:
+    app = make_app()
+    app.queue("dead")
+    app.queue("small", max_length=3)
+    async with app:
+        await bury(app, 10, "app:small")
+
+        async def drain() -> None:
+            while len(await ids(app, "dead")):
+                await asyncio.sleep(1)
+                await app.live_queue("small").purge()
+
+        moved, _ = await asyncio.gather(app.redrive("dead"), drain())
+        assert moved == 10
+        await bury(app, 5, "app:small")
+        await app.live_queue("small").purge()
+        with pytest.raises(QueueFullError):
+            await app.redrive("dead")
+        assert len(await ids(app, "dead")) == 2
+
+
+async def test_letters_of_a_queue_of_another_driver_go_too(make_app: MakeApp) -> None:
+    app = make_app()
+    other = app.entry("other", "queue.driver.memory")
+    for name in ("tasks", "dead"):
+        app.queue(name)
+    app.queue("far", driver=other)
+    async with app:
+        for start, queue in ((0, "app:tasks"), (3, "app:far"), (6, "app:gone"), (9, "app:tasks")):
+            await bury(app, 3, queue, start)
+        told: list[int] = []
+        assert await app.redrive("dead", limit=8, progress=told.append) == 8
+        assert told[-1] == 8
+        assert await ids(app, "tasks") == ["0", "1", "2", "9", "10", "11"]
+        assert await ids(app, "far") == ["3", "4"]
+        assert await ids(app, "dead") == ["5", "6", "7", "8"]
+        assert await app.redrive("dead", ids=["5", "6"]) == 1
 
 
 async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(

@@ -77,9 +77,19 @@ def test_a_redrive_of_some(buried: CommandLine) -> None:
     done = buried("redrive", "dead", "--where", "body.n < 2", "--rate", "100")
     assert (done.returncode, done.stdout) == (0, "2 messages of app:dead sent back\n")
     assert "1 message stayed, not chosen" in done.stderr
-    assert buried.json("redrive", "dead", "--id", "m-2") == {
+    told = buried.json("redrive", "dead", "--id", "m-2")
+    batch = told.pop("of_batch")
+    assert told == {
         "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "is_chosen": True, "is_dry_run": False,
+        "batch": batch["id"],
     }  # fmt: skip
+    assert (batch["act"], batch["state"], batch["done"], batch["ids"], batch["can_undo"]) == (
+        "retry",
+        "done",
+        1,
+        1,
+        True,
+    )
     assert buried("redrive", "dead", "--where", "1 +").returncode == 2
 
 

@@ -54,7 +54,7 @@ async def test_what_cannot_be_judged_is_counted(app: App, browse: MakeBrowser) -
     found = await search(browse, "body.n > 1")
 
     assert "1 could not be judged" in found
-    assert "2 messages in " in found
+    assert "Looked through 2 messages" in found
 
 
 @pytest.mark.parametrize("question", ["body.n >", "nothing == 1", "(((", "a" * 1001, "body.n == 'x' and"])

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tasuki import App
+from tasuki.contracts.driver import Nack
 from tests.unit.desk.browser import Browser, form_of, words
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -69,7 +70,7 @@ async def test_delays_end(app: App, browse: MakeBrowser) -> None:
     page = (await browser.get("/queues/app:mails?tab=delayed")).text
     assert "59 m" in page or "1 h 00 m" in page
     assert "published with a delay" in page
-    assert "Run now…" in page
+    assert "Reschedule…" in page
 
     answer = await browser.act(f"/confirm?act=reschedule&kind=queue&id=app:mails&message={jobs[0].id}")
     assert "1 message of app:mails is ready now." in words(answer.text)
@@ -80,6 +81,44 @@ async def test_delays_end(app: App, browse: MakeBrowser) -> None:
     answer = await browser.act(f"/confirm?act=reschedule&kind=queue&id=app:mails&message={jobs[0].id}")
     assert answer.status_code == 409
     assert "is delayed" in words(answer.text)
+
+
+async def test_a_message_becomes_due_later(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    job = await app.publish("mails", {"n": 1}, headers={"tenant": "acme"}, priority=None)
+    other = await app.publish("mails", {"n": 2}, delay="1h")
+    path = f"/confirm?act=reschedule&kind=queue&id=app:mails&message={job.id}"
+
+    said = words((await browser.act(path, **{"in": "3h"})).text)
+    assert "1 message of app:mails is due in 3h." in said
+    [first, second] = await app.live_queue("mails").driver.peek("mails", 10)
+    assert {first.id, second.id} == {job.id, other.id}
+    moved = first if first.id == job.id else second
+    assert moved.headers["tenant"] == "acme"
+    assert app.live_queue("mails").decode(moved) == {"n": 1}
+    assert (await app.live_queue("mails").depth()).delayed == 2
+    assert re.search(r"2 h 59 m|3 h 00 m", await browser.text("/queues/app:mails?tab=delayed"))
+
+    assert "app:mails is ready now" in words((await browser.act(path)).text)
+    assert (await browser.act(path, **{"in": "soon"})).status_code == 400
+    answer = await browser.act(path.replace(job.id, "gone"), **{"in": "1h"})
+    assert answer.status_code == 409
+    assert "waits there any more" in words(answer.text)
+
+
+async def test_a_message_that_has_failed_can_only_run_now(app: App, browse: MakeBrowser) -> None:
+    queue = app.live_queue("images")
+    await app.publish("images", 1)
+    [one] = await queue.driver.receive("images", 1, 1)
+    await queue.driver.settle("images", [Nack(one.receipt, delay=3600, error="ValueError: no")])
+    browser, path = browse(), f"/confirm?act=reschedule&kind=queue&id=app:images&message={one.id}"
+
+    answer = await browser.act(path, **{"in": "1h"})
+    assert answer.status_code == 409
+    assert "can only run now" in words(answer.text)
+    page = await browser.text("/queues/app:images?tab=retrying")
+    assert "ValueError: no" in page
+    assert "1 message of app:images is ready now." in words((await browser.act(path)).text)
 
 
 async def test_a_consumer_is_scaled_and_reset(app: App, browse: MakeBrowser) -> None:

@@ -152,7 +152,7 @@ def test_an_error_whose_text_raises() -> None:
 
     class Worse(Exception):
         @property
-        def __notes__(self) -> list[str]:
+        def __notes__(self) -> list[str]:  # type: ignore[override]
             raise RuntimeError
 
     def bad() -> None:

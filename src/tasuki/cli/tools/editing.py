@@ -23,7 +23,7 @@ _STAYS = "nothing was sent, and the message stays where it is"
 def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bool, undone: str | None) -> None:
     """Raise click.UsageError for options that do not go together."""
     is_changed = any(changes[name] for name in ("body", "path", "headers", "without", "keep"))
-    is_many = chosen["where"] or chosen["rate"] or chosen["limit"]
+    is_many = chosen["where"] or chosen["rate"] is not None or chosen["limit"]
     for problem, is_so in (
         ("--body, --file, --header, --without-header and --keep change one message: add --edit",
          is_changed and not to_edit),

@@ -203,7 +203,8 @@ class Acts:
     async def _reschedule(self, order: Order, session: Session) -> Done:
         text = order.options.get("in", "").strip()
         seconds = parse_duration(text) if text else 0.0
-        count = await self._site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds))
+        clock = self._site.reader.clock
+        count = await self._site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds, clock))
         return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
 
     async def _scale(self, order: Order, session: Session) -> Done:

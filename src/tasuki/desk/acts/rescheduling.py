@@ -1,28 +1,88 @@
-"""Reschedule delayed messages: let them run now."""
+"""Reschedule waiting messages: let them run now, or later."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.desk.reading.counts import asked
-from tasuki.errors import UnsupportedError
+from tasuki.desk.reading.messages import DEEPEST, peek
+from tasuki.errors import DriverError, UnsupportedError
+from tasuki.message import DUE, LAST_ERROR, PARTITION_KEY, PRIORITY, Message
+from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.clock import Clock
+
+_STEP = 500
 
 
-async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: float) -> int:
-    """End the delays of messages that wait in a queue, by its id; returns how many.
+async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: float, clock: Clock) -> int:
+    """Make messages of a queue, by its id, due in so many seconds; returns how many.
+
+    With 0 their delays end, and nothing else of them changes. Otherwise each leaves the queue and is stored in it again
+    in one step, with its id, behind the others, and no unique window holds it any more. A message that has failed can
+    only run now: stored again it would begin with its first attempt.
 
     Raises:
-        UnsupportedError: its driver cannot. LookupError: none of them is delayed any more. DriverError.
+        UnsupportedError: the driver cannot. LookupError: none of them waits there any more, or all have failed.
+        DriverError.
     """
     found = live.queues[queue]
-    driver, name = found.driver, found.spec.name
-    if seconds or not driver.capabilities.expedite:
-        raise UnsupportedError(f"queue {queue!r}: its driver cannot end a delay", driver=driver.name, queue=queue)
-    count = await asked(found, lambda: driver.expedite(name, ids))
-    if not count:
-        raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
-    return count
+    able = found.driver.capabilities
+    if not (able.transfer if seconds else able.expedite):
+        raise UnsupportedError(
+            f"queue {queue!r}: its driver cannot change when a message is due", driver=found.driver.name, queue=queue
+        )
+    if not seconds:
+        count = await asked(found, lambda: found.driver.expedite(found.spec.name, ids))
+        if not count:
+            raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
+        return count
+    messages = await _waiting(found, frozenset(ids))
+    fresh = [message for message in messages if LAST_ERROR not in message.headers]
+    if not fresh:
+        why = "has failed before, and can only run now" if messages else "waits there any more"
+        raise LookupError(f"of the {len(ids)} in {queue} {'each' if messages else 'none'} {why}")
+    return await _store_again(found, fresh, seconds, clock.time())
+
+
+async def _store_again(queue: Queue, messages: Sequence[Message], seconds: float, now: float) -> int:
+    name, driver = queue.spec.name, queue.driver
+    batch = [Transfer(message.id, name, _delayed(queue, message, seconds, now)) for message in messages]
+    answers = await asked(queue, lambda: driver.transfer(name, batch)) or [None] * len(batch)
+    errors = [answer for answer in answers if isinstance(answer, DriverError)]
+    if len(errors) == len(batch):
+        raise errors[0]
+    return len(batch) - len(errors)
+
+
+def _delayed(queue: Queue, message: Message, seconds: float, now: float) -> Outgoing:
+    headers = {**message.headers, DUE: now + seconds}
+    priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
+    sent = Outgoing(
+        message.id,
+        message.body,
+        headers,
+        delay=seconds,
+        priority=priority if isinstance(priority, int) else 0,
+        key=None if key is None else str(key),
+        deduplicate=False,
+    )
+    if queue.policy.lanes is not None:
+        sent.lane = queue.policy.lanes.of_sent_on(sent, queue.decode)
+    return sent
+
+
+async def _waiting(queue: Queue, ids: Collection[str]) -> list[Message]:
+    """The messages of these ids that wait, as far as they are looked for."""
+    found: dict[str, Message] = {}
+    for start in range(0, DEEPEST, _STEP):
+        page = await asked(queue, partial(peek, queue, start, _STEP))
+        found |= {message.id: message for message in page if message.id in ids}
+        if len(page) < _STEP or len(found) == len(ids):
+            break
+    return list(found.values())

@@ -9,7 +9,6 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.reading.messages import DEEPEST, peek
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.queues.queue import Queue
@@ -17,14 +16,15 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
-_STEP = 500
+_AROUND = 500
+"""Letters that are looked at where the driver cannot find one by its id."""
 
 
 async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) -> str:
     """Redrive the letter; returns the id of the queue that has it now.
 
-    It is received, published and acked, not removed by its id: a message that fails again at once is a new letter of
-    the same id, which would be removed with it. A kill in between leaves both, and the message may be handled twice.
+    A message that fails again at once is a new letter of the same id, which stays. ``place``: its number in the queue,
+    as far as it is known.
 
     Raises:
         LookupError: there is no such letter. QueueNotFoundError: its original queue is not one of the project.
@@ -50,11 +50,9 @@ async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) ->
 
 
 async def _find(source: Queue, id: str, place: int) -> Message | None:
-    for start in dict.fromkeys((max(place - _STEP // 2, 0), *range(0, DEEPEST, _STEP))):
-        found = await asked(source, partial(peek, source, start, _STEP))
-        for message in found:
-            if message.id == id:
-                return message
-        if not found and start >= place:
-            break
-    return None
+    driver, name = source.driver, source.spec.name
+    if driver.capabilities.find:
+        found = await asked(source, partial(driver.find, name, [id]))
+    else:
+        found = await asked(source, partial(driver.peek, name, _AROUND, max(place - _AROUND // 2, 0)))
+    return next((message for message in found if message.id == id), None)

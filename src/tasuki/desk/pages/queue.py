@@ -13,6 +13,7 @@ from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
 from tasuki.desk.reading.listed.timing import Due, due_of, held_back, number, place_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.reading.tracebacks import attempt_of
@@ -33,6 +34,7 @@ from tasuki.message import (
     TIMESTAMP,
     Message,
 )
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, format_size
 
@@ -75,6 +77,7 @@ async def queue(view: View) -> Response:
     elif is_listed:
         page, problem = await _messages(view, row, tab, start)
     live = _queue_of(view, id)
+    failed = {} if row.is_dead_letters else await last_attempts(view.tools.site, id, page.messages)
     return view.page(
         "queue.html",
         snapshot=snapshot,
@@ -83,7 +86,10 @@ async def queue(view: View) -> Response:
         tab_names=TAB_NAMES,
         page=page,
         problem=problem,
-        rows=[row_of(live, message, at) for at, message in zip(page.places, page.messages, strict=True)],
+        rows=[
+            row_of(live, message, at, failed.get(message.id))
+            for at, message in zip(page.places, page.messages, strict=True)
+        ],
         searched=SEARCHED,
         settings=settings_of(view.tools.site, live, id) if tab == "settings" else [],
         can=live.driver.capabilities,
@@ -122,8 +128,8 @@ def _queue_of(view: View, id: str) -> Queue:
     return view.tools.site.live.queues[id]
 
 
-def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
-    """A message as a row of a list."""
+def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | None = None) -> MessageRow:
+    """A message as a row of a list; ``record``: of its last failed attempt."""
     headers = message.headers
 
     def text(name: str, most: int = 60) -> str:
@@ -133,7 +139,7 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
         id=message.id,
         place=place,
         published=number(headers.get(TIMESTAMP)),
-        attempts=text(ATTEMPTS),
+        attempts=text(ATTEMPTS) if record is None else str(record.attempt),
         priority=text(PRIORITY),
         key=text(PARTITION_KEY),
         type=text(MESSAGE_TYPE),
@@ -141,8 +147,8 @@ def row_of(queue: Queue, message: Message, place: int) -> MessageRow:
         reason=text(DEAD_LETTER_REASON),
         died=number(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),
-        due=due_of(message, queue.policy),
-        place_of_error=line(place_of(message), 200) if LAST_ERROR in headers else "",
+        due=due_of(message, queue.policy, None if record is None else record.attempt),
+        place_of_error=line(place_of(message, record), 200) if LAST_ERROR in headers else "",
         most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
     )
 

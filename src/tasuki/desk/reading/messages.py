@@ -70,7 +70,7 @@ async def delayed_page(site: Site, queue: str, start: int, ready: int) -> Page:
 async def failed_page(site: Site, queue: str) -> Page:
     """The messages with an error among the first ``SEARCHED``. Raises as ``ready_page``."""
     first = await _peek(site, queue, 0, SEARCHED)
-    failed = [(at, each) for at, each in enumerate(first) if LAST_ERROR in each.headers][: 4 * PAGE]
+    failed = [(at, each) for at, each in enumerate(first) if LAST_ERROR in each.headers][:PAGE]
     messages, places = [each for _, each in failed], [at for at, _ in failed]
     return Page(messages, is_bounded=len(first) == SEARCHED, places=places)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from math import isfinite
 
 from msgspec.structs import replace
@@ -11,8 +12,8 @@ from tasuki.clock import Clock
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
-from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Batch
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Act, Batch
+from tasuki.workbench.batches.ways.walk import Walk
 
 ASKED = 10_000
 """Letters that are asked one by one before it begins, to say how many there are; of a longer queue none are."""
@@ -46,7 +47,8 @@ def plan(batch: Batch, source: Queue) -> Batch:
         raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
     capabilities = source.driver.capabilities
     canary = batch.canary if batch.act == "retry" and capabilities.peek else None
-    return replace(batch, atomic=capabilities.transfer, kept=capabilities.transfer, canary=canary)
+    atomic = capabilities.transfer and capabilities.find and capabilities.peek
+    return replace(batch, atomic=atomic, kept=atomic, canary=canary)
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:
@@ -64,6 +66,26 @@ async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Cloc
         total = min(total, batch.limit)
     kept = batch.kept and (total is None or total <= KEPT)
     return replace(batch, total=total, there=None if depth.is_estimate else there, kept=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a batch would do."""
+
+    count: int | None
+    """Letters that it would move; None: unknown, as there are too many to ask each."""
+    can_undo: bool
+    """Whether they could be brought back, as far as it is known: not if there turn out to be more than 10,000."""
+
+
+async def preview(
+    source: Queue, clock: Clock, act: Act, *, to: str = "", where: str = "", ids: Collection[str] = (),
+    group: tuple[str, str] | None = None,
+) -> Preview:  # fmt: skip
+    """What a batch of these letters would do. Raises ValueError, DriverError as the begin of one."""
+    batch = Batch("", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group)
+    batch = await counted(plan(batch, source), source, ids, clock)
+    return Preview(batch.total, batch.kept)
 
 
 async def _chosen(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> int:

@@ -19,13 +19,14 @@ class Chooser:
     def __init__(self, batch: Batch, source: Queue, clock: Clock, ids: Collection[str]) -> None:
         self._batch, self._source, self._clock = batch, source, clock
         self._key = KEYS[batch.group[0]] if batch.group is not None else None
-        self._ids = frozenset(ids)
+        self.ids = sorted(ids)
+        """Of the letters that were chosen one by one."""
         self.begin()
 
     def begin(self) -> None:
         """Forget what was seen."""
-        self._choice = Choice(self._batch.where, self._ids)
-        self._sought = set(self._ids)
+        self._choice = Choice(self._batch.where, self.ids)
+        self._sought = set(self.ids)
         self.passed = 0
         """Letters that were not chosen."""
 
@@ -37,7 +38,7 @@ class Chooser:
     @property
     def has_all(self) -> bool:
         """Whether each letter of the chosen ids has been seen."""
-        return bool(self._ids) and not self._sought
+        return bool(self.ids) and not self._sought
 
     def takes(self, message: Message) -> bool:
         """Whether a letter is one of the batch: chosen, and not one that the batch has moved and that came back."""

@@ -9,15 +9,15 @@ from tasuki.clock import Clock
 from tasuki.errors import DriverError, TasukiError
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import LEASE, Driving, HaltedError
-from tasuki.workbench.batches.moving import Moving
-from tasuki.workbench.batches.places import Places
-from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import TRASH_TIME, Batch
 from tasuki.workbench.batches.shelf import Shelf
-from tasuki.workbench.batches.taking import Taking
-from tasuki.workbench.batches.trash import empty
-from tasuki.workbench.batches.undoing import Undoing
+from tasuki.workbench.batches.ways.moving import Moving
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.returns import Returns
+from tasuki.workbench.batches.ways.taking import Taking
+from tasuki.workbench.batches.ways.trash import empty
+from tasuki.workbench.batches.ways.undoing import Undoing
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -42,6 +42,7 @@ class BatchService:
         """By batch: whether there is something new since it was looked at."""
         self._deaf: dict[SharedState, Callable[[], None]] = {}
         """What ends the hearing of each state."""
+        self._following: list[asyncio.Task[None]] = []
 
     def take_charge(self, host: Assembly) -> None:
         """This is the project now: hear of batches in the states of its queues, as far as this process follows them."""
@@ -56,10 +57,9 @@ class BatchService:
 
         self._deaf[state] = state.controls.listen(CONTROLS, heard)
 
-    async def follow(self) -> None:
-        """Follow the states of all queues, in a process without consumers. Raises DriverError."""
-        for state in list(self._deaf):
-            await state.follow()
+    def follow(self) -> None:
+        """Follow the states of all queues, in a process without consumers; one that is away as soon as it is there."""
+        self._following = [asyncio.get_running_loop().create_task(_follow(state)) for state in self._deaf]
 
     def take(self, state: SharedState, id: str) -> None:
         """Drive a batch, unless another process does; then go on with it when that one dies."""
@@ -109,6 +109,8 @@ class BatchService:
 
     async def close(self, driver: Driver) -> None:
         """Leave the batches in the states of a driver to other processes: it is about to close."""
+        for following in self._following:
+            following.cancel()
         for state in [state for state in self._deaf if state.driver is driver]:
             self._deaf.pop(state)()
         tasks = [task for task, state in self._tasks.values() if state.driver is driver]
@@ -116,3 +118,12 @@ class BatchService:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE)
+
+
+async def _follow(state: SharedState) -> None:
+    while not state.is_following:
+        try:
+            await state.follow()
+        except DriverError as error:
+            _log.debug("cannot follow the batches of driver %s yet: %s", state.driver.name, error)
+            await asyncio.sleep(_PAUSE)

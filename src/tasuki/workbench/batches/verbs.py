@@ -16,7 +16,7 @@ from tasuki.state.shared import SharedState
 from tasuki.system.identity import user_and_host
 from tasuki.workbench.batches.beginning import counted, plan
 from tasuki.workbench.batches.rules import steps
-from tasuki.workbench.batches.rules.batch import CANARY, RATE, Act, Batch
+from tasuki.workbench.batches.rules.batch import CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.workbench.batches.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.batches")
 LISTED = 10
 """Batches that are shown."""
-RIGHTS = {"retry": "redrive", "move": "move", "delete": "delete"}
-"""Act → its right, after ``queue.admin.``; what is done to a batch is the right ``batch``."""
 _LOOK = 0.2
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
-from tasuki.app.redrive import after_letter, redrive
+from tasuki.app.dead.transferring import last_span
+from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError, QueueNotFoundError
@@ -112,7 +113,7 @@ class Editor:
         if not keep and can_undo(self._source, target):
             is_undoable = await remember(self._live, draft.dead, letter, target.id, made.message.id)
         if keep:
-            errors = await target.forward([made.message], after=[after_letter(letter)])
+            errors = await target.forward([made.message], after=[last_span(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         else:
@@ -139,7 +140,7 @@ class Editor:
             return list(await source.driver.transfer(source.spec.name, transfers))
 
         try:
-            errors = await target.forward([made.message], carry=carry, after=[after_letter(letter)])
+            errors = await target.forward([made.message], carry=carry, after=[last_span(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         except MessageNotFoundError as error:

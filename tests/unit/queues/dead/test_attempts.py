@@ -23,6 +23,7 @@ from tasuki.queues.dead.attempts import (
     records_in,
     round_of,
 )
+from tasuki.queues.dead.letter import letter_in
 
 
 def record(attempt: int = 1, **fields: Any) -> AttemptRecord:
@@ -112,3 +113,9 @@ def test_a_value_that_cannot_be_read_is_no_record(value: bytes) -> None:
 @pytest.mark.parametrize(("count", "round_"), [(2, 2), (0, 0), (-1, 0), (True, 0), ("2", 0), (10**30, 0)])
 def test_the_round_is_the_number_of_redrives(count: object, round_: int) -> None:
     assert round_of(Message("1", b"", {"x_redriven": count})) == round_  # type: ignore[dict-item]
+
+
+def test_a_letter_has_its_records_and_its_redrives() -> None:
+    found = letter_in(Message("1", b"", {"x_attempts": header_of([record()]), "x_redriven": 2}), "app:dead")
+    assert found.attempt_records == [record()]
+    assert found.redriven == 2

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools import editing
 from tasuki.cli.tools.control.acting import acting, ids_text
+from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
+from tasuki.workbench.batches.rules.batch import RATE
 
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.dead.choice import Choice
+    from tasuki.queues.queue import Queue
+    from tasuki.workbench.batches.rules.batch import Act
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -35,10 +40,15 @@ def _show(done: dict[str, Any]) -> None:
             )
             click.echo(text, err=True)
         return
+    if done["moved"] is None:
+        show_begun(done)
+        return
     click.echo(f"{count(done['moved'], 'message')} of {done['queue']} sent {way}")
     if done["stayed"] > 0:
         why = ", not chosen, or" if done["is_chosen"] else ","
         click.echo(f"{count(done['stayed'], 'message')} stayed{why} from no queue of this project; use --to", err=True)
+    if "batch" in done:
+        show_end({**done["of_batch"], "stayed": 0})
 
 
 @click.command("redrive")
@@ -47,7 +57,25 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Most messages to send.")
 @click.option("--where", default="", metavar="EXPR", help="Only messages that it holds for; see tasuki dead.")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Only this message; may be repeated.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N messages a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    help=f"At most N messages a second; 0: as fast as possible.  [default: {RATE:g}]",
+)
+@click.option(
+    "--as-is", is_flag=True, help="With --to: keep what they say of their death, as letters for another time."
+)
+@click.option(
+    "--canary",
+    type=click.IntRange(0, 49),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Stop if more than N of the first 50 fail again.",
+)
+@click.option("--no-canary", is_flag=True, help="Do not stop then, and do not wait for it.")
+@click.option("--background", is_flag=True, help=BACKGROUND)
 @click.option("--dry-run", is_flag=True, help="Send nothing; say how many messages would be sent.")
 @click.option("--edit", "to_edit", is_flag=True, help="Change the message of --id in $EDITOR, check it, and send it.")
 @click.option("--body", metavar="JSON", help="With --edit: its new body, without an editor.")
@@ -58,17 +86,27 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--undo-edit", "undone", metavar="ID", help="Take the edited message ID back, and restore the old one.")
 @printing(_show)
 @project_options()
-def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool, **chosen: Any) -> dict[str, Any]:
+def command(
+    target: Target,
+    dead_letters: str,
+    to: str | None,
+    limit: int | None,
+    *,
+    background: bool,
+    to_edit: bool,
+    **chosen: Any,
+) -> dict[str, Any]:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
 
     With --edit, one message goes back changed, as a new message that is checked before anything moves.
 
     A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
-    A limit of DLQ holds here too: if it hands out no more, the command says how many stay, and ends with 1.
+    It is a batch, where DLQ has a state: Ctrl-C pauses it, and `tasuki batches` shows, resumes and undoes it.
     """
     changes = {name: chosen.pop(name) for name in ("body", "path", "headers", "without", "keep")}
     undone = chosen.pop("undone")
-    editing.refuse_together(chosen, changes, to_edit, undone)
+    editing.refuse_together(chosen | {"limit": limit}, changes, to_edit, undone)
+    chosen["rate"] = RATE if chosen["rate"] is None else chosen["rate"]
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
@@ -77,26 +115,23 @@ def command(target: Target, dead_letters: str, to: str | None, *, to_edit: bool,
         return loop.run(_undo(app, source, undone))
     if to_edit:
         return loop.run(_edit(app, source, chosen["ids"][0], destination, changes, is_dry_run=chosen["dry_run"]))
+    if chosen["as_is"] and destination is None:
+        raise click.UsageError("--as-is is for letters that are sent --to another queue")
     choice = choice_of(chosen["where"], chosen["ids"])
-    limit = chosen.pop("limit")
     about = {"queue": source, "to": destination, "is_chosen": bool(choice), "is_dry_run": chosen["dry_run"]}
 
     async def redrive() -> dict[str, Any]:
         async with app.reading():
-            queue = app.live_queue(source)
             with looking_at(source):
-                depth = await queue.depth()
+                await app.live_queue(source).depth()
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
-            wanted = depth.ready if limit is None else min(depth.ready, limit)
-            async with acting(app, "redrive", source, source) as outcome:
-                outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
-                with bar(wanted, "redriving") as advance:
-                    moved = await app.redrive(source, to=destination, limit=limit, progress=advance, **chosen)
-                outcome.count = moved
-            is_counted = depth.is_estimate and limit is None
-            stayed = (await queue.depth()).ready if is_counted else wanted - moved
-            return {**about, "moved": moved, "stayed": stayed}
+            if can_begin(app, source) and not _is_limited(app.live_queue(source)):
+                return about | await _in_a_batch(app, source, destination, limit, chosen, background)
+            if background or chosen["as_is"]:
+                problem = "has no state, in which a batch is kept, or has a limit, which holds for a redrive"
+                raise CommandError(f"queue {source!r} {problem}: leave out --background and --as-is")
+            return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
 
@@ -122,6 +157,38 @@ async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
         done = await editing.undo(app, source, id)
         outcome.count = 1
         return done
+
+
+def _is_limited(queue: Queue) -> bool:
+    """Whether its limit slows a redrive: a batch has a rate of its own instead."""
+    return queue.spec.limit is not None or queue.spec.lane_limit is not None
+
+
+async def _in_a_batch(
+    app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any], background: bool
+) -> dict[str, Any]:
+    options = {"to": to, "limit": limit, **{name: chosen[name] for name in ("where", "ids", "rate")}}
+    options["canary"] = None if chosen["no_canary"] else chosen["canary"]
+    act: Act = "move" if chosen["as_is"] else "retry"
+    batch = await in_a_batch(app, act, source, "redriving", background=background, **options)
+    stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed
+    moved = None if background else batch.done
+    return {"moved": moved, "stayed": stayed, "batch": batch.id, "of_batch": batch.as_dict()}
+
+
+async def _at_once(app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Without a batch, where none can be kept."""
+    queue, rate = app.live_queue(source), chosen["rate"] or None
+    depth = await queue.depth()
+    wanted = depth.ready if limit is None else min(depth.ready, limit)
+    which = {name: chosen[name] for name in ("where", "ids")}
+    async with acting(app, "redrive", source, source) as outcome:
+        outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+        with bar(wanted, "redriving") as advance:
+            moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
+        outcome.count = moved
+    stayed = (await queue.depth()).ready if depth.is_estimate and limit is None else wanted - moved
+    return {"moved": moved, "stayed": stayed}
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Question:
         """Why the last of these could not be judged."""
 
     def takes(self, message: Message, queue: Queue, now: float) -> bool:
-        """Whether a message is meant. A secret value is compared as its mask, so that it cannot be guessed letter by letter."""
+        """Whether a message is meant. A secret value is compared as its mask: it cannot be guessed letter by letter."""
         if self._expression is None:
             return message.id == self.id
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.message import ATTEMPTS, DUE, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, Message
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.origin import origin_in
 from tasuki.queues.policy import QueuePolicy
 
@@ -24,11 +25,12 @@ class Due:
     """Whether it was worked out from the last failure: the pause has some jitter."""
 
 
-def due_of(message: Message, policy: QueuePolicy) -> Due:
-    """When a delayed message is due."""
+def due_of(message: Message, policy: QueuePolicy, attempt: int | None = None) -> Due:
+    """When a delayed message is due; ``attempt``: the number of the last one that failed, where it is known."""
     headers = message.headers
     if LAST_ERROR in headers:
-        failed, attempts = number(headers.get(LAST_ERROR_TIME)), number(headers.get(ATTEMPTS))
+        failed = number(headers.get(LAST_ERROR_TIME))
+        attempts = number(headers.get(ATTEMPTS)) if attempt is None else attempt
         if failed is None or attempts is None:
             return Due("retry")
         backoff = policy.retry
@@ -41,10 +43,13 @@ def due_of(message: Message, policy: QueuePolicy) -> Due:
     return Due("postponed") if due is None else Due("delay", due)
 
 
-def place_of(message: Message) -> str:
-    """``file:function``, with the line where it is known; empty: the error does not tell."""
-    traceback = str(message.headers.get(LAST_TRACEBACK, ""))
-    place = origin_in(str(message.headers.get(LAST_ERROR, "")), traceback).place
+def place_of(message: Message, record: AttemptRecord | None = None) -> str:
+    """``file:line in function`` of the last error, or ``file:function``; empty: nothing tells."""
+    if record is not None:
+        traceback, place = record.traceback, record.place
+    else:
+        traceback = str(message.headers.get(LAST_TRACEBACK, ""))
+        place = origin_in(str(message.headers.get(LAST_ERROR, "")), traceback).place
     file, _, function = place.rpartition(":")
     if not file:
         return place

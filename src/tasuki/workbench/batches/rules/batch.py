@@ -9,6 +9,8 @@ import msgspec
 Act = Literal["retry", "move", "delete"]
 State = Literal["running", "paused", "cancelled", "stopped", "done", "undoing", "undone", "failed"]
 ACTS: tuple[Act, ...] = ("retry", "move", "delete")
+RIGHTS = {"retry": "redrive", "move": "move", "delete": "delete"}
+"""Act → its right, after ``queue.admin.``; what is done to a batch is the right ``batch``."""
 DRIVEN: tuple[State, ...] = ("running", "undoing")
 """The states in which a process works on it."""
 RATE = 100.0
@@ -88,6 +90,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     is_back: bool = False
     """Whether letters have begun to be brought back."""
     undone: int = 0
+    is_emptied: bool = False
+    """Whether its letters are no longer in the trash."""
     ended: float | None = None
     problem: str = ""
     """Why it stopped, failed, waits, or left letters."""

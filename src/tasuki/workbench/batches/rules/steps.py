@@ -24,7 +24,8 @@ _CANNOT = "it cannot be undone: "
 def ordered(batch: Batch, order: Order, now: float) -> Batch:
     """The batch after an order; what its process counts stays as it is.
 
-    One that its canary has stopped goes on without it. A failed undo goes on with an undo, and a batch that has begun to be brought back does nothing else any more.
+    One that its canary has stopped goes on without it. A failed undo goes on with an undo, and a batch that has begun
+    to be brought back does nothing else any more.
 
     Raises:
         BatchStateError: its state does not allow it; says which one it has, and why.
@@ -50,6 +51,8 @@ def why_not_kept(batch: Batch) -> str:
     """Why its letters cannot be brought back."""
     if not batch.atomic:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
+    if batch.is_emptied:
+        return _CANNOT + "the time of its letters in the trash is over"
     return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver"
 
 
@@ -98,10 +101,14 @@ def merged(mine: Batch, stored: Batch) -> Batch:
     return replace(mine, state=stored.state, ended=stored.ended, canary=stored.canary, problem=stored.problem)
 
 
-def finished(batch: Batch, now: float) -> Batch:
-    """The batch at the end of its letters. All of it is known now."""
+def finished(batch: Batch, now: float, there: Iterable[str] = ()) -> Batch:
+    """The batch at the end of its letters. All of it is known now.
+
+    ``there``: of one that is brought back, those in doubt that are in their queue again.
+    """
     if batch.is_back:
-        return replace(batch, state="undone", ended=now, doubt=(), problem="")
+        undone = batch.undone - len(batch.doubt) + len(again_of(batch, there))
+        return replace(batch, state="undone", ended=now, undone=undone, doubt=(), problem="")
     return replace(batch, state="done", ended=now, doubt=(), problem=batch.problem if batch.stayed else "")
 
 
@@ -143,16 +150,13 @@ def may_take(batch: Batch, id: str, others: int) -> bool:
     return batch.limit is None or id in batch.doubt or batch.moved + others < batch.limit
 
 
-def may_be_elsewhere(batch: Batch) -> bool:
-    """Whether letters may be left that were moved and not brought back."""
-    return batch.moved - batch.undone + len(batch.doubt) > 0
-
-
 def is_due_to_be_emptied(batch: Batch) -> bool:
     """Whether letters that it has deleted may still be in the trash when nobody wants them any more."""
-    return batch.act == "delete" and batch.chunks > 0 and batch.ended is not None and batch.state != "undone"
+    if batch.act != "delete" or not batch.chunks or batch.is_emptied:
+        return False
+    return batch.ended is not None and batch.state != "undone"
 
 
 def emptied(batch: Batch) -> Batch:
     """The batch whose letters are no longer in the trash."""
-    return replace(batch, kept=False, chunks=0)
+    return replace(batch, kept=False, is_emptied=True)

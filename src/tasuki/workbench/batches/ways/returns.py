@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from tasuki.message import BATCH
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places
 from tasuki.workbench.batches.rules import steps
+from tasuki.workbench.batches.ways.places import Places
 
 PATIENCE = 10.0
 """Seconds for which a retry waits after its first letters, unless they are done before."""

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import EXPIRES_AT, Message
-from tasuki.workbench.batches.places import Places
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.walk import Walk
 
 
 async def empty(places: Places, now: float) -> int:

@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from tasuki.app.dead.transferring import last_span
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places, last_span
-from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
 from tasuki.workbench.batches.rules.letters import CHUNK, Note, has_room, moved_form, note_of, weight_of
-from tasuki.workbench.batches.walk import Walk
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.returns import Returns
+from tasuki.workbench.batches.ways.walk import Search, Walk
 
 
 class Letter(NamedTuple):
@@ -34,7 +35,8 @@ class Moving:
 
     def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
         self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
-        self._walk = Walk(places.driver, places.source.spec.name)
+        name = places.source.spec.name
+        self._walk = Search(places.driver, name, chooser.ids) if chooser.ids else Walk(places.driver, name)
         self._page: list[Message] = []
         self._restarts = 0
         self._left_to_see: int | None = None
@@ -63,7 +65,7 @@ class Moving:
     def _begin_walk(self) -> None:
         """From the oldest letter on: as many as were there when the batch began are looked at, and no newer ones."""
         batch = self._driving.batch
-        if batch.there is not None:
+        if batch.there is not None and not batch.ids:
             self._left_to_see = batch.there - batch.moved - batch.gone + len(batch.doubt)
         self._driving.batch = replace(batch, stayed=0)
         self._chooser.begin()

@@ -1,4 +1,4 @@
-"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it."""
+"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or those of some ids."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _FIRST, _MOST = 20, 1000
 """Messages of the first page, and of the largest one."""
 _BYTES = 4 * 2**20
 """Of the bodies of a page, if they are as large as those of the last one."""
+AT_ONCE = 100
+"""Ids that are searched at a time."""
 _RESTARTS = 20
 """After so many of them the walk no longer cares what others take."""
 
@@ -36,14 +38,34 @@ class Walk:
         """The next messages; none: this is the end. Raises DriverError."""
         overlap = 1 if self._last else 0
         found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
-        if overlap and (not found or found[0].id != self._last):
-            if self.restarts < _RESTARTS:
-                self.restarts += 1
-                self._position, self._last = 0, ""
-                return await self.page()
+        if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
+            self.restarts += 1
+            self._position, self._last = 0, ""
+            return await self.page()
         found = found[overlap:]
         if found:
             mean = sum(len(message.body) for message in found) / len(found)
             most = min(_MOST, self._driver.capabilities.max_batch - 1)
             self._size = max(1, min(most, 4 * self._size, int(_BYTES / max(mean, 1))))
         return found
+
+
+class Search:
+    """Pages of the waiting messages that have one of these ids."""
+
+    restarts = 0
+
+    def __init__(self, driver: Driver, name: str, ids: Sequence[str]) -> None:
+        self._driver, self._name = driver, name
+        self._left = list(ids)
+
+    def stays(self, message: Message) -> None:
+        """It is not seen again in any case."""
+
+    async def page(self) -> Sequence[Message]:
+        """The next messages; none: this is the end. Raises DriverError."""
+        while self._left:
+            ids, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
+            if found := await self._driver.find(self._name, ids):
+                return found
+        return ()

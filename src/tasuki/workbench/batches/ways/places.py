@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
 from tasuki.errors import DriverError
-from tasuki.message import ORIGINAL_QUEUE, TRACE, TRACEPARENT, Message
+from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.middleware import Carry
 from tasuki.queues.observing import tell
@@ -85,8 +85,3 @@ class Places:
 def trash_spec(spec: QueueSpec) -> QueueSpec:
     """The queue of the letters that were deleted from this one: nobody receives from it."""
     return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)
-
-
-def last_span(letter: Message) -> Headers:
-    """The span that put a dead letter into its queue; empty: none was recorded."""
-    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}

@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.transferring import last_span
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
-from tasuki.workbench.batches.places import Places, last_span
-from tasuki.workbench.batches.returns import Returns
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.letters import CHUNK, moved_form
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.returns import Returns
 
 _PATIENCE = 5.0
 """Seconds beyond their lease for which letters are waited for that a killed process held."""

@@ -1,0 +1,151 @@
+"""Transferring: letters go back in one step each, and none is held; a kill at any time leaves each in one queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from math import inf
+
+from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.sorting import Sorter
+from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.observer import Observer
+from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
+from tasuki.message import TRACE, TRACEPARENT, Message
+from tasuki.observe.trace import Headers
+from tasuki.queues.observing import tell
+from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
+from tasuki.workbench.batches.ways.walk import Walk
+
+Form = Callable[[Message, float], Outgoing]
+"""What is sent in the place of a letter at a time, in Unix seconds."""
+BATCH = 200
+"""Most letters of one step."""
+_FULL_WAIT = 0.05
+"""Seconds until a full queue is tried again."""
+
+
+def can_transfer(source: Queue, target: Queue) -> bool:
+    """Whether letters get from one queue to the other in one step; a look-up."""
+    driver = source.driver
+    return target.driver is driver and driver.can_transfer(source.spec.name, target.spec.name)
+
+
+def last_span(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
+
+
+class Transferring:
+    """Moves the letters of ``source`` whose targets can be reached in one step.
+
+    ``is_elsewhere``: whether a chosen letter stayed, as its target cannot be.
+    """
+
+    def __init__(
+        self, source: Queue, sorter: Sorter, pace: Pace, now: float, observers: Iterable[Observer], form: Form
+    ) -> None:
+        self._source, self._sorter, self._pace, self._now, self._form = source, sorter, pace, now, form
+        self._told = tell(observers, "on_publish")
+        self._walk = Walk(source.driver, source.spec.name)
+        self._moved: set[str] = set()
+        self.moved = 0
+        self.is_elsewhere = False
+
+    async def run(self, limit: int | None, progress: Callable[[int], None] | None) -> None:
+        """Move up to ``limit`` of the letters that are there now. Raises DriverError: the first refusal."""
+        most = inf if limit is None else limit
+        if most <= 0:
+            return
+        async for page in self._pages():
+            chunk: list[tuple[Message, Queue]] = []
+            for letter in page:
+                if (queue := self._target(letter)) is None:
+                    self._walk.stays(letter)
+                    continue
+                chunk.append((letter, queue))
+                if len(chunk) >= min(self._pace.most(BATCH), most - self.moved):
+                    await self._send(chunk, progress)
+                    chunk = []
+                    if self.moved >= most:
+                        return
+            if chunk:  # before the next page, which begins behind the letters that stay
+                await self._send(chunk, progress)
+
+    def _target(self, letter: Message) -> Queue | None:
+        queue = self._sorter.target_of(letter)
+        if queue is None or letter.id in self._moved:  # one that has failed again meanwhile
+            return None
+        if not can_transfer(self._source, queue):
+            self.is_elsewhere = True
+            return None
+        return queue
+
+    async def _pages(self) -> AsyncIterator[Sequence[Message]]:
+        """The letters that are there now, from the oldest on: the ones of these ids, or all but newer ones."""
+        driver, name = self._source.driver, self._source.spec.name
+        if self._sorter.ids and driver.capabilities.find:
+            found: dict[str, Message] = {}
+            for letter in await driver.find(name, self._sorter.ids):
+                found.setdefault(letter.id, letter)
+            yield [*found.values()]
+            return
+        depth = await driver.depth(name)
+        left = inf if depth.is_estimate else depth.ready + depth.delayed
+        while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
+            yield page if left == inf else page[: int(left)]
+            left = inf if self._walk.restarts else left - len(page)  # moved ones that come again are left alone
+
+    async def _send(self, chunk: Sequence[tuple[Message, Queue]], progress: Callable[[int], None] | None) -> None:
+        """Move letters, as soon as the rate allows it."""
+        await self._pace.keep(self.moved, is_last=False)
+        refused: DriverError | None = None
+        groups: dict[Queue, list[Message]] = {}
+        for letter, queue in chunk:
+            groups.setdefault(queue, []).append(letter)
+        for queue, letters in groups.items():
+            for letter, error in zip(letters, await self._transfer(queue, letters), strict=True):
+                if error is None:
+                    self._moved.add(letter.id)
+                    self.moved += 1
+                elif not isinstance(error, MessageNotFoundError):  # else another process has it
+                    refused = refused or error
+        if progress is not None:
+            progress(self.moved)
+        if refused is not None:
+            raise refused
+
+    async def _transfer(self, queue: Queue, letters: Sequence[Message]) -> list[DriverError | None]:
+        messages = [self._form(letter, self._now) for letter in letters]
+
+        async def carry(sent: Sequence[Outgoing]) -> list[DriverError | None]:
+            batch = [Transfer(each.id, queue.spec.name, message) for each, message in zip(letters, sent, strict=True)]
+            return await self._when_there_is_room(queue, batch)
+
+        answers = await queue.forward(messages, carry=carry, after=[last_span(letter) for letter in letters])
+        stored = [message for message, answer in zip(messages, answers, strict=True) if answer is None]
+        if stored and self._told is not None:
+            self._told(queue.id, stored, [None] * len(stored))
+        return answers
+
+    async def _when_there_is_room(self, queue: Queue, batch: Sequence[Transfer]) -> list[DriverError | None]:
+        """One answer a transfer; a full queue is waited for as by a publish, as long as it takes some."""
+        loop = asyncio.get_running_loop()
+        answers: list[DriverError | None] = await self._once(batch)
+        until = loop.time() + PUBLISH_TIMEOUT
+        while full := [index for index, answer in enumerate(answers) if isinstance(answer, QueueFullError)]:
+            if queue.policy.overflow != "block" or loop.time() > until:
+                break
+            await asyncio.sleep(_FULL_WAIT)
+            again = await self._once([batch[index] for index in full])
+            for index, answer in zip(full, again, strict=True):
+                answers[index] = answer
+            if not all(isinstance(answer, QueueFullError) for answer in again):
+                until = loop.time() + PUBLISH_TIMEOUT
+        return answers
+
+    async def _once(self, batch: Sequence[Transfer]) -> list[DriverError | None]:
+        try:
+            return list(await self._source.driver.transfer(self._source.spec.name, batch)) or [None] * len(batch)
+        except DriverError as error:
+            return [error] * len(batch)

@@ -1,0 +1,78 @@
+"""The verbs of batches for code without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.workbench.batches.rules.batch import CANARY, RATE, Act, Batch
+
+if TYPE_CHECKING:
+    from tasuki.app.handle import QueueHandle
+    from tasuki.workbench.batches.verbs import Batches
+
+T = TypeVar("T")
+
+
+class SyncBatches:
+    """``app.sync.batches``: as :class:`tasuki.workbench.batches.verbs.Batches`; each verb blocks until it is done.
+
+    The thread of ``app.sync`` drives a batch as long as the app is open there.
+    """
+
+    def __init__(self, batches: Batches, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._batches, self._run = batches, run
+
+    def begin(
+        self,
+        act: Act,
+        queue: str | QueueHandle[Any],
+        *,
+        to: str | QueueHandle[Any] | None = None,
+        where: str = "",
+        ids: Collection[str] = (),
+        group: tuple[str, str] | None = None,
+        rate: float = RATE,
+        canary: int | None = CANARY,
+        limit: int | None = None,
+        drive: bool = True,
+    ) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.begin`."""
+        begun: Batch = self._run(
+            self._batches.begin(act, queue, to=to, where=where, ids=ids, group=group, rate=rate, canary=canary,
+                                limit=limit, drive=drive)
+        )  # fmt: skip
+        return begun
+
+    def get(self, id: str) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.get`."""
+        return self._one(self._batches.get(id))
+
+    def wait(self, id: str) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.wait`."""
+        return self._one(self._batches.wait(id))
+
+    def pause(self, id: str) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.pause`."""
+        return self._one(self._batches.pause(id))
+
+    def resume(self, id: str, *, drive: bool = True) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.resume`."""
+        return self._one(self._batches.resume(id, drive=drive))
+
+    def cancel(self, id: str) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.cancel`."""
+        return self._one(self._batches.cancel(id))
+
+    def undo(self, id: str, *, drive: bool = True) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.undo`."""
+        return self._one(self._batches.undo(id, drive=drive))
+
+    def list(self) -> Sequence[Batch]:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.list`."""
+        found: Sequence[Batch] = self._run(self._batches.list())
+        return found
+
+    def _one(self, work: Coroutine[Any, Any, Batch]) -> Batch:
+        batch: Batch = self._run(work)
+        return batch

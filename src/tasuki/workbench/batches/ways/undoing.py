@@ -1,0 +1,77 @@
+"""Undoing: the letters of a batch that still wait where it has put them go back to their queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.errors import DriverError, MessageNotFoundError
+from tasuki.message import BATCH, Message
+from tasuki.workbench.batches.driving import Driving
+from tasuki.workbench.batches.rules import steps
+from tasuki.workbench.batches.rules.letters import Note, restored
+from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.walk import Search
+
+
+class Undoing:
+    """Every verb may raise HaltedError and DriverError."""
+
+    def __init__(self, driving: Driving, places: Places) -> None:
+        self._driving, self._places = driving, places
+
+    async def run(self) -> None:
+        """Bring back what still waits; the batch is undone when this returns."""
+        driving = self._driving
+        if not driving.batch.is_back:
+            await driving.write(steps.turned(driving.batch, await self._still_there()))
+        names = await self._names()
+        for number in range(driving.batch.chunks):
+            await driving.sure()
+            notes = await driving.shelf.notes(driving.batch.id, number)
+            for name in names:
+                found = await self._places.driver.find(name, list(notes)) if notes else []
+                if mine := [each for each in found if each.headers.get(BATCH) == driving.batch.id]:
+                    await self._bring(name, mine, notes)
+        there = await self._still_there()
+        await driving.end(steps.finished(driving.batch, await driving.now(), there))
+
+    async def _still_there(self) -> set[str]:
+        """The letters in doubt that are in their queue: not moved yet, or back again."""
+        batch, found = self._driving.batch, set[str]()
+        search = Search(self._places.driver, self._places.source.spec.name, batch.doubt)
+        while page := await search.page():
+            await self._driving.sure()
+            found |= {each.id for each in page if each.headers.get(BATCH) != batch.id}
+        return found
+
+    async def _names(self) -> list[str]:
+        """The queues that have the letters, by their names at the broker."""
+        batch = self._driving.batch
+        if batch.act == "delete":
+            await self._places.declare_trash()
+            return [self._places.trash]
+        return [queue.spec.name for queue in self._places.queues(batch.targets) if self._places.reaches(queue)]
+
+    async def _bring(self, name: str, chunk: Sequence[Message], notes: Mapping[str, Note]) -> None:
+        driving, source = self._driving, self._places.source
+        ids = [message.id for message in chunk]
+        again = steps.again_of(driving.batch, ids)
+        back = [restored(message, driving.batch.act, notes[message.id]) for message in chunk]
+        await driving.announce(steps.about(driving.batch, ids))
+        await driving.sure()
+
+        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+            batch = [Transfer(each.id, source.spec.name, each) for each in messages]
+            return list(await self._places.driver.transfer(name, batch) or [None] * len(batch))
+
+        answers = await self._places.put(source, back, carry=carry)
+        undone, trouble = 0, None
+        for id, answer in zip(ids, answers, strict=True):
+            if answer is None or (isinstance(answer, MessageNotFoundError) and id in again):
+                undone += 1
+            elif not isinstance(answer, MessageNotFoundError):
+                trouble = answer
+        await driving.write(steps.settled(driving.batch, undone, 0, 0))
+        if trouble is not None:
+            raise trouble

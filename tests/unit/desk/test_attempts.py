@@ -1,0 +1,91 @@
+"""The message page lists failed attempts, newest first; frames of libraries are folded, and nothing of them is markup."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tasuki import App
+from tasuki.contracts.driver import Outgoing
+from tasuki.desk.reading.tracebacks import Part, attempt_of, folded
+from tasuki.flow.attempts import attempt_key
+from tasuki.message import HeaderValue
+from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of
+from tests.unit.desk.conftest import MakeBrowser
+
+pytestmark = pytest.mark.anyio
+
+OWN = '  File "/srv/shop/mail/send.py", line 41, in deliver\n    connect(address)\n    ^^^^^^^^^^^^^^^^'
+LIBRARY = '  File "/srv/.venv/lib/python3.12/site-packages/smtp/client.py", line 7, in connect\n    raise error'
+PYTHON = '  File "/usr/lib/python3.12/socket.py", line 837, in create_connection\n    sock.connect(sa)'
+HEAD, LAST = "Traceback (most recent call last):", "ConnectError: refused\n  said by <b>the server</b>"
+
+
+def record(attempt: int, **fields: object) -> AttemptRecord:
+    return AttemptRecord(attempt=attempt, at=1e9 + attempt, **fields)  # type: ignore[arg-type]
+
+
+def test_frames_of_libraries_are_folded_together() -> None:
+    assert folded("\n".join((HEAD, OWN, LIBRARY, PYTHON, LAST))) == [
+        Part(f"{HEAD}\n{OWN}"),
+        Part(f"{LIBRARY}\n{PYTHON}", 2),
+        Part(LAST),
+    ]
+
+
+def test_a_traceback_of_libraries_alone_has_its_error_open() -> None:
+    assert folded(f"{LIBRARY}\n{LAST}") == [Part(LIBRARY, 1), Part(LAST)]
+
+
+def test_a_traceback_of_lua_is_open() -> None:
+    text = "mail.lua:3: refused\nstack traceback:\n  mail.lua:3: in upvalue 'charge'\n  mail.lua:6: in function"
+    assert folded(text) == [Part(text)]
+
+
+def test_no_traceback_has_no_parts() -> None:
+    assert folded("") == []
+    assert attempt_of(record(1, message="one\npassword=hunter2")).error == "one password=***"
+
+
+async def test_the_page_of_a_message_that_waits_for_its_next_attempt(app: App, browse: MakeBrowser) -> None:
+    job = await app.publish("mails", {"to": "later"}, delay="1h")
+    state = app.live_assembly().state_of("app:mails")
+    assert state is not None
+    store = await state.store()
+    traceback = "\n".join((HEAD, OWN, LIBRARY, LAST))
+    for each in (
+        record(1, message="first <i>error</i>", worker="web-1:7", took=0.012),
+        record(2, message="second", traceback=traceback, place="mail/send.py:deliver"),
+    ):
+        await store.put(attempt_key("mails", job.id, each), encode(each))
+
+    page = (await browse().get(f"/messages/app:mails/{job.id}")).text
+
+    assert "Failed attempts (2)" in page
+    assert page.index("Attempt 2") < page.index("Attempt 1")
+    assert len(re.findall(r'<details id="attempt-0-\d" open>', page)) == 1
+    assert "web-1:7" in page
+    assert "12 ms" in page
+    assert "mail/send.py:deliver" in page
+    assert "<summary>1 frame of a library</summary>" in page
+    assert "<i>error" not in page
+    assert "<b>the server" not in page
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+async def test_the_page_of_a_dead_letter_shows_its_own_records(app: App, browse: MakeBrowser, language: str) -> None:
+    text = header_of([record(1, message="the first", round=1), record(2, message="the last", round=1)])
+    headers: dict[str, HeaderValue] = {
+        "x_attempts": text,
+        "x_dead_letter_reason": "max_attempts",
+        "x_last_error": "the last",
+    }
+    queue = app.live_assembly().queues["app:dead"]
+    assert await queue.forward([Outgoing("m-1", b"{}", headers)]) == [None]
+
+    page = (await browse(headers={"accept-language": language}).get("/messages/app:dead/m-1")).text
+
+    assert page.index('id="error"') < page.index('id="attempts"')
+    assert "the first" in page
+    assert page.count(">x_attempts") == 0

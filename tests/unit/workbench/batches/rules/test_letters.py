@@ -1,0 +1,51 @@
+"""The form of a letter when a batch moves it, and on its way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.message import BATCH, DUE, EXPIRES_AT, Message
+from tasuki.workbench.batches.rules.batch import ACTS, Act
+from tasuki.workbench.batches.rules.letters import has_room, moved_form, note_of, restored, weight_of
+
+HEADERS: dict[str, Any] = {
+    "tenant": "acme", "priority": 3, "attempts": 5, "x_signature": "s", "x_group": "g", "x_last_error": "KeyError: 1",
+    "x_original_queue": "app:jobs", "x_dead_letter_time": 4.5, "x_batch": "before",
+}  # fmt: skip
+LETTER = Message("m", b"body", HEADERS)
+
+
+def test_a_retry_is_as_it_was_first_published() -> None:
+    sent = moved_form(LETTER, "retry", "7", 100.0)
+    kept = {"tenant": "acme", "priority": 3, "x_signature": "s", "x_group": "g", BATCH: "7", DUE: 100.0}
+    assert {name: sent.headers[name] for name in kept} == kept
+    assert not {"attempts", "x_last_error", "x_original_queue"} & set(sent.headers)
+    assert (sent.id, sent.body, sent.priority) == ("m", b"body", 3)
+
+
+def test_a_move_and_a_delete_keep_why_it_died() -> None:
+    assert moved_form(LETTER, "move", "7", 100.0).headers == {**HEADERS, BATCH: "7"}
+    assert moved_form(LETTER, "delete", "7", 100.0).headers == {**HEADERS, BATCH: "7", EXPIRES_AT: 1000.0}
+    assert LETTER.headers[BATCH] == "before"
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("headers", [HEADERS, {"a": 1}, {"attempts": 1, EXPIRES_AT: 3.0}])
+def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any]) -> None:
+    letter = Message("m", b"body", headers)
+    sent = moved_form(letter, act, "7", 100.0)
+    waiting = Message(
+        sent.id, sent.body, {**sent.headers, **({"x_last_error": "of a retry"} if act == "retry" else {})}
+    )
+    back = restored(waiting, act, note_of(letter, act))
+    assert back == Outgoing("m", b"body", headers)
+
+
+def test_a_chunk_has_a_hundred_letters_or_a_weight() -> None:
+    assert has_room(99, 0)
+    assert not has_room(100, 0)
+    assert not has_room(1, 300_000)
+    assert weight_of({"ab": "cde", "f": 10}) == 8

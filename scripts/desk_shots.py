@@ -1,6 +1,8 @@
 """Take pictures of the desk's pages for people to look at, into build/shots.
 
-.venv/bin/python scripts/desk_shots.py [NAME…]
+.venv/bin/python scripts/desk_shots.py [--docs] [NAME…]
+
+With ``--docs`` the chosen ones are copied into docs/images, as palette pictures (needs ``pngquant``).
 
 Each page is taken light and wide in English, dark and wide in Japanese, and on a phone in both. A name is one of
 ``tests.support.desk_site``; without names all pages are taken, of an empty and of a full installation.
@@ -8,6 +10,7 @@ Each page is taken light and wide in English, dark and wide in Japanese, and on 
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +20,18 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.support.chromium import chromium, page_of  # noqa: E402
-from tests.support.desk_site import PAGES, PAGES_OF_FULL, QUEUE, empty, full  # noqa: E402
+from tests.support.desk_site import PAGES, PAGES_OF_FULL, PAGES_OF_LETTERS, QUEUE, empty, full, letters  # noqa: E402
 
 SHOTS = ROOT / "build" / "shots"
+DOCS = ROOT / "docs" / "images"
+CHOSEN = {
+    "desk-dead": "letters-groups-light-en",
+    "desk-dead-dark": "letters-groups-dark-ja",
+    "desk-dead-group": "letters-group-light-en",
+    "desk-dead-retry": "letters-confirm-light-en",
+}
+"""Name in docs/images → picture."""
+_MOST_BYTES = 120_000
 _WIDE, _PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 812}
 WAYS: dict[str, dict[str, Any]] = {
     "light-en": {"color_scheme": "light", "locale": "en-US", "viewport": _WIDE},
@@ -36,7 +48,7 @@ def take(browser: Any, address: str, pages: dict[str, str], prefix: str) -> None
             for name, path in pages.items():
                 page.goto(address + path)
                 page.wait_for_function("document.fonts.status === 'loaded'")
-                page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=True)
+                page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=prefix != "letters-")
 
 
 def message_of(browser: Any, address: str, queue: str) -> str:
@@ -46,12 +58,31 @@ def message_of(browser: Any, address: str, queue: str) -> str:
         return str(page.locator("main a.open").first.get_attribute("href"))
 
 
-def main(names: list[str]) -> None:
+def choose() -> None:
+    """Copy the chosen pictures into the documentation."""
+    DOCS.mkdir(exist_ok=True)
+    for name, shot in CHOSEN.items():
+        file = DOCS / f"{name}.png"
+        command = ["pngquant", "--force", "--strip", "--output", str(file), "64", str(SHOTS / f"{shot}.png")]
+        subprocess.run(command, check=True)  # noqa: S603 - its arguments are ours
+        if file.stat().st_size > _MOST_BYTES:
+            raise SystemExit(f"{file.relative_to(ROOT)} has {file.stat().st_size:,} bytes; {_MOST_BYTES:,} are allowed")
+
+
+def main(names: list[str], *, for_docs: bool) -> None:
     """Take the named pages, or all."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
-        for each in ("empty", "full"):
+        for each in ("empty", "full", "letters"):
             (Path(folder) / each).mkdir()
+        pages = {name: path for name, path in PAGES_OF_LETTERS.items() if not names or f"letters-{name}" in names}
+        if pages:
+            with letters(Path(folder) / "letters") as address:
+                take(browser, address, pages, "letters-")
+        if names and all(name.startswith("letters-") for name in names):
+            if for_docs:
+                choose()
+            return
         with empty(Path(folder) / "empty") as address:
             take(browser, address, {name: path for name, path in PAGES.items() if not names}, "empty-")
         with full(Path(folder) / "full") as address:
@@ -62,7 +93,9 @@ def main(names: list[str]) -> None:
             }
             take(browser, address, {name: path for name, path in pages.items() if not names or name in names}, "")
     print(f"{len(list(SHOTS.glob('*.png')))} pictures in {SHOTS.relative_to(ROOT)}")
+    if for_docs:
+        choose()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([name for name in sys.argv[1:] if name != "--docs"], for_docs="--docs" in sys.argv[1:])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tasuki import App
+from tasuki.contracts.driver import Outgoing
+from tasuki.queues.dead.cause import cause_of
 from tests.support.process import start, wait_until
 from tests.support.serving import free_port
 
@@ -78,6 +82,11 @@ PAGES_OF_FULL = {
     "queue-failed": "/queues/app:reports?tab=retrying",
     "queue-settings": "/queues/app:mails?tab=settings",
     "queue-dead": "/queues/app:mails.dead",
+    "dead-letters": "/dead/app:mails.dead",
+    "dead-type": "/dead?by=type",
+    "dead-wrong": "/dead?where=age+%3C",
+    "confirm-retry": "/dead/app:mails.dead/confirm?act=redrive",
+    "confirm-delete": "/dead/app:mails.dead/confirm?act=delete&by=type&group=ConnectionError",
     "confirm-pause": "/confirm?act=pause&kind=queue&id=app:mails",
     "confirm-scale": "/confirm?act=scale&kind=consumer&id=app:sender",
     "found": "/find?q=body.invoice+%3C+5",
@@ -139,3 +148,68 @@ def _address(port: int) -> str:
 
     wait_until(answers, "the desk", timeout=60)
     return f"http://127.0.0.1:{port}"
+
+
+LETTERS = """
+from tasuki import App
+
+app = App()
+billing = app.queue("billing", dead_letter={"queue": "billing.dead", "max_attempts": 1})
+mails = app.queue("mails", dead_letter={"queue": "mails.dead", "max_attempts": 1})
+app.queue("parked")
+"""
+
+
+@contextmanager
+def letters(folder: Path) -> Iterator[str]:
+    """A desk beside a worker, with several hundred dead letters of a few causes, and a batch; its address."""
+    (folder / "jobs.py").write_text(LETTERS)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _bury(folder)).result()
+    port = free_port()
+    with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
+        worker.wait_for("running; stop with", timeout=120)
+        yield _address(port)
+
+
+async def _bury(folder: Path) -> None:
+    """Letters as workers leave them: the time of death is spread over the last hour and before."""
+    app = App(root=folder)
+    for name in ("billing.dead", "mails.dead"):
+        app.queue(name)
+    app.queue("billing", dead_letter="billing.dead")
+    app.queue("mails", dead_letter="mails.dead")
+    now = app.clock.time()
+    async with app:
+        for queue, number, error, place in (
+            ("billing", 236, "ConnectError: connection to 10.0.0.7:{n} refused", "pay/bank.py:charge"),
+            ("billing", 21, "CardError: card 'c-{n}' was declined", "pay/bank.py:charge"),
+            ("billing", 3, "KeyError: 'iban'", "pay/account.py:iban_of"),
+            ("mails", 14, "InvalidBody: field 'subject' is missing", "mail/send.py:deliver"),
+            ("mails", 1, "<script>alert('error')</script> \u202e no such host", "mail/send.py:deliver"),
+        ):
+            batch: list[Outgoing] = []
+            for at in range(number):
+                origin = error.partition(":")[0] if not error.startswith("<") else "OSError"
+                text = error.format(n=5000 + at)
+                body = json.dumps({"invoice": 1000 + at, "amount": 12.5, "customer": {"name": "Sato", "password": "p"}})
+                cause = cause_of("max_attempts", origin, place, text)
+                headers: dict[str, Any] = {
+                    "x_original_queue": f"app:{queue}", "x_dead_letter_reason": "max_attempts", "attempts": 5 - at % 4,
+                    "x_dead_letter_time": now - (at * 11) % 3500 if number > 30 else now - 7200 - 900 * at,
+                    "x_last_error": text, "x_error_type": origin, "x_place": place, "content_type": "json/plain",
+                    "x_cause": cause, "partition_key": f"customer-{at % 9}", "x_consumer": f"app:{queue}.worker",
+                    **({"x_redriven": 2} if at % 10 == 3 else {}),
+                }  # fmt: skip
+                batch.append(Outgoing(f"{queue[:3]}-{number:03}-{at:04}", body.encode(), headers))
+            assert not any(await app.live_queue(f"{queue}.dead").forward(batch))
+        begun = await app.batches.begin("move", "mails.dead", to="billing", ids=["mai-014-0003"], rate=0)
+        await app.batches.wait(begun.id)
+
+
+PAGES_OF_LETTERS = {
+    "groups": "/dead",
+    "group": "/dead/app:billing.dead?by=type&group=ConnectError",
+    "confirm": "/dead/app:billing.dead/confirm?act=redrive&by=type&group=ConnectError&where=age+%3C+3600",
+}
+"""Of :func:`letters`."""

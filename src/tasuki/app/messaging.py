@@ -217,7 +217,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         if dry_run:
-            return (await would_move(self._live(), source, target, limit, choice, now=self.clock.time())).count
+            return (await would_move(self._live(), source, target, limit, choice, clock=self.clock)).count
         return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
 
     async def dead_letters(
@@ -225,25 +225,27 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
     ) -> DeadLetters:
         """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
 
-        ``unseen`` of the answer names the queues whose brokers cannot show messages, with what works there.
+        Where a broker cannot show messages (RabbitMQ, SQS), up to 10,000 letters are received and released at once, by
+        one reader at a time: ``borrowed`` of the answer names these queues. ``unseen`` names those that could not be
+        shown, with what works there.
 
         Args:
             queue: a dead-letter queue, or a queue that has one, for its letters alone; default all of the project.
-            by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task`` or ``day`` (UTC).
+            by: ``cause``, ``type``, ``place``, ``queue``, ``reason``, ``task``, ``consumer`` or ``day`` (UTC).
             where: only those that this expression holds for. Names: ``id``, ``queue``, ``reason``, ``type``, ``place``,
-                ``cause``, ``error``, ``task``, ``age`` (seconds), ``attempts``, ``redriven``, ``headers``, ``body``.
+                ``cause``, ``error``, ``task``, ``consumer``, ``day``, ``age`` (seconds), ``attempts``, ``redriven``,
+                ``headers``, ``body``.
 
         Raises:
             ValueError: the expression cannot be read, or there are no such groups.
-            UnsupportedError: no broker of these queues can show messages without giving them to a consumer.
-            DriverError: a broker refuses.
+            HeldBackError: another reader receives from the queue now. DriverError: a broker refuses.
         """
         from tasuki.app.dead.choice import Choice
         from tasuki.app.dead.reading import read, sources_of
 
         live = self._live()
         queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
-        return await read(live, queues, Choice(where), by, self.clock.time())
+        return await read(live, queues, Choice(where), by, self.clock)
 
     async def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
         """The last five failed attempts of a message: when, on which worker, how long, and the error of each.

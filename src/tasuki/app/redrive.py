@@ -118,12 +118,12 @@ async def _receive_all(
 
 
 async def would_move(
-    assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, now: float
+    assembly: Assembly, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, clock: Clock
 ) -> Movable:
-    """What a redrive would move. Raises as ``redrive``; UnsupportedError where no message can be looked at."""
+    """What a redrive would move. Raises as ``redrive``, and HeldBackError."""
     _require(assembly, source, target)
     targets = () if target is not None else assembly.queues
-    return await movable(assembly, source, targets, choice, limit, now)
+    return await movable(assembly, source, targets, choice, limit, clock)
 
 
 def _patience(source: Queue) -> float:

@@ -14,8 +14,11 @@ from starlette.types import Receive, Scope, Send
 from tasuki.desk import probes
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.api.serving import Api
+from tasuki.desk.dead.board import Board
+from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
+from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.probes import probes_of
@@ -43,7 +46,16 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("queues", ANY), queue.queue),
     ("GET", ("queues", ANY, "history.csv"), history.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
-    ("GET", ("dead",), lists.dead),
+    ("GET", ("dead",), letters.groups),
+    ("GET", ("dead", ANY), letters.letters),
+    ("GET", ("dead", ANY, "export"), export.export),
+    ("POST", ("dead", ANY, "export"), export.export),
+    ("GET", ("dead", ANY, "confirm"), bulk.confirm),
+    ("POST", ("dead", ANY, "confirm"), bulk.confirm),
+    ("POST", ("dead", ANY, "begin"), bulk.begin),
+    ("POST", ("dead", ANY, "borrow"), bulk.borrow),
+    ("GET", ("batches", ANY), bulk.batch),
+    ("POST", ("batches", ANY), bulk.batch),
     ("GET", ("workers",), workers.workers),
     ("GET", ("workers", ANY), workers.worker),
     ("GET", ("topology",), topology.topology),
@@ -77,10 +89,11 @@ class Desk:
         watched = watched or WatchedApp(site.own or site.reader)
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
-        sampler = Sampler(site, clock)
+        sampler, library, board = Sampler(site, clock), Library(site, clock), Board(site, clock)
         asked, finder = Asked(site, clock), Finder(site, clock)
+        acts, look = Acts(site, library, board), the_look()
         self.tools = Tools(
-            site, sampler, Acts(site), the_look(), access, sessions, self._gate, clock, watched, asked, finder
+            site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, finder
         )
         self._api = Api(self.tools)
 

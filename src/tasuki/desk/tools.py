@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
+from tasuki.desk.dead.board import Board
+from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import Look
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
@@ -42,6 +44,8 @@ class Tools:
 
     site: Site
     sampler: Sampler
+    library: Library
+    board: Board
     acts: Acts
     look: Look
     access: Access

@@ -11,6 +11,7 @@ from tasuki.message import (
     ATTEMPT_RECORDS,
     ATTEMPTS,
     CAUSE,
+    CONSUMER,
     CONTENT_TYPE,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
@@ -56,12 +57,13 @@ def dead_letter(
     traceback: str = "",
     origin: Origin | None = None,
     records: Iterable[AttemptRecord] = (),
+    consumer: str = "",
 ) -> Outgoing:
     """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
 
     ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another;
     ``traceback`` the frames of the user's code, for people who look; ``origin`` the type and the place of the error,
-    None: as far as its text says;
+    None: as far as its text says; ``consumer`` who gave it up;
     ``records`` of its attempts, of which the newest go along.
     """
     headers = dict(message.headers)
@@ -80,8 +82,10 @@ def dead_letter(
     headers.pop(LAST_TRACEBACK, None)
     if traceback:
         headers[LAST_TRACEBACK] = traceback.encode("utf-8", "replace").decode()
-    for name in (CAUSE, ERROR_TYPE, PLACE):
+    for name in (CAUSE, ERROR_TYPE, PLACE, CONSUMER):
         headers.pop(name, None)
+    if consumer:
+        headers[CONSUMER] = consumer
     headers |= _cause(reason, error, origin or origin_in(error, traceback))
     return Outgoing(message.id, message.body, headers)
 

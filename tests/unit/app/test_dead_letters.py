@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from tasuki.app.handle import QueueHandle
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.errors import HeldBackError, QueueNotFoundError
 from tasuki.testing import TestApp
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +43,17 @@ async def bury(app: App, *ids: str, queue: str = "app:tasks", error: str = "KeyE
 
 async def ids(app: App, queue: str) -> list[str]:
     return [message.id for message in await app.live_queue(queue).peek(10_000)]
+
+
+@asynccontextmanager
+async def other_reader(app: App, queue: str) -> AsyncIterator[None]:
+    """Another process borrows from the queue."""
+    state = app.live_assembly().state_of(f"app:{queue}")
+    assert state is not None
+    store = await state.store()
+    assert await store.hold(f"borrow/app:{queue}", "other", places=1, lease=60.0)
+    yield
+    await store.release(f"borrow/app:{queue}", "other")
 
 
 async def fail(body: int) -> None:
@@ -141,15 +153,16 @@ async def test_the_newest_of_a_long_queue(app: App, monkeypatch: pytest.MonkeyPa
     assert ([letter.id for letter in found.letters], found.is_all) == (["b", "c", "d"], False)
 
 
-async def test_a_broker_that_shows_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_letters_that_a_broker_cannot_show_are_borrowed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     async with app:
         await bury(app, "1", "2")
-        monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
-        with pytest.raises(UnsupportedError, match="tasuki redrive app:dead sends letters back, also chosen ones"):
-            await app.dead_letters()
-        with pytest.raises(UnsupportedError):
-            await app.redrive("dead", dry_run=True)
-        assert await app.redrive("dead", ids=["2"]) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+            found = await app.dead_letters()
+            assert [letter.id for letter in found.letters] == ["1", "2"]
+            assert (found.unseen, found.borrowed, found.is_all) == ({}, {"app:dead": 2}, True)
+            assert await app.redrive("dead", dry_run=True) == 2
+        assert await ids(app, "dead") == ["1", "2"]
 
 
 async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
@@ -165,11 +178,14 @@ async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
         await bury(app, "1")
         driver = app.live_queue("mute.dead").driver
         monkeypatch.setattr(driver, "capabilities", replace(driver.capabilities, peek=False), raising=False)
-        found = await app.dead_letters()
-        assert ([letter.id for letter in found.letters], list(found.unseen)) == (["1"], ["app:mute.dead"])
-        assert "tasuki redrive app:mute.dead sends letters back" in found.unseen["app:mute.dead"]
-        with pytest.raises(UnsupportedError, match=r"queue 'app:mute\.dead': its broker cannot show"):
-            await app.dead_letters("others")
+        async with other_reader(app, "mute.dead"):
+            found = await app.dead_letters()
+            assert ([letter.id for letter in found.letters], list(found.unseen)) == (["1"], ["app:mute.dead"])
+            assert "another reader borrows its letters now" in found.unseen["app:mute.dead"]
+            assert "tasuki redrive app:mute.dead sends letters back" in found.unseen["app:mute.dead"]
+            with pytest.raises(HeldBackError, match=r"queue 'app:mute\.dead': another reader"):
+                await app.dead_letters("others")
+        assert (await app.dead_letters()).borrowed == {"app:mute.dead": 0}
 
 
 async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:

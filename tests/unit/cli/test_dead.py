@@ -108,12 +108,12 @@ def test_queues_that_cannot_be_shown_are_named_beside_the_others(buried: Command
     assert (done.returncode, done.stdout[:27]) == (0, "2 x     ZeroDivisionError: ")
     assert done.stdout.endswith("3 dead letters (all in the queues that can be shown)\n")
     rabbit, private = done.stderr.splitlines()[-2:]
-    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': its broker cannot show messages")
+    assert rabbit.startswith("not shown: queue 'app:dead.rabbit': driver 'app:rabbit' at amqp://127.0.0.1:1")
     assert rabbit.endswith("tasuki redrive app:dead.rabbit sends letters back, also chosen ones (--where, --id)")
     assert private.startswith("not shown: queue 'app:dead.memory': it lives in the memory of the process")
     assert list(buried.json("dead")["unseen"]) == ["app:dead.rabbit", "app:dead.memory"]
     alone = buried("dead", "dead.rabbit")
-    assert (alone.returncode, "queue 'app:dead.rabbit': its broker cannot show" in alone.stderr) == (1, True)
+    assert (alone.returncode, "driver 'app:rabbit' at amqp://127.0.0.1:1" in alone.stderr) == (4, True)
     memory = buried("dead", "-o", "app:driver:kind=queue.driver.memory", "-o", "app:rabbit:kind=queue.driver.memory")
     assert (memory.returncode, "it lives in the memory of the process" in memory.stderr) == (1, True)
 

@@ -27,7 +27,14 @@ from tasuki.desk.server.server import listen, serve
 from tasuki.system.loop_thread import LoopThread
 
 TOKEN = "t" * 30
-KNOWN = {"queue": "app:mails", "id": "m-1", "consumer": "app:sender", "schedule": "app:hourly", "worker": "here:1"}
+KNOWN = {
+    "queue": "app:mails",
+    "id": "m-1",
+    "consumer": "app:sender",
+    "schedule": "app:hourly",
+    "worker": "here:1",
+    "batch": "b-1",
+}
 load_all_checks()
 ignored_auth, positive_data_acceptance = CHECKS.get_by_names(["ignored_auth", "positive_data_acceptance"])
 HEADERS = {"authorization": f"Bearer {TOKEN}"}

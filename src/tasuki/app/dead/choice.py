@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import Message
+from tasuki.queues.dead.groups import day_of
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
@@ -38,6 +39,8 @@ NAMES: Mapping[str, Node] = {
     "cause": lambda subject: subject.letter.cause,
     "error": lambda subject: subject.letter.error,
     "task": lambda subject: subject.letter.task,
+    "consumer": lambda subject: subject.letter.consumer,
+    "day": lambda subject: day_of(subject.letter),
     "age": lambda subject: subject.age(),
     "attempts": lambda subject: subject.letter.attempts,
     "redriven": lambda subject: subject.letter.redriven,

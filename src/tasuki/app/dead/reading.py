@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
-from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.clock import Clock
+from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.queues.dead.groups import DeadGroup, grouped
@@ -31,7 +33,9 @@ class DeadLetters:
     problem: str
     """Why one of these could not be judged."""
     unseen: dict[str, str]
-    """Dead-letter queues whose letters cannot be shown, and for each why, and what works there."""
+    """Dead-letter queues whose letters could not be shown, and for each why, and what works there."""
+    borrowed: dict[str, int] = field(default_factory=dict)
+    """Dead-letter queues whose brokers cannot show messages, and how many letters were received there and released."""
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
@@ -57,39 +61,56 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
     )
 
 
-async def read(assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, now: float) -> DeadLetters:
+async def read(
+    assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, clock: Clock, *, borrows: bool = True
+) -> DeadLetters:
     """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
+    Where the broker cannot show messages, the first letters are borrowed: see :mod:`tasuki.app.dead.borrowing`.
+    ``borrows`` False: they are not, and the queue is among the ``unseen``.
+
     Raises:
-        UnsupportedError: no driver can show messages without taking them. ValueError: ``by`` is no such thing.
-        PolicyDeniedError: the application may not look into a queue. DriverError: a broker refuses.
+        UnsupportedError: ``borrows`` is False, and no broker of these queues can show messages.
+        ValueError: ``by`` is no such thing. PolicyDeniedError: the application may not look into a queue.
+        DriverError: a broker refuses; HeldBackError: another reader borrows from it. One that cannot show messages
+            is then among the ``unseen``, unless it is the only one.
     """
     found: list[Letter] = []
-    is_all = True
-    unseen = {id: _remedy(id) for id in queues if not assembly.queues[id].driver.capabilities.peek}
-    if unseen and len(unseen) == len(queues):
-        text = "; ".join(f"queue {id!r}: {why}" for id, why in unseen.items())
-        first = assembly.queues[next(iter(unseen))]
-        raise UnsupportedError(text, driver=first.driver.name, queue=first.id)
+    is_all, now = True, clock.time()
+    borrowed: dict[str, int] = {}
+    mute = [id for id in queues if not borrows and not assembly.queues[id].driver.capabilities.peek]
+    if mute and len(mute) == len(queues):
+        raise UnsupportedError(_remedy(mute[0], _MUTE), driver=assembly.queues[mute[0]].driver.name, queue=mute[0])
+    unseen = {id: _remedy(id, _MUTE) for id in mute}
     for dead, origin in queues.items():
+        source = assembly.queues[dead]
         if dead in unseen:
             continue
-        source = assembly.queues[dead]
         try:
-            letters, has_more = await _newest(source)
+            if source.driver.capabilities.peek:
+                letters, has_more = await _newest(source)
+            else:
+                some = await borrow(assembly, source, NEWEST, clock=clock, guard=assembly.rights.application)
+                letters, has_more = [letter_in(message, dead) for message in some.letters], not some.is_all
+                borrowed[dead] = len(letters)
         except QueueNotFoundError:
+            continue
+        except (DriverError, PolicyDeniedError) as error:
+            if len(queues) == 1 or source.driver.capabilities.peek:
+                raise
+            unseen[dead] = _remedy(dead, error)
             continue
         is_all = is_all and not has_more
         mine = (letter for letter in letters if not origin or letter.queue == origin)
         found += [letter for letter in mine if choice.chosen(letter, source, now)]
-    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen)
+    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen, borrowed)
 
 
-def _remedy(id: str) -> str:
-    return (
-        f"its broker cannot show messages without giving them to a consumer; tasuki redrive {id} sends letters back, "
-        "also chosen ones (--where, --id)"
-    )
+_MUTE = "its broker cannot show messages without giving them to a consumer"
+
+
+def _remedy(id: str, error: object) -> str:
+    return f"{str(error).rstrip('.')}; tasuki redrive {id} sends letters back, also chosen ones (--where, --id)"
 
 
 async def _newest(source: Queue) -> tuple[list[Letter], bool]:
@@ -119,13 +140,13 @@ class Movable:
 
 
 async def movable(
-    assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, limit: int | None, now: float
+    assembly: Assembly, source: Queue, targets: Collection[str], choice: Choice, limit: int | None, clock: Clock
 ) -> Movable:
     """The letters that a redrive would move: chosen ones that come from one of these queues; none: from any.
 
     Raises: as ``read``.
     """
-    found = await read(assembly, {source.id: ""}, choice, "cause", now)
+    found = await read(assembly, {source.id: ""}, choice, "cause", clock)
     count = sum(not targets or letter.queue in targets for letter in found.letters)
     if limit is not None and count >= limit:
         return Movable(limit, True, found.unclear, found.problem)

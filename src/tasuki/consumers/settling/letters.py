@@ -38,6 +38,7 @@ def letter_of(
         content_type=queue.codec.name,
         traceback="" if verdict.cause is None else kept_traceback(verdict.cause, _TRACEBACK_CHARS),
         origin=_origin(verdict, consumer),
+        consumer=consumer,
         records=records,
     )
 

@@ -7,16 +7,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts import mending
 from tasuki.desk.acts.auditing import keep, record_of
+from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.acts.rights import DeskRights
+from tasuki.desk.dead.board import Board
+from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.gate import Session
 from tasuki.desk.site import Site
@@ -49,6 +54,8 @@ class Order:
     ids: Sequence[str] = ()
     """Of several messages, in place of one."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    bulk: Bulk | None = None
+    """The act on many dead letters; None: it is about one message, or an entry."""
 
     @property
     def messages(self) -> Sequence[str]:
@@ -73,6 +80,9 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "scale": ("consumer",),
     "redrive": ("queue",),
     "purge": ("queue",),
+    "move": ("queue",),
+    "batch": ("queue",),
+    "borrow": ("queue",),
     "publish": ("queue",),
     "delete": ("queue",),
     "edit": ("queue",),
@@ -82,15 +92,15 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
 
 
-FOR_PROGRAMS = frozenset({"publish", "delete", "edit", "undo_edit", "dry_run"})
+FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "undo_edit", "dry_run"})
 """Acts for which the pages have no question."""
 
 
 class Acts:
     """Carries out orders."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, library: Library, board: Board) -> None:
+        self._site, self._library, self._board = site, library, board
         self._rights: DeskRights | None = None
         self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
             "pause": self._pause,
@@ -101,6 +111,9 @@ class Acts:
             "scale": self._scale,
             "redrive": self._redrive,
             "purge": self._purge,
+            "move": self._begin,
+            "batch": self._change,
+            "borrow": self._borrow,
             "publish": self._publish,
             "delete": self._delete,
             "edit": self._edit,
@@ -135,6 +148,8 @@ class Acts:
             facts["message_id"] = order.message
         if order.ids:
             facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
+        if order.bulk is not None:
+            facts["filter"] = order.bulk.text
         self.queue_of(order)
         self._require(order, session)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
@@ -158,6 +173,8 @@ class Acts:
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
+        if order.bulk is not None:
+            record = msgspec.structs.replace(record, filter=order.bulk.text)
         await keep(self._site, self.queue_of(order), record)
 
     async def _pause(self, order: Order, session: Session) -> Done:
@@ -220,9 +237,37 @@ class Acts:
         return Done("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
 
     async def _redrive(self, order: Order, session: Session) -> Done:
+        if order.bulk is not None:
+            return await self._begin(order, session)
         clock = self._site.reader.clock
         to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place, clock))
         return Done("done.redrive", {"message": order.message, "id": to})
+
+    async def _begin(self, order: Order, session: Session) -> Done:
+        bulk = order.bulk
+        if bulk is None:
+            raise LookupError(f"{order.act} is for many letters: open the dead-letter queue {order.id}")
+        if bulk.to:  # else a right on one dead-letter queue would be one to publish anywhere
+            self.rights().require(session.actor, order.act, bulk.to)
+        batch = await self._site.at(order.id, lambda live: begin(live, bulk, session.actor))
+        self._seen(order.id)
+        return Done("done.batch", {"id": order.id, "batch": batch.id, "n": batch.total})
+
+    async def _change(self, order: Order, session: Session) -> Done:
+        id, verb = order.options["batch"], order.options["verb"]
+        found = next(each for each in VERBS if each == verb)
+        await self._site.at(order.id, lambda live: change(live, id, found, session.actor))
+        self._seen(order.id)
+        return Done(f"done.batch_{verb}", {"batch": id})
+
+    async def _borrow(self, order: Order, session: Session) -> Done:
+        window = await self._library.borrow(order.id, order.options.get("where", ""))
+        return Done("done.borrow", {"id": order.id, "n": window.read})
+
+    def _seen(self, queue: str) -> None:
+        """Let the next viewers see what has changed."""
+        self._library.forget(queue)
+        self._board.forget()
 
     async def _purge(self, order: Order, session: Session) -> Done:
         async def work(live: Assembly) -> int:
@@ -237,6 +282,9 @@ class Acts:
         return Done(key, {"id": order.id, "message": done.id})
 
     async def _delete(self, order: Order, session: Session) -> Done:
+        if order.bulk is not None:
+            return await self._begin(order, session)
+
         async def work(live: Assembly) -> int:
             queue = live.queues[order.id]
             depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))

@@ -410,8 +410,59 @@ class Done(Answer, frozen=True):
     """The id of a message that it was about, or that it made."""
     count: int | None = None
     """Messages that it was done to."""
+    batch: str | None = None
+    """The id of the batch that it began or changed."""
     warnings: list[str] = []
     """What the actor should know of it."""
+
+
+class BatchGroup(Answer, frozen=True):
+    """What letters are grouped by, and the key of their group."""
+
+    by: str
+    key: str
+
+
+class Batch(Answer, frozen=True):
+    """An act on many dead letters, and how far it is."""
+
+    id: str
+    act: str
+    queue: str
+    to: str
+    where: str
+    group: BatchGroup | None
+    ids: int
+    """How many letters were chosen by their ids; 0: they were not."""
+    rate: float
+    canary: int | None
+    limit: int | None
+    actor: str
+    state: str
+    """running, paused, cancelled, stopped (by its canary), done, undoing, undone, failed."""
+    begun: float
+    ended: float | None
+    total: int | None
+    there: int | None
+    done: int
+    returned: int
+    """Letters that failed again."""
+    left: int | None
+    seen: int
+    stayed: int
+    gone: int
+    unclear: int
+    unsure: int
+    undone: int
+    started: int
+    can_undo: bool
+    problem: str
+
+
+class Batches(Answer, frozen=True):
+    """The last batches, the newest first."""
+
+    items: list[Batch]
 
 
 class DryRun(Answer, frozen=True):

@@ -129,6 +129,30 @@ class EditOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Leave the letter in its queue too."""
 
 
+class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One group of dead letters."""
+
+    by: Literal["cause", "type", "place", "queue", "reason", "task", "day", "consumer"]
+    key: Text
+
+
+class BatchOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do to which letters; without ``where``, ``ids`` and ``group`` to all that are there now."""
+
+    act: Literal["retry", "move", "delete"]
+    queue: Text
+    """The id of the dead-letter queue."""
+    where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
+    ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=1000)] = []
+    group: GroupOrder | None = None
+    to: Text = ""
+    """The id of the queue that gets them; empty: the queue that each came from."""
+    rate: Annotated[float, Meta(ge=0, le=1_000_000)] = 100.0
+    """Letters a second; 0: as fast as possible."""
+    canary: Annotated[int, Meta(ge=0, le=50)] | None = 10
+    """Of a retry: stop if more than so many of the first 50 come back; null: never."""
+
+
 class PublishOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One message. Numbers of the body keep their digits in a queue whose codec is JSON."""
 

@@ -64,6 +64,7 @@ class Call:
             text=say("en", done.key, values),
             message=None if message is None else str(message),
             count=count if isinstance(count, int) else None,
+            batch=values.get("batch"),
             warnings=values.get("warnings", []),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tasuki.desk.dead.rows import bars
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import spark
 from tasuki.desk.reading import bodies
@@ -62,7 +63,7 @@ class Look:
             "lines": bodies.lines,
             "worker_id": worker_id,
         }
-        self.environment.globals |= {"limit_text": limit_text, "spark": spark}
+        self.environment.globals |= {"limit_text": limit_text, "spark": spark, "bars": bars}
         self._templates = {name: self.environment.get_template(name) for name in self.environment.list_templates()}
         files = {file: _static(file) for file in _TYPES}
         self.static = {each.name: each for each in files.values()}

@@ -1,4 +1,4 @@
-"""The pages that are lists: overview, queues, dead letters, schedules."""
+"""The pages that are lists: overview, queues, schedules."""
 
 from __future__ import annotations
 
@@ -76,23 +76,6 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
         return sorted(sorted(rows, key=SORTS["name"]), key=SORTS[sort], reverse=is_down)
     troubled = in_trouble(snapshot)
     return sorted(rows, key=lambda row: (row.id not in troubled, row.id))
-
-
-async def dead(view: View) -> Response:
-    """The queues of dead letters; a queue's page lists its letters."""
-    snapshot = await view.tools.sampler.latest()
-    rows = sorted(
-        (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-row.ready, row.id)
-    )
-    sources: dict[str, list[str]] = {}
-    for row in snapshot.queues.values():
-        if row.dead_letters:
-            sources.setdefault(row.dead_letters, []).append(row.id)
-    start = view.number_of("from", _MOST_PLACE)
-    shown = rows[start : start + PAGE]
-    return view.page(
-        "dead.html", snapshot=snapshot, rows=shown, sources=sources, count=len(rows), start=start, page_size=PAGE
-    )
 
 
 async def schedules(view: View) -> Response:

@@ -95,9 +95,8 @@ class View:
 
     def here(self, **changes: object) -> str:
         """The address of this page with other values in its query; an empty one is left out."""
-        pairs = {name: value for name, value in self.query.items() if name not in ("lang", "theme")}
-        pairs |= {name: str(value) for name, value in changes.items()}
-        kept = {name: value for name, value in pairs.items() if value != ""}
+        kept = {name: value for name, value in self.query.items() if name not in ("lang", "theme", *changes)}
+        kept |= {name: str(value) for name, value in changes.items() if value != ""}
         path = "/".join(quote(segment, safe=":@") for segment in self.path)
         return f"{self.root}/{path}" + (f"?{urlencode(kept)}" if kept else "")
 

@@ -61,4 +61,4 @@ def _of_queue(row: QueueRow, now: float) -> list[Notice]:
 
 def _dead(row: QueueRow) -> list[Notice]:
     number = row.ready + row.delayed
-    return [Notice("attention.dead", {"queue": row.id, "n": number}, ("queues", row.id))] if number else []
+    return [Notice("attention.dead", {"queue": row.id, "n": number}, ("dead", row.id))] if number else []

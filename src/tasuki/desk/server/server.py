@@ -54,6 +54,7 @@ async def serve(desk: Desk, listening: socket.socket) -> None:
         raise
     finally:
         await desk.tools.sampler.close()
+        await desk.tools.library.close()
         await desk.tools.asked.close()
         await desk.site.close()
         listening.close()

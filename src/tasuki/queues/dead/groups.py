@@ -15,7 +15,8 @@ OTHER = "other"
 _SAMPLES = 3
 
 
-def _day(letter: Letter) -> str:
+def day_of(letter: Letter) -> str:
+    """The day of its death in UTC, as ``2026-11-28``; empty: unknown."""
     if letter.at is None or not 0 <= letter.at < 253_402_300_800:  # the year 10000
         return ""
     return datetime.fromtimestamp(letter.at, UTC).date().isoformat()
@@ -28,7 +29,8 @@ KEYS: Mapping[str, Callable[[Letter], str]] = {
     "queue": lambda letter: letter.queue,
     "reason": lambda letter: letter.reason,
     "task": lambda letter: letter.task,
-    "day": _day,
+    "consumer": lambda letter: letter.consumer,
+    "day": day_of,
 }
 """What letters are grouped by; days are UTC."""
 

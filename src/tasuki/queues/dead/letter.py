@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tasuki.message import (
     ATTEMPTS,
     CAUSE,
+    CONSUMER,
     DEAD_LETTER_REASON,
     DEAD_LETTER_TIME,
     ERROR_TYPE,
@@ -41,6 +42,8 @@ class Letter:
     attempts: int | None
     redriven: int = 0
     """How many times it was redriven before it died again."""
+    consumer: str = ""
+    """The id of the consumer that gave it up."""
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ def letter_in(message: Message, dead: str) -> Letter:
         at if isinstance(at, int | float) and not isinstance(at, bool) else None,
         attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else None,
         round_of(message),
+        _text(message, CONSUMER),
     )
 
 

@@ -83,6 +83,8 @@ def test_the_rest_of_many_groups_is_one() -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="grouped by cause, type, place, queue, reason, task, day, not by 'x'"):
+    with pytest.raises(
+        ValueError, match="grouped by cause, type, place, queue, reason, task, consumer, day, not by 'x'"
+    ):
         grouped([], "x")
     assert next(iter(KEYS)) == "cause"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasuki.queues.dead.letter import Letter
 
 _INDENT = 8
-_BY = ("cause", "type", "place", "queue", "reason", "task", "day")
+_BY = ("cause", "type", "place", "queue", "reason", "task", "consumer", "day")
 _PRIVATE = "it lives in the memory of the process that runs it; app.dead_letters() shows its letters there"
 _MOST = 100
 """Letters that are printed, the newest first; --json has all."""
@@ -38,6 +38,9 @@ def _show(done: dict[str, Any]) -> None:
     if done["unclear"]:
         text = f"{count(done['unclear'], 'letter')} not judged: --where cannot be asked about them: {done['problem']}"
         click.echo(text, err=True)
+    for id, number in done["borrowed"].items():
+        text = f"{count(number, 'letter')} received and released: its broker cannot show messages"
+        click.echo(f"borrowed: queue {id!r}: {text}", err=True)
     for id, why in done["unseen"].items():
         click.echo(f"not shown: queue {id!r}: {why}", err=True)
 
@@ -103,8 +106,8 @@ def command(
     """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
 
     QUEUE: a dead-letter queue, or a queue that has one; without it all of the project. EXPR is in the language of
-    policies; its names: id, queue, reason, type, place, cause, error, task, age (seconds), attempts, redriven (times),
-    headers, body.
+    policies; its names: id, queue, reason, type, place, cause, error, task, consumer, day, age (seconds), attempts,
+    redriven (times), headers, body.
     """
     app = target.load()
     project = app.check()
@@ -116,9 +119,13 @@ def command(
         from tasuki.app.dead.reading import read
 
         async with app.reading():
-            found = await read(app.live_assembly(), queues, choice, by, app.clock.time())
+            found = await read(app.live_assembly(), queues, choice, by, app.clock)
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
-            shown |= {"unseen": found.unseen | private, "is_chosen": bool(choice) or key is not None}
+            shown |= {
+                "unseen": found.unseen | private,
+                "borrowed": found.borrowed,
+                "is_chosen": bool(choice) or key is not None,
+            }
             shown["has_ids"] = bool(ids)
             return shown | (_letters(app, found, by, key) if is_list else _groups(found))
 

@@ -196,5 +196,5 @@ async def _look(app: App, source: str, to: str | None, limit: int | None, choice
     from tasuki.app.redrive import would_move
 
     target = None if to is None else app.live_queue(to)
-    found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, now=app.clock.time())
+    found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, clock=app.clock)
     return {"moved": found.count, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}

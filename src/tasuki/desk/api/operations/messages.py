@@ -173,7 +173,7 @@ async def groups(call: Call) -> answers.Groups:
 
 
 async def _read(call: Call, live: Assembly, queues: dict[str, str], by: str) -> DeadLetters:
-    return await read(live, queues, Choice(call.query.where), by, call.tools.clock.time())
+    return await read(live, queues, Choice(call.query.where), by, call.tools.clock, borrows=False)
 
 
 async def letters(call: Call) -> answers.Letters:

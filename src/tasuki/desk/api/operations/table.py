@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, messages, reading, searching
+from tasuki.desk.api.operations import acting, batching, messages, reading, searching
 
 Answering = Callable[[Call], Awaitable[answers.Answer]]
 
@@ -97,6 +97,13 @@ OPERATIONS: Sequence[Operation] = (
         "dry_run",
         body=asked.Nothing,
     ),
+    _get("/batches", batching.batches, answers.Batches, right="peek"),
+    _get("/batches/{batch}", batching.batch, answers.Batch, right="peek"),
+    _post("/batches", batching.begin_batch, "redrive", asked.BatchOrder),
+    _post("/batches/{batch}/pause", batching.pause_batch, "batch"),
+    _post("/batches/{batch}/resume", batching.resume_batch, "batch"),
+    _post("/batches/{batch}/cancel", batching.cancel_batch, "batch"),
+    _post("/batches/{batch}/undo", batching.undo_batch, "batch"),
     _post("/consumers/{consumer}/pause", acting.pause_consumer, "pause", asked.PauseOrder),
     _post("/consumers/{consumer}/resume", acting.resume_consumer, "resume"),
     _post("/consumers/{consumer}/scale", acting.scale, "scale", asked.ScaleOrder),

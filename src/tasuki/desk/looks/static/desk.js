@@ -20,6 +20,9 @@
     }
   }
 
+  // A form with a field named id has that field as its property id.
+  const idOf = (node) => node.getAttribute?.("id");
+
   // Make the old node like the new one; a node that is kept keeps its focus. Rows are matched by their ids.
   function patch(old, fresh) {
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
@@ -30,14 +33,14 @@
     }
     for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     const known = new Map();
-    for (const child of old.children) if (child.id) known.set(child.id, child);
+    for (const child of old.children) if (idOf(child)) known.set(idOf(child), child);
     let at = old.firstChild;
     for (const child of [...fresh.childNodes]) {
-      const same = child.id ? known.get(child.id) : null;
+      const same = known.get(idOf(child));
       if (same) {
         if (same !== at) old.insertBefore(same, at); else at = at.nextSibling;
         patch(same, child);
-      } else if (at && !at.id && !child.id) {
+      } else if (at && !idOf(at) && !idOf(child)) {
         const next = at.nextSibling;
         patch(at, child);
         at = next;
@@ -124,10 +127,15 @@
     (next.querySelector("a.open") || next.querySelector("a")).focus();
   }
 
+  // How many rows are selected, beside the buttons for them or on them.
   function count() {
-    for (const form of document.querySelectorAll("form.pick")) {
+    for (const form of document.querySelectorAll("form:has(input[name=ids])")) {
       const chosen = form.querySelectorAll("input[name=ids]:checked").length, said = form.querySelector("[data-count]");
       if (said) said.textContent = chosen ? said.dataset.count.replace("{n}", chosen) : "";
+      for (const each of form.querySelectorAll(".picked")) {
+        each.textContent = chosen || "";
+        each.parentNode.disabled = !chosen;
+      }
     }
   }
   document.addEventListener("change", count);
@@ -159,5 +167,6 @@
   });
 
   localTimes(document);
+  count();
   connect();
 })();

@@ -1,0 +1,171 @@
+"""Library: the windows that viewers look at, each read once for all of them, and forgotten when there are too many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasuki.clock import Clock
+from tasuki.desk.dead.rows import GroupRow, rows_of
+from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, read_window
+from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.errors import QueueNotFoundError, TasukiError
+
+_AGE = 4.0
+"""Seconds for which a window is new enough; the pages ask every five."""
+_SHARE = 5
+"""A window that takes long is read more seldom: reading may take one part of so many of the time."""
+_OLDEST = 60.0
+"""Seconds after which a window is read again although the ends of its queue are the same."""
+_FIRST = 3.0
+"""Seconds that the first viewer waits."""
+_MOST_AT_ONCE = 2
+MOST_ITEMS = 40_000
+"""Letters that all windows keep together; the longest unseen windows are forgotten."""
+_MOST_OF_VIEW = 20_000
+"""Letters that one view of several queues reads."""
+_FEWEST = 100
+_MOST_SHELVES = 2000
+_MOST_ROWS = 8
+_MOST_BORROWED = 100
+_BORROWED_AGE = 600.0
+"""Seconds for which borrowed letters are shown."""
+
+
+@dataclass(slots=True)
+class _Shelf:
+    window: Window | None = None
+    checked: float = float("-inf")
+    """When its queue was seen to be as in the window."""
+    took: float = 0.0
+    task: asyncio.Task[Window] | None = None
+    most: int = NEWEST
+    is_partial: bool = False
+    """Whether the first read of it goes on."""
+
+
+class Library:
+    """Belongs to the event loop of the desk."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site, self._clock = site, clock
+        self._shelves: OrderedDict[tuple[str, str], _Shelf] = OrderedDict()
+        self._borrowed: OrderedDict[tuple[str, str], Window] = OrderedDict()
+        self._reading = asyncio.Semaphore(_MOST_AT_ONCE)
+        self.downloads = 0
+        """Downloads that run now."""
+        self._rows: OrderedDict[tuple[object, ...], tuple[Sequence[Window], list[GroupRow]]] = OrderedDict()
+
+    async def windows(self, queues: Sequence[str], where: str) -> tuple[list[Window], dict[str, str]]:
+        """The windows of these queues, and for each other one why there is none."""
+        most = min(NEWEST, max(_MOST_OF_VIEW // max(len(queues), 1), _FEWEST))
+        found = await asyncio.gather(*(self._try(queue, where, most) for queue in queues))
+        windows = [each for each in found if isinstance(each, Window)]
+        return windows, {id: each for id, each in zip(queues, found, strict=True) if isinstance(each, str)}
+
+    async def _try(self, queue: str, where: str, most: int) -> Window | str:
+        try:
+            return await self.window(queue, where, most)
+        except QueueNotFoundError:
+            return Window(queue)
+        except TasukiError as error:
+            return problem_of(error)
+
+    async def window(self, queue: str, where: str, most: int = NEWEST) -> Window:
+        """The newest letters of a queue that ``where`` holds for, at most a few seconds old.
+
+        Raises: as ``read_window``; AwayError: there is none yet.
+        """
+        shelf = self._shelf(queue, where)
+        age = self._clock.monotonic() - shelf.checked
+        is_enough = shelf.most >= most or shelf.window is None or shelf.window.is_all
+        if shelf.window is not None and is_enough and age < max(_AGE, shelf.took * _SHARE):
+            return shelf.window
+        if shelf.task is None or shelf.task.done():
+            shelf.most = most
+            shelf.task = asyncio.create_task(self._read(shelf, queue, where, most), name=f"desk letters {queue}")
+            shelf.task.add_done_callback(_seen)
+        await asyncio.wait([shelf.task], timeout=_FIRST if shelf.window is None or not is_enough else 0.25)
+        if shelf.task.done():
+            return shelf.task.result()
+        if shelf.window is None:
+            raise AwayError("the letters are still being read; the page is loaded again by itself")
+        return shelf.window
+
+    def _shelf(self, queue: str, where: str) -> _Shelf:
+        shelf = self._shelves.setdefault((queue, where), _Shelf())
+        self._shelves.move_to_end((queue, where))
+        kept = sum(len(each.window.items) for each in self._shelves.values() if each.window is not None)
+        while (kept > MOST_ITEMS or len(self._shelves) > _MOST_SHELVES) and len(self._shelves) > 1:
+            _, gone = self._shelves.popitem(last=False)
+            kept -= 0 if gone.window is None else len(gone.window.items)
+        return shelf
+
+    async def _read(self, shelf: _Shelf, queue: str, where: str, most: int) -> Window:
+        async with self._reading:
+            began = self._clock.monotonic()
+            before = shelf.window
+            is_young = before is not None and began - before.taken < _OLDEST and shelf.most == most
+            known = before if is_young and "age" not in where else None
+
+            def told(window: Window) -> None:
+                if shelf.window is None or (shelf.is_partial and window.read > shelf.window.read):
+                    shelf.window, shelf.is_partial = window, True
+
+            shelf.window = await read_window(self._site, queue, where, most, known, told)
+            shelf.is_partial = False
+            shelf.checked = self._clock.monotonic()
+            shelf.took = shelf.checked - began
+            return shelf.window
+
+    async def borrow(self, queue: str, where: str) -> Window:
+        """Receive the first letters of a queue whose broker cannot peek, and keep what they say for the viewers.
+
+        Raises: as ``borrow_window``.
+        """
+        window = await borrow_window(self._site, queue, where)
+        self._borrowed[queue, where] = window
+        self._borrowed.move_to_end((queue, where))
+        if len(self._borrowed) > _MOST_BORROWED:
+            self._borrowed.popitem(last=False)
+        return window
+
+    def borrowed(self, queue: str, where: str) -> Window | None:
+        """The letters that were borrowed last, unless that is long ago."""
+        window = self._borrowed.get((queue, where))
+        if window is None or self._clock.monotonic() - window.taken > _BORROWED_AGE:
+            return None
+        return window
+
+    async def rows(self, windows: Sequence[Window], by: str, now: float) -> list[GroupRow]:
+        """The groups in these windows, the largest first; made in a thread, once for all viewers."""
+        key = (by, int(now / _AGE), *(id(window) for window in windows))
+        if key not in self._rows:
+            # The windows are kept beside the rows: while they are, their ids are theirs alone.
+            self._rows[key] = windows, await asyncio.to_thread(rows_of, windows, by, now)
+            if len(self._rows) > _MOST_ROWS:
+                self._rows.popitem(last=False)
+        return self._rows[key][1]
+
+    def forget(self, queue: str) -> None:
+        """An act has changed the queue: the next viewer gets a new window."""
+        for (id, _), shelf in self._shelves.items():
+            if id == queue:
+                shelf.window, shelf.checked = None, float("-inf")
+        for key in [key for key in self._borrowed if key[0] == queue]:
+            del self._borrowed[key]
+
+    async def close(self) -> None:
+        """End the reads under way."""
+        tasks = [shelf.task for shelf in self._shelves.values() if shelf.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _seen(task: asyncio.Task[Window]) -> None:
+    """The error of a read that no viewer waits for any more is no news."""
+    if not task.cancelled():
+        task.exception()

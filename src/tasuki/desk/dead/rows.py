@@ -1,0 +1,70 @@
+"""Rows: the groups of letters in some windows, each with how many died in the last hour; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tasuki.desk.dead.items import Item
+from tasuki.desk.dead.windows import Window
+from tasuki.queues.dead.groups import KEYS, MOST, OTHER, DeadGroup, grouped
+
+HOUR = 3600.0
+POINTS = 12
+"""Of the trend: five minutes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """The letters of one dead-letter queue that have a key in common."""
+
+    dead: str
+    """The id of the dead-letter queue."""
+    group: DeadGroup
+    trend: tuple[int, ...]
+    """How many died in each twelfth of the last hour, the latest last."""
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether it stands for all further groups."""
+        return self.group.key == OTHER
+
+
+def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
+    """The groups, the largest first. Raises ValueError: letters are not grouped by this. May run in any thread."""
+    rows = []
+    for window in windows:
+        key_of = KEYS[by]
+        times: dict[str, list[float]] = {}
+        for item in window.items:
+            if item.letter.at is not None and now - item.letter.at < HOUR:
+                times.setdefault(key_of(item.letter), []).append(item.letter.at)
+        groups = grouped((item.letter for item in window.items), by)
+        rows += [GroupRow(window.queue, group, trend_of(times.get(group.key, ()), now)) for group in groups]
+    return sorted(rows, key=lambda row: (-row.group.count, -(row.group.last or 0.0), row.dead, row.group.key))[:MOST]
+
+
+def trend_of(times: Iterable[float], now: float) -> tuple[int, ...]:
+    """Counts of Unix seconds in each twelfth of the hour before ``now``."""
+    counts = [0] * POINTS
+    for at in times:
+        if at > now - HOUR:
+            counts[min(int((at - now + HOUR) / (HOUR / POINTS)), POINTS - 1)] += 1
+    return tuple(counts)
+
+
+def bars(trend: Sequence[int], height: int = 16, width: int = 5) -> str:
+    """The path of a picture of a trend: one bar a point; every bar that is not 0 can be seen."""
+    most = max(trend, default=0)
+    parts = []
+    for place, count in enumerate(trend):
+        if count:
+            tall = max(round(count / most * height), 2)
+            parts.append(f"M{place * width} {height}v-{tall}h{width - 1}v{tall}z")
+    return "".join(parts)
+
+
+def of_group(window: Window, by: str, key: str | None) -> list[Item]:
+    """The letters of one group, the newest death first; None: all of the window."""
+    items = [item for item in window.items if key is None or KEYS[by](item.letter) == key]
+    return sorted(items, key=lambda item: item.letter.at or 0.0, reverse=True)

@@ -1,0 +1,142 @@
+"""Windows: the newest letters of one dead-letter queue, read in pages; where a broker cannot peek, borrowed ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasuki.app.dead.borrowing import borrow
+from tasuki.app.dead.choice import Choice
+from tasuki.contracts.driver import Depth
+from tasuki.desk.dead.items import Item, items_of
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.messages import peek
+from tasuki.desk.site import Site
+from tasuki.message import Message
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
+NEWEST = 10_000
+"""Letters of a queue that are read at most: the newest ones."""
+BORROWED = 50
+"""Letters that are received from a broker that cannot peek."""
+_BORROWING = 6.0
+"""Seconds for which they are held at most: the desk waits for ten."""
+_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 1000
+_PAGE_BYTES = 16 * 1024 * 1024
+"""Letters that are read at once have about so many bytes together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Chosen letters of one queue, the newest place of the queue first."""
+
+    queue: str
+    items: Sequence[Item] = ()
+    total: int = 0
+    """Letters in the queue, chosen or not."""
+    read: int = 0
+    """How many of them were looked at."""
+    unclear: int = 0
+    """Letters that could not be judged, and are not among the items."""
+    problem: str = ""
+    """Why the last of these could not be judged."""
+    taken: float = 0.0
+    """On the monotonic clock."""
+    borrowed: bool = False
+    mark: tuple[object, ...] = field(default=())
+    """Equal while the queue has the same letters, as far as its ends tell."""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all letters of the queue were looked at."""
+        return self.read >= self.total
+
+
+async def read_window(
+    site: Site, queue: str, where: str, most: int, before: Window | None, told: Callable[[Window], None]
+) -> Window:
+    """The chosen ones of the newest ``most`` letters; ``before``, if the queue has not changed since.
+
+    The newest are read first; ``told`` gets what has been read so far.
+
+    Raises: AwayError, DriverError, UnsupportedError: the broker cannot show messages; ValueError: see ``Choice``.
+    """
+    choice, clock = Choice(where), site.reader.clock
+    source = site.live.queues[queue]
+    depth = await site.at(queue, partial(_depth, queue))
+    total = depth.ready + depth.delayed
+    ends = {0, total - 1} if 0 < total <= NEWEST else {0}  # the end of a longer one is far for some brokers
+    mark = (
+        total,
+        depth.in_flight,
+        *[each.id for at in ends for each in await site.at(queue, partial(peek_page, queue, at, 1))],
+    )
+    if before is not None and before.mark == mark:
+        return before
+    found: dict[str, Item] = {}
+    end, start, size, now = total, max(total - most, 0), _FIRST_PAGE, clock.time()
+    while True:
+        at = max(end - size, start)
+        page = await site.at(queue, partial(peek_page, queue, at, end - at)) if end > at else []
+        items = await asyncio.to_thread(items_of, source, page, at, choice, now)
+        # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+        found |= {each.letter.id: each for each in reversed(items)}
+        window = Window(
+            queue, list(found.values()), total, total - at, choice.unclear, choice.problem, clock.monotonic(), mark=mark
+        )
+        if at == start:
+            return window
+        told(window)
+        end, size = at, _size(page, size)
+
+
+def _size(page: Sequence[Message], size: int) -> int:
+    """How many letters to read next, so that their bodies need not much memory."""
+    mean = sum(len(message.body) for message in page) / len(page) if page else 0
+    return max(min(int(_PAGE_BYTES / (mean + 1000)), _MOST_PAGE), _FEWEST)
+
+
+async def borrow_window(site: Site, queue: str, where: str) -> Window:
+    """The chosen ones of the first ``BORROWED`` letters of a queue whose broker cannot peek.
+
+    They are released before this returns.
+
+    Raises: AwayError, DriverError, HeldBackError: another reader borrows from it now.
+    """
+    clock = site.reader.clock
+    source = site.live.queues[queue]
+
+    async def work(live: Assembly) -> tuple[Sequence[Message], bool]:
+        on = live.queues[queue]
+        await asked(on, lambda: on.driver.occupancy(on.spec.name))
+        found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
+        return found.letters, found.is_all
+
+    choice = Choice(where)
+    messages, is_all = await site.at(queue, work)
+    items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
+    depth = await site.at(queue, partial(_depth, queue))
+    total = len(messages) if is_all else max(depth.ready + depth.delayed, len(messages) + 1)
+    read, taken = len(messages), clock.monotonic()
+    return Window(queue, items, total, read, choice.unclear, choice.problem, taken, borrowed=True)
+
+
+async def _depth(queue: str, live: Assembly) -> Depth:
+    on = live.queues[queue]
+    return await asked(on, lambda: on.driver.depth(on.spec.name))
+
+
+async def count(queue: str, live: Assembly) -> int:
+    """How many letters wait in a queue. Raises DriverError."""
+    depth = await _depth(queue, live)
+    return depth.ready + depth.delayed
+
+
+async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[Message]:
+    """Waiting messages of a queue from a number on. Raises DriverError."""
+    return await peek(live.queues[queue], start, most)

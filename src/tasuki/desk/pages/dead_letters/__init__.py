@@ -1,0 +1,1 @@
+"""The pages of dead letters: groups, lists, downloads, the question before an act on many, and batches."""

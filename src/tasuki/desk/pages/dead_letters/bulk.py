@@ -1,0 +1,222 @@
+"""The question before an act on many letters, its beginning, and the pages of batches; and borrowing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.responses import RedirectResponse, Response
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
+from tasuki.desk.dead.rows import of_group
+from tasuki.desk.pages.dead_letters.letters import filter_of
+from tasuki.desk.pages.view import View
+from tasuki.desk.security.forms import FormError, read_fields
+from tasuki.desk.security.paths import own_path
+from tasuki.desk.site import problem_of
+from tasuki.errors import BatchNotFoundError, PolicyDeniedError, TasukiError
+from tasuki.workbench.batches.rules.batch import KEPT, Batch
+
+NAMED_FROM = 100
+"""From more letters on, the name of the queue is typed."""
+_GROWTH = 1.1
+"""How many more letters there may be than the form said."""
+_LONG = 512
+Fields = Sequence[tuple[str, str]]
+
+
+async def fields_of(view: View) -> Fields | Response:
+    """The fields of a form that was made here; or the answer to another one."""
+    try:
+        fields = await read_fields(view.request)
+    except FormError as error:
+        return view.page("error.html", status=error.status, text=str(error))
+    session, sessions = view.session, view.tools.sessions
+    is_ours = not session.is_new and sessions.is_form_token(session.id, dict(fields).get("token", ""))
+    if not (session.is_by_header or is_ours):
+        return view.page("error.html", status=403, text=view.say("error.form"))
+    return fields
+
+
+def _bulk(view: View, fields: Fields) -> Bulk | None:
+    """The act that the fields ask for; None: there is no such act or queue."""
+    one, asked = dict(fields), filter_of(view, fields)
+    id = view.path[1]
+    row = id in view.tools.site.queues
+    if one.get("act", "") not in ACT_OF or not row:
+        return None
+    ids = tuple(dict.fromkeys(value for name, value in fields if name == "ids" and value))
+    given = {name: one[name].strip()[:_LONG] for name in ("to", "rate", "canary") if name in one}
+    return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids, fast="fast" in one, **given)
+
+
+async def confirm(view: View) -> Response:
+    """Ask: what, which letters, how many, how fast."""
+    is_selection = view.request.method == "POST"
+    fields = await fields_of(view) if is_selection else view.request.query_params.multi_items()
+    if isinstance(fields, Response):
+        return fields
+    bulk = _bulk(view, fields)
+    if bulk is None or (bulk.ids and not is_selection):
+        return view.page("error.html", status=404, text=view.say("error.not_found"))
+    if is_selection and not bulk.ids:
+        return view.page("error.html", status=400, text=view.say("bulk.nothing"))
+    return await _ask(view, bulk, own_path(dict(fields).get("back", "/dead")))
+
+
+async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem: str = "") -> Response:
+    if not view.may(bulk.act, bulk.queue):
+        text = view.say("queue.no_right", right=f"queue.admin.{bulk.act}")
+        return view.page("error.html", status=403, text=text)
+    try:
+        count, is_all = await _count(view, bulk)
+    except (TasukiError, ValueError) as error:
+        return view.page("error.html", status=400, text=problem_of(error))
+    site = view.tools.site
+    return view.page(
+        "bulk.html",
+        status=status,
+        order=bulk,
+        back=back,
+        count=count,
+        is_all=is_all,
+        asks_name=_asks_name(bulk, count),
+        note=_note(view, bulk, count),
+        queues=[id for id in site.queues if id != bulk.queue][:1000],
+        problem=problem,
+    )
+
+
+def _asks_name(bulk: Bulk, count: int) -> bool:
+    return not bulk.ids or count > NAMED_FROM
+
+
+def _note(view: View, bulk: Bulk, count: int) -> str:
+    """The key of the text about its undo."""
+    can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
+    if not can or count > KEPT:
+        return "bulk.no_undo"
+    return "bulk.undo_trash" if bulk.act == "delete" else "bulk.undo_move"
+
+
+async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
+    """How many letters are meant, and whether all were asked. Raises AwayError, DriverError, ValueError."""
+    if bulk.ids:
+        return len(bulk.ids), True
+    library = view.tools.library
+    can_peek = view.tools.site.live.queues[bulk.queue].driver.capabilities.peek
+    if not bulk.where and bulk.group is None:
+        row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
+        return row.ready + row.delayed, True
+    window = await library.window(bulk.queue, bulk.where) if can_peek else library.borrowed(bulk.queue, bulk.where)
+    if window is None:
+        return 0, False
+    return len(of_group(window, bulk.by, bulk.group)), window.is_all
+
+
+async def begin(view: View) -> Response:
+    """Begin the batch, and show it."""
+    fields = await fields_of(view)
+    if isinstance(fields, Response):
+        return fields
+    bulk = _bulk(view, fields)
+    if bulk is None:
+        return view.page("error.html", status=404, text=view.say("error.not_found"))
+    one = dict(fields)
+    back = own_path(one.get("back", "/dead"))
+    if (answer := await _check(view, bulk, one.get("name", ""), one.get("count", ""), back)) is not None:
+        return answer
+    order = Order(bulk.act, "queue", bulk.queue, bulk=bulk)
+    try:
+        done = await view.tools.acts.carry_out(order, view.session)
+    except PolicyDeniedError as error:
+        return view.page("error.html", status=403, text=problem_of(error))
+    except (TasukiError, ValueError, LookupError) as error:
+        return await _ask(view, bulk, back, status=400, problem=problem_of(error))
+    view.tools.said.put(view.session, view.say(done.key, **done.values))
+    return RedirectResponse(view.url("batches", str(done.values["batch"])), 303)
+
+
+async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Response | None:
+    """The question again, if the name is wrong or there are many more letters than the form said; None: go on."""
+    known = int(said) if said.isascii() and said.isdigit() and len(said) < 15 else 0
+    try:
+        count, _ = await _count(view, bulk)
+    except (TasukiError, ValueError) as error:
+        return view.page("error.html", status=400, text=problem_of(error))
+    if _asks_name(bulk, max(count, known)) and name != bulk.queue:
+        problem = view.say("bulk.wrong_name", id=bulk.queue)
+        return await _ask(view, bulk, back, status=400, problem=problem)
+    if count > known * _GROWTH:
+        return await _ask(view, bulk, back, status=409, problem=view.say("bulk.grown"))
+    return None
+
+
+async def batch(view: View) -> Response:
+    """How far one batch is; a form of it pauses, resumes, cancels or undoes it."""
+    snapshot = await view.tools.sampler.latest()
+    id = view.path[1]
+    try:
+        found = await view.tools.board.find(id)
+    except BatchNotFoundError as error:
+        return view.page("error.html", status=404, snapshot=snapshot, text=problem_of(error))
+    if not (view.may("peek", found.queue) or view.may("batch", found.queue)):
+        text = view.say("queue.no_right", right="queue.admin.peek")
+        return view.page("error.html", status=403, snapshot=snapshot, text=text)
+    if view.request.method == "POST":
+        return await _order(view, found)
+    verbs = verbs_of(found) if view.may("batch", found.queue) else ()
+    return view.page("batch.html", snapshot=snapshot, batch=found, verbs=verbs)
+
+
+def verbs_of(batch: Batch) -> tuple[str, ...]:
+    """What can be done to a batch in its state."""
+    found = {
+        "running": ("pause", "cancel"),
+        "paused": ("resume", "cancel"),
+        "stopped": ("resume", "cancel"),
+        "failed": ("resume", "cancel"),
+    }.get(batch.state, ())
+    if batch.is_back:
+        return ("undo",) if batch.state == "failed" else ()
+    return (*found, "undo") if batch.can_undo else found
+
+
+async def _order(view: View, found: Batch) -> Response:
+    fields = await fields_of(view)
+    if isinstance(fields, Response):
+        return fields
+    verb = dict(fields).get("verb", "")
+    if verb not in VERBS:
+        return view.page("error.html", status=404, text=view.say("error.not_found"))
+    order = Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb})
+    try:
+        done = await view.tools.acts.carry_out(order, view.session)
+    except PolicyDeniedError as error:
+        return view.page("error.html", status=403, text=problem_of(error))
+    except (TasukiError, LookupError) as error:
+        return view.page("error.html", status=409, text=problem_of(error))
+    view.tools.said.put(view.session, view.say(done.key, **done.values))
+    return RedirectResponse(view.url("batches", found.id), 303)
+
+
+async def borrow(view: View) -> Response:
+    """Receive the first letters of a queue whose broker cannot show them, and go back to the page."""
+    fields = await fields_of(view)
+    if isinstance(fields, Response):
+        return fields
+    one, id = dict(fields), view.path[1]
+    asked = filter_of(view, fields)
+    row = (await view.tools.sampler.latest()).queues[id]
+    if not row.is_dead_letters or view.tools.site.live.queues[id].driver.capabilities.peek or asked.problem:
+        return view.page("error.html", status=404, text=view.say("error.not_found"))
+    try:
+        done = await view.tools.acts.carry_out(
+            Order("borrow", "queue", id, options={"where": asked.where}), view.session
+        )
+    except PolicyDeniedError as error:
+        return view.page("error.html", status=403, text=problem_of(error))
+    except TasukiError as error:
+        return view.page("error.html", status=409, text=problem_of(error))
+    view.tools.said.put(view.session, view.say(done.key, **done.values))
+    return RedirectResponse(view.root + own_path(one.get("back", "/dead")), 303)

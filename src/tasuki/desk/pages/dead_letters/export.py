@@ -1,0 +1,127 @@
+"""Export: chosen letters as JSON lines; values with telling names are masked, as everywhere on the desk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from tasuki.app.dead.choice import Choice
+from tasuki.desk.dead.library import Library
+from tasuki.desk.dead.windows import NEWEST, count, peek_page
+from tasuki.desk.pages.dead_letters.bulk import fields_of
+from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
+from tasuki.desk.pages.view import View
+from tasuki.desk.site import Site
+from tasuki.errors import TasukiError
+from tasuki.message import Message
+from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.queues.dead.groups import KEYS
+from tasuki.queues.dead.letter import letter_in
+from tasuki.queues.queue import Queue
+
+_log = logging.getLogger("tasuki.desk")
+_PAGE = 100
+_MOST_AT_ONCE = 4
+"""Downloads of all viewers together."""
+
+
+async def export(view: View) -> Response:
+    """A download of the selected letters, or of all of the newest ``NEWEST`` that the filter holds for."""
+    is_selection = view.request.method == "POST"
+    fields = await fields_of(view) if is_selection else view.request.query_params.multi_items()
+    if isinstance(fields, Response):
+        return fields
+    id, asked = view.path[1], filter_of(view, fields)
+    source = view.tools.site.live.queues[id]
+    ids = {value for name, value in fields if name == "ids" and value}
+    if not view.may("peek", id):
+        text = view.say("queue.no_right", right="queue.admin.peek")
+        return view.page("error.html", status=403, text=text)
+    if is_selection and not ids:
+        return view.page("error.html", status=400, text=view.say("bulk.nothing"))
+    if asked.problem or not source.driver.capabilities.peek:
+        text = asked.problem or view.say("queue.no_peek", driver=source.driver.name)
+        return view.page("error.html", status=400, text=text)
+    library = view.tools.library
+    if library.downloads >= _MOST_AT_ONCE:
+        return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
+    facts = {"act": "export", "target": id, "actor": view.session.actor, "client": view.session.client}
+    _log.info("desk: export of %s, by %s", id, view.session.actor, extra=facts)
+    lines = _counted(library, _lines(view.tools.site, id, asked, ids, view.tools.clock.time()))
+    headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
+    return StreamingResponse(lines, headers=headers, media_type="application/x-ndjson")
+
+
+def _file(id: str, now: float) -> str:
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in ".-_") else "-" for char in id)[:80]
+    return f"{plain}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.jsonl"
+
+
+async def _counted(library: Library, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    library.downloads += 1
+    try:
+        async for line in lines:
+            yield line
+    finally:
+        library.downloads -= 1
+
+
+async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) -> AsyncIterator[bytes]:
+    choice = Choice(asked.where, ids) if not ids else Choice(ids=ids)
+    source, left = site.live.queues[id], set(ids)
+    try:
+        at = max(await site.at(id, partial(count, id)) - NEWEST, 0)
+        while page := await site.at(id, partial(peek_page, id, at, _PAGE)):
+            for message in page:
+                if _is_meant(source, message, asked, choice, now, is_selection=bool(ids)):
+                    left.discard(message.id)
+                    yield json.dumps(_letter(source, message), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+            at += len(page)
+            if ids and not left:
+                return
+    except TasukiError as error:  # the head has been sent: the reader must learn that lines are missing
+        _log.warning("desk: export of %s ended early: %s", id, error)
+        raise
+
+
+def _is_meant(
+    source: Queue, message: Message, asked: Filter, choice: Choice, now: float, *, is_selection: bool
+) -> bool:
+    letter = letter_in(message, source.id)
+    is_of_group = is_selection or asked.group is None or KEYS[asked.by](letter) == asked.group
+    return is_of_group and choice.chosen(letter, source, now)
+
+
+def _letter(source: Queue, message: Message) -> dict[str, Any]:
+    letter = letter_in(message, source.id)
+    names = ("id", "queue", "dead", "reason", "type", "place", "cause", "error", "task", "consumer", "at", "attempts")
+    about = {name: masked(getattr(letter, name)) for name in names}
+    return {**about, "headers": masked(message.headers), **_body(source, message)}
+
+
+def _body(source: Queue, message: Message) -> dict[str, Any]:
+    try:
+        value = source.decode(message)
+        if not isinstance(value, bytes):
+            value = masked(value)
+            json.dumps(value)
+            return {"body": value}
+    except (TasukiError, TypeError, ValueError, RecursionError):
+        pass  # it is shown as it travels
+    return {"body_base64": base64.b64encode(message.body).decode()}
+
+
+def masked(value: Any) -> Any:
+    """The same value without secrets: of telling names, and within texts."""
+    if isinstance(value, Mapping):
+        return {name: MASK if is_secret_name(str(name)) else masked(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(each) for each in value]
+    return redact(value) if isinstance(value, str) else value

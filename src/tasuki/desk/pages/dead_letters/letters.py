@@ -1,0 +1,222 @@
+"""The dead letters in groups, and the letters of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from tasuki.app.dead.choice import Choice
+from tasuki.desk.dead.items import Item
+from tasuki.desk.dead.rows import GroupRow, of_group
+from tasuki.desk.dead.windows import BORROWED, Window
+from tasuki.desk.pages.view import View
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.queues.dead.groups import KEYS
+from tasuki.workbench.batches.rules.batch import Batch
+
+PAGE = 50
+_MOST_PLACE = 1_000_000
+_MOST_QUEUES = 500
+"""Dead-letter queues that one page reads."""
+_LONG = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters are meant: what the address or the form of a page says."""
+
+    by: str
+    where: str
+    group: str | None
+    """The key of one group; None: all letters."""
+    problem: str = ""
+    """Why ``where`` cannot be read."""
+
+
+def filter_of(view: View, fields: Sequence[tuple[str, str]]) -> Filter:
+    """The filter of a request."""
+    found = dict(fields)
+    by = found.get("by", "")
+    by, where, problem = by if by in KEYS else "cause", found.get("where", "").strip(), ""
+    try:
+        Choice(where)
+    except ValueError as error:
+        problem = str(error)
+    return Filter(by, where, found.get("group"), problem)
+
+
+async def groups(view: View) -> Response:
+    """What messages died of: one row a group, the largest first."""
+    snapshot = await view.tools.sampler.latest()
+    asked = filter_of(view, view.request.query_params.multi_items())
+    queues = sorted(
+        (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-_count(row), row.id)
+    )
+    seen = Seen(view, snapshot, asked)
+    await seen.read(queues[:_MOST_QUEUES])
+    rows = await view.tools.library.rows(seen.windows, asked.by, snapshot.now)
+    start = view.number_of("from", _MOST_PLACE)
+    place = view.number_of("queues", _MOST_PLACE)
+    return view.page(
+        "dead.html",
+        snapshot=snapshot,
+        filter=asked,
+        keys=list(KEYS),
+        seen=seen,
+        rows=rows[start : start + PAGE],
+        count=len(rows),
+        start=start,
+        page_size=PAGE,
+        queues=queues[place : place + PAGE],
+        queue_count=len(queues),
+        queue_start=place,
+        sources=_sources(snapshot),
+        most_borrowed=BORROWED,
+        batches=await _batches(view, snapshot),
+    )
+
+
+async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
+    """The last batches; a store that only would be read is not made."""
+    if not any(row.depth is not None for row in snapshot.queues.values()):
+        return ()
+    return [each for each in await view.tools.board.latest() if view.may("peek", each.queue)]
+
+
+def _count(row: QueueRow) -> int:
+    return row.ready + row.delayed
+
+
+def _sources(snapshot: Snapshot) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in snapshot.queues.values():
+        if row.dead_letters:
+            found.setdefault(row.dead_letters, []).append(row.id)
+    return found
+
+
+class Seen:
+    """What a viewer sees of some dead-letter queues."""
+
+    def __init__(self, view: View, snapshot: Snapshot, asked: Filter) -> None:
+        self._view, self._snapshot, self._filter = view, snapshot, asked
+        self.windows: list[Window] = []
+        self.problems: dict[str, str] = {}
+        """Queue → why its letters are not shown."""
+        self.hidden: dict[str, str] = {}
+        """Queue whose broker cannot show messages → its driver; its letters can be borrowed."""
+
+    async def read(self, rows: Sequence[QueueRow]) -> None:
+        """Read these queues. Raises nothing for one of them."""
+        live, library = self._view.tools.site.live, self._view.tools.library
+        wanted = []
+        for row in rows:
+            if row.is_missing or (row.depth is not None and not _count(row)):
+                continue
+            if not self._view.may("peek", row.id):
+                self.problems[row.id] = self._view.say("queue.no_right", right="queue.admin.peek")
+            elif live.queues[row.id].driver.capabilities.peek:
+                wanted.append(row.id)
+            elif (window := library.borrowed(row.id, self._filter.where)) is not None:
+                self.windows.append(window)
+            else:
+                self.hidden[row.id] = row.driver
+        if self._filter.problem:
+            self.windows = []
+            return
+        windows, problems = await library.windows(wanted, self._filter.where)
+        self.windows += windows
+        self.problems |= problems
+
+    @property
+    def count(self) -> int:
+        """Letters that are in a group."""
+        return sum(len(window.items) for window in self.windows)
+
+    @property
+    def queues(self) -> int:
+        """Queues that have such letters."""
+        return sum(bool(window.items) for window in self.windows)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all letters of these queues were looked at."""
+        return all(window.is_all for window in self.windows)
+
+    @property
+    def most(self) -> int:
+        """Where not all were looked at: how many of each queue."""
+        return max((window.read for window in self.windows if not window.is_all), default=0)
+
+    @property
+    def unclear(self) -> int:
+        """Letters that the question could not be asked about."""
+        return sum(window.unclear for window in self.windows)
+
+    @property
+    def problem(self) -> str:
+        """Why one of these could not be judged."""
+        return next((window.problem for window in self.windows if window.problem), "")
+
+
+async def letters(view: View) -> Response:
+    """The letters of one group, or of a whole dead-letter queue, the newest death first."""
+    snapshot = await view.tools.sampler.latest()
+    id = view.path[1]
+    row = snapshot.queues[id]
+    if not row.is_dead_letters:
+        raise KeyError(id)
+    asked = filter_of(view, view.request.query_params.multi_items())
+    seen = Seen(view, snapshot, asked)
+    await seen.read([row])
+    window = seen.windows[0] if seen.windows else Window(id)
+    items = of_group(window, asked.by, asked.group)
+    start = _start(items, view.query.get("after", ""))
+    shown = items[start : start + PAGE]
+    head = await _head(view, window, asked, snapshot)
+    site = view.tools.site
+    return view.page(
+        "letters.html",
+        snapshot=snapshot,
+        row=row,
+        filter=asked,
+        keys=list(KEYS),
+        seen=seen,
+        window=window,
+        items=shown,
+        bodies={item.letter.id: item.body(site.live.queues[id]) for item in shown},
+        count=len(items),
+        start=start,
+        page_size=PAGE,
+        after=_cursor(shown[-1]) if start + PAGE < len(items) else "",
+        head=head,
+        most_borrowed=BORROWED,
+        age=view.tools.clock.monotonic() - window.taken,
+        can=site.live.queues[id].driver.capabilities,
+    )
+
+
+async def _head(view: View, window: Window, asked: Filter, snapshot: Snapshot) -> GroupRow | None:
+    if asked.group is None:
+        return None
+    rows = await view.tools.library.rows([window], asked.by, snapshot.now)
+    return next((row for row in rows if row.group.key == asked.group), None)
+
+
+def _cursor(item: Item) -> str:
+    return f"{item.letter.at or 0.0!r}:{item.letter.id}"
+
+
+def _start(items: Sequence[Item], after: str) -> int:
+    """Where the page after a letter begins; the letter may be gone, then after those that died later."""
+    at, _, id = after[:_LONG].partition(":")
+    try:
+        time = float(at)
+    except ValueError:
+        return 0
+    for place, item in enumerate(items):
+        if item.letter.id == id:
+            return place + 1
+    return next((place for place, item in enumerate(items) if (item.letter.at or 0.0) < time), 0)

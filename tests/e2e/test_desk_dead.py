@@ -1,0 +1,113 @@
+"""The dead letters of a desk that is alone, on every driver: seen, or borrowed; retried, and brought back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tasuki import App
+from tasuki.contracts.driver import Outgoing
+from tasuki.desk.making import alone
+from tasuki.desk.security.access import Access
+from tests.support.brokers.everywhere import DRIVERS, overrides
+from tests.unit.desk.browser import Browser, form_of, words
+
+pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
+
+PROJECT = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.sqlite}
+  - {name: mails, kind: queue.queue, driver: driver, queue_name: %(id)s_mails, dead_letter: {queue: dead}}
+  - {name: dead, kind: queue.queue, driver: driver, queue_name: %(id)s_dead%(state)s}
+"""
+STATE = """
+  - {name: file, kind: queue.driver.sqlite, path: state.db}
+  - {name: state, kind: store.sqlite, driver: file}
+"""
+COUNT = 60
+
+
+def load(folder: Path, driver: str) -> App:
+    return App.load(folder, overrides=overrides(driver, "app:driver", folder))
+
+
+async def bury(app: App) -> None:
+    headers: dict[str, Any] = {
+        "x_original_queue": "app:mails", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'",
+        "content_type": "json/plain", "attempts": 3, "x_dead_letter_time": app.clock.time(),
+    }  # fmt: skip
+    for start in range(0, COUNT, 10):
+        batch = [Outgoing(f"{number:03}", b'{"n": 1}', dict(headers)) for number in range(start, start + 10)]
+        assert not any(await app.live_queue("app:dead").forward(batch))
+
+
+@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "valkey")])
+async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
+    has_own = driver not in ("amqp", "sqs")
+    text = PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": "" if has_own else ", state: state"}
+    (tmp_path / "_index.yaml").write_text(text if has_own else text + STATE)
+    desk = alone(load(tmp_path, driver), Access())
+    transport = httpx.ASGITransport(desk)
+    async with (
+        load(tmp_path, driver) as app,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
+    ):
+        await bury(app)
+        await desk.site.open()
+        try:
+            await check(Browser(client, desk), app)
+        finally:
+            await desk.tools.sampler.close()
+            await desk.tools.library.close()
+            await desk.site.close()
+        for queue in ("app:mails", "app:dead"):
+            await app.live_queue(queue).delete()
+
+
+async def check(browser: Browser, app: App) -> None:
+    can = app.live_queue("app:dead").driver.capabilities
+    count = COUNT
+    if not can.peek:
+        assert "cannot show messages without receiving them. Borrow the first 50" in await browser.text("/dead")
+        page = words((await browser.act("/dead/app:dead")).text)
+        assert "50 letters of app:dead were received and released." in page
+        count = 50
+    text = await browser.text("/dead")
+    assert f"Dead letters: {count}, in queues: 1, in groups: 1." in text, text
+    assert "KeyError: 'a'" in text
+    page = (await browser.get("/dead/app:dead")).text
+    assert len(re.findall(r'name="ids" value="\d+"', page)) == 50
+    action, fields = form_of(page)
+    fields.pop("ids")
+    asked = await browser.client.post(action, data={**fields, "act": "redrive", "ids": ["007", "011"]})
+    action, fields = form_of(asked.text)
+    fields.pop("ids")
+    page_of_batch = await browser.client.post(
+        action, data={**fields, "fast": "1", "ids": ["007", "011"]}, follow_redirects=True
+    )
+    assert page_of_batch.status_code == 200, words(page_of_batch.text)
+    path = page_of_batch.url.path
+    await until(browser, path, "Retry done 2 done")
+    mails = await app.live_queue("app:mails").depth()
+    assert mails.ready == 2
+    if can.transfer:
+        fields = {"token": form_of((await browser.get(path)).text)[1]["token"], "verb": "undo"}
+        await browser.post(path, fields)
+        await until(browser, path, "Undone: 2 of 2")
+    else:
+        assert "Undo" not in await browser.text(path)
+
+
+async def until(browser: Browser, path: str, text: str) -> None:
+    async with asyncio.timeout(60):
+        while text not in (page := await browser.text(path)):
+            assert "failed" not in page, page
+            await asyncio.sleep(0.05)

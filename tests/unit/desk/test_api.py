@@ -248,7 +248,8 @@ async def test_a_delayed_message_runs_now(app: App, program: Program) -> None:
     late = await app.publish("mails", {}, delay="1h")
     path = f"/messages/app:mails/{late.id}/reschedule"
 
-    assert (await program.post(path, 409, **{"in": "5m"}))["code"] == "unsupported"
+    assert (await program.post(path, 200, **{"in": "5m"}))["text"].endswith("is due in 5m.")
+    assert (await program.post(path, 400, **{"in": "soon"}))["code"] == "invalid"
     assert (await program.post(path))["count"] == 1
     assert await ready(app, "mails") == 1
     assert (await program.post(path, 404))["code"] == "not_found"

@@ -40,6 +40,9 @@ async def messages(call: Call) -> answers.Messages:
         end = start + limit
         return answers.Messages(found[start:end], cursor_of(str(end)) if end < len(found) else None, is_bounded=False)
     live = call.site.live.queues[row.id]
+    if not live.driver.capabilities.peek:
+        text = f"the driver of {row.id} shows no messages without giving them to a consumer"
+        raise ProblemError(409, text, "unsupported")
     first, most = (start, limit) if state == "waiting" else (row.ready + start, limit)
     if state == "retrying":
         first, most = 0, SEARCHED

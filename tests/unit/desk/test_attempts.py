@@ -1,4 +1,4 @@
-"""The message page lists failed attempts, newest first; frames of libraries are folded, and nothing of them is markup."""
+"""The message page lists failed attempts, newest first; frames of libraries are folded, nothing is markup."""
 
 from __future__ import annotations
 

@@ -138,7 +138,11 @@ async def test_dead_letters_in_groups_and_one_by_one(app: App, program: Program)
 
     assert [(each["key"], each["count"]) for each in groups["groups"]] == [("app:mails", 3)]
     assert groups["is_all"]
-    assert [each["id"] for each in letters["items"] + rest["items"]] == ids
+    assert [each["id"] for each in letters["items"] + rest["items"]] == ids[::-1]
+    assert groups["groups"][0]["dead"] == "app:dead"
+    group = quote((await program.get("/dead/groups"))["groups"][0]["key"])
+    assert (await program.get(f"/dead/app:dead?group={group}"))["count"] in (1, 3)
+    assert (await program.get("/dead/app:dead?group=none"))["items"] == []
     assert [each["id"] for each in some["items"]] == [ids[1]]
     assert wrong["code"] == "invalid"
 

@@ -21,7 +21,7 @@ def program(browse: MakeBrowser) -> Program:
 
 
 async def begin(app: App, program: Program, **body: Any) -> dict[str, Any]:
-    """Begin a batch, and wait for its end; what is told of it then."""
+    """Begin a batch, wait for its end, and return its record."""
     done = await program.post("/batches", queue="app:dead", rate=0, **body)
     await app.batches.wait(done["batch"])
     found: dict[str, Any] = await program.get(f"/batches/{done['batch']}")

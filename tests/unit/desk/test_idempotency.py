@@ -103,3 +103,25 @@ async def test_without_a_store_few_keys_are_kept(app: App, monkeypatch: pytest.M
         await replies._claim(str(number), idempotency.Reply("print"))
 
     assert len(replies._here) <= 3
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
+    app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = Replies._put
+
+    async def away(*_: object) -> None:
+        raise BrokerUnavailableError("refused", driver="app:driver")
+
+    monkeypatch.setattr(Replies, "_put", away)
+    answer = await client.post(PUBLISH, json={"body": 1}, headers=KEY)
+    again = await client.post(PUBLISH, json={"body": 1}, headers=KEY)
+
+    assert (answer.status_code, again.status_code, await ready(app)) == (200, 409, 1)
+    assert "Idempotency-Key is not kept" in caplog.text
+    monkeypatch.setattr(Replies, "_put", real)
+    monkeypatch.setattr(idempotency, "_MOST_BODY", 10)
+    other = {"idempotency-key": "long"}
+    assert (await client.post(PUBLISH, json={"body": 2}, headers=other)).status_code == 200
+    lost = await client.post(PUBLISH, json={"body": 2}, headers=other)
+    assert (lost.status_code, lost.json()["code"]) == (409, "done_before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ class Acts:
     def __init__(self, site: Site, library: Library, board: Board) -> None:
         self._site, self._library, self._board = site, library, board
         self._rights: DeskRights | None = None
+        self._trying = asyncio.Semaphore(2)
+        """Dry runs at the same time: each is a process of its own."""
         self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -310,7 +313,8 @@ class Acts:
         return Done("done.undo_edit", {"id": order.id, "message": id})
 
     async def _dry_run(self, order: Order, session: Session) -> Done:
-        found = await mending.tried(self._site, order.id, order.message, session.actor)
+        async with self._trying:
+            found = await mending.tried(self._site, order.id, order.message, session.actor)
         return Done("done.dry_run", {"id": order.id, "message": order.message, "outcome": found.outcome, "run": found})
 
 

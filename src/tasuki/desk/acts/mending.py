@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,6 @@ from tasuki.workbench.letters import letter_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-
-_AT_ONCE = asyncio.Semaphore(2)
-"""Dry runs of all desks of this process: each is a process of its own."""
 
 
 async def edit(live: Assembly, dead: str, id: str, options: Mapping[str, Any], actor: str, clock: Clock) -> Edited:
@@ -55,8 +51,7 @@ async def tried(site: Site, queue: str, id: str, actor: str) -> DryRun:
     async def work(live: Assembly) -> DryRun:
         return await dry_run(live, loading, message, queue, now=now, actor=actor)
 
-    async with _AT_ONCE:
-        return await site.on(app, work, patience=LIMIT + 15)
+    return await site.on(app, work, patience=LIMIT + 15)
 
 
 def as_values(edited: Edited) -> dict[str, Any]:

@@ -210,10 +210,14 @@ class Explained(Answer, frozen=True):
 class Group(Answer, frozen=True):
     """Dead letters that have something in common; the texts are from the newest one."""
 
+    dead: str
+    """The id of their dead-letter queue."""
     key: str
     count: int
     first: float | None
     last: float | None
+    trend: list[int]
+    """How many died in each twelfth of the last hour, the latest last."""
     queue: str
     reason: str
     type: str
@@ -252,7 +256,7 @@ class Letter(Answer, frozen=True):
 
 
 class Letters(Answer, frozen=True):
-    """Some letters of a dead-letter queue, the newest last."""
+    """Some letters of a dead-letter queue, the newest death first."""
 
     items: list[Letter]
     next: str | None

@@ -13,6 +13,10 @@ Text = Annotated[str, Meta(max_length=500)]
 Seconds = Annotated[str, Meta(max_length=40, description="A duration, as in `90`, `5s` or `10m`.")]
 
 
+By = Literal["cause", "type", "place", "queue", "reason", "task", "day", "consumer"]
+"""What dead letters are grouped by."""
+
+
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
 
@@ -46,7 +50,7 @@ class GroupsQuery(Query, frozen=True):
     """Which dead letters, and what they are counted by."""
 
     queue: Text = ""
-    by: Literal["cause", "type", "place", "queue", "reason", "task", "day"] = "cause"
+    by: By = "cause"
     where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
 
 
@@ -54,6 +58,8 @@ class LettersQuery(PageQuery, frozen=True):
     """Which letters of a dead-letter queue."""
 
     where: Annotated[str, Meta(max_length=2000, description="See `tasuki dead --where`.")] = ""
+    by: By = "cause"
+    group: Annotated[str, Meta(max_length=500, description="Only the group of this `key`.")] | None = None
 
 
 class FindQuery(Query, frozen=True):
@@ -132,7 +138,7 @@ class EditOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One group of dead letters."""
 
-    by: Literal["cause", "type", "place", "queue", "reason", "task", "day", "consumer"]
+    by: By
     key: Text
 
 

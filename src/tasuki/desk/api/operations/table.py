@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, batching, messages, reading, searching
+from tasuki.desk.api.operations import acting, batching, letters, messages, reading, searching
 
 Answering = Callable[[Call], Awaitable[answers.Answer]]
 
@@ -69,8 +69,8 @@ OPERATIONS: Sequence[Operation] = (
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
     _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
-    _get("/dead/groups", messages.groups, answers.Groups, asked.GroupsQuery, "peek"),
-    _get("/dead/{queue}", messages.letters, answers.Letters, asked.LettersQuery, "peek"),
+    _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
+    _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
     _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
     _get("/topology", searching.topology, answers.Topology, asked.TopologyQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),

@@ -57,7 +57,7 @@ SECTIONS = {
         "show": "Show one waiting message, or make a test of it.",
         "redrive": "Send dead letters back to where they came from.",
         "discard": "Delete dead letters; they can be brought back for a while.",
-        "batches": "Show, stop or undo what is done to many dead letters.",
+        "batches": "Show, stop or undo acts on many dead letters.",
         "remove": "Remove single messages from a queue.",
         "purge": "Remove the waiting messages of a queue.",
         "delete": "Delete a queue with all its messages.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
-from tasuki.desk.acts import mending
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
+from tasuki.desk.acts.mending import send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
@@ -26,7 +25,7 @@ from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.gate import Session
 from tasuki.desk.site import Site
-from tasuki.errors import PolicyDeniedError, TasukiError
+from tasuki.errors import TasukiError
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
@@ -90,11 +89,12 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "undo_edit": ("queue",),
     "dry_run": ("queue",),
 }
-"""Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+"""Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``."""
+RIGHTS: Mapping[str, str] = {"undo_edit": "edit"}
 
 
 FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "undo_edit", "dry_run"})
-"""Acts for which the pages have no question."""
+"""Acts for which the pages have no question, or a page of their own."""
 
 
 class Acts:
@@ -103,8 +103,6 @@ class Acts:
     def __init__(self, site: Site, library: Library, board: Board) -> None:
         self._site, self._library, self._board = site, library, board
         self._rights: DeskRights | None = None
-        self._trying = asyncio.Semaphore(2)
-        """Dry runs at the same time: each is a process of its own."""
         self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -154,7 +152,7 @@ class Acts:
         if order.bulk is not None:
             facts["filter"] = order.bulk.text
         self.queue_of(order)
-        self._require(order, session)
+        self.rights().require(session.actor, RIGHTS.get(order.act, order.act), order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
@@ -167,12 +165,6 @@ class Acts:
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
-
-    def _require(self, order: Order, session: Session) -> None:
-        rights, act = self.rights(), "edit" if order.act == "undo_edit" else order.act
-        if act == "dry_run" and not rights.are_declared:
-            raise PolicyDeniedError("a dry run runs your code: it is off until a policy allows queue.admin.dry_run")
-        rights.require(session.actor, act, order.id)
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
@@ -297,25 +289,17 @@ class Acts:
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 
     async def _edit(self, order: Order, session: Session) -> Done:
-        if to := order.options.get("to"):  # else a right on one dead-letter queue would be one to publish anywhere
-            self.rights().require(session.actor, order.act, to)
-        clock = self._site.reader.clock
-        found = await self._site.at(
-            order.id, lambda live: mending.edit(live, order.id, order.message, order.options, session.actor, clock)
-        )
-        return Done("done.edit", mending.as_values(found))
-
-    async def _undo_edit(self, order: Order, session: Session) -> Done:
-        clock = self._site.reader.clock
-        id = await self._site.at(
-            order.id, lambda live: mending.undo(live, order.id, order.message, session.actor, clock)
-        )
-        return Done("done.undo_edit", {"id": order.id, "message": id})
+        options = order.options
+        done = await send(self._site, options["draft"], options["wanted"], session, keep=options["keep"])
+        return Done("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
 
     async def _dry_run(self, order: Order, session: Session) -> Done:
-        async with self._trying:
-            found = await mending.tried(self._site, order.id, order.message, session.actor)
-        return Done("done.dry_run", {"id": order.id, "message": order.message, "outcome": found.outcome, "run": found})
+        report = await try_out(self._site, order.options["message"], order.id, session)
+        return Done("done.dry_run", {"message": order.message, "outcome": report.outcome, "report": report})
+
+    async def _undo_edit(self, order: Order, session: Session) -> Done:
+        id = await undo_edit(self._site, order.id, order.message, session)
+        return Done("done.undo_edit", {"id": order.id, "message": id})
 
 
 def _kind(text: str) -> Pausable:

@@ -1,60 +1,78 @@
-"""Mending: edit one dead letter and send it, undo that, and try a message without any effect."""
+"""Edit a dead letter, and try one out, on the event loop of its app."""
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.clock import Clock
-from tasuki.desk.site import Site
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.site import AwayError, Site
 from tasuki.workbench.dry_run.report import DryRun
-from tasuki.workbench.dry_run.run import LIMIT, dry_run
-from tasuki.workbench.editing.building import SAME, Wanted
-from tasuki.workbench.editing.edit import Edited, Editor
-from tasuki.workbench.letters import letter_of
+from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
+from tasuki.workbench.editing.building import Made, Wanted
+from tasuki.workbench.editing.edit import Draft, Edited, Editor
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.desk.security.gate import Session
+    from tasuki.message import Message
+
+_busy = asyncio.Semaphore(1)
+"""A dry run starts an interpreter: one at a time."""
 
 
-async def edit(live: Assembly, dead: str, id: str, options: Mapping[str, Any], actor: str, clock: Clock) -> Edited:
-    """Send a letter with the changes of ``options``: ``body`` as JSON text, ``headers``, ``to``, ``keep``.
+def _editor(site: Site, live: Assembly, dead: str, session: Session) -> Editor:
+    return Editor(live, dead, clock=site.reader.clock, actor=session.actor, is_permitted=True)
+
+
+async def draft_of(site: Site, dead: str, letter: Message, to: str | None, session: Session) -> Draft:
+    """A letter as its form shows it. Raises QueueNotFoundError: it goes to no queue of this project."""
+
+    async def work(live: Assembly) -> Draft:
+        return _editor(site, live, dead, session).draft_of(letter, to)
+
+    return await site.at(dead, work)
+
+
+async def check(site: Site, draft: Draft, wanted: Wanted, session: Session) -> Made:
+    """What an edit would send. Raises EditError."""
+    return await site.at(
+        draft.dead, lambda live: _editor(site, live, draft.dead, session).check(draft, wanted)
+    )  # fmt: skip
+
+
+async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, keep: bool) -> Edited:
+    """Edit a letter and send it. Raises what :meth:`tasuki.workbench.editing.edit.Editor.send` raises."""
+
+    async def work(live: Assembly) -> Edited:
+        for id in (draft.dead, draft.to):
+            queue = live.queue(id)
+            await asked(queue, lambda queue=queue: queue.driver.occupancy(queue.spec.name))  # type: ignore[misc]
+        return await _editor(site, live, draft.dead, session).send(draft, wanted, keep=keep)
+
+    return await site.at(draft.dead, work)
+
+
+async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:
+    """Bring the letter back whose edit made this message; its id. Raises LookupError, DriverError."""
+    return await site.at(dead, lambda live: _editor(site, live, dead, session).undo(id))
+
+
+async def try_out(site: Site, message: Message, queue: str, session: Session) -> DryRun:
+    """A dry run of a message, in a process of its own.
 
     Raises:
-        EditError: the new message is not valid. LookupError: there is no such letter. TasukiError.
+        AwayError: another one is under way. HandlerError: no consumer of this project gets it. LifecycleError: the app
+            cannot be loaded by another process.
     """
-    text = bytes(options.get("body", b"")).decode() or None
-    editor = Editor(live, dead, clock=clock, actor=actor, is_permitted=True)
-    draft = await editor.draft(id, options.get("to") or None)
-    wanted = Wanted(SAME, text, options.get("headers", {}))
-    return await editor.send(draft, wanted, keep=bool(options.get("keep")))
+    app = site.app_for(queue)
+    trial = trial_of(site.live, app.loading(), message, queue, app.clock.time())
 
+    async def answer(wanted: dict[str, Any]) -> Mapping[str, Any]:
+        return await site.on(app, lambda live: entries(live, wanted))
 
-async def undo(live: Assembly, dead: str, id: str, actor: str, clock: Clock) -> str:
-    """Bring the letter back whose edit made this message; its id. Raises LookupError, TasukiError."""
-    return await Editor(live, dead, clock=clock, actor=actor, is_permitted=True).undo(id)
-
-
-async def tried(site: Site, queue: str, id: str, actor: str) -> DryRun:
-    """Call the handler of a message in a process of its own, which records what it would do.
-
-    Raises:
-        LookupError: no such message waits there. HandlerError: no consumer gets it. LifecycleError: no other process
-            can load the app. AwayError, DriverError.
-    """
-    app = site.reader
-    loading = app.loading()
-    message = await site.at(queue, lambda live: letter_of(live.queues[queue], id))
-    now = app.clock.time()
-
-    async def work(live: Assembly) -> DryRun:
-        return await dry_run(live, loading, message, queue, now=now, actor=actor)
-
-    return await site.on(app, work, patience=LIMIT + 15)
-
-
-def as_values(edited: Edited) -> dict[str, Any]:
-    """What an edit says for the answer of its act."""
-    found = dataclasses.asdict(edited)
-    return {**found, "message": edited.id, "id": edited.queue, "warnings": list(edited.warnings)}
+    if _busy.locked():
+        raise AwayError("another dry run is under way: wait until it is over")
+    async with _busy:
+        return await dry_run(trial, answer, actor=session.actor)

@@ -56,7 +56,7 @@ class Call:
         """Carry out an order. Raises ProblemError, and what the act raises."""
         done = await self.carry_out(order)
         values = dict(done.values)
-        count, message = values.get("n"), values.get("message")
+        count, message = values.get("n"), values.get("new", values.get("message"))
         return Done(
             act=order.act,
             target=order.id,
@@ -65,7 +65,7 @@ class Call:
             message=None if message is None else str(message),
             count=count if isinstance(count, int) else None,
             batch=values.get("batch"),
-            warnings=values.get("warnings", []),
+            warnings=list(getattr(values.get("edited"), "warnings", ())),
         )
 
     async def carry_out(self, order: Order) -> acts.Done:

@@ -1,4 +1,4 @@
-"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or those of some ids."""
+"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or the ones with some ids."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tasuki.message import Message
 
 _FIRST, _MOST = 20, 1000
 """Messages of the first page, and of the largest one."""
+_SEARCHED = 100
+"""Ids of the first search."""
 _BYTES = 4 * 2**20
-"""Of the bodies of a page, if they are as large as those of the last one."""
-AT_ONCE = 100
-"""Ids that are searched at a time."""
+"""Of the bodies of a page, if they are as large as the ones of the last page."""
 _RESTARTS = 20
 """After so many of them the walk no longer cares what others take."""
 
@@ -43,10 +43,8 @@ class Walk:
             self._position, self._last = 0, ""
             return await self.page()
         found = found[overlap:]
-        if found:
-            mean = sum(len(message.body) for message in found) / len(found)
-            most = min(_MOST, self._driver.capabilities.max_batch - 1)
-            self._size = max(1, min(most, 4 * self._size, int(_BYTES / max(mean, 1))))
+        most = min(_MOST, self._driver.capabilities.max_batch - 1)
+        self._size = min(most, 4 * self._size, _fitting(found))
         return found
 
 
@@ -58,6 +56,7 @@ class Search:
     def __init__(self, driver: Driver, name: str, ids: Sequence[str]) -> None:
         self._driver, self._name = driver, name
         self._left = list(ids)
+        self._size = _SEARCHED
 
     def stays(self, message: Message) -> None:
         """It is not seen again in any case."""
@@ -65,7 +64,14 @@ class Search:
     async def page(self) -> Sequence[Message]:
         """The next messages; none: this is the end. Raises DriverError."""
         while self._left:
-            ids, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
-            if found := await self._driver.find(self._name, ids):
+            ids, self._left = self._left[: self._size], self._left[self._size :]
+            found = await self._driver.find(self._name, ids)
+            self._size = min(_MOST, _fitting(found))  # a search costs the same for many ids
+            if found:
                 return found
         return ()
+
+
+def _fitting(found: Sequence[Message]) -> int:
+    """Messages of the same size that a page may have."""
+    return max(1, int(_BYTES * len(found) / max(sum(len(message.body) for message in found), 1))) if found else _MOST

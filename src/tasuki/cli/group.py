@@ -26,6 +26,7 @@ SECTIONS = {
         "run": "Run the consumers of a project until stopped.",
         "dev": "Run a project, follow its source, show its desk.",
         "desk": "Show queues, messages and workers in a browser.",
+        "top": "Show them in this terminal, and act on them.",
         "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",

@@ -23,7 +23,7 @@ from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.security.gate import Session
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.units import parse_duration

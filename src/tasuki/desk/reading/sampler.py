@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.desk.reading.counts import Counts, count
+from tasuki.desk.reading.counts import Counts, count, name_causes
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
@@ -87,6 +87,8 @@ class Sampler:
             except TasukiError as error:
                 problems.append(problem_of(error))
                 continue
+            statuses = app.supervisor.states()
+            name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present
             problems += found.trouble

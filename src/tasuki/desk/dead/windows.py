@@ -66,7 +66,7 @@ async def read_window(
 
     Raises: AwayError, DriverError, UnsupportedError: the broker cannot show messages; ValueError: see ``Choice``.
     """
-    choice, clock = Choice(where), site.reader.clock
+    choice, clock = Choice(where, masks=True), site.reader.clock
     source = site.live.queues[queue]
     depth = await site.at(queue, partial(_depth, queue))
     total = depth.ready + depth.delayed
@@ -117,7 +117,7 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
         found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
         return found.letters, found.is_all
 
-    choice = Choice(where)
+    choice = Choice(where, masks=True)
     messages, is_all = await site.at(queue, work)
     items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
     depth = await site.at(queue, partial(_depth, queue))

@@ -269,7 +269,7 @@ class Acts:
         return Done("done.borrow", {"id": order.id, "n": window.read})
 
     async def _export(self, order: Order, session: Session) -> Done:
-        """What is asked for is kept before the first letter leaves: an export that is broken off was one too."""
+        """It is in the audit before the first letter leaves: an export that is broken off was one too."""
         return Done("done.export", {"id": order.id})
 
     def _seen(self, queue: str) -> None:

@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Until it is told to end: uvicorn wakes ten times a second, and needs it once, for the header ``date``."""
-        while not await self.on_tick(0):
+        while not await self.on_tick(0):  # noqa: ASYNC110 - it is told by an attribute
             await asyncio.sleep(_TICK)
 
 

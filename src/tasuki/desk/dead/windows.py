@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.ending import end_of
 from tasuki.contracts.driver import Depth
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
@@ -69,8 +70,9 @@ async def read_window(
     choice, clock = Choice(where, masks=True), site.reader.clock
     source = site.live.queues[queue]
     depth = await site.at(queue, partial(_depth, queue))
-    total = depth.ready + depth.delayed
-    ends = {0, total - 1} if 0 < total <= NEWEST else {0}  # the end of a longer one is far for some brokers
+    total = await _total(site, queue, depth, 0 if before is None else before.total)
+    # The end of a longer one is far for some brokers; of one that is estimated the number says little.
+    ends = {0, total - 1} if total and (total <= NEWEST or depth.is_estimate) else {0}
     mark = (
         total,
         depth.in_flight,
@@ -131,10 +133,20 @@ async def _depth(queue: str, live: Assembly) -> Depth:
     return await asked(on, lambda: on.driver.depth(on.spec.name))
 
 
-async def count(queue: str, live: Assembly) -> int:
-    """How many letters wait in a queue. Raises DriverError."""
-    depth = await _depth(queue, live)
-    return depth.ready + depth.delayed
+async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
+    """How many letters wait, also where the driver only estimates it."""
+    if not depth.is_estimate:
+        return depth.ready + depth.delayed
+
+    async def look(most: int, start: int) -> Sequence[Message]:
+        return await site.at(queue, partial(peek_page, queue, start, most))
+
+    return await end_of(look, depth.ready + depth.delayed, known)
+
+
+async def count(site: Site, queue: str) -> int:
+    """How many letters wait in a queue. Raises AwayError, DriverError."""
+    return await _total(site, queue, await site.at(queue, partial(_depth, queue)))
 
 
 async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[Message]:

@@ -28,8 +28,8 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Until it is told to end: uvicorn wakes ten times a second, and needs it once, for the header ``date``."""
-        while not await self.on_tick(0):  # noqa: ASYNC110 - it is told by an attribute
+        """Until ``should_exit``: uvicorn wakes ten times a second, and needs it once, for the header ``date``."""
+        while not await self.on_tick(0):  # noqa: ASYNC110 - an attribute ends it
             await asyncio.sleep(_TICK)
 
 

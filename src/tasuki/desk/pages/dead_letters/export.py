@@ -79,7 +79,7 @@ async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) 
     choice = Choice(asked.where, masks=True) if not ids else Choice(ids=ids)
     source, left = site.live.queues[id], set(ids)
     try:
-        at = max(await site.at(id, partial(count, id)) - NEWEST, 0)
+        at = max(await count(site, id) - NEWEST, 0)
         while page := await site.at(id, partial(peek_page, id, at, _PAGE)):
             for message in page:
                 if _is_meant(source, message, asked, choice, now, is_selection=bool(ids)):

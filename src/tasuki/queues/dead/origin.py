@@ -39,7 +39,7 @@ def origin_of(error: BaseException) -> Origin:
     """Of an error that is at hand; an error of Tasuki's own stands for the user's that caused it."""
     chain = list(_chain(error))
     found = next((each for each in chain if not _is_own(type(each))), chain[-1])
-    places = (_place(each) for each in (found, *chain))
+    places = (_place(each) for each in (found, *(each for each in chain if each is not found)))
     return Origin(_type(found)[:MAX_CHARS], next(filter(None, places), "")[:MAX_CHARS])
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# brokers.sh: install the brokers that the tests start as private child processes, and the browser that looks at the
-# desk; none of them is started here.
+# brokers.sh: install the brokers that the tests start as private child processes, the browser that looks at the desk, and
+# the terminal that shows tasuki top; none of them is started here.
 #
 # With apt and as root they are installed; elsewhere the command to do so is printed, and the tests of what is missing
 # skip (with CI=true they fail).
@@ -19,6 +19,9 @@ command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need="$need maria
 command -v promtool >/dev/null || ! apt-cache show promtool >/dev/null 2>&1 || need="$need promtool"
 # Its fonts: without them Japanese text is boxes on the pictures.
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || need="$need chromium fonts-noto-cjk"
+
+# The terminal in which the tests run tasuki top.
+command -v tmux >/dev/null || need="$need tmux"
 
 command -v npm >/dev/null || need="$need nodejs npm"
 

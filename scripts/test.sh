@@ -41,6 +41,13 @@ pure="
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
+    src/tasuki/workbench/dry_run/report.py
+    src/tasuki/workbench/editing/body.py
+    src/tasuki/workbench/editing/document.py
+    src/tasuki/workbench/editing/headers.py
+    src/tasuki/workbench/editing/places.py
+    src/tasuki/workbench/editing/problems.py
+    src/tasuki/workbench/test_case.py
     src/tasuki/observe/history/*
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py
@@ -48,6 +55,7 @@ pure="
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py
+    src/tasuki/workbench/batches/rules/*
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

@@ -236,7 +236,7 @@ class RequestTimeoutError(TasukiError, TimeoutError):
 
 
 class BatchStateError(TasukiError):
-    """What is asked of a batch of dead letters does not fit its state; nothing was changed."""
+    """An order for a batch of dead letters that does not fit its state; nothing was changed."""
 
     def __init__(self, message: str, *, batch: str = "") -> None:
         self.batch = batch

@@ -304,7 +304,7 @@ async def test_a_message_that_waits_and_what_cannot_be_run(app: App, tmp_path: P
     await bury(app, "lonely", b"1")
     with pytest.raises(HandlerError, match="no consumer of this project gets messages of queue app:lonely"):
         await app.dry_run("app:dead", "m")
-    other = App(f"sqlite://{tmp_path}/queue.db")
+    other = App("memory://")
     other.queue("dead")
     other.queue("orders").consumer(len)
     async with other:

@@ -21,6 +21,7 @@ RUN = [
     "docs/how-to/cancel.md",
     "docs/how-to/command-line.md",
     "docs/how-to/dead-letters.md",
+    "docs/how-to/edit-and-retry.md",
     "docs/how-to/fastapi.md",
     "docs/how-to/groups.md",
     "docs/how-to/idempotency.md",

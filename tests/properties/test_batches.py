@@ -65,7 +65,7 @@ class Life:
 
 
 class Mortal:
-    """An object whose calls are those of a process that may die before or after each of them."""
+    """An object whose calls a process makes that may die before or after each of them."""
 
     def __init__(self, real: Any, life: Life, world: World) -> None:
         self._real, self._life, self._world = real, life, world
@@ -109,7 +109,7 @@ class World:
         return self.app.live_assembly()
 
     def note(self, batch: list[Transfer], answers: list[Any]) -> None:
-        """What was really transferred."""
+        """Count the transfers that happened."""
         for transfer, answer in zip(batch, answers or [None] * len(batch), strict=True):
             if answer is None:
                 (self.brought if transfer.to == DEAD else self.arrived)[transfer.id] += 1
@@ -180,7 +180,7 @@ class World:
 
 
 async def live_through(world: World) -> tuple[Batch, list[Message], list[Message], list[Message]]:
-    """Begin a batch, let its processes die, and return it with what is in the queues at its end."""
+    """Begin a batch, let its processes die, and return it with the messages of the queues at its end."""
     app = world.app
     async with app:
         await world.bury()
@@ -219,7 +219,7 @@ def test_no_letter_is_lost_or_moved_twice_and_the_counts_are_true(part: int) -> 
         assert copies == Counter(f"m{number}" for number in range(world.letters)), about
         assert not any(count > 1 for count in world.arrived.values()), f"{about}: {world.arrived.most_common(3)}"
         if world.stands and "undo" in world.was_ordered:
-            # Who stands still between its last look at its lease and the broker moves letters after the undo.
+            # Who stands still between its last check of its lease and the broker moves letters after the undo.
             continue
         assert batch.moved - batch.unsure <= len(world.arrived) <= batch.moved + batch.unsure, about
         if batch.state in ("done", "undone"):

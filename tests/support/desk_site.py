@@ -101,7 +101,7 @@ def empty(folder: Path) -> Iterator[str]:
     (folder / "jobs.py").write_text(EMPTY)
     port = free_port()
     with start("desk", "jobs:app", "--admin", f"127.0.0.1:{port}", folder=folder):
-        yield _address(port)
+        yield address_of(port)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def full(folder: Path, queues: int = 1000) -> Iterator[str]:
         worker.wait_for("running; stop with", timeout=120)
         with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
             thread.submit(asyncio.run, fill(folder)).result()
-        yield _address(port)
+        yield address_of(port)
 
 
 async def fill(folder: Path) -> None:
@@ -136,7 +136,8 @@ async def fill(folder: Path) -> None:
             await asyncio.sleep(0.05)
 
 
-def _address(port: int) -> str:
+def address_of(port: int) -> str:
+    """The address of a desk, once it answers."""
     import urllib.request
 
     def answers() -> bool:
@@ -169,7 +170,7 @@ def letters(folder: Path) -> Iterator[str]:
     port = free_port()
     with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
         worker.wait_for("running; stop with", timeout=120)
-        yield _address(port)
+        yield address_of(port)
 
 
 async def _bury(folder: Path) -> None:

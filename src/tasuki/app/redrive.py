@@ -10,9 +10,9 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.reading import Movable, movable
 from tasuki.app.dead.sorting import Sorter
-from tasuki.app.dead.transferring import BATCH, Form, Transferring, can_transfer, last_span
+from tasuki.app.dead.transferring import BATCH, Form, Transferring, after_letter, can_transfer
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Limit, Outgoing, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Limit, Received, Release, Settlement
 from tasuki.errors import HeldBackError
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.limits import limit_facts, limit_text
@@ -46,7 +46,8 @@ async def redrive(
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
     ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights. ``form``: what is sent in the place of a letter at a time, in Unix seconds.
+    rights. ``form``: makes the message to be sent of a letter, at a time in
+    Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -61,7 +62,7 @@ async def redrive(
     moved = 0
     is_left = True
     if source.driver.capabilities.transfer and source.driver.capabilities.peek and not _limits(source):
-        transferring = Transferring(source, sorter, pace, clock.time(), assembly.observers, form)
+        transferring = Transferring(source, sorter, pace, clock, assembly.observers, form)
         await transferring.run(limit, progress)
         moved, is_left = transferring.moved, transferring.is_elsewhere
         if is_left:
@@ -165,9 +166,7 @@ def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
             guard.publish(target.id)
 
 
-async def _move(
-    source: Queue, by_queue: dict[Queue, list[Received]], now: float, form: Callable[[Received, float], Outgoing]
-) -> int:
+async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float, form: Form) -> int:
     """Publish each message and ack it, or release it where that failed; returns how many were moved."""
     acks: list[Settlement] = []
     releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
@@ -175,7 +174,7 @@ async def _move(
     try:
         for queue, batch in by_queue.items():
             letters = [form(received, now) for received in batch]
-            errors = await queue.forward(letters, after=[last_span(received) for received in batch])
+            errors = await queue.forward(letters, after=[after_letter(received) for received in batch])
             for received, error in zip(batch, errors, strict=True):
                 if error is None:
                     del releases[received.receipt]

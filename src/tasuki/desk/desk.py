@@ -21,6 +21,7 @@ from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology
 from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
+from tasuki.desk.pages.workbench import copies, edit, trying
 from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
@@ -56,6 +57,12 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("batches", ANY), bulk.batch),
     ("POST", ("batches", ANY), bulk.batch),
+    ("GET", ("messages", ANY, ANY, "edit"), edit.edit),
+    ("POST", ("messages", ANY, ANY, "edit"), edit.edit),
+    ("GET", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
+    ("POST", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
+    ("GET", ("messages", ANY, ANY, "test"), copies.test),
+    ("GET", ("messages", ANY, ANY, "json"), copies.json),
     ("GET", ("workers",), workers.workers),
     ("GET", ("workers", ANY), workers.worker),
     ("GET", ("topology",), topology.topology),

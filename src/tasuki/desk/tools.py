@@ -14,7 +14,8 @@ from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
-from tasuki.desk.security.gate import Gate, Session
+from tasuki.desk.security.gate import Gate
+from tasuki.desk.security.session import Session
 from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.site import Site
 from tasuki.desk.watched import Watched

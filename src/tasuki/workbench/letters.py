@@ -23,6 +23,8 @@ async def letter_of(source: Queue, id: str) -> Message:
 
 
 async def _seen(source: Queue, id: str) -> Message | None:
+    if source.driver.capabilities.find:
+        return next(iter(await source.driver.find(source.spec.name, [id])), None)
     page, seen = source.driver.capabilities.max_batch, 0
     while more := await source.driver.peek(source.spec.name, page, seen):
         for message in more:

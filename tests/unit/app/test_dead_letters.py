@@ -13,11 +13,12 @@ import pytest
 
 from tasuki import App
 from tasuki.app.dead import reading
+from tasuki.app.dead.choice import Choice
 from tasuki.app.handle import QueueHandle
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import HeldBackError, QueueNotFoundError
+from tasuki.errors import HeldBackError, QueueNotFoundError, UnsupportedError
 from tasuki.testing import TestApp
 
 pytestmark = pytest.mark.anyio
@@ -186,6 +187,14 @@ async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
             with pytest.raises(HeldBackError, match=r"queue 'app:mute\.dead': another reader"):
                 await app.dead_letters("others")
         assert (await app.dead_letters()).borrowed == {"app:mute.dead": 0}
+
+
+async def test_a_reader_that_may_not_borrow_is_told_what_works(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with app:
+        await bury(app, "1")
+        monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+        with pytest.raises(UnsupportedError, match="tasuki redrive app:dead sends letters back, also chosen ones"):
+            await reading.read(app.live_assembly(), {"app:dead": ""}, Choice(), "cause", app.clock, borrows=False)
 
 
 async def test_a_redrive_of_some_leaves_the_others_in_order(app: App) -> None:

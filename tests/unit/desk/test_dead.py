@@ -184,6 +184,23 @@ async def test_a_download_has_the_chosen_letters_without_secrets(app: App, brows
     assert (await browser.client.post(f"{DEAD}/export", data={"ids": "1"})).status_code == 403
 
 
+async def test_few_downloads_run_at_once(app: App, browse: MakeBrowser) -> None:
+    await bury(app, "1")
+    browser = browse()
+    browser.desk.tools.library.downloads = 4
+    assert (await browser.get(f"{DEAD}/export")).status_code == 503
+    browser.desk.tools.library.downloads = 3
+    assert (await browser.get(f"{DEAD}/export")).status_code == 200
+    assert browser.desk.tools.library.downloads == 3
+
+
+async def test_texts_that_no_page_can_carry_are_replaced(app: App, browse: MakeBrowser) -> None:
+    await bury(app, "1", x_error_type="\ud800Error", x_place="\udfff", x_original_queue="\ud800", x_cause="\ud800")
+    browser = browse()
+    for path in ("/dead", "/dead?by=type", "/dead?by=place", DEAD, f"{DEAD}/export"):
+        assert (await browser.get(path)).status_code == 200
+
+
 async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

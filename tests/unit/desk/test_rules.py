@@ -97,7 +97,7 @@ def test_a_rate_is_for_each_client() -> None:
 
 
 def test_too_much_is_not_kept_to_be_said() -> None:
-    from tasuki.desk.security.gate import Session
+    from tasuki.desk.security.session import Session
 
     said = Said(most=2)
     sessions = [Session(str(number), "", "", "") for number in range(3)]

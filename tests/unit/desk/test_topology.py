@@ -62,6 +62,10 @@ def test_boxes_do_not_lie_on_each_other() -> None:
     assert sum(curve.is_aside for curve in picture.curves) == 3
 
 
+def test_a_picture_has_bounds() -> None:
+    assert len(picture_of([line("a", 5000)]).boxes) == 22
+
+
 def test_an_empty_picture() -> None:
     assert picture_of([]).boxes == []
 

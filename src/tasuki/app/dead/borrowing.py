@@ -18,7 +18,7 @@ from tasuki.security.guard import Guard
 
 RIGHT = "queue.admin.borrow"
 LONGEST = 10.0
-"""Seconds for which letters are held at most, unless the lease of the queue is shorter."""
+"""Seconds for which letters are held at most, unless half the lease of the queue is shorter."""
 MOST_BYTES = 64 * 1024 * 1024
 """Bodies that are held at once."""
 _WAIT = 1.0
@@ -40,7 +40,9 @@ class Borrowed:
     """Whether the queue had no more."""
 
 
-async def borrow(assembly: Assembly, source: Queue, most: int, *, clock: Clock, guard: Guard | None) -> Borrowed:
+async def borrow(
+    assembly: Assembly, source: Queue, most: int, *, clock: Clock, guard: Guard | None, seconds: float = LONGEST
+) -> Borrowed:
     """Receive up to ``most`` letters of a dead-letter queue, and release them.
 
     The newest first, so that they keep their order. One reader at a time, over all processes where the queue has a
@@ -53,6 +55,7 @@ async def borrow(assembly: Assembly, source: Queue, most: int, *, clock: Clock, 
         most: letters.
         clock: of the app.
         guard: whose rights are asked; None: another has asked.
+        seconds: for which letters are held at most, unless half the lease of the queue is shorter.
 
     Raises:
         PolicyDeniedError: no policy allows ``queue.admin.borrow``. HeldBackError: another reader has them now.
@@ -61,13 +64,13 @@ async def borrow(assembly: Assembly, source: Queue, most: int, *, clock: Clock, 
     if guard is not None:
         guard.require(RIGHT, source.id, f"not allowed to borrow from queue: {source.id}: no policy allows {RIGHT}")
     async with _alone(assembly, source):
-        return await _read(source, most, clock)
+        return await _read(source, most, clock, seconds)
 
 
-async def _read(source: Queue, most: int, clock: Clock) -> Borrowed:
+async def _read(source: Queue, most: int, clock: Clock, seconds: float) -> Borrowed:
     driver, name = source.driver, source.spec.name
     depth = await source.depth()
-    ends = clock.monotonic() + min(LONGEST, source.spec.lease / 2)
+    ends = clock.monotonic() + min(seconds, source.spec.lease / 2)
     found: list[Received] = []
     size, is_empty = 0, False
     try:

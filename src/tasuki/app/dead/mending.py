@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import id_of
@@ -117,7 +118,7 @@ class Mending:
         """
         from tasuki.system.identity import user_and_host
         from tasuki.units import parse_duration
-        from tasuki.workbench.dry_run.run import dry_run
+        from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
         from tasuki.workbench.letters import letter_of
 
         live, source, loading = self._live(), self.full_id(queue), self.loading()
@@ -126,8 +127,8 @@ class Mending:
             guard.require("queue.admin.dry_run", source, f"not allowed to dry-run messages of queue: {source}")
         message = await letter_of(live.queue(source), id)
         who = actor or (user_and_host() if guard is None or guard.actor is None else guard.actor.id)
-        seconds = parse_duration(limit)
-        return await dry_run(live, loading, message, source, now=self.clock.time(), actor=who, limit=seconds)
+        trial = trial_of(live, loading, message, source, self.clock.time())
+        return await dry_run(trial, partial(entries, live), actor=who, limit=parse_duration(limit))
 
     def loading(self) -> Loading:
         """How another process loads this app. Raises LifecycleError: it cannot."""

@@ -8,6 +8,7 @@ from math import inf
 
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.sorting import Sorter
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
@@ -18,7 +19,7 @@ from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
 from tasuki.workbench.batches.ways.walk import Walk
 
 Form = Callable[[Message, float], Outgoing]
-"""What is sent in the place of a letter at a time, in Unix seconds."""
+"""The message to send for a letter at a time, in Unix seconds."""
 BATCH = 200
 """Most letters of one step."""
 _FULL_WAIT = 0.05
@@ -31,7 +32,7 @@ def can_transfer(source: Queue, target: Queue) -> bool:
     return target.driver is driver and driver.can_transfer(source.spec.name, target.spec.name)
 
 
-def last_span(letter: Message) -> Headers:
+def after_letter(letter: Message) -> Headers:
     """The span that put a dead letter into its queue; empty: none was recorded."""
     return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 
@@ -43,9 +44,9 @@ class Transferring:
     """
 
     def __init__(
-        self, source: Queue, sorter: Sorter, pace: Pace, now: float, observers: Iterable[Observer], form: Form
+        self, source: Queue, sorter: Sorter, pace: Pace, clock: Clock, observers: Iterable[Observer], form: Form
     ) -> None:
-        self._source, self._sorter, self._pace, self._now, self._form = source, sorter, pace, now, form
+        self._source, self._sorter, self._pace, self._clock, self._form = source, sorter, pace, clock, form
         self._told = tell(observers, "on_publish")
         self._walk = Walk(source.driver, source.spec.name)
         self._moved: set[str] = set()
@@ -116,13 +117,13 @@ class Transferring:
             raise refused
 
     async def _transfer(self, queue: Queue, letters: Sequence[Message]) -> list[DriverError | None]:
-        messages = [self._form(letter, self._now) for letter in letters]
+        messages = [self._form(letter, self._clock.time()) for letter in letters]
 
         async def carry(sent: Sequence[Outgoing]) -> list[DriverError | None]:
             batch = [Transfer(each.id, queue.spec.name, message) for each, message in zip(letters, sent, strict=True)]
             return await self._when_there_is_room(queue, batch)
 
-        answers = await queue.forward(messages, carry=carry, after=[last_span(letter) for letter in letters])
+        answers = await queue.forward(messages, carry=carry, after=[after_letter(letter) for letter in letters])
         stored = [message for message, answer in zip(messages, answers, strict=True) if answer is None]
         if stored and self._told is not None:
             self._told(queue.id, stored, [None] * len(stored))

@@ -64,13 +64,14 @@ class HistoryReader:
         found += [one for each in kept if each.minute >= first and (one := decode(each.value)) is not None]
         return Read(state, first, newest, found)
 
-    def apply(self, reads: Iterable[Read]) -> None:
-        """Add fetched minutes."""
+    async def apply(self, reads: Iterable[Read]) -> None:
+        """Add fetched minutes; an hour of a thousand busy queues takes a while, in which others have their turn."""
         for read in reads:
             hours = self._hours.setdefault(read.state, Hours())
             hours.begin(read.first, read.newest)
             for minute in read.minutes:
                 hours.add(minute)
+                await asyncio.sleep(0)
 
     def _first(self, state: SharedState | None, newest: int) -> int:
         known = self._hours.get(state)

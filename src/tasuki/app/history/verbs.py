@@ -39,8 +39,8 @@ class Remembering:
     async def history(self, queue: str | QueueHandle[Any]) -> list[Passed]:
         """The last 60 minutes of a queue, the oldest first; the last one is not over yet.
 
-        Each process writes its minutes into the state of the queue some seconds after their end. Processes that live
-        for less than a minute and have no consumer are missing, and so are the waits until a worker knows that they
+        Each process writes its minutes into the state of the queue some seconds after their end. Processes that publish
+        fewer than 50 messages and end within a minute are missing, and so are the waits until a worker knows that they
         are wanted: about a minute after the first call.
 
         Raises:
@@ -56,7 +56,7 @@ class Remembering:
         reader, state = HistoryReader(), live.state_of(found.id)
         if state is not None and state.opened is None:
             await found.depth()  # a store is made by opening it: not for a queue that does not exist
-        reader.apply(await reader.fetch([state], self.recent_history(), self.clock))
+        await reader.apply(await reader.fetch([state], self.recent_history(), self.clock))
         hour = reader.of(live, found.id) or Hour()
         newest = max((hours.newest for hours in reader.hours()), default=int(self.clock.time() // MINUTE))
         spans = (hour.span(minute, minute) for minute in range(newest - MINUTES + 1, newest + 1))

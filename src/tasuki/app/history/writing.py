@@ -35,6 +35,8 @@ _SPREAD = 10.0
 """Seconds over which the processes of an installation spread their writes."""
 _GOODBYE = 1.0
 """Longest time that a close waits for the store."""
+_MANY = 50
+"""Messages that a process has published in its last minute, from which on it opens the store to say so."""
 _AFTER_FAILURE = 600.0
 """Seconds after which a store that could not be opened is tried again: this process may have no right to it."""
 
@@ -105,7 +107,7 @@ class History:
             for state, queues in last.items()
             if _is_shared(state) and (queues or state in self._has_written)
         ]
-        self._pending = [(state, minute) for state, minute in self._pending if state.opened is not None]
+        self._pending = [each for each in self._pending if each[0].opened is not None or _is_worth_it(each[1])]
         if self._pending:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE):
@@ -213,6 +215,11 @@ def measure_waits(assembly: Assembly, clock: Clock) -> None:
     """Count waits too from now on."""
     for consumer in list(assembly.consumers.values()):
         consumer.metrics.measure(clock)
+
+
+def _is_worth_it(minute: Minute) -> bool:
+    """Whether a process that only published opens the store for it."""
+    return sum(point.published for queues in minute.queues.values() for point in queues.values()) >= _MANY
 
 
 def _is_shared(state: SharedState) -> bool:

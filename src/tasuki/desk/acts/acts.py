@@ -15,6 +15,7 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
+from tasuki.desk.acts.mending import send, try_out
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
@@ -22,7 +23,7 @@ from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.security.gate import Session
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.units import parse_duration
@@ -84,12 +85,14 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "borrow": ("queue",),
     "publish": ("queue",),
     "delete": ("queue",),
+    "edit": ("queue",),
+    "dry_run": ("queue",),
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name."""
 
 
-FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow"})
-"""Acts for which the pages have no question."""
+FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "dry_run"})
+"""Acts for which the pages have no question, or a page of their own."""
 
 
 class Acts:
@@ -112,6 +115,8 @@ class Acts:
             "borrow": self._borrow,
             "publish": self._publish,
             "delete": self._delete,
+            "edit": self._edit,
+            "dry_run": self._dry_run,
         }
 
     def queue_of(self, order: Order) -> str:
@@ -279,6 +284,15 @@ class Acts:
             return depth.ready + depth.in_flight + depth.delayed
 
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
+
+    async def _edit(self, order: Order, session: Session) -> Done:
+        options = order.options
+        done = await send(self._site, options["draft"], options["wanted"], session, keep=options["keep"])
+        return Done("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
+
+    async def _dry_run(self, order: Order, session: Session) -> Done:
+        report = await try_out(self._site, order.options["message"], order.id, session)
+        return Done("done.dry_run", {"message": order.message, "outcome": report.outcome, "report": report})
 
 
 def _kind(text: str) -> Pausable:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasuki.app.audit.audited import in_short, note
-from tasuki.desk.security.gate import Session
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.state.audit.ring import AuditRecord
 

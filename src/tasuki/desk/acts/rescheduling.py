@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.reading.messages import DEEPEST, peek
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import DUE, LAST_ERROR, PARTITION_KEY, PRIORITY, Message
 from tasuki.queues.queue import Queue
@@ -16,8 +14,6 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.clock import Clock
-
-_STEP = 500
 
 
 async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: float, clock: Clock) -> int:
@@ -33,7 +29,7 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
     """
     found = live.queues[queue]
     able = found.driver.capabilities
-    if not (able.transfer if seconds else able.expedite):
+    if not (able.transfer and able.find if seconds else able.expedite):
         raise UnsupportedError(
             f"queue {queue!r}: its driver cannot change when a message is due", driver=found.driver.name, queue=queue
         )
@@ -42,8 +38,8 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
         if not count:
             raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
         return count
-    messages = await _waiting(found, frozenset(ids))
-    fresh = [message for message in messages if LAST_ERROR not in message.headers]
+    messages = {message.id: message for message in await asked(found, lambda: found.driver.find(found.spec.name, ids))}
+    fresh = [message for message in messages.values() if LAST_ERROR not in message.headers]
     if not fresh:
         why = "has failed before, and can only run now" if messages else "waits there any more"
         raise LookupError(f"of the {len(ids)} in {queue} {'each' if messages else 'none'} {why}")
@@ -75,14 +71,3 @@ def _delayed(queue: Queue, message: Message, seconds: float, now: float) -> Outg
     if queue.policy.lanes is not None:
         sent.lane = queue.policy.lanes.of_sent_on(sent, queue.decode)
     return sent
-
-
-async def _waiting(queue: Queue, ids: Collection[str]) -> list[Message]:
-    """The messages of these ids that wait, as far as they are looked for."""
-    found: dict[str, Message] = {}
-    for start in range(0, DEEPEST, _STEP):
-        page = await asked(queue, partial(peek, queue, start, _STEP))
-        found |= {message.id: message for message in page if message.id in ids}
-        if len(page) < _STEP or len(found) == len(ids):
-            break
-    return list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from tasuki.errors import PolicyDeniedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.security import ExpressionPolicyConfig, PolicyConfig
@@ -16,6 +17,10 @@ _log = logging.getLogger("tasuki.desk")
 
 ADMIN = "queue.admin."
 """What the actions of the desk begin with."""
+
+
+OFF = frozenset({"dry_run", "secrets"})
+"""Acts that no actor may do until a policy allows them: one runs code, the other shows secrets."""
 
 
 class DeskRights:
@@ -45,14 +50,22 @@ class DeskRights:
 
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
+        if self._is_off(act):
+            return False
         guard = self._guard(actor)
         return guard is None or guard.decide(ADMIN + act, id).allowed
 
     def require(self, actor: str, act: str, id: str) -> None:
         """Return if it may. Raises PolicyDeniedError, and logs that."""
+        if self._is_off(act):
+            problem = f"{actor} may not {act} {id}: this is off until a policy allows {ADMIN}{act}"
+            raise PolicyDeniedError(problem, actor=actor, action=ADMIN + act, resource=id)
         guard = self._guard(actor)
         if guard is not None:
             guard.require(ADMIN + act, id, f"{actor} may not {act} {id}: no policy allows {ADMIN}{act}")
+
+    def _is_off(self, act: str) -> bool:
+        return act in OFF and self._scope is None
 
     def _guard(self, actor: str) -> Guard | None:
         if self._scope is None:

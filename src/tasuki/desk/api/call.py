@@ -11,7 +11,7 @@ from tasuki.desk.api.answers import Done
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks.words import say
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.security.gate import Session
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
 from tasuki.desk.tools import Tools
 

@@ -19,8 +19,9 @@ from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.api.problems import ProblemError, problem_for
 from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.security.gate import SESSION, Session
+from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.problems import problem
+from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
 
 _log = logging.getLogger("tasuki.desk")

@@ -71,4 +71,4 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
 
 
 def _cut(text: str) -> str:
-    return text[:_MOST_TEXT]
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode()

@@ -54,6 +54,8 @@ class Library:
         self._shelves: OrderedDict[tuple[str, str], _Shelf] = OrderedDict()
         self._borrowed: OrderedDict[tuple[str, str], Window] = OrderedDict()
         self._reading = asyncio.Semaphore(_MOST_AT_ONCE)
+        self.downloads = 0
+        """Downloads that run now."""
         self._rows: OrderedDict[tuple[object, ...], tuple[Sequence[Window], list[GroupRow]]] = OrderedDict()
 
     async def windows(self, queues: Sequence[str], where: str) -> tuple[list[Window], dict[str, str]]:

@@ -24,6 +24,8 @@ NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
 BORROWED = 50
 """Letters that are received from a broker that cannot peek."""
+_BORROWING = 6.0
+"""Seconds for which they are held at most: the desk waits for ten."""
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 1000
 _PAGE_BYTES = 16 * 1024 * 1024
 """Letters that are read at once have about so many bytes together."""
@@ -112,7 +114,7 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
     async def work(live: Assembly) -> tuple[Sequence[Message], bool]:
         on = live.queues[queue]
         await asked(on, lambda: on.driver.occupancy(on.spec.name))
-        found = await borrow(live, on, BORROWED, clock=clock, guard=None)
+        found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
         return found.letters, found.is_all
 
     choice = Choice(where)
@@ -127,6 +129,12 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
 async def _depth(queue: str, live: Assembly) -> Depth:
     on = live.queues[queue]
     return await asked(on, lambda: on.driver.depth(on.spec.name))
+
+
+async def count(queue: str, live: Assembly) -> int:
+    """How many letters wait in a queue. Raises DriverError."""
+    depth = await _depth(queue, live)
+    return depth.ready + depth.delayed
 
 
 async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[Message]:

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tasuki.desk.looks import numbers
+
 LANGUAGES = ("en", "ja")
 _FOLDER = Path(__file__).parent
 
@@ -36,6 +38,19 @@ def say(language: str, key: str, values: Mapping[str, object]) -> str:
     if text is None:
         text = texts[f"{key}.one" if values.get("n") in (1, "1") and f"{key}.one" in texts else f"{key}.other"]
     return text.format_map(values)
+
+
+def tell(language: str, key: str, values: Mapping[str, object]) -> str:
+    """As ``say``, with the numbers in the form of the language: ``n``, ``age`` and ``limit`` (seconds), ``rate``."""
+    shown = dict(values)
+    if isinstance(n := values.get("n"), int):
+        shown["n"] = numbers.number(n)
+    for name in ("age", "limit"):
+        if isinstance(seconds := values.get(name), float):
+            shown[name] = numbers.duration(seconds, language)
+    if isinstance(rate := values.get("rate"), float):
+        shown["rate"] = numbers.rate(rate)
+    return say(language, key, shown)
 
 
 def choose(asked: str, remembered: str, accepted: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from tasuki.desk.pages.queue import row_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.listed.finding import ALL, PER_QUEUE, Search, named
 from tasuki.desk.reading.listed.question import LONGEST, NAMES, Question
+from tasuki.desk.reading.listed.rows import row_of
 
 
 async def find(view: View) -> Response:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import body_of, headers_of, line, lines, preview
-from tasuki.desk.reading.listed.timing import Due, due_of, held_back, number, place_of
+from tasuki.desk.reading.bodies import body_of, headers_of, lines
+from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.listed.timing import held_back, number
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
 from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.running import progress_of
@@ -20,46 +20,11 @@ from tasuki.desk.reading.tracebacks import attempt_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.message import (
-    ATTEMPTS,
-    DEAD_LETTER_REASON,
-    DEAD_LETTER_TIME,
-    LAST_ERROR,
-    LAST_ERROR_TIME,
-    LAST_TRACEBACK,
-    MESSAGE_TYPE,
-    ORIGINAL_QUEUE,
-    PARTITION_KEY,
-    PRIORITY,
-    TIMESTAMP,
-    Message,
-)
-from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, format_size
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRow:
-    """One message of a list."""
-
-    id: str
-    place: int
-    published: float | None
-    attempts: str
-    priority: str
-    key: str
-    type: str
-    error: str
-    reason: str
-    died: float | None
-    body: str
-    due: Due
-    place_of_error: str
-    most_attempts: int | None
-    """After so many failures it becomes a dead letter; None: never."""
 
 
 async def queue(view: View) -> Response:
@@ -128,31 +93,6 @@ def _queue_of(view: View, id: str) -> Queue:
     return view.tools.site.live.queues[id]
 
 
-def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | None = None) -> MessageRow:
-    """A message as a row of a list; ``record``: of its last failed attempt."""
-    headers = message.headers
-
-    def text(name: str, most: int = 60) -> str:
-        return line(headers[name], most) if name in headers else ""
-
-    return MessageRow(
-        id=message.id,
-        place=place,
-        published=number(headers.get(TIMESTAMP)),
-        attempts=text(ATTEMPTS) if record is None else str(record.attempt),
-        priority=text(PRIORITY),
-        key=text(PARTITION_KEY),
-        type=text(MESSAGE_TYPE),
-        error=text(LAST_ERROR, 200),
-        reason=text(DEAD_LETTER_REASON),
-        died=number(headers.get(DEAD_LETTER_TIME)),
-        body=preview(queue, message),
-        due=due_of(message, queue.policy, None if record is None else record.attempt),
-        place_of_error=line(place_of(message, record), 200) if LAST_ERROR in headers else "",
-        most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
-    )
-
-
 def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
     """What holds for a queue: keys of the catalogue, and values."""
     config = site.project.of(QueueConfig)[id]
@@ -215,16 +155,3 @@ async def message(view: View) -> Response:
         why=told.causes,
         can=live.driver.capabilities,
     )
-
-
-def state_of(row: QueueRow, message: Message | None, place: int, is_running: bool, status: str) -> str:
-    """Where a message of a queue is, in a word; ``status``: of its job."""
-    if message is not None:
-        if DEAD_LETTER_REASON in message.headers:
-            return "dead"
-        if place >= row.ready:
-            return "retrying" if LAST_ERROR in message.headers else "delayed"
-        return "waiting"
-    if is_running:
-        return "running"
-    return status if status in ("done", "failed", "cancelled") else "unknown"

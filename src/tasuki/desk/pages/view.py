@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.looks.words import LANGUAGES, choose, say
-from tasuki.desk.security.gate import SESSION, Session
+from tasuki.desk.looks.words import LANGUAGES, choose, tell
+from tasuki.desk.security.gate import SESSION
+from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
 
 if TYPE_CHECKING:
@@ -73,15 +74,8 @@ class View:
         return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
     def say(self, key: str, **values: Any) -> str:
-        """A text of the catalogue; see :func:`tasuki.desk.looks.words.say`."""
-        if "n" in values and isinstance(values["n"], int):
-            values = {**values, "n": numbers.number(values["n"])}
-        for name in ("age", "limit"):
-            if isinstance(values.get(name), float):
-                values[name] = self.duration(values[name])
-        if isinstance(values.get("rate"), float):
-            values["rate"] = numbers.rate(values["rate"])
-        return say(self.language, key, values)
+        """A text of the catalogue; see :func:`tasuki.desk.looks.words.tell`."""
+        return tell(self.language, key, values)
 
     def duration(self, seconds: float | None) -> str:
         """A duration in the language of the page."""

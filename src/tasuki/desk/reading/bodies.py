@@ -12,6 +12,7 @@ from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
 from tasuki.observe.redact import MASK, is_secret_name, redact
 from tasuki.queues.queue import Queue
+from tasuki.workbench.editing.body import grows_long
 
 MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""
@@ -46,6 +47,8 @@ def body_of(queue: Queue, message: Message) -> Body:
     size = len(message.body)
     if queue.codec_of(message).name == "json/plain":
         try:
+            if grows_long(message.body):  # its blanks would be many times as long as the rest
+                return _body(message.body.decode(), "json", size)
             return _body(msgspec.json.format(message.body, indent=2).decode(), "json", size)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # it is shown as it is

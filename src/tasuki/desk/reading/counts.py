@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -61,6 +61,17 @@ async def count(live: Assembly, ids: Sequence[str]) -> Counts:
     except (TasukiError, TimeoutError) as error:
         counts.trouble.append(problem_of(error))
     return counts
+
+
+def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:
+    """Where a driver is not open, say why it could not be opened; ``drivers``: the error of each, by its id."""
+
+    def cause_of(text: str) -> str:
+        named = (error for id, error in drivers.items() if f"driver {id!r} is not open" in text)
+        return next((problem_of(error) for error in named), text)
+
+    counts.problems = {id: cause_of(text) for id, text in counts.problems.items()}
+    counts.trouble = [cause_of(text) for text in counts.trouble]
 
 
 async def _count_some(live: Assembly, left: Iterable[str], counts: Counts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tasuki.app.dead.attempts import attempts_shown
 from tasuki.app.state.jobs import read
@@ -15,6 +16,9 @@ from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
 
 PAGE = 50
 """Messages of a page."""
@@ -95,7 +99,17 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
                 break
         if not start:
             break
+    if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.find:
+        deep = await site.at(queue, lambda live: _by_id(live, queue, id))
+        if deep is not None:
+            return Found(deep, searched, status, progress)
     return Found(status=status, progress=progress, searched=searched)
+
+
+async def _by_id(live: Assembly, queue: str, id: str) -> Message | None:
+    on = live.queues[queue]
+    found = await asked(on, lambda: on.driver.find(on.spec.name, [id]))
+    return found[0] if found else None
 
 
 async def attempts(site: Site, queue: str, id: str, message: Message | None) -> list[AttemptRecord]:

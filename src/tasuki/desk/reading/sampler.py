@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.desk.reading.counts import Counts, count
+from tasuki.desk.reading.counts import Counts, count, name_causes
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
@@ -26,6 +26,8 @@ _AGE = 1.5
 """Seconds for which a snapshot is new enough; without viewers nothing is read."""
 _FIRST = 8.0
 """Seconds that the first page waits for the first snapshot."""
+_SOON, _OLD, _LATER = 0.25, 6.0, 2.0
+"""Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits."""
 _SHARE = 5
 """A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
 
@@ -58,7 +60,8 @@ class Sampler:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._take(), name="desk snapshot")
         is_first = now or not self._last.queues
-        await asyncio.wait([self._task], timeout=_FIRST if is_first else 0.25)
+        patience = _FIRST if is_first else _SOON if age < _OLD else _LATER
+        await asyncio.wait([self._task], timeout=patience)
         if self._task.done():
             return self._task.result()
         if is_first:
@@ -84,6 +87,8 @@ class Sampler:
             except TasukiError as error:
                 problems.append(problem_of(error))
                 continue
+            statuses = app.supervisor.states()
+            name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present
             problems += found.trouble

@@ -27,8 +27,8 @@ async def read_form(request: Request) -> Mapping[str, str]:
     return dict(await read_fields(request))
 
 
-async def read_fields(request: Request) -> list[tuple[str, str]]:
-    """The same with all fields of a name, as of checkboxes. Raises FormError."""
+async def read_fields(request: Request, most: int = MOST_BYTES, fields: int = _MOST_FIELDS) -> list[tuple[str, str]]:
+    """The same with all fields of a name, as of checkboxes; at most so many bytes and fields. Raises FormError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise FormError(415, "a form is application/x-www-form-urlencoded")
@@ -37,13 +37,13 @@ async def read_fields(request: Request) -> list[tuple[str, str]]:
         async with asyncio.timeout(_PATIENCE):
             async for part in request.stream():
                 body += part
-                if len(body) > MOST_BYTES:
-                    raise FormError(413, f"a form has at most {MOST_BYTES} bytes")
+                if len(body) > most:
+                    raise FormError(413, f"a form has at most {most} bytes")
     except TimeoutError:
         raise FormError(408, "the form did not arrive in time") from None
     except ClientDisconnect:
         raise FormError(400, "the client has gone") from None
     try:
-        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=fields, errors="strict")
     except ValueError:
         raise FormError(400, "the form cannot be read") from None

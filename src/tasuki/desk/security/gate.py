@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from tasuki.desk.security.origin import is_embedded, is_own_origin
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.problems import problem
 from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.session import Session
 from tasuki.desk.security.sessions import LIFE, Sessions, Way
 
 HEADERS = {
@@ -36,19 +36,6 @@ SESSION = "tasuki.session"
 _SAFE = ("GET", "HEAD")
 _METHODS = (*_SAFE, "POST", "DELETE")
 _LONGEST_ACTOR = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who asks, and what the forms for this client carry."""
-
-    id: str
-    actor: str
-    form_token: str
-    client: str
-    is_new: bool = False
-    is_by_header: bool = False
-    """A program that sends the token each time: no other page can make it do so."""
 
 
 class Gate:

@@ -19,6 +19,8 @@ _BOX, _HEIGHT, _ROW, _GAP = 196, 36, 46, 12
 _LOW = 28
 """Where dead letters leave a box."""
 _STEP = (WIDTH - _BOX) // 4
+_MOST = 20
+"""Schedules and consumers of a queue, and functions of a consumer, that are drawn."""
 _CHARACTERS = 27
 """Widths of a letter in a box."""
 
@@ -101,16 +103,16 @@ def _draw(drawing: _Drawing, line: Line, at: int) -> None:
     row = line.row
     note = f"{numbers.number(row.ready)} · {numbers.rate(row.in_rate)} → {numbers.rate(row.out_rate)}"
     queue = drawing.box("queue", row.id, note, ("queues", row.id), at)
-    for id in line.schedules:
+    for id in line.schedules[:_MOST]:
         drawing.curve(drawing.box("schedule", id, "", ("schedules",), at), queue, 0.0)
     consumers = {each.id: each for each in row.consumers}
     rate = (row.out_rate or 0.0) / max(len(line.consumers), 1)
-    for id in line.consumers:
+    for id in line.consumers[:_MOST]:
         known = consumers.get(id)
         note = "" if known is None else f"{numbers.number(known.running)}/{numbers.number(known.concurrency)}"
         consumer = drawing.box("consumer", id, note, ("queues", row.id), at)
         drawing.curve(queue, consumer, rate)
-        for function in line.functions[id]:
+        for function in line.functions[id][:_MOST]:
             drawing.curve(consumer, drawing.box("function", function, "", ("queues", row.id), at), rate)
     if line.dead:
         note = numbers.number(row.dead)

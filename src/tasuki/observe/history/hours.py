@@ -57,22 +57,22 @@ class Hour:
 
     def add(self, minute: int, point: Point, *, is_new: bool = True) -> None:
         """Add the point of one process; ``is_new``: with its steps, which are kept for some minutes only."""
-        slot = minute % RING
-        plain = self._plain
-        numbers = (point.published, point.done, point.failed, point.dead, point.ready + 1, point.busy)
+        slot, plain = minute % RING, self._plain
+        numbers = (point.published, point.done, point.failed, point.dead, 0, point.busy)
         for column, number in enumerate(numbers):
-            at = column * RING + slot
-            joined = max(plain[at], number) if column == _READY else plain[at] + number  # all see the same
-            plain[at] = min(max(joined, 0), _MOST)
+            if number:
+                _raise(plain, column * RING + slot, number)
+        ready = _READY * RING + slot
+        plain[ready] = min(max(plain[ready], point.ready + 1), _MOST)  # all processes see the same
         for counts, given in ((self._wait, point.wait), (self._run, point.run)):
-            for bucket, count in zip(given[0::2], given[1::2], strict=False):
-                if 0 <= bucket < _WIDTH:
-                    counts[slot * _WIDTH + bucket] = min(counts[slot * _WIDTH + bucket] + max(count, 0), _MOST)
-        if not is_new:
-            return
-        start = (minute % _FINE_RING) * STEPS * OF_A_STEP
-        for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
-            self._fine[start + offset] = min(self._fine[start + offset] + max(count, 0), _MOST)
+            for at in range(0, len(given) - 1, 2):
+                if (bucket := given[at]) < _WIDTH:
+                    _raise(counts, slot * _WIDTH + bucket, given[at + 1])
+        if is_new:
+            start = (minute % _FINE_RING) * STEPS * OF_A_STEP
+            for offset, count in enumerate(point.steps[: STEPS * OF_A_STEP]):
+                if count:
+                    _raise(self._fine, start + offset, count)
 
     def clear(self, minute: int) -> None:
         """Forget the minute that had the place of this one, or the known part of this one."""
@@ -114,6 +114,13 @@ class Hour:
             first * MINUTE, len(slots) * MINUTE, published, done, failed, dead, ready - 1 if ready else None,
             _times(self._wait, slots), _times(self._run, slots),
         )  # fmt: skip
+
+
+def _raise(counts: array[int], at: int, count: int) -> None:
+    try:
+        counts[at] += count
+    except OverflowError:
+        counts[at] = _MOST
 
 
 _EMPTY = array("I", bytes(4 * _WIDTH))

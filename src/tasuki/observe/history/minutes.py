@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -17,23 +18,29 @@ OF_A_STEP = 3
 """Numbers of a step: published, done, failed."""
 
 
+MOST = 2**26
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+"""More than a million a second; a point with more is none of ours."""
+Counts = Annotated[Sequence[Count], msgspec.Meta(max_length=256)]
+
+
 class Point(msgspec.Struct, array_like=True, gc=False):
     """One queue in one minute. Points of several processes are added."""
 
-    published: int = 0
-    done: int = 0
-    failed: int = 0
-    dead: int = 0
+    published: Count = 0
+    done: Count = 0
+    failed: Count = 0
+    dead: Count = 0
     """Messages that became dead letters."""
-    ready: int = -1
+    ready: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] = -1
     """Ready messages at the end of the minute; -1: not known."""
-    busy: int = 0
+    busy: Count = 0
     """Handlers that ran at the end of the minute."""
-    wait: Sequence[int] = ()
+    wait: Counts = ()
     """Waits of messages until their handlers started: bucket, count, bucket, count …"""
-    run: Sequence[int] = ()
+    run: Counts = ()
     """Times that handlers took, likewise."""
-    steps: Sequence[int] = ()
+    steps: Counts = ()
     """Published, done and failed of each step of the minute; empty: nothing of them."""
 
 
@@ -85,4 +92,4 @@ def decode(value: bytes) -> Minute | None:
 
 def sparse(counts: Sequence[int]) -> list[int]:
     """The buckets that counted something, each with its count."""
-    return [number for bucket, count in enumerate(counts) if count for number in (bucket, count)]
+    return [number for bucket, count in enumerate(counts) if count for number in (bucket, min(count, MOST))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import sub
 
-from tasuki.observe.history.minutes import OF_A_STEP, STEPS, Point, Queues, sparse
+from tasuki.observe.history.minutes import MOST, OF_A_STEP, STEPS, Point, Queues, sparse
 from tasuki.observe.metrics import ConsumerMetrics, QueueMetrics
 
 Name = tuple[str, str]
@@ -13,7 +13,7 @@ Name = tuple[str, str]
 Gauges = Callable[[Name], tuple[int, int]]
 """Of a queue: ready messages (-1: not known), and handlers that run."""
 
-MOST = 10_000
+_QUEUES = 10_000
 """Queues of which minutes are kept."""
 
 
@@ -63,7 +63,7 @@ class Recorder:
     def watch(self, queues: Mapping[Name, tuple[QueueMetrics, Sequence[ConsumerMetrics]]]) -> None:
         """Count these from now on; of a queue that goes on after a reload, what it gains from here."""
         before, self._counters = self._counters, {}
-        for name, (queue, consumers) in list(queues.items())[:MOST]:
+        for name, (queue, consumers) in list(queues.items())[:_QUEUES]:
             counters = self._counters[name] = _Counters(queue, consumers)
             known = before.get(name)
             if known is None:
@@ -96,16 +96,17 @@ class Recorder:
             counters = self._counters[name]
             totals, before, steps = counters.totals(), counters.minute, counters.steps or []
             ready, busy = gauges(name)
+            published, done, failed = (min(sum(steps[at::OF_A_STEP]), MOST) for at in range(OF_A_STEP))
             found.setdefault(name[0], {})[name[1]] = Point(
-                published=sum(steps[0::OF_A_STEP]),
-                done=sum(steps[1::OF_A_STEP]),
-                failed=sum(steps[2::OF_A_STEP]),
-                dead=max(totals.dead - before.dead, 0),
+                published=published,
+                done=done,
+                failed=failed,
+                dead=min(max(totals.dead - before.dead, 0), MOST),
                 ready=ready,
                 busy=busy,
                 wait=sparse(_gained(totals.wait, before.wait)),
                 run=sparse(_gained(totals.run, before.run)),
-                steps=steps,
+                steps=[min(each, MOST) for each in steps],
             )
             counters.minute, counters.steps = totals, None
         self._changed.clear()

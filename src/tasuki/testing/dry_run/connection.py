@@ -17,7 +17,7 @@ class _Undone(Exception):  # noqa: N818 - it ends the caller's block, and goes n
 
 @asynccontextmanager
 async def rolled_back(connection: Any, note: Callable[[str], None]) -> AsyncIterator[Any]:
-    """The connection, for what is undone at the end; ``note`` gets each SQL text where there is none."""
+    """The connection, whose changes are undone at the end; ``note`` gets each SQL text where there is none."""
     if connection is None:
         yield NotedConnection(note)
     elif callable(connection) and not hasattr(connection, "commit"):
@@ -72,9 +72,10 @@ class NotedConnection:
         self._note(str(sql))
         return []
 
-    async def fetchrow(self, sql: object, *args: Any) -> None:
+    async def fetchrow(self, sql: object, *args: Any) -> Any:
         """Note a query; no row."""
         self._note(str(sql))
+        return None
 
     fetchval = fetchrow
 
@@ -92,7 +93,7 @@ class NotedConnection:
 
 
 class NoRows:
-    """The result of a statement that was not done; it can be awaited, as that of an asynchronous connection."""
+    """The result of a statement that was not done; it can be awaited, as the one of an asynchronous connection."""
 
     rowcount = 0
     lastrowid = description = None
@@ -104,8 +105,9 @@ class NoRows:
     def __iter__(self) -> Iterator[Any]:
         return iter(())
 
-    def fetchone(self) -> None:
+    def fetchone(self) -> Any:
         """No row."""
+        return None
 
     def fetchall(self) -> list[Any]:
         """No rows."""

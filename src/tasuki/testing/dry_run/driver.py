@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class DryDriver(TwinDriver):
-    """Nothing that is published to it is stored, and every settlement ends the message for good."""
+    """Nothing that is published to it is stored, and every settlement ends the message."""
 
     def __init__(self, name: str, faults: Faults, real: RealStores, recorder: Recorder) -> None:
         super().__init__(name, faults)

@@ -1,4 +1,4 @@
-"""The entries of the app's real stores, which the parent process reads: a dry run goes on from what is there."""
+"""The entries of the app's real stores, which the parent process reads: a dry run goes on from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class RealStores:
-    """What cannot be read counts as absent, and is told. ``answers``: the descriptor from which answers come."""
+    """An unreadable entry counts as absent, with a warning. ``answers``: the descriptor from which answers come."""
 
     def __init__(self, answers: int, recorder: Recorder) -> None:
         self._answers = answers

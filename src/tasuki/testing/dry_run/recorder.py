@@ -1,4 +1,4 @@
-"""Recorder: writes down what a dry run would have done, event by event; what is written outlives the process."""
+"""Recorder: writes down what a dry run would have done, event by event; its lines outlive the process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Recorder:
         self._lock = threading.Lock()
         self.count = 0
         self.is_settled = False
-        """Whether it is told how the message ends."""
+        """Whether the end of the message is written down."""
         self.is_on = True
         """Whether events are written down; off while the app itself starts and ends."""
 

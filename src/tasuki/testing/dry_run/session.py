@@ -40,7 +40,7 @@ _TRACEBACK = 8_000
 _MOST_METRICS = 100
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _BEFORE = 0.5
-"""Seconds before the limit at which the stack is told."""
+"""Seconds before the limit at which the stack is reported."""
 
 
 class DryAssembly(TwinAssembly):

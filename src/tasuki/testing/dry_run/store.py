@@ -1,8 +1,7 @@
-"""DryStore: a store in memory that begins with the real entries; what is written stays in it, and is recorded."""
+"""DryStore: a store in memory that begins with the real entries; writes stay in it, and are recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tasuki.consumers.handling.idempotency import ONCE
@@ -15,14 +14,18 @@ from tasuki.handlers.store.values import unpack
 from tasuki.state.controls import CONTROL
 from tasuki.state.presence import PRESENCE
 from tasuki.state.results import RESULTS
+from tasuki.state.shared import STATE
 from tasuki.testing.dry_run.real import RealStores
 from tasuki.testing.dry_run.recorder import Recorder
 from tasuki.testing.twin.store import TwinStore
 
-_NOT_READ = (CONTROL, PRESENCE, RESULTS, GROUPS, MEMBERS, WAITS, "limit/", "answer/", "cancelled/")
-"""State of workers and queues, which must neither hold up the run nor be of any effect on it."""
-_NOT_TOLD = (*_NOT_READ, RUNS, ONCE, SIGNALS)
-"""Bookkeeping: what of it counts is recorded by its own name."""
+_FACTS = (RUNS, ONCE, SIGNALS)
+"""State of messages that the run goes on from; it is recorded by its own names."""
+_NOT_READ = (
+    CONTROL, PRESENCE, RESULTS, GROUPS, MEMBERS, WAITS, "limit/", "answer/", "cancelled/", "attempts/", "batch/",
+    "batches/", "edit/", "history/", "audit/",
+)  # fmt: skip
+"""State of workers and queues in a store that handlers use too: it must neither hold up the run nor change by it."""
 
 
 class DryStore(TwinStore):
@@ -33,9 +36,13 @@ class DryStore(TwinStore):
         self._real, self._recorder, self._known = real, recorder, known
         return self
 
+    def _is_ours(self, key: str) -> bool:
+        """Whether the key is neither the user's nor about a message."""
+        return key.startswith(_NOT_READ) or (self.name == STATE and not key.startswith(_FACTS))
+
     async def _read(self, key: str) -> None:
         """Let the shelf have the real entry of a key, unless it was changed here."""
-        if key in self._known or key.startswith(_NOT_READ):
+        if key in self._known or self._is_ours(key):
             return
         self._known.add(key)
         if (entry := await self._real.get(self.driver, self.name, key)) is not None:
@@ -50,7 +57,7 @@ class DryStore(TwinStore):
     def _note(self, verb: str, key: str, **facts: Any) -> None:
         if key.startswith(RUNS) and verb == "put":
             self._tell_steps(key)
-        if not key.startswith(_NOT_TOLD):
+        if not key.startswith(_FACTS) and not self._is_ours(key):
             self._recorder.add("store", store=f"{self.driver}/{self.name}", verb=verb, key=key, **facts)
 
     def _tell_steps(self, key: str) -> None:
@@ -65,7 +72,7 @@ class DryStore(TwinStore):
                 self._recorder.add("sleep", name=pause.name, seconds=pause.until - pause.since)
 
     def _is_new(self, key: str, name: str) -> bool:
-        """Whether a step of this name is told for the first time."""
+        """Whether a step of this name is new."""
         mark = f"{key} {name}"
         is_new = mark not in self._known
         self._known.add(mark)
@@ -80,7 +87,7 @@ class DryStore(TwinStore):
         """See Store."""
         await self._read(key)
         number = await super().put(key, value, ttl=ttl, version=version)
-        self._note("put", key, value=value if key.startswith(_NOT_TOLD) else _value(key, value), ttl=ttl)
+        self._note("put", key, value=_value(key, value), ttl=ttl)
         return number
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
@@ -92,10 +99,10 @@ class DryStore(TwinStore):
 
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
         """See Store; of the real entries the first thousand."""
-        if f"{prefix}*" not in self._known and not prefix.startswith(_NOT_READ):
+        if f"{prefix}*" not in self._known and not self._is_ours(prefix):
             self._known.add(f"{prefix}*")
             for entry in await self._real.entries(self.driver, self.name, prefix):
-                if entry.key not in self._known and not entry.key.startswith(_NOT_READ):
+                if entry.key not in self._known and not self._is_ours(entry.key):
                     self._known.add(entry.key)
                     self._take_over(entry)
         return await super().list(prefix, after=after, limit=limit)
@@ -116,6 +123,3 @@ def _value(key: str, value: bytes) -> object:
         return unpack(key, value)
     except HandlerError:
         return value
-
-
-Prepare = Callable[[DryStore], DryStore]

@@ -14,7 +14,7 @@ from tasuki.workbench.batches.rules.batch import Batch
 
 
 class Chooser:
-    """For one look through the queue; ``begin`` is another one."""
+    """For one pass through the queue; ``begin`` is another one."""
 
     def __init__(self, batch: Batch, source: Queue, clock: Clock, ids: Collection[str]) -> None:
         self._batch, self._source, self._clock = batch, source, clock
@@ -24,7 +24,7 @@ class Chooser:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was seen."""
+        """Forget all that it has seen."""
         self._choice = Choice(self._batch.where, self.ids)
         self._sought = set(self.ids)
         self.passed = 0

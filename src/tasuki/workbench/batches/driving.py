@@ -14,7 +14,7 @@ from tasuki.workbench.batches.shelf import PLACE, Shelf
 LEASE = 10.0
 """Seconds after which another process goes on in place of one that was killed."""
 _LOOK = 1.0
-"""Seconds between two looks at the record while it waits."""
+"""Seconds between two checks of the record while it waits."""
 
 
 class HaltedError(Exception):
@@ -72,7 +72,7 @@ class Driving:
         self._check()
 
     async def announce(self, batch: Batch) -> None:
-        """Write down what is about to be moved; where something else is ordered, that nothing is."""
+        """Write down the letters that are about to be moved; where something else is ordered, that none is."""
         before = self.batch
         try:
             await self.write(batch)
@@ -86,7 +86,7 @@ class Driving:
             raise HaltedError
 
     async def end(self, batch: Batch) -> None:
-        """Write its end, if nobody has ordered something else meanwhile."""
+        """Write its end, if no other has ordered something else meanwhile."""
         self._as = batch.state
         await self.write(batch)
 

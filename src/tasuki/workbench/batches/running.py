@@ -99,7 +99,7 @@ async def _step(host: Assembly, driving: Driving) -> None:
 
 
 async def _empty(host: Assembly, shelf: Shelf, batch: Batch) -> float:
-    """Empty the trash of what is due; seconds until the rest is, 0: nothing is left."""
+    """Take the letters out of the trash that are due; seconds until the rest is, 0: nothing is left."""
     if not steps.is_due_to_be_emptied(batch) or batch.ended is None:
         return 0.0
     now = await shelf.store.time()

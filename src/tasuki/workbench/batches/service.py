@@ -1,7 +1,7 @@
-"""Service: the batches that this process drives, and those of other processes that it goes on with when they die.
+"""Service: the batches that this process drives, and the ones of other processes that it goes on with when they die.
 
 It hears of a batch by the watch that each worker has anyway on the controls of its stores: without a batch it asks
-nobody anything.
+no other process anything.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class BatchService:
             except DriverError as error:
                 _log.debug("batch %s: %s", id, error)
                 wait = _PAUSE
-            except Exception:  # a defect must not leave the batch to nobody
+            except Exception:  # a defect must not leave the batch alone
                 _log.exception("batch %s stands still", id)
                 wait = _PAUSE
             if wait:
@@ -96,7 +96,7 @@ class BatchService:
                 told.set()
 
     async def _look(self, host: Assembly, state: SharedState, id: str, told: asyncio.Event) -> float:
-        """Do what there is to do for a batch; seconds until the next look, 0: there is nothing any more."""
+        """Do what there is to do for a batch; seconds until the next check, 0: there is nothing any more."""
         from tasuki.workbench.batches.running import run
         from tasuki.workbench.batches.shelf import Shelf
 

@@ -69,12 +69,12 @@ class Shelf:
         await self.store.put(CONTROL + PLACE + id, id.encode(), ttl=LONGEST)
 
     async def told(self, id: str) -> int | None:
-        """The version of what all processes are told of it; None: nothing."""
+        """The version of the control that tells all processes of it; None: there is none."""
         entry = await self.store.get(CONTROL + PLACE + id)
         return None if entry is None else entry.version
 
     async def hush(self, id: str, version: int) -> None:
-        """Take that back, unless they have been told again."""
+        """Take that back, unless it was written again."""
         with suppress(ConflictError):
             await self.store.delete(CONTROL + PLACE + id, version=version)
 

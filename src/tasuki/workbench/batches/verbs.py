@@ -79,7 +79,7 @@ class Batches:
             to: the queue that gets the letters.
             where: only those that this expression holds for; see :meth:`tasuki.App.dead_letters`.
             ids: only those with one of these ids; 10,000 at most.
-            group: only those of a group: what they are grouped by, and its key, as in ``("cause", "9f3a…")``.
+            group: only letters of one group: the name of the grouping, and the group's key: ``("cause", "9f3a…")``.
             rate: letters a second; 0: as fast as possible.
             canary: of a retry: stop if more than so many of the first 50 letters are dead letters again; None: never.
             limit: at most so many.
@@ -130,7 +130,7 @@ class Batches:
     async def resume(self, id: str, *, drive: bool = True) -> Batch:
         """Let a batch go on that is paused, has failed, or was stopped by its canary, now without it.
 
-        Raises as ``undo``.
+        One that runs, and whose process has died, goes on here when its lease is over. Raises as ``undo``.
         """
         return await self._order(id, "resume", drive=drive)
 
@@ -190,7 +190,7 @@ class Batches:
         raise BatchNotFoundError(f"there is no batch {id}: it was never begun, or ended more than a day ago", batch=id)
 
     async def _shelves(self) -> Sequence[tuple[SharedState, Shelf]]:
-        """The states that may have batches: those of all queues."""
+        """The states of all queues, which may have batches."""
         live = self._live()
         states = dict.fromkeys(state for id in live.queues if (state := live.state_of(id)) is not None)
         return [(state, Shelf(await state.store())) for state in states]

@@ -13,7 +13,7 @@ EFFECTS = (
     "publish", "request", "store", "signal", "cancel", "pause", "resume", "transaction", "sql", "remove", "purge",
     "expedite", "delete", "step", "sleep", "metric",
 )  # fmt: skip
-"""What is recorded in the place of being done, in the words of its events."""
+"""Acts that are recorded in the place of being done, in the words of their events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DryRun:
     delay: float = 0.0
     """Seconds until it would come again."""
     effects: list[dict[str, Any]] = field(default_factory=list)
-    """What was recorded instead of done, in order; ``do`` says what, see ``EFFECTS``."""
+    """The recorded acts, in order; ``do`` says what, see ``EFFECTS``."""
     logs: list[dict[str, Any]] = field(default_factory=list)
     """``level``, ``logger`` and ``text`` of each."""
     output: str = ""

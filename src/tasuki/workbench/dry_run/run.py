@@ -1,11 +1,10 @@
-"""Dry run of one message: which consumer gets it, and what its process is told."""
+"""Dry run of one message: which consumer gets it, and the order to its process."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasuki.app.assembly import Assembly
 from tasuki.contracts.driver import Outgoing
@@ -14,7 +13,7 @@ from tasuki.errors import DriverError, HandlerError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import DEAD_LETTER_REASON, DUE, ORIGINAL_QUEUE, Message
 from tasuki.queues.dead_letter import redriven
-from tasuki.workbench.dry_run.child import run_child
+from tasuki.workbench.dry_run.child import Answer, run_child
 from tasuki.workbench.dry_run.report import DryRun, report_of
 from tasuki.workbench.dry_run.target import Loading
 
@@ -26,10 +25,16 @@ LIMIT = 30.0
 """Seconds that a handler has."""
 
 
-async def dry_run(
-    live: Assembly, loading: Loading, message: Message, queue: str, *, now: float, actor: str, limit: float = LIMIT
-) -> DryRun:
-    """Call the handler of a message that is in ``queue``, or was before it died; nothing of it is settled.
+class Trial(NamedTuple):
+    """A dry run that can begin: the message, the queue whose consumer gets it, and the order to its process."""
+
+    message: str
+    queue: str
+    order: dict[str, Any]
+
+
+def trial_of(live: Assembly, loading: Loading, message: Message, queue: str, now: float) -> Trial:
+    """The dry run of a message that is in ``queue``; a dead letter is given to the consumer that it came from.
 
     Raises:
         HandlerError: no consumer of this project gets it.
@@ -44,15 +49,21 @@ async def dry_run(
         "consumer": consumer, "id": message.id, "body": message.body, "headers": headers, "priority": sent.priority,
         "key": sent.key, "now": now,
     }  # fmt: skip
-    _log.info("dry run of message %s of %s, by %s", message.id, queue, actor,
-              extra={"message_id": message.id, "queue": queue, "actor": actor})  # fmt: skip
-    ended = await run_child(order, limit, partial(_entries, live))
+    return Trial(message.id, source, order)
+
+
+async def dry_run(trial: Trial, answer: Answer, *, actor: str, limit: float = LIMIT) -> DryRun:
+    """Call the handler in a process of its own; nothing of the message is settled. ``answer``: see ``entries``."""
+    facts = {"message_id": trial.message, "queue": trial.queue, "actor": actor}
+    _log.info("dry run of message %s of %s, by %s", trial.message, trial.queue, actor, extra=facts)
+    ended = await run_child(trial.order, limit, answer)
     return report_of(
-        message.id, source, ended.events, output=ended.output, errors=ended.errors, limit=limit, death=ended.death
-    )
+        trial.message, trial.queue, ended.events, output=ended.output, errors=ended.errors, limit=limit,
+        death=ended.death,
+    )  # fmt: skip
 
 
-async def _entries(live: Assembly, asked: Mapping[str, Any]) -> dict[str, Any]:
+async def entries(live: Assembly, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a store that the process asks for, as many as an answer holds."""
     driver, name, key = (str(asked.get(part, "")) for part in ("driver", "store", "key"))
     if driver not in live.drivers:

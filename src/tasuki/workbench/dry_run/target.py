@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,11 +28,11 @@ def loading_of(app: App, source: Source) -> Loading:
     """How to load the app.
 
     Raises:
-        LifecycleError: it is no module's own, nor that of a folder, so no other process can find it.
+        LifecycleError: it is neither in a module nor a folder, so no other process can find it.
     """
     environ = None if source.environ is None else dict(source.environ)
     path = [os.path.abspath(each) for each in sys.path]
-    target = _name_of(app)
+    target = _name_of(source)
     if target is None and source.target is not None and not source.declared.entries:
         target = str(source.target.resolve())
     if target is None:
@@ -44,21 +43,30 @@ def loading_of(app: App, source: Source) -> Loading:
     return Loading(target, list(app.overrides), environ, path)
 
 
-def _name_of(app: object) -> str | None:
-    """``module:name`` of a module's variable that is this app; None: there is none."""
+def _name_of(source: Source) -> str | None:
+    """``module:name`` of a module's variable that is the app of these entries; None: there is none.
+
+    The desk reads through a copy of an app, which has its entries.
+    """
     for name, module in list(sys.modules.items()):
-        found = next((key for key, value in _values(module).items() if value is app and key.isidentifier()), None)
+        found = next((key for key, value in _apps(module) if vars(value).get("_source") is source), None)
         if found is not None and (importable := _importable(name, module)):
             return f"{importable}:{found}"
     return None
 
 
-def _values(module: object) -> Mapping[str, Any]:
-    return dict(vars(module)) if isinstance(module, ModuleType) else {}
+def _apps(module: object) -> list[tuple[str, Any]]:
+    values = vars(module).copy() if isinstance(module, ModuleType) else {}
+    return [(name, value) for name, value in values.items() if _is_app(type(value)) and name.isidentifier()]
+
+
+def _is_app(kind: type) -> bool:
+    """Whether objects of a class are apps; by its name, as the class itself imports this module."""
+    return any(base.__name__ == "App" and base.__module__ == "tasuki.app.app" for base in kind.__mro__)
 
 
 def _importable(name: str, module: ModuleType) -> str:
-    """The name by which another process imports a module; a script's is that of its file."""
+    """The name by which another process imports a module; a script has the name of its file."""
     if name != "__main__":
         return name
     spec, file = module.__spec__, getattr(module, "__file__", None)

@@ -69,12 +69,17 @@ def _shown_json(data: bytes) -> Shown:
 
 def laid_out(data: bytes) -> bytes:
     """JSON with line breaks, each number as it is written; unchanged if it is no JSON, or nested too deep."""
-    if _growth(data) > _MOST_GROWTH:
+    if grows_long(data):
         return data
     try:
         return msgspec.json.format(data, indent=_INDENT)
     except _FAILURES:
         return data
+
+
+def grows_long(data: bytes) -> bool:
+    """Whether line breaks and blanks would make the text many times as long."""
+    return _growth(data) > _MOST_GROWTH
 
 
 def _growth(data: bytes) -> int:

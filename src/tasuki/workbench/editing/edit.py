@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, Transfer
@@ -80,7 +80,10 @@ class Editor:
 
     async def draft(self, id: str, to: str | None = None) -> Draft:
         """A letter as it is. Raises LookupError: it is not there; as ``edit``."""
-        letter = await letter_of(self._source, id)
+        return self.draft_of(await letter_of(self._source, id), to)
+
+    def draft_of(self, letter: Message, to: str | None = None) -> Draft:
+        """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError."""
         target = self._target(letter, to)
         return Draft(letter, self._source.id, target.id, shown(letter.body, target.codec_of(letter)))
 
@@ -113,7 +116,7 @@ class Editor:
         if not keep and can_undo(self._source, target):
             is_undoable = await remember(self._live, draft.dead, letter, target.id, made.message.id)
         if keep:
-            errors = await target.forward([made.message], after=[last_span(letter)])
+            errors = await target.forward([made.message], after=[after_letter(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         else:
@@ -140,7 +143,7 @@ class Editor:
             return list(await source.driver.transfer(source.spec.name, transfers))
 
         try:
-            errors = await target.forward([made.message], carry=carry, after=[last_span(letter)])
+            errors = await target.forward([made.message], carry=carry, after=[after_letter(letter)])
             if errors and errors[0] is not None:
                 raise errors[0]
         except MessageNotFoundError as error:

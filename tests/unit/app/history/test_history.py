@@ -108,6 +108,13 @@ async def test_a_process_that_only_publishes_for_a_moment_opens_no_store(tmp_pat
         assert await entries(other) == []
 
 
+async def test_a_script_that_publishes_many_says_so(tmp_path: Path, clock: FakeClock) -> None:
+    async with make(tmp_path, clock) as app:
+        await app.live_queue("mail").publish_many(list(range(50)))
+    async with make(tmp_path, clock) as other:
+        assert sum(each.published for each in await other.history("mail")) == 50
+
+
 async def test_waits_are_counted_once_they_are_wanted(pair: tuple[App, App], clock: FakeClock) -> None:
     worker, reader = pair
     assert worker.assembly is not None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tasuki.observe.history.hours import Hours, added, five_minutes
-from tasuki.observe.history.minutes import Minute, Point
+from tasuki.observe.history.minutes import MOST, Minute, Point, decode, encode
 from tasuki.observe.metrics import BUCKETS
 
 NOW = 28_000_000
@@ -88,12 +90,18 @@ def test_histograms_with_other_buckets_are_left_out_and_absurd_numbers_bounded()
     hours = hours_of(minute(NOW, buckets=3, done=4))
     assert hours.of("app:driver", "mail") is None
 
-    hours.add(minute(NOW, pid=2, done=2**40, failed=-5))
-    hours.add(Minute(NOW, "h", 1, len(BUCKETS) + 1, {"app:driver": {"mail": Point(run=[99, 1, -1, 2, 3, 2**40])}}))
+    for pid in range(100):
+        hours.add(minute(NOW, pid=pid, done=MOST, run=[99, 1, 3, MOST, 5], wait=[0]))
     hour = hours.of("app:driver", "mail")
     assert hour is not None
     assert hour.span(NOW, NOW).done == 2**32 - 1
-    assert hour.span(NOW, NOW).failed == 0
+    assert hour.span(NOW, NOW).run.p50 is not None
+
+
+@pytest.mark.parametrize("numbers", [{"done": MOST + 1}, {"failed": -5}, {"run": [1] * 300}, {"wait": [-1, 2]}])
+def test_numbers_that_no_process_has_are_not_read(numbers: dict[str, Any]) -> None:
+    [value] = encode(minute(NOW, **numbers), 10**6)
+    assert decode(value) is None
 
 
 def test_five_minutes_and_steps() -> None:

@@ -1,4 +1,4 @@
-"""``tasuki batches``: what is done to many dead letters, and how far it is."""
+"""``tasuki batches``: acts on many dead letters, and how far each of them is."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
 from tasuki.desk.api.operations.reading import running_of
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.pages.queue import row_of, state_of
 from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines, preview
 from tasuki.desk.reading.causes import PATIENCE
+from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.errors import QueueNotFoundError

@@ -20,8 +20,7 @@
     }
   }
 
-  // A form with a field named id has that field as its property id.
-  const idOf = (node) => node.getAttribute?.("id");
+  const idOf = (node) => node.getAttribute?.("id");  // a form with a field "id" has another idea of node.id
 
   // Make the old node like the new one; a node that is kept keeps its focus. Rows are matched by their ids.
   function patch(old, fresh) {
@@ -34,13 +33,16 @@
     for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     const known = new Map();
     for (const child of old.children) if (idOf(child)) known.set(idOf(child), child);
+    const wanted = new Set([...fresh.children].map(idOf).filter(Boolean));
     let at = old.firstChild;
     for (const child of [...fresh.childNodes]) {
-      const same = known.get(idOf(child));
+      const id = idOf(child), same = id ? known.get(id) : null;
       if (same) {
+        // Remove what is gone before it, and do not move it: a node that moves loses the focus.
+        while (at && at !== same && !wanted.has(idOf(at))) { const next = at.nextSibling; at.remove(); at = next; }
         if (same !== at) old.insertBefore(same, at); else at = at.nextSibling;
         patch(same, child);
-      } else if (at && !idOf(at) && !idOf(child)) {
+      } else if (at && !idOf(at) && !id) {
         const next = at.nextSibling;
         patch(at, child);
         at = next;

@@ -21,7 +21,6 @@ NAMED_FROM = 100
 """From more letters on, the name of the queue is typed."""
 _GROWTH = 1.1
 """How many more letters there may be than the form said."""
-_MOST_IDS = 60
 _LONG = 512
 Fields = Sequence[tuple[str, str]]
 
@@ -48,7 +47,7 @@ def _bulk(view: View, fields: Fields) -> Bulk | None:
         return None
     ids = tuple(dict.fromkeys(value for name, value in fields if name == "ids" and value))
     given = {name: one[name].strip()[:_LONG] for name in ("to", "rate", "canary") if name in one}
-    return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids[:_MOST_IDS], fast="fast" in one, **given)
+    return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids, fast="fast" in one, **given)
 
 
 async def confirm(view: View) -> Response:

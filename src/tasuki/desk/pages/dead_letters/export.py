@@ -13,7 +13,8 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from tasuki.app.dead.choice import Choice
-from tasuki.desk.dead.windows import peek_page
+from tasuki.desk.dead.library import Library
+from tasuki.desk.dead.windows import NEWEST, count, peek_page
 from tasuki.desk.pages.dead_letters.bulk import fields_of
 from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
@@ -26,11 +27,13 @@ from tasuki.queues.dead.letter import letter_in
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.desk")
-_PAGE = 50
+_PAGE = 100
+_MOST_AT_ONCE = 4
+"""Downloads of all viewers together."""
 
 
 async def export(view: View) -> Response:
-    """A download of the selected letters, or of all that the filter holds for, the oldest first."""
+    """A download of the selected letters, or of all of the newest ``NEWEST`` that the filter holds for."""
     is_selection = view.request.method == "POST"
     fields = await fields_of(view) if is_selection else view.request.query_params.multi_items()
     if isinstance(fields, Response):
@@ -46,9 +49,12 @@ async def export(view: View) -> Response:
     if asked.problem or not source.driver.capabilities.peek:
         text = asked.problem or view.say("queue.no_peek", driver=source.driver.name)
         return view.page("error.html", status=400, text=text)
+    library = view.tools.library
+    if library.downloads >= _MOST_AT_ONCE:
+        return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
     facts = {"act": "export", "target": id, "actor": view.session.actor, "client": view.session.client}
     _log.info("desk: export of %s, by %s", id, view.session.actor, extra=facts)
-    lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
+    lines = _counted(library, _lines(view.tools.site, id, asked, ids, view.tools.clock.time()))
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
     return StreamingResponse(lines, headers=headers, media_type="application/x-ndjson")
 
@@ -58,10 +64,20 @@ def _file(id: str, now: float) -> str:
     return f"{plain}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.jsonl"
 
 
+async def _counted(library: Library, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    library.downloads += 1
+    try:
+        async for line in lines:
+            yield line
+    finally:
+        library.downloads -= 1
+
+
 async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) -> AsyncIterator[bytes]:
     choice = Choice(asked.where, ids) if not ids else Choice(ids=ids)
-    source, at, left = site.live.queues[id], 0, set(ids)
+    source, left = site.live.queues[id], set(ids)
     try:
+        at = max(await site.at(id, partial(count, id)) - NEWEST, 0)
         while page := await site.at(id, partial(peek_page, id, at, _PAGE)):
             for message in page:
                 if _is_meant(source, message, asked, choice, now, is_selection=bool(ids)):

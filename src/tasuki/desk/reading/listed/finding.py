@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
+from tasuki.desk.reading.counts import asked
 from tasuki.desk.reading.listed.question import Question
 from tasuki.desk.reading.messages import peek
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
@@ -26,7 +27,12 @@ ALL = 50_000
 HITS = 100
 TIME = 4.0
 """Seconds of one search."""
-_STEP = 500
+_STEP = 100
+"""Messages that are in memory at a time: a body may have a megabyte."""
+_BREATH = 10
+"""Messages after which other requests have their turn."""
+_MOST_WAITING = 8
+"""Searches that wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +69,52 @@ class Finder:
     def __init__(self, site: Site, clock: Clock) -> None:
         self._site, self._clock = site, clock
         self._turn = asyncio.Semaphore(2)
+        self._waiting = 0
 
     async def find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
-        """Search the queues that the viewer may look into; the shortest first, so that most are searched."""
-        async with self._turn:
-            search, end = Search(), self._clock.monotonic() + TIME
-            rows = sorted(snapshot.queues.values(), key=lambda row: (row.ready + row.delayed, row.id))
-            allowed = [row for row in rows if may(row.id)]
-            if question.id:
-                search.running = [
-                    (row.id, each) for row in allowed for each in row.running if each.message.id == question.id
-                ]
-            for row in allowed:
-                if row.depth is not None and row.ready + row.delayed == 0:
-                    search.queues += 1
-                elif search.is_over:
-                    search.cut.append(row.id)
-                elif not row.is_missing:
-                    await self._search(row, question, search, end, snapshot.now)
-            return search
+        """Search the queues that the viewer may look into; the shortest first, so that most are searched.
+
+        Raises AwayError: too many searches wait for their turn.
+        """
+        if self._waiting >= _MOST_WAITING:
+            raise AwayError("other searches are under way: try again in some seconds")
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            return await self._find(question, snapshot, may)
+        finally:
+            self._turn.release()
+
+    async def _find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
+        search, end = Search(), self._clock.monotonic() + TIME
+        rows = sorted(snapshot.queues.values(), key=lambda row: (row.ready + row.delayed, row.id))
+        allowed = [row for row in rows if may(row.id)]
+        if question.id:
+            search.running = [
+                (row.id, each) for row in allowed for each in row.running if each.message.id == question.id
+            ]
+        for row in allowed:
+            if row.depth is not None and row.ready + row.delayed == 0:
+                search.queues += 1
+            elif search.is_over and question.id and search.hits:
+                break
+            elif search.is_over:
+                search.cut.append(row.id)
+            elif not row.is_missing:
+                await self._search(row, question, search, end, snapshot.now)
+        return search
 
     async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
         live, at = self._site.live.queues[row.id], 0
-        if not live.driver.capabilities.peek:
+        able = live.driver.capabilities
+        if not able.peek:
             search.unseen[row.id] = live.driver.name
+            return
+        if question.id and able.find:
+            await self._look_up(row, question.id, search, end)
             return
         while True:
             try:
@@ -96,12 +124,9 @@ class Finder:
             except (DriverError, AwayError) as error:
                 search.unseen[row.id] = problem_of(error)
                 return
-            for place, message in enumerate(found, at):
-                if question.takes(message, live, now):
-                    search.hits.append(Hit(row.id, message, place))
+            await self._judge(row.id, found, at, question, search, now)
             at += len(found)
             search.searched += len(found)
-            await asyncio.sleep(0)
             search.is_over = (
                 self._clock.monotonic() > end
                 or search.searched >= ALL
@@ -113,6 +138,35 @@ class Finder:
                 search.cut.append(row.id)
                 break
         search.queues += 1
+
+    async def _judge(
+        self, queue: str, messages: Sequence[Message], start: int, question: Question, search: Search, now: float
+    ) -> None:
+        live = self._site.live.queues[queue]
+        for place, message in enumerate(messages, start):
+            if place % _BREATH == 0:
+                await asyncio.sleep(0)
+            if question.takes(message, live, now):
+                search.hits.append(Hit(queue, message, place))
+
+    async def _look_up(self, row: QueueRow, id: str, search: Search, end: float) -> None:
+        """Let the broker search for an id, however deep it is."""
+        try:
+            found = await self._site.at(row.id, partial(_by_id, queue=row.id, id=id))
+        except QueueNotFoundError:
+            return
+        except (DriverError, AwayError) as error:
+            search.unseen[row.id] = problem_of(error)
+            return
+        search.hits += [Hit(row.id, message, 0) for message in found[:HITS]]
+        search.searched += row.ready + row.delayed
+        search.queues += 1
+        search.is_over = bool(found) or self._clock.monotonic() > end
+
+
+async def _by_id(live: Assembly, *, queue: str, id: str) -> list[Message]:
+    on = live.queues[queue]
+    return await asked(on, lambda: on.driver.find(on.spec.name, [id]))
 
 
 async def _peek(live: Assembly, *, id: str, start: int) -> list[Message]:

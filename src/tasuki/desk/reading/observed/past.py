@@ -112,7 +112,7 @@ class Past:
         try:
             for app, ids in self._site.parts():
                 reader = self._readers.setdefault(app, HistoryReader())
-                reader.apply(await self._site.on(app, partial(self._fetch, reader, ids)))
+                await reader.apply(await self._site.on(app, partial(self._fetch, reader, ids)))
                 live = app.assembly
                 for id in ids if live is not None else ():
                     assert live is not None

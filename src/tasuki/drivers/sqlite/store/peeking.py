@@ -15,6 +15,9 @@ from tasuki.message import HeaderValue, Message
 
 PASSED, SHOWN = 10_000, 200
 """Most rows passed, and most messages read, in one transaction."""
+SKIPPED = 50_000
+"""Most rows passed by one statement that reads none of them."""
+_ALL = "1"
 _SPARE = 100
 """Rows read beyond those that would do if each counted."""
 
@@ -28,7 +31,7 @@ class _Part(NamedTuple):
     key: str
     before: tuple[object, ...]
     """Less than each key."""
-    shown: str = "1"
+    shown: str = _ALL
 
 
 _PARTS = (
@@ -62,6 +65,11 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
     passed, need = 0, min(walk.wanted - len(walk.found), SHOWN)
     while not walk.is_over and need and passed < PASSED:
         table, key, before, shown = _PARTS[walk.part]
+        if walk.skip > _SPARE and shown == _ALL and (place := _behind(connection, queue, walk)):
+            passed += PASSED // 10
+            walk.skip -= min(walk.skip, SKIPPED)
+            walk.last = place
+            continue
         most = min(walk.skip + need + _SPARE, PASSED - passed)
         marks = ", ".join("?" * len(before))
         sql = f"SELECT {key}, {shown} FROM {table} WHERE queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT ?"  # noqa: S608
@@ -78,6 +86,16 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
             walk.last = _PARTS[walk.part].before if walk.part < len(_PARTS) else ()
         elif rows:
             walk.last = (rows[-1] if need else here[-1])[:-1]
+
+
+def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[object, ...] | None:
+    """The place of the last row that a walk skips next, where all rows count; None: there are not as many."""
+    table, key, _, _ = _PARTS[walk.part]
+    marks = ", ".join("?" * len(walk.last))
+    sql = f"SELECT {key} FROM {table} WHERE queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT 1 OFFSET ?"  # noqa: S608
+    found: tuple[object, ...] | None
+    found = connection.execute(sql, (queue, *walk.last, min(walk.skip, SKIPPED) - 1)).fetchone()
+    return found
 
 
 def show(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[tuple[int, Message]]:

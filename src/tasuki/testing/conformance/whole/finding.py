@@ -1,4 +1,4 @@
-"""Clause 51: messages are found by their ids, without receiving them."""
+"""Clauses 24 and 51: messages are shown from any number on, and found by their ids, without receiving them."""
 
 from __future__ import annotations
 
@@ -70,3 +70,16 @@ class Finding(Suite):
         published = await rig.publish(*rig.messages(3000))
         wanted = published[::500]
         assert [each.id for each in await rig.driver.find(rig.queue, wanted)] == wanted
+
+    @case("peek", "ordering_key", "native_delay")
+    async def test_24_a_peek_begins_at_any_number(self, rig: Rig) -> None:
+        """Also among the messages behind their key, and the delayed ones."""
+        await rig.declare(ordering="key")
+        await rig.publish(*rig.messages(300))
+        await rig.publish(*rig.messages(10, key="k"))
+        await rig.publish(*rig.messages(10, delay=_LATE))
+        whole = [message.id for message in await rig.driver.peek(rig.queue, 1000)]
+        assert sorted(whole) == [f"{number:04d}" for number in range(320)]
+        for after in (0, 1, 99, 102, 150, 297, 300, 301, 305, 309, 310, 313, 319, 320, 400):
+            shown = await rig.driver.peek(rig.queue, 7, after)
+            assert [message.id for message in shown] == whole[after : after + 7], after

@@ -9,8 +9,8 @@ import msgspec
 Act = Literal["retry", "move", "delete"]
 State = Literal["running", "paused", "cancelled", "stopped", "done", "undoing", "undone", "failed"]
 ACTS: tuple[Act, ...] = ("retry", "move", "delete")
-RIGHTS = {"retry": "redrive", "move": "move", "delete": "delete"}
-"""Act → its right, after ``queue.admin.``; what is done to a batch is the right ``batch``."""
+RIGHTS = {"retry": "redrive", "move": "move", "delete": "remove"}
+"""Act → its right, after ``queue.admin.``; an order for a batch is the right ``batch``."""
 DRIVEN: tuple[State, ...] = ("running", "undoing")
 """The states in which a process works on it."""
 RATE = 100.0
@@ -30,7 +30,7 @@ TRASH_TIME = 900.0
 
 
 class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is done to which letters, and how far it is; times are Unix times of the store."""
+    """An act on some letters, and how far it is; times are Unix times of the store."""
 
     id: str
     act: Act

@@ -14,7 +14,7 @@ Order = Literal["pause", "resume", "cancel", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "cancel", "undo")
 _FOLLOWS: Mapping[Order, tuple[tuple[State, ...], State]] = {
     "pause": (("running",), "paused"),
-    "resume": (("paused", "stopped", "failed"), "running"),
+    "resume": (("running", "paused", "stopped", "failed"), "running"),
     "cancel": (("running", "paused", "stopped", "failed"), "cancelled"),
     "undo": (("running", "paused", "cancelled", "stopped", "done", "failed"), "undoing"),
 }
@@ -53,7 +53,7 @@ def why_not_kept(batch: Batch) -> str:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
     if batch.is_emptied:
         return _CANNOT + "the time of its letters in the trash is over"
-    return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver"
+    return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver or node"
 
 
 def taken(batch: Batch, runner: str) -> Batch:
@@ -82,7 +82,7 @@ def about(batch: Batch, ids: Sequence[str]) -> Batch:
 
 
 def again_of(batch: Batch, ids: Iterable[str]) -> frozenset[str]:
-    """Those of the ids that are in doubt."""
+    """The ids that are in doubt among these."""
     return frozenset(batch.doubt).intersection(ids)
 
 
@@ -151,7 +151,7 @@ def may_take(batch: Batch, id: str, others: int) -> bool:
 
 
 def is_due_to_be_emptied(batch: Batch) -> bool:
-    """Whether letters that it has deleted may still be in the trash when nobody wants them any more."""
+    """Whether letters that it has deleted may still be in the trash when their time is over."""
     if batch.act != "delete" or not batch.chunks or batch.is_emptied:
         return False
     return batch.ended is not None and batch.state != "undone"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
@@ -156,7 +156,8 @@ class Moving:
         batch = self._driving.batch
         if not batch.kept or batch.moved + len(chunk) > KEPT:
             return False
-        return all(letter.target is None or self._places.reaches(letter.target) for letter in chunk)
+        places = self._places
+        return all(places.reaches(each.target) if each.target else places.has_trash for each in chunk)
 
     async def _put(self, chunk: Sequence[Letter], *, is_kept: bool) -> list[DriverError | None]:
         """Put each letter into its place; one answer for each."""
@@ -182,7 +183,7 @@ class Moving:
         places = self._places
         if target is None:
             return await self._transfer(places.trash, letters, sent)
-        after = [last_span(letter) for letter in letters]
+        after = [after_letter(letter) for letter in letters]
         if not places.reaches(target):
             return await self._carry(target, letters, await places.put(target, sent, after))
 

@@ -54,6 +54,11 @@ class Places:
         """Whether letters get there in one step, and back."""
         return queue.driver is self.driver and self.driver.can_transfer(self.source.spec.name, queue.spec.name)
 
+    @property
+    def has_trash(self) -> bool:
+        """Whether letters get into the trash in one step; not on another node of a cluster."""
+        return self.driver.can_transfer(self.source.spec.name, self.trash)
+
     async def declare_trash(self) -> None:
         """Make the queue of deleted letters, unless there is one. Raises DriverError."""
         await self.driver.declare(trash_spec(self.source.spec))
@@ -77,11 +82,11 @@ class Places:
         return answers
 
     def queues(self, ids: Sequence[str]) -> list[Queue]:
-        """Those of the ids that are still in the project."""
+        """The queues of these ids, as far as the project still has them."""
         known: Mapping[str, Queue] = self._host.queues
         return [known[id] for id in ids if id in known]
 
 
 def trash_spec(spec: QueueSpec) -> QueueSpec:
-    """The queue of the letters that were deleted from this one: nobody receives from it."""
+    """The queue of the letters that were deleted from this one: no consumer receives from it."""
     return QueueSpec(spec.name + TRASH, lease=spec.lease, options=spec.options)

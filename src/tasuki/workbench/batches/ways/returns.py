@@ -12,7 +12,7 @@ from tasuki.workbench.batches.ways.places import Places
 PATIENCE = 10.0
 """Seconds for which a retry waits after its first letters, unless they are done before."""
 _PERIOD = 2.0
-"""Seconds between two looks for letters that came back."""
+"""Seconds between two counts of the letters that came back."""
 _LOOK = 0.2
 _PAGE = 500
 _MOST = 10_000

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
-from tasuki.app.dead.transferring import last_span
+from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, HeldBackError
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
 from tasuki.workbench.batches.driving import Driving
@@ -23,6 +23,9 @@ from tasuki.workbench.batches.rules.letters import CHUNK, moved_form
 from tasuki.workbench.batches.ways.places import Places
 from tasuki.workbench.batches.ways.returns import Returns
 
+_WAIT = 1.0
+"""Seconds for which the next letters are waited for."""
+_TRIES = 10
 _PATIENCE = 5.0
 """Seconds beyond their lease for which letters are waited for that a killed process held."""
 
@@ -35,6 +38,8 @@ class Taking:
         self._source = places.source
         self._held: list[Received] = []
         """Letters that stay."""
+        self._empty = 0
+        """Receives in a row that gave nothing."""
         self._pace = Pace(self._source, None, driving.clock, self._held)
 
     async def run(self) -> None:
@@ -64,12 +69,13 @@ class Taking:
                 most = min(most, driving.batch.limit - driving.batch.moved)
             if most <= 0:
                 break
-            received = await self._places.driver.receive(name, most if left is None else min(most, left), 0.0)
+            received = await self._places.driver.receive(name, most if left is None else min(most, left), _WAIT)
             if not received:
-                if not driving.batch.doubt or driving.clock.monotonic() >= until:
+                if driving.clock.monotonic() >= until and not await self._is_slow():
                     break
-                await driving.rest(1.0)
+                await driving.rest(_WAIT)
                 continue
+            self._empty = 0
             left = None if left is None else left - len(received)
             moved = await self._move(received)
             await self._pace.keep(0, is_last=True)
@@ -78,6 +84,15 @@ class Taking:
             if await self._returns.stop(driving):
                 return True
         return False
+
+    async def _is_slow(self) -> bool:
+        """Whether the broker says that letters are ready, which it has not given. Raises HeldBackError: for long."""
+        self._empty += 1
+        ready = (await self._places.driver.depth(self._source.spec.name)).ready
+        if ready and self._empty > _TRIES:
+            text = f"queue {self._source.id!r} hands out no more messages now, and {ready} are left: look at its limit"
+            raise HeldBackError(text, driver=self._source.driver.name, queue=self._source.id)
+        return ready > 0
 
     async def _move(self, received: Sequence[Received]) -> int:
         driving = self._driving
@@ -138,7 +153,7 @@ class Taking:
         for queue, numbers in by_queue.items():
             letters = [chosen[number][0] for number in numbers]
             sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
-            after = [last_span(letter) for letter in letters]
+            after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]
 

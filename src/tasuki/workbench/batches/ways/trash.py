@@ -26,6 +26,6 @@ async def empty(places: Places, now: float) -> int:
 
 
 def is_over(message: Message, now: float) -> bool:
-    """Whether nobody can bring the letter back any more."""
+    """Whether the letter can no longer be brought back."""
     at = message.headers.get(EXPIRES_AT)
     return isinstance(at, int | float) and at <= now

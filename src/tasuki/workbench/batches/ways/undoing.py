@@ -9,9 +9,12 @@ from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import BATCH, Message
 from tasuki.workbench.batches.driving import Driving
 from tasuki.workbench.batches.rules import steps
-from tasuki.workbench.batches.rules.letters import Note, restored
+from tasuki.workbench.batches.rules.letters import CHUNK, Note, restored
 from tasuki.workbench.batches.ways.places import Places
 from tasuki.workbench.batches.ways.walk import Search
+
+_AT_ONCE = 10
+"""Chunks whose letters are searched together."""
 
 
 class Undoing:
@@ -26,15 +29,22 @@ class Undoing:
         if not driving.batch.is_back:
             await driving.write(steps.turned(driving.batch, await self._still_there()))
         names = await self._names()
-        for number in range(driving.batch.chunks):
-            await driving.sure()
-            notes = await driving.shelf.notes(driving.batch.id, number)
+        for first in range(0, driving.batch.chunks, _AT_ONCE):
+            notes: dict[str, Note] = {}
+            for number in range(first, min(first + _AT_ONCE, driving.batch.chunks)):
+                await driving.sure()
+                notes |= await driving.shelf.notes(driving.batch.id, number)
             for name in names:
-                found = await self._places.driver.find(name, list(notes)) if notes else []
-                if mine := [each for each in found if each.headers.get(BATCH) == driving.batch.id]:
-                    await self._bring(name, mine, notes)
+                await self._bring_from(name, notes)
         there = await self._still_there()
         await driving.end(steps.finished(driving.batch, await driving.now(), there))
+
+    async def _bring_from(self, name: str, notes: Mapping[str, Note]) -> None:
+        search = Search(self._places.driver, name, list(notes))
+        while page := await search.page():
+            mine = [each for each in page if each.headers.get(BATCH) == self._driving.batch.id]
+            for start in range(0, len(mine), CHUNK):
+                await self._bring(name, mine[start : start + CHUNK], notes)
 
     async def _still_there(self) -> set[str]:
         """The letters in doubt that are in their queue: not moved yet, or back again."""

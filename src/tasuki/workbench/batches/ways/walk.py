@@ -1,4 +1,4 @@
-"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or those of some ids."""
+"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or the ones with some ids."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from tasuki.contracts.driver import Driver
 from tasuki.message import Message
 
-_FIRST, _MOST = 20, 1000
-"""Messages of the first page, and of the largest one."""
-_BYTES = 4 * 2**20
-"""Of the bodies of a page, if they are as large as those of the last one."""
-AT_ONCE = 100
-"""Ids that are searched at a time."""
+_FIRST, _MOST = 20, 20_000
+"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is."""
+_SEARCHED, _MOST_SEARCHED = 100, 1000
+"""Ids of the first search, and of the largest one."""
+_BYTES = 8 * 2**20
+"""Of the messages of a page, if they are as large as the ones of the last page."""
 _RESTARTS = 20
 """After so many of them the walk no longer cares what others take."""
 
@@ -22,7 +22,7 @@ class Walk:
 
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver, self._name = driver, name
-        self._size = min(_FIRST, driver.capabilities.max_batch)
+        self._size = _FIRST
         self._position = 0
         self._last = ""
         """The message that stays before the next page; empty: there is none."""
@@ -43,10 +43,7 @@ class Walk:
             self._position, self._last = 0, ""
             return await self.page()
         found = found[overlap:]
-        if found:
-            mean = sum(len(message.body) for message in found) / len(found)
-            most = min(_MOST, self._driver.capabilities.max_batch - 1)
-            self._size = max(1, min(most, 4 * self._size, int(_BYTES / max(mean, 1))))
+        self._size = min(_MOST, 4 * self._size, _fitting(found))
         return found
 
 
@@ -58,6 +55,7 @@ class Search:
     def __init__(self, driver: Driver, name: str, ids: Sequence[str]) -> None:
         self._driver, self._name = driver, name
         self._left = list(ids)
+        self._size = _SEARCHED
 
     def stays(self, message: Message) -> None:
         """It is not seen again in any case."""
@@ -65,7 +63,15 @@ class Search:
     async def page(self) -> Sequence[Message]:
         """The next messages; none: this is the end. Raises DriverError."""
         while self._left:
-            ids, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
-            if found := await self._driver.find(self._name, ids):
+            ids, self._left = self._left[: self._size], self._left[self._size :]
+            found = await self._driver.find(self._name, ids)
+            self._size = min(_MOST_SEARCHED, _fitting(found))  # a search costs the same for many ids
+            if found:
                 return found
         return ()
+
+
+def _fitting(found: Sequence[Message]) -> int:
+    """Messages of the same size that a page may have."""
+    size = sum(len(each.body) + sum(100 + len(str(value)) for value in each.headers.values()) for each in found[:100])
+    return max(1, int(_BYTES * len(found[:100]) / max(size, 1))) if found else _MOST

@@ -20,7 +20,7 @@ def batch(**changes: Any) -> Batch:
 
 ALLOWED = {
     "pause": {"running"},
-    "resume": {"paused", "stopped", "failed"},
+    "resume": {"running", "paused", "stopped", "failed"},
     "cancel": {"running", "paused", "stopped", "failed"},
     "undo": {"running", "paused", "cancelled", "stopped", "done", "failed"},
 }

@@ -100,12 +100,32 @@ returns table (seq bigint, id text, headers bytea, body bytea, error bytea, fail
 declare
     q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
+    found integer := 0;
 begin
     perform surface_due(q, at, 10000);
+    if not q.limited then
+        -- Far from its head most pages have ready messages alone: their index is walked to the place, and nothing is sorted.
+        return query
+        with shown as materialized (
+            select m.rank, m.seq from messages m
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq offset after limit most
+        )
+        select s.seq, f.id, f.headers, f.body, f.error, extract(epoch from f.failed_at)::double precision
+        from shown s cross join lateral (
+            select m.id, m.headers, m.body, m.error, m.failed_at from messages m where m.seq = s.seq offset 0
+        ) f order by s.rank, s.seq;
+        get diagnostics found = row_count;
+        if found >= most then
+            return;
+        end if;
+        most := most - found;
+        after := case when found > 0 then 0 else after - (select count(*) from (
+            select 1 from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit after) r) end;
+    end if;
     return query
     with line as materialized (
         (select 0 as part, m.rank, m.due, ''::text as key, ''::text collate "C" as lane, m.seq from messages m
-            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit after + most)
+            where q.limited and m.queue = q.id and m.state = 0 order by m.rank, m.seq limit after + most)
         union all
         (select 0, m.rank, m.due, '', m.lane, m.seq from messages m
             where q.limited and m.queue = q.id and m.state = 4 order by m.lane, m.rank, m.seq limit after + most)

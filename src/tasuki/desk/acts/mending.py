@@ -1,0 +1,73 @@
+"""Edit a dead letter, and try one out, on the event loop of its app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasuki.desk.reading.counts import asked
+from tasuki.desk.site import AwayError, Site
+from tasuki.workbench.dry_run.report import DryRun
+from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
+from tasuki.workbench.editing.building import Made, Wanted
+from tasuki.workbench.editing.edit import Draft, Edited, Editor
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.desk.security.session import Session
+    from tasuki.message import Message
+
+_busy = asyncio.Semaphore(1)
+"""A dry run starts an interpreter: one at a time."""
+
+
+def _editor(site: Site, live: Assembly, dead: str, session: Session) -> Editor:
+    return Editor(live, dead, clock=site.reader.clock, actor=session.actor, is_permitted=True)
+
+
+async def draft_of(site: Site, dead: str, letter: Message, to: str | None, session: Session) -> Draft:
+    """A letter as its form shows it. Raises QueueNotFoundError: it goes to no queue of this project."""
+
+    async def work(live: Assembly) -> Draft:
+        return _editor(site, live, dead, session).draft_of(letter, to)
+
+    return await site.at(dead, work)
+
+
+async def check(site: Site, draft: Draft, wanted: Wanted, session: Session) -> Made:
+    """What an edit would send. Raises EditError."""
+    return await site.at(
+        draft.dead, lambda live: _editor(site, live, draft.dead, session).check(draft, wanted)
+    )  # fmt: skip
+
+
+async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, keep: bool) -> Edited:
+    """Edit a letter and send it. Raises what :meth:`tasuki.workbench.editing.edit.Editor.send` raises."""
+
+    async def work(live: Assembly) -> Edited:
+        for id in (draft.dead, draft.to):
+            queue = live.queue(id)
+            await asked(queue, lambda queue=queue: queue.driver.occupancy(queue.spec.name))  # type: ignore[misc]
+        return await _editor(site, live, draft.dead, session).send(draft, wanted, keep=keep)
+
+    return await site.at(draft.dead, work)
+
+
+async def try_out(site: Site, message: Message, queue: str, session: Session) -> DryRun:
+    """A dry run of a message, in a process of its own.
+
+    Raises:
+        AwayError: another one is under way. HandlerError: no consumer of this project gets it. LifecycleError: the app
+            cannot be loaded by another process.
+    """
+    app = site.app_for(queue)
+    trial = trial_of(site.live, app.loading(), message, queue, app.clock.time())
+
+    async def answer(wanted: dict[str, Any]) -> Mapping[str, Any]:
+        return await site.on(app, lambda live: entries(live, wanted))
+
+    if _busy.locked():
+        raise AwayError("another dry run is under way: wait until it is over")
+    async with _busy:
+        return await dry_run(trial, answer, actor=session.actor)

@@ -1,0 +1,1 @@
+"""Pages about one message: change it, try it, copy it."""

@@ -1,0 +1,318 @@
+"""Control: keys change the scene, and a task follows what the reader sees."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from tasuki.clock import Clock
+from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.desk.site import problem_of
+from tasuki.errors import TasukiError
+from tasuki.top.acting import Acting
+from tasuki.top.asking import Asking
+from tasuki.top.frame.amounts import age
+from tasuki.top.frame.cells import Span
+from tasuki.top.frame.scene import Foot, Scene
+from tasuki.top.helping import help_of, keys_of
+from tasuki.top.keys import ACTIONS
+from tasuki.top.place import Place
+from tasuki.top.reading import Reading
+from tasuki.top.views.dead.batches import BatchesView
+from tasuki.top.views.dead.groups import DeadView
+from tasuki.top.views.queues import QueuesView
+from tasuki.top.views.schedules import SchedulesView
+from tasuki.top.views.view import Content, Table, View
+from tasuki.top.views.workers.workers import WorkersView
+
+_log = logging.getLogger("tasuki.top")
+
+TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView, BatchesView)
+_ON_PLACE: dict[str, Callable[[Place], object]] = {
+    "range": Place.begin_range,
+    "choose all": Place.choose_all,
+    "problems": Place.toggle_problems,
+    "reverse": Place.reverse,
+}
+_SLOW = 1.5
+"""Seconds without an answer after which the head says so."""
+_TOLD = 8.0
+"""Seconds for which the last line tells what an act did."""
+
+
+class Terminal(Protocol):
+    """What the control needs of the screen."""
+
+    def draw(self) -> None:
+        """Show the scene as it is now."""
+
+    def copy(self, text: str) -> None:
+        """Put a text on the clipboard."""
+
+    def leave(self) -> None:
+        """End."""
+
+    def redraw(self) -> None:
+        """Show all lines, also those that did not change."""
+
+
+class Control:
+    """Belongs to the event loop of the terminal. ``size``: rows that a page has, told by the screen."""
+
+    def __init__(self, reading: Reading, scene: Scene, clock: Clock, terminal: Terminal) -> None:
+        self.reading, self.scene = reading, scene
+        self._clock, self._terminal = clock, terminal
+        self.height = 10
+        self.acting = Acting(reading, self._say, self._ask, self.refresh)
+        self._places = [Place(view()) for view in TABS]
+        self._asking: Asking | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._poke = asyncio.Event()
+        self._began: float | None = None
+        """When the read under way began."""
+        self._told_at = float("-inf")
+        self._is_frozen = self._is_away = self._is_changed = False
+        scene.path = [self._places[0]]
+        self._actions: dict[str, Callable[[], object]] = {
+            "quit": terminal.leave, "redraw": terminal.redraw, "help": self._help, "freeze": self._freeze,
+            "filter": self._filter, "enter": self._enter, "back": self._back, "explain": self._explain,
+            "copy": self._copy, "undo": self.acting.undo,
+            "next tab": partial(self._turn_tab, 1), "last tab": partial(self._turn_tab, -1),
+            "down": partial(self._move, 1), "up": partial(self._move, -1),
+            "page down": partial(self._page, 1), "page up": partial(self._page, -1),
+            "first": partial(self._move, -10**9), "end": partial(self._move, 10**9),
+            "choose": self._choose, "sort": self._sort,
+        }  # fmt: skip
+        for number in range(len(TABS)):
+            self._actions[f"tab {number + 1}"] = partial(self._tab, number)
+
+    # Following.
+
+    def start(self) -> None:
+        """Begin to follow the view."""
+        self._follow_anew()
+
+    async def stop(self) -> None:
+        """End all that is under way."""
+        for task in (self._task, self.acting.task):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def refresh(self) -> None:
+        """Read this place at once; after an act wait for its effect."""
+        self._is_changed = True
+        self._follow_anew()
+
+    def _follow_anew(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            place = self.scene.place
+            if not self._is_frozen or place.content is None or self._is_changed:
+                await self._read(place)
+                self.tick()
+            self._poke.clear()
+            try:
+                async with asyncio.timeout(place.view.period):
+                    await self._poke.wait()
+            except TimeoutError:
+                pass
+
+    async def _read(self, place: Place) -> None:
+        now, self._is_changed = self._is_changed, False
+        self._began = self._clock.monotonic()
+        try:
+            snapshot, content = await self.reading.ask(partial(self._look, place.view, now=now))
+        except (TasukiError, TimeoutError, OSError, RuntimeError) as error:
+            self._is_away = True
+            self.scene.problems = [line(problem_of(error))]
+        except Exception as error:  # a mistake of ours must not end the screen, where other views still work
+            self._is_away = True
+            _log.exception("top: view %s failed", place.view.crumb)
+            self.scene.problems = [line(f"{type(error).__name__}: {error}")]
+        else:
+            self._is_away = False
+            self.acting.snapshot = self.scene.snapshot = snapshot
+            self.scene.problems = [line(text) for text in snapshot.problems]
+            place.show(content)
+        finally:
+            self._began = None
+
+    async def _look(self, view: View, *, now: bool) -> tuple[Snapshot, Content]:
+        snapshot = await self.reading.snapshot(now=now)
+        return snapshot, await view.read(self.reading, snapshot)
+
+    def tick(self) -> None:
+        """Once a second: the time, whether there is an answer, and the end of a message."""
+        scene = self.scene
+        scene.clock = datetime.fromtimestamp(self._clock.time()).strftime("%H:%M:%S")
+        scene.status = self._status()
+        if scene.foot.kind in ("told", "failed") and self._clock.monotonic() - self._told_at > _TOLD:
+            scene.foot = Foot()
+        self.draw()
+
+    def _status(self) -> Span:
+        dot, waits = self.scene.signs.dot, 0.0
+        if self._began is not None:
+            waits = self._clock.monotonic() - self._began
+        if self._is_frozen:
+            return "frozen", "warn"
+        if waits > _SLOW:
+            return f"no answer for {age(waits)}", "warn"
+        if self._is_away:
+            return f"{dot} away", "bad"
+        return (f"{dot} live", "ok") if self.scene.snapshot is not None else ("", "")
+
+    def draw(self) -> None:
+        """Show the scene as it is now."""
+        self.scene.keys = keys_of(self.scene.place, self.acting.allowed(self.scene.place), len(self.scene.path) > 1)
+        self._terminal.draw()
+
+    # Keys.
+
+    def press(self, key: str, character: str | None) -> None:
+        """Take a key, as Textual names it, and the character that it types."""
+        scene = self.scene
+        if self._asking is not None:
+            asking = self._asking
+            if asking.press(key, character) and self._asking is asking:
+                self._asking = None
+                scene.foot = Foot() if scene.foot.kind in ("asked", "typed") else scene.foot
+            elif self._asking is asking:
+                scene.foot = asking.foot
+        elif scene.help is not None:
+            self._press_in_help(key)
+        else:
+            if scene.foot.kind in ("told", "failed"):
+                scene.foot = Foot()
+            self._press(key, character)
+        self.draw()
+
+    def paste(self, text: str) -> None:
+        """Take a text, where one can be typed."""
+        if self._asking is not None:
+            self._asking.paste(text)
+            self.scene.foot = self._asking.foot
+            self.draw()
+
+    def _press(self, key: str, character: str | None) -> None:
+        place = self.scene.place
+        for each in place.view.keys:
+            if each.key == character:
+                self.acting.press(each, place)
+                return
+        if character and (said := place.view.press(character)) is not None:
+            self._say(Foot("told", said))
+            place.content = None
+            self._follow_anew()
+        elif character and (view := place.view.aside(character)) is not None:
+            self._open(view)
+        elif do := self._actions.get(ACTIONS.get(key, "")):
+            do()
+        elif do_there := _ON_PLACE.get(ACTIONS.get(key, "")):
+            do_there(place)
+
+    def _press_in_help(self, key: str) -> None:
+        steps = {"down": 1, "up": -1, "page down": self.height, "page up": -self.height, "first": -999, "end": 999}
+        action = ACTIONS.get(key, "")
+        if action in steps:
+            self.scene.help_top += steps[action]
+        elif action in ("back", "help", "enter"):
+            self.scene.help = None
+        elif action == "quit":
+            self._terminal.leave()
+
+    def _say(self, foot: Foot) -> None:
+        self.scene.foot, self._told_at = foot, self._clock.monotonic()
+        self._terminal.draw()
+
+    def _ask(self, asking: Asking) -> None:
+        self._asking, self.scene.foot = asking, asking.foot
+        self._terminal.draw()
+
+    def _help(self) -> None:
+        self.scene.help, self.scene.help_top = help_of(self.scene.place, self.acting.allowed(self.scene.place)), 0
+
+    def _freeze(self) -> None:
+        self._is_frozen = not self._is_frozen
+        self.scene.status = self._status()
+        if not self._is_frozen:
+            self._poke.set()
+
+    def _filter(self) -> None:
+        place = self.scene.place
+        if isinstance(place.content, Table):
+            self._ask(Asking("/", lambda _: None, is_typed=True, typed=place.word, hear=place.filter,
+                             leave=lambda: place.filter("")))  # fmt: skip
+
+    def _sort(self) -> None:
+        place = self.scene.place
+        if place.view.columns:
+            place.next_sort(place.view.columns)
+
+    def _move(self, by: int) -> None:
+        place = self.scene.place
+        if not place.move(by, self.height) and abs(by) < 10**9:
+            self._next_page(1 if by > 0 else -1)
+
+    def _page(self, step: int) -> None:
+        self._move(step * max(self.height - 1, 1))
+
+    def _next_page(self, step: int) -> None:
+        place = self.scene.place
+        if isinstance(place.content, Table) and place.view.turn(step):
+            place.arrives = "first" if step > 0 else "last"
+            self._follow_anew()
+
+    def _choose(self) -> None:
+        self.scene.place.choose()
+        self.scene.place.move(1, self.height)
+
+    # Ways.
+
+    def _tab(self, number: int) -> None:
+        self.scene.tab = number
+        self.scene.path = [self._places[number]]
+        self._follow_anew()
+
+    def _turn_tab(self, step: int) -> None:
+        self._tab((self.scene.tab + step) % len(self._places))
+
+    def _open(self, view: View) -> None:
+        self.scene.path.append(Place(view))
+        self._follow_anew()
+
+    def _enter(self) -> None:
+        place = self.scene.place
+        if place.current is not None and (view := place.view.enter(place.current)) is not None:
+            self._open(view)
+
+    def _explain(self) -> None:
+        place = self.scene.place
+        view = place.view.explain(place.current)
+        if view is None:
+            self._say(Foot("failed", "e explains a message: open a queue, and choose one."))
+        elif view is place.view:
+            place.view.goes_to = "why"
+        else:
+            self._open(view)
+
+    def _back(self) -> None:
+        if not self.scene.place.clear() and len(self.scene.path) > 1:
+            self.scene.path.pop()
+            self._follow_anew()
+
+    def _copy(self) -> None:
+        place = self.scene.place
+        if text := place.view.copied(place.current):
+            self._terminal.copy(text)
+            self._say(Foot("told", f"Copied {line(text)}, if this terminal allows it."))

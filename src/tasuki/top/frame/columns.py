@@ -1,0 +1,85 @@
+"""Columns: which of them a terminal has room for, how wide each is, and the lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasuki.top.frame.cells import Keep, Line, Span, fit
+from tasuki.top.frame.styles import Signs
+
+Cell = tuple[str, str]
+"""A text, and the name of its style."""
+_MARKS = 2
+"""Cells before the first column: a sign and a blank."""
+_LEAST = 8
+"""Least cells of a column without a width of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; ``width`` 0: it takes its ``share`` of what the others leave."""
+
+    name: str
+    title: str
+    width: int = 0
+    is_right: bool = False
+    at_least: int = 0
+    """Width of the terminal from which on it is shown."""
+    at_most: int = 10_000
+    """Width of the terminal up to which it is shown."""
+    keep: Keep = "start"
+    share: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """The order of rows: by which column; empty: the view's own."""
+
+    column: str = ""
+    is_down: bool = False
+
+
+def layout(columns: Sequence[Column], width: int) -> list[tuple[int, Column, int]]:
+    """The columns that are shown: the number of each, itself, and its cells."""
+    shown = [(at, column) for at, column in enumerate(columns) if column.at_least <= width <= column.at_most]
+    left = width - _MARKS - sum(column.width for _, column in shown) - (len(shown) - 1)
+    shares = sum(column.share for _, column in shown if not column.width)
+    found = []
+    for at, column in shown:
+        cells = column.width
+        if not cells:
+            cells = max(left * column.share // shares, _LEAST)
+            left, shares = left - cells, shares - column.share
+        found.append((at, column, cells))
+    return found
+
+
+def heading(shown: Sequence[tuple[int, Column, int]], sort: Sort, signs: Signs) -> Line:
+    """The titles; the one that rows are sorted by has an arrow."""
+    line: list[Span] = [("  ", "")]
+    for _, column, width in shown:
+        is_sorted = column.name == sort.column
+        arrow = (signs.down if sort.is_down else signs.up) if is_sorted else ""
+        text = arrow + column.title if column.is_right else column.title + arrow
+        line += [
+            (fit(text, width, is_right=column.is_right, more=signs.more), "bold" if is_sorted else "head"),
+            (" ", ""),
+        ]
+    return line[:-1]
+
+
+def row_line(
+    shown: Sequence[tuple[int, Column, int]], mark: Cell, cells: Sequence[Cell], signs: Signs, *, is_current: bool
+) -> Line:
+    """One row; ``mark``: the sign before it. Two cells for more columns: the second one has the rest of the line."""
+    if len(cells) == 2 and len(shown) > 2:
+        width = sum(cells for _, _, cells in shown[1:]) + len(shown) - 2
+        shown = [shown[0], (1, Column("rest", ""), width)]
+    line: list[Span] = [(mark[0], mark[1]), (" ", "")]
+    for at, column, width in shown:
+        text, style = cells[at]
+        shown_text = fit(signs.text(text), width, is_right=column.is_right, keep=column.keep, more=signs.more)
+        line += [(shown_text, style), (" ", "")]
+    line.pop()
+    return [(text, "cursor") for text, _ in line] if is_current else line

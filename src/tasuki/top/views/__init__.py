@@ -1,0 +1,1 @@
+"""The views of ``tasuki top``, one file each."""

@@ -1,0 +1,1 @@
+"""Dead letters: their groups, the letters of one, and the batches that move them."""

@@ -1,0 +1,133 @@
+"""The dead letters of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.dead.items import Item
+from tasuki.desk.dead.rows import of_group
+from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.top.frame import amounts
+from tasuki.top.frame.columns import Cell, Column
+from tasuki.top.frame.styles import Signs
+from tasuki.top.views.ids import short_id
+from tasuki.top.views.message import MessageView
+from tasuki.top.views.questions import of_letters, of_selected
+from tasuki.top.views.view import Key, Row, Table, View
+
+if TYPE_CHECKING:
+    from tasuki.top.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    item: Item
+    body: str
+    now: float
+
+    @property
+    def died_ago(self) -> float:
+        at = self.item.letter.at
+        return float("inf") if at is None else max(self.now - at, 0.0)
+
+
+_SORTS: Mapping[str, Callable[[_Letter], Any]] = {
+    "died": lambda letter: letter.died_ago,
+    "tries": lambda letter: letter.item.letter.attempts or 0,
+    "again": lambda letter: letter.item.letter.redriven,
+    "id": lambda letter: letter.item.letter.id,
+    "whole": lambda letter: letter.item.letter.id,
+    "from": lambda letter: letter.item.letter.queue,
+    "error": lambda letter: letter.item.letter.error,
+    "body": lambda letter: letter.body,
+}
+
+
+class LettersView(View):
+    """One row a letter, the newest death first."""
+
+    opens = "message"
+    period = 5.0
+    columns = (
+        Column("died", "DIED", 6, is_right=True),
+        Column("tries", "FAILED", 6, is_right=True),
+        Column("again", "RETRIED", 7, is_right=True, at_least=100),
+        Column("id", "ID", 9, at_most=139),
+        Column("whole", "ID", 36, at_least=140),
+        Column("from", "FROM", at_least=110, keep="end"),
+        Column("error", "ERROR", share=2),
+        Column("body", "BODY", at_least=90, share=2),
+    )
+    keys = (
+        Key("r", "retry", "send the letter back to the queue where it failed", is_for_many=True),
+        Key("D", "delete", "delete the letter", is_for_many=True),
+    )
+
+    def __init__(self, dead: str, by: str, key: str, what: str) -> None:
+        self._dead, self._by, self._key, self._what = dead, by, key, what
+
+    @property
+    def crumb(self) -> str:
+        """See :class:`View`."""
+        return self._what
+
+    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+        """See :class:`View`."""
+        window = await reading.letters.window(self._dead, "")
+        source = reading.site.live.queues[self._dead]
+        rows = []
+        for item in of_group(window, self._by, self._key):
+            letter = item.letter
+            find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
+            rows.append(Row(letter.id, (item, source, snapshot.now), find))
+        note = amounts.things(len(rows), "letter") + ("" if window.is_all else f" of the newest {window.read:,}")
+        return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
+
+    def _letter(self, row: Row) -> _Letter:
+        """Its body is made when it is shown: there may be ten thousand letters."""
+        item, source, now = row.value
+        return _Letter(item, item.body(source), now)
+
+    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
+        """See :class:`View`."""
+        shown = self._letter(row)
+        letter = shown.item.letter
+        return [
+            ("" if letter.at is None else amounts.age(shown.died_ago), ""),
+            ("" if letter.attempts is None else f"{letter.attempts:,}", "dim"),
+            (f"{shown.item.letter.redriven:,}" if shown.item.letter.redriven else "", "warn"),
+            (short_id(letter.id), "dim"),
+            (line(letter.id, 80), "dim"),
+            (line(letter.queue), "dim"),
+            (line(letter.error or letter.reason), "warn"),
+            (shown.body, ""),
+        ]
+
+    def sorted_by(self, column: str, row: Row) -> Any:
+        """See :class:`View`."""
+        return _SORTS[column](self._letter(row))
+
+    def enter(self, row: Row) -> View | None:
+        """See :class:`View`."""
+        return MessageView(self._dead, row.key, row.value[0].number)
+
+    def explain(self, row: Row | None) -> View | None:
+        """See :class:`View`."""
+        return None if row is None else MessageView(self._dead, row.key, row.value[0].number, is_about_why=True)
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        return next(iter(self.orders(key, [row])), None)
+
+    def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
+        """See :class:`View`."""
+        return of_selected(key, self._dead, [(row.key, row.value[0].number) for row in rows if row is not None])
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        (order,) = orders
+        return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self._dead])

@@ -1,0 +1,99 @@
+"""One message: the error first, then why it is where it is, its body and its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.app.explain.rule import Explanation
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.reading.bodies import body_of, line
+from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.messages import Found, attempts, find
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.errors import DriverError
+from tasuki.top.views.message_text import Shown, text_of
+from tasuki.top.views.questions import of_letters, of_many, of_selected
+from tasuki.top.views.view import Key, Row, Text, View
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.top.reading import Reading
+
+
+class MessageView(View):
+    """A text; what workers tell of the message follows with the next refresh."""
+
+    keys = (
+        Key("r", "retry", "send a dead letter back to the queue where it failed"),
+        Key("D", "delete", "delete a dead letter"),
+        Key("K", "cancel", "cancel the message, also if it runs"),
+    )
+
+    def __init__(self, queue: str, id: str, place: int, *, is_about_why: bool = False) -> None:
+        self.queue, self.id = queue, id
+        self.goes_to = "why" if is_about_why else ""
+        self._place = place
+        self._state = ""
+
+    @property
+    def crumb(self) -> str:
+        """See :class:`View`."""
+        return line(self.id, 80)
+
+    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+        """See :class:`View`."""
+        row = snapshot.queues.get(self.queue)
+        if row is None:
+            return _only(f"Queue {self.queue} is not in the project any more.")
+        if not reading.may("peek", self.queue):
+            return _only(f"You may not see it: no policy allows queue.admin.peek on {self.queue}.")
+        try:
+            found = await find(reading.site, self.queue, self.id, self._place)
+            if found.message is not None:
+                self._place = found.place
+            letters = row.dead_letters if row.dead_letters and reading.may("peek", row.dead_letters) else ""
+            told = await reading.asked.explained(self.queue, self.id, found, letters)
+            return text_of(await self._shown(reading, row, found, told), snapshot.now)
+        except (DriverError, AwayError) as error:
+            return _only(problem_of(error))
+
+    async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
+        running = [each for each in row.running if each.message.id == self.id]
+        self._state = state_of(row, found.message, found.place, bool(running), found.status)
+        failed = await attempts(reading.site, self.queue, self.id, found.message)
+        shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
+        message = found.message
+        if message is None:
+            return shown
+
+        async def work(live: Assembly) -> Shown:
+            source = live.queues[self.queue]
+            return shown.of(row_of(source, message, found.place), body_of(source, message))
+
+        return await reading.site.at(self.queue, work)
+
+    def explain(self, row: Row | None) -> View | None:
+        """See :class:`View`."""
+        return self
+
+    def copied(self, row: Row | None) -> str:
+        """See :class:`View`."""
+        return self.id
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        if key.key in ("r", "D"):
+            found = of_selected(key, self.queue, [(self.id, self._place)])
+            return found[0] if self._state == "dead" else None
+        is_there = self._state in ("waiting", "delayed", "retrying", "running")
+        return Order("cancel", "queue", self.queue, self.id, self._place) if is_there else None
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        return of_letters(key, 1, [self.queue]) if key.key in ("r", "D") else of_many("Cancel", orders, "message")
+
+
+def _only(text: str) -> Text:
+    return Text([[(text, "warn")]])

@@ -1,0 +1,154 @@
+"""The text about one message: lines with styles, from plain values; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tasuki.app.explain.rule import Explanation
+from tasuki.desk.looks import numbers
+from tasuki.desk.looks.words import tell
+from tasuki.desk.reading.bodies import Body, headers_of, line, lines
+from tasuki.desk.reading.listed.rows import MessageRow
+from tasuki.desk.reading.listed.timing import number
+from tasuki.desk.reading.messages import Found
+from tasuki.desk.reading.snapshot import RunningRow
+from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.observe.plain import escape
+from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.top.frame import amounts
+from tasuki.top.frame.cells import Line
+from tasuki.top.views.view import Text
+
+_LABEL = 12
+"""Cells of what stands before a value."""
+_STYLES = {"running": "ok", "dead": "bad", "retrying": "warn", "done": "ok", "failed": "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that is known of a message; ``row`` and ``body`` while it waits."""
+
+    id: str
+    queue: str
+    state: str
+    running: Sequence[RunningRow]
+    found: Found
+    told: Explanation
+    attempts: Sequence[AttemptRecord] = ()
+    """The failed ones, oldest first."""
+    row: MessageRow | None = None
+    body: Body | None = None
+
+    def of(self, row: MessageRow, body: Body) -> Shown:
+        """The same with what it holds."""
+        return replace(self, row=row, body=body)
+
+
+def text_of(shown: Shown, now: float) -> Text:
+    """All of it."""
+    state = tell("en", f"state.{shown.state}", {})
+    head: list[Line] = [[(line(shown.id, 512), "bold"), ("  ", ""), (state, _STYLES.get(shown.state, "accent"))]]
+    head += _error(shown, now)
+    anchor = len(head) + 1
+    parts = (
+        _why(shown),
+        _running(shown, now),
+        _facts(shown, now),
+        _attempts(shown, now),
+        _body(shown),
+        _headers(shown),
+    )
+    return Text([*head, *(each for part in parts for each in part)], anchors={"why": anchor})
+
+
+def _error(shown: Shown, now: float) -> Iterator[Line]:
+    if (message := shown.found.message) is None:
+        return
+    headers = message.headers
+    error = _split(headers.get(LAST_ERROR, ""))
+    if not error:
+        return
+    failed = number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME)))
+    yield from _heading("Last error", "" if failed is None else f"{amounts.age(now - failed)} ago")
+    yield from ([(text, "bad")] for text in error)
+    if traceback := _split(headers.get(LAST_TRACEBACK, "")):
+        yield []
+        yield from ([(text, "dim" if text.startswith("    ") else "")] for text in traceback)
+
+
+def _split(text: object) -> list[str]:
+    return [each.expandtabs(4) for each in lines(text).splitlines()]
+
+
+def _why(shown: Shown) -> Iterator[Line]:
+    yield from _heading("Why it does not run now")
+    for cause in shown.told.causes:
+        yield _pair(cause.code, escape(cause.text), "warn" if cause.code != "running" else "ok")
+        if cause.act:
+            yield _pair("", escape(cause.act), "dim")
+
+
+def _running(shown: Shown, now: float) -> Iterator[Line]:
+    if not shown.running and shown.found.progress is None:
+        return
+    yield from _heading("Runs")
+    for each in shown.running:
+        yield _pair("function", line(each.message.function), "ok")
+        yield _pair("worker", line(f"{each.host}:{each.pid}"))
+        yield _pair("for", amounts.age(now - each.message.since))
+    if (progress := shown.found.progress) is not None:
+        total = "" if progress.total is None else f" of {progress.total:g}"
+        yield _pair("progress", line(f"{progress.done:g}{total} {progress.note}".strip()))
+
+
+def _facts(shown: Shown, now: float) -> Iterator[Line]:
+    if (row := shown.row) is None or shown.found.message is None:
+        return
+    yield from _heading("Message")
+    origin = str(shown.found.message.headers.get(ORIGINAL_QUEUE, ""))
+    when = {"published": row.published, "died": row.died}
+    for name, time in when.items():
+        if time is not None:
+            yield _pair(name, f"{amounts.at(time)}, {amounts.age(now - time)} ago")
+    facts = {
+        "failed in": line(origin), "reason": row.reason, "failures": row.attempts, "type": row.type, "key": row.key,
+        "priority": row.priority,
+    }  # fmt: skip
+    yield from (_pair(name, value) for name, value in facts.items() if value)
+
+
+def _attempts(shown: Shown, now: float) -> Iterator[Line]:
+    if not shown.attempts:
+        return
+    yield from _heading("Failed attempts", f"{len(shown.attempts)} of the newest")
+    for record in reversed(shown.attempts):
+        when = f"{amounts.age(max(now - record.at, 0.0))} ago, after {amounts.age(record.took)}, on {record.worker}"
+        yield _pair(f"attempt {record.attempt}", line(when))
+        yield _pair("", line(record.message), "warn")
+
+
+def _body(shown: Shown) -> Iterator[Line]:
+    if (body := shown.body) is None:
+        return
+    yield from _heading("Body", f"{numbers.size(body.size)}, {body.kind}")
+    yield from ([(text.expandtabs(4), "")] for text in body.text.splitlines() or [""])
+    if body.is_cut:
+        yield [("Only the beginning is shown.", "dim")]
+
+
+def _headers(shown: Shown) -> Iterator[Line]:
+    if shown.found.message is None:
+        return
+    yield from _heading("Headers")
+    yield from (_pair(name, value) for name, value in headers_of(shown.found.message))
+
+
+def _heading(text: str, about: str = "") -> Iterator[Line]:
+    yield []
+    yield [(text, "accent"), (f"  {about}" if about else "", "dim")]
+
+
+def _pair(name: str, value: str, style: str = "") -> Line:
+    gap = " " * max(_LABEL - len(name), 1)
+    return [(name + gap, "dim"), (value, style)]

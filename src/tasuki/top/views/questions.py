@@ -1,0 +1,39 @@
+"""Questions before an act: what, how many, where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.acts.bulk import Bulk
+from tasuki.top.frame import amounts
+from tasuki.top.views.view import Key
+from tasuki.workbench.batches.rules.batch import RATE
+
+
+def of_many(verb: str, orders: Sequence[Order], what: str) -> str:
+    """``Retry message 0197…c41f of app:mail.dead?``, ``Retry 12 messages of app:mail.dead?``."""
+    one = orders[0]
+    if len(orders) == 1:
+        return f"{verb} {what} {one.message} of {one.id}?" if one.message else f"{verb} {what} {one.id}?"
+    places = {order.id for order in orders}
+    where = f" of {one.id}" if one.message and len(places) == 1 else ""
+    return f"{verb} {amounts.things(len(orders), what)}{where}?"
+
+
+def of_letters(key: Key, count: int, queues: Sequence[str]) -> str:
+    """``Retry 1,180 letters of app:dead, 100 a second?``."""
+    verb = "Retry" if key.key == "r" else "Delete"
+    where = ", ".join(queues)
+    pace = "" if count == 1 else f", {RATE:g} a second"
+    return f"{verb} {amounts.things(count, 'letter')} of {where}{pace}?"
+
+
+def of_selected(key: Key, dead: str, rows: Sequence[tuple[str, int]]) -> list[Order]:
+    """The order for letters of a dead-letter queue, by id and place: a batch, but for the retry of one."""
+    if not rows:
+        return []
+    if key.key == "r" and len(rows) == 1:
+        return [Order("redrive", "queue", dead, *rows[0])]
+    act = "redrive" if key.key == "r" else "delete"
+    return [Order(act, "queue", dead, bulk=Bulk(act, dead, ids=tuple(id for id, _ in rows)))]

@@ -1,0 +1,156 @@
+"""One worker process: its consumers, and below each what it runs now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.snapshot import ConsumerRow, Snapshot
+from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
+from tasuki.top.frame import amounts
+from tasuki.top.frame.columns import Cell, Column
+from tasuki.top.frame.styles import Signs
+from tasuki.top.views.message import MessageView
+from tasuki.top.views.questions import of_many
+from tasuki.top.views.view import Key, Row, Table, View
+from tasuki.top.views.workers.events import EventsView
+
+if TYPE_CHECKING:
+    from tasuki.top.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A consumer of the process, or a message that it runs."""
+
+    consumer: PresentConsumer
+    queue: str
+    """The id of the queue, empty where the project does not have it."""
+    now: float
+    known: ConsumerRow | None = None
+    message: RunningMessage | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        return self.known is not None and self.known.pause is not None
+
+
+class WorkerView(View):
+    """Rows of two sorts: a consumer, and each message that it runs."""
+
+    opens = "message"
+    columns = (
+        Column("what", "CONSUMER, MESSAGE", keep="end", share=3),
+        Column("run", "RUN", 7, is_right=True),
+        Column("for", "FOR", 6, is_right=True),
+        Column("done", "DONE", 8, is_right=True),
+        Column("failed", "FAILED", 7, is_right=True),
+        Column("where", "QUEUE, FUNCTION", keep="end", at_least=70, share=2),
+    )
+    keys = (
+        Key("p", "pause", "pause the consumer in all processes; a paused one goes on", asks="", is_for_many=True),
+        Key("K", "cancel", "cancel a message that runs", is_for_many=True),
+    )
+
+    def __init__(self, worker: Presence) -> None:
+        self._worker = worker
+
+    @property
+    def crumb(self) -> str:
+        """See :class:`View`."""
+        return line(f"{self._worker.host}:{self._worker.pid}", 80)
+
+    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+        """See :class:`View`."""
+        worker = next((each for each in snapshot.workers if each.key == self._worker.key), None)
+        if worker is None:
+            return Table(empty=("This worker has gone. Its messages come back when their leases end.",))
+        self._worker = worker
+        live = reading.site.live
+        names = {(row.driver, live.queues[id].spec.name): id for id, row in snapshot.queues.items()}
+        rows: list[Row] = []
+        for consumer in worker.consumers:
+            queue = names.get((consumer.driver, consumer.queue), "")
+            known = next((each for each in snapshot.queues[queue].consumers if each.id == consumer.id), None) \
+                if queue else None  # fmt: skip
+            part = _Part(consumer, queue, snapshot.now, known)
+            rows.append(Row(consumer.id, part, f"{consumer.id} {queue or consumer.queue}"))
+            for message in consumer.messages:
+                part = _Part(consumer, queue, snapshot.now, known, message)
+                rows.append(Row(f"{consumer.id} {message.id}", part, f"{message.id} {message.function}"))
+        note = f"{worker.left_out} more have no room in its sign" if worker.left_out else ""
+        return Table(rows, ("It has no consumer.",), note)
+
+    def mark(self, row: Row, signs: Signs) -> Cell:
+        """See :class:`View`."""
+        part: _Part = row.value
+        return (signs.paused, "warn") if part.is_paused and part.message is None else (" ", "")
+
+    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
+        """See :class:`View`."""
+        part: _Part = row.value
+        consumer, message = part.consumer, part.message
+        if message is not None:
+            since = amounts.age(max(part.now - message.since, 0.0))
+            return [(f"  {line(message.id)}", "ok"), ("", ""), (since, "ok"), ("", ""), ("", ""),
+                    (line(message.function), "dim")]  # fmt: skip
+        return [
+            (line(consumer.id), "dim" if part.is_paused else "bold"),
+            (f"{consumer.running}/{consumer.concurrency}", "" if consumer.running else "dim"),
+            ("", ""),
+            (amounts.count(consumer.done), ""),
+            (amounts.count(consumer.failed), "bad" if consumer.failed else "dim"),
+            (line(part.queue or consumer.queue), "dim"),
+        ]
+
+    def sorted_by(self, column: str, row: Row) -> Any:
+        """See :class:`View`."""
+        part: _Part = row.value
+        if column == "for":
+            return 0.0 if part.message is None else part.now - part.message.since
+        if column in ("run", "done", "failed"):
+            return getattr(part.consumer, "running" if column == "run" else column)
+        return row.find if column == "what" else part.queue
+
+    def copied(self, row: Row | None) -> str:
+        """See :class:`View`."""
+        if row is None:
+            return ""
+        part: _Part = row.value
+        return part.consumer.id if part.message is None else part.message.id
+
+    def enter(self, row: Row) -> View | None:
+        """See :class:`View`."""
+        part: _Part = row.value
+        return MessageView(part.queue, part.message.id, 0) if part.message is not None and part.queue else None
+
+    def explain(self, row: Row | None) -> View | None:
+        """See :class:`View`."""
+        return None if row is None else self.enter(row)
+
+    def aside(self, key: str) -> View | None:
+        """See :class:`View`."""
+        return EventsView(self._worker) if key == "o" else None
+
+    def asides(self) -> Sequence[tuple[str, str, str]]:
+        """See :class:`View`."""
+        return (("o", "events", "what happened lately to the messages of this worker"),)
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        if row is None:
+            return None
+        part: _Part = row.value
+        if key.key == "K":
+            is_known = part.message is not None and part.queue
+            return Order("cancel", "queue", part.queue, part.message.id) if is_known and part.message else None
+        if part.message is not None or part.known is None:
+            return None
+        return Order("resume" if part.is_paused else "pause", "consumer", part.consumer.id)
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        return of_many("Cancel" if key.key == "K" else "Pause", orders, "message" if key.key == "K" else "consumer")

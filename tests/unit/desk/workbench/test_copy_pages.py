@@ -1,0 +1,52 @@
+"""A message as a test and as JSON, without its secrets; and the rights to a dry run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tasuki import App
+from tests.unit.desk.browser import words
+from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.workbench.test_edit_page import bury, text_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_test_to_copy(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b'{"to": "a", "password": "hunter2"}')
+    browser = browse()
+    source = text_of((await browser.get("/messages/app:dead/m/test")).text)
+    assert "tasuki_app.sync.publish('app:mails', {'to': 'a', 'password': '***'}" in source
+    compile(source, "test_it.py", "exec")
+    assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
+
+
+async def test_json_to_copy(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b'{"n": 1.10, "big": 1208925819614629174706176, "api_key": "hunter2"}', token="hunter2")
+    text = text_of((await browse().get("/messages/app:dead/m/json")).text)
+    assert '"n": 1.10,' in text
+    assert "1208925819614629174706176" in text
+    assert "hunter2" not in text
+    document = json.loads(text)
+    assert (document["id"], document["headers"]["tenant"]) == ("m", "acme")
+    await app.live_queue("dead").purge()
+    await bury(app, b"\xff")
+    assert json.loads(text_of((await browse().get("/messages/app:dead/m/json")).text))["body_base64"] == "/w=="
+
+
+async def test_a_dry_run_is_off_until_a_policy_allows_it(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    browser = browse()
+    assert "Dry run" not in await browser.text("/messages/app:dead/m")
+    answer = await browser.get("/messages/app:dead/m/dry-run")
+    assert (answer.status_code, "queue.admin.dry_run" in words(answer.text)) == (403, True)
+
+
+async def test_a_message_nested_deep_is_a_page_of_its_own_size(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b"[" * 900 + b"1," * 100_000 + b"1" + b"]" * 900)
+    for page in ("", "/json", "/edit"):
+        answer = await browse().get(f"/messages/app:dead/m{page}")
+        assert answer.status_code == 200
+        assert len(answer.text) < 1_500_000

@@ -88,9 +88,11 @@ def _plain(name: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    frames = ((frame.f_code.co_filename, frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__))
-    place = _innermost(frames)
-    return place or (_place_in(error.traceback) if isinstance(error, HandlerError) else "")
+    # Of an error of Lua or of another process, whose frames here are Tasuki's.
+    place = _place_in(error.traceback) if isinstance(error, HandlerError) and error.traceback else ""
+    return place or _innermost(
+        (frame.f_code.co_filename, frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 def _place_in(traceback: str) -> str:

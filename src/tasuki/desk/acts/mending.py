@@ -15,7 +15,7 @@ from tasuki.workbench.editing.edit import Draft, Edited, Editor
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.desk.security.gate import Session
+    from tasuki.desk.security.session import Session
     from tasuki.message import Message
 
 _busy = asyncio.Semaphore(1)

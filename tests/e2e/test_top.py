@@ -66,6 +66,23 @@ def test_a_dead_letter_is_found_read_and_retried(tmp_path: Path) -> None:
         assert screen.is_restored
 
 
+def test_a_letter_is_mended_in_the_editor(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, HANDLER)
+    run("publish", "tasks", '{"bad": "x"}', folder=folder)
+    with start("run", folder=folder), terminal(top(), folder, EDITOR="sed -i s/bad/good/") as screen:
+        screen.wait_for("DEAD 1")
+        screen.press("2")
+        screen.wait_for("1 letter")
+        screen.press("Enter")
+        screen.wait_for("E edit")
+        screen.press("E")
+        screen.wait_for("DEAD 0")
+        assert "1 letter" not in screen.wait_for("have gone")
+        screen.press("q")
+        screen.wait_for("ended 0")
+        assert screen.is_restored
+
+
 @pytest.mark.parametrize("how", ["C-c", "TERM", "INT"])
 def test_each_end_restores_the_terminal(tmp_path: Path, how: str) -> None:
     folder = write_project(tmp_path, HANDLER)

@@ -52,16 +52,9 @@ class Terminal:
         return self.screen
 
     def resize(self, width: int, height: int) -> None:
-        """Change its size; tmux may drop the first order on a busy machine."""
-
-        def is_resized() -> bool:
-            self.tmux("resize-window", "-x", str(width), "-y", str(height))
-            return self.tmux("display-message", "-p", "#{pane_width} #{pane_height}").split() == [
-                str(width),
-                str(height),
-            ]
-
-        wait_until(is_resized, f"a terminal of {width} columns")
+        """Change its size; a busy tmux may go back to its own, so ask again until the screen shows it."""
+        self.tmux("set-option", "-g", "window-size", "manual")
+        self.tmux("resize-window", "-x", str(width), "-y", str(height))
 
     @property
     def is_restored(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.handling.stack import stack_of
+from tasuki.consumers.handling.stack import stacks_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.contracts.handler import Handler
 from tasuki.errors import BrokerTimeoutError
@@ -191,5 +191,4 @@ class Consumer(Definition):
 
     def stacks(self, here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
         """Running deliveries, with the stack of each handler; ``here``: the current frame of this thread."""
-        busy = [(worker.delivery, worker.task) for worker in self.workers]
-        return [(delivery, stack_of(task, here)) for delivery, task in busy if delivery and task]
+        return stacks_of(self.workers, here)

@@ -27,6 +27,8 @@ RECEIVED, STARTED, ENDED, SETTLED, RELEASED = "received", "started", "ended", "s
 SUSPENDED, PROGRESS, TIMEOUT, ERROR, STALE = "suspended", "progress", "timeout", "error", "stale"
 LEASE_RENEWED, LEASE_LOST = "lease renewed", "lease lost"
 PAUSED, RESUMED, LIMITED = "paused", "resumed", "limited"
+STACK = "stack"
+"""Where a running handler stands; no ring has it: it is made when it is asked for."""
 
 _RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
 """The order of events of one moment; others stand at 2."""

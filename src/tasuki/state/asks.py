@@ -31,6 +31,8 @@ class Ask(msgspec.Struct, frozen=True):
 
     asker: str
     newest: int
+    stacks: bool = False
+    """Whether to tell, as events of the kind ``stack`` at the end, where the running handlers stand."""
 
 
 class Worker(NamedTuple):
@@ -70,15 +72,23 @@ async def answer(store: Store, asker: str, consumer: str, events: Events) -> Non
 
 
 async def ask(
-    store: Store, worker: Worker, consumers: Collection[str], newest: int, patience: float = PATIENCE
+    store: Store,
+    worker: Worker,
+    consumers: Collection[str],
+    newest: int,
+    patience: float = PATIENCE,
+    *,
+    stacks: bool = False,
 ) -> dict[str, Events]:
     """The newest events of these consumers of a worker, by consumer; one that has not answered is left out.
+
+    ``stacks``: see :class:`Ask`; a worker of an older version tells none.
 
     Raises:
         DriverError: the store cannot be used.
     """
     asker, end = new_id(), asyncio.get_running_loop().time() + patience
-    await store.put(CONTROL + worker.key, msgspec.json.encode(Ask(asker, newest)), ttl=TTL)
+    await store.put(CONTROL + worker.key, msgspec.json.encode(Ask(asker, newest, stacks)), ttl=TTL)
     found: dict[str, Events] = {}
     while not found.keys() >= set(consumers) and asyncio.get_running_loop().time() < end:
         await asyncio.sleep(_PAUSE)

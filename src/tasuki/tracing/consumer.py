@@ -49,8 +49,11 @@ class ConsumerTracing:
         self._settling: object = None
         """The batch whose settling is under way."""
 
-    def around(self, handle: Handle, limit: Limit, *, is_batch: bool) -> Handle:
-        """The handler within the span of its message, or batch."""
+    def around(self, handle: Handle, limit: Limit, *, is_batch: bool, has_context: bool = True) -> Handle:
+        """The handler within the span of its message, or batch.
+
+        ``has_context``: False if the handler looks at no context, and gets the facts in the place of one.
+        """
         if is_batch:
             return partial(self._batch, handle, limit)
         share, spans, unrecorded = self._options.sample, self._spans, handle
@@ -58,7 +61,8 @@ class ConsumerTracing:
             unrecorded = partial(self._attached, handle)
 
         def run(body: Any, context: Any) -> Awaitable[Any]:
-            headers: Headers = context.facts.received.headers
+            facts = context.facts if has_context else context
+            headers: Headers = facts.received.headers
             text = headers.get(TRACEPARENT)
             # As is_unsampled says, without its call.
             if text.__class__ is str and text[52:] in NOT_SAMPLED and spans.obeys_the_flag:
@@ -67,7 +71,7 @@ class ConsumerTracing:
             if parent is None and not is_chosen(share):
                 CURRENT.set(NOT_RECORDED)  # each message sets it again
                 return handle(body, context)
-            return self._process(handle, body, context, parent, limit)
+            return self._process(partial(handle, body, context), facts, parent, limit)
 
         return run
 
@@ -82,12 +86,13 @@ class ConsumerTracing:
         finally:
             detach(token)
 
-    async def _process(self, handle: Handle, body: Any, context: Context, parent: Within | None, limit: Limit) -> Any:
-        delivery: Any = context.facts
+    async def _process(
+        self, handle: Callable[[], Awaitable[Any]], delivery: Any, parent: Within | None, limit: Limit
+    ) -> Any:
         is_linked = self._options.process == "link"
         links = [delivery.received.headers] if is_linked else []
         span = self._begin([delivery], None if is_linked else parent, links)
-        return await self._within(span, parent, handle, body, context, limit)
+        return await self._within(span, parent, handle, delivery, limit)
 
     async def _batch(self, handle: Handle, limit: Limit, body: Any, context: Context) -> Any:
         """Handle a batch within one span, with a link to the context of each message."""
@@ -100,7 +105,7 @@ class ConsumerTracing:
             return await handle(body, context)
         parent = None if shared is None else self._spans.context_of(shared)
         span = self._begin(batch.deliveries, parent, all_of_them)
-        return await self._within(span, parent, handle, body, context, limit)
+        return await self._within(span, parent, partial(handle, body, context), batch, limit)
 
     def _is_worth_it(self, messages: Sequence[Headers]) -> bool:
         """Whether a message of a batch is recorded; if none names a trace, a coin says."""
@@ -118,9 +123,8 @@ class ConsumerTracing:
         )
 
     async def _within(
-        self, span: Open, parent: Within | None, handle: Handle, body: Any, context: Context, limit: Limit
+        self, span: Open, parent: Within | None, handle: Callable[[], Awaitable[Any]], facts: Any, limit: Limit
     ) -> Any:
-        facts: Any = context.facts
         if span.is_recorded:
             for delivery in {facts, *facts.deliveries}:
                 delivery.own_span = span
@@ -131,7 +135,7 @@ class ConsumerTracing:
         result: Any = None
         error: BaseException | None = None
         try:
-            result = await handle(body, context)
+            result = await handle()
             return result
         except BaseException as raised:
             error = raised

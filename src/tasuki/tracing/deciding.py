@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
-from collections.abc import Mapping
 from types import MappingProxyType
 
-from tasuki.message import TRACEPARENT
 from tasuki.observe.trace import Headers
 
 NOT_RECORDED: Headers = MappingProxyType({"": ""})
@@ -15,6 +15,20 @@ NOT_RECORDED: Headers = MappingProxyType({"": ""})
 
 _NO_SPAN = f"{1:016x}"
 """In the place of the id of a span that is not recorded: it must not be zero."""
+_LAST = 2**40 - 1
+_END = f"-{_NO_SPAN}-00"
+_count = itertools.count()
+_begin = ""
+
+
+def _reseed() -> None:
+    """The ids of a process begin at random and are counted, and so are the ones of a forked child."""
+    global _begin
+    _begin = f"00-{int.from_bytes(os.urandom(11), 'big') | 1:022x}"
+
+
+_reseed()
+os.register_at_fork(after_in_child=_reseed)
 
 
 def is_chosen(share: float) -> bool:
@@ -22,9 +36,9 @@ def is_chosen(share: float) -> bool:
     return share >= 1.0 or random.random() < share  # noqa: S311 - not for security
 
 
-def unrecorded() -> Mapping[str, str]:
-    """The headers of a new trace that is not recorded: a process that continues it need not decide again."""
-    return {TRACEPARENT: f"00-{random.getrandbits(128) | 1:032x}-{_NO_SPAN}-00"}
+def unrecorded() -> str:
+    """The ``traceparent`` of a new trace that is not recorded: a process that continues it need not decide again."""
+    return f"{_begin}{next(_count) & _LAST:010x}{_END}"
 
 
 def obeys_the_flag(description: str) -> bool:

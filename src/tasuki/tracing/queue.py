@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tasuki.contracts.driver import Answers, Merged, Outgoing
 from tasuki.errors import DriverError
-from tasuki.message import DEAD_LETTER_REASON, TRACE, TRACEPARENT
+from tasuki.message import DEAD_LETTER_REASON, TRACE, TRACEPARENT, TRACESTATE
 from tasuki.observe.trace import APART, CURRENT, Headers, hand_on, is_unsampled, stamp, traceparent_of
 from tasuki.tracing.deciding import NOT_RECORDED, is_chosen, unrecorded
 from tasuki.tracing.names import Target, error_type
 from tasuki.tracing.options import TraceOptions
-from tasuki.tracing.spans import Context, Open, SpanKind, Spans, sampled_in
+from tasuki.tracing.spans import Context, Open, SpanKind, Spans, is_within_span, sampled_in
 
 Put = Callable[[], Awaitable[Answers]]
 """Gives the messages to the driver."""
@@ -31,12 +31,12 @@ class QueueTracing:
     def send(self, messages: Sequence[Outgoing], put: Put) -> Awaitable[Answers]:
         """Publish messages of one call; a message that has no trace yet continues the present one, or begins one."""
         now = CURRENT.get()
-        if now is None and not self._spans.is_within_span() and TRACEPARENT not in messages[0].headers:
+        if now is None and TRACEPARENT not in messages[0].headers and not is_within_span():
             return self._send_first(messages, put)
         if now is APART:
             return self._send_apart(messages, put)
         if now is NOT_RECORDED:
-            CURRENT.set(now := unrecorded())
+            CURRENT.set(now := {TRACEPARENT: unrecorded()})
         if now is not None and is_unsampled(now.get(TRACEPARENT)) and self._spans.obeys_the_flag:
             self._hand_on(now, messages)
             return put()
@@ -52,7 +52,11 @@ class QueueTracing:
         """Publish messages with which a trace begins."""
         if is_chosen(self._options.sample):
             return self._send(messages, put, None)
-        stamp(unrecorded(), messages)
+        found = unrecorded()
+        for message in messages:  # as stamp, without its call
+            if TRACEPARENT not in (headers := message.headers):
+                headers.pop(TRACESTATE, None)
+                headers[TRACEPARENT] = found
         return put()
 
     def _parent(self, now: Headers | None, messages: Sequence[Outgoing]) -> tuple[Context | None, Headers | None]:
@@ -110,7 +114,7 @@ class QueueTracing:
         for number, message in enumerate(messages):
             if TRACEPARENT not in message.headers:
                 if not is_chosen(self._options.sample):
-                    stamp(unrecorded(), [message])
+                    stamp({TRACEPARENT: unrecorded()}, [message])
                     continue
                 span = self._begin([message], None, (), SpanKind.PRODUCER)
                 self._hand_on(span.headers, [message])

@@ -161,17 +161,17 @@ class Spans:
         return trace.set_span_in_context(span, _EMPTY if parent is None else parent)
 
     @staticmethod
-    def is_within_span() -> bool:
-        """Whether the code that runs now is within a span."""
-        return trace.get_current_span() is not trace.INVALID_SPAN
-
-    @staticmethod
     def ambient(trace_id: str | None = None) -> tuple[Context, SpanContext] | None:
         """The context of the code that runs now, and its span; None: it is in none, or in none of this trace."""
         found = trace.get_current_span().get_span_context()
         if not found.is_valid or (trace_id is not None and f"{found.trace_id:032x}" != trace_id):
             return None
         return get_current(), found
+
+
+def is_within_span() -> bool:
+    """Whether the code that runs now is within a span. An empty context is the common case, and quick to see."""
+    return bool(get_current()) and trace.get_current_span() is not trace.INVALID_SPAN
 
 
 def context_of(headers: Headers) -> Context | None:

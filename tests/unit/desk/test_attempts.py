@@ -1,4 +1,4 @@
-"""The message page lists failed attempts, newest first; frames of libraries are folded, nothing is markup."""
+"""The message page lists failed attempts, newest first; library frames are folded, and nothing of them is markup."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import pytest
 
 from tasuki import App
+from tasuki.cli.tools.message import attempt_texts
 from tasuki.contracts.driver import Outgoing
 from tasuki.desk.reading.tracebacks import Part, attempt_of, folded
 from tasuki.flow.attempts import attempt_key
-from tasuki.message import HeaderValue
-from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of
+from tasuki.message import HeaderValue, Message
+from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of, records_in
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +90,26 @@ async def test_the_page_of_a_dead_letter_shows_its_own_records(app: App, browse:
     assert page.index('id="error"') < page.index('id="attempts"')
     assert "the first" in page
     assert page.count(">x_attempts") == 0
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '[{"attempt": 1, "at": 1e300, "took": 1e300}]',
+        '[{"attempt": -1, "at": -1e300, "took": -1e300, "round": -5}]',
+        '[{"attempt": 999999999999999999999, "at": 0, "message": "\\u202e<script>", "worker": "\\u0000"}]',
+        "[" * 9000,
+    ],
+)
+async def test_forged_records_break_no_page(app: App, browse: MakeBrowser, hostile: str) -> None:
+    headers: dict[str, HeaderValue] = {"x_attempts": hostile, "x_dead_letter_reason": "max_attempts"}
+    queue = app.live_assembly().queues["app:dead"]
+    assert await queue.forward([Outgoing("m-1", b"{}", headers)]) == [None]
+    answer = await browse().get("/messages/app:dead/m-1")
+    assert answer.status_code == 200
+    assert "<script>" not in answer.text.partition("<h1>")[2]
+    assert "\u202e" not in answer.text
+    for record in records_in(Message("m-1", b"", headers)):
+        assert attempt_texts([record], 1e9)
+    told = await app.explain("dead", "m-1")
+    assert told.causes[0].code in ("dead", "no consumer")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_coin_chooses_a_share_of_the_traces() -> None:
 
 
 def test_a_trace_that_is_not_recorded_has_an_id_of_its_own() -> None:
-    found = [unrecorded()["traceparent"] for _ in range(100)]
+    found = [unrecorded() for _ in range(100)]
 
     assert len(set(found)) == 100
     assert all(is_unsampled(each) and traceparent_of(each) for each in found)
@@ -48,3 +49,16 @@ def test_a_trace_that_is_not_recorded_has_an_id_of_its_own() -> None:
 )
 def test_whether_a_sampler_records_what_its_parent_did_not(sampler: Sampler, obeys: bool) -> None:
     assert obeys_the_flag(sampler.get_description()) is obeys
+
+
+def test_a_forked_child_has_ids_of_its_own() -> None:
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, unrecorded().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs, mine = os.read(reader, 100).decode(), unrecorded()
+    os.close(reader)
+    os.close(writer)
+    assert traceparent_of(theirs) is not None
+    assert theirs[:24] != mine[:24]

@@ -50,7 +50,7 @@ def removing(
         def command(target: Target, queue: str, *, yes: bool, **given: Any) -> dict[str, Any]:
             async def work(live: Queue, outcome: Outcome) -> dict[str, Any]:
                 def ask(question: str) -> None:
-                    (_agree if yes else _confirm)(question)
+                    (_agree if yes else confirm)(question)
                     outcome.is_kept = True
 
                 outcome.is_kept, outcome.filter = False, ids_text(given.get("ids", ()))
@@ -69,7 +69,8 @@ def _agree(question: str) -> None:
     """``--yes`` is the answer to every question."""
 
 
-def _confirm(question: str) -> None:
+def confirm(question: str) -> None:
+    """Ask. Raises CommandError unless the answer is yes."""
     try:
         is_wanted = click.confirm(question, err=True)
     except click.Abort:

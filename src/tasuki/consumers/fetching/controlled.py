@@ -9,6 +9,7 @@ from typing import Protocol
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.consumers.handling.pool import Pool
 from tasuki.consumers.reports.answering import EventAnswers
 from tasuki.errors import DriverError
 from tasuki.observe.events import PAUSED, RESUMED, Event, EventRing
@@ -36,6 +37,7 @@ class Controlled(Protocol):
     fetcher: Fetcher
     events: EventRing
     options: ConsumerOptions
+    pool: Pool
 
     @property
     def follower(self) -> Follower | None:
@@ -73,7 +75,9 @@ class ControlledFetching:
             follower.follow(controls)
         keys = (pause_key("queue", self._queue), pause_key("consumer", self._consumer), scale_key(self._consumer))
         ends = [controls.listen(key, lambda key, value: self._obey(controls)) for key in keys]
-        ends.append(EventAnswers(self._run.id, self._run.recent, self._state).listen(controls))
+        ends.append(
+            EventAnswers(self._run.id, self._run.recent, lambda: self._run.pool.workers, self._state).listen(controls)
+        )
         try:
             self._obey(controls)
             self.is_current.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
-_UNUSED = cast("Context", None)
-"""In the place of a context that nothing looks at."""
 _START_PAUSE = 0.5
 """Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
@@ -100,12 +98,12 @@ class Executor:
         self._tasks = tasks
 
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
+        needs_context = handler.needs_context or bool(self._layers or self._observers)
         handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
         if self._tracing is not None:
             most = Limit(float("inf") if limit is None else limit, self._monotonic)
-            handle = self._tracing.around(handle, most, is_batch=self._is_batch)
+            handle = self._tracing.around(handle, most, is_batch=self._is_batch, has_context=needs_context)
         decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
-        needs_context = handler.needs_context or bool(self._layers or self._observers or self._tracing)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 
     @staticmethod
@@ -135,7 +133,10 @@ class Executor:
         started = delivery.started_at = worker.started = worker.ended = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
-            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or not is_plain
+            received.attempt > 1
+            or delivery.lease_until <= started
+            or delivery.lost
+            or (not is_plain and EXPIRES_AT in headers)
         ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
@@ -153,7 +154,8 @@ class Executor:
             delivery.ended = True
             return
         try:
-            context = Context(delivery, delivery, callee.reach) if callee.needs_context else _UNUSED
+            # Where nothing looks at a context, the tracing finds the facts of one in its place.
+            context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
             if not is_plain:
                 CURRENT.set(headers)
             result = await callee.handle(body, context)

@@ -4,8 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Iterable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tasuki.observe.events import STACK
+from tasuki.observe.frames import is_ours
+from tasuki.observe.redact import redact
+
+if TYPE_CHECKING:
+    from tasuki.consumers.delivery import Delivery
+    from tasuki.consumers.handling.pool import Worker
+
+_LONGEST = 16_384
+"""Characters of a stack in an event: its end, where the handler stands."""
+
+
+def stacks_of(workers: Iterable[Worker], here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
+    """The running deliveries, each with the stack of its handler."""
+    busy = [(worker.delivery, worker.task) for worker in workers]
+    return [(delivery, stack_of(task, here)) for delivery, task in busy if delivery and task]
+
+
+def stacks_as_events(workers: Iterable[Worker], now: float) -> list[dict[str, Any]]:
+    """The same as events, without secrets; without Tasuki's own frames, where others are left. ``now``: Unix time."""
+    return [
+        {
+            "at": round(now, 6),
+            "kind": STACK,
+            "message": delivery.received.id,
+            "attempt": delivery.received.attempt,
+            "value": _text(frames),
+        }
+        for each, frames in stacks_of(workers, None)
+        for delivery in each.deliveries
+    ]
+
+
+def _text(frames: list[traceback.FrameSummary]) -> str:
+    users = [frame for frame in frames if not is_ours(frame.filename)]
+    text = redact("".join(traceback.format_list(users or frames))).rstrip("\n")
+    return text if len(text) <= _LONGEST else "…" + text[1 - _LONGEST :]
 
 
 def stack_of(task: asyncio.Task[Any], here: FrameType | None) -> list[traceback.FrameSummary]:

@@ -8,9 +8,12 @@ import os
 import socket
 from collections.abc import Callable
 
+from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.stack import stacks_as_events
 from tasuki.errors import DriverError
 from tasuki.observe.events import Event, as_dicts
-from tasuki.state.asks import Ask, Worker, answer, listen
+from tasuki.state import asks
+from tasuki.state.asks import Ask, answer, listen
 from tasuki.state.controls import Controls
 from tasuki.state.shared import SharedState
 
@@ -20,15 +23,17 @@ _log = logging.getLogger("tasuki.consumer")
 class EventAnswers:
     """Of one run of a consumer, in its event loop."""
 
-    def __init__(self, consumer: str, recent: Callable[[], list[Event]], state: SharedState) -> None:
+    def __init__(
+        self, consumer: str, recent: Callable[[], list[Event]], workers: Callable[[], list[Worker]], state: SharedState
+    ) -> None:
         self._consumer = consumer
-        self._recent = recent
+        self._recent, self._workers = recent, workers
         self._state = state
         self._answers: set[asyncio.Task[None]] = set()
 
     def listen(self, controls: Controls) -> Callable[[], None]:
         """Answer from now on; returns what ends that."""
-        return listen(controls, Worker(socket.gethostname(), os.getpid()), self._begin)
+        return listen(controls, asks.Worker(socket.gethostname(), os.getpid()), self._begin)
 
     def _begin(self, ask: Ask) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(ask), name=f"{self._consumer} events")
@@ -40,6 +45,9 @@ class EventAnswers:
         if store is None:
             return
         try:
-            await answer(store, ask.asker, self._consumer, as_dicts(self._recent()[-ask.newest :], self._state.clock))
+            events = as_dicts(self._recent()[-ask.newest :], self._state.clock) if ask.newest else []
+            if ask.stacks:
+                events += stacks_as_events(self._workers(), self._state.clock.time())
+            await answer(store, ask.asker, self._consumer, events)
         except DriverError as error:
             _log.debug("cannot say what happened lately to %s: %s", self._consumer, error)

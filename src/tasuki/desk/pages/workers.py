@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.lists import PAGE
 from tasuki.desk.pages.view import View
+from tasuki.desk.reading.bodies import lines as text_of
 from tasuki.desk.reading.observed.gone import gone_of
-from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of
+from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of, stacks_in
 from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.desk.reading.tracebacks import folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
 from tasuki.state.presence import PRESENCE
@@ -18,6 +20,8 @@ from tasuki.state.presence import PRESENCE
 _MOST_PLACE = 1_000_000
 _MOST_GONE = 50
 _MOST_EVENTS = 200
+_READERS = {"events": events_of, "stacks": stacks_in}
+"""What a worker is asked for, by the tab."""
 
 
 async def workers(view: View) -> Response:
@@ -44,7 +48,8 @@ async def worker(view: View) -> Response:
     if found is None:
         return view.page("error.html", status=404, snapshot=snapshot, text=view.say("worker.gone"))
     ids = _queue_ids(view, snapshot)
-    is_asked = view.query.get("tab") == "events"
+    tab = view.query.get("tab", "")
+    is_asked = tab in _READERS
     # Events tell ids of messages, so they are for those who may see the messages.
     seen = [each for each in found.consumers if view.may("peek", ids.get((each.driver, each.queue), ""))]
     lines, silent, problem = Lines(), list[str](), ""
@@ -52,7 +57,7 @@ async def worker(view: View) -> Response:
         problem = view.say("queue.no_right", right="queue.admin.peek")
     elif is_asked:
         try:
-            lines, silent = await events_of(view.tools.site, found)
+            lines, silent = await _READERS[tab](view.tools.site, found)
         except (DriverError, AwayError) as error:
             problem = problem_of(error)
     rows = {row.id: row for queue in snapshot.queues.values() for row in queue.consumers}
@@ -61,8 +66,12 @@ async def worker(view: View) -> Response:
         snapshot=snapshot,
         worker=found,
         queue_ids=ids,
+        consumer_queues={each.id: ids.get((each.driver, each.queue), "") for each in found.consumers},
         consumers=rows,
         is_asked=is_asked,
+        stacks=[(consumer, event, folded(text_of(str(event["value"])))) for consumer, event in lines[:_MOST_EVENTS]]
+        if tab == "stacks"
+        else None,
         lines=lines[:_MOST_EVENTS],
         silent=silent,
         problem=problem,

@@ -58,7 +58,8 @@ def topology_of(project: Project, snapshot: Snapshot) -> Topology:
         for row in snapshot.queues.values()
         if not row.is_dead_letters or row.id in following
     ]
-    return Topology(sorted(lines, key=lambda line: (-_traffic(line.row), line.row.id)))
+    # Of those without traffic the ones that lead somewhere.
+    return Topology(sorted(lines, key=lambda line: (-_traffic(line.row), len(line.names) == 1, line.row.id)))
 
 
 def _line(row: QueueRow, graph: Graph, following: Mapping[str, Sequence[str]], schedules: Sequence[str]) -> Line:

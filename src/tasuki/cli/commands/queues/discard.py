@@ -14,6 +14,7 @@ from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
+from tasuki.cli.tools.removing import confirm
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -60,7 +61,7 @@ def command(
             if not yes:
                 which = "an unknown number of messages" if seen.count is None else count(seen.count, "message")
                 end = "They can be brought back for 15 minutes." if seen.can_undo else "This cannot be undone."
-                click.confirm(f"Delete {which} of {source}? {end}", abort=True, err=True)
+                confirm(f"Delete {which} of {source}? {end}")
             batch = await in_a_batch(
                 app, "delete", source, "deleting", where=where, ids=ids, background=background, **chosen
             )

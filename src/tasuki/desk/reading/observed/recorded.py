@@ -6,8 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasuki.consumers.handling.stack import stacks_as_events
 from tasuki.desk.site import Site
-from tasuki.observe.events import as_dicts
+from tasuki.observe.events import STACK, as_dicts
 from tasuki.state.asks import Worker, ask
 from tasuki.state.presence import Presence
 
@@ -27,16 +28,27 @@ Lines = list[tuple[str, dict[str, Any]]]
 
 async def events_of(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
     """Its events, the newest first, and the consumers that have not answered. Raises AwayError, DriverError."""
+    lines, silent = await _read(site, worker, NEWEST)
+    return sorted(lines, key=lambda line: -line[1]["at"]), silent
+
+
+async def stacks_in(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
+    """Where its handlers stand, as events of the kind ``stack``, the oldest delivery first; as ``events_of``."""
+    lines, silent = await _read(site, worker, 0)
+    return [(consumer, event) for consumer, event in lines if event["kind"] == STACK], silent
+
+
+async def _read(site: Site, worker: Presence, newest: int) -> tuple[Lines, list[str]]:
     wanted = {consumer.id for consumer in worker.consumers}
     found: dict[str, list[dict[str, Any]]] = {}
     for app, ids in site.parts():
-        found |= await site.on(app, partial(_in, app=app, ids=ids, worker=worker, wanted=wanted))
+        found |= await site.on(app, partial(_in, app=app, ids=ids, worker=worker, wanted=wanted, newest=newest))
     lines = [(consumer, event) for consumer, events in found.items() for event in events]
-    return sorted(lines, key=lambda line: -line[1]["at"]), sorted(wanted - found.keys())
+    return lines, sorted(wanted - found.keys())
 
 
 async def _in(
-    live: Assembly, *, app: App, ids: list[str], worker: Presence, wanted: set[str]
+    live: Assembly, *, app: App, ids: list[str], worker: Presence, wanted: set[str], newest: int
 ) -> dict[str, list[dict[str, Any]]]:
     by_state: dict[SharedState, set[str]] = {}
     found: dict[str, list[dict[str, Any]]] = {}
@@ -46,15 +58,20 @@ async def _in(
         state = live.state_of(consumer.queue.id)
         if state is not None and state.driver.capabilities.multi_process:
             by_state.setdefault(state, set()).add(consumer.id)
+        elif newest:
+            found[consumer.id] = as_dicts(consumer.recent()[-newest:], app.clock)
         else:
-            found[consumer.id] = as_dicts(consumer.recent()[-NEWEST:], app.clock)
+            found[consumer.id] = stacks_as_events(consumer.workers, app.clock.time())
     answers = await asyncio.gather(
-        *(_ask(state, worker, consumers) for state, consumers in by_state.items() if state.opened is not None)
+        *(_ask(state, worker, consumers, newest) for state, consumers in by_state.items() if state.opened is not None)
     )
     for answer in answers:
         found |= answer
     return found
 
 
-async def _ask(state: SharedState, worker: Presence, consumers: set[str]) -> dict[str, list[dict[str, Any]]]:
-    return await ask(await state.store(), Worker(worker.host, worker.pid), consumers, NEWEST, _PATIENCE)
+async def _ask(
+    state: SharedState, worker: Presence, consumers: set[str], newest: int
+) -> dict[str, list[dict[str, Any]]]:
+    store, who = await state.store(), Worker(worker.host, worker.pid)
+    return await ask(store, who, consumers, newest, _PATIENCE, stacks=not newest)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from tasuki.contracts.driver import Driver
 from tasuki.message import Message
 
-_FIRST, _MOST = 20, 1000
-"""Messages of the first page, and of the largest one."""
-_SEARCHED = 100
-"""Ids of the first search."""
-_BYTES = 4 * 2**20
-"""Of the bodies of a page, if they are as large as the ones of the last page."""
+_FIRST, _MOST = 20, 20_000
+"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is."""
+_SEARCHED, _MOST_SEARCHED = 100, 1000
+"""Ids of the first search, and of the largest one."""
+_BYTES = 8 * 2**20
+"""Of the messages of a page, if they are as large as the ones of the last page."""
 _RESTARTS = 20
 """After so many of them the walk no longer cares what others take."""
 
@@ -22,7 +22,7 @@ class Walk:
 
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver, self._name = driver, name
-        self._size = min(_FIRST, driver.capabilities.max_batch)
+        self._size = _FIRST
         self._position = 0
         self._last = ""
         """The message that stays before the next page; empty: there is none."""
@@ -43,8 +43,7 @@ class Walk:
             self._position, self._last = 0, ""
             return await self.page()
         found = found[overlap:]
-        most = min(_MOST, self._driver.capabilities.max_batch - 1)
-        self._size = min(most, 4 * self._size, _fitting(found))
+        self._size = min(_MOST, 4 * self._size, _fitting(found))
         return found
 
 
@@ -66,7 +65,7 @@ class Search:
         while self._left:
             ids, self._left = self._left[: self._size], self._left[self._size :]
             found = await self._driver.find(self._name, ids)
-            self._size = min(_MOST, _fitting(found))  # a search costs the same for many ids
+            self._size = min(_MOST_SEARCHED, _fitting(found))  # a search costs the same for many ids
             if found:
                 return found
         return ()
@@ -74,4 +73,5 @@ class Search:
 
 def _fitting(found: Sequence[Message]) -> int:
     """Messages of the same size that a page may have."""
-    return max(1, int(_BYTES * len(found) / max(sum(len(message.body) for message in found), 1))) if found else _MOST
+    size = sum(len(each.body) + sum(100 + len(str(value)) for value in each.headers.values()) for each in found[:100])
+    return max(1, int(_BYTES * len(found[:100]) / max(size, 1))) if found else _MOST

@@ -1,0 +1,126 @@
+"""``tasuki redrive``, ``discard`` and ``batches``: acts on many dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.cli.tools.control import batches as shown
+from tasuki.contracts.driver import Outgoing
+from tests.unit.cli.conftest import CommandLine
+
+
+@pytest.fixture
+def buried(tasuki: CommandLine, project: Path) -> CommandLine:
+    """Five dead letters of two errors."""
+
+    async def bury() -> None:
+        async with App.load(project) as app:
+            headers: dict[str, Any] = {"x_original_queue": "app:tasks", "x_dead_letter_reason": "rejected"}
+            letters = [
+                Outgoing(f"m-{n}", b"1", {**headers, "x_last_error": f"{'Key' if n < 2 else 'Value'}Error: {n}"})
+                for n in range(5)
+            ]
+            assert not any(await app.live_queue("app:dead").forward(letters))
+
+    asyncio.run(bury())
+    return tasuki
+
+
+def test_letters_are_discarded_and_brought_back(buried: CommandLine, project: Path) -> None:
+    done = buried("discard", "dead", "--where", "type == 'KeyError'", "--yes")
+    assert (done.returncode, done.stdout) == (0, "2 messages of app:dead deleted\n")
+    [batch] = buried.json("batches")
+    assert (batch["act"], batch["state"], batch["done"], batch["can_undo"]) == ("delete", "done", 2, True)
+    assert buried.json("info", "dead")["ready"] == 3
+    one = buried("batches", batch["id"]).stdout
+    assert "act" in one
+    assert "type == 'KeyError'" in one
+    undone = buried("batches", batch["id"], "--undo")
+    assert undone.stdout == "undone 2 of 2\n"
+    assert buried.json("info", "dead")["ready"] == 5
+    again = buried("batches", batch["id"], "--undo")
+    assert (again.returncode, "it is brought back, or was" in again.stderr) == (1, True)
+    audit = [(each["act"], each["batch"]) for each in _audit(project)]
+    assert set(audit) == {("remove", batch["id"]), ("batch", batch["id"])}
+
+
+def _audit(project: Path) -> list[dict[str, Any]]:
+    from tasuki.state.audit import ring
+
+    async def read() -> list[dict[str, Any]]:
+        app = App.load(project)
+        async with app.reading():
+            [state] = app.live_assembly().states_of_queues()
+            found = await ring.read(await state.store())
+            return [{"act": each.act, "batch": each.batch} for each in found]
+
+    return asyncio.run(read())
+
+
+def test_a_question_comes_before_a_discard(buried: CommandLine) -> None:
+    done = buried("discard", "dead", stdin=b"n\n")
+    assert done.returncode == 1
+    assert "Delete 5 messages of app:dead? They can be brought back for 15 minutes." in done.stderr
+    assert "nothing was removed; answer y, or give --yes" in done.stderr
+    assert buried.json("info", "dead")["ready"] == 5
+    assert buried.json("batches") == []
+    assert buried("batches").stdout == "no batches in the last day\n"
+    assert buried("discard", "dead", "--id", "m-3", stdin=b"y\n").stdout == "1 message of app:dead deleted\n"
+
+
+def test_a_batch_for_the_workers(buried: CommandLine) -> None:
+    done = buried("redrive", "dead", "--background")
+    [batch] = buried.json("batches")
+    assert done.stdout == f"batch {batch['id']} is left to the workers; tasuki batches {batch['id']} shows it\n"
+    assert (batch["state"], batch["done"], batch["left"]) == ("running", 0, 5)
+    paused = buried.json("batches", batch["id"], "--pause")
+    assert paused["state"] == "paused"
+    left = buried("batches", batch["id"], "--resume", "--background")
+    assert "is left to the workers" in left.stdout
+    assert buried.json("batches", batch["id"], "--resume")["done"] == 5
+    assert buried.json("info", "tasks")["ready"] == 5
+    undone = buried.json("batches", batch["id"], "--undo")
+    assert (undone["state"], undone["undone"]) == ("undone", 5)
+    away = buried.json("discard", "dead", "--background", "--yes")
+    assert buried.json("batches", away["batch"], "--cancel")["state"] == "cancelled"
+
+
+def test_letters_that_are_moved_as_they_are(buried: CommandLine) -> None:
+    assert buried("redrive", "dead", "--as-is").returncode == 2
+    assert buried.json("redrive", "dead", "--as-is", "--to", "tasks", "--limit", "2")["moved"] == 2
+    [first, _] = buried.json("peek", "tasks")
+    assert first["headers"]["x_last_error"] == "KeyError: 0"
+
+
+def test_mistakes(buried: CommandLine) -> None:
+    assert "there is no batch 7" in buried("batches", "7").stderr
+    assert buried("batches", "--undo").returncode == 2
+    assert buried("redrive", "dead", "--rate", "-1").returncode == 2
+    assert buried("discard", "dead", "--where", "1 +").returncode == 2
+    assert "tasuki discard" not in buried("discar").stderr
+
+
+def test_an_interrupt_pauses_the_batch_and_says_how_to_go_on(
+    buried: CommandLine, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def interrupted() -> str:
+        app = App.load(project)
+        async with app.reading():
+            batch = await app.batches.begin("retry", "app:dead", rate=0.5, canary=None)
+            task = asyncio.ensure_future(shown.follow(app, batch, "redriving"))
+            while not (await app.batches.get(batch.id)).done:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await app.batches.get(batch.id)).state == "paused"
+            return batch.id
+
+    id = asyncio.run(interrupted())
+    assert f"paused batch {id}: " in (said := capsys.readouterr().err)
+    assert f"tasuki batches {id} --resume goes on, tasuki batches {id} --undo takes back what still waits" in said

@@ -56,9 +56,13 @@ def test_a_dead_letter_is_found_read_and_retried(tmp_path: Path) -> None:
         screen.press("Enter")
         screen.wait_for("app:tasks")
 
-        screen.resize(120, 30)
         screen.press("1")
-        screen.wait_for("LAST HOUR")
+
+        def is_wide() -> bool:
+            screen.resize(120, 30)
+            return "LAST HOUR" in screen.screen
+
+        wait_until(is_wide, "the columns of a wide terminal")
         assert len(screen.screen.splitlines()) == 30
         screen.press("q")
         screen.wait_for("ended 0")

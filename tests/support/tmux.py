@@ -52,7 +52,8 @@ class Terminal:
         return self.screen
 
     def resize(self, width: int, height: int) -> None:
-        """Change its size."""
+        """Change its size; a busy tmux may go back to its own, so ask again until the screen shows it."""
+        self.tmux("set-option", "-g", "window-size", "manual")
         self.tmux("resize-window", "-x", str(width), "-y", str(height))
 
     @property

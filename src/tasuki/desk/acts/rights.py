@@ -48,6 +48,11 @@ class DeskRights:
         self._application = rights.application
         self._guards: dict[str, Guard] = {}
 
+    @property
+    def are_declared(self) -> bool:
+        """Whether a policy of the project names ``queue.admin.…``, so that nothing else is allowed."""
+        return self._scope is not None
+
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
         if self._is_off(act):

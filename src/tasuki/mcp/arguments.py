@@ -10,13 +10,16 @@ import msgspec
 from msgspec import Meta
 
 from tasuki.desk.api.asked import By
+from tasuki.desk.reading.bodies import cut_plainly
 from tasuki.observe.plain import escape
 
 A = TypeVar("A", bound="Arguments")
 
 MOST_BYTES = 64 * 1024
 """Of the arguments of one call, as JSON."""
-_PLACE = re.compile(r"(.*) - at `\$\.?(.*)`")
+_PLACE = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_NAMED = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+"""How msgspec says where a value is wrong, and which name is."""
 
 Queue = Annotated[str, Meta(min_length=1, max_length=500, description="The id of a queue, as list_queues has it.")]
 Dead = Annotated[str, Meta(min_length=1, max_length=500, description="The id of the dead-letter queue.")]
@@ -216,11 +219,14 @@ def read(given: Mapping[str, Any] | None, arguments: type[A]) -> A:
 
 
 def _told(text: str, arguments: type[Arguments]) -> str:
-    if found := _PLACE.fullmatch(text):
-        return f"argument {_shown(found[2])}: {_shown(found[1])}"
-    names = ", ".join(field.encode_name for field in msgspec.structs.fields(arguments)) or "none"
-    return f"{_shown(text.replace('Object', 'the call').replace('field', 'argument'))}; the arguments are: {names}"
+    found = _PLACE.fullmatch(text)
+    problem, place = (found[1], found[2]) if found else (text, "")
+    if known := _NAMED.fullmatch(problem):
+        names = ", ".join(field.encode_name for field in msgspec.structs.fields(arguments)) or "none"
+        what = "is missing" if known[1] == "missing required" else "is not known"
+        return f"argument {_shown('.'.join(filter(None, (place, known[2]))))} {what}; the arguments are: {names}"
+    return f"argument {_shown(place)}: {_shown(problem)}"
 
 
 def _shown(text: str) -> str:
-    return escape(text)[:200]
+    return cut_plainly(escape(text), 200)

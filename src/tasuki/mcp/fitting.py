@@ -27,7 +27,8 @@ def fitted(document: dict[str, Any], most: int = MOST) -> str:
     lists = dict(_lists(document))
     before = {path: len(items) for path, items in lists.items()}
     while len(text := _noted(document, [*notes, *_counts(lists, before)])) > most:
-        path = max(lists, key=lambda each: len(_encoded(lists[each])), default="")
+        # Of a single item its own lists are cut, before it goes as a whole.
+        path = max(lists, key=lambda each: (len(lists[each]) > 1, len(_encoded(lists[each]))), default="")
         if not path or not lists[path]:
             return _encoded({"cut": [f"the result needs more than {most} bytes: ask for less"]}).decode()
         del lists[path][len(lists[path]) // 2 :]

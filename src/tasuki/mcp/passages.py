@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from tasuki.fields.types import Config
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.kinds.schema import docstrings, project_schema
 from tasuki.mcp.searching import Passage
+
+_OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
+"""A default that means that nothing is given."""
 
 
 def of_kinds() -> Iterator[Passage]:
@@ -52,13 +56,14 @@ def of_python() -> Iterator[Passage]:
         yield Passage(f"Python tasuki.{name}", _described(name, thing))
         if inspect.isclass(thing):
             for own, member in inspect.getmembers(thing):
-                if not own.startswith("_") and callable(member) and member.__doc__:
+                is_ours = str(getattr(member, "__module__", "")).startswith("tasuki")
+                if is_ours and not own.startswith("_") and callable(member) and member.__doc__:
                     yield Passage(f"Python tasuki.{name}.{own}", _described(own, member))
 
 
 def _described(name: str, thing: Any) -> str:
     try:
-        head = f"{name}{inspect.signature(thing)}"
+        head = f"{name}{_OBJECT.sub('…', str(inspect.signature(thing)))}"
     except (ValueError, TypeError):
         head = name
     return f"{head}\n{inspect.getdoc(thing) or ''}"

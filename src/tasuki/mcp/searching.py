@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
-_SATURATION, _LENGTH = 1.2, 0.6
+_SATURATION, _LENGTH = 1.2, 0.3
 """As of BM25: how soon more of a word adds little, and how much long passages lose."""
+_TITLE = 6
+"""A word in the title counts as so many in the text."""
 _ENDINGS = ("ing", "es", "ed", "s")
 
 
@@ -45,7 +47,7 @@ class Passages:
         for passage in passages:
             counts: Counter[str] = Counter(_words(passage.text))
             for word in _words(passage.title):
-                counts[word] += 3
+                counts[word] += _TITLE
             words.append(counts)
             self._in_how_many.update(counts.keys())
         self._words, self._all = words, passages

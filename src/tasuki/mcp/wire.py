@@ -50,7 +50,7 @@ class Requests:
     async def open(self) -> None:
         """Begin to read, on the running loop."""
         loop = asyncio.get_running_loop()
-        file = os.fdopen(self._number, "rb", 0)
+        file = os.fdopen(os.dup(self._number), "rb", 0)  # the transport closes it by itself at its end
         try:
             self._transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), file)
         except (ValueError, PermissionError):  # a file, or the null device: it has an end, and does not block
@@ -65,8 +65,8 @@ class Requests:
     def close(self) -> None:
         """Read no more, and leave the descriptor, which others may share, as it was."""
         if self._transport is not None:
-            os.set_blocking(self._number, True)
             self._transport.close()
+            os.set_blocking(self._number, True)
 
     def __aiter__(self) -> Requests:
         return self

@@ -26,7 +26,7 @@ IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1200 if IS_CAMPAIGN else 300)]
 
-LETTERS = 10_000 if IS_CAMPAIGN else 1500
+LETTERS = 9999 if IS_CAMPAIGN else 1500
 RATE = 500
 ATOMIC = ("sqlite", "postgres", "redis")
 AT_ONCE = 200
@@ -77,13 +77,10 @@ async def test_a_bad_day(driver: str, tmp_path: Path) -> None:
         day.tasuki("run", "--until-empty")
         assert await depth(app, "dead") == LETTERS
 
-        if driver == "amqp":  # its messages cannot be looked at
-            assert "cannot show messages" in day.tasuki("dead", expected=1)
-        else:
-            found = day.json("dead", "dead")
-            assert (found["count"], found["is_all"]) == (LETTERS, True)
-            assert sorted(group["count"] for group in found["groups"]) == [LETTERS // 3] * 3
-            assert {group["type"] for group in found["groups"]} == {"LookupError", "TimeoutError", "ZeroDivisionError"}
+        found = day.json("dead", "dead")  # RabbitMQ's letters are borrowed for it
+        assert (found["count"], found["is_all"]) == (LETTERS, True)
+        assert [group["count"] for group in found["groups"]] == [LETTERS // 3] * 3
+        assert {group["type"] for group in found["groups"]} == {"LookupError", "TimeoutError", "ZeroDivisionError"}
 
         day.broken.unlink()
         worker = day.start("run")
@@ -135,7 +132,7 @@ class Day:
         return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def again(self, wanted: int) -> bool:
-        """Send back what is left, which a killed process may hold for a while; whether all are done."""
+        """Send the other letters back, which a killed process may hold for a while; whether all are done."""
         self.tasuki("redrive", "dead", "--rate", f"{RATE}")
         return len(self.done()) >= wanted
 

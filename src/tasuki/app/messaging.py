@@ -152,13 +152,13 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             QueueNotFoundError: there is no such queue. UnsupportedError: it has no state.
             DriverError: its store or its broker cannot be reached; cancel again.
         """
-        from tasuki.app.state.cancelling import cancel_anywhere, cancel_in
+        from tasuki.app.state.cancelling import cancel_anywhere
 
         live = self._live()
         guard = live.rights.application
         if queue is None:
             return await cancel_anywhere(live, guard, id)
-        return (await cancel_in(live, guard, self.full_id(queue), [id])).outcome
+        return await live.cancel_from(guard, self.full_id(queue), id)
 
     async def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
         """Cancel many messages of one queue; see ``cancel``. Returns how many were where."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.pace import AWHILE, Pace
 from tasuki.app.dead.reading import Movable, movable
 from tasuki.app.dead.sorting import Sorter
 from tasuki.app.dead.transferring import BATCH, Form, Transferring, after_letter, can_transfer
@@ -98,7 +98,7 @@ async def _receive_all(
             wanted = min(BATCH if limit is None else limit - moved, pace.most(BATCH))
             batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
             if not batch:
-                is_held_back = wait > 0.0
+                is_held_back = bool(_limits(source))
                 break
             left -= len(batch)
             moved += await _move(source, sorter.by_queue(batch), clock.time(), form)
@@ -128,10 +128,10 @@ async def would_move(
 
 
 def _patience(source: Queue) -> float:
-    """Seconds to wait for the next message; 0: without a limit there is one, or none."""
+    """Seconds to wait for the next message."""
     limits = _limits(source)
     if not limits:
-        return 0.0
+        return AWHILE
     slowest = max((1.1 / each.rate for each in limits if each.rate is not None), default=0.0)
     return max(_PATIENCE, slowest if slowest <= _LONGEST_PATIENCE else 0.0)
 

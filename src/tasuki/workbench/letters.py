@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tasuki.app.dead.pace import AWHILE
 from tasuki.contracts.driver import Received, Release
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
@@ -40,7 +41,7 @@ async def _borrowed(source: Queue, id: str) -> Message | None:
     left = (await source.driver.depth(name)).ready
     held: list[Received] = []
     try:
-        while left > 0 and (batch := await source.driver.receive(name, min(left, page), 0.0)):
+        while left > 0 and (batch := await source.driver.receive(name, min(left, page), AWHILE)):
             held += batch
             left -= len(batch)
             for received in batch:

@@ -144,6 +144,19 @@ async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest
         assert await app.redrive("dead") == 2
 
 
+async def test_a_broker_that_needs_a_moment_for_the_first_message(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As RabbitMQ does, where a killed redrive held them."""
+    receive = MemoryDriver.receive
+
+    async def slow(self: MemoryDriver, queue: str, limit: int, wait: float) -> Any:
+        return await receive(self, queue, limit, wait) if wait else []
+
+    monkeypatch.setattr(MemoryDriver, "receive", slow)
+    async with app:
+        await bury(app, 3)
+        assert await app.redrive("dead") == 3
+
+
 async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the letters could not be counted."""
     depth, forward = MemoryDriver.depth, Queue.forward

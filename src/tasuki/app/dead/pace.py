@@ -9,6 +9,9 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.queues.queue import Queue
 
+AWHILE = 2.0
+"""Seconds for which the next message is waited for: a broker that pushes may need some round trips before the first."""
+
 
 class Pace:
     """Waits between batches; ``held``: messages of ``source`` that must not come again before the end.

@@ -61,11 +61,10 @@ class Following:
             PolicyDeniedError: the application may not. UnsupportedError: no queue has a state.
             DriverError: a store cannot be reached; signal again.
         """
-        from tasuki.app.flow.signalling import Signalling
         from tasuki.system.identity import user_and_host
 
         live = self._live()
-        return await Signalling(live, live.rights.application, actor or user_and_host()).signal(event, key, value)
+        return await live.signal_from(live.rights.application, actor or user_and_host(), event, key, value)
 
     def _grouping(self) -> Grouping:
         from tasuki.app.flow.groups import Grouping

@@ -12,7 +12,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 from tasuki.consumers.settling.letters import origin_for
@@ -62,6 +61,7 @@ class Attempts:
 
     def __init__(self, consumer: Definition, state: SharedState) -> None:
         self._consumer = consumer.id
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._queue = consumer.queue.spec.name
         self._clock, self._metrics = consumer.clock, consumer.metrics
         self._state = state
@@ -97,7 +97,7 @@ class Attempts:
             AttemptRecord(
                 attempt=delivery.received.attempt,
                 at=round(self._clock.time(), 3),
-                worker=_worker(),
+                worker=self._worker,
                 took=round(max(ended - delivery.started_at, 0.0), 6) if delivery.started_at >= 0 else 0.0,
                 type=origin.type,
                 place=origin.place,
@@ -174,15 +174,6 @@ class Attempts:
             self._metrics.attempts_dropped += len(self._waiting) + len(self._sending)
             self._waiting.clear()
             writing.cancel()
-
-
-@cache
-def _host() -> str:
-    return socket.gethostname()
-
-
-def _worker() -> str:
-    return f"{_host()}:{os.getpid()}"
 
 
 class NoAttempts:

@@ -15,7 +15,7 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
-from tasuki.desk.acts.mending import send, try_out, undo_edit
+from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
@@ -290,6 +290,8 @@ class Acts:
 
     async def _edit(self, order: Order, session: Session) -> Done:
         options = order.options
+        for id in other_queues(options["draft"], options["wanted"], self._site.queues):
+            self.rights().require(session.actor, "edit", id)
         done = await send(self._site, options["draft"], options["wanted"], session, keep=options["keep"])
         return Done("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
 

@@ -33,7 +33,7 @@ from tasuki.testing.dry_run.real import RealStores
 from tasuki.testing.dry_run.recorder import Recorder
 from tasuki.testing.twin.assembly import TwinAssembly
 from tasuki.testing.twin.session import Session
-from tasuki.units import Duration, When
+from tasuki.units import Duration
 
 _TRACEBACK = 8_000
 """Most characters of a traceback."""
@@ -58,7 +58,7 @@ class DryAssembly(TwinAssembly):
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
         """See Host; it finds no message."""
         if guard is not None:
-            guard.require("queue.admin.cancel", queue, f"not allowed to cancel messages of queue: {queue}")
+            guard.require("queue.cancel.queue", queue, f"not allowed to cancel messages of queue: {queue}")
         self._recorder.add("cancel", queue=queue, id=id)
         return "not found"
 
@@ -66,19 +66,6 @@ class DryAssembly(TwinAssembly):
         """See Host."""
         self._recorder.add("signal", event=event, key=key, value=value)
         return await super().signal_from(guard, actor, event, key, value)
-
-    async def pause_from(
-        self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
-    ) -> Mapping[str, Any]:
-        """See Host."""
-        paused = await super().pause_from(queue, due, reason, guard, actor)
-        self._recorder.add("pause", queue=queue, reason=reason, until=paused.get("until"))
-        return paused
-
-    async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
-        """See Host."""
-        self._recorder.add("resume", queue=queue)
-        return await super().resume_from(queue, guard, actor)
 
 
 class DryRequests(Requests):

@@ -12,6 +12,7 @@ from tasuki.flow.records import RUNS, decode, result_of
 from tasuki.flow.signals import SIGNALS, WAITS
 from tasuki.handlers.store.values import unpack
 from tasuki.state.controls import CONTROL
+from tasuki.state.pauses import PAUSE, SCALE, read_pause
 from tasuki.state.presence import PRESENCE
 from tasuki.state.results import RESULTS
 from tasuki.state.shared import STATE
@@ -21,6 +22,7 @@ from tasuki.testing.twin.store import TwinStore
 
 _FACTS = (RUNS, ONCE, SIGNALS)
 """State of messages that the run goes on from; it is recorded by its own names."""
+_STEERED = (CONTROL + PAUSE, CONTROL + SCALE)
 _NOT_READ = (
     CONTROL, PRESENCE, RESULTS, GROUPS, MEMBERS, WAITS, "limit/", "answer/", "cancelled/", "attempts/", "batch/",
     "batches/", "edit/", "history/", "audit/",
@@ -57,6 +59,8 @@ class DryStore(TwinStore):
     def _note(self, verb: str, key: str, **facts: Any) -> None:
         if key.startswith(RUNS) and verb == "put":
             self._tell_steps(key)
+        elif key.startswith(_STEERED):
+            self._tell_control(verb, key)
         if not key.startswith(_FACTS) and not self._is_ours(key):
             self._recorder.add("store", store=f"{self.driver}/{self.name}", verb=verb, key=key, **facts)
 
@@ -70,6 +74,17 @@ class DryStore(TwinStore):
         for pause in record.pauses:
             if self._is_new(key, pause.name):
                 self._recorder.add("sleep", name=pause.name, seconds=pause.until - pause.since)
+
+    def _tell_control(self, verb: str, key: str) -> None:
+        """A pause, a scale, or their end."""
+        what, _, name = key.removeprefix(CONTROL).partition("/")
+        if verb == "delete":
+            self._recorder.add("resume", of=name)
+        elif what == "scale":
+            self._recorder.add("scale", of=name)
+        else:
+            pause = read_pause(self._shelf.items[key].value)
+            self._recorder.add("pause", of=name, reason=pause.reason, until=pause.until)
 
     def _is_new(self, key: str, name: str) -> bool:
         """Whether a step of this name is new."""

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.batches")
 CONTROLS = "batch/"
 _PAUSE = 5.0
 """Seconds before another try where a store is away, or a defect ended one."""
+_MOST_ASKED = 100
+"""Queues that are asked whether there is anything yet; of a larger project it is taken for granted."""
 _GRACE = 5.0
 """Seconds that the letters which are being moved have at a stop."""
 
@@ -59,7 +62,14 @@ class BatchService:
 
     def follow(self) -> None:
         """Follow the states of all queues, in a process without consumers; one that is away as soon as it is there."""
-        self._following = [asyncio.get_running_loop().create_task(_follow(state)) for state in self._deaf]
+        if (host := self.host) is None:
+            return
+        queues: dict[SharedState, list[Queue]] = {state: [] for state in self._deaf}
+        for id, queue in host.queues.items():
+            if (state := host.state_of(id)) in queues:
+                queues[state].append(queue)
+        loop = asyncio.get_running_loop()
+        self._following = [loop.create_task(_follow(state, mine)) for state, mine in queues.items()]
 
     def take(self, state: SharedState, id: str) -> None:
         """Drive a batch, unless another process does; then go on with it when that one dies."""
@@ -97,12 +107,14 @@ class BatchService:
 
     async def _look(self, host: Assembly, state: SharedState, id: str, told: asyncio.Event) -> float:
         """Do what there is to do for a batch; seconds until the next check, 0: there is nothing any more."""
-        from tasuki.workbench.batches.running import run
+        from tasuki.workbench.batches.running import OTHERS, run
         from tasuki.workbench.batches.shelf import Shelf
 
         shelf = Shelf(await state.store())
         version = await shelf.told(id)
         wait = await run(host, shelf, id, self.holder, self.clock)
+        if wait == OTHERS:
+            return 0.0
         if not wait and version is not None and not told.is_set():
             await shelf.hush(id, version)
         return wait
@@ -120,10 +132,23 @@ class BatchService:
             await asyncio.wait(tasks, timeout=_GRACE)
 
 
-async def _follow(state: SharedState) -> None:
+async def _follow(state: SharedState, queues: Sequence[Queue]) -> None:
     while not state.is_following:
         try:
-            await state.follow()
+            # A store that is only read is never made by that: it is opened when one of its queues is there.
+            if state.opened is not None or await _is_any_there(queues):
+                await state.follow()
+                continue
         except DriverError as error:
             _log.debug("cannot follow the batches of driver %s yet: %s", state.driver.name, error)
-            await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE)
+
+
+async def _is_any_there(queues: Sequence[Queue]) -> bool:
+    for queue in queues[:_MOST_ASKED]:
+        try:
+            await queue.driver.inspect(queue.spec)
+        except QueueNotFoundError:
+            continue
+        return True
+    return len(queues) > _MOST_ASKED

@@ -10,8 +10,8 @@ Ending = Literal["ack", "retry", "dead_letter", "snooze", "release", "timeout", 
 
 WARNING = "Calls that your code makes itself (HTTP, SQL outside Tasuki) really happen."
 EFFECTS = (
-    "publish", "request", "store", "signal", "cancel", "pause", "resume", "transaction", "sql", "remove", "purge",
-    "expedite", "delete", "step", "sleep", "metric",
+    "publish", "request", "store", "signal", "cancel", "pause", "resume", "scale", "transaction", "sql", "remove",
+    "purge", "expedite", "delete", "step", "sleep", "metric",
 )  # fmt: skip
 """Acts that are recorded in the place of being done, in the words of their events."""
 
@@ -51,8 +51,8 @@ class DryRun:
 
     @property
     def is_good(self) -> bool:
-        """Whether the message would be done."""
-        return self.outcome == "ack"
+        """Whether the message would be done; a handler with ``auto_ack`` may fail after that."""
+        return self.outcome == "ack" and not self.error
 
 
 def report_of(

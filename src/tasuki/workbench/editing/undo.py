@@ -8,7 +8,7 @@ import msgspec
 
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.contracts.state.store import Store
-from tasuki.errors import DriverError, MessageNotFoundError, StoreLimitError
+from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
 from tasuki.queues.queue import Queue
 from tasuki.state.keys import part_of
@@ -47,14 +47,14 @@ def can_undo(source: Queue, target: Queue) -> bool:
 
 
 async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str) -> bool:
-    """Keep a letter before its new message is sent; False: it cannot be undone, for want of a store or of room."""
+    """Keep a letter before its new message is sent; False: there is no store, or it has no room or is away."""
     state = live.state_of(dead)
     if state is None:
         return False
     value = _encode(Record(to, letter.id, letter.body, letter.headers))
     try:
         await (await state.store()).put(edit_key(dead, id), value, ttl=UNDO_TIME)
-    except StoreLimitError:
+    except DriverError:
         return False
     return True
 

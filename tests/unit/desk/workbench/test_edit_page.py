@@ -1,4 +1,4 @@
-"""The page that changes a dead letter: it says what is wrong at its field, and sends what is right."""
+"""The page that changes a dead letter: a problem stands at its field, and a valid message is sent."""
 
 from __future__ import annotations
 
@@ -170,3 +170,25 @@ async def test_a_letter_from_elsewhere_goes_where_the_form_says(app: App, browse
     done = await browser.post(action, {**values, **own})
     assert done.status_code == 200
     assert len(await ids(app, "images")) == 1
+
+
+async def test_another_queue_needs_the_right_there_too(app: App, browse: MakeBrowser) -> None:
+    condition: Any = {"field": "actor.id", "operator": "exists"}
+    for name, resources, actions in (
+        ("own", "app:dead", ["queue.admin.edit", "queue.admin.peek"]),
+        ("other", "app:mails", ["queue.admin.peek"]),
+    ):
+        policy: Any = {"actions": actions, "resources": resources, "effect": "allow", "conditions": [condition]}
+        app.entry(name, "security.policy", policy=policy)
+    await app.close()
+    async with app:
+        await bury(app)
+        browser = browse(actor="kana")
+        page = (await browser.get(PAGE)).text
+        assert "<option selected>app:mails</option>" in page
+        assert "app:images" not in page
+        elsewhere = {"to": "app:images", "body": "{}", "nn1": "message_type", "nv1": '"hourly"'}
+        for fields in (elsewhere, {"nn0": "reply_to", "nv0": '"app:images"'}):
+            assert (await sent(browser, **fields)).status_code == 403
+        assert await app.live_assembly().queue("app:dead").driver.peek("dead", 5) != []
+        assert (await sent(browser)).status_code == 200

@@ -33,6 +33,7 @@ def test_a_failure_has_the_error_of_its_letter_or_else_of_its_handler() -> None:
     found = report(START, end, {"do": "outcome", "outcome": "retry", "delay": 3.0, "error": "E: long"})
     assert (found.outcome, found.delay, found.error, found.traceback) == ("retry", 3.0, "E: long", "T")
     assert not found.is_good
+    assert not report(START, {"do": "outcome", "outcome": "ack"}, end).is_good  # auto_ack
     letter = {"do": "outcome", "outcome": "dead_letter", "reason": "invalid", "traceback": "own", "attempts": 1}
     found = report(START, end, letter)
     assert (found.reason, found.error, found.traceback, found.delay) == ("invalid", "E: short", "own", 0.0)

@@ -49,7 +49,8 @@ def _notes(done: dict[str, Any]) -> list[str]:
     where = " in the queues that can be shown" if done["unseen"] else ""
     if not done["count"]:
         return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
-    which = f"all{where}" if done["is_all"] else "of the newest 10,000 of each queue"
+    first = ", or of the borrowed ones" if done["borrowed"] else ""
+    which = f"all{where}" if done["is_all"] else f"of the newest 10,000 of each queue{first}"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
     if len(done.get("letters", ())) > _MOST:
         notes.append(f"the newest {_MOST} are shown; --json shows all")

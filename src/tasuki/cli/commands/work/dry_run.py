@@ -54,7 +54,7 @@ def command(target: Target, queue: str, id: str, *, limit: str, as_json: bool) -
         print_json({**dataclasses.asdict(report), "is_good": report.is_good})
     else:
         _show(report)
-    return OK if report.outcome in ("ack", "snooze", "release") else ERROR
+    return OK if report.is_good or report.outcome in ("snooze", "release") else ERROR
 
 
 def _show(report: DryRun) -> None:
@@ -77,10 +77,11 @@ def _show(report: DryRun) -> None:
 def _verdict(report: DryRun) -> str:
     who = report.function or report.queue
     took = "" if report.seconds is None else f" in {_took(report.seconds)}"
-    if report.outcome == "ack":
+    if report.is_good:
         return f"done: {who} would end message {report.message}{took}"
     error = " ".join(report.error.split())
     then = {
+        "ack": "the message was acked before (auto_ack)",
         "retry": f"it would come again in {age(report.delay)}",
         "dead_letter": f"it would be a dead letter ({report.reason})",
         "snooze": f"it would go on in {age(report.delay)}",

@@ -82,7 +82,7 @@ def _show(
         id=draft.letter.id,
         dead=draft.dead,
         place=subject.place,
-        queues=view.tools.site.queues,
+        queues=[id for id in view.tools.site.queues if id == form.to or view.may("edit", id)],
         result=said,
         warnings=warnings,
     )

@@ -47,7 +47,7 @@ class Form:
     to: str
     keep: bool
     problems: Sequence[Problem] = ()
-    """Those of the message as a whole, and of the body."""
+    """The problems of the message as a whole, and of the body."""
 
 
 def form_of(
@@ -57,7 +57,7 @@ def form_of(
     *,
     shows_secrets: bool,
 ) -> Form:
-    """The form of a letter, or, with ``given``, of what was sent last, with its problems."""
+    """The form of a letter, or, with ``given``, of the fields that were sent last, with their problems."""
     why, detail = _why(draft, shows_secrets=shows_secrets)
     text = draft.shown.text if given is None else given.get("body", "")
     by_field = {problem.field: problem.text for problem in problems}

@@ -1,0 +1,38 @@
+"""Allowance: how much of a storm of failures is recorded, and for how long."""
+
+from __future__ import annotations
+
+from tasuki.flow.attempts import TTL
+
+PER_SECOND = 1000
+"""Records of a second: at whatever rate messages fail, they cost less than a twentieth of a processor."""
+PER_HOUR = 100_000
+"""Records of an hour: a store in memory must not be filled by them."""
+_SECOND, _HOUR = 1.0, 3600.0
+
+
+class Allowance:
+    """Of one run of a consumer; it leaves at most about ``PER_HOUR`` records in the store, at whatever rate."""
+
+    def __init__(self) -> None:
+        self._second_ends = self._hour_ends = float("-inf")
+        self._of_second = self._of_hour = self._of_hour_before = 0
+
+    def take(self, now: float) -> str:
+        """For a failed attempt; empty, or why it is not recorded. ``now``: seconds of a clock that never goes back."""
+        if now >= self._second_ends:
+            self._second_ends, self._of_second = now + _SECOND, 0
+            if now >= self._hour_ends:
+                self._of_hour_before = self._of_hour if now < self._hour_ends + _HOUR else 0
+                self._hour_ends, self._of_hour = now + _HOUR, 0
+        if self._of_hour >= PER_HOUR:
+            return f"more than {PER_HOUR} failed in an hour"
+        if self._of_second >= PER_SECOND:
+            return f"more than {PER_SECOND} failed in a second"
+        self._of_hour += 1
+        self._of_second += 1
+        return ""
+
+    def ttl(self) -> float:
+        """Seconds for which records of now are kept: seven days, and down to an hour the more there are."""
+        return min(TTL, PER_HOUR / max(self._of_hour, self._of_hour_before, 1) * _HOUR)

@@ -111,3 +111,15 @@ async def check(browser: Browser, app: App) -> None:
         purged = await browser.act(PURGE, name="app:mails")
         assert "messages from app:mails." in words(purged.text), words(purged.text)
         assert (await app.live_queue("app:mails").depth()).ready == 0
+        acts = await browser.text("/audit")
+        assert ("purge app:mails" in acts) is can.store, acts
+    for path, is_there in (
+        ("overview", True),
+        ("queues/app:mails", True),
+        ("queues/app:mails/messages", can.peek),
+        ("dead/app:dead", can.peek),
+        ("audit", True),
+    ):
+        answer = await browser.get(f"/api/v1/{path}")
+        assert answer.status_code == (200 if is_there else 409), answer.text
+        assert is_there or answer.json()["code"] == "unsupported"

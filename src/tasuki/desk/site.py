@@ -134,18 +134,18 @@ class Site:
         """
         return await self.on(self.app_for(queue), work)
 
-    async def on(self, app: App, work: Work[T]) -> T:
-        """The result of work on an app's loop. Raises AwayError, and what the work raises."""
+    async def on(self, app: App, work: Work[T], *, patience: float = _PATIENCE) -> T:
+        """The result of work on an app's loop, within so many seconds. Raises AwayError, and what the work raises."""
         live, loop = app.assembly, app.loop
         if live is None or loop is None or loop.is_closed():
             raise AwayError("the app is not open")
         try:
             if loop is asyncio.get_running_loop():
-                return await asyncio.wait_for(_run(work, live), _PATIENCE)
+                return await asyncio.wait_for(_run(work, live), patience)
             future = asyncio.run_coroutine_threadsafe(_run(work, live), loop)
-            return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE)
+            return await asyncio.wait_for(asyncio.wrap_future(future), patience)
         except TimeoutError:
-            raise AwayError(f"no answer within {_PATIENCE:.0f} s: the broker, or the event loop, is busy") from None
+            raise AwayError(f"no answer within {patience:.0f} s: the broker, or the event loop, is busy") from None
 
     def parts(self) -> list[tuple[App, list[str]]]:
         """The apps that are open, each with the ids of the queues that are seen through it. Raises AwayError."""

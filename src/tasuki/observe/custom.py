@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, NamedTuple
@@ -20,6 +20,8 @@ MAX_TEXT = 1000
 """Longest name, label and value of a label, in characters: every series stays in memory until the process ends."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+Follow = Callable[[str, Mapping[str, str], Histogram], object]
+"""See :meth:`CustomMetrics.follow`."""
 _Labels = Mapping[str, str] | None
 _Series = dict[tuple[str, ...], float | Histogram]
 _Type = Literal["counter", "gauge", "histogram"]
@@ -85,6 +87,7 @@ class CustomMetrics:
 
     def __init__(self) -> None:
         self.dropped = 0
+        self._follow: Follow | None = None
         self._functions: dict[str, _FunctionMetrics] = {}
 
     def count(self, name: str, n: float = 1, labels: _Labels = None, function: str = "") -> None:
@@ -115,9 +118,23 @@ class CustomMetrics:
         found = self._find("histogram", name, n, labels, function)
         if found is not None:
             series, key = found
-            histogram = series.setdefault(key, Histogram(BUCKETS))
+            histogram = series.get(key)
+            if histogram is None:
+                histogram = series[key] = Histogram(BUCKETS)
+                if self._follow is not None:
+                    self._follow(name, labels or {}, histogram)
             assert isinstance(histogram, Histogram)
             histogram.observe(n)
+
+    def follow(self, bind: Follow) -> None:
+        """Have ``bind`` called with name, labels and object of each histogram, before its first value is counted.
+
+        Those that are there already are given now; only the last one who follows is called from then on.
+        """
+        self._follow = bind
+        for sample in list(self.samples()):
+            if isinstance(sample.value, Histogram):
+                bind(sample.name, sample.labels, sample.value)
 
     def _find(
         self, kind: _Type, name: str, n: float, labels: _Labels, function: str

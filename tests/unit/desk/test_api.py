@@ -138,7 +138,11 @@ async def test_dead_letters_in_groups_and_one_by_one(app: App, program: Program)
 
     assert [(each["key"], each["count"]) for each in groups["groups"]] == [("app:mails", 3)]
     assert groups["is_all"]
-    assert [each["id"] for each in letters["items"] + rest["items"]] == ids
+    assert [each["id"] for each in letters["items"] + rest["items"]] == ids[::-1]
+    assert groups["groups"][0]["dead"] == "app:dead"
+    group = quote((await program.get("/dead/groups"))["groups"][0]["key"])
+    assert (await program.get(f"/dead/app:dead?group={group}"))["count"] in (1, 3)
+    assert (await program.get("/dead/app:dead?group=none"))["items"] == []
     assert [each["id"] for each in some["items"]] == [ids[1]]
     assert wrong["code"] == "invalid"
 
@@ -242,3 +246,15 @@ async def test_long_answers_are_compressed_and_head_has_no_body(program: Program
     assert raw.json() == plain.json()
     assert "content-encoding" not in plain.headers
     assert (await program.client.head(f"{V1}/queues")).status_code == 200
+
+
+async def test_a_delayed_message_runs_now(app: App, program: Program) -> None:
+    late = await app.publish("mails", {}, delay="1h")
+    path = f"/messages/app:mails/{late.id}/reschedule"
+
+    assert (await program.post(path, 200, **{"in": "5m"}))["text"].endswith("is due in 5m.")
+    assert (await program.post(path, 400, **{"in": "soon"}))["code"] == "invalid"
+    assert (await program.post(path))["count"] == 1
+    assert await ready(app, "mails") == 1
+    assert (await program.post(path, 404))["code"] == "not_found"
+    assert [each["filter"] for each in (await program.get("/audit"))["items"]] == [f"id:{late.id}"] * 3

@@ -32,7 +32,14 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
 
 
 def paths() -> list[tuple[str, str]]:
-    names = {"queue": "app:mails", "id": "m", "consumer": "app:sender", "schedule": "app:hourly", "worker": "h:1"}
+    names = {
+        "queue": "app:mails",
+        "id": "m",
+        "consumer": "app:sender",
+        "schedule": "app:hourly",
+        "worker": "h:1",
+        "batch": "b",
+    }
     return [(each.method, V1 + "/" + "/".join(each.path).format_map(names)) for each in OPERATIONS]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,6 +92,12 @@ async def audited(
                 0.0, actor, client, act, outcome.target, meant, outcome.count, outcome.result, outcome.batch
             )
             await note(host, queue, record)
+
+
+def ids_text(ids: Sequence[str], most: int = 5) -> str:
+    """Ids of messages as the filter of a record: the first ones, and how many more."""
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return " ".join(f"id:{id}" for id in ids[:most]) + more
 
 
 def in_short(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
-from tasuki.desk.acts.mending import other_queues, send, try_out
+from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
@@ -86,12 +86,14 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "publish": ("queue",),
     "delete": ("queue",),
     "edit": ("queue",),
+    "undo_edit": ("queue",),
     "dry_run": ("queue",),
 }
-"""Act → what it is done to. Its right is ``queue.admin.`` and its name."""
+"""Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``."""
+RIGHTS: Mapping[str, str] = {"undo_edit": "edit"}
 
 
-FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "dry_run"})
+FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "undo_edit", "dry_run"})
 """Acts for which the pages have no question, or a page of their own."""
 
 
@@ -116,6 +118,7 @@ class Acts:
             "publish": self._publish,
             "delete": self._delete,
             "edit": self._edit,
+            "undo_edit": self._undo_edit,
             "dry_run": self._dry_run,
         }
 
@@ -149,7 +152,7 @@ class Acts:
         if order.bulk is not None:
             facts["filter"] = order.bulk.text
         self.queue_of(order)
-        self.rights().require(session.actor, order.act, order.id)
+        self.rights().require(session.actor, RIGHTS.get(order.act, order.act), order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
@@ -164,7 +167,7 @@ class Acts:
         return done
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
-        record = record_of(session, order.act, order.id, order.message, ended)
+        record = record_of(session, order.act, order.id, order.messages, ended)
         if order.bulk is not None:
             record = msgspec.structs.replace(record, filter=order.bulk.text)
         await keep(self._site, self.queue_of(order), record)
@@ -295,6 +298,10 @@ class Acts:
     async def _dry_run(self, order: Order, session: Session) -> Done:
         report = await try_out(self._site, order.options["message"], order.id, session)
         return Done("done.dry_run", {"message": order.message, "outcome": report.outcome, "report": report})
+
+    async def _undo_edit(self, order: Order, session: Session) -> Done:
+        id = await undo_edit(self._site, order.id, order.message, session)
+        return Done("done.undo_edit", {"id": order.id, "message": id})
 
 
 def _kind(text: str) -> Pausable:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasuki.app.audit.audited import in_short, note
+from tasuki.app.audit.audited import ids_text, in_short, note
 from tasuki.desk.security.session import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.state.audit.ring import AuditRecord
@@ -23,16 +23,15 @@ async def keep(site: Site, queue: str, record: AuditRecord) -> None:
 
 
 def record_of(
-    session: Session, act: str, target: str, message: str, ended: Exception | tuple[str, Mapping[str, Any]]
+    session: Session, act: str, target: str, ids: Sequence[str], ended: Exception | tuple[str, Mapping[str, Any]]
 ) -> AuditRecord:
     """The record of an act that ended in an error, or with the key and the values of a text; it has no time yet."""
-    batch, count = "", None
+    batch, count = "", len(ids) or None
     if isinstance(ended, Exception):
         result = f"failed: {in_short(ended)}"
     else:
         key, values = ended
         result = key.removeprefix("done.").removeprefix(act).lstrip("._").replace("_", " ") or "done"
         number, batch = values.get("n"), str(values.get("batch", ""))
-        count = number if isinstance(number, int) else 1 if message else None
-    meant = f"id:{message}" if message else ""
-    return AuditRecord(0.0, session.actor, session.client, act, target, meant, count, result, batch)
+        count = number if isinstance(number, int) else count
+    return AuditRecord(0.0, session.actor, session.client, act, target, ids_text(ids), count, result, batch)

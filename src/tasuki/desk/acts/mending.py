@@ -64,6 +64,11 @@ async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, ke
     return await site.at(draft.dead, work)
 
 
+async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:
+    """Bring the letter back whose edit made this message; its id. Raises LookupError, DriverError."""
+    return await site.at(dead, lambda live: _editor(site, live, dead, session).undo(id))
+
+
 async def try_out(site: Site, message: Message, queue: str, session: Session) -> DryRun:
     """A dry run of a message, in a process of its own.
 

@@ -26,6 +26,8 @@ class Problem(Answer, frozen=True):
     code: str
     """Stable, for programs."""
     type: str = "about:blank"
+    problems: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    """Of an edited message: ``field``, ``text``, and the ``line`` of its body."""
 
 
 class Totals(Answer, frozen=True):
@@ -208,10 +210,14 @@ class Explained(Answer, frozen=True):
 class Group(Answer, frozen=True):
     """Dead letters that have something in common; the texts are from the newest one."""
 
+    dead: str
+    """The id of their dead-letter queue."""
     key: str
     count: int
     first: float | None
     last: float | None
+    trend: list[int]
+    """How many died in each twelfth of the last hour, the latest last."""
     queue: str
     reason: str
     type: str
@@ -250,7 +256,7 @@ class Letter(Answer, frozen=True):
 
 
 class Letters(Answer, frozen=True):
-    """Some letters of a dead-letter queue, the newest last."""
+    """Some letters of a dead-letter queue, the newest death first."""
 
     items: list[Letter]
     next: str | None
@@ -326,6 +332,49 @@ class Schedules(Answer, frozen=True):
     """Schedules whose store cannot be read from here."""
 
 
+class Hit(Answer, frozen=True):
+    """A message that was found."""
+
+    queue: str
+    message: MessageItem
+
+
+class Found(Answer, frozen=True):
+    """The found messages, and how far the search went."""
+
+    hits: list[Hit]
+    searched: int
+    """Messages that were looked through."""
+    is_over: bool
+    """Whether time, messages or hits ended the search."""
+    cut: list[str]
+    """Queues with more messages than were looked through."""
+    unseen: dict[str, str]
+    """Queue, and why it was not looked into."""
+
+
+class Line(Answer, frozen=True):
+    """One queue with all that leads to it and from it."""
+
+    queue: str
+    ready: int | None
+    in_rate: float | None
+    out_rate: float | None
+    dead_rate: float
+    schedules: list[str]
+    consumers: dict[str, list[str]]
+    """Consumer, and the functions that it calls."""
+    dead_letters: str
+
+
+class Topology(Answer, frozen=True):
+    """The way of the messages, the busiest queues first."""
+
+    items: list[Line]
+    next: str | None
+    count: int
+
+
 class Acts(Answer, frozen=True):
     """Some acts, the newest first."""
 
@@ -365,3 +414,80 @@ class Done(Answer, frozen=True):
     """The id of a message that it was about, or that it made."""
     count: int | None = None
     """Messages that it was done to."""
+    batch: str | None = None
+    """The id of the batch that it began or changed."""
+    warnings: list[str] = []
+    """What the actor should know of it."""
+
+
+class BatchGroup(Answer, frozen=True):
+    """What letters are grouped by, and the key of their group."""
+
+    by: str
+    key: str
+
+
+class Batch(Answer, frozen=True):
+    """An act on many dead letters, and how far it is."""
+
+    id: str
+    act: str
+    queue: str
+    to: str
+    where: str
+    group: BatchGroup | None
+    ids: int
+    """How many letters were chosen by their ids; 0: they were not."""
+    rate: float
+    canary: int | None
+    limit: int | None
+    actor: str
+    state: str
+    """running, paused, cancelled, stopped (by its canary), done, undoing, undone, failed."""
+    begun: float
+    ended: float | None
+    total: int | None
+    there: int | None
+    done: int
+    returned: int
+    """Letters that failed again."""
+    left: int | None
+    seen: int
+    stayed: int
+    gone: int
+    unclear: int
+    unsure: int
+    undone: int
+    started: int
+    can_undo: bool
+    problem: str
+
+
+class Batches(Answer, frozen=True):
+    """The last batches, the newest first."""
+
+    items: list[Batch]
+
+
+class DryRun(Answer, frozen=True):
+    """How the handler ended, and what it would have done. Nothing was settled, published or written."""
+
+    message: str
+    queue: str
+    outcome: str
+    """ack, retry, dead_letter, snooze, release, timeout, died, problem."""
+    seconds: float | None
+    consumer: str
+    function: str
+    error: str
+    reason: str
+    type: str
+    place: str
+    traceback: str
+    delay: float
+    effects: list[dict[str, Any]]
+    """Recorded instead of done, in order."""
+    logs: list[dict[str, Any]]
+    output: str
+    errors: str
+    warnings: list[str]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasuki.desk.acts import acts
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.api.answers import Done
 from tasuki.desk.api.problems import ProblemError
@@ -53,22 +54,27 @@ class Call:
 
     async def act(self, order: Order) -> Done:
         """Carry out an order. Raises ProblemError, and what the act raises."""
-        try:
-            self.tools.acts.queue_of(order)
-        except KeyError:
-            raise ProblemError(404, f"there is no {order.kind} {order.id!r}") from None
-        try:
-            done = await self.tools.acts.carry_out(order, self.session)
-        except LookupError as error:
-            raise ProblemError(404, str(error)) from error
+        done = await self.carry_out(order)
         values = dict(done.values)
-        count = values.get("n") if isinstance(values.get("n"), int) else None
-        message = values.get("message")
+        count, message = values.get("n"), values.get("new", values.get("message"))
         return Done(
             act=order.act,
             target=order.id,
             result=done.key.removeprefix("done.").removeprefix(order.act).lstrip("._") or "done",
             text=say("en", done.key, values),
             message=None if message is None else str(message),
-            count=count,
+            count=count if isinstance(count, int) else None,
+            batch=values.get("batch"),
+            warnings=list(getattr(values.get("edited"), "warnings", ())),
         )
+
+    async def carry_out(self, order: Order) -> acts.Done:
+        """The same as its text and values."""
+        try:
+            self.tools.acts.queue_of(order)
+        except KeyError:
+            raise ProblemError(404, f"there is no {order.kind} {order.id!r}") from None
+        try:
+            return await self.tools.acts.carry_out(order, self.session)
+        except LookupError as error:
+            raise ProblemError(404, str(error)) from error

@@ -80,7 +80,7 @@ def _refuse_doubles(content: bytes, found: msgspec.Struct) -> None:
     The body of a message is not ours to judge, and may be long: it is left out.
     """
     raw = getattr(found, "body", None)
-    if isinstance(raw, msgspec.Raw):
+    if isinstance(raw, msgspec.Raw) and bytes(raw):
         content = content.replace(bytes(raw), b"null", 1)
     if len(content) > MOST_BYTES:
         raise ProblemError(413, f"the body may have {MOST_BYTES} bytes besides the message's")

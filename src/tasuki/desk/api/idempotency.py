@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.site import Site
-from tasuki.errors import ConflictError
+from tasuki.errors import ConflictError, TasukiError
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -25,6 +26,15 @@ CLAIM = 60.0
 MOST_KEY = 200
 _PREFIX = "api-key/"
 _MOST_HERE = 1000
+_MOST_BODY = 256 * 1024
+_LOST = {
+    "status": 409,
+    "type": "application/problem+json",
+    "body": b'{"type": "about:blank", "title": "Conflict", "status": 409, "code": "done_before", "detail": '
+    b'"this request was carried out; its answer was too long to be kept"}',
+}
+
+_log = logging.getLogger("tasuki.desk")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -66,11 +76,19 @@ class Replies:
             response = await carry_out()
         finally:
             if response is None or response.status_code >= 500 or response.status_code in (408, 429):
-                await self._put(place, None)  # it may be tried again
+                with suppress(TasukiError):  # then the claim ends by itself
+                    await self._put(place, None)  # it may be tried again
             else:
                 type_, body = response.media_type or "", bytes(response.body)
-                await self._put(place, Reply(fingerprint, response.status_code, type_, body))
+                await self._keep(place, Reply(fingerprint, response.status_code, type_, body))
         return response
+
+    async def _keep(self, place: str, reply: Reply) -> None:
+        """Keep it; where that cannot be, the client has its answer all the same, and the claim ends by itself."""
+        try:
+            await self._put(place, reply if len(reply.body) <= _MOST_BODY else msgspec.structs.replace(reply, **_LOST))
+        except TasukiError as error:
+            _log.warning("desk: the answer to a request with an Idempotency-Key is not kept: %s", error)
 
     async def _claim(self, place: str, claim: Reply) -> Reply | None:
         """The reply that is kept there; None: there was none, and now the claim is."""

@@ -102,6 +102,8 @@ def _parameters(schema: Schema) -> list[Schema]:
     for name, each in schema["properties"].items():
         told = {key: value for key, value in each.items() if key != "description"}
         parameter: Schema = {"name": name, "in": "query", "schema": told}
+        if name in schema.get("required", ()):
+            parameter["required"] = True
         if "description" in each:
             parameter["description"] = each["description"]
         found.append(parameter)

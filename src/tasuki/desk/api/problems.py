@@ -16,6 +16,7 @@ from tasuki.errors import (
     TasukiError,
     UnsupportedError,
 )
+from tasuki.workbench.editing.problems import EditError
 
 
 class ProblemError(Exception):
@@ -30,6 +31,8 @@ def problem_for(error: Exception) -> Response | None:
     """The answer for an error of reading or of an act; None: it is a mistake of ours."""
     if isinstance(error, ProblemError):
         return problem(error.status, str(error), error.code, error.headers)
+    if isinstance(error, EditError):
+        return problem(400, problem_of(error), "not_valid", problems=[each._asdict() for each in error.problems])
     for kinds, status, code in _STATUS:
         if isinstance(error, kinds):
             return problem(status, problem_of(error), code)

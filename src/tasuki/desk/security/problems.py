@@ -28,13 +28,16 @@ CODES: Mapping[int, str] = {
 """Status → the code for programs, where there is no narrower one."""
 
 
-def problem(status: int, detail: str, code: str = "", headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for a status."""
+def problem(
+    status: int, detail: str, code: str = "", headers: Mapping[str, str] | None = None, **more: object
+) -> Response:
+    """The answer for a status; ``more``: fields of its own."""
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code or CODES[status],
+        **more,
     }
     return Response(json.dumps(body), status, dict(headers or {}), TYPE)

@@ -16,6 +16,8 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation, get_meter_provider
 
+from tasuki.observe.custom import OF_HANDLERS
+from tasuki.observe.exposition.handlers import MAX_NAMES, labels_of, name_of
 from tasuki.observe.exposition.series import PREFIX, SERIES, Series
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.metrics import Histogram as Counted
@@ -63,9 +65,11 @@ class Telemetry:
         self._snapshot: Snapshot = {}
         self._histograms: dict[str, Histogram] = {}
         self._of_handlers: set[str] = set()
+        self._handler_histograms: dict[str, Histogram] = {}
         for series in SERIES:
             if series.name.startswith(PREFIX):
                 self._create(series)
+        OF_HANDLERS.follow(self._bind_handler)
 
     def bind(self, series: str, counted: Counted, system: str, labels: Mapping[str, str]) -> None:
         """Give the values of one of our histograms to OpenTelemetry's too; ``labels``: queue, driver, consumer."""
@@ -114,21 +118,29 @@ class Telemetry:
             self._create_of_handler(name, family)
 
     def _create_of_handler(self, name: str, family: Mapping[str, Any]) -> None:
-        """Instruments for a metric of handlers; of a histogram its number of values and their sum."""
+        """An instrument for a counter or a gauge of handlers; a histogram has one from its first value on."""
         plain = name.removesuffix("_total")
         if family["type"] == "gauge":
-            self._meter.create_observable_gauge(name, [partial(self._observe_handler, name, "")])
+            self._meter.create_observable_gauge(name, [partial(self._observe_handler, name)])
         elif family["type"] == "counter":
-            self._meter.create_observable_counter(plain, [partial(self._observe_handler, name, "")])
-        else:
-            for part in ("count", "sum"):
-                self._meter.create_observable_counter(f"{name}.{part}", [partial(self._observe_handler, name, part)])
+            self._meter.create_observable_counter(plain, [partial(self._observe_handler, name)])
 
-    def _observe_handler(self, name: str, part: str, options: CallbackOptions) -> Iterable[Observation]:
+    def _bind_handler(self, name: str, labels: Mapping[str, str], counted: Counted) -> None:
+        """Give the values of a histogram of handlers to OpenTelemetry's too; a handler must not fail for it."""
+        exported = name_of(name, "histogram")
+        if exported.startswith(PREFIX) or len(self._handler_histograms) >= MAX_NAMES:
+            return
+        instrument = self._handler_histograms.get(exported)
+        if instrument is None:
+            instrument = self._handler_histograms[exported] = self._meter.create_histogram(
+                exported, explicit_bucket_boundaries_advisory=list(counted.bounds)
+            )
+        counted.also = partial(instrument.record, attributes=dict(attributes_of(labels_of(tuple(labels.items())))))
+
+    def _observe_handler(self, name: str, options: CallbackOptions) -> Iterable[Observation]:
         family = self._current().get("handlers", {}).get(name, {"series": {}})
         for labels, value in family["series"].items():
-            number = value if not part else value["sum"] if part == "sum" else sum(value["counts"])
-            yield Observation(number, dict(attributes_of(labels)))
+            yield Observation(value, dict(attributes_of(labels)))
 
 
 def own_name(name: str) -> str:

@@ -16,7 +16,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from tasuki import App, Context
 from tasuki.app.measuring import snapshot
 from tasuki.errors import ProjectError, UnsupportedError
-from tasuki.observe.custom import CustomMetrics
+from tasuki.observe.custom import BUCKETS, CustomMetrics
+from tasuki.observe.exposition import telemetry
 from tasuki.observe.exposition.series import PREFIX, SERIES
 from tasuki.observe.exposition.telemetry import attributes_of, own_name
 from tests.unit.app.project import Yaml, reload
@@ -102,18 +103,24 @@ async def test_what_handlers_count_is_collected(
 ) -> None:
     registry = CustomMetrics()
     monkeypatch.setattr(snapshot, "OF_HANDLERS", registry)
+    monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
     registry.count("orders", 3, {"country": 'j"p\n'})
     registry.set("depth", 5)
-    registry.observe("size", 0.3)
+    registry.observe("size", 0.3, {"kind": "old"})
     app = make_app()
     app.meters(reader.provider)
     app.queue("mail")
     async with app:
-        while "size.sum" not in (found := reader.points()):
+        registry.observe("size", 0.3, {"kind": "a"})
+        registry.observe("size", 0.7, {"kind": "a"})
+        registry.observe("size", 100.0, {"kind": "old"})
+        while "depth" not in (found := reader.points()):
             time.sleep(0.01)  # a thread makes the instruments of names that a collection finds
     assert point(found["orders"], country='j"p\n').value == 3
     assert point(found["depth"]).value == 5
-    assert (point(found["size.count"]).value, point(found["size.sum"]).value) == (1, 0.3)
+    size = point(found["size"], kind="a")
+    assert (size.count, size.sum, size.explicit_bounds) == (2, 1.0, BUCKETS)
+    assert point(found["size"], kind="old").count == 1, "what was counted before the app was opened is not in it"
     assert attributes_of('a="\\\\n",b="x"') == (("a", "\\n"), ("b", "x"))
 
 

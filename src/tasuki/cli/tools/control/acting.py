@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncCon
     return audited(live, queue, act, target, actor=actor, client=CLIENT)
 
 
-def ids_text(ids: tuple[str, ...] | list[str], most: int = 5) -> str:
-    """Ids of messages as the filter of a record: the first ones, and how many more."""
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return " ".join(f"id:{id}" for id in ids[:most]) + more
+def ids_text(ids: Sequence[str]) -> str:
+    """Ids of messages as the filter of a record; imported when it is needed."""
+    from tasuki.app.audit import audited
+
+    return audited.ids_text(ids)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.api.answers import Done
+from tasuki.desk.acts.mending import draft_of
+from tasuki.desk.api.answers import Done, DryRun
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
+from tasuki.message import Message
+from tasuki.workbench.editing.building import SAME, Wanted
+from tasuki.workbench.letters import letter_of
 
 
 def _pause(call: Call, kind: str) -> Order:
@@ -93,6 +98,50 @@ async def retry(call: Call) -> Done:
 async def cancel(call: Call) -> Done:
     """Cancel one message: it does not start any more, and its handler is interrupted."""
     return await call.act(_of_message(call, "cancel"))
+
+
+async def reschedule(call: Call) -> Done:
+    """Let a delayed message run now, or at another time."""
+    order = _of_message(call, "reschedule")
+    return await call.act(replace(order, options={"in": call.body.delay}))
+
+
+async def edit(call: Call) -> Done:
+    """Send one dead letter back with changes, as a new message that is checked first; its id is ``message``."""
+    body, message = call.body, await _waiting(call, "edit")
+    if body.to:  # else a right on one dead-letter queue would be one to publish anywhere
+        call.require("edit", body.to)
+    dead = call.names["queue"]
+    draft = await draft_of(call.site, dead, message, body.to or None, call.session)
+    wanted = Wanted(SAME, bytes(body.body).decode() or None, body.headers)
+    options = {"draft": draft, "wanted": wanted, "keep": body.keep}
+    return await call.act(Order("edit", "queue", dead, message.id, options=options))
+
+
+async def undo_edit(call: Call) -> Done:
+    """Bring a letter back in the place of the message that its edit made, within 15 minutes; ``id``: of the message."""
+    return await call.act(Order("undo_edit", "queue", call.names["queue"], call.names["id"]))
+
+
+async def dry_run(call: Call) -> DryRun:
+    """Call the handler of a message in a process of its own, which records what it would do, for up to 30 s.
+
+    Calls that the code makes itself (HTTP, SQL outside Tasuki) really happen, so it is off until a policy allows it.
+    """
+    message = await _waiting(call, "dry_run")
+    order = Order("dry_run", "queue", call.names["queue"], message.id, options={"message": message})
+    done = await call.carry_out(order)
+    return msgspec.convert(done.values["report"], DryRun, from_attributes=True)
+
+
+async def _waiting(call: Call, act: str) -> Message:
+    """The message in the path, for an actor who has the right to the act. Raises ProblemError, PolicyDeniedError."""
+    _, row = await call.row()
+    call.require(act, row.id)
+    try:
+        return await call.site.at(row.id, lambda live: letter_of(live.queues[row.id], call.names["id"]))
+    except LookupError as error:
+        raise ProblemError(404, str(error)) from error
 
 
 def _of_message(call: Call, act: str) -> Order:

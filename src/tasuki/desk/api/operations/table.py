@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, messages, reading
+from tasuki.desk.api.operations import acting, batching, letters, messages, reading, searching
 
 Answering = Callable[[Call], Awaitable[answers.Answer]]
 
@@ -69,8 +69,10 @@ OPERATIONS: Sequence[Operation] = (
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
     _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
-    _get("/dead/groups", messages.groups, answers.Groups, asked.GroupsQuery, "peek"),
-    _get("/dead/{queue}", messages.letters, answers.Letters, asked.LettersQuery, "peek"),
+    _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
+    _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
+    _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
+    _get("/topology", searching.topology, answers.Topology, asked.TopologyQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery),
@@ -84,6 +86,24 @@ OPERATIONS: Sequence[Operation] = (
     Operation("DELETE", ("queues", "{queue}"), acting.delete, answers.Done, "delete"),
     _post("/messages/{queue}/{id}/retry", acting.retry, "redrive", asked.MessageOrder),
     _post("/messages/{queue}/{id}/cancel", acting.cancel, "cancel", asked.MessageOrder),
+    _post("/messages/{queue}/{id}/reschedule", acting.reschedule, "reschedule", asked.DueOrder),
+    _post("/messages/{queue}/{id}/edit", acting.edit, "edit", asked.EditOrder, MOST_MESSAGE),
+    _post("/messages/{queue}/{id}/undo-edit", acting.undo_edit, "edit"),
+    Operation(
+        "POST",
+        ("messages", "{queue}", "{id}", "dry-run"),
+        acting.dry_run,
+        answers.DryRun,
+        "dry_run",
+        body=asked.Nothing,
+    ),
+    _get("/batches", batching.batches, answers.Batches, right="peek"),
+    _get("/batches/{batch}", batching.batch, answers.Batch, right="peek"),
+    _post("/batches", batching.begin_batch, "redrive", asked.BatchOrder),
+    _post("/batches/{batch}/pause", batching.pause_batch, "batch"),
+    _post("/batches/{batch}/resume", batching.resume_batch, "batch"),
+    _post("/batches/{batch}/cancel", batching.cancel_batch, "batch"),
+    _post("/batches/{batch}/undo", batching.undo_batch, "batch"),
     _post("/consumers/{consumer}/pause", acting.pause_consumer, "pause", asked.PauseOrder),
     _post("/consumers/{consumer}/resume", acting.resume_consumer, "resume"),
     _post("/consumers/{consumer}/scale", acting.scale, "scale", asked.ScaleOrder),

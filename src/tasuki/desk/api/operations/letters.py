@@ -1,0 +1,110 @@
+"""Operations that read dead letters, through the windows that the pages look at: each is read once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tasuki.app.dead.reading import sources_of
+from tasuki.desk.api import answers
+from tasuki.desk.api.call import Call
+from tasuki.desk.api.decoding import cursor_of, read_number
+from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.dead.items import Item
+from tasuki.desk.dead.rows import GroupRow, of_group, rows_of
+from tasuki.desk.dead.windows import Window
+from tasuki.desk.reading.bodies import line
+from tasuki.errors import QueueNotFoundError
+from tasuki.queues.queue import Queue
+
+
+def _sources(call: Call, queue: str) -> Mapping[str, str]:
+    try:
+        return sources_of(call.site.project, queue)
+    except QueueNotFoundError as error:
+        raise ProblemError(404, str(error)) from error
+
+
+def _of(window: Window, origin: str) -> Window:
+    """The window, or its letters that come from one queue."""
+    if not origin:
+        return window
+    return replace(window, items=[item for item in window.items if item.letter.queue == origin])
+
+
+async def groups(call: Call) -> answers.Groups:
+    """Dead letters in groups; a queue in which the actor may not look is left out."""
+    sources, query = _sources(call, call.query.queue), call.query
+    allowed = [id for id in sources if call.may("peek", id)]
+    snapshot = await call.snapshot()
+    found, unseen = await call.tools.library.windows(allowed, query.where)
+    hidden = {id: "the actor may not look into it: queue.admin.peek" for id in sources if id not in allowed}
+    if query.queue in sources:  # a dead-letter queue: all of its letters
+        windows = found
+        rows = await call.tools.library.rows(windows, query.by, snapshot.now)
+    else:
+        windows = [_of(window, sources[window.queue]) for window in found]
+        rows = rows_of(windows, query.by, snapshot.now)
+    return answers.Groups(
+        count=sum(len(window.items) for window in windows),
+        groups=[_group(row) for row in rows],
+        is_all=all(window.is_all for window in windows),
+        unclear=sum(window.unclear for window in windows),
+        unseen=unseen | hidden,
+    )
+
+
+def _group(row: GroupRow) -> answers.Group:
+    group = row.group
+    return answers.Group(
+        dead=row.dead,
+        key=group.key,
+        count=group.count,
+        first=group.first,
+        last=group.last,
+        trend=list(row.trend),
+        queue=group.queue,
+        reason=group.reason,
+        type=line(group.type),
+        place=line(group.place),
+        sample=line(group.sample),
+        ids=list(group.ids),
+    )
+
+
+async def letters(call: Call) -> answers.Letters:
+    """The letters of one dead-letter queue, or of one queue that has such a queue; the newest death first."""
+    _, row = await call.row()
+    [(dead, origin)] = _sources(call, row.id).items()
+    call.require("peek", dead)
+    query = call.query
+    live = call.site.live.queues[dead]
+    window: Window | None
+    if live.driver.capabilities.peek:
+        window = await call.tools.library.window(dead, query.where)
+    elif (window := call.tools.library.borrowed(dead, query.where)) is None:
+        text = f"the driver of {dead} shows no letters without giving them to a consumer; the desk can borrow some"
+        raise ProblemError(409, text, "unsupported")
+    items = of_group(_of(window, origin), query.by, query.group)
+    start = read_number(query.cursor)
+    end = start + query.limit
+    following = cursor_of(str(end)) if end < len(items) else None
+    shown = [_letter(live, item) for item in items[start:end]]
+    return answers.Letters(shown, following, len(items), window.is_all, window.unclear)
+
+
+def _letter(live: Queue, item: Item) -> answers.Letter:
+    letter = item.letter
+    return answers.Letter(
+        id=letter.id,
+        dead=letter.dead,
+        queue=letter.queue,
+        reason=letter.reason,
+        type=line(letter.type),
+        place=line(letter.place),
+        cause=letter.cause,
+        error=line(letter.error),
+        at=letter.at,
+        attempts=letter.attempts,
+        body=item.body(live),
+    )

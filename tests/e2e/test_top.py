@@ -56,13 +56,34 @@ def test_a_dead_letter_is_found_read_and_retried(tmp_path: Path) -> None:
         screen.press("Enter")
         screen.wait_for("app:tasks")
 
-        screen.resize(120, 30)
         screen.press("1")
-        screen.wait_for("LAST HOUR")
+
+        def is_wide() -> bool:
+            screen.resize(120, 30)
+            return "LAST HOUR" in screen.screen
+
+        wait_until(is_wide, "the columns of a wide terminal")
         assert len(screen.screen.splitlines()) == 30
         screen.press("q")
         screen.wait_for("ended 0")
         assert "keys are seen" in screen.wait_for("keys are")
+        assert screen.is_restored
+
+
+def test_a_letter_is_mended_in_the_editor(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, HANDLER)
+    run("publish", "tasks", '{"bad": "x"}', folder=folder)
+    with start("run", folder=folder), terminal(top(), folder, EDITOR="sed -i s/bad/good/") as screen:
+        screen.wait_for("DEAD 1")
+        screen.press("2")
+        screen.wait_for("1 letter")
+        screen.press("Enter")
+        screen.wait_for("E edit")
+        screen.press("E")
+        screen.wait_for("DEAD 0")
+        assert "1 letter" not in screen.wait_for("have gone")
+        screen.press("q")
+        screen.wait_for("ended 0")
         assert screen.is_restored
 
 

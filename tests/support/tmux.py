@@ -43,13 +43,17 @@ class Terminal:
         """Type a text."""
         self.tmux("send-keys", "-l", text)
 
-    def wait_for(self, text: str, timeout: float = 60.0) -> str:
+    def wait_for(self, text: str, timeout: float = 40.0) -> str:
         """The screen that has a text."""
-        wait_until(lambda: text in self.screen, f"{text!r} on the screen", timeout=timeout)
+        try:
+            wait_until(lambda: text in self.screen, f"{text!r} on the screen", timeout=timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.screen}") from None
         return self.screen
 
     def resize(self, width: int, height: int) -> None:
-        """Change its size."""
+        """Change its size; a busy tmux may go back to its own, so ask again until the screen shows it."""
+        self.tmux("set-option", "-g", "window-size", "manual")
         self.tmux("resize-window", "-x", str(width), "-y", str(height))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tasuki.errors import TasukiError
 from tasuki.top.asking import Asking
 from tasuki.top.frame.amounts import things
 from tasuki.top.frame.scene import Foot
+from tasuki.top.mending import Mending
 from tasuki.top.place import Place
 from tasuki.top.reading import Reading
 from tasuki.top.views.view import Key
@@ -22,6 +24,7 @@ from tasuki.top.views.view import Key
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
 
+_log = logging.getLogger("tasuki.top")
 _GROWTH = 1.1
 """How many more messages a purge may find than its question said."""
 
@@ -30,10 +33,15 @@ class Acting:
     """One run of acts at a time; ``say`` shows a text, ``ask`` a question, ``done`` follows after acts."""
 
     def __init__(
-        self, reading: Reading, say: Callable[[Foot], None], ask: Callable[[Asking], None], done: Callable[[], None]
+        self,
+        reading: Reading,
+        say: Callable[[Foot], None],
+        ask: Callable[[Asking], None],
+        done: Callable[[], None],
+        mending: Mending,
     ) -> None:
         self._reading = reading
-        self._say, self._ask, self._done = say, ask, done
+        self._say, self._ask, self._done, self._mending = say, ask, done, mending
         self.task: asyncio.Task[None] | None = None
         self.snapshot: Snapshot | None = None
         """The one on the screen."""
@@ -57,6 +65,10 @@ class Acting:
             self._say(Foot("failed", denied or f"{key.key} ({key.label}) does nothing here."))
         elif self.task is not None and not self.task.done():
             self._say(Foot("failed", "The last act has not ended yet."))
+        elif key.does == "edit":
+            self._start(self._mending.edit(orders[0]))
+        elif key.does == "try":
+            self._ask(Asking(place.view.question(key, orders), lambda _: self._start(self._mending.try_out(orders[0]))))
         elif key.asks or len(orders) > 1:
             self._question(key, orders, place)
         else:
@@ -109,7 +121,15 @@ class Acting:
         self._start(self._carry_out(orders))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self.task = asyncio.get_running_loop().create_task(work)
+        self.task = asyncio.get_running_loop().create_task(self._whole(work))
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """A mistake of ours must not end the screen, nor end unseen."""
+        try:
+            await work
+        except Exception as error:
+            _log.exception("top: an act failed")
+            self._say(Foot("failed", line(f"{type(error).__name__}: {error}")))
 
     async def _carry_out(self, orders: Sequence[Order]) -> None:
         said, failed = "", []

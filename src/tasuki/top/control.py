@@ -21,6 +21,7 @@ from tasuki.top.frame.cells import Span
 from tasuki.top.frame.scene import Foot, Scene
 from tasuki.top.helping import help_of, keys_of
 from tasuki.top.keys import ACTIONS
+from tasuki.top.mending import Mending
 from tasuki.top.place import Place
 from tasuki.top.reading import Reading
 from tasuki.top.views.dead.batches import BatchesView
@@ -54,6 +55,9 @@ class Terminal(Protocol):
     def copy(self, text: str) -> None:
         """Put a text on the clipboard."""
 
+    def edit(self, text: str) -> str | None:
+        """Let the user change a text in an editor; None: it was not saved. Raises TasukiError: there is no editor."""
+
     def leave(self) -> None:
         """End."""
 
@@ -68,7 +72,8 @@ class Control:
         self.reading, self.scene = reading, scene
         self._clock, self._terminal = clock, terminal
         self.height = 10
-        self.acting = Acting(reading, self._say, self._ask, self.refresh)
+        mending = Mending(reading, self._say, self._open, terminal.edit, self.refresh)
+        self.acting = Acting(reading, self._say, self._ask, self.refresh, mending)
         self._places = [Place(view()) for view in TABS]
         self._asking: Asking | None = None
         self._task: asyncio.Task[None] | None = None

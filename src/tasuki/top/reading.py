@@ -43,7 +43,7 @@ class Reading:
         self.asked = Asked(site, clock)
         self.board = Board(site, clock)
         self.acts = Acts(site, self.letters, self.board)
-        self._session = Session("top", self.actor, "", "terminal")
+        self.session = Session("top", self.actor, "", "terminal")
         self._sampler = Sampler(site, clock)
         self._thread = LoopThread("tasuki-top")
         self._opening = asyncio.Lock()
@@ -66,7 +66,7 @@ class Reading:
 
     async def carry_out(self, order: Order) -> Done:
         """One act, with the actor's rights, and logged; on the reading thread. Raises as ``Acts.carry_out``."""
-        return await self.acts.carry_out(order, self._session)
+        return await self.acts.carry_out(order, self.session)
 
     def may(self, act: str, id: str) -> bool:
         """Whether the actor may do this; from any thread, as it asks the project's policies alone."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import click
 from rich.segment import Segment
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tasuki.clock import Clock
+from tasuki.errors import TasukiError
 from tasuki.top.control import Control
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.scene import Scene
@@ -112,6 +114,18 @@ class Top(App[None]):
     def copy(self, text: str) -> None:
         """See Terminal."""
         self.copy_to_clipboard(text)
+
+    def edit(self, text: str) -> str | None:
+        """See Terminal."""
+        try:
+            with self.suspend():
+                return click.edit(text, extension=".tasuki", require_save=False)
+        except (click.ClickException, SuspendNotSupported) as error:
+            raise TasukiError(
+                f"no editor could be opened: {error}; set EDITOR, or use tasuki redrive --edit"
+            ) from error
+        finally:
+            self.redraw()
 
     def leave(self) -> None:
         """See Terminal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.pilot import Pilot
 
@@ -15,11 +15,12 @@ from tasuki.top.screen import Top
 
 
 class WatchedTop(Top):
-    """Tells when it has drawn, and keeps what it was to copy."""
+    """Tells when it has drawn, keeps what it was to copy, and edits with a function."""
 
     def __init__(self, reading: Reading, scene: Scene, clock: Clock) -> None:
         self.drawn = asyncio.Event()
         self.copied = ""
+        self.editor: Callable[[str], str | None] = str
         super().__init__(reading, scene, clock)
 
     def draw(self) -> None:
@@ -28,6 +29,9 @@ class WatchedTop(Top):
 
     def copy(self, text: str) -> None:
         self.copied = text
+
+    def edit(self, text: str) -> str | None:
+        return self.editor(text)
 
 
 class Seat:

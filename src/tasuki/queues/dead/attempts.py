@@ -40,6 +40,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
 
 def recorded(record: AttemptRecord) -> AttemptRecord:
     """The record with texts that are short enough, and that a broker can carry: of a traceback its end."""
+    if _is_fit(record):
+        return record
     return msgspec.structs.replace(
         record,
         worker=_first(record.worker, _MAX_NAME),
@@ -47,6 +49,18 @@ def recorded(record: AttemptRecord) -> AttemptRecord:
         place=_first(record.place, _MAX_NAME),
         message=_first(record.message, MAX_MESSAGE_BYTES),
         traceback=_last(record.traceback, MAX_TRACEBACK_BYTES),
+    )
+
+
+def _is_fit(record: AttemptRecord) -> bool:
+    """Whether its texts can stay: the common case, which is quick to see."""
+    names = record.worker, record.type, record.place
+    return (
+        len(record.message) <= MAX_MESSAGE_BYTES
+        and len(record.traceback) <= MAX_TRACEBACK_BYTES
+        and record.message.isascii()
+        and record.traceback.isascii()
+        and all(len(name) <= _MAX_NAME and name.isascii() for name in names)
     )
 
 

@@ -39,7 +39,7 @@ def origin_of(error: BaseException) -> Origin:
     """Of an error that is at hand; an error of Tasuki's own stands for the user's that caused it."""
     chain = list(_chain(error))
     found = next((each for each in chain if not _is_own(type(each))), chain[-1])
-    places = (_place(each) for each in (found, *chain))
+    places = (_place(each) for each in (found, *(each for each in chain if each is not found)))
     return Origin(_type(found)[:MAX_CHARS], next(filter(None, places), "")[:MAX_CHARS])
 
 
@@ -88,9 +88,11 @@ def _plain(name: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    frames = ((frame.f_code.co_filename, frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__))
-    place = _innermost(frames)
-    return place or (_place_in(error.traceback) if isinstance(error, HandlerError) else "")
+    # Of an error of Lua or of another process, whose frames here are Tasuki's.
+    place = _place_in(error.traceback) if isinstance(error, HandlerError) and error.traceback else ""
+    return place or _innermost(
+        (frame.f_code.co_filename, frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 def _place_in(traceback: str) -> str:

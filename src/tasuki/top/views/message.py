@@ -14,8 +14,8 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
 from tasuki.top.views.message_text import Shown, text_of
-from tasuki.top.views.questions import of_letters, of_many, of_selected
-from tasuki.top.views.view import Key, Row, Text, View
+from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected
+from tasuki.top.views.view import EDIT, TRY, Key, Row, Text, View
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -27,6 +27,8 @@ class MessageView(View):
 
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed"),
+        EDIT,
+        TRY,
         Key("D", "delete", "delete a dead letter"),
         Key("K", "cancel", "cancel the message, also if it runs"),
     )
@@ -84,6 +86,9 @@ class MessageView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
+        if key.does != "act":
+            is_there = self._state in ("waiting", "delayed", "retrying", "dead")
+            return of_one(key, self.queue, self.id, self._place, is_dead=self._state == "dead") if is_there else None
         if key.key in ("r", "D"):
             found = of_selected(key, self.queue, [(self.id, self._place)])
             return found[0] if self._state == "dead" else None
@@ -92,6 +97,8 @@ class MessageView(View):
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
+        if key.does == "try":
+            return f"Call the handler of message {orders[0].message} in a process of its own?"
         return of_letters(key, 1, [self.queue]) if key.key in ("r", "D") else of_many("Cancel", orders, "message")
 
 

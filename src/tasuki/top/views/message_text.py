@@ -70,7 +70,7 @@ def _error(shown: Shown, now: float) -> Iterator[Line]:
     if not error:
         return
     failed = number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME)))
-    yield from _heading("Last error", "" if failed is None else f"{amounts.age(now - failed)} ago")
+    yield from heading("Last error", "" if failed is None else f"{amounts.age(now - failed)} ago")
     yield from ([(text, "bad")] for text in error)
     if traceback := _split(headers.get(LAST_TRACEBACK, "")):
         yield []
@@ -82,56 +82,56 @@ def _split(text: object) -> list[str]:
 
 
 def _why(shown: Shown) -> Iterator[Line]:
-    yield from _heading("Why it does not run now")
+    yield from heading("Why it does not run now")
     for cause in shown.told.causes:
-        yield _pair(cause.code, escape(cause.text), "warn" if cause.code != "running" else "ok")
+        yield pair(cause.code, escape(cause.text), "warn" if cause.code != "running" else "ok")
         if cause.act:
-            yield _pair("", escape(cause.act), "dim")
+            yield pair("", escape(cause.act), "dim")
 
 
 def _running(shown: Shown, now: float) -> Iterator[Line]:
     if not shown.running and shown.found.progress is None:
         return
-    yield from _heading("Runs")
+    yield from heading("Runs")
     for each in shown.running:
-        yield _pair("function", line(each.message.function), "ok")
-        yield _pair("worker", line(f"{each.host}:{each.pid}"))
-        yield _pair("for", amounts.age(now - each.message.since))
+        yield pair("function", line(each.message.function), "ok")
+        yield pair("worker", line(f"{each.host}:{each.pid}"))
+        yield pair("for", amounts.age(now - each.message.since))
     if (progress := shown.found.progress) is not None:
         total = "" if progress.total is None else f" of {progress.total:g}"
-        yield _pair("progress", line(f"{progress.done:g}{total} {progress.note}".strip()))
+        yield pair("progress", line(f"{progress.done:g}{total} {progress.note}".strip()))
 
 
 def _facts(shown: Shown, now: float) -> Iterator[Line]:
     if (row := shown.row) is None or shown.found.message is None:
         return
-    yield from _heading("Message")
+    yield from heading("Message")
     origin = str(shown.found.message.headers.get(ORIGINAL_QUEUE, ""))
     when = {"published": row.published, "died": row.died}
     for name, time in when.items():
         if time is not None:
-            yield _pair(name, f"{amounts.at(time)}, {amounts.age(now - time)} ago")
+            yield pair(name, f"{amounts.at(time)}, {amounts.age(now - time)} ago")
     facts = {
         "failed in": line(origin), "reason": row.reason, "failures": row.attempts, "type": row.type, "key": row.key,
         "priority": row.priority,
     }  # fmt: skip
-    yield from (_pair(name, value) for name, value in facts.items() if value)
+    yield from (pair(name, value) for name, value in facts.items() if value)
 
 
 def _attempts(shown: Shown, now: float) -> Iterator[Line]:
     if not shown.attempts:
         return
-    yield from _heading("Failed attempts", f"{len(shown.attempts)} of the newest")
+    yield from heading("Failed attempts", f"{len(shown.attempts)} of the newest")
     for record in reversed(shown.attempts):
         when = f"{amounts.age(max(now - record.at, 0.0))} ago, after {amounts.age(record.took)}, on {record.worker}"
-        yield _pair(f"attempt {record.attempt}", line(when))
-        yield _pair("", line(record.message), "warn")
+        yield pair(f"attempt {record.attempt}", line(when))
+        yield pair("", line(record.message), "warn")
 
 
 def _body(shown: Shown) -> Iterator[Line]:
     if (body := shown.body) is None:
         return
-    yield from _heading("Body", f"{numbers.size(body.size)}, {body.kind}")
+    yield from heading("Body", f"{numbers.size(body.size)}, {body.kind}")
     yield from ([(text.expandtabs(4), "")] for text in body.text.splitlines() or [""])
     if body.is_cut:
         yield [("Only the beginning is shown.", "dim")]
@@ -140,15 +140,17 @@ def _body(shown: Shown) -> Iterator[Line]:
 def _headers(shown: Shown) -> Iterator[Line]:
     if shown.found.message is None:
         return
-    yield from _heading("Headers")
-    yield from (_pair(name, value) for name, value in headers_of(shown.found.message))
+    yield from heading("Headers")
+    yield from (pair(name, value) for name, value in headers_of(shown.found.message))
 
 
-def _heading(text: str, about: str = "") -> Iterator[Line]:
+def heading(text: str, about: str = "") -> Iterator[Line]:
+    """A blank line, and a title."""
     yield []
     yield [(text, "accent"), (f"  {about}" if about else "", "dim")]
 
 
-def _pair(name: str, value: str, style: str = "") -> Line:
+def pair(name: str, value: str, style: str = "") -> Line:
+    """A name and its value."""
     gap = " " * max(_LABEL - len(name), 1)
     return [(name + gap, "dim"), (value, style)]

@@ -19,8 +19,8 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_letters, of_many, of_selected
-from tasuki.top.views.view import Key, Row, Table, View
+from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected
+from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -68,6 +68,8 @@ class MessagesView(View):
     )
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed", is_for_many=True),
+        EDIT,
+        TRY,
         Key("D", "delete", "delete a dead letter", is_for_many=True),
         Key("K", "cancel", "cancel a message, also one that runs", is_for_many=True),
         Key("p", "pause queue", "pause the queue; a paused one goes on", asks=""),
@@ -204,6 +206,9 @@ class MessagesView(View):
         if row is None:
             return None
         is_dead = row.value.state == "dead"
+        if key.does != "act":
+            is_there = row.value.row is not None
+            return of_one(key, self.queue, row.key, self._place(row), is_dead=is_dead) if is_there else None
         if key.key in ("r", "D"):
             return of_selected(key, self.queue, [(row.key, self._place(row))])[0] if is_dead else None
         return None if is_dead else Order("cancel", "queue", self.queue, row.key, self._place(row))
@@ -217,6 +222,8 @@ class MessagesView(View):
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
+        if key.does == "try":
+            return f"Call the handler of message {orders[0].message} in a process of its own?"
         if key.key in ("r", "D"):
             (order,) = orders
             return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self.queue])

@@ -37,3 +37,10 @@ def of_selected(key: Key, dead: str, rows: Sequence[tuple[str, int]]) -> list[Or
         return [Order("redrive", "queue", dead, *rows[0])]
     act = "redrive" if key.key == "r" else "delete"
     return [Order(act, "queue", dead, bulk=Bulk(act, dead, ids=tuple(id for id, _ in rows)))]
+
+
+def of_one(key: Key, queue: str, id: str, place: int, *, is_dead: bool) -> Order | None:
+    """The order to edit a message, or to try it out; only dead letters are edited."""
+    if key.does == "edit":
+        return Order("edit", "queue", queue, id, place) if is_dead else None
+    return Order("dry_run", "queue", queue, id, place)

@@ -57,13 +57,21 @@ Content = Table | Text
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that acts on rows. ``label`` is for the last line, ``text`` for the help."""
+    """A key that acts on rows. ``label`` is for the last line, ``text`` for the help.
+
+    ``does``: ``edit`` opens an editor first, ``try`` shows a report.
+    """
 
     key: str
     label: str
     text: str
     asks: Asks = "enter"
     is_for_many: bool = False
+    does: Literal["act", "edit", "try"] = "act"
+
+
+EDIT = Key("E", "edit", "change a dead letter in $EDITOR, have it checked, and send it", asks="", does="edit")
+TRY = Key("d", "dry run", "call the handler, and show what it would do; nothing is changed", does="try")
 
 
 class View(ABC):

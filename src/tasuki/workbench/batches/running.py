@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 _log = logging.getLogger("tasuki.batches")
+OTHERS = -1.0
 _LONGEST_PAUSE = 30.0
 _TRIES = 20
 """Failures in a row after which a batch has failed: about eight minutes of a broker that is away."""
@@ -31,14 +32,17 @@ _TRIES = 20
 async def run(host: Assembly, shelf: Shelf, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
     """Drive a batch, if no other process does, until it ends, or is to stand still.
 
-    Returns the seconds after which it is to be asked for again: 0 where there is nothing to do for it any more.
+    Returns the seconds after which it is to be asked for again: 0 where there is nothing to do for it any more,
+    ``OTHERS`` where only another project can.
 
     Raises:
         DriverError: its store is away.
     """
     found = await shelf.get(id)
-    if found is None or not is_here(host, found[0]):
+    if found is None:
         return 0.0
+    if not is_here(host, found[0]):
+        return OTHERS
     if not found[0].is_driven:
         return await _empty(host, shelf, found[0])
     driving = Driving(shelf, holder, clock, lease)

@@ -107,12 +107,14 @@ class BatchService:
 
     async def _look(self, host: Assembly, state: SharedState, id: str, told: asyncio.Event) -> float:
         """Do what there is to do for a batch; seconds until the next check, 0: there is nothing any more."""
-        from tasuki.workbench.batches.running import run
+        from tasuki.workbench.batches.running import OTHERS, run
         from tasuki.workbench.batches.shelf import Shelf
 
         shelf = Shelf(await state.store())
         version = await shelf.told(id)
         wait = await run(host, shelf, id, self.holder, self.clock)
+        if wait == OTHERS:
+            return 0.0
         if not wait and version is not None and not told.is_set():
             await shelf.hush(id, version)
         return wait

@@ -62,6 +62,8 @@ async def test_a_batch_of_another_project_is_left_alone(app: App, tmp_path: Path
         live.batching.take(live.states.of(live.drivers["app:driver"]), batch.id)
         await asyncio.sleep(20)
         assert (await app.batches.get(batch.id)).state == "running"
+        state = live.states.of(live.drivers["app:driver"])
+        assert await (await state.store()).get(f"control/batch/{batch.id}"), "its own processes still hear of it"
 
 
 async def test_a_broker_that_is_away_is_tried_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

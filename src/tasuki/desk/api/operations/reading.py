@@ -14,9 +14,9 @@ from tasuki.desk.api.decoding import cursor_of, page_of, read_number
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import say
-from tasuki.desk.pages.queue import settings_of
 from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
+from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES

@@ -16,8 +16,8 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_letters, of_selected
-from tasuki.top.views.view import Key, Row, Table, View
+from tasuki.top.views.questions import of_letters, of_one, of_selected
+from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading
@@ -64,6 +64,8 @@ class LettersView(View):
     )
     keys = (
         Key("r", "retry", "send the letter back to the queue where it failed", is_for_many=True),
+        EDIT,
+        TRY,
         Key("D", "delete", "delete the letter", is_for_many=True),
     )
 
@@ -121,13 +123,21 @@ class LettersView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
+        if row is None:
+            return None
+        if key.does != "act":
+            return of_one(key, self._dead, row.key, row.value[0].number, is_dead=True)
         return next(iter(self.orders(key, [row])), None)
 
     def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
         """See :class:`View`."""
+        if key.does != "act":
+            return super().orders(key, rows)
         return of_selected(key, self._dead, [(row.key, row.value[0].number) for row in rows if row is not None])
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
+        if key.does == "try":
+            return f"Call the handler of message {orders[0].message} in a process of its own?"
         (order,) = orders
         return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self._dead])

@@ -73,8 +73,7 @@ class Caller:
 @asynccontextmanager
 async def connected(folder: Path, *options: str, mode: str = "legacy") -> AsyncIterator[Caller]:
     """A client of a new process; what that writes to stderr is in ``stderr.txt`` of the folder."""
-    command, *words = [*TASUKI, "mcp", *options]
-    server = StdioServerParameters(command=command, args=words, cwd=folder, env=environ())
+    server = StdioServerParameters(command=TASUKI[0], args=[*TASUKI[1:], "mcp", *options], cwd=folder, env=environ())
     with (folder / "stderr.txt").open("w") as errors:
         async with asyncio.timeout(120), Client(stdio_client(server, errlog=errors), mode=mode) as client:
             yield Caller(client)

@@ -27,7 +27,7 @@ _GRACE = 1.0
 
 
 def require_policy(project: Project, actor: str) -> None:
-    """Return if a policy says who may act. Raises TasukiError, which says what is missing."""
+    """Return if a policy says who may act. Raises TasukiError, which names the remedy."""
     if not names_admin(project):
         raise TasukiError(NO_POLICY.format(actor=actor))
 

@@ -114,7 +114,7 @@ async def schedules(source: Source, given: arguments.Page) -> answers.Schedules:
 
 
 async def health(source: Source, _: arguments.Arguments) -> Health:
-    """Which brokers and queues can be reached, how many workers are alive, and what is wrong."""
+    """Which brokers and queues can be reached, how many workers are alive, and all problems."""
     snapshot = await source.sampler.latest(now=True)
     notices = (await reading.overview(source.call({}))).notices
     problems = list(snapshot.problems)

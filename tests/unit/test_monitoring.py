@@ -32,7 +32,7 @@ GROUPED = re.compile(r"\b(?:by|on|without|ignoring) \(([^)]*)\)")
 ALERTS = {
     "TasukiStuck", "TasukiOldMessage", "TasukiBacklogGrows", "TasukiDeadLetters", "TasukiManyDeadLetters",
     "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLeasesLost", "TasukiScheduleLate",
-    "TasukiPausedLong", "TasukiSeriesDropped",
+    "TasukiPausedLong", "TasukiSeriesDropped", "TasukiAttemptsUnrecorded",
 }  # fmt: skip
 
 Labels = dict[str, dict[str, set[str]]]

@@ -163,7 +163,7 @@ class ConsumerMetrics:
     limit_waits: int = 0
     """Requests for messages that had to wait for a token or a place of the queue's limit."""
     attempts_dropped: int = 0
-    """Records of failed attempts that the store has not taken."""
+    """Records of failed attempts that were too many, or that the store has not taken."""
     reconnects: int = 0
     """Times that the broker has answered again after receives that failed."""
 

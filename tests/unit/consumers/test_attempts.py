@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.settling import allowance
 from tasuki.consumers.settling import attempts as recording
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -123,6 +124,22 @@ async def test_a_storm_is_few_writes(writes: Writes) -> None:
         assert len(writes.batches) <= 10
         assert max(map(len, writes.batches)) <= recording.BATCH
         assert bench.consumer.metrics.attempts_dropped == 0
+
+
+@pytest.mark.parametrize(("which", "written"), [("AT_ONCE", 8), ("PER_HOUR", 4)])
+async def test_what_exceeds_the_allowance_is_dropped_and_counted_and_the_letter_has_it(
+    which: str, written: int, writes: Writes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "tasuki.consumer")
+    monkeypatch.setattr(allowance, which, 4)
+    bench, _ = await bench_of(fail, max_attempts=2, options=ConsumerOptions(concurrency=10))
+    await bench.queue.publish_many([1] * 5)
+    async with bench:
+        await bench.empty()
+    assert sum(map(len, writes.batches)) == written
+    assert bench.consumer.metrics.attempts_dropped == 10 - written
+    assert sum("as more than " in each.message for each in caplog.records) == 1
+    assert all(records_in(letter)[-1].attempt == 2 for letter in await bench.dead_letters())
 
 
 async def test_a_store_that_is_away_delays_nothing_and_is_counted(

@@ -1,7 +1,7 @@
 """Attempts: records of failed attempts, written beside the settlements; they neither fail nor delay one.
 
-A storm of failures becomes few writes: records wait a moment for others, and go together. What the store does not take
-is dropped, and counted.
+A storm of failures becomes few writes: records wait a moment for others, and go together. What goes beyond the
+allowance, and what the store does not take, is dropped, and counted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasuki.consumers.settling.allowance import Allowance
 from tasuki.consumers.settling.letters import origin_for
 from tasuki.errors import DriverError
-from tasuki.flow.attempts import TTL, attempt_key, read_attempts
+from tasuki.flow.attempts import attempt_key, read_attempts
 from tasuki.observe.redact import redact
 from tasuki.observe.tracebacks import kept_traceback
 from tasuki.queues.dead.attempts import (
@@ -68,6 +69,7 @@ class Attempts:
         self._waiting: deque[tuple[str, AttemptRecord]] = deque()
         self._sending: list[tuple[str, AttemptRecord]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._allowance = Allowance()
         self._mine: dict[str, None] = {}
         """Keys in the memory of this process, oldest first."""
         self._read_again_at = self._complain_again_at = float("-inf")
@@ -76,12 +78,19 @@ class Attempts:
         """Record an attempt that this verdict ends; never raises, never waits. None: there is no record."""
         if verdict.reason in _UNRECORDED:
             return None
+        refused = self._allowance.take(self._clock.monotonic())
+        if refused:
+            self._drop(1, refused)
+            if verdict.action != "dead_letter":
+                return None
         try:
             record = self._record(delivery, verdict)
         except Exception:  # an error whose text or causes raise
             _log.debug("no record of a failed attempt", exc_info=True, extra=delivery.log_fields())
-            self._metrics.attempts_dropped += 1
+            self._metrics.attempts_dropped += not refused
             return None
+        if refused:
+            return record
         if len(self._waiting) >= MOST_WAITING:
             self._metrics.attempts_dropped += 1
             return record
@@ -122,18 +131,20 @@ class Attempts:
         try:
             store = await self._state.store()
             entries = [(attempt_key(self._queue, id, record), encode(record)) for id, record in batch]
-            await store.put_all(entries, ttl=TTL)
+            await store.put_all(entries, ttl=self._allowance.ttl())
             if not store.facts.multi_process:
                 await self._make_room(store, entries)
         except DriverError as error:
-            self._metrics.attempts_dropped += len(batch)
-            if (now := self._clock.monotonic()) >= self._complain_again_at:
-                self._complain_again_at = now + _QUIET
-                _log.warning("records of failed attempts are dropped, as their store does not take them: %s", error,
-                             extra={"consumer": self._consumer})  # fmt: skip
+            self._drop(len(batch), f"their store does not take them: {error}")
         except Exception:  # a defect here must not end the consumer
             self._metrics.attempts_dropped += len(batch)
             _log.exception("records of failed attempts are dropped: %d", len(batch))
+
+    def _drop(self, count: int, why: str) -> None:
+        self._metrics.attempts_dropped += count
+        if (now := self._clock.monotonic()) >= self._complain_again_at:
+            self._complain_again_at = now + _QUIET
+            _log.warning("records of failed attempts are dropped, as %s", why, extra={"consumer": self._consumer})
 
     async def _make_room(self, store: Store, entries: Sequence[tuple[str, bytes]]) -> None:
         """Delete the oldest records from the memory of this process: what else it keeps there needs room too."""

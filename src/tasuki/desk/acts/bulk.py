@@ -15,7 +15,7 @@ from tasuki.workbench.batches.verbs import Batches
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
-ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "delete": "delete"}
+ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "remove": "delete"}
 """Act of the desk, and its right → what its batch does."""
 _LONGEST = 1000
 VERBS: tuple[Verb, ...] = get_args(Verb)

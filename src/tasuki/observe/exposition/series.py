@@ -80,7 +80,7 @@ SERIES: tuple[Series, ...] = (
     Series("tasuki_leases_lost_total", "counter", "consumers", "lease_lost",
            "Leases that ended before the message was settled."),
     Series("tasuki_attempt_records_dropped_total", "counter", "consumers", "attempts_dropped",
-           "Records of failed attempts that the store has not taken."),
+           "Records of failed attempts that were too many, or that the store has not taken."),
     Series("tasuki_limit_waits_total", "counter", "queues", "limit_waits",
            "Requests for messages that waited for a token or place of the queue's limit."),
     Series("tasuki_handlers_running", "gauge", "consumers", "running", "Handlers that run now."),

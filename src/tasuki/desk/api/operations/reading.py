@@ -19,6 +19,7 @@ from tasuki.desk.reading.acts import last_acts
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.asks import Worker, ask
 from tasuki.state.presence import Presence
 
@@ -106,6 +107,23 @@ async def queue(call: Call) -> answers.Queue:
         schedules=schedules,
         capabilities=msgspec.to_builtins(live.driver.capabilities),
         settings={key.removeprefix("settings."): value for key, value in settings_of(call.site, live, row.id)},
+    )
+
+
+async def history(call: Call) -> answers.History:
+    """The last 60 minutes of a queue that all processes have written."""
+    _, row = await call.row()
+    past = row.past
+    if past is None:
+        return answers.History([])
+    spans = (past.hour.span(minute, minute) for minute in range(past.newest - MINUTES + 1, past.newest + 1))
+    return answers.History(
+        [
+            answers.Minute(
+                span.at, span.published, span.done, span.failed, span.dead, span.ready, *span.wait, *span.run
+            )
+            for span in spans
+        ]
     )
 
 

@@ -96,7 +96,7 @@ def _note(view: View, bulk: Bulk, count: int) -> str:
     can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
     if not can or count > KEPT:
         return "bulk.no_undo"
-    return "bulk.undo_trash" if bulk.act == "delete" else "bulk.undo_move"
+    return "bulk.undo_trash" if bulk.act == "remove" else "bulk.undo_move"
 
 
 async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:

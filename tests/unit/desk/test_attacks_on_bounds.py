@@ -1,4 +1,4 @@
-"""What comes at once, what is told without a right, and what two desks do to each other."""
+"""What comes at once, reads without a right, and two desks side by side."""
 
 from __future__ import annotations
 

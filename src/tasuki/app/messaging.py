@@ -282,9 +282,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         Raises:
             LifecycleError: the app is not open. DriverError: a store cannot be read.
         """
+        from tasuki.app.state.finding import states_there
         from tasuki.app.state.workers import workers_of
 
-        return await workers_of(self._live().states_of_queues())
+        states = await states_there(self._live())
+        return await workers_of([state for state in states if state.driver.capabilities.multi_process])
 
     def desk(
         self,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasuki.app.state.finding import states_there
 from tasuki.errors import DriverError
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
@@ -107,9 +108,7 @@ def in_short(error: BaseException) -> str:
 
 async def acts_of(host: ProjectHost) -> list[AuditRecord]:
     """The last acts on a project, the newest first, from all its stores. Raises DriverError."""
-    states = dict.fromkeys(host.state_of(id) for id in host.queues)
     found: list[AuditRecord] = []
-    for state in states:
-        if state is not None:
-            found += await ring.read(await state.store())
+    for state in await states_there(host):
+        found += await ring.read(await state.store())
     return sorted(found, key=lambda record: record.time, reverse=True)[:MOST]

@@ -155,11 +155,11 @@ class Look:
     async def ask(self, facts: Facts) -> Answers:
         """Ask the workers of the queue; it takes ``PATIENCE`` if one does not answer. Raises DriverError."""
         state = self.live.state_of(self.queue.id)
-        if state is None:
-            return {}
         wanted: dict[str, set[str]] = {}
         for work in facts.workers:
             wanted.setdefault(work.worker, set()).add(work.consumer.id)
+        if state is None or not wanted:
+            return {}
         store = await state.store()
         answers = await asyncio.gather(*(self._ask(store, worker, ids) for worker, ids in wanted.items()))
         return dict(zip(wanted, answers, strict=True))

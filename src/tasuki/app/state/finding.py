@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import Store
-from tasuki.errors import UnsupportedError
+from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -16,6 +16,7 @@ from tasuki.state.shared import SharedState, States
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
+    from tasuki.queues.queue import Queue
 
 
 def state_of(project: Project, drivers: Mapping[str, Driver], states: States, queue: str) -> SharedState | None:
@@ -49,3 +50,30 @@ def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
 async def store_for(host: ProjectHost, queue: str, what: str) -> Store:
     """The open store of a queue's state. Raises UnsupportedError: see ``needed_state``; DriverError: it is away."""
     return await needed_state(host, queue, what).store()
+
+
+async def states_there(host: ProjectHost) -> list[SharedState]:
+    """The states of all queues, each once, as far as they are there. Raises DriverError: a broker is away."""
+    states = dict.fromkeys(state for id in host.queues if (state := host.state_of(id)) is not None)
+    return [state for state in states if await is_there(host, state)]
+
+
+async def is_there(host: ProjectHost, state: SharedState) -> bool:
+    """Whether a state was made: reading makes no store. It is in memory, open here, or one of its queues exists.
+
+    Raises DriverError: a broker is away.
+    """
+    if state.opened is not None or not state.driver.capabilities.multi_process:
+        return True
+    for id, queue in host.queues.items():
+        if host.state_of(id) is state and await _exists(queue):
+            return True
+    return False
+
+
+async def _exists(queue: Queue) -> bool:
+    try:
+        await queue.driver.inspect(queue.spec)
+    except QueueNotFoundError:
+        return False
+    return True

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.errors import DriverError
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.batches")
 CONTROLS = "batch/"
 _PAUSE = 5.0
 """Seconds before another try where a store is away, or a defect ended one."""
-_MOST_ASKED = 100
-"""Queues that are asked whether there is anything yet; of a larger project it is taken for granted."""
 _GRACE = 5.0
 """Seconds that the letters which are being moved have at a stop."""
 
@@ -64,12 +61,8 @@ class BatchService:
         """Follow the states of all queues, in a process without consumers; one that is away as soon as it is there."""
         if (host := self.host) is None:
             return
-        queues: dict[SharedState, list[Queue]] = {state: [] for state in self._deaf}
-        for id, queue in host.queues.items():
-            if (state := host.state_of(id)) in queues:
-                queues[state].append(queue)
         loop = asyncio.get_running_loop()
-        self._following = [loop.create_task(_follow(state, mine)) for state, mine in queues.items()]
+        self._following = [loop.create_task(_follow(state, host)) for state in self._deaf]
 
     def take(self, state: SharedState, id: str) -> None:
         """Drive a batch, unless another process does; then go on with it when that one dies."""
@@ -132,23 +125,14 @@ class BatchService:
             await asyncio.wait(tasks, timeout=_GRACE)
 
 
-async def _follow(state: SharedState, queues: Sequence[Queue]) -> None:
+async def _follow(state: SharedState, host: Assembly) -> None:
+    from tasuki.app.state.finding import is_there
+
     while not state.is_following:
         try:
-            # A store that is only read is never made by that: it is opened when one of its queues is there.
-            if state.opened is not None or await _is_any_there(queues):
+            if await is_there(host, state):
                 await state.follow()
                 continue
         except DriverError as error:
             _log.debug("cannot follow the batches of driver %s yet: %s", state.driver.name, error)
         await asyncio.sleep(_PAUSE)
-
-
-async def _is_any_there(queues: Sequence[Queue]) -> bool:
-    for queue in queues[:_MOST_ASKED]:
-        try:
-            await queue.driver.inspect(queue.spec)
-        except QueueNotFoundError:
-            continue
-        return True
-    return len(queues) > _MOST_ASKED

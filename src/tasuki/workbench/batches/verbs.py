@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.dead.choice import Choice
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.state.finding import needed_state
+from tasuki.app.state.finding import needed_state, states_there
 from tasuki.errors import BatchNotFoundError
 from tasuki.message import new_id
 from tasuki.state.shared import SharedState
@@ -192,9 +192,7 @@ class Batches:
 
     async def _shelves(self) -> Sequence[tuple[SharedState, Shelf]]:
         """The states of all queues, which may have batches."""
-        live = self._live()
-        states = dict.fromkeys(state for id in live.queues if (state := live.state_of(id)) is not None)
-        return [(state, Shelf(await state.store())) for state in states]
+        return [(state, Shelf(await state.store())) for state in await states_there(self._live())]
 
     def _guard(self, live: Assembly) -> Guard | None:
         return None if self._is_permitted else live.rights.application

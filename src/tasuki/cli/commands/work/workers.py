@@ -95,9 +95,10 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
                 "no queue of this project has a state that processes share: give the driver, or a queue, a store "
                 "(state: …)"
             )
-        now = {state.driver.name: await (await state.store()).time() for state in states}
-        latest = max(now.values())
-        return [_row(worker, latest) for worker in await app.workers() if id is None or is_named(worker, id)]
+        workers = await app.workers()
+        opened = [store for state in states if (store := state.opened) is not None]
+        latest = max([await store.time() for store in opened], default=0.0)
+        return [_row(worker, latest) for worker in workers if id is None or is_named(worker, id)]
 
 
 def _row(worker: Presence, now: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What comes at once, what is told without a right, and what two desks do to each other."""
+"""Bounds that hold for a burst, rights to what numbers and events tell, and what two desks do to each other."""
 
 from __future__ import annotations
 

@@ -121,6 +121,26 @@ def test_a_page_follows_what_happens_without_being_loaded_again(browser: Browser
         assert said == []
 
 
+def test_a_desk_that_stands_still_is_not_live(browser: Browser, empty_desk: str) -> None:
+    with page_of(browser, viewport=WIDE) as (page, said):
+        streams: list[object] = []
+
+        def hold(route: object) -> None:  # the connection stays, and nothing comes
+            streams.append(route)
+
+        page.clock.install()
+        page.route("**/events", hold)
+        page.goto(f"{empty_desk}/queues")
+        page.clock.run_for(15_000)
+        assert page.locator("#live").inner_text() == ""
+
+        page.clock.run_for(15_000)
+
+        assert page.locator("#live").inner_text() == "reconnecting"
+        assert len(streams) == 2
+        assert said == []
+
+
 def test_a_selection_by_keys_is_paused_and_resumed(browser: Browser, full_desk: str) -> None:
     with page_of(browser, viewport=WIDE) as (page, said):
         page.goto(f"{full_desk}/queues?q=tenant-0007")

@@ -1,4 +1,4 @@
-"""What comes at once, reads without a right, and two desks side by side."""
+"""Bounds that hold for a burst, rights to what numbers and events tell, and what two desks do to each other."""
 
 from __future__ import annotations
 

@@ -62,6 +62,15 @@ def test_boxes_do_not_lie_on_each_other() -> None:
     assert sum(curve.is_aside for curve in picture.curves) == 3
 
 
+def test_the_way_of_dead_letters_is_within_the_picture() -> None:
+    picture = picture_of([line("a", 1, "dead")])
+    [aside] = [curve for curve in picture.curves if curve.is_aside]
+    lowest = max(int(number) for number in re.findall(r"\d+ (\d+)", aside.d))
+
+    assert lowest > 36
+    assert lowest + width_of(1e12) / 2 <= picture.height
+
+
 def test_a_picture_has_bounds() -> None:
     assert len(picture_of([line("a", 5000)]).boxes) == 22
 

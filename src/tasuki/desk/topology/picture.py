@@ -95,7 +95,8 @@ def picture_of(lines: Sequence[Line]) -> Picture:
     for line in lines:
         _draw(drawing, line, at)
         at = max(drawing.free[kind] for kind in ("schedule", "queue", "consumer", "function")) + _GAP
-    height = max(*drawing.free.values(), _ROW) - _ROW + _HEIGHT + 2
+    # With the room below the last boxes, where dead letters go along.
+    height = max(*drawing.free.values(), _ROW)
     return Picture(WIDTH, height, list(drawing.boxes.values()), drawing.curves)
 
 

@@ -6,7 +6,8 @@
     : { createHTML: (text) => text };
   const body = document.body, root = body.dataset.root, every = Number(body.dataset.every);
   const live = document.getElementById("live"), dialog = document.getElementById("dialog");
-  let paused = false, busy = false, ticks = 0, stream = null, opener = null;
+  const silent = 20000;  // ms without a tick, which comes every two seconds, after which the stream is dead
+  let paused = false, busy = false, ticks = 0, stream = null, opener = null, heard = 0;
 
   const parse = (text) => new DOMParser().parseFromString(policy.createHTML(text), "text/html");
 
@@ -64,7 +65,9 @@
     if (busy || paused || document.hidden || dialog.open || (picked && !picked.isCollapsed)) return;
     busy = true;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, redirect: "error" });
+      const answer = await fetch(location.href, {
+        headers: { "X-Fragment": "1" }, redirect: "error", signal: AbortSignal.timeout(30000),
+      });
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) { show("lost"); return; }
       const page = parse(await answer.text());
@@ -84,13 +87,22 @@
   function connect() {
     if (!every || stream || document.hidden) return;
     stream = new EventSource(root + "/events");
-    stream.onopen = () => show("live");
-    stream.onmessage = () => { ticks += 1; if (ticks % every === 0) refresh(); };
+    heard = Date.now();
+    stream.onopen = () => { heard = Date.now(); show("live"); };
+    stream.onmessage = () => { heard = Date.now(); ticks += 1; if (ticks % every === 0) refresh(); };
     stream.onerror = () => {
       show("lost");
       if (stream.readyState === EventSource.CLOSED) { stream = null; setTimeout(() => { refresh(); connect(); }, 10000); }
     };
   }
+  // A desk that stands still, or a network that swallows all, is no error to the browser.
+  setInterval(() => {
+    if (!stream || Date.now() - heard < silent) return;
+    show("lost");
+    stream.close();
+    stream = null;
+    connect();
+  }, 5000);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { stream?.close(); stream = null; } else { refresh(); connect(); }
   });

@@ -19,6 +19,8 @@ command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need="$need maria
 command -v promtool >/dev/null || ! apt-cache show promtool >/dev/null 2>&1 || need="$need promtool"
 # Its fonts: without them Japanese text is boxes on the pictures.
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || need="$need chromium fonts-noto-cjk"
+# Makes them small for the documentation.
+command -v pngquant >/dev/null || need="$need pngquant"
 
 # The terminal in which the tests run tasuki top.
 command -v tmux >/dev/null || need="$need tmux"

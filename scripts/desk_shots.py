@@ -5,11 +5,13 @@
 With ``--docs`` the chosen ones are copied into docs/images, as palette pictures (needs ``pngquant``).
 
 Each page is taken light and wide in English, dark and wide in Japanese, and on a phone in both. A name is one of
-``tests.support.desk_site``; without names all pages are taken, of an empty and of a full installation.
+``tests.support.desk_site``, or ``shop-`` and one of ``SHOP``; without names all pages are taken, of an empty and of a full
+installation, of one with many dead letters, and of a shop.
 """
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -20,11 +22,43 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.support.chromium import chromium, page_of  # noqa: E402
+from tests.support.desk_shop import shop  # noqa: E402
 from tests.support.desk_site import PAGES, PAGES_OF_FULL, PAGES_OF_LETTERS, QUEUE, empty, full, letters  # noqa: E402
 
 SHOTS = ROOT / "build" / "shots"
 DOCS = ROOT / "docs" / "images"
+SHOP = {
+    "overview": "/",
+    "queues": "/queues",
+    "history": "/queues/app:payments?tab=history",
+    "delayed": "/queues/app:mails?tab=delayed",
+    "failed": "/queues/app:reports?tab=retrying",
+    "running": "/queues/app:thumbnails?tab=running",
+    "topology": "/topology",
+    "find": "/find?q=body.order+%3E%3D+19002",
+    "message": "{letter}",
+    "edit": "{letter}/edit",
+    "dry-run": "{letter}/dry-run",
+    "workers": "/workers",
+    "worker": "{worker}?tab=events",
+    "pause": "/confirm?act=pause&kind=queue&id=app:payments",
+}
+"""Name → path of a page of the shop; ``{letter}`` and ``{worker}`` are the paths of one of each."""
 CHOSEN = {
+    "desk-overview": "shop-overview-light-en",
+    "desk-overview-ja": "shop-overview-dark-ja",
+    "desk-queues": "shop-queues-light-en",
+    "desk-history": "shop-history-light-en",
+    "desk-delayed": "shop-delayed-light-en",
+    "desk-message": "shop-message-light-en",
+    "desk-edit": "shop-edit-light-en",
+    "desk-dry-run": "shop-dry-run-light-en",
+    "desk-topology": "shop-topology-light-en",
+    "desk-find": "shop-find-light-en",
+    "desk-workers": "shop-workers-light-en",
+    "desk-worker": "shop-worker-light-en",
+    "desk-pause": "shop-pause-light-en",
+    "desk-phone": "shop-queues-phone-dark-en",
     "desk-dead": "letters-groups-light-en",
     "desk-dead-dark": "letters-groups-dark-ja",
     "desk-dead-group": "letters-group-light-en",
@@ -51,6 +85,28 @@ def take(browser: Any, address: str, pages: dict[str, str], prefix: str) -> None
                 page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=prefix != "letters-")
 
 
+def take_shop(browser: Any, address: str, names: list[str]) -> None:
+    """Pictures of the shop, each as high as its page, but no higher than the window."""
+    with page_of(browser) as (page, _):
+        page.goto(f"{address}/workers")
+        worker = str(page.locator("tbody th a").first.get_attribute("href"))
+        page.goto(f"{address}/dead/app:payments.dead?by=type&group=ConnectionError")
+        letter = str(page.locator("main a.open").first.get_attribute("href")).partition("?")[0]
+    for way, options in WAYS.items():
+        with page_of(browser, **options) as (page, _):
+            for name in names:
+                page.goto(address + SHOP[name].format(letter=letter, worker=worker))
+                if name == "dry-run":
+                    page.locator("main form button").click()
+                    page.locator("main [role=status]").wait_for(timeout=60_000)
+                page.wait_for_function("document.fonts.status === 'loaded'")
+                size = page.evaluate(
+                    "[innerWidth, Math.min(innerHeight, document.body.getBoundingClientRect().bottom)]"
+                )
+                clip = {"x": 0, "y": 0, "width": size[0], "height": math.ceil(size[1])}
+                page.screenshot(path=SHOTS / f"shop-{name}-{way}.png", clip=clip)
+
+
 def message_of(browser: Any, address: str, queue: str) -> str:
     """The path of the first message of a queue's list."""
     with page_of(browser) as (page, _):
@@ -73,13 +129,17 @@ def main(names: list[str], *, for_docs: bool) -> None:
     """Take the named pages, or all."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
-        for each in ("empty", "full", "letters"):
+        for each in ("empty", "full", "letters", "shop"):
             (Path(folder) / each).mkdir()
+        of_shop = [name for name in SHOP if not names or f"shop-{name}" in names]
+        if of_shop:
+            with shop(Path(folder) / "shop") as address:
+                take_shop(browser, address, of_shop)
         pages = {name: path for name, path in PAGES_OF_LETTERS.items() if not names or f"letters-{name}" in names}
         if pages:
             with letters(Path(folder) / "letters") as address:
                 take(browser, address, pages, "letters-")
-        if names and all(name.startswith("letters-") for name in names):
+        if names and all(name.startswith(("letters-", "shop-")) for name in names):
             if for_docs:
                 choose()
             return

@@ -24,6 +24,7 @@ CASES = {
     "rate": "A rate of 50 a second over four processes (names of drivers may follow)",
     "queues": "Many consumed queues in one process: idle, and beside a message of another queue",
     "amqp_queues": "Thousands of queues in one process (RabbitMQ)",
+    "failures": "A storm of failures: with attempt records and without",
     "traces": "Traces: CPU a message with and without (memory driver, no-op handler, 190-byte JSON bodies)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",

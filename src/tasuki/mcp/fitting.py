@@ -1,4 +1,4 @@
-"""Fitting: a result as JSON of a bounded size, which says what was cut; no I/O."""
+"""Fitting: a result as JSON of a bounded size, which names each cut; no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXTS = (8000, 3000, 1000, 300)
 
 
 def fitted(document: dict[str, Any], most: int = MOST) -> str:
-    """The document as JSON in at most ``most`` bytes; ``cut`` in it says what is missing."""
+    """The document as JSON in at most ``most`` bytes; ``cut`` in it names the missing part."""
     text = _encoded(document)
     if len(text) <= most:
         return text.decode()
@@ -32,7 +32,7 @@ def fitted(document: dict[str, Any], most: int = MOST) -> str:
         if not path or not lists[path]:
             return _encoded({"cut": [f"the result needs more than {most} bytes: ask for less"]}).decode()
         del lists[path][len(lists[path]) // 2 :]
-        if "next" in document:  # its cursor would leave out what is cut here
+        if "next" in document:  # its cursor would leave out the items cut here
             document["next"] = None
         lists = dict(_lists(document))
     return text.decode()

@@ -1,6 +1,6 @@
 """Marking: an answer as plain data in which all text from messages is wrapped as data of strangers; no I/O.
 
-What is not known to be ours is theirs: a field that an answer gets later is wrapped until it is listed here.
+A text that is not known to be ours is theirs: a field that an answer gets later is wrapped until it is listed here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -23,11 +22,12 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.kinds.check.project import Project
 
-_log = logging.getLogger("tasuki.mcp")
+_GRACE = 1.0
+"""Seconds in which answers under way are written at the end."""
 
 
 def require_policy(project: Project, actor: str) -> None:
-    """Return if a policy says who may act. Raises TasukiError, which says what is missing."""
+    """Return if a policy says who may act. Raises TasukiError, which names the remedy."""
     if not names_admin(project):
         raise TasukiError(NO_POLICY.format(actor=actor))
 
@@ -41,20 +41,33 @@ async def serve(source: Source, wire: Wire, *, allows_acts: bool) -> None:
     """Answer the client until it goes. Raises TasukiError: it sent what cannot be read."""
     requests = Requests(wire.read)
     await requests.open()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     work = asyncio.create_task(_serve(source, requests, Replies(wire.write, requests), allows_acts))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
     try:
-        await work
-    except asyncio.CancelledError:
-        if not work.cancelled():
-            work.cancel()
-            await asyncio.wait([work])
-            raise
+        await asyncio.wait([work, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            await _end(work, requests)
+        else:
+            await work
     finally:
         requests.close()
         await source.close()
     if requests.problem:
         raise TasukiError(requests.problem)
+
+
+async def _end(work: asyncio.Task[None], requests: Requests) -> None:
+    """End as if the client had gone, which the SDK knows; it does not know how to be cancelled."""
+    requests.end()
+    await asyncio.wait([work], timeout=_GRACE)
+    if not work.done():  # the client does not read
+        work.cancel()
+        await asyncio.wait([work], timeout=_GRACE)
+    if work.done() and not work.cancelled():
+        work.exception()  # retrieved, so that asyncio does not log it
 
 
 async def _serve(source: Source, requests: Requests, replies: Replies, allows_acts: bool) -> None:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
 import select
 import sys
 from dataclasses import dataclass
-
-_log = logging.getLogger("tasuki.mcp")
 
 MOST_LINE = 8 * 1024 * 1024
 """Bytes of one request: a longer one ends the connection, as there is no telling which request it is."""
@@ -59,8 +56,9 @@ class Requests:
 
     def end(self) -> None:
         """There is no client any more."""
-        if not self._reader.at_eof():
-            self._reader.feed_eof()
+        if self._transport is not None:
+            self._transport.close()  # else more data could come after the end
+        self._reader.feed_eof()
 
     def close(self) -> None:
         """Read no more, and leave the descriptor, which others may share, as it was."""

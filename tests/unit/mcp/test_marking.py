@@ -85,7 +85,8 @@ def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
     }  # fmt: skip
     not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun"}
     found = [each for _, each in inspect.getmembers(answers, inspect.isclass) if issubclass(each, answers.Answer)]
-    for of in [*found, Cause, RunningMessage, PresentConsumer]:
+    every: list[type[msgspec.Struct]] = [*found, Cause, RunningMessage, PresentConsumer]
+    for of in every:
         if of.__name__ in not_offered:
             continue
         texts = {field.name for field in msgspec.structs.fields(of) if field.type in (str, str | None)}

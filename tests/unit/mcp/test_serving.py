@@ -1,4 +1,4 @@
-"""Calls: several at a time, cancelled, failing, and what a client is told."""
+"""Calls: several at a time, cancelled, failing, and what a client gets."""
 
 from __future__ import annotations
 

@@ -255,6 +255,8 @@ class Acts:
         bulk = order.bulk
         if bulk is None:
             raise LookupError(f"{order.act} is for many letters: open the dead-letter queue {order.id}")
+        for right in bulk.rights:
+            self.rights().require(session.actor, right, order.id)
         if bulk.to:  # else a right on one dead-letter queue would be one to publish anywhere
             self.rights().require(session.actor, order.act, bulk.to)
         batch = await self._site.at(order.id, lambda live: begin(live, bulk, session.actor))

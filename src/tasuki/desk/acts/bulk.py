@@ -42,6 +42,11 @@ class Bulk:
     canary: str = str(CANARY)
 
     @property
+    def rights(self) -> tuple[str, ...]:
+        """What an actor may do on the queue who may order this: a filter that is counted tells what letters say."""
+        return (self.act, "peek") if self.where or self.group is not None else (self.act,)
+
+    @property
     def text(self) -> str:
         """Which letters are meant, for the log and the audit."""
         if self.ids:

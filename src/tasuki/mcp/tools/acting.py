@@ -56,7 +56,7 @@ async def retry(source: Source, given: arguments.Retry) -> answers.Done:
 
 
 async def cancel(source: Source, given: arguments.OneMessage) -> answers.Done:
-    """Cancel one message for good: it does not start any more, and its handler is interrupted."""
+    """Cancel one message permanently: it does not start any more, and its handler is interrupted."""
     order = asked.MessageOrder(given.place)
     return await acting.cancel(source.call({"queue": given.queue, "id": given.id}, body=order))
 
@@ -64,8 +64,8 @@ async def cancel(source: Source, given: arguments.OneMessage) -> answers.Done:
 async def redrive(source: Source, given: arguments.Redrive) -> answers.Done | Meant:
     """Send many dead letters back where they failed. With dry, the default, only count them.
 
-    Call it dry first, show the user what is meant, and call it with dry=false once they agree. That begins a batch,
-    which goes on without this call: see `batches`; `change_batch` pauses or undoes it.
+    Call it dry first, show the user the count and the groups, and call it with dry=false once they agree. That
+    begins a batch, which goes on without this call: see `batches`; `change_batch` pauses or undoes it.
     """
     if given.dry:
         return await _meant(source, given)

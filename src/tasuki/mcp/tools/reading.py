@@ -97,6 +97,9 @@ async def batches(source: Source, given: arguments.Batches) -> answers.Batches:
     """The last acts on many dead letters, and how far each is."""
     if given.id:
         return answers.Batches([await batching.batch(source.call({"batch": given.id}))])
+    snapshot = await source.sampler.latest()
+    if all(row.is_missing for row in snapshot.queues.values() if row.is_dead_letters):
+        return answers.Batches([])  # looking would make the store of a project that has none yet
     return await batching.batches(source.call({}))
 
 
@@ -111,7 +114,7 @@ async def schedules(source: Source, given: arguments.Page) -> answers.Schedules:
 
 
 async def health(source: Source, _: arguments.Arguments) -> Health:
-    """Which brokers and queues can be reached, how many workers are alive, and what is wrong."""
+    """Which brokers and queues can be reached, how many workers are alive, and all problems."""
     snapshot = await source.sampler.latest(now=True)
     notices = (await reading.overview(source.call({}))).notices
     problems = list(snapshot.problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -170,9 +170,17 @@ async def _named(call: Call) -> Presence:
     return max(found, key=lambda each: each.started)
 
 
+def _queues_of(call: Call, worker: Presence) -> Sequence[str]:
+    """The ids of the queues that a worker consumes; for one that the project does not have, its name at the broker."""
+    known = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
+    return sorted({known.get((each.driver, each.queue), each.queue) for each in worker.consumers})
+
+
 async def events(call: Call) -> answers.Events:
     """What happened lately to the messages of a worker; it has two seconds to answer."""
     worker = await _named(call)
+    for queue in _queues_of(call, worker):  # events tell ids of messages, and their errors
+        call.require("peek", queue)
     asked = Worker(worker.host, worker.pid)
 
     async def look(live: Assembly) -> Mapping[str, Any]:

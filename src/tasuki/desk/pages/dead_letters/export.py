@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.acts.acts import Order
@@ -56,9 +57,9 @@ async def export(view: View) -> Response:
         return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
     bulk = Bulk("export", id, asked.by, asked.group, asked.where, tuple(sorted(ids)))
     await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
-    lines = _counted(library, _lines(view.tools.site, id, asked, ids, view.tools.clock.time()))
+    lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
-    return StreamingResponse(lines, headers=headers, media_type="application/x-ndjson")
+    return _Download(library, lines, headers)
 
 
 def _file(id: str, now: float) -> str:
@@ -66,13 +67,20 @@ def _file(id: str, now: float) -> str:
     return f"{plain}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.jsonl"
 
 
-async def _counted(library: Library, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    library.downloads += 1
-    try:
-        async for line in lines:
-            yield line
-    finally:
-        library.downloads -= 1
+class _Download(StreamingResponse):
+    """Counted from before anything else runs: of many that come at once, not all may see the room for one."""
+
+    def __init__(self, library: Library, lines: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(lines, headers=headers, media_type="application/x-ndjson")
+        self._library = library
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end, or until the client goes."""
+        self._library.downloads += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._library.downloads -= 1
 
 
 async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) -> AsyncIterator[bytes]:

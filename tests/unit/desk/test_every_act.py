@@ -116,3 +116,14 @@ async def test_the_pages_offer_what_the_actor_may_do(rights: set[str], offered: 
     async with project(tmp_path, rights) as app:
         assert await buttons(app, "kana") - {"resume"} == offered - {"resume"}
         assert await buttons(app, "ren") == set()
+
+
+@pytest.mark.parametrize("act", ["purge", "delete"])
+async def test_an_act_on_a_queue_is_none_on_some_letters(act: str, tmp_path: Path) -> None:
+    async with project(tmp_path, ALL) as app:
+        acts, session = client_of(app.desk()).desk.tools.acts, Session("s", "kana", "", "127.0.0.1")
+        bulk = Bulk(act, "app:dead", ids=("1",))
+        for order in (Order(act, "queue", "app:dead", "1"), Order(act, "queue", "app:dead", bulk=bulk)):
+            with pytest.raises(ValueError, match="about a whole queue"):
+                await acts.carry_out(order, session)
+        assert (await app.live_queue("app:dead").depth()).ready == 2

@@ -95,6 +95,8 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 
 ``delete`` is about a whole queue, ``remove`` about dead letters.
 """
+OF_QUEUES = frozenset({"purge", "delete"})
+"""Acts that take all messages: an order for some of them is a mistake, which must not take the rest."""
 RIGHTS: Mapping[str, str] = {"undo_edit": "edit", "export": "peek"}
 
 
@@ -161,6 +163,8 @@ class Acts:
         if order.bulk is not None:
             facts["filter"] = order.bulk.text
         self.queue_of(order)
+        if order.act in OF_QUEUES and (order.bulk is not None or order.messages):
+            raise ValueError(f"{order.act} is about a whole queue, not about some of its messages")
         self.rights().require(session.actor, RIGHTS.get(order.act, order.act), order.id)
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:

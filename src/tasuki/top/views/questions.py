@@ -35,7 +35,7 @@ def of_selected(key: Key, dead: str, rows: Sequence[tuple[str, int]]) -> list[Or
         return []
     if key.key == "r" and len(rows) == 1:
         return [Order("redrive", "queue", dead, *rows[0])]
-    act = "redrive" if key.key == "r" else "delete"
+    act = "redrive" if key.key == "r" else "remove"
     return [Order(act, "queue", dead, bulk=Bulk(act, dead, ids=tuple(id for id, _ in rows)))]
 
 

@@ -56,7 +56,11 @@ async def export(view: View) -> Response:
     if library.downloads >= _MOST_AT_ONCE:
         return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
     bulk = Bulk("export", id, asked.by, asked.group, asked.where, tuple(sorted(ids)))
-    await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
+    library.downloads += 1  # here too: the audit lets others in
+    try:
+        await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
+    finally:
+        library.downloads -= 1
     lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
     return _Download(library, lines, headers)

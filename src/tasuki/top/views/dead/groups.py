@@ -148,7 +148,7 @@ class DeadView(View):
         if row is None or row.value.row.is_rest:
             return None
         group: GroupRow = row.value.row
-        act = "redrive" if key.key == "r" else "delete"
+        act = "redrive" if key.key == "r" else "remove"
         return Order(act, "queue", group.dead, bulk=Bulk(act, group.dead, self._by, group.group.key))
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:

@@ -16,7 +16,6 @@ from tasuki.observe import log
 from tests.benchmarks.load import BATCH, BODY
 from tests.support.brokers.redis import Redis
 
-
 _LUA = """
 local function charge(body)
   error("refused after " .. body.width .. " tries")

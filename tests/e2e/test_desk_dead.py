@@ -106,6 +106,29 @@ async def check(browser: Browser, app: App) -> None:
         assert "Undo" not in await browser.text(path)
 
 
+@pytest.mark.parametrize("driver", ["amqp", "sqs"])
+async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: Path) -> None:
+    (tmp_path / "_index.yaml").write_text(PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": ""})
+    async with load(tmp_path, driver) as app:
+        await bury(app)
+        transport = httpx.ASGITransport(app.desk())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            browser = Browser(client, transport.app)  # type: ignore[arg-type]
+            await browser.act("/dead/app:dead")  # borrow
+            action, fields = form_of((await browser.get("/dead/app:dead")).text)
+            for act in ("redrive", "move", "remove"):
+                asked = await client.post(action, data={**fields, "act": act, "ids": "007"})
+                begin, values = form_of(asked.text)
+                answer = await client.post(begin, data={**values, "to": "app:mails", "fast": "1"})
+                assert (answer.status_code, "state" in words(answer.text)) == (400, True), words(answer.text)
+            body = {"act": "retry", "queue": "app:dead", "ids": ["007"]}
+            answer = await client.post("/api/v1/batches", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (409, "unsupported")
+        assert (await app.live_queue("app:dead").depth()).ready == COUNT
+        for queue in ("app:mails", "app:dead"):
+            await app.live_queue(queue).delete()
+
+
 async def until(browser: Browser, path: str, text: str) -> None:
     async with asyncio.timeout(60):
         while text not in (page := await browser.text(path)):

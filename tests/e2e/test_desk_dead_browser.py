@@ -107,7 +107,7 @@ def test_it_works_without_a_script_on_a_phone(browser: Browser, desk: str) -> No
         page.goto(desk + "/dead")
         page.locator("a.open", has_text="ConnectError").first.click()
         page.locator("input[name=ids]").first.check()
-        page.locator("button[value=delete]").click()
+        page.locator("button[value=remove]").click()
         page.locator("input[name=fast]").check()
         page.locator("main button").click()
         assert "/batches/" in page.url

@@ -26,7 +26,7 @@ IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1200 if IS_CAMPAIGN else 300)]
 
-LETTERS = 9999 if IS_CAMPAIGN else 1500
+LETTERS = 9999 if IS_CAMPAIGN else 900
 RATE = 500
 ATOMIC = ("sqlite", "postgres", "redis")
 AT_ONCE = 200

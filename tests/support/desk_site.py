@@ -86,7 +86,7 @@ PAGES_OF_FULL = {
     "dead-type": "/dead?by=type",
     "dead-wrong": "/dead?where=age+%3C",
     "confirm-retry": "/dead/app:mails.dead/confirm?act=redrive",
-    "confirm-delete": "/dead/app:mails.dead/confirm?act=delete&by=type&group=ConnectionError",
+    "confirm-delete": "/dead/app:mails.dead/confirm?act=remove&by=type&group=ConnectionError",
     "confirm-pause": "/confirm?act=pause&kind=queue&id=app:mails",
     "confirm-scale": "/confirm?act=scale&kind=consumer&id=app:sender",
     "found": "/find?q=body.invoice+%3C+5",

@@ -27,6 +27,7 @@ SECTIONS = {
         "dev": "Run a project, follow its source, show its desk.",
         "desk": "Show queues, messages and workers in a browser.",
         "top": "Show them in this terminal, and act on them.",
+        "mcp": "Show them to a language model, as tools.",
         "workers": "List the worker processes on all machines.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",

@@ -41,14 +41,21 @@ class Site:
         own: the app that works in this process; queues in memory are seen through it. None: there is none.
         opens: whether the desk opens and closes ``reader``.
         version: another object after each reload of what works; None: it does not work yet. By default ``own`` tells.
+        drives: whether batches go on here whose processes die, if no worker is here.
     """
 
     def __init__(
-        self, reader: App, own: App | None, *, opens: bool, version: Callable[[], object] | None = None
+        self,
+        reader: App,
+        own: App | None,
+        *,
+        opens: bool,
+        version: Callable[[], object] | None = None,
+        drives: bool = True,
     ) -> None:
         self.reader = reader
         self.own = own
-        self._opens = opens
+        self._opens, self._drives = opens, drives and own is None
         self._version = version or (lambda: None if own is None else own.assembly)
         self._seen: object = None
         """The version when ``reader`` was opened."""
@@ -93,7 +100,7 @@ class Site:
 
     def _drive_batches(self) -> None:
         """Go on with batches whose processes die, where no worker of this process does."""
-        if self.own is None:
+        if self._drives:
             self.live.batching.follow()
 
     @property

@@ -6,9 +6,13 @@ It errs on the side of masking too much. Every pattern is bounded, so that no te
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 MASK = "***"
+_DEEPEST = 20
+"""Levels of a value that are looked into."""
 
 _NAMES = (
     r"password|passwd|passphrase|(?<![a-z])pass|pwd|secret|token|credentials?|cookie|authorization|signature|dsn"
@@ -51,6 +55,17 @@ def redact(text: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name (``password``, ``apiKey``, ``db_token``) holds a secret."""
     return _SECRET_NAME.search(name) is not None
+
+
+def masked(value: Any, depth: int = 0) -> Any:
+    """A plain value with a mask for what stands under a telling name, and for what looks like a secret in a text."""
+    if isinstance(value, str):
+        return redact(value)
+    if depth > _DEEPEST:
+        return MASK
+    if isinstance(value, Mapping):
+        return {name: MASK if is_secret_name(str(name)) else masked(each, depth + 1) for name, each in value.items()}
+    return [masked(each, depth + 1) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _mask_value(match: re.Match[str]) -> str:

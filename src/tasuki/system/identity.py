@@ -8,6 +8,12 @@ from functools import cache
 
 
 @cache
+def user() -> str:
+    """The user's name; without one, as in some containers, the host."""
+    return user_and_host().partition("@")[0]
+
+
+@cache
 def user_and_host() -> str:
     """``kana@laptop``; without a user's name, as in some containers, the host alone."""
     host = socket.gethostname()

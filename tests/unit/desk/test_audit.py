@@ -12,6 +12,7 @@ from tasuki.app.audit.audited import acts_of
 from tasuki.errors import BrokerUnavailableError
 from tasuki.state.audit import ring
 from tasuki.state.audit.ring import AuditRecord
+from tests.unit.desk.browser import form_of
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_pages import fail
 
@@ -43,6 +44,22 @@ async def test_each_act_is_kept_with_who_and_what(app: App, browse: MakeBrowser)
         ("pause", "app:mails", "", None, "done"),
     ]
     assert {(each.actor, each.client) for each in await acts(app)} == {("kana", "127.0.0.1")}
+
+
+async def test_an_export_is_kept_before_its_first_letter_leaves(app: App, browse: MakeBrowser) -> None:
+    browser = browse(actor="kana")
+    letter = await fail(app, bad="1")
+
+    await browser.get("/dead/app:dead/export?by=type&group=ValueError&where=attempts+>+0")
+    token = form_of((await browser.get("/dead/app:dead")).text)[1]["token"]
+    await browser.post("/dead/app:dead/export", {"token": token, "ids": letter})
+    await browser.post("/dead/app:dead/export", {"token": token})
+
+    found = [(each.act, each.target, each.actor, each.filter, each.result) for each in await acts(app)]
+    assert found == [
+        ("export", "app:dead", "kana", f"id:{letter}", "done"),
+        ("export", "app:dead", "kana", "type:ValueError attempts > 0", "done"),
+    ]
 
 
 async def test_an_act_that_failed_is_kept_and_one_that_was_no_act_is_not(app: App, browse: MakeBrowser) -> None:

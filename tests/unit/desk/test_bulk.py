@@ -82,7 +82,7 @@ async def test_an_act_on_a_filter_asks_for_the_name_of_the_queue(app: App, brows
     await bury(app, "1", error="ValueError: b")
     await bury(app, "2", "3")
     browser = browse()
-    asked = await browser.get(f"{DEAD}/confirm?act=delete&by=type&group=KeyError&where=age > 1")
+    asked = await browser.get(f"{DEAD}/confirm?act=remove&by=type&group=KeyError&where=age > 1")
     text = words(asked.text)
     assert "Delete 2 dead letters of app:dead?" in text
     assert "age > 1 Type of error KeyError" in text
@@ -174,7 +174,7 @@ async def test_nothing_begins_without_a_selection_an_act_or_a_form_of_ours(app: 
     assert (await browser.get(f"{DEAD}/confirm?act=redrive&where=colour")).status_code == 400
     assert (await browser.get("/confirm?act=delete&kind=queue&id=app:dead")).status_code == 404
     _, fields = await browser.form("/confirm?act=purge&kind=queue&id=app:dead")
-    for act in ("move", "delete", "batch", "borrow"):
+    for act in ("move", "remove", "delete", "batch", "borrow", "export"):
         assert (await browser.post(f"/acts/{act}", fields | {"act": act})).status_code == 404
     assert await ids_in(app, "dead") == ["1"]
 
@@ -185,7 +185,7 @@ async def test_without_transfer_it_says_that_there_is_no_way_back(
     await bury(app, "1")
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
     browser = browse()
-    assert "This cannot be undone." in words((await pick(browser, "delete", "1")).text)
+    assert "This cannot be undone." in words((await pick(browser, "remove", "1")).text)
 
 
 async def test_every_act_is_in_the_log_with_its_filter(

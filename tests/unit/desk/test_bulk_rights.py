@@ -78,7 +78,7 @@ async def test_a_reader_sees_letters_and_no_button_and_can_begin_nothing(app: Ap
     assert "secret cause" in page
     for word in ("Retry 1", "Move 1", "Delete 1"):
         assert word not in page
-    for act in ("redrive", "move", "delete"):
+    for act in ("redrive", "move", "remove"):
         assert (await mika.get(f"{DEAD}/confirm?act={act}")).status_code == 403
         assert await begin(mika, act, "app:mails" if act == "move" else "") == 403
     assert await app.batches.list() == []
@@ -88,7 +88,7 @@ async def test_a_mover_moves_only_to_where_he_may(app: App) -> None:
     kana = browser(app, "kana")
     assert await begin(kana, "move", "app:payments") == 403
     assert await begin(kana, "redrive", "app:payments") == 403
-    assert await begin(kana, "delete") == 403
+    assert await begin(kana, "remove") == 403
     assert await app.batches.list() == []
     assert await begin(kana, "move", "app:mails") == 303
     [batch] = await app.batches.list()

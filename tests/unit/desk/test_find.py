@@ -8,7 +8,8 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.reading.listed import finding
-from tasuki.desk.reading.listed.question import Question, masked
+from tasuki.desk.reading.listed.question import Question
+from tasuki.observe.redact import masked
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio

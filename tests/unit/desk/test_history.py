@@ -116,3 +116,23 @@ def test_a_line_of_zeros_is_not_drawn() -> None:
     assert [name for name, _ in found.paths] == ["failed"]
     assert found.most == 3
     assert chart([("done", [])], 100, 22).paths == []
+
+
+async def test_the_api_has_each_minute(app: App, browse: MakeBrowser) -> None:
+    now = remember(app, mails=BUSY)
+    client = browse().client
+    found = (await client.get("/api/v1/queues/app:mails/history")).json()["items"]
+    own = [each for each in await app.history("mails") if each.published]
+
+    assert len(found) == 60
+    assert [each["at"] for each in found] == [found[0]["at"] + 60 * number for number in range(60)]
+    busy = {each["at"]: each for each in found if each["published"]}
+    assert max(busy) < now * 60, "a minute that is not over is left out"
+    for each in own:
+        if (minute := busy.get(each.at)) is not None:
+            for name in ("published", "done", "failed", "dead", "ready", "wait_p95", "run_p95"):
+                assert minute[name] == getattr(each, name)
+    assert len(busy) > 50
+    assert all(each["run_p50"] <= each["run_p95"] <= each["run_p99"] for each in busy.values())
+    assert (await client.get("/api/v1/queues/app:images/history")).json() == {"items": []}
+    assert (await client.get("/api/v1/queues/app:nothing/history")).status_code == 404

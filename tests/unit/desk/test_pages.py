@@ -18,7 +18,7 @@ PAGES = [
     "/", "/queues", "/queues/app:mails", "/queues/app:mails?tab=delayed", "/queues/app:mails?tab=retrying",
     "/queues/app:mails?tab=running", "/queues/app:mails?tab=settings", "/dead", "/dead/app:dead",
     "/dead/app:dead?by=type&group=A&where=age%20>%201", "/dead/app:dead/confirm?act=redrive",
-    "/dead/app:dead/confirm?act=delete&group=0", "/workers", "/schedules", "/audit",
+    "/dead/app:dead/confirm?act=remove&group=0", "/workers", "/schedules", "/audit",
     "/confirm?act=pause&kind=queue&id=app:mails", "/confirm?act=purge&kind=queue&id=app:mails",
     "/confirm?act=run&kind=schedule&id=app:hourly",
 ]  # fmt: skip

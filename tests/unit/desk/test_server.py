@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from tasuki.desk.server import protocol
 from tasuki.desk.server.protocol import PATIENCE, BoundedProtocol
-from tasuki.desk.server.server import is_loopback, listen
+from tasuki.desk.server.server import _Server, is_loopback, listen
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
@@ -189,3 +189,24 @@ def test_an_address_has_host_and_port(address: str) -> None:
 )
 def test_loopback(host: str, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+class Counted(_Server):
+    """Counts how often it wakes."""
+
+    ticks = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        self.ticks += 1
+        return await super().on_tick(counter)
+
+
+async def test_an_idle_server_wakes_once_a_second() -> None:
+    server = Counted(uvicorn.Config("none", log_config=None))
+    running = asyncio.create_task(server.main_loop())
+    await asyncio.sleep(60.5)  # of virtual time
+
+    assert server.ticks == 61
+    assert server.server_state.default_headers[0][0] == b"date"
+    server.should_exit = True
+    await running

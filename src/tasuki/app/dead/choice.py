@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import Message
+from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import day_of
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
@@ -19,32 +20,36 @@ class _Subject(NamedTuple):
     letter: Letter
     source: Queue
     now: float
+    masks: bool
+
+    def shown(self, value: Any) -> Any:
+        return masked(value) if self.masks else value
 
     def age(self) -> float | None:
         return None if self.letter.at is None else max(self.now - self.letter.at, 0.0)
 
     def body(self) -> Any:
         try:
-            return self.source.decode(self.letter.message)
+            return self.shown(self.source.decode(self.letter.message))
         except (CodecError, InvalidBodyError) as error:
             raise ComparisonError(f"the body cannot be decoded: {error}") from error
 
 
 NAMES: Mapping[str, Node] = {
     "id": lambda subject: subject.letter.id,
-    "queue": lambda subject: subject.letter.queue,
-    "reason": lambda subject: subject.letter.reason,
-    "type": lambda subject: subject.letter.type,
-    "place": lambda subject: subject.letter.place,
+    "queue": lambda subject: subject.shown(subject.letter.queue),
+    "reason": lambda subject: subject.shown(subject.letter.reason),
+    "type": lambda subject: subject.shown(subject.letter.type),
+    "place": lambda subject: subject.shown(subject.letter.place),
     "cause": lambda subject: subject.letter.cause,
-    "error": lambda subject: subject.letter.error,
-    "task": lambda subject: subject.letter.task,
-    "consumer": lambda subject: subject.letter.consumer,
+    "error": lambda subject: subject.shown(subject.letter.error),
+    "task": lambda subject: subject.shown(subject.letter.task),
+    "consumer": lambda subject: subject.shown(subject.letter.consumer),
     "day": lambda subject: day_of(subject.letter),
     "age": lambda subject: subject.age(),
     "attempts": lambda subject: subject.letter.attempts,
     "redriven": lambda subject: subject.letter.redriven,
-    "headers": lambda subject: subject.letter.message.headers,
+    "headers": lambda subject: subject.shown(subject.letter.message.headers),
     "body": lambda subject: subject.body(),
 }
 """What a question about a letter may name; ``age``: seconds since it died."""
@@ -53,13 +58,20 @@ NAMES: Mapping[str, Node] = {
 class Choice:
     """Letters that an expression holds for, and that have one of the ids; without both all of them.
 
+    Args:
+        where: the expression.
+        ids: of letters.
+        masks: whether secrets are compared as their mask: who asks may not know them, and cannot guess them letter by
+            letter.
+
     Raises:
         ValueError: the expression cannot be read; says where.
     """
 
-    def __init__(self, where: str = "", ids: Collection[str] = ()) -> None:
+    def __init__(self, where: str = "", ids: Collection[str] = (), *, masks: bool = False) -> None:
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
         self.ids = frozenset(ids)
+        self._masks = masks
         self.unclear = 0
         """Letters that could not be judged, and are not chosen: a value of theirs is of another type."""
         self.problem = ""
@@ -82,7 +94,7 @@ class Choice:
 
     def _holds(self, question: Expression, letter: Letter, source: Queue, now: float) -> bool:
         try:
-            return question.holds(_Subject(letter, source, now))
+            return question.holds(_Subject(letter, source, now, self._masks))
         except ComparisonError as error:
             self.unclear += 1
             self.problem = str(error)

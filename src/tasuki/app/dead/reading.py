@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.ending import end_of
 from tasuki.clock import Clock
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
@@ -116,7 +117,10 @@ def _remedy(id: str, error: object) -> str:
 async def _newest(source: Queue) -> tuple[list[Letter], bool]:
     """The newest letters, the oldest of them first, and whether there are more."""
     depth = await source.depth()
-    start = max(depth.ready + depth.delayed - NEWEST, 0)
+    total = depth.ready + depth.delayed
+    if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
+        total = await end_of(source.peek, total)
+    start = max(total - NEWEST, 0)
     found: list[Letter] = []
     while len(found) < NEWEST:
         more = await source.peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))

@@ -83,17 +83,24 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "move": ("queue",),
     "batch": ("queue",),
     "borrow": ("queue",),
+    "export": ("queue",),
     "publish": ("queue",),
+    "remove": ("queue",),
     "delete": ("queue",),
     "edit": ("queue",),
     "undo_edit": ("queue",),
     "dry_run": ("queue",),
 }
-"""Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``."""
-RIGHTS: Mapping[str, str] = {"undo_edit": "edit"}
+"""Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``.
+
+``delete`` is about a whole queue, ``remove`` about dead letters.
+"""
+RIGHTS: Mapping[str, str] = {"undo_edit": "edit", "export": "peek"}
 
 
-FOR_PROGRAMS = frozenset({"publish", "delete", "move", "batch", "borrow", "edit", "undo_edit", "dry_run"})
+FOR_PROGRAMS = frozenset(
+    {"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "undo_edit", "dry_run"}
+)
 """Acts for which the pages have no question, or a page of their own."""
 
 
@@ -113,8 +120,10 @@ class Acts:
             "redrive": self._redrive,
             "purge": self._purge,
             "move": self._begin,
+            "remove": self._begin,
             "batch": self._change,
             "borrow": self._borrow,
+            "export": self._export,
             "publish": self._publish,
             "delete": self._delete,
             "edit": self._edit,
@@ -242,6 +251,8 @@ class Acts:
         bulk = order.bulk
         if bulk is None:
             raise LookupError(f"{order.act} is for many letters: open the dead-letter queue {order.id}")
+        for right in bulk.rights:
+            self.rights().require(session.actor, right, order.id)
         if bulk.to:  # else a right on one dead-letter queue would be one to publish anywhere
             self.rights().require(session.actor, order.act, bulk.to)
         batch = await self._site.at(order.id, lambda live: begin(live, bulk, session.actor))
@@ -258,6 +269,10 @@ class Acts:
     async def _borrow(self, order: Order, session: Session) -> Done:
         window = await self._library.borrow(order.id, order.options.get("where", ""))
         return Done("done.borrow", {"id": order.id, "n": window.read})
+
+    async def _export(self, order: Order, session: Session) -> Done:
+        """It is in the audit before the first letter leaves: an export that is broken off was one too."""
+        return Done("done.export", {"id": order.id})
 
     def _seen(self, queue: str) -> None:
         """Let the next viewers see what has changed."""
@@ -277,9 +292,6 @@ class Acts:
         return Done(key, {"id": order.id, "message": done.id})
 
     async def _delete(self, order: Order, session: Session) -> Done:
-        if order.bulk is not None:
-            return await self._begin(order, session)
-
         async def work(live: Assembly) -> int:
             queue = live.queues[order.id]
             depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))

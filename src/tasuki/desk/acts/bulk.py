@@ -15,7 +15,7 @@ from tasuki.workbench.batches.verbs import Batches
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
-ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "delete": "delete"}
+ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "remove": "delete"}
 """Act of the desk, and its right → what its batch does."""
 _LONGEST = 1000
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -40,6 +40,11 @@ class Bulk:
     fast: bool = False
     """As fast as possible: ``rate`` does not matter."""
     canary: str = str(CANARY)
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """What an actor may do on the queue who may order this: a filter that is counted tells what letters say."""
+        return (self.act, "peek") if self.where or self.group is not None else (self.act,)
 
     @property
     def text(self) -> str:

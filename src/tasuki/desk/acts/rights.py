@@ -33,8 +33,7 @@ class DeskRights:
 
     def __init__(self, project: Project, rights: Rights) -> None:
         self.of = rights
-        configs = {id: each for kind in (PolicyConfig, ExpressionPolicyConfig) for id, each in project.of(kind).items()}
-        named = [id for id, each in configs.items() if any(map(_is_admin, each.policy.actions))]
+        named = names_admin(project)
         policies = [rights.policies[id] for id in named]
         for each in policies:
             if not _counts(each):
@@ -47,6 +46,11 @@ class DeskRights:
         self._scope = Scope(filter(_counts, policies)) if named else None
         self._application = rights.application
         self._guards: dict[str, Guard] = {}
+
+    @property
+    def are_declared(self) -> bool:
+        """Whether a policy of the project names ``queue.admin.…``, so that nothing else is allowed."""
+        return self._scope is not None
 
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
@@ -76,6 +80,12 @@ class DeskRights:
                 self._guards.clear()
             guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
         return guard
+
+
+def names_admin(project: Project) -> list[str]:
+    """Ids of the policies that name ``queue.admin.…``."""
+    configs = {id: each for kind in (PolicyConfig, ExpressionPolicyConfig) for id, each in project.of(kind).items()}
+    return [id for id, each in configs.items() if any(map(_is_admin, each.policy.actions))]
 
 
 def _counts(policy: Policy) -> bool:

@@ -129,6 +129,34 @@ class Queue(Answer, frozen=True):
     settings: dict[str, str]
 
 
+class Minute(Answer, frozen=True):
+    """One minute of a queue, over all processes; times in seconds, null where there was none."""
+
+    at: float
+    """When it began."""
+    published: int
+    done: int
+    failed: int
+    dead: int
+    """Messages that became dead letters."""
+    ready: int | None
+    """Ready messages at its end."""
+    wait_p50: float | None
+    """Within which half of the messages started after they were due."""
+    wait_p95: float | None
+    wait_p99: float | None
+    run_p50: float | None
+    """Within which half of the handlers ended."""
+    run_p95: float | None
+    run_p99: float | None
+
+
+class History(Answer, frozen=True):
+    """The last hour of a queue, the oldest minute first; no items: nothing happened."""
+
+    items: list[Minute]
+
+
 class Running(Answer, frozen=True):
     """A message whose handler runs now."""
 

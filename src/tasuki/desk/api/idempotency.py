@@ -26,6 +26,8 @@ CLAIM = 60.0
 MOST_KEY = 200
 _PREFIX = "api-key/"
 _MOST_HERE = 1000
+_PASSING = (403, 404, 408, 429)
+"""Errors that may be over when it is tried again: nothing has changed, and a right or a queue may be there by then."""
 _MOST_BODY = 256 * 1024
 _LOST = {
     "status": 409,
@@ -75,7 +77,7 @@ class Replies:
         try:
             response = await carry_out()
         finally:
-            if response is None or response.status_code >= 500 or response.status_code in (408, 429):
+            if response is None or response.status_code >= 500 or response.status_code in _PASSING:
                 with suppress(TasukiError):  # then the claim ends by itself
                     await self._put(place, None)  # it may be tried again
             else:

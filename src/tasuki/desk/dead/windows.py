@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.ending import end_of
 from tasuki.contracts.driver import Depth
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.reading.messages import peek
 from tasuki.desk.site import Site
 from tasuki.message import Message
 
@@ -26,7 +26,8 @@ BORROWED = 50
 """Letters that are received from a broker that cannot peek."""
 _BORROWING = 6.0
 """Seconds for which they are held at most: the desk waits for ten."""
-_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 1000
+_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
+"""Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
 _PAGE_BYTES = 16 * 1024 * 1024
 """Letters that are read at once have about so many bytes together."""
 
@@ -66,11 +67,12 @@ async def read_window(
 
     Raises: AwayError, DriverError, UnsupportedError: the broker cannot show messages; ValueError: see ``Choice``.
     """
-    choice, clock = Choice(where), site.reader.clock
+    choice, clock = Choice(where, masks=True), site.reader.clock
     source = site.live.queues[queue]
     depth = await site.at(queue, partial(_depth, queue))
-    total = depth.ready + depth.delayed
-    ends = {0, total - 1} if 0 < total <= NEWEST else {0}  # the end of a longer one is far for some brokers
+    total = await _total(site, queue, depth, 0 if before is None else before.total)
+    # The end of a longer one is far for some brokers; of one that is estimated the number says little.
+    ends = {0, total - 1} if total and (total <= NEWEST or depth.is_estimate) else {0}
     mark = (
         total,
         depth.in_flight,
@@ -117,7 +119,7 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
         found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
         return found.letters, found.is_all
 
-    choice = Choice(where)
+    choice = Choice(where, masks=True)
     messages, is_all = await site.at(queue, work)
     items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
     depth = await site.at(queue, partial(_depth, queue))
@@ -131,12 +133,23 @@ async def _depth(queue: str, live: Assembly) -> Depth:
     return await asked(on, lambda: on.driver.depth(on.spec.name))
 
 
-async def count(queue: str, live: Assembly) -> int:
-    """How many letters wait in a queue. Raises DriverError."""
-    depth = await _depth(queue, live)
-    return depth.ready + depth.delayed
+async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
+    """How many letters wait, also where the driver only estimates it."""
+    if not depth.is_estimate:
+        return depth.ready + depth.delayed
+
+    async def look(most: int, start: int) -> Sequence[Message]:
+        return await site.at(queue, partial(peek_page, queue, start, most))
+
+    return await end_of(look, depth.ready + depth.delayed, known)
+
+
+async def count(site: Site, queue: str) -> int:
+    """How many letters wait in a queue. Raises AwayError, DriverError."""
+    return await _total(site, queue, await site.at(queue, partial(_depth, queue)))
 
 
 async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[Message]:
     """Waiting messages of a queue from a number on. Raises DriverError."""
-    return await peek(live.queues[queue], start, most)
+    on = live.queues[queue]
+    return list(await asked(on, lambda: on.driver.peek(on.spec.name, most, start)))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tasuki.desk.pages.view import View
 from tasuki.errors import TasukiError
@@ -25,22 +26,34 @@ async def events(view: View) -> Response:
     if sum(streams.values()) >= MOST or streams.get(client, 0) >= MOST_OF_ONE:
         return PlainTextResponse("too many event streams\n", 503, {"retry-after": "10"})
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_ticks(view, client), media_type="text/event-stream", headers=headers)
+    return _Stream(view, client, headers)
 
 
-async def _ticks(view: View, client: str) -> AsyncIterator[str]:
-    streams = view.tools.streams
-    streams[client] = streams.get(client, 0) + 1
-    try:
-        yield "retry: 3000\n\n"
-        number = 0
-        while True:
-            number += 1
-            with suppress(TasukiError):  # the page says which broker is away
-                await view.tools.sampler.latest()  # so that pages that come for it need not wait
-            yield f"data: {number}\n\n"
-            await asyncio.sleep(PERIOD)
-    finally:
-        streams[client] -= 1
-        if not streams[client]:
-            del streams[client]
+class _Stream(StreamingResponse):
+    """Counted from before anything else runs: of many that come at once, not all may see the room for one."""
+
+    def __init__(self, view: View, client: str, headers: dict[str, str]) -> None:
+        super().__init__(_ticks(view), media_type="text/event-stream", headers=headers)
+        self._streams, self._client = view.tools.streams, client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes."""
+        streams, client = self._streams, self._client
+        streams[client] = streams.get(client, 0) + 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            streams[client] -= 1
+            if not streams[client]:
+                del streams[client]
+
+
+async def _ticks(view: View) -> AsyncIterator[str]:
+    yield "retry: 3000\n\n"
+    number = 0
+    while True:
+        number += 1
+        with suppress(TasukiError):  # the page says which broker is away
+            await view.tools.sampler.latest()  # so that pages that come for it need not wait
+        yield f"data: {number}\n\n"
+        await asyncio.sleep(PERIOD)

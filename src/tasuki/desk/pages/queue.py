@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from starlette.responses import Response
 
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.listed.rows import row_of, state_of
+from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.listed.timing import held_back, number
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
 from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.desk.reading.tracebacks import attempt_of
-from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
-from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.queues.queue import Queue
-from tasuki.units import format_duration, format_size
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
@@ -91,26 +87,6 @@ async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Pa
 
 def _queue_of(view: View, id: str) -> Queue:
     return view.tools.site.live.queues[id]
-
-
-def settings_of(site: Site, queue: Queue, id: str) -> list[tuple[str, str]]:
-    """What holds for a queue: keys of the catalogue, and values."""
-    config = site.project.of(QueueConfig)[id]
-    kind = site.project.driver_of(id).name
-    spec = queue.spec
-    pairs: Sequence[tuple[str, Any]] = (
-        ("driver", f"{queue.driver.name} ({kind})"),
-        ("name", spec.name),
-        ("durability", queue.driver.durability_of(spec.name)),
-        ("lease", format_duration(config.lease)),
-        ("codec", config.codec),
-        ("ordering", config.ordering),
-        ("max_length", config.max_length),
-        ("message_ttl", None if config.message_ttl is None else format_duration(config.message_ttl)),
-        ("max_message_size", format_size(config.max_message_size)),
-        ("retry", f"{format_duration(config.retry.initial_delay)} … {format_duration(config.retry.max_delay)}"),
-    )
-    return [(f"settings.{key}", str(value)) for key, value in pairs if value is not None]
 
 
 async def message(view: View) -> Response:

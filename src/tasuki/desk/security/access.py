@@ -69,5 +69,11 @@ def host_name(host: str) -> str:
     return name.rstrip(".")
 
 
+def port_of(host: str) -> str:
+    """The digits of the port of a Host header; empty where it has none, or is malformed."""
+    end = host.strip().rpartition(":")[2]
+    return end if host_name(host) and _is_port(f":{end}") else ""
+
+
 def _is_port(text: str) -> bool:
     return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit() and len(text) <= 6

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasuki.clock import Clock
-from tasuki.desk.security.access import Access, host_name
+from tasuki.desk.security.access import Access, host_name, port_of
 from tasuki.desk.security.origin import is_embedded, is_own_origin
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.problems import problem
@@ -46,7 +46,7 @@ class Gate:
         access: the rules.
         sessions: the cookies.
         clock: for the rates.
-        free: first segments of paths that need no session, no Host and no rate.
+        free: paths, of one segment each, that need no session, no Host and no rate.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Gate:
             return
         request = Request(scope, receive)
         path = segments_of(scope)
-        session = None if path and path[0] in self._free else self._session(request)
+        session = None if self._is_free(path) else self._session(request)
         answer = self._refuse(request, path, session)
 
         async def send_safely(message: Message) -> None:
@@ -78,12 +78,15 @@ class Gate:
             scope.pop("tasuki.cookie", None)  # only a page begins a session
         await (answer or self._pages)(scope, receive, send_safely)
 
+    def _is_free(self, path: list[str] | None) -> bool:
+        return path is not None and len(path) == 1 and path[0] in self._free
+
     def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
         """The answer to a request that no page sees; None: a page answers."""
         refuse = problem if is_api(request.scope) else _plain
         if request.method not in _METHODS:
             return refuse(405, "this method is not allowed", headers={"allow": ", ".join(_METHODS)})
-        if path and path[0] in self._free:
+        if self._is_free(path):
             return None
         is_safe = request.method in _SAFE
         if host_name(request.headers.get("host", "")) not in self._access.hosts:
@@ -177,11 +180,15 @@ def client_address(request: Request) -> str:
 
 
 def cookie_name(request: Request, access: Access) -> str:
-    """``__Host-tasuki`` where the browser speaks TLS, with us or with the trusted proxy; else ``tasuki``."""
+    """``__Host-tasuki`` where the browser speaks TLS, with us or with the trusted proxy; else ``tasuki``; and the port.
+
+    A browser sends the cookies of a host to all its ports: two desks would end each other's sessions.
+    """
     is_safe = request.url.scheme == "https" or (
         client_address(request) in access.proxies and request.headers.get("x-forwarded-proto") == "https"
     )
-    return "__Host-tasuki" if is_safe else "tasuki"
+    port = port_of(request.headers.get("host", ""))
+    return ("__Host-tasuki" if is_safe else "tasuki") + (f"-{port}" if port else "")
 
 
 def _plain(status: int, text: str, *, headers: dict[str, str] | None = None) -> Response:

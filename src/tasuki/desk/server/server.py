@@ -17,6 +17,8 @@ from tasuki.system.loop_thread import LoopThread
 
 _log = logging.getLogger("tasuki.desk")
 _BACKLOG = 128
+_TICK = 1.0
+"""Seconds."""
 
 
 class _Server(uvicorn.Server):
@@ -24,6 +26,11 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """The signals are the worker's."""
         yield
+
+    async def main_loop(self) -> None:
+        """Until ``should_exit``: uvicorn wakes ten times a second, and needs it once, for the header ``date``."""
+        while not await self.on_tick(0):  # noqa: ASYNC110 - an attribute ends it
+            await asyncio.sleep(_TICK)
 
 
 async def serve(desk: Desk, listening: socket.socket) -> None:

@@ -25,7 +25,7 @@ class Chooser:
 
     def begin(self) -> None:
         """Forget all that it has seen."""
-        self._choice = Choice(self._batch.where, self.ids)
+        self._choice = Choice(self._batch.where, self.ids, masks=self._batch.masks)
         self._sought = set(self.ids)
         self.passed = 0
         """Letters that were not chosen."""

@@ -39,7 +39,8 @@ class Batches:
         live: gives the open app's objects.
         full_id: of a queue that is given by its name.
         actor: who acts; empty: the actor of the application, or the user and the host.
-        is_permitted: whether someone else than the application acts, and has the rights.
+        is_permitted: whether someone else than the application acts, and has the rights; secrets are then compared
+            as their mask.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Batches:
             Batch(
                 new_id(), act, source.id, source.spec.name, await shelf.store.time(), self._who(live),
                 where=where, group=group, ids=len(choice.ids), to=target.id if target else "", rate=rate,
-                canary=canary, limit=limit, is_permitted=guard is None,
+                canary=canary, limit=limit, is_permitted=guard is None, masks=self._is_permitted,
             ),
             source,
         )  # fmt: skip

@@ -43,7 +43,7 @@ async def test_an_application_with_one_right(tmp_path: Path) -> None:
     async with app:
         for act in ("move", "delete"):
             with pytest.raises(PolicyDeniedError, match=f"not allowed to {act} letters of queue: app:dead"):
-                await app.batches.begin(act, "app:dead", to="app:jobs" if act == "move" else None)  # type: ignore[arg-type]
+                await app.batches.begin(act, "app:dead", to="app:jobs" if act == "move" else None)
         with pytest.raises(PolicyDeniedError):
             await app.batches.begin("retry", "app:dead", to="app:other")
         batch = await app.batches.begin("retry", "app:dead", drive=False)

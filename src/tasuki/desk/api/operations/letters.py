@@ -47,14 +47,15 @@ async def groups(call: Call) -> answers.Groups:
         rows = rows_of(windows, query.by, snapshot.now)
     return answers.Groups(
         count=sum(len(window.items) for window in windows),
-        groups=[_group(row) for row in rows],
+        groups=[group_of(row) for row in rows],
         is_all=all(window.is_all for window in windows),
         unclear=sum(window.unclear for window in windows),
         unseen=unseen | hidden,
     )
 
 
-def _group(row: GroupRow) -> answers.Group:
+def group_of(row: GroupRow) -> answers.Group:
+    """A group as an answer."""
     group = row.group
     return answers.Group(
         dead=row.dead,

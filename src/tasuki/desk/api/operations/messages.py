@@ -38,6 +38,8 @@ async def messages(call: Call) -> answers.Messages:
     if not live.driver.capabilities.peek:
         text = f"the driver of {row.id} shows no messages without giving them to a consumer"
         raise ProblemError(409, text, "unsupported")
+    if row.depth is None and not row.is_missing:  # else a broker that is away would look like an empty queue
+        raise ProblemError(503, row.problem or f"{row.id} could not be read")
     first, most = (start, limit) if state == "waiting" else (row.ready + start, limit)
     if state == "retrying":
         first, most = 0, SEARCHED

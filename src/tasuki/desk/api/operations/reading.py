@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ from tasuki.desk.api.decoding import cursor_of, page_of, read_number
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import say
-from tasuki.desk.pages.queue import settings_of
 from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
+from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.asks import Worker, ask
 from tasuki.state.presence import Presence
 
@@ -109,6 +110,23 @@ async def queue(call: Call) -> answers.Queue:
     )
 
 
+async def history(call: Call) -> answers.History:
+    """The last 60 minutes of a queue that all processes have written."""
+    _, row = await call.row()
+    past = row.past
+    if past is None:
+        return answers.History([])
+    spans = (past.hour.span(minute, minute) for minute in range(past.newest - MINUTES + 1, past.newest + 1))
+    return answers.History(
+        [
+            answers.Minute(
+                span.at, span.published, span.done, span.failed, span.dead, span.ready, *span.wait, *span.run
+            )
+            for span in spans
+        ]
+    )
+
+
 def running_of(rows: Any) -> list[answers.Running]:
     """What runs, the longest first."""
     found: list[RunningRow] = list(rows)
@@ -152,9 +170,17 @@ async def _named(call: Call) -> Presence:
     return max(found, key=lambda each: each.started)
 
 
+def _queues_of(call: Call, worker: Presence) -> Sequence[str]:
+    """The ids of the queues that a worker consumes; for one that the project does not have, its name at the broker."""
+    known = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
+    return sorted({known.get((each.driver, each.queue), each.queue) for each in worker.consumers})
+
+
 async def events(call: Call) -> answers.Events:
     """What happened lately to the messages of a worker; it has two seconds to answer."""
     worker = await _named(call)
+    for queue in _queues_of(call, worker):  # events tell ids of messages, and their errors
+        call.require("peek", queue)
     asked = Worker(worker.host, worker.pid)
 
     async def look(live: Assembly) -> Mapping[str, Any]:

@@ -66,6 +66,7 @@ OPERATIONS: Sequence[Operation] = (
     _get("/overview", reading.overview, answers.Overview),
     _get("/queues", reading.queues, answers.Queues, asked.QueuesQuery),
     _get("/queues/{queue}", reading.queue, answers.Queue),
+    _get("/queues/{queue}/history", reading.history, answers.History),
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
     _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),

@@ -65,9 +65,8 @@ async def confirm(view: View) -> Response:
 
 
 async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem: str = "") -> Response:
-    if not view.may(bulk.act, bulk.queue):
-        text = view.say("queue.no_right", right=f"queue.admin.{bulk.act}")
-        return view.page("error.html", status=403, text=text)
+    if (denied := _denied(view, bulk)) is not None:
+        return denied
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
@@ -87,6 +86,14 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     )
 
 
+def _denied(view: View, bulk: Bulk) -> Response | None:
+    """The page that says which right the actor lacks; None: none."""
+    lacking = [right for right in bulk.rights if not view.may(right, bulk.queue)]
+    if not lacking:
+        return None
+    return view.page("error.html", status=403, text=view.say("queue.no_right", right=f"queue.admin.{lacking[0]}"))
+
+
 def _asks_name(bulk: Bulk, count: int) -> bool:
     return not bulk.ids or count > NAMED_FROM
 
@@ -96,7 +103,7 @@ def _note(view: View, bulk: Bulk, count: int) -> str:
     can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
     if not can or count > KEPT:
         return "bulk.no_undo"
-    return "bulk.undo_trash" if bulk.act == "delete" else "bulk.undo_move"
+    return "bulk.undo_trash" if bulk.act == "remove" else "bulk.undo_move"
 
 
 async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
@@ -122,6 +129,8 @@ async def begin(view: View) -> Response:
     bulk = _bulk(view, fields)
     if bulk is None:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
+    if (denied := _denied(view, bulk)) is not None:
+        return denied
     one = dict(fields)
     back = own_path(one.get("back", "/dead"))
     if (answer := await _check(view, bulk, one.get("name", ""), one.get("count", ""), back)) is not None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tasuki.app.dead.choice import Choice
+from tasuki.desk.acts.acts import Order
+from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.library import Library
 from tasuki.desk.dead.windows import NEWEST, count, peek_page
 from tasuki.desk.pages.dead_letters.bulk import fields_of
@@ -21,7 +24,7 @@ from tasuki.desk.pages.view import View
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.message import Message
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.dead.letter import letter_in
 from tasuki.queues.queue import Queue
@@ -52,11 +55,11 @@ async def export(view: View) -> Response:
     library = view.tools.library
     if library.downloads >= _MOST_AT_ONCE:
         return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
-    facts = {"act": "export", "target": id, "actor": view.session.actor, "client": view.session.client}
-    _log.info("desk: export of %s, by %s", id, view.session.actor, extra=facts)
-    lines = _counted(library, _lines(view.tools.site, id, asked, ids, view.tools.clock.time()))
+    bulk = Bulk("export", id, asked.by, asked.group, asked.where, tuple(sorted(ids)))
+    await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
+    lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
-    return StreamingResponse(lines, headers=headers, media_type="application/x-ndjson")
+    return _Download(library, lines, headers)
 
 
 def _file(id: str, now: float) -> str:
@@ -64,20 +67,27 @@ def _file(id: str, now: float) -> str:
     return f"{plain}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.jsonl"
 
 
-async def _counted(library: Library, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    library.downloads += 1
-    try:
-        async for line in lines:
-            yield line
-    finally:
-        library.downloads -= 1
+class _Download(StreamingResponse):
+    """Counted from before anything else runs: of many that come at once, not all may see the room for one."""
+
+    def __init__(self, library: Library, lines: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(lines, headers=headers, media_type="application/x-ndjson")
+        self._library = library
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end, or until the client goes."""
+        self._library.downloads += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._library.downloads -= 1
 
 
 async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) -> AsyncIterator[bytes]:
-    choice = Choice(asked.where, ids) if not ids else Choice(ids=ids)
+    choice = Choice(asked.where, masks=True) if not ids else Choice(ids=ids)
     source, left = site.live.queues[id], set(ids)
     try:
-        at = max(await site.at(id, partial(count, id)) - NEWEST, 0)
+        at = max(await count(site, id) - NEWEST, 0)
         while page := await site.at(id, partial(peek_page, id, at, _PAGE)):
             for message in page:
                 if _is_meant(source, message, asked, choice, now, is_selection=bool(ids)):
@@ -116,12 +126,3 @@ def _body(source: Queue, message: Message) -> dict[str, Any]:
     except (TasukiError, TypeError, ValueError, RecursionError):
         pass  # it is shown as it travels
     return {"body_base64": base64.b64encode(message.body).decode()}
-
-
-def masked(value: Any) -> Any:
-    """The same value without secrets: of telling names, and within texts."""
-    if isinstance(value, Mapping):
-        return {name: MASK if is_secret_name(str(name)) else masked(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(each) for each in value]
-    return redact(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPTS, LAST_ERROR, MESSAGE_TYPE, PARTITION_KEY, PRIORITY, HeaderValue, Message
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import masked
 from tasuki.observe.waits import published_at
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
@@ -19,7 +19,6 @@ from tasuki.security.expressions.nodes import Node
 LONGEST = 1000
 """Characters of a question."""
 _ID = re.compile(r"[^\s=<>!&|()\"'?]{1,512}")
-_DEEPEST = 20
 
 
 class _Subject(NamedTuple):
@@ -92,17 +91,3 @@ class Question:
             self.unclear += 1
             self.problem = str(error)
             return False
-
-
-def masked(value: Any, depth: int = 0) -> Any:
-    """A value with a mask for what stands under a telling name, and for what looks like a secret in a text."""
-    if isinstance(value, str):
-        return redact(value)
-    if depth > _DEEPEST:
-        return MASK
-    if isinstance(value, Mapping):
-        return {
-            name: MASK if isinstance(name, str) and is_secret_name(name) else masked(each, depth + 1)
-            for name, each in value.items()
-        }
-    return [masked(each, depth + 1) for each in value] if isinstance(value, list | tuple) else value

@@ -54,6 +54,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: int | None = None
     is_permitted: bool = False
     """Whether someone else than the application acts, and has the rights."""
+    masks: bool = False
+    """Whether ``where`` compares secrets as their mask: who began it may not know them."""
     atomic: bool = False
     """Whether letters are moved in one step, so that a kill leaves none of them twice."""
     total: int | None = None

@@ -1,0 +1,118 @@
+"""Every act has its right: no button without it, and the server refuses what no button offers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tasuki import App
+from tasuki.desk.acts.acts import ACTS, RIGHTS, Acts, Order
+from tasuki.desk.acts.bulk import ACT_OF, Bulk
+from tasuki.desk.security.session import Session
+from tasuki.errors import PolicyDeniedError, TasukiError
+from tests.unit.desk.letters import bury
+from tests.unit.desk.test_rights import client_of
+
+pytestmark = pytest.mark.anyio
+
+PROJECT = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: mails, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
+  - {name: dead, kind: queue.queue, driver: driver}
+  - {name: func, kind: function.lua, source: "return function() end"}
+  - {name: sender, kind: queue.consumer, queue: mails, func: func, lifecycle: {auto_start: false}}
+  - {name: hourly, kind: queue.schedule, queue: mails, every: 1h}
+  - name: kana_may
+    kind: security.policy
+    policy:
+      actions: [%s]
+      resources: "*"
+      effect: allow
+      conditions: [{field: actor.id, operator: eq, value: kana}]
+"""
+NAMES = {"queue": "app:dead", "consumer": "app:sender", "schedule": "app:hourly"}
+ALL = {*(RIGHTS.get(act, act) for act in ACTS), "peek", "secrets"}
+PAGES = (
+    "/", "/queues", "/queues/app:mails", "/queues/app:mails?tab=delayed", "/dead", "/dead/app:dead",
+    "/messages/app:dead/1", "/messages/app:mails/w", "/schedules", "/workers",
+)  # fmt: skip
+OPTIONS: dict[str, dict[str, Any]] = {"publish": {"body": msgspec.Raw(b"1")}, "batch": {"batch": "0", "verb": "pause"}}
+OF_PROGRAMS = {"publish", "delete", "export", "borrow", "undo_edit", "batch"}
+"""Acts that these pages have no button for, and the one that looks: ``export`` is there for who may look."""
+
+
+@asynccontextmanager
+async def project(folder: Path, rights: Collection[str]) -> AsyncIterator[App]:
+    """A project at whose desk kana has these rights."""
+    (folder / "_index.yaml").write_text(PROJECT % ", ".join(f"queue.admin.{right}" for right in sorted(rights)))
+    async with App.load(folder) as app:
+        await bury(app, "1", "2")
+        await app.publish("app:mails", {"n": 1}, id="w")
+        await app.publish("app:mails", {"n": 2}, delay="1h")
+        yield app
+
+
+async def carry_out(app: App, act: str, kind: str, actor: str) -> None:
+    """Do the act, whatever the pages offer; an act that has been begun may fail."""
+    acts: Acts = client_of(app.desk()).desk.tools.acts
+    one = "" if act in {*ACT_OF, "purge", "delete", "pause", "resume", "borrow", "export"} else "1"
+    bulk = Bulk(act, NAMES[kind], to="app:mails" if act == "move" else "") if act in {*ACT_OF, "export"} else None
+    order = Order(act, kind, NAMES[kind], one, options=OPTIONS.get(act, {}), bulk=bulk)
+    try:
+        await acts.carry_out(order, Session("s", actor, "", "127.0.0.1"))
+    except PolicyDeniedError:
+        raise
+    except (TasukiError, ValueError, LookupError):
+        pass
+
+
+EVERY = [(act, kind) for act, kinds in ACTS.items() for kind in kinds]
+
+
+@pytest.mark.parametrize(("act", "kind"), EVERY)
+async def test_an_act_needs_its_right_and_no_other(
+    act: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = RIGHTS.get(act, act)
+    caplog.set_level(logging.INFO, "tasuki.desk")
+    begun = f"desk: {act} {kind} {NAMES[kind]}, by kana"
+    async with project(tmp_path, ALL - {right}) as app:
+        for actor in ("kana", "ren"):
+            with pytest.raises(PolicyDeniedError, match=rf"no policy allows queue\.admin\.{right}$"):
+                await carry_out(app, act, kind, actor)
+        assert begun not in caplog.text
+        assert await app.batches.list() == []
+        assert [(await app.live_queue(id).depth()).ready for id in ("app:dead", "app:mails")] == [2, 1]
+    async with project(tmp_path, {right}) as app:
+        await carry_out(app, act, kind, "kana")
+        assert begun in caplog.text
+
+
+async def buttons(app: App, actor: str) -> set[str]:
+    """The acts that the pages offer to an actor."""
+    browser = client_of(app.desk(actor=actor))
+    found: set[str] = set()
+    for path in PAGES:
+        page = (await browser.get(path)).text
+        found |= {*re.findall(r"[?&;]act=(\w+)", page), *re.findall(r'name="act" value="(\w+)"', page)}
+        found |= {act.replace("-", "_") for act in re.findall(r'href="[^"]*/(edit|dry-run)\?', page)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rights", "offered"), [(ALL, set(ACTS) - OF_PROGRAMS | {"export"}), ({"peek"}, {"export"}), ({"pause"}, {"pause"})]
+)
+async def test_the_pages_offer_what_the_actor_may_do(rights: set[str], offered: set[str], tmp_path: Path) -> None:
+    async with project(tmp_path, rights) as app:
+        assert await buttons(app, "kana") - {"resume"} == offered - {"resume"}
+        assert await buttons(app, "ren") == set()

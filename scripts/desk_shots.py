@@ -5,8 +5,8 @@
 With ``--docs`` the chosen ones are copied into docs/images, as palette pictures (needs ``pngquant``).
 
 Each page is taken light and wide in English, dark and wide in Japanese, and on a phone in both. A name is one of
-``tests.support.desk_site``, or ``shop-`` and one of ``SHOP``; without names all pages are taken, of an empty and of a full
-installation, of one with many dead letters, and of a shop.
+``tests.support.desk_site``, or ``shop-`` and one of ``SHOP``; without names all pages are taken, of an empty and of a
+full installation, of one with many dead letters, and of a shop.
 """
 
 from __future__ import annotations
@@ -82,11 +82,12 @@ def take(browser: Any, address: str, pages: dict[str, str], prefix: str) -> None
             for name, path in pages.items():
                 page.goto(address + path)
                 page.wait_for_function("document.fonts.status === 'loaded'")
-                page.screenshot(path=SHOTS / f"{prefix}{name}-{way}.png", full_page=prefix != "letters-")
+                file = SHOTS / f"{prefix}{name}-{way}.png"
+                page.screenshot(path=file, **_extent(page) if prefix == "letters-" else {"full_page": True})
 
 
 def take_shop(browser: Any, address: str, names: list[str]) -> None:
-    """Pictures of the shop, each as high as its page, but no higher than the window."""
+    """Pictures of the shop."""
     with page_of(browser) as (page, _):
         page.goto(f"{address}/workers")
         worker = str(page.locator("tbody th a").first.get_attribute("href"))
@@ -100,11 +101,13 @@ def take_shop(browser: Any, address: str, names: list[str]) -> None:
                     page.locator("main form button").click()
                     page.locator("main [role=status]").wait_for(timeout=60_000)
                 page.wait_for_function("document.fonts.status === 'loaded'")
-                size = page.evaluate(
-                    "[innerWidth, Math.min(innerHeight, document.body.getBoundingClientRect().bottom)]"
-                )
-                clip = {"x": 0, "y": 0, "width": size[0], "height": math.ceil(size[1])}
-                page.screenshot(path=SHOTS / f"shop-{name}-{way}.png", clip=clip)
+                page.screenshot(path=SHOTS / f"shop-{name}-{way}.png", **_extent(page))
+
+
+def _extent(page: Any) -> dict[str, Any]:
+    """As high as the page, but no higher than the window."""
+    width, height = page.evaluate("[innerWidth, Math.min(innerHeight, document.body.getBoundingClientRect().bottom)]")
+    return {"clip": {"x": 0, "y": 0, "width": width, "height": math.ceil(height)}}
 
 
 def message_of(browser: Any, address: str, queue: str) -> str:

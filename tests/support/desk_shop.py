@@ -1,4 +1,4 @@
-"""A desk beside a busy worker of a shop, for the pictures of the docs: an hour of history, and some troubles."""
+"""A desk beside a busy worker of a shop, for the pictures of the documentation: an hour of history, some troubles."""
 
 from __future__ import annotations
 

@@ -97,7 +97,41 @@ def test_letters_that_are_moved_as_they_are(buried: CommandLine) -> None:
     assert first["headers"]["x_last_error"] == "KeyError: 0"
 
 
+def test_ids_that_are_not_there_are_told(buried: CommandLine) -> None:
+    done = buried("redrive", "dead", "--id", "m-1", "--id", "m-9", "--id", "nope")
+    assert (done.returncode, done.stdout) == (0, "1 message of app:dead sent back\n")
+    assert "of the ids of --id, 2 waited there no more, or were not chosen by --where" in done.stderr
+    assert "of the ids" not in buried("discard", "dead", "--id", "m-2", "--yes").stderr
+
+
+def test_an_undo_that_was_interrupted_goes_on(
+    buried: CommandLine, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    buried("redrive", "dead")
+    [batch] = buried.json("batches")
+    assert "is left to the workers" in buried("batches", batch["id"], "--undo", "--background").stdout
+
+    async def interrupted() -> None:
+        app = App.load(project)
+        async with app.reading():
+            task = asyncio.ensure_future(shown.follow(app, await app.batches.get(batch["id"]), "undoing"))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(interrupted())
+    said = capsys.readouterr().err
+    assert "5 done; the undo is left to the workers" in said
+    assert f"tasuki batches {batch['id']} --undo goes on" in said
+    assert "--resume" not in said
+    assert buried("batches", batch["id"], "--undo").stdout == "undone 5 of 5\n"
+    assert "T" in next(line for line in buried("batches", batch["id"]).stdout.splitlines() if line.startswith("begun"))
+
+
 def test_mistakes(buried: CommandLine) -> None:
+    assert "is for --resume and --undo" in buried("batches", "7", "--background").stderr
+    assert "is for --resume and --undo" in buried("batches", "7", "--pause", "--background").stderr
     assert "there is no batch 7" in buried("batches", "7").stderr
     assert buried("batches", "--undo").returncode == 2
     assert buried("redrive", "dead", "--rate", "-1").returncode == 2

@@ -119,6 +119,11 @@ def test_what_is_not_valid_is_refused_and_stays(buried: CommandLine, options: li
         (["--edit", "--id", "a", "--id", "b"], "name it with --id"),
         (["--edit", "--id", "a", "--where", "true"], "leave out --where"),
         (["--edit", "--id", "a", "--body", "1", "--file", "x"], "not both"),
+        (["--edit", "--id", "a", "--background"], "--edit is no batch"),
+        (["--edit", "--id", "a", "--canary", "10"], "--edit is no batch"),
+        (["--undo-edit", "a", "--dry-run"], "leave out the other options"),
+        (["--undo-edit", "a", "--keep"], "leave out the other options"),
+        (["--undo-edit", "a", "--no-canary"], "leave out the other options"),
     ],
 )
 def test_options_that_do_not_go_together(tasuki: CommandLine, options: list[str], says: str) -> None:
@@ -171,3 +176,12 @@ def test_leaving_the_editor_without_a_change_changes_nothing(
         assert "the message stays where it is" in done.stderr
     assert "ends too early" in done.stderr or "invalid character" in done.stderr
     assert [message["id"] for message in waiting(buried, "dead")] == ["m-0"]
+
+
+def test_files_and_editors_that_cannot_be_opened(buried: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "false")
+    for options, says in (["--file", "/no/such"], "cannot read the file"), ([], "name an editor in VISUAL"):
+        done = buried("redrive", "dead", "--id", "m-0", "--edit", *options)
+        assert (done.returncode, says in done.stderr) == (1, True), done.stderr
+        assert "error: nothing was sent, and the message stays where it is: " in done.stderr
+        assert "Traceback" not in done.stderr

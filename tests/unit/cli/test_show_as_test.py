@@ -198,6 +198,16 @@ def test_secrets_are_masked_with_values_of_the_same_types() -> None:
     assert "masked" not in plain
 
 
+@pytest.mark.parametrize("wrap", [lambda value: {"a": value}, lambda value: [value]])
+def test_objects_nested_too_deep_are_masked_as_far_as_python_goes(wrap: Callable[[Any], Any]) -> None:
+    value: Any = {"password": "hunter2"}
+    for _ in range(5000):
+        value = wrap(value)
+    found = masked({"password": "hunter2", "deep": value})
+    assert found["password"] == "***"
+    assert type(found["deep"]) is type(value)
+
+
 @pytest.mark.parametrize(
     ("headers", "wanted"),
     [

@@ -24,13 +24,17 @@ def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bo
     """Raise click.UsageError for options that do not go together."""
     is_changed = any(changes[name] for name in ("body", "path", "headers", "without", "keep"))
     is_many = chosen["where"] or chosen["rate"] is not None or chosen["limit"]
+    is_batch = chosen["as_is"] or chosen["background"] or chosen["no_canary"] or chosen["canary"] is not None
+    is_more = chosen["ids"] or chosen["to"] or chosen["dry_run"] or is_changed
     for problem, is_so in (
+        ("--undo-edit undoes one edit: leave out the other options",
+         undone and (to_edit or is_many or is_batch or is_more)),
         ("--body, --file, --header, --without-header and --keep change one message: add --edit",
          is_changed and not to_edit),
         ("--edit is for one message: name it with --id", to_edit and len(chosen["ids"]) != 1),
         ("--edit is for the one message of --id: leave out --where, --limit and --rate", to_edit and is_many),
+        ("--edit is no batch: leave out --as-is, --background, --canary and --no-canary", to_edit and is_batch),
         ("give the new body with --body or with --file, not both", changes["body"] is not None and changes["path"]),
-        ("--undo-edit undoes one edit: leave out the other options", undone and (to_edit or is_many or chosen["ids"])),
     ):  # fmt: skip
         if is_so:
             raise click.UsageError(problem)
@@ -77,7 +81,10 @@ def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
     if changes["path"] is None:
         return Wanted(text=changes["body"], headers=headers)
     path = changes["path"]
-    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{_STAYS}: cannot read the file: {error}") from error
     if draft.shown.form == "json":
         try:
             return Wanted(text=data.decode(), headers=headers)
@@ -111,7 +118,11 @@ async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bo
     why = "the text came back unchanged"
     while True:
         # In a thread: the connections to the broker live on meanwhile.
-        document = await asyncio.to_thread(click.edit, opened, extension=".tasuki", require_save=False)
+        try:
+            document = await asyncio.to_thread(click.edit, opened, extension=".tasuki", require_save=False)
+        except (click.ClickException, OSError, UnicodeDecodeError) as error:
+            problem = error.message if isinstance(error, click.ClickException) else str(error)
+            raise CommandError(f"{_STAYS}: {problem}; name an editor in VISUAL, or give --body or --file") from error
         if document is None or not document.strip() or document.rstrip("\n") == opened.rstrip("\n"):
             raise CommandError(f"{_STAYS}: {why}")
         try:

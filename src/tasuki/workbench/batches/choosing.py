@@ -14,10 +14,12 @@ from tasuki.workbench.batches.rules.batch import Batch
 
 
 class Chooser:
-    """For one pass through the queue; ``begin`` is another one."""
+    """For one pass through the queue; ``begin`` is another one. Raises ValueError: it cannot be asked; says why."""
 
     def __init__(self, batch: Batch, source: Queue, clock: Clock, ids: Collection[str]) -> None:
         self._batch, self._source, self._clock = batch, source, clock
+        if batch.group is not None and batch.group[0] not in KEYS:  # of another version
+            raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
         self._key = KEYS[batch.group[0]] if batch.group is not None else None
         self.ids = sorted(ids)
         """Of the letters that were chosen one by one."""

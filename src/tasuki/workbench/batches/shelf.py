@@ -39,7 +39,7 @@ class Shelf:
     async def get(self, id: str) -> tuple[Batch, int] | None:
         """The batch and its version; None: there is none."""
         entry = await self.store.get(RECORDS + id)
-        if entry is None or (batch := decode(entry.value)) is None:
+        if entry is None or (batch := decode(entry.value)) is None or batch.id != id:
             return None
         return batch, entry.version
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from tasuki.app.dead.choice import Choice
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.state.finding import needed_state, states_there
-from tasuki.errors import BatchNotFoundError
+from tasuki.errors import BatchNotFoundError, BatchStateError
 from tasuki.message import new_id
 from tasuki.state.shared import SharedState
 from tasuki.system.identity import user_and_host
 from tasuki.workbench.batches.beginning import counted, plan
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import CANARY, RATE, RIGHTS, Act, Batch
+from tasuki.workbench.batches.running import is_here
 from tasuki.workbench.batches.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -171,6 +172,9 @@ class Batches:
         guard = self._guard(live)
         if guard is not None:
             guard.require("queue.admin.batch", batch.queue, f"not allowed to {order} batches of queue: {batch.queue}")
+        if drive and order in ("resume", "undo") and not is_here(live, batch):
+            where = f"its queue {batch.queue} ({batch.name} at the broker) is not one of this project"
+            raise BatchStateError(f"batch {id}: {where}: {order} it from its own", batch=id)
         now = await shelf.store.time()
         batch = await shelf.change(id, lambda batch: steps.ordered(batch, order, now))
         who = self._who(live)

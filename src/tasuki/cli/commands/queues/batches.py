@@ -53,6 +53,8 @@ def command(target: Target, id: str | None, order: str | None, background: bool)
     """
     if order is not None and id is None:
         raise click.UsageError(f"say which batch to {order}: tasuki batches ID --{order}")
+    if background and order not in ("resume", "undo"):
+        raise click.UsageError("--background is for --resume and --undo")
     app = target.load()
     refuse_all_private(app.check())
 

@@ -17,7 +17,7 @@ from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
-from tasuki.workbench.batches.rules.batch import RATE
+from tasuki.workbench.batches.rules.batch import CANARY, FIRST, RATE
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -69,10 +69,8 @@ def _show(done: dict[str, Any]) -> None:
 @click.option(
     "--canary",
     type=click.IntRange(0, 49),
-    default=10,
-    show_default=True,
     metavar="N",
-    help="Stop if more than N of the first 50 fail again.",
+    help=f"Stop if more than N of the first {FIRST} fail again.  [default: {CANARY}]",
 )
 @click.option("--no-canary", is_flag=True, help="Do not stop then, and do not wait for it.")
 @click.option("--background", is_flag=True, help=BACKGROUND)
@@ -105,8 +103,9 @@ def command(
     """
     changes = {name: chosen.pop(name) for name in ("body", "path", "headers", "without", "keep")}
     undone = chosen.pop("undone")
-    editing.refuse_together(chosen | {"limit": limit}, changes, to_edit, undone)
+    editing.refuse_together(chosen | {"limit": limit, "to": to, "background": background}, changes, to_edit, undone)
     chosen["rate"] = RATE if chosen["rate"] is None else chosen["rate"]
+    chosen["canary"] = CANARY if chosen["canary"] is None else chosen["canary"]
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)

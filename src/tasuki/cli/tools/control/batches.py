@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,18 +62,24 @@ async def follow(app: App, batch: Batch, label: str) -> Batch:
 
 
 async def _pause(app: App, id: str) -> None:
+    batch = await app.batches.get(id)
+    if batch.state == "undoing":
+        click.echo(f"\nbatch {id}: {_counts(batch)}; the undo is left to the workers. {_next(batch)}", err=True)
+        return
     with suppress(BatchStateError):
         batch = await app.batches.pause(id)
         click.echo(f"\npaused batch {id}: {_counts(batch)}. {_next(batch)}", err=True)
 
 
 def _next(batch: Batch) -> str:
+    if batch.is_back or batch.state == "undoing":
+        return f"tasuki batches {batch.id} --undo goes on"
     undo = f", tasuki batches {batch.id} --undo takes back what still waits" if batch.kept else ""
     return f"tasuki batches {batch.id} --resume goes on{undo}"
 
 
 def _counts(batch: Batch) -> str:
-    parts = [f"{batch.done} done"]
+    parts = [f"undone {batch.undone} of {batch.done}" if batch.is_back else f"{batch.done} done"]
     parts += [f"{batch.unsure} of them not known yet"] if batch.unsure and not batch.is_driven else []
     parts += [f"{batch.returned} failed again"] if batch.returned else []
     parts += [] if not batch.left else [f"{batch.left} left"]
@@ -92,6 +99,8 @@ def show_end(batch: dict[str, Any]) -> None:
         return
     if batch["returned"]:
         click.echo(f"{count(batch['returned'], 'message')} failed again", err=True)
+    if missing := _missing(batch):
+        click.echo(f"of the ids of --id, {missing:,} waited there no more, or were not chosen by --where", err=True)
     if batch["gone"]:
         click.echo(f"{count(batch['gone'], 'message')} had gone: another process was faster", err=True)
     if batch["unclear"]:
@@ -104,9 +113,19 @@ def show_end(batch: dict[str, Any]) -> None:
         click.echo(f"tasuki batches {batch['id']} --undo takes them back{until}", err=True)
 
 
+def _missing(batch: dict[str, Any]) -> int:
+    """How many of the chosen ids had no letter that the batch could move."""
+    if not batch["ids"] or batch["state"] != "done" or batch["limit"]:
+        return 0
+    return max(0, int(batch["ids"] - batch["done"] - batch["gone"] - batch["stayed"] - batch["unclear"]))
+
+
 def show_one(batch: dict[str, Any]) -> None:
     """All that is known of a batch."""
     shown = {name: value for name, value in batch.items() if value not in (None, "", 0, False) or name == "done"}
+    for name in ("begun", "ended"):
+        if batch[name] is not None:
+            shown[name] = f"{datetime.fromtimestamp(batch[name], UTC):%Y-%m-%dT%H:%M:%SZ}"
     if batch["group"]:
         shown["group"] = f"{batch['group']['by']} {batch['group']['key']}"
     print_pairs(shown)

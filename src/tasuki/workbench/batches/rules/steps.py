@@ -16,7 +16,7 @@ _FOLLOWS: Mapping[Order, tuple[tuple[State, ...], State]] = {
     "pause": (("running",), "paused"),
     "resume": (("running", "paused", "stopped", "failed"), "running"),
     "cancel": (("running", "paused", "stopped", "failed"), "cancelled"),
-    "undo": (("running", "paused", "cancelled", "stopped", "done", "failed"), "undoing"),
+    "undo": (("running", "paused", "cancelled", "stopped", "done", "failed", "undoing"), "undoing"),
 }
 _CANNOT = "it cannot be undone: "
 
@@ -24,14 +24,14 @@ _CANNOT = "it cannot be undone: "
 def ordered(batch: Batch, order: Order, now: float) -> Batch:
     """The batch after an order; what its process counts stays as it is.
 
-    One that its canary has stopped goes on without it. A failed undo goes on with an undo, and a batch that has begun
-    to be brought back does nothing else any more.
+    One that its canary has stopped goes on without it. An undo that has failed, or whose process has died, goes on with
+    an undo, and a batch that has begun to be brought back does nothing else any more.
 
     Raises:
         BatchStateError: its state does not allow it; says which one it has, and why.
     """
     states, follows = _FOLLOWS[order]
-    is_undo_again = batch.is_back and order == "undo" and batch.state == "failed"
+    is_undo_again = batch.is_back and order == "undo" and batch.state in ("failed", "undoing")
     if batch.is_back and not is_undo_again:
         raise BatchStateError(f"batch {batch.id} is {_text(batch.state)}: it is brought back, or was", batch=batch.id)
     if batch.state not in states:

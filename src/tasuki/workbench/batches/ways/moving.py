@@ -195,9 +195,8 @@ class Moving:
     async def _transfer(
         self, to: str, letters: Sequence[Message], sent: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
-        source = self._places.source
         batch = [Transfer(letter.id, to, message) for letter, message in zip(letters, sent, strict=True)]
-        return await source.driver.transfer(source.spec.name, batch) or [None] * len(batch)
+        return await self._places.transfer(self._places.source.spec.name, batch)
 
     async def _carry(
         self, target: Queue, letters: Sequence[Message], answers: Sequence[DriverError | None]

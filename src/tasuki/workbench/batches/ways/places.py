@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.driver import Driver, Outgoing, QueueSpec
-from tasuki.errors import DriverError
+from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer
+from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError
 from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.middleware import Carry
@@ -80,6 +80,16 @@ class Places:
             if stored:
                 self._told(queue.id, stored, [None] * len(stored))
         return answers
+
+    async def transfer(self, name: str, batch: Sequence[Transfer]) -> list[DriverError | None]:
+        """Move messages out of a queue of the broker in one step each; one answer for each.
+
+        Raises DriverError: the broker refuses. If all have gone, or do not fit, each has that as its answer.
+        """
+        try:
+            return list(await self.driver.transfer(name, batch)) or [None] * len(batch)
+        except (MessageNotFoundError, MessageTooLargeError, QueueFullError) as error:
+            return [error] * len(batch)
 
     def queues(self, ids: Sequence[str]) -> list[Queue]:
         """The queues of these ids, as far as the project still has them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import BATCH, Message
@@ -73,7 +75,7 @@ class Undoing:
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
             batch = [Transfer(each.id, source.spec.name, each) for each in messages]
-            return list(await self._places.driver.transfer(name, batch) or [None] * len(batch))
+            return await self._places.transfer(name, batch)
 
         answers = await self._places.put(source, back, carry=carry)
         undone, trouble = 0, None
@@ -82,6 +84,7 @@ class Undoing:
                 undone += 1
             elif not isinstance(answer, MessageNotFoundError):
                 trouble = answer
-        await driving.write(steps.settled(driving.batch, undone, 0, 0))
+        settled = steps.settled(driving.batch, undone, 0, 0)
+        await driving.write(replace(settled, problem=str(trouble) if trouble else settled.problem))
         if trouble is not None:
             raise trouble

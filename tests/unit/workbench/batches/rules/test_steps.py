@@ -22,7 +22,7 @@ ALLOWED = {
     "pause": {"running"},
     "resume": {"running", "paused", "stopped", "failed"},
     "cancel": {"running", "paused", "stopped", "failed"},
-    "undo": {"running", "paused", "cancelled", "stopped", "done", "failed"},
+    "undo": {"running", "paused", "cancelled", "stopped", "done", "failed", "undoing"},
 }
 
 
@@ -47,8 +47,9 @@ def test_one_that_is_brought_back_does_nothing_else() -> None:
             steps.ordered(batch(state="undone", is_back=True), order, 9.0)
     with pytest.raises(BatchStateError, match="is being undone"):
         steps.ordered(batch(state="undoing", is_back=True), "pause", 9.0)
-    again = steps.ordered(batch(state="failed", is_back=True), "undo", 9.0)
-    assert again.state == "undoing"
+    for state in ("failed", "undoing"):  # the process of the undo may have died
+        again = steps.ordered(batch(state=state, is_back=True), "undo", 9.0)
+        assert (again.state, again.is_back) == ("undoing", True)
     with pytest.raises(BatchStateError):
         steps.ordered(batch(state="failed", is_back=True), "resume", 9.0)
 

@@ -22,7 +22,7 @@ def send(mail: object) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["audit", "batches", "dead", "explain x", "health", "info mails", "queues", "schedules", "top --once", "workers"],
+    ["audit", "batches", "dead", "explain x", "info mails", "queues", "schedules", "top --once", "workers"],
 )
 def test_a_command_that_looks_makes_no_store(tasuki: CommandLine, command: str) -> None:
     (tasuki.folder / "jobs.py").write_text(PROJECT)

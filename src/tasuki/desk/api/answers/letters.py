@@ -1,0 +1,112 @@
+"""What the API answers about dead letters and batches. Times are Unix seconds of the stores; null: not known."""
+
+from __future__ import annotations
+
+from tasuki.desk.api.answers.common import Answer
+
+
+class Group(Answer, frozen=True):
+    """Dead letters that have something in common; the texts are from the newest one."""
+
+    dead: str
+    """The id of their dead-letter queue."""
+    key: str
+    count: int
+    first: float | None
+    last: float | None
+    trend: list[int]
+    """How many died in each twelfth of the last hour, the latest last."""
+    queue: str
+    reason: str
+    type: str
+    place: str
+    sample: str
+    ids: list[str]
+
+
+class Groups(Answer, frozen=True):
+    """Dead letters in groups, the largest first."""
+
+    count: int
+    groups: list[Group]
+    is_all: bool
+    """False: a queue has more letters, of which the newest 10,000 were read."""
+    unclear: int
+    """Letters that ``where`` could not be asked about."""
+    unseen: dict[str, str]
+    """Queues whose letters cannot be shown, and why."""
+
+
+class Letter(Answer, frozen=True):
+    """One dead letter."""
+
+    id: str
+    dead: str
+    queue: str
+    reason: str
+    type: str
+    place: str
+    cause: str
+    error: str
+    at: float | None
+    attempts: int | None
+    body: str
+
+
+class Letters(Answer, frozen=True):
+    """Some letters of a dead-letter queue, the newest death first."""
+
+    items: list[Letter]
+    next: str | None
+    count: int
+    is_all: bool
+    unclear: int
+
+
+class BatchGroup(Answer, frozen=True):
+    """What letters are grouped by, and the key of their group."""
+
+    by: str
+    key: str
+
+
+class Batch(Answer, frozen=True):
+    """An act on many dead letters, and how far it is."""
+
+    id: str
+    act: str
+    queue: str
+    to: str
+    where: str
+    group: BatchGroup | None
+    ids: int
+    """How many letters were chosen by their ids; 0: they were not."""
+    rate: float
+    canary: int | None
+    limit: int | None
+    actor: str
+    state: str
+    """running, paused, cancelled, stopped (by its canary), done, undoing, undone, failed."""
+    begun: float
+    ended: float | None
+    total: int | None
+    there: int | None
+    done: int
+    returned: int
+    """Letters that failed again."""
+    left: int | None
+    seen: int
+    stayed: int
+    gone: int
+    unclear: int
+    unsure: int
+    undone: int
+    started: int
+    can_undo: bool
+    problem: str
+
+
+class Batches(Answer, frozen=True):
+    """The last batches, the newest first."""
+
+    items: list[Batch]

@@ -1,0 +1,167 @@
+"""What the API answers about queues, their last hour and consumers. Times are Unix seconds; null: not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki.desk.api.answers.common import Answer
+from tasuki.state.pauses import Pause, Scale
+from tasuki.state.presence import RunningMessage
+
+
+class Totals(Answer, frozen=True):
+    """The sums over all queues. Dead letters count as dead alone."""
+
+    ready: int
+    running: int
+    places: int
+    delayed: int
+    dead: int
+    workers: int
+    in_rate: float | None
+    """Messages a second in the last minute."""
+    out_rate: float | None
+    failed_rate: float | None
+
+
+class Notice(Answer, frozen=True):
+    """One thing that needs attention."""
+
+    code: str
+    text: str
+    values: dict[str, Any]
+
+
+class Overview(Answer, frozen=True):
+    """Whether messages move."""
+
+    now: float
+    totals: Totals
+    queues: int
+    notices: list[Notice]
+    """The worst first, 100 at most."""
+    problems: list[str]
+    """What could not be read."""
+
+
+class Consumer(Answer, frozen=True):
+    """One consumer over all its processes."""
+
+    id: str
+    processes: int
+    concurrency: int
+    running: int
+    done: int
+    failed: int
+    paused: Pause | None
+    scale: Scale | None
+
+
+class QueueItem(Answer, frozen=True):
+    """One queue."""
+
+    id: str
+    driver: str
+    ready: int | None
+    delayed: int | None
+    in_flight: int | None
+    running: int
+    dead: int | None
+    """Messages of its dead-letter queue."""
+    oldest_age: float | None
+    is_estimate: bool
+    in_rate: float | None
+    out_rate: float | None
+    failed_rate: float | None
+    wait_p95: float | None
+    """Seconds within which 95 % of the messages of the last five minutes started."""
+    run_p95: float | None
+    workers: int | None
+    paused: Pause | None
+    dead_letters: str
+    """The id of its dead-letter queue; empty: it has none."""
+    is_dead_letters: bool
+    is_missing: bool
+    """Whether its broker does not have it yet."""
+    tags: list[str]
+    problem: str
+
+
+class Queues(Answer, frozen=True):
+    """Some queues."""
+
+    items: list[QueueItem]
+    next: str | None
+    """The cursor of what follows; null: nothing does."""
+    count: int
+
+
+class Queue(Answer, frozen=True):
+    """One queue with all that is known of it."""
+
+    queue: QueueItem
+    consumers: list[Consumer]
+    running: list[Running]
+    schedules: list[str]
+    capabilities: dict[str, Any]
+    """What its driver can do."""
+    settings: dict[str, str]
+
+
+class Minute(Answer, frozen=True):
+    """One minute of a queue, over all processes; times in seconds, null where there was none."""
+
+    at: float
+    """When it began."""
+    published: int
+    done: int
+    failed: int
+    dead: int
+    """Messages that became dead letters."""
+    ready: int | None
+    """Ready messages at its end."""
+    wait_p50: float | None
+    """Within which half of the messages started after they were due."""
+    wait_p95: float | None
+    wait_p99: float | None
+    run_p50: float | None
+    """Within which half of the handlers ended."""
+    run_p95: float | None
+    run_p99: float | None
+
+
+class History(Answer, frozen=True):
+    """The last hour of a queue, the oldest minute first; no items: nothing happened."""
+
+    items: list[Minute]
+
+
+class Running(Answer, frozen=True):
+    """A message whose handler runs now."""
+
+    message: RunningMessage
+    consumer: str
+    worker: str
+    """``host:pid``."""
+
+
+class Line(Answer, frozen=True):
+    """One queue with all that leads to it and from it."""
+
+    queue: str
+    ready: int | None
+    in_rate: float | None
+    out_rate: float | None
+    dead_rate: float
+    schedules: list[str]
+    consumers: dict[str, list[str]]
+    """Consumer, and the functions that it calls."""
+    dead_letters: str
+
+
+class Topology(Answer, frozen=True):
+    """The way of the messages, the busiest queues first."""
+
+    items: list[Line]
+    next: str | None
+    count: int

@@ -55,8 +55,7 @@ class Source:
         self.watched: Watched = WatchedApp(site.reader)
         self._session = Session("mcp", actor, "", "mcp")
         self._thread = LoopThread("tasuki-mcp")
-        self._opening = asyncio.Lock()
-        self._is_open = False
+        self._opening: asyncio.Task[None] | None = None
 
     def call(
         self, names: Mapping[str, str], query: asked.Query | None = None, body: msgspec.Struct | None = None
@@ -85,10 +84,15 @@ class Source:
         return await self._thread.call(opened, is_whole=is_whole)
 
     async def _open(self) -> None:
-        async with self._opening:
-            if not self._is_open:
-                await self.site.open()
-                self._is_open = True
+        """Open the site once for all calls: one that is cancelled must not take it from the others."""
+        if self._opening is None or (self._opening.done() and not self._is_open):
+            self._opening = asyncio.create_task(self.site.open(), name="mcp opens")
+        await asyncio.shield(self._opening)
+
+    @property
+    def _is_open(self) -> bool:
+        task = self._opening
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
     async def close(self) -> None:
         """Close the connections and end the thread, within a second: nothing is lost where that is not enough."""
@@ -103,5 +107,8 @@ class Source:
         await self.sampler.close()
         await self.library.close()
         await self.asked.close()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         if self._is_open:
             await self.site.close()

@@ -43,6 +43,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, OF_A_TRANSACTION)
+    monkeypatch.setattr(peeking, "SKIPPED", OF_A_TRANSACTION // 10)  # ten of these are in one transaction
     monkeypatch.setattr(purge, "SECONDS", 0.0)
 
 

@@ -108,7 +108,7 @@ async def test_a_plain_handler_publishes_groups_and_chains(site: Site) -> None:
 
     async with site.app.worker():
         job = await site.jobs.publish(2)
-        await until(lambda: len(site.ended) == 2 and "alone" in site.done)
+        await until(lambda: len(site.ended) == 2 and "alone" in site.done and bool(problems))
     assert (f"group:app:jobs/{job.id}/fan-out", [0, 1]) in site.ended
     assert "one" in [body for _, body in site.ended]
     assert problems == ["context.group is for async functions: write 'context.sync.group(…)' here"]

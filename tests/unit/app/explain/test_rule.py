@@ -10,6 +10,7 @@ from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
 from tasuki.app.explain.rule import away_from, explain, without
 from tasuki.contracts.driver import Depth, Limit
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR, Message
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import PresentConsumer, RunningMessage
 from tasuki.state.results import JobError, JobRecord
@@ -40,6 +41,7 @@ RUNS = RunningMessage("m", "app:send", 991.0)
 OTHER = RunningMessage("x", "app:send", 988.0, "acme")
 GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
 DEPTH = Depth(0, 0, 1, None)
+FAILED = Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"})
 ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(depth=Depth(0, 0, 0, None)), ["no such message"], "no such message in app:mail"),
     (facts(is_missing=True, depth=None), ["no such message"], "does not exist at its broker yet"),
@@ -66,8 +68,14 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(event("settled", 997.0, value="nack")), depth=Depth(0, 0, 0, None)), ["no such message"], ""),
     (facts(work(), message=WAITS), ["next"], "nothing holds it back"),
     (facts(work(), message=Message("m", b"", {DUE: NOW + 90})), ["delayed"], "in 1m30s (as it was published)"),
-    (facts(work(), message=Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"}), depth=DEPTH), ["delayed"],
+    (facts(work(), message=FAILED, depth=DEPTH), ["delayed"],
      "delayed (retry): it failed, and waits for its next attempt; last: boom"),
+    (facts(work(), message=FAILED, depth=DEPTH, attempts=[AttemptRecord(attempt=1, at=900.0, place="old.py:f"),
+                                                          AttemptRecord(attempt=2, at=997.0)]), ["delayed"],
+     "last: boom; attempt 2 failed 3s ago"),
+    (facts(work(), message=FAILED, depth=DEPTH,
+           attempts=[AttemptRecord(attempt=3, at=997.0, worker="web:7", place="mail.py:send")]), ["delayed"],
+     "attempt 3 failed 3s ago on web:7 at mail.py:send"),
     (facts(work(), message=WAITS, depth=DEPTH, sleeps=[("nap", 1060.0), ("old", 1.0)]), ["delayed"],
      "sleeps or waits (nap) until 1970-01-01T00:17:40Z"),
     (facts(work(), message=WAITS, depth=DEPTH), ["delayed"], "does not tell until when"),

@@ -51,7 +51,7 @@ async def test_a_killed_redrive_is_gone_on_with(driver: str, at: int, tmp_path: 
         dead = app.live_queue("app:dead")
         await bury(app)
         await killed(app, tmp_path, options, at)
-        [batch] = await app.batches.list()
+        batch = (await app.batches.list())[0]  # the newest: other tests began theirs on the same broker
         assert batch.state == "running"
         assert batch.done < LETTERS
         await app.batches.resume(batch.id)

@@ -336,7 +336,7 @@ async def test_a_project_that_is_broken_meanwhile_is_a_problem(app: App, tmp_pat
     assert "shop.py" in report.error
 
 
-READING = {"evalsha", "hget", "hmget", "zscore", "zcard", "zrange", "zrangebyscore", "time"}
+READING = {"evalsha", "exists", "hget", "hscan", "hmget", "zscore", "zcard", "zrange", "zrangebyscore", "time"}
 
 
 async def test_redis_sees_no_write(tmp_path: Path) -> None:

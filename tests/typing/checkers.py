@@ -16,7 +16,10 @@ Places = set[tuple[str, int]]
 
 def mypy(*files: str) -> Places:
     found = _run("mypy", "--strict", "--hide-error-context", *files)
-    return {(file, int(line)) for file, line in re.findall(r"^([^:\n]+):(\d+): error:", found, re.MULTILINE)}
+    # Of a file that it knows from an earlier run, mypy tells the place where it was then.
+    given = {Path(file).name: file for file in files}
+    errors = re.findall(r"^([^:\n]+):(\d+): error:", found, re.MULTILINE)
+    return {(given.get(Path(file).name, file), int(line)) for file, line in errors}
 
 
 def pyright(*files: str) -> Places:

@@ -93,11 +93,11 @@ async def test_a_silent_store_makes_them_unknown_within_a_bound(
         asked["store"] += 1
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(shared, "SILENT", 0.01)
     async with app_on(f"sqlite:///{tmp_path}/queue.db") as app:
         assert "is_pause_unknown" not in await app.live_queue("mails").info()
         for verb in ("list", "get"):
             monkeypatch.setattr(SQLiteStore, verb, silent)
+        monkeypatch.setattr(shared, "SILENT", 0.5)
         info = await app.live_queue("mails").info()
         again = await app.live_queue("calls").info()
     assert (info["consumer_count"], info["is_pause_unknown"], info["ready"]) == (None, True, 0)

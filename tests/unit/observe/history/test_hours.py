@@ -118,5 +118,5 @@ def test_five_minutes_and_steps() -> None:
     assert hour.steps(NOW)[49] == (1, 2, 3)
     old = hours_of(Minute(NOW - 9, "h", 1, len(BUCKETS) + 1, {"d": {"q": Point(steps=steps)}})).of("d", "q")
     assert old is not None
-    assert set(old.steps(NOW)) == {(0, 0, 0)}, "they are not taken for those of a newer minute"
+    assert set(old.steps(NOW)) == {(0, 0, 0)}, "they are not taken for steps of a newer minute"
     assert added([[1] * 60, [2] * 60]) == [3] * 60

@@ -87,14 +87,14 @@ async def test_a_broker_that_stays_away_is_a_failed_batch_that_can_be_resumed(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(self: MemoryDriver, queue: str, batch: Any) -> Any:
-        raise BrokerUnavailableError("away for good")
+        raise BrokerUnavailableError("away")
 
     async with app:
         await bury(app, *many(30))
         with monkeypatch.context() as patch:
             patch.setattr(MemoryDriver, "transfer", away)
             batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0)).id)
-        assert (batch.state, "away for good" in batch.problem) == ("failed", True)
+        assert (batch.state, "away" in batch.problem) == ("failed", True)
         await app.batches.resume(batch.id)
         done = await app.batches.wait(batch.id)
         assert (done.state, done.done) == ("done", 30)

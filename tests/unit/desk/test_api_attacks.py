@@ -192,9 +192,26 @@ async def test_a_message_of_a_mebibyte_and_one_too_large(app: App, browse: MakeB
     assert is_problem(await client.post(PAUSE, content=b'{"reason": "' + b"x" * 70_000 + b'"}', headers=JSON), 413)
     twice = b'{"body": {"a": 1}, "id": "1", "body": {"a": 1}}'
     assert is_problem(await client.post(path, content=twice, headers=JSON), 400)
-    deep = b'{"body": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    deep = b'{"body": ' + b"[" * 900_000 + b"]" * 900_000 + b"}"  # Pythons differ in what is deep
     assert is_problem(await client.post(path, content=deep, headers=JSON), 400)
     assert (await app.live_queue("images").depth()).ready == 1
+
+
+@pytest.mark.parametrize("depth", [900, 5_000, 20_000, 100_000])
+async def test_a_deep_message_is_refused_or_can_be_looked_at(app: App, browse: MakeBrowser, depth: int) -> None:
+    """How deep a JSON text may be is the Python's to say: 1,000 levels, or some thousands."""
+    client, path = browse().client, f"{V1}/queues/app:images"
+    content = b'{"body": ' + b"[" * depth + b"]" * depth + b"}"
+
+    answer = await client.post(f"{path}/publish", content=content, headers=JSON)
+    if answer.status_code != 200:
+        assert is_problem(answer, 400)
+        assert (await app.live_queue("images").depth()).ready == 0
+        return
+    message = answer.json()["message"]
+    shown = f"messages/app:images/{message}"
+    for page in (f"{path}/messages", f"{V1}/{shown}", f"{V1}/{shown}/explain", "/queues/app:images", f"/{shown}"):
+        assert (await client.get(page)).status_code == 200, page
 
 
 async def test_a_body_that_does_not_come_is_408(browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ class ConsumerMetrics:
     nacked: int = 0
     released: int = 0
     snoozed: int = 0
-    """Releases that a handler requested, by Snooze, a sleep or a wait."""
+    """Releases that a handler requested, by Snooze, a sleep or a wait; they do not count as released."""
     unstarted: int = 0
     """Releases of messages whose handlers had not started, at a stop or a pause."""
     replied: int = 0
@@ -156,6 +156,7 @@ class ConsumerMetrics:
     expired: int = 0
     dropped: int = 0
     cancelled: int = 0
+    """Cancelled messages that were settled; they do not count as acked."""
     failed: int = 0
     timed_out: int = 0
     stale: int = 0
@@ -192,10 +193,19 @@ class ConsumerMetrics:
             name = OTHER
         self.errors[name] = self.errors.get(name, 0) + times
 
+    def ack(self, reason: str) -> None:
+        """Count an ack; the reason of its verdict says whether the message was cancelled."""
+        if reason == "cancelled":
+            self.cancelled += 1
+        else:
+            self.acked += 1
+
     def release(self, delay: float) -> None:
         """Count a release; with a delay a handler has requested it."""
-        self.released += 1
-        self.snoozed += delay > 0
+        if delay > 0:
+            self.snoozed += 1
+        else:
+            self.released += 1
 
     def bury(self, reason: str) -> None:
         """Count a dead letter."""

@@ -76,7 +76,6 @@ def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> 
 def _consumer(consumer: Consumer) -> dict[str, Any]:
     metrics = consumer.metrics
     found: dict[str, Any] = metrics.counters()
-    found["acked"] = max(metrics.acked - metrics.cancelled, 0)  # a cancelled message is acked too
     return found | {
         "queue": consumer.queue.id,
         "driver": consumer.queue.driver.name,

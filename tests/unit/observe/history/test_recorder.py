@@ -53,7 +53,8 @@ def test_a_minute_in_which_nothing_happened_is_none() -> None:
 
 def test_a_cancelled_message_is_not_done() -> None:
     _, consumer, recorder = parts()
-    consumer.acked, consumer.cancelled, consumer.failed = 3, 2, 1
+    consumer.ack("max_attempts")
+    consumer.ack("cancelled")
     recorder.step(3)
 
     assert close(recorder)["app:driver"]["mail"].done == 1

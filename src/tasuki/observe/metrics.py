@@ -46,11 +46,6 @@ class Histogram:
         if self.also is not None:
             self.also(seconds)
 
-    def add(self, other: Histogram) -> None:
-        """Count what another one of the same bounds has counted."""
-        self.counts[:] = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
-
     @property
     def count(self) -> int:
         """How many values were counted."""
@@ -73,11 +68,18 @@ class QueueMetrics:
     late_replies: int = 0
     """Replies to requests here that came after their requests had timed out."""
 
-    def go_on_from(self, earlier: QueueMetrics) -> None:
-        """Count on from the numbers of the queue that this one replaces."""
-        for name in ("published", "rejected", "unknown", "suppressed", "late_replies"):
-            setattr(self, name, getattr(self, name) + getattr(earlier, name))
-        self.publish_seconds.add(earlier.publish_seconds)
+    former: dict[str, ConsumerMetrics] = field(default_factory=dict)
+    """Of consumers that a reload has removed, by id: what they counted for the queue stays."""
+
+    def leave(self, consumer: ConsumerMetrics) -> None:
+        """A consumer is removed, or another one takes its id; it may still count while it drains."""
+        before = self.former.get(consumer.consumer)
+        if before is not None and before is not consumer:
+            consumer.expired += before.expired
+            consumer.limit_waits += before.limit_waits
+            for reason, count in before.dead.items():
+                consumer.dead[reason] = consumer.dead.get(reason, 0) + count
+        self.former[consumer.consumer] = consumer
 
     def confirm(self, outcome: str) -> None:
         """Count a confirmed message, or one for which another one was ``kept``."""

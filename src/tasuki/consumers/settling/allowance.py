@@ -12,7 +12,6 @@ PER_HOUR = 100_000
 """Records of an hour: a store in memory must not be filled by them."""
 _HOUR = 3600.0
 _TOO_FAST = f"more than {PER_SECOND} fail in a second"
-_TOO_MANY = f"more than {PER_HOUR} fail in an hour"
 
 
 class Allowance:
@@ -32,7 +31,7 @@ class Allowance:
             self._of_hour_before = self._of_hour if now < self._hour_ends + _HOUR else 0
             self._hour_ends, self._of_hour = now + _HOUR, 0
         if self._of_hour >= PER_HOUR:
-            return _TOO_MANY
+            return f"more than {PER_HOUR} fail in an hour"
         self._of_hour += 1
         self._left -= 1
         return ""

@@ -28,6 +28,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import DriverError, MessageTooLargeError, StaleReceiptError
 from tasuki.message import is_member, is_request
+from tasuki.observe.events import DEAD_LETTERED
 from tasuki.observe.trace import CURRENT
 
 if TYPE_CHECKING:
@@ -270,6 +271,7 @@ class Settler:
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
         self._metrics.bury(verdict.reason)
+        self._events.add(DEAD_LETTERED, received.id, received.attempt, dead_letters.id)
         say = "dead-lettered to %s after attempt %d (%s): %s"
         told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
         _log.error(say, *told, extra=delivery.log_fields())

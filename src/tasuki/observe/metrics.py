@@ -111,7 +111,7 @@ class ProcessMetrics:
     loop_blocked: float = 0.0
     """Seconds for which handlers have blocked it."""
     acts: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Acts at the desk, by act and result."""
+    """Acts at the desk, by act and result: done, failed or denied."""
 
     def act(self, act: str, result: str) -> None:
         """Count an act at the desk."""

@@ -126,7 +126,9 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         work, message = running[0]
         if life is None and facts.now - work.seen > ALIVE:
             text = f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died"
-            yield Cause("held", f"{text}, the message comes again when its lease of {format_duration(facts.lease)} ends")
+            yield Cause(
+                "held", f"{text}, the message comes again when its lease of {format_duration(facts.lease)} ends"
+            )
             return
         since = life.at if life is not None and life.stage == "started" else message.since
         yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)

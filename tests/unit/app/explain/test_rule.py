@@ -40,7 +40,11 @@ def facts(*workers: AtWork, **changes: Any) -> Facts:
 RUNS = RunningMessage("m", "app:send", 991.0)
 OTHER = RunningMessage("x", "app:send", 988.0, "acme")
 GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
-MOVED = [event("received", 990.0), event("dead-lettered", 996.0, value="app:dead"), event("settled", 997.0, value="ack")]
+MOVED = [
+    event("received", 990.0),
+    event("dead-lettered", 996.0, value="app:dead"),
+    event("settled", 997.0, value="ack"),
+]
 DEPTH = Depth(0, 0, 1, None)
 FAILED = Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"})
 ROWS: list[tuple[Facts, list[str], str]] = [

@@ -220,7 +220,9 @@ while True:
 async def test_the_parent_asks_its_processes(tmp_path: Path) -> None:
     ended: list[object] = []
     fleet = Fleet(program(ANSWERING.format(path=sys.path, folder=str(tmp_path))), 2, backoff=QUICK)
-    fleet.children.on_end = lambda number, answers: ended.append(answers["pid"].value)
+    told: dict[int, object] = {}
+    fleet.children.on_answer = lambda number, name, value: told.update({number: value})
+    fleet.children.on_end = lambda number: ended.append(told[number])
     running = asyncio.create_task(fleet.run())
     pids = [int(path.name.partition("-")[2]) for path in await appear(tmp_path, "ready-*", 2)]
     answers = await fleet.children.ask("pid", timeout=30)

@@ -71,7 +71,8 @@ def terminal(command: Sequence[str], folder: Path, **variables: str) -> Iterator
         missing("tmux", "apt-get install tmux")
     server = f"tasuki-{os.getpid()}-{next(_numbers)}"
     environ = {"LC_ALL": "C.UTF-8", **os.environ, **variables}
-    for name in ("TMUX", "COLUMNS", "LINES"):  # pytest-xdist sets the last two, and Textual believes them, not the terminal
+    # pytest-xdist sets the size of its own terminal, which Textual would take for that of this one.
+    for name in ("TMUX", "COLUMNS", "LINES"):
         environ.pop(name, None)
     line = f"{shlex.join(command)}; echo ended $?; stty -a | grep -q ' echo ' && echo keys are seen; exec cat"
     subprocess.run(

@@ -53,6 +53,14 @@ def redact(text: str) -> str:
     return _PEM.sub(rf"\1{MASK}", text) if "PRIVATE KEY" in text else text
 
 
+def redact_bytes(data: bytes) -> bytes:
+    """The same for bytes, whether they are text or have text in them."""
+    try:
+        return redact(data.decode()).encode()
+    except UnicodeDecodeError:
+        return redact(data.decode("latin-1")).encode("latin-1")
+
+
 @lru_cache(1024)
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name (``password``, ``apiKey``, ``db_token``) holds a secret."""

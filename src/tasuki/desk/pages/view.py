@@ -10,6 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tasuki.app.audit.seeing import RIGHT, targets_of
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.looks.words import LANGUAGES, choose, tell
@@ -25,6 +26,10 @@ _EMPTY = Markup("{}")
 
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
+_AGAIN = 5
+"""Seconds after which a browser loads a page again that could not be made."""
+_OLD = 10.0
+"""Seconds from which on a page says how old its numbers are."""
 _PACKED_FROM = 1024
 """Bytes from which on a page is compressed."""
 
@@ -64,9 +69,15 @@ class View:
 
     @property
     def session(self) -> Session:
-        """Who asks; only pages without a session (``login``) have none."""
+        """Who asks; only pages without a session (``login``, ``logout``) have none."""
         session: Session = self.request.scope[SESSION]
         return session
+
+    @property
+    def can_end(self) -> bool:
+        """Whether there is a session that its viewer can end."""
+        session: Session | None = self.request.scope.get(SESSION)
+        return session is not None and session.is_by_token
 
     def number_of(self, name: str, most: int) -> int:
         """A whole number of the query, from 0 to ``most``; 0 for anything else."""
@@ -103,6 +114,15 @@ class View:
         """Whether the buttons of an act are shown."""
         return self.tools.acts.rights().may(self.session.actor, act, id)
 
+    @property
+    def may_audit(self) -> bool:
+        """Whether the page of the acts shows anything to who asks; False before there is a session."""
+        site, session = self.tools.site, self.request.scope.get(SESSION)
+        if session is None or site.reader.assembly is None:
+            return False
+        rights = self.tools.acts.rights()
+        return rights.may_any(session.actor, RIGHT, targets_of(site.project))
+
     def when(self, at: float | None, now: float | None = None) -> Markup:
         """A time: a script shows it in the viewer's own zone; in UTC without one, with the time from now on hover."""
         if at is None or not numbers.iso(at):
@@ -112,6 +132,11 @@ class View:
             key = "time.ago" if at <= now else "time.ahead"
             title = self.say(key, age=self.duration(abs(now - at)))
         return _TIME.format(numbers.iso(at), title, numbers.clock(at))
+
+    def _age_of(self, snapshot: Snapshot | None) -> float | None:
+        """How old the numbers are, if that matters."""
+        age = 0.0 if snapshot is None else self.tools.clock.monotonic() - snapshot.taken
+        return age if age > _OLD else None
 
     def page(self, template: str, *, status: int = 200, snapshot: Snapshot | None = None, **values: Any) -> Response:
         """The response: the whole page, or, for the script, only what changes."""
@@ -128,6 +153,7 @@ class View:
                 "may": self.may,
                 "snapshot": snapshot,
                 "totals": None if snapshot is None else snapshot.totals,
+                "old": self._age_of(snapshot),
                 "tabs": TABS,
                 "languages": LANGUAGES,
                 "themes": THEMES,
@@ -142,6 +168,8 @@ class View:
 
     def _response(self, text: str, status: int) -> Response:
         headers = {"vary": "accept-encoding, accept-language, cookie, x-fragment"}
+        if status == 503 and self.request.method == "GET":
+            headers["refresh"] = str(_AGAIN)  # also without a script
         body = text.encode("utf-8", "replace")
         if len(body) >= _PACKED_FROM and takes_gzip(self.request.headers.get("accept-encoding", "")):
             body, headers["content-encoding"] = packed(text), "gzip"

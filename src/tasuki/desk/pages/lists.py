@@ -92,10 +92,11 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
 
 async def schedules(view: View) -> Response:
     """The schedules, with their last and next times."""
+    from tasuki.app.schedules.status import ScheduleStatus
     from tasuki.app.schedules.statuses import statuses_of
 
     snapshot = await view.tools.sampler.latest()
-    site, found, problems = view.tools.site, {}, list[str]()
+    site, found, problems = view.tools.site, dict[str, ScheduleStatus](), list[str]()
     for app, ids in site.parts():
         try:
             found |= {status.id: status for status in await site.on(app, statuses_of) if status.queue in ids}

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from tasuki.app.audit.seeing import RIGHT, targets_of
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
+from tasuki.desk.looks.said import translated
 from tasuki.desk.looks.words import LANGUAGES, choose, tell
+from tasuki.desk.reading import bodies
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _EMPTY = Markup("{}")
+_ENGLISH = Markup('<span lang="en">{}</span>')
 
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
@@ -88,6 +91,14 @@ class View:
         """A text of the catalogue; see :func:`tasuki.desk.looks.words.tell`."""
         return tell(self.language, key, values)
 
+    def told(self, text: object) -> Markup:
+        """What the core says, in the language of the page; marked as English where it is not known."""
+        plain = bodies.line(text)
+        if self.language == "en":
+            return _EMPTY.format(plain)
+        found = translated(self.language, plain)
+        return _ENGLISH.format(plain) if found is None else _EMPTY.format(found)
+
     def duration(self, seconds: float | None) -> str:
         """A duration in the language of the page."""
         return numbers.duration(seconds, self.language)
@@ -146,6 +157,7 @@ class View:
                 "layout": "fragment.html" if self.is_fragment else "base.html",
                 "view": self,
                 "t": self.say,
+                "told": self.told,
                 "url": self.url,
                 "here": self.here,
                 "duration": self.duration,

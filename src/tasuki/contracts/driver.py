@@ -260,8 +260,8 @@ class Driver(Within, ABC):
         """Show the waiting messages of these ids by a search. Must: leave them untouched (51)."""
         raise self._unsupported("find messages by their ids", queue)
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        """Count the waiting messages by their causes; the ``most`` largest groups each, the others together.
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        """Count the waiting messages by their causes: the ``most`` largest groups, those of ``also``, and all others.
 
         Must: count all, and leave them untouched (52). Need not: be quick with millions of messages.
         """

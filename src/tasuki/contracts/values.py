@@ -263,6 +263,8 @@ class Occupancy:
 
 RECENT, RECENT_PARTS = 3600.0, 12
 """Seconds of which ``CauseCount.recent`` tells, and in how many parts."""
+NEWEST_IDS = 3
+"""Ids in ``CauseCount.ids`` at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,8 @@ class CauseCount:
     """How many were stored in each twelfth of the last hour, the latest last; of several causes zeros."""
     newest: Message | None = None
     """Without its body; None of several causes."""
+    ids: tuple[str, ...] = ()
+    """Of the three newest at most, the newest first; none of several causes."""
 
     @property
     def rank(self) -> tuple[int, float, str]:
@@ -309,3 +313,8 @@ class Causes:
     def marked(self) -> int:
         """Messages that have a cause."""
         return sum(each.count for each in self.counts) + (self.rest.count if self.rest else 0)
+
+    def of(self, cause: str) -> int | None:
+        """How many messages have a cause; None: it is among the rest."""
+        found = next((each.count for each in self.counts if each.cause == cause), None)
+        return 0 if found is None and self.rest is None else found

@@ -100,10 +100,10 @@ class Inspection:
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.find(self.spec.name, ids)
 
-    async def causes(self, most: int) -> Causes:
+    async def causes(self, most: int, also: Collection[str] = ()) -> Causes:
         """Count the waiting messages by their causes."""
         with self._permitted("queue.admin.peek", "look into"):
-            return await self.driver.causes(self.spec.name, most)
+            return await self.driver.causes(self.spec.name, most, also)
 
     async def peek_cause(self, cause: str, limit: int, after: int = 0, *, newest_first: bool = False) -> list[Message]:
         """Show up to ``limit`` waiting messages of one cause, without taking them."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 
 from tasuki.contracts.driver import Causes
-from tasuki.contracts.values import RECENT, RECENT_PARTS, CauseCount
+from tasuki.contracts.values import NEWEST_IDS, RECENT, RECENT_PARTS, CauseCount
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.message import Message, cause_in
@@ -17,21 +17,32 @@ def of_cause(source: MemoryQueue, cause: str) -> list[Slot]:
     return sorted((slot for slot in source.peek() if cause and cause_in(slot.headers) == cause), key=by_number)
 
 
-def count(source: MemoryQueue, most: int, now: float, started: float) -> Causes:
+def count(source: MemoryQueue, most: int, also: Collection[str], now: float, started: float) -> Causes:
     """The waiting messages by their causes; ``started``: the Unix time of the start of the clock of ``now``."""
     found: dict[str, list[Slot]] = {}
     for slot in source.peek():
         found.setdefault(cause_in(slot.headers), []).append(slot)
     unmarked = len(found.pop("", ()))
     counts = sorted((_counted(cause, slots, now, started) for cause, slots in found.items()), key=attrgetter("rank"))
-    return Causes(tuple(counts[:most]), CauseCount.together(counts[most:]), unmarked)
+    kept, rest = counts[:most], list[CauseCount]()
+    for each in counts[most:]:
+        (kept if each.cause in also else rest).append(each)
+    return Causes(tuple(kept), CauseCount.together(rest), unmarked)
 
 
 def _counted(cause: str, slots: list[Slot], now: float, started: float) -> CauseCount:
     times = [slot.published_at for slot in slots]
-    shown = max(slots, key=by_number).shown()
-    newest = Message(shown.id, b"", shown.headers)
-    return CauseCount(cause, len(slots), min(times) + started, max(times) + started, _recent(times, now), newest)
+    newest = sorted(slots, key=by_number, reverse=True)[:NEWEST_IDS]
+    shown = newest[0].shown()
+    return CauseCount(
+        cause,
+        len(slots),
+        min(times) + started,
+        max(times) + started,
+        _recent(times, now),
+        Message(shown.id, b"", shown.headers),
+        tuple(slot.id for slot in newest),
+    )
 
 
 def _recent(times: Iterable[float], now: float) -> tuple[int, ...]:

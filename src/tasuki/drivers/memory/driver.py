@@ -280,11 +280,11 @@ class MemoryDriver(Driver):
         found = [slot for slots in find(source, frozenset(ids)).values() for slot in slots]
         return [slot.shown() for slot in sorted(found, key=by_number)]
 
-    async def causes(self, queue: str, most: int) -> Causes:
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Look through the waiting messages."""
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
-        return causes.count(source, most, now, self._clock.time() - now)
+        return causes.count(source, most, also, now, self._clock.time() - now)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False

@@ -271,9 +271,9 @@ class PostgresDriver(WithinPostgres):
         pairs = await show(self._open_session(queue), queue, ids)
         return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
-    async def causes(self, queue: str, most: int) -> Causes:
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count them in one statement."""
-        return await causes.count(self._open_session(queue), queue, most)
+        return await causes.count(self._open_session(queue), queue, most, also)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False

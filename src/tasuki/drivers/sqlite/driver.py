@@ -262,10 +262,10 @@ class SQLiteDriver(WithinSQLite):
         pairs = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
         return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
-    async def causes(self, queue: str, most: int) -> Causes:
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Read the index of causes, on the thread that reads: nobody waits for it."""
         now = self._clock.time()
-        counted: Causes = await self._look(queue, lambda file, number: causes.count(file, number, most, now))
+        counted: Causes = await self._look(queue, lambda file, number: causes.count(file, number, most, also, now))
         return counted
 
     async def peek_cause(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from tasuki.contracts.driver import Causes, Driver, Outgoing, Received
@@ -19,8 +19,8 @@ class CausesTakeAMessage(Mutant):
     noticed_by = ("test_52_causes_are_counted",)
     needs = "causes"
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        found = await super().causes(queue, most)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        found = await super().causes(queue, most, also)
         await self.receive(queue, 1, 0.0)
         return found
 
@@ -29,24 +29,32 @@ class CausesForgetTheRest(Mutant):
     noticed_by = ("test_52_causes_beyond_the_most_are_one_sum",)
     needs = "causes"
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        return replace(await super().causes(queue, most), rest=None)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        return replace(await super().causes(queue, most, also), rest=None)
 
 
 class CausesForgetTheUnmarked(Mutant):
     noticed_by = ("test_52_causes_are_counted",)
     needs = "causes"
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        return replace(await super().causes(queue, most), unmarked=0)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        return replace(await super().causes(queue, most, also), unmarked=0)
+
+
+class CausesForgetWhoseAreNamed(Mutant):
+    noticed_by = ("test_52_causes_beyond_the_most_are_one_sum",)
+    needs = "causes"
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        return await super().causes(queue, most)
 
 
 class CausesShowTheOldest(Mutant):
     noticed_by = ("test_52_causes_are_counted",)
     needs = "causes"
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        found = await super().causes(queue, most)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        found = await super().causes(queue, most, also)
         return replace(found, counts=tuple([await self._aged(queue, each) for each in found.counts]))
 
     async def _aged(self, queue: str, counted: CauseCount) -> CauseCount:
@@ -67,8 +75,8 @@ class CausesCountHeldMessages(Mutant):
         self._held += taken
         return taken
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        found = await super().causes(queue, most)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        found = await super().causes(queue, most, also)
         held = [CauseCount(cause, 1, 1.0, 1.0) for each in self._held if (cause := cause_in(each.headers))]
         return replace(found, counts=(*found.counts, *held))
 
@@ -85,8 +93,8 @@ class CausesCountWhatWasPublished(Mutant):
         self._published += sum(bool(cause_in(message.headers)) for message in batch)
         return await super().publish(queue, batch)
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        found = await super().causes(queue, most)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        found = await super().causes(queue, most, also)
         return replace(found, unmarked=found.unmarked + max(self._published - found.marked, 0))
 
 

@@ -135,8 +135,8 @@ class Mutant(Driver):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         return await self.inner.find(queue, ids)
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        return await self.inner.causes(queue, most)
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        return await self.inner.causes(queue, most, also)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from math import inf
@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import msgspec
 
-from tasuki.contracts.values import RECENT, RECENT_PARTS, CauseCount, Causes
+from tasuki.contracts.values import NEWEST_IDS, RECENT, RECENT_PARTS, CauseCount, Causes
 from tasuki.drivers.sqlite.looking.peeking import show, shown_head
 from tasuki.drivers.sqlite.store.rows import Row, numbers_text
 from tasuki.message import CAUSE, HeaderValue, Message, cause_in, is_cause
@@ -48,7 +48,7 @@ def mark(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> Non
         connection.executemany(_MARK, marks)
 
 
-def count(connection: sqlite3.Connection, queue: int, most: int, now: float) -> Causes:
+def count(connection: sqlite3.Connection, queue: int, most: int, also: Collection[str], now: float) -> Causes:
     """The waiting messages of a queue by their causes, all as of one moment."""
     with _moment(connection):
         held = connection.execute(_HELD, (queue,)).fetchall()
@@ -63,9 +63,11 @@ def count(connection: sqlite3.Connection, queue: int, most: int, now: float) -> 
         waiting = connection.execute(_WAITING, (queue,)).fetchone()
         unmarked = max((waiting[0] if waiting else 0) - sum(group.count for group in groups), 0)
         looking = _Looking(connection, queue, [seq for seq, _ in held])
-        seen = (looking.seen(group, now) for group in groups[:most])
+        wanted = [group for group in groups[most:] if group.cause in also]
+        rest = [group for group in groups[most:] if group.cause not in also]
+        seen = (looking.seen(group, now) for group in (*groups[:most], *wanted))
         counts = sorted((group for group in seen if group is not None), key=attrgetter("rank"))
-        return Causes(tuple(counts), CauseCount.together(groups[most:]), unmarked)
+        return Causes(tuple(counts), CauseCount.together(rest), unmarked)
 
 
 def peek(
@@ -98,12 +100,15 @@ class _Looking:
 
     def seen(self, group: CauseCount, now: float) -> CauseCount | None:
         """A group with its newest message, and how many came lately; None: others have it."""
-        newest, oldest = (self.places(group.cause, 1, newest_first=way) for way in (True, False))
+        newest = self.places(group.cause, NEWEST_IDS, newest_first=True)
         if not newest:
             return None
-        [(seq, last)], [(_, first)] = newest, oldest
+        [(_, first)] = self.places(group.cause, 1, newest_first=False)
+        shown = [each for seq, _ in newest if (each := shown_head(self._connection, seq)) is not None]
+        last = newest[0][1]
         recent = self._recent(group.cause, now) if last > now - RECENT else (0,) * RECENT_PARTS
-        return CauseCount(group.cause, group.count, first, last, recent, shown_head(self._connection, seq))
+        ids = tuple(each.id for each in shown)
+        return CauseCount(group.cause, group.count, first, last, recent, shown[0], ids)
 
     def _recent(self, cause: str, now: float) -> tuple[int, ...]:
         edges = [now - RECENT + part * RECENT / RECENT_PARTS for part in range(RECENT_PARTS)]

@@ -170,8 +170,9 @@ class Threaded(Driver):
         wanted = list(ids)
         return await self._guard.get(queue).call(lambda: self._inner.find(queue, wanted))
 
-    async def causes(self, queue: str, most: int) -> Causes:
-        return await self._guard.get(queue).call(lambda: self._inner.causes(queue, most))
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        wanted = list(also)
+        return await self._guard.get(queue).call(lambda: self._inner.causes(queue, most, wanted))
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False

@@ -45,6 +45,7 @@ class CausesOfDeath(Suite):
         newest = found.counts[0].newest
         assert newest is not None
         assert (newest.id, newest.body, newest.headers) == ("b2", b"", {"n": 1, CAUSE: _B, "é": "ü"})
+        assert [each.ids for each in found.counts] == [("b2", "b1", "b0"), ("c1", "c0"), ("a0",)]
         assert len(await rig.take(7)) == 7
 
     @case("causes")
@@ -58,6 +59,10 @@ class CausesOfDeath(Suite):
         assert 0 < found.rest.first <= found.rest.last
         none = await rig.driver.causes(rig.queue, 0)
         assert (none.counts, none.marked) == ((), 10)
+        some = await rig.driver.causes(rig.queue, 1, [f"{1:012x}", _A, "\0", f"{3:012x}"])
+        assert (_counts(some), some.marked) == ({f"{3:012x}": 4, f"{1:012x}": 2}, 10)
+        assert [some.of(f"{number:012x}") for number in range(4)] == [None, 2, None, 4]
+        assert [each.ids for each in some.counts] == [("33", "32", "31"), ("11", "10")]
 
     @case("causes")
     async def test_52_only_what_tasuki_writes_is_a_cause(self, rig: Rig) -> None:

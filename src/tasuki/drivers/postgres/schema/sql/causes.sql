@@ -7,13 +7,14 @@ create or replace function cause_in(headers bytea) returns text language sql imm
         substring(encode(headers, 'escape') from '[{,]"x_cause":"([0-9a-f]{12})"') end
 $$;
 
--- The waiting messages of a queue by their causes: a row for each of the most largest groups, with its newest message and how many
--- came in each of the parts of the last span seconds; then one without a cause, for all other groups, and with the messages that
+-- The waiting messages of a queue by their causes: a row for each of the most largest groups and those of also, with its newest message,
+-- the ids of the newest ones, and how many came in each of the parts of the last span seconds; then one without a cause, for all other groups, and with the messages that
 -- have no cause.
-create or replace function count_causes(queue_name text, most integer, span double precision, parts integer)
-returns table (
+create or replace function count_causes(
+    queue_name text, most integer, also text[], span double precision, parts integer, newest integer
+) returns table (
     cause text, number bigint, first_at double precision, last_at double precision, recent bigint[],
-    id text, headers bytea, error bytea, failed_at double precision, unmarked bigint
+    ids text[], headers bytea, error bytea, failed_at double precision, unmarked bigint
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -26,14 +27,18 @@ begin
         select m.cause, count(*) as number, min(m.published_at) as first, max(m.published_at) as last
         from messages m where m.queue = q.id and m.cause is not null and m.state <> 2 group by m.cause
     ), ranked as materialized (
-        select g.*, row_number() over (order by g.number desc, g.last desc, g.cause) as place from groups g
+        select p.*, p.place > most and p.cause <> all (also) as is_rest from (
+            select g.*, row_number() over (order by g.number desc, g.last desc, g.cause) as place from groups g) p
     ), waiting (number) as (
         select (select count(*) from messages m where m.queue = q.id and m.state = 0)
             + (select count(*) from messages m where m.queue = q.id and m.due is not null and m.state <> 2)
             + (select count(*) from messages m where m.queue = q.id and m.key is not null and m.state = 3)
             + (select count(*) from messages m where m.queue = q.id and m.state = 4)
     ), told as (
-        select r.place, r.cause::text as cause, r.number, r.first, r.last, f.id, f.headers, f.error, f.failed_at,
+        select r.place, r.cause::text as cause, r.number, r.first, r.last, f.headers, f.error, f.failed_at, array(
+                select m.id from messages m
+                where m.queue = q.id and m.cause = r.cause and m.cause is not null and m.state <> 2
+                order by m.published_at desc, m.seq desc limit newest) as ids,
             case when r.last > at - span * interval '1 second' then array(
                 select (select count(*) from messages m
                     where m.queue = q.id and m.cause = r.cause and m.cause is not null and m.state <> 2
@@ -42,18 +47,18 @@ begin
                         else at - (parts - p.part - 1) * span / parts * interval '1 second' end)
                 from generate_series(0, parts - 1) as p (part)) end as recent
         from ranked r cross join lateral (
-            select m.id, m.headers, m.error, m.failed_at from messages m
+            select m.headers, m.error, m.failed_at from messages m
             where m.queue = q.id and m.cause = r.cause and m.cause is not null and m.state <> 2
             order by m.published_at desc, m.seq desc limit 1
-        ) f where r.place <= most
+        ) f where not r.is_rest
     )
     select t.cause, t.number, extract(epoch from t.first)::double precision, extract(epoch from t.last)::double precision,
-        t.recent, t.id, t.headers, t.error, extract(epoch from t.failed_at)::double precision, null::bigint
+        t.recent, t.ids, t.headers, t.error, extract(epoch from t.failed_at)::double precision, null::bigint
     from (select * from told order by place) t
     union all
-    select null, coalesce(sum(r.number) filter (where r.place > most), 0)::bigint,
-        extract(epoch from min(r.first) filter (where r.place > most))::double precision,
-        extract(epoch from max(r.last) filter (where r.place > most))::double precision,
+    select null, coalesce(sum(r.number) filter (where r.is_rest), 0)::bigint,
+        extract(epoch from min(r.first) filter (where r.is_rest))::double precision,
+        extract(epoch from max(r.last) filter (where r.is_rest))::double precision,
         null, null, null, null, null,
         greatest((select w.number from waiting w) - coalesce(sum(r.number), 0), 0)::bigint
     from ranked r;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tasuki.contracts.driver import Causes
+from tasuki.contracts.driver import Causes, Driver
 from tasuki.contracts.values import CauseCount
 from tasuki.message import Message
 from tasuki.queues.dead.cause import first_line
@@ -14,17 +14,26 @@ from tasuki.queues.queue import Queue
 
 
 async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
-    """The letters of a queue by their causes; None: its driver has no index. Raises DriverError."""
+    """The letters of a queue by their causes; None: its driver has no index.
+
+    Raises:
+        DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.
+    """
     return await source.causes(most, also) if source.driver.capabilities.causes else None
 
 
 async def count_of(source: Queue, cause: str) -> int | None:
-    """How many letters have a cause; None: that is not known without reading them.
+    """How many letters have a cause; None: that is not known without reading them. Raises as ``causes_of``."""
+    return _of(await causes_of(source, 0, [cause]), cause) if cause else None
 
-    An index has no letters that do not say their cause, as those of older versions: where there are some, they are to
-    be read. Raises DriverError.
-    """
-    found = await causes_of(source, 0, [cause]) if cause else None
+
+async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
+    """The same for who has the right already. Raises DriverError."""
+    return _of(await driver.causes(name, 0, [cause]), cause) if cause and driver.capabilities.causes else None
+
+
+def _of(found: Causes | None, cause: str) -> int | None:
+    """An index has no letters that do not say their cause, as those of before; where there are some, all are read."""
     return None if found is None or found.unmarked else found.of(cause) or 0
 
 

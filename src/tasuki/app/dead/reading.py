@@ -221,7 +221,7 @@ async def movable(
     """
     if not targets and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
         return Movable(total if limit is None else min(total, limit), True, 0, "")
-    found = await read(assembly, {source.id: ""}, choice, "cause", clock)
+    found = await read(assembly, {source.id: ""}, choice, "queue", clock)
     count = sum(not targets or letter.queue in targets for letter in found.letters)
     if limit is not None and count >= limit:
         return Movable(limit, True, found.unclear, found.problem)

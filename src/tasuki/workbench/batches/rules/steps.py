@@ -157,6 +157,16 @@ def is_due_to_be_emptied(batch: Batch) -> bool:
     return batch.ended is not None and batch.state != "undone"
 
 
+def needs_ids(batch: Batch) -> bool:
+    """Whether letters that were chosen one by one may still be moved."""
+    return batch.state not in ("done", "cancelled") and not batch.is_back
+
+
+def needs_notes(batch: Batch) -> bool:
+    """Whether letters may still be brought back."""
+    return batch.kept and batch.state != "undone"
+
+
 def emptied(batch: Batch) -> Batch:
     """The batch whose letters are no longer in the trash."""
     return replace(batch, kept=False, is_emptied=True)

@@ -46,7 +46,7 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
-from tasuki.drivers.redis.transferring import can_transfer, find, refusal, show, transfer
+from tasuki.drivers.redis.transferring import find, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
@@ -315,8 +315,11 @@ class RedisDriver(Driver):
         return await transfers.run(self._shown, partial(find, session, queue), partial(transfer, session, queue))
 
     def can_transfer(self, queue: str, to: str) -> bool:
-        """Not where the queues are in two slots of a cluster."""
-        return can_transfer(self._session, queue, to)
+        """Not where the queues are in two slots of a cluster; their names say so, also of one that is not declared."""
+        if not self._session.is_cluster:
+            return True
+        source, target = (place(self._prefix, QueueSpec(name)) for name in (queue, to))
+        return source.slot == target.slot
 
     def store(self, name: str) -> RedisStore:
         """A store at the server; all its keys are in one hash slot."""

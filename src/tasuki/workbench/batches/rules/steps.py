@@ -53,7 +53,7 @@ def why_not_kept(batch: Batch) -> str:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
     if batch.is_emptied:
         return _CANNOT + "the time of its letters in the trash is over"
-    return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver or node"
+    return _CANNOT + "it has more than 10,000 letters, or the queue that gets them is of another driver or node"
 
 
 def taken(batch: Batch, runner: str) -> Batch:

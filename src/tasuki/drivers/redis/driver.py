@@ -46,7 +46,7 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
-from tasuki.drivers.redis.transferring import find, refusal, show, transfer
+from tasuki.drivers.redis.transferring import FIRST, find, fitting, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
@@ -266,10 +266,12 @@ class RedisDriver(Driver):
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         messages: list[Message] = []
         on: Sequence[Word] = ("ready", after, "")
+        fits = FIRST
         while len(messages) < limit and on[0]:
-            size = min(limit - len(messages), self.capabilities.max_batch)
+            size = min(limit - len(messages), self.capabilities.max_batch, fits)
             *found, section, skip, line = await self._session.ask(queue, scripts.PEEK, size, *on)
             on = section, skip, line
+            fits = fitting(len(found[1]), sum(len(content) for content in found[1] if content is not None))
             there = [each for each in zip(*found, strict=True) if each[1]]
             messages += self._shown.noted(queue, [shown(*each) for each in there], [each[0] for each in there])
         return messages

@@ -19,11 +19,14 @@ pytestmark = pytest.mark.anyio
 class Scanned:
     """A session whose scan comes to some messages again, as one does whose table shrinks meanwhile."""
 
-    def __init__(self, *portions: tuple[list[bytes], list[bytes], bytes]) -> None:
-        self._portions = iter(portions)
+    def __init__(self, *portions: tuple[list[bytes], list[bytes], bytes], size: int = 100) -> None:
+        self._portions, self._size = iter(portions), size
+        self.asked: list[Any] = []
+        """How many messages each portion has at most."""
 
-    async def ask(self, queue: str, script: object, *words: object) -> Any:
-        return next(self._portions)
+    async def ask(self, queue: str, script: object, *words: Any) -> Any:
+        self.asked.append(words[0])
+        return [*next(self._portions), words[0], words[0] * self._size]
 
 
 async def test_a_message_that_a_scan_meets_twice_is_found_once() -> None:
@@ -34,6 +37,13 @@ async def test_a_message_that_a_scan_meets_twice_is_found_once() -> None:
 async def test_two_transfers_of_one_id_need_two_messages() -> None:
     session: Any = Scanned(([b"7"], [b"a"], b"64"), ([b"7"], [b"a"], b"0"))
     assert await find(session, "dead", {"a": 2}) == {"a": [b"7"]}
+
+
+@pytest.mark.parametrize(("size", "most"), [(100, 1000), (2**20, 8), (2**24, 1)])
+async def test_the_server_reads_a_few_large_messages_at_a_time(size: int, most: int) -> None:
+    session: Any = Scanned(([], [], b"64"), ([], [], b"8"), ([], [], b"0"), size=size)
+    assert await find(session, "dead", {"a": 1}) == {}
+    assert session.asked == [100, most, most]
 
 
 @pytest.mark.parametrize(("in_cluster", "can"), [(False, True), (True, False)])

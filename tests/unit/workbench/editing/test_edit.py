@@ -18,6 +18,7 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.workbench.editing.problems import EditError, Problem
+from tasuki.workbench.editing.undo import PART
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -257,6 +258,25 @@ async def test_an_edit_can_be_undone_while_the_new_message_waits(app: App) -> No
         await asyncio.sleep(901)
         with pytest.raises(LookupError, match="in the last 15 minutes"):
             await app.undo_edit("dead", done.id)
+
+
+async def test_an_edit_of_a_large_letter_can_be_undone_too(make_app: Callable[..., App]) -> None:
+    """Its record is larger than a value of a store."""
+    app = make_app()
+    app.queue("dead", max_message_size="4MiB")
+    app.queue("free", dead_letter="dead", max_message_size="4MiB")
+    async with app:
+        for size in (PART, PART + 1, 3 * 2**20):
+            await bury(app, b'"%s"' % (b"a" * (size - 2)), queue="app:free")
+            before = await only(app, "dead")
+            done = await app.edit("dead", "m", body=2)
+            assert done.is_undoable
+            assert await app.undo_edit("dead", done.id) == "m"
+            assert await only(app, "dead") == before
+            state = app.live_assembly().state_of("app:dead")
+            assert state is not None
+            assert list((await (await state.store()).list("edit/")).entries) == []
+            await app.live_queue("dead").purge()
 
 
 async def test_an_edit_between_two_drivers_is_published_before_it_is_acked(make_app: Callable[..., App]) -> None:

@@ -73,11 +73,13 @@ def test_a_message_that_is_not_there(tasuki: CommandLine) -> None:
 
 
 def test_queues_that_cannot_be_looked_into_are_named(tasuki: CommandLine) -> None:
-    done = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.memory")
-    assert (
-        "in any queue; not searched, as their drivers show no messages to another process: app:tasks, app:dead"
-        in done.stderr
-    )
+    private = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.memory")
+    mute = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.amqp")
+
+    text = "in any queue; not searched, as they are in the memory of another process: app:tasks, app:dead"
+    assert text in private.stderr
+    text = "not searched, as their brokers show no waiting messages: app:tasks, app:dead (for dead letters: tasuki dead"
+    assert f"{text} --id m-1)" in mute.stderr
 
 
 def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:

@@ -10,6 +10,7 @@ from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.ending import end_of
 from tasuki.clock import Clock
+from tasuki.contracts.driver import Depth
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
@@ -37,6 +38,8 @@ class DeadLetters:
     """Dead-letter queues whose letters could not be shown, and for each why, and what works there."""
     borrowed: dict[str, int] = field(default_factory=dict)
     """Dead-letter queues whose brokers cannot show messages, and how many letters were received there and released."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Dead-letter queues of which a consumer, such as a redrive, holds letters now: so many, which are not shown."""
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
@@ -79,6 +82,7 @@ async def read(
     found: list[Letter] = []
     is_all, now = True, clock.time()
     borrowed: dict[str, int] = {}
+    held: dict[str, int] = {}
     mute = [id for id in queues if not borrows and not assembly.queues[id].driver.capabilities.peek]
     if mute and len(mute) == len(queues):
         raise UnsupportedError(_remedy(mute[0], _MUTE), driver=assembly.queues[mute[0]].driver.name, queue=mute[0])
@@ -89,7 +93,10 @@ async def read(
             continue
         try:
             if source.driver.capabilities.peek:
-                letters, has_more = await _newest(source)
+                depth = await source.depth()
+                letters, has_more = await _newest(source, depth)
+                if depth.in_flight:
+                    held[dead] = depth.in_flight
             else:
                 some = await borrow(assembly, source, NEWEST, clock=clock, guard=assembly.rights.application)
                 letters, has_more = [letter_in(message, dead) for message in some.letters], not some.is_all
@@ -104,7 +111,7 @@ async def read(
         is_all = is_all and not has_more
         mine = (letter for letter in letters if not origin or letter.queue == origin)
         found += [letter for letter in mine if choice.chosen(letter, source, now)]
-    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen, borrowed)
+    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen, borrowed, held)
 
 
 _MUTE = "its broker cannot show messages without giving them to a consumer"
@@ -114,9 +121,8 @@ def _remedy(id: str, error: object) -> str:
     return f"{str(error).rstrip('.')}; tasuki redrive {id} sends letters back, also chosen ones (--where, --id)"
 
 
-async def _newest(source: Queue) -> tuple[list[Letter], bool]:
+async def _newest(source: Queue, depth: Depth) -> tuple[list[Letter], bool]:
     """The newest letters, the oldest of them first, and whether there are more."""
-    depth = await source.depth()
     total = depth.ready + depth.delayed
     if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
         total = await end_of(source.peek, total)

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.typed.entries import SigningFields
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Capabilities, Outgoing
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import PolicyDeniedError, QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.workbench.editing.problems import EditError, Problem
@@ -256,6 +257,21 @@ async def test_an_edit_can_be_undone_while_the_new_message_waits(app: App) -> No
         done = await app.edit("dead", "m", body=2)
         await asyncio.sleep(901)
         with pytest.raises(LookupError, match="in the last 15 minutes"):
+            await app.undo_edit("dead", done.id)
+
+
+@pytest.mark.parametrize(("lacks", "why"), [("transfer", "takes no waiting message back"), ("store", "has no state")])
+async def test_an_edit_that_can_never_be_undone_says_why(
+    app: App, monkeypatch: pytest.MonkeyPatch, lacks: str, why: str
+) -> None:
+    able: Capabilities = MemoryDriver.capabilities
+    less = replace(able, transfer=False) if lacks == "transfer" else replace(able, store=False)
+    monkeypatch.setattr(MemoryDriver, "capabilities", less)
+    async with app:
+        await bury(app, b"1", queue="app:free")
+        done = await app.edit("dead", "m", body=2)
+        assert not done.is_undoable
+        with pytest.raises(LookupError, match=f"no edit of a message of app:dead can be undone: .*{why}"):
             await app.undo_edit("dead", done.id)
 
 

@@ -41,6 +41,10 @@ def _show(done: dict[str, Any]) -> None:
     for id, number in done["borrowed"].items():
         text = f"{count(number, 'letter')} received and released: its broker cannot show messages"
         click.echo(f"borrowed: queue {id!r}: {text}", err=True)
+    for id, number in done["held"].items():
+        click.echo(
+            f"not shown: queue {id!r}: {count(number, 'more letter')}, held by a redrive or a consumer now", err=True
+        )
     for id, why in done["unseen"].items():
         click.echo(f"not shown: queue {id!r}: {why}", err=True)
 
@@ -125,6 +129,7 @@ def command(
             shown |= {
                 "unseen": found.unseen | private,
                 "borrowed": found.borrowed,
+                "held": found.held,
                 "is_chosen": bool(choice) or key is not None,
             }
             shown["has_ids"] = bool(ids)

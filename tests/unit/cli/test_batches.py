@@ -77,6 +77,7 @@ def test_a_question_comes_before_a_discard(buried: CommandLine) -> None:
     assert done.returncode == 1
     assert "Delete 5 messages of app:dead? They can be brought back for 15 minutes." in done.stderr
     assert "nothing was removed; answer y, or give --yes" in done.stderr
+    assert "Delete 2 messages of app:dead?" in buried("discard", "dead", "--limit", "2", stdin=b"n\n").stderr
     assert buried.json("info", "dead")["ready"] == 5
     assert buried.json("batches") == []
     assert buried("batches").stdout == "no batches in the last day\n"

@@ -63,7 +63,8 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
     """Put the letter back in the place of its new message, if that still waits; returns the letter's id.
 
     Raises:
-        LookupError: there is no record of it, or can be none, or the message has started. DriverError: a broker refuses.
+        LookupError: there is no record of it, or can be none, or the message has started.
+        DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
     never = f"no edit of a message of {dead} can be undone: "

@@ -96,10 +96,12 @@ class Preview:
 
 async def preview(
     source: Queue, clock: Clock, act: Act, *, to: str = "", where: str = "", ids: Collection[str] = (),
-    group: tuple[str, str] | None = None,
+    group: tuple[str, str] | None = None, limit: int | None = None,
 ) -> Preview:  # fmt: skip
     """What a batch of these letters would do. Raises ValueError, DriverError as the begin of one."""
-    batch = Batch("", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group)
+    batch = Batch(
+        "", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group, limit=limit
+    )
     batch = await counted(plan(batch, source), source, ids, clock)
     return Preview(batch.total, batch.kept)
 

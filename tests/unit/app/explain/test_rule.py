@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,11 @@ def facts(*workers: AtWork, **changes: Any) -> Facts:
 RUNS = RunningMessage("m", "app:send", 991.0)
 OTHER = RunningMessage("x", "app:send", 988.0, "acme")
 GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
-MOVED = [event("received", 990.0), event("dead-lettered", 996.0, value="app:dead"), event("settled", 997.0, value="ack")]
+MOVED = [
+    event("received", 990.0),
+    event("dead-lettered", 996.0, value="app:dead"),
+    event("settled", 997.0, value="ack"),
+]
 DEPTH = Depth(0, 0, 1, None)
 FAILED = Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"})
 ROWS: list[tuple[Facts, list[str], str]] = [
@@ -125,6 +130,15 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
     if not seen.workers:
         unseen["held"] = None
     assert found.found is unseen.get(codes[0], True)
+
+
+def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
+    letter = explain(facts(letter=LETTER, dead_letters="app:dead"))
+    unseen = explain(facts(can_look=False, unseen_letters="app:dead"))
+
+    assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
+    assert unseen.causes[0].act.startswith("look among its dead letters: tasuki dead app:dead --id m; with 'result'")
+    assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
 
 
 def test_the_newest_worker_counts() -> None:

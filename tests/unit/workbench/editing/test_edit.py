@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.typed.entries import SigningFields
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Capabilities, Outgoing
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import PolicyDeniedError, QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.workbench.editing.problems import EditError, Problem
@@ -277,6 +278,21 @@ async def test_an_edit_of_a_large_letter_can_be_undone_too(make_app: Callable[..
             assert state is not None
             assert list((await (await state.store()).list("edit/")).entries) == []
             await app.live_queue("dead").purge()
+
+
+@pytest.mark.parametrize(("lacks", "why"), [("transfer", "takes no waiting message back"), ("store", "has no state")])
+async def test_an_edit_that_can_never_be_undone_says_why(
+    app: App, monkeypatch: pytest.MonkeyPatch, lacks: str, why: str
+) -> None:
+    able: Capabilities = MemoryDriver.capabilities
+    less = replace(able, transfer=False) if lacks == "transfer" else replace(able, store=False)
+    monkeypatch.setattr(MemoryDriver, "capabilities", less)
+    async with app:
+        await bury(app, b"1", queue="app:free")
+        done = await app.edit("dead", "m", body=2)
+        assert not done.is_undoable
+        with pytest.raises(LookupError, match=f"no edit of a message of app:dead can be undone: .*{why}"):
+            await app.undo_edit("dead", done.id)
 
 
 async def test_an_edit_between_two_drivers_is_published_before_it_is_acked(make_app: Callable[..., App]) -> None:

@@ -106,6 +106,8 @@ class Facts:
     letter: Message | None = None
     """Its dead letter, and ``dead_letters``, the queue it is in."""
     dead_letters: str = ""
+    unseen_letters: str = ""
+    """The queue of its dead letters, if its broker does not show them."""
     attempts: Sequence[AttemptRecord] = ()
     """Its failed attempts, as far as they are known, oldest first."""
     record: JobRecord | None = None

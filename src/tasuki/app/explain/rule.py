@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from typing import Literal
 
 import msgspec
@@ -100,7 +101,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
         letter, place = facts.message, facts.queue
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {place}"
+        act = f"redrive it: tasuki redrive {place} --id {quote(facts.id)}"
         yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
@@ -282,7 +283,9 @@ def _unseen(facts: Facts) -> Cause:
             f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
             f"record or dead letter tells of it; {_counts(facts)}"
         )
-        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
+        dead = facts.unseen_letters
+        act = f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}; " if dead else ""
+        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,6 +130,15 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
     if not seen.workers:
         unseen["held"] = None
     assert found.found is unseen.get(codes[0], True)
+
+
+def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
+    letter = explain(facts(letter=LETTER, dead_letters="app:dead"))
+    unseen = explain(facts(can_look=False, unseen_letters="app:dead"))
+
+    assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
+    assert unseen.causes[0].act.startswith("look among its dead letters: tasuki dead app:dead --id m; with 'result'")
+    assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
 
 
 def test_the_newest_worker_counts() -> None:

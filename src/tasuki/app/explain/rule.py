@@ -267,11 +267,12 @@ def _unseen(facts: Facts) -> Cause:
     if facts.is_missing:
         return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
     if not facts.can_look:
-        text = (
-            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
-            f"record or dead letter tells of it; {_counts(facts)}"
-        )
         dead = facts.unseen_letters
+        known = "no worker or record tells" if dead else "no worker, record or dead letter tells"
+        text = (
+            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and {known} "
+            f"where it is{_last_attempt(facts)}; {_counts(facts)}"
+        )
         act = f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}; " if dead else ""
         return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:

@@ -145,4 +145,6 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     )
     assert buried("redrive", "dead", "--dry-run", "--limit", "1").stdout == "1 message of app:dead would be sent back\n"
     assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
-    assert buried("dead").stdout.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
+    by_type = buried("dead", "--group", "type").stdout
+    assert by_type.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
+    assert buried("dead").stdout.endswith("3 dead letters (all)\n")

@@ -154,7 +154,7 @@ async def test_a_cause_has_a_name_in_the_language_of_the_page(app: App, browse: 
 
     [text] = await causes(browse, "app:images", job.id, **{"accept-language": "ja"})
 
-    assert text.startswith("ワーカーなし: consumer app:images.workers is declared")
+    assert text.startswith("ワーカーなし: コンシューマー app:images.workers は宣言されていますが")
 
 
 async def test_numbers_of_a_body_keep_their_digits(app: App, browse: MakeBrowser) -> None:

@@ -124,7 +124,7 @@ def command(
         from tasuki.app.dead.reading import read
 
         async with app.reading():
-            found = await read(app.live_assembly(), queues, choice, by, app.clock)
+            found = await read(app.live_assembly(), queues, choice, by, app.clock, shows=is_list)
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
             shown |= {
                 "unseen": found.unseen | private,
@@ -154,7 +154,7 @@ def _queues(project: Project, queue: str | None) -> tuple[dict[str, str], dict[s
 
 
 def _groups(found: DeadLetters) -> dict[str, Any]:
-    return {"count": len(found.letters), "groups": [_fields(group) for group in found.groups]}
+    return {"count": found.count, "groups": [_fields(group) for group in found.groups]}
 
 
 def _fields(group: DeadGroup) -> dict[str, Any]:

@@ -126,10 +126,11 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     if running and facts.message is None:
         work, message = running[0]
         if life is None and facts.now - work.seen > ALIVE:
-            text = f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died"
-            yield Cause(
-                "held", f"{text}, the message comes again when its lease of {format_duration(facts.lease)} ends"
+            text = (
+                f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
+                f"comes again when its lease of {format_duration(facts.lease)} ends"
             )
+            yield Cause("held", text)
             return
         since = life.at if life is not None and life.stage == "started" else message.since
         yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)
@@ -152,7 +153,7 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
         text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to}")
+        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {quote(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "publish it again to run it again")
@@ -280,12 +281,12 @@ def _unseen(facts: Facts) -> Cause:
         return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
     if not facts.can_look:
         text = (
-            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
-            f"record or dead letter tells of it; {_counts(facts)}"
+            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker or "
+            f"record tells where it is{_last_attempt(facts)}; {_counts(facts)}"
         )
-        dead = facts.unseen_letters
-        act = f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}; " if dead else ""
-        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
+        if dead := facts.unseen_letters:
+            return Cause("cannot look", text, f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}")
+        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

@@ -62,7 +62,10 @@ class Call:
         snapshot = await self.snapshot()
         row = snapshot.queues.get(self.names["queue"])
         if row is None:
-            raise ProblemError(404, f"there is no queue {self.names['queue']!r}")
+            name = self.names["queue"]
+            meant = next((id for id in snapshot.queues if id.partition(":")[2] == name), None)
+            hint = "" if meant is None else f"; its id is {meant!r}"
+            raise ProblemError(404, f"there is no queue {name!r}{hint}")
         return snapshot, row
 
     def may(self, act: str, id: str) -> bool:

@@ -134,10 +134,14 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
 
 def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
     letter = explain(facts(letter=LETTER, dead_letters="app:dead"))
-    unseen = explain(facts(can_look=False, unseen_letters="app:dead"))
+    failed = [AttemptRecord(attempt=3, at=997.0, worker="web:7", place="mail.py:send")]
+    unseen = explain(facts(can_look=False, unseen_letters="app:dead", attempts=failed))
 
     assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
-    assert unseen.causes[0].act.startswith("look among its dead letters: tasuki dead app:dead --id m; with 'result'")
+    assert unseen.causes[0].act == "look among its dead letters: tasuki dead app:dead --id m"
+    assert "no worker or record tells where it is; attempt 3 failed 3s ago on web:7 at mail.py:send" in (
+        unseen.causes[0].text
+    )
     assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
 
 

@@ -80,12 +80,12 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
 
 async def schedules(view: View) -> Response:
     """The schedules, with their last and next times."""
-    from tasuki.app.schedules.statuses import statuses_of
+    from tasuki.app.schedules.statuses import statuses_seen
 
     snapshot = await view.tools.sampler.latest()
     site, found, unseen = view.tools.site, {}, []
     for app, ids in site.parts():
-        for status in await site.on(app, statuses_of):
+        for status in await site.on(app, statuses_seen):
             if status.queue in ids:
                 found[status.id] = status
     configs = site.project.of(ScheduleConfig)

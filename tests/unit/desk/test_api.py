@@ -124,7 +124,7 @@ async def test_a_message_that_is_not_there_is_404_and_says_why(program: Program)
     assert "no such message" in found["detail"] or "gone" in found["detail"]
     assert (await program.get("/messages/app:mails/gone/explain"))["found"] is False
     assert (await program.get("/queues/app:nope", 404))["detail"] == "there is no queue 'app:nope'"
-    assert (await program.get("/queues/mails", 404))["detail"] == "there is no queue 'mails'; its id is 'app:mails'"
+    assert (await program.get("/queues/mails", 404))["detail"] == "there is no queue 'mails'; did you mean 'app:mails'?"
     assert (await program.get("/nothing", 404))["code"] == "not_found"
 
 

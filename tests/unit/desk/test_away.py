@@ -78,7 +78,7 @@ async def test_a_queue_that_cannot_be_counted_is_not_searched(
 async def test_schedules_are_named_while_their_store_is_away(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statuses, "statuses_of", away)
+    monkeypatch.setattr(statuses, "read_known", away)
 
     text = await browse().text("/schedules")
 

@@ -20,6 +20,8 @@ from tasuki.units import format_duration
 ALIVE = 2 * PERIOD
 """Seconds after its last sign for which a worker counts as alive here."""
 
+_NAMED = 10
+"""Queues that an answer names after a search in many."""
 
 Code = Literal[
     "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
@@ -80,6 +82,11 @@ def without(away: list[Cause], told: list[Explanation], id: str) -> Explanation:
     best = min(told, key=lambda each: (each.found is not True, each.found is not None), default=None)
     if best is None:
         return Explanation(id, "", None, away)
+    if best.found is False and not away and len(told) > 1:
+        places = ", ".join(each.queue for each in told[:_NAMED])
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        gone = Cause("no such message", f"no such message in {places}{more}: it is settled, or never was there")
+        return Explanation(id, "", False, [gone])
     if best.found or not away:
         return best
     return Explanation(id, best.queue, None, [*away, *best.causes])

@@ -83,17 +83,20 @@ class Sampler:
         counts: dict[str, Counts] = {}
         here: list[Presence] = []
         problems: list[str] = []
+        is_waiting = False
         for app, ids in self._site.parts():
             try:
                 found, present = await self._site.on(app, partial(self._read, ids))
             except TasukiError as error:
                 problems.append(problem_of(error))
+                is_waiting = True
                 continue
             statuses = app.supervisor.states()
             name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present
             problems += found.trouble
+            is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
         workers = _merged([*(worker for found in _each(counts) for worker in found.workers), *here])
         taken = self._clock.monotonic()
@@ -103,7 +106,8 @@ class Sampler:
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
-        self._took = self._clock.monotonic() - began
+        # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
+        self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
 
     async def _read(self, ids: list[str], live: Assembly) -> tuple[Counts, list[Presence]]:

@@ -152,6 +152,11 @@ class Snapshot:
         return any(row.knows_workers for row in self.queues.values())
 
     @cached_property
+    def unread(self) -> int:
+        """Queues that could not be counted; the sums are without them."""
+        return sum(row.depth is None and not row.is_missing for row in self.queues.values())
+
+    @cached_property
     def totals(self) -> Totals:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]

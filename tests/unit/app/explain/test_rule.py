@@ -163,3 +163,15 @@ def test_a_queue_that_is_away_leaves_it_open() -> None:
     found = without([away], [gone], "m")
     assert (found.queue, found.found, found.causes) == ("app:mail", None, [away, *gone.causes])
     assert without([away], [], "m").causes == [away]
+
+
+def test_a_search_in_all_queues_does_not_send_to_another_one() -> None:
+    gone = explain(facts(depth=Depth(0, 0, 0, None)))
+
+    found = without([], [gone] * 12, "m")
+
+    assert (found.queue, found.found) == ("", False)
+    (cause,) = found.causes
+    assert cause.text.endswith("app:mail and 2 more: it is settled, or never was there")
+    assert not cause.act
+    assert without([], [gone], "m") == gone

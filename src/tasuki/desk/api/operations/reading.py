@@ -221,12 +221,12 @@ async def events(call: Call) -> answers.Events:
 
 async def schedules(call: Call) -> answers.Schedules:
     """The schedules, with their last and next times."""
-    from tasuki.app.schedules.statuses import statuses_of
+    from tasuki.app.schedules.statuses import statuses_seen
 
     site = call.site
     found: dict[str, ScheduleStatus] = {}
     for app, ids in site.parts():
-        found |= {each.id: each for each in await site.on(app, statuses_of) if each.queue in ids}
+        found |= {each.id: each for each in (await site.on(app, statuses_seen)).statuses if each.queue in ids}
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [
         answers.Schedule(

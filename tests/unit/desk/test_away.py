@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.app.schedules import statuses
 from tasuki.desk.dead import board
-from tasuki.desk.reading import messages, sampler
+from tasuki.desk.reading import counts, messages, sampler
 from tasuki.desk.reading.listed import finding
 from tasuki.desk.site import Site
 from tasuki.errors import BrokerUnavailableError
@@ -169,3 +169,33 @@ async def test_a_broker_that_is_back_is_seen_within_ten_seconds(app: App, browse
     object.__setattr__(before, "taken", before.taken - sampler._LONGEST)
 
     assert await read.latest() is not before
+
+
+async def test_what_is_known_of_a_thousand_queues_is_shown_although_their_broker_is_silent(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "_ALL", 0.05)
+    asked = list[str]()
+
+    async def depth(name: str) -> Any:
+        asked.append(name)
+        await silent()
+
+    monkeypatch.setattr(driver_of(app), "depth", depth)
+    live = app.live_assembly()
+    found = await counts.count(live, ["app:mails"] * 200)
+
+    assert found.problems == {"app:mails": "no answer within 5 s"}
+    assert len(asked) == 16  # the others are not waited for
+    assert found.has_asked
+
+
+async def test_a_queue_that_was_not_read_says_why(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "count", away)
+
+    text = await browse().text("/queues/app:mails")
+
+    assert AWAY in text
+    assert "it could not be read" not in text

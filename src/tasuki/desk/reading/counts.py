@@ -25,6 +25,10 @@ _AT_ONCE = 16
 """Queues that are counted at the same time."""
 _PATIENCE = 5.0
 """Seconds for one count."""
+_ALL, _BESIDE = 6.0, 3.0
+"""Seconds for all counts, and for workers and pauses: the site gives up after ten, and then nothing were known."""
+
+_SILENT = "no answer within 5 s"
 
 
 @dataclass(slots=True)
@@ -48,18 +52,18 @@ class Counts:
 async def count(live: Assembly, ids: Sequence[str]) -> Counts:
     """Count these queues, and read who works on them and their pauses; errors are part of the result."""
     counts = Counts()
-    left = iter(ids)
-    await asyncio.gather(*(_count_some(live, left, counts) for _ in range(min(_AT_ONCE, len(ids)))))
+    left, end = iter(ids), asyncio.get_running_loop().time() + _ALL
+    await asyncio.gather(*(_count_some(live, left, counts, end) for _ in range(min(_AT_ONCE, len(ids)))))
     known = [id for id in ids if id in counts.depths]
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_BESIDE):
             counts.orders = await orders_of(live, set(known))
             states = [state for state in live.states_of_queues() if known or state.opened is not None]
             counts.workers = await workers_of(states)
             counts.has_asked = True
             counts.now = max([await (await state.store()).time() for state in states], default=None)
     except (TasukiError, TimeoutError) as error:
-        counts.trouble.append(problem_of(error))
+        counts.trouble.append(problem_of(error) if isinstance(error, TasukiError) else _SILENT)
     return counts
 
 
@@ -74,15 +78,18 @@ def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:
     counts.trouble = [cause_of(text) for text in counts.trouble]
 
 
-async def _count_some(live: Assembly, left: Iterable[str], counts: Counts) -> None:
+async def _count_some(live: Assembly, left: Iterable[str], counts: Counts, end: float) -> None:
+    now = asyncio.get_running_loop().time
     for id in left:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout_at(min(now() + _PATIENCE, end)):
+                if now() >= end:  # an answer that needs no waiting would come all the same, and a thousand take long
+                    raise TimeoutError
                 counts.depths[id] = await depth_of(live.queues[id])
         except QueueNotFoundError:
             counts.missing.add(id)
         except (TasukiError, TimeoutError, KeyError) as error:
-            counts.problems[id] = problem_of(error) if isinstance(error, TasukiError) else "no answer within 5 s"
+            counts.problems[id] = problem_of(error) if isinstance(error, TasukiError) else _SILENT
 
 
 async def depth_of(queue: Queue) -> Depth:

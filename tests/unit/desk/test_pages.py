@@ -144,7 +144,11 @@ async def test_a_message_that_does_not_wait_has_its_causes(app: App, browse: Mak
     [source] = await causes(browse, "app:mails", dead)
     [gone] = await causes(browse, "app:mails", "gone")
 
-    assert letter == source == "Dead letter: dead (max_attempts), in app:dead → redrive it: tasuki redrive app:dead"
+    assert (
+        letter
+        == source
+        == f"Dead letter: dead (max_attempts), in app:dead → redrive it: tasuki redrive app:dead --id {dead}"
+    )
     assert "no such message in app:mails" in gone
 
 

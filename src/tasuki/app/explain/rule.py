@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from typing import Literal
 
 import msgspec
@@ -93,6 +94,11 @@ def _short(seconds: float) -> str:
     return format_duration(round(seconds) if seconds >= 10 else max(round(seconds, 1), 0.1))
 
 
+def _word(id: str) -> str:
+    """An id as one word of a command: publishers choose ids, and people copy the command into a shell."""
+    return quote(escape(id))
+
+
 def _of_message(facts: Facts) -> Iterator[Cause]:
     """The causes in the message itself."""
     letter, place = facts.letter, facts.dead_letters
@@ -100,7 +106,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
         letter, place = facts.message, facts.queue
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {place}"
+        act = f"redrive it: tasuki redrive {place} --id {_word(facts.id)}"
         yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
@@ -118,7 +124,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     running = [
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
-    cancel = f"cancel it: tasuki cancel {facts.id}"
+    cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
@@ -155,7 +161,7 @@ def _delayed(facts: Facts) -> Cause | None:
     message, depth = facts.message, facts.depth
     assert message is not None
     due = message.headers.get(DUE)
-    sooner = f"cancel it: tasuki cancel {facts.id}"
+    sooner = f"cancel it: tasuki cancel {_word(facts.id)}"
     sleeping = [(name, until) for name, until in facts.sleeps if until > facts.now]
     if isinstance(due, int | float) and due > facts.now:
         text = f"delayed until {text_of_time(due)}, in {_short(due - facts.now)} (as it was published)"
@@ -246,10 +252,10 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
                         f"key '{escape(facts.key)}' is held by message {each.id}, running on {work.worker} for "
                         f"{ago(facts, each.since)}"
                     )
-                    yield Cause("key held", text, f"tasuki cancel {each.id}")
+                    yield Cause("key held", text, f"tasuki cancel {_word(each.id)}")
         if facts.before:
             text = f"key '{escape(facts.key)}': message {facts.before} of the same key is before it"
-            yield Cause("key held", text, f"tasuki explain {facts.before}")
+            yield Cause("key held", text, f"tasuki explain {_word(facts.before)}")
     if facts.place:
         rate = rate_of(facts)
         after = "" if rate is None else f", about {_short(facts.place / rate)} at the current rate"

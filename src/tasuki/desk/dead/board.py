@@ -31,7 +31,7 @@ class Board:
         """Why the last list lacks the batches of a store; empty: it lacks none."""
 
     async def latest(self) -> Sequence[Batch]:
-        """The last ten batches, the newest first; without those of a store that cannot be read, see ``problem``."""
+        """The last ten batches, the newest first; a store that cannot be read has none, see ``problem``."""
         async with self._reading:
             if self._clock.monotonic() - self._read > _AGE:
                 found: dict[str, Batch] = {}

@@ -18,7 +18,7 @@ from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.snapshot import QueueRow, RunningRow
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
@@ -35,11 +35,20 @@ async def overview(call: Call) -> answers.Overview:
     notices = attention.notices_of(snapshot)
     return answers.Overview(
         now=snapshot.now,
-        totals=answers.Totals(**asdict(snapshot.totals)),
+        totals=_totals(snapshot),
         queues=len(snapshot.queues),
         notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
         problems=list(snapshot.problems),
     )
+
+
+def _totals(snapshot: Snapshot) -> answers.Totals:
+    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted}
+    if not snapshot.knows_counts:
+        known |= dict.fromkeys(("ready", "delayed", "dead"))
+    if not snapshot.knows_workers:
+        known |= dict.fromkeys(("running", "workers"))
+    return answers.Totals(**known)
 
 
 def _notice(notice: attention.Notice) -> answers.Notice:

@@ -144,11 +144,8 @@ async def test_a_message_that_does_not_wait_has_its_causes(app: App, browse: Mak
     [source] = await causes(browse, "app:mails", dead)
     [gone] = await causes(browse, "app:mails", "gone")
 
-    assert (
-        letter
-        == source
-        == f"Dead letter: dead (max_attempts), in app:dead → redrive it: tasuki redrive app:dead --id {dead}"
-    )
+    act = f"redrive it: tasuki redrive app:dead --id {dead}"
+    assert letter == source == f"Dead letter: dead (max_attempts), in app:dead → {act}"
     assert "no such message in app:mails" in gone
 
 

@@ -156,8 +156,8 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return None  # its settlement was the move to that queue
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
-        text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to}")
+        text = f"dead, moved to {life.moved_to} by {at}" + gone + _last_attempt(facts)
+        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "publish it again to run it again")

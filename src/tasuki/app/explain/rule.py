@@ -101,6 +101,11 @@ def _short(seconds: float) -> str:
     return format_duration(round(seconds) if seconds >= 10 else max(round(seconds, 1), 0.1))
 
 
+def _word(id: str) -> str:
+    """An id as one word of a command: publishers choose ids, and people copy the command into a shell."""
+    return quote(escape(id))
+
+
 def _of_message(facts: Facts) -> Iterator[Cause]:
     """The causes in the message itself."""
     letter, place = facts.letter, facts.dead_letters
@@ -108,7 +113,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
         letter, place = facts.message, facts.queue
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {place} --id {quote(facts.id)}"
+        act = f"redrive it: tasuki redrive {place} --id {_word(facts.id)}"
         yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
@@ -126,7 +131,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     running = [
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
-    cancel = f"cancel it: tasuki cancel {facts.id}"
+    cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
@@ -160,7 +165,7 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
         text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {quote(facts.id)}")
+        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "publish it again to run it again")
@@ -176,7 +181,7 @@ def _delayed(facts: Facts) -> Cause | None:
     message, depth = facts.message, facts.depth
     assert message is not None
     due = message.headers.get(DUE)
-    sooner = f"cancel it: tasuki cancel {facts.id}"
+    sooner = f"cancel it: tasuki cancel {_word(facts.id)}"
     sleeping = [(name, until) for name, until in facts.sleeps if until > facts.now]
     if isinstance(due, int | float) and due > facts.now:
         text = f"delayed until {text_of_time(due)}, in {_short(due - facts.now)} (as it was published)"
@@ -267,10 +272,10 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
                         f"key '{escape(facts.key)}' is held by message {each.id}, running on {work.worker} for "
                         f"{ago(facts, each.since)}"
                     )
-                    yield Cause("key held", text, f"tasuki cancel {each.id}")
+                    yield Cause("key held", text, f"tasuki cancel {_word(each.id)}")
         if facts.before:
             text = f"key '{escape(facts.key)}': message {facts.before} of the same key is before it"
-            yield Cause("key held", text, f"tasuki explain {facts.before}")
+            yield Cause("key held", text, f"tasuki explain {_word(facts.before)}")
     if facts.place:
         rate = rate_of(facts)
         after = "" if rate is None else f", about {_short(facts.place / rate)} at the current rate"
@@ -291,9 +296,9 @@ def _unseen(facts: Facts) -> Cause:
             f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker or "
             f"record tells where it is{_last_attempt(facts)}; {_counts(facts)}"
         )
-        if dead := facts.unseen_letters:
-            return Cause("cannot look", text, f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}")
-        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
+        dead = facts.unseen_letters
+        act = f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}; " if dead else ""
+        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

@@ -19,6 +19,8 @@ _SHARE = 5
 """A window that takes long is read more seldom: reading may take one part of so many of the time."""
 _OLDEST = 60.0
 """Seconds after which a window is read again although the ends of its queue are the same."""
+_LATE = 15.0
+"""Seconds after which a window that is still shown is called old."""
 _FIRST = 3.0
 """Seconds that the first viewer waits."""
 _MOST_AT_ONCE = 2
@@ -93,6 +95,14 @@ class Library:
         if shelf.window is None:
             raise AwayError("the letters are still being read; the page is loaded again by itself")
         return shelf.window
+
+    def age_of(self, queue: str, where: str) -> float | None:
+        """How old a window is whose queue should have been read again by now; None: it is new enough."""
+        shelf = self._shelves.get((queue, where))
+        if shelf is None or shelf.window is None or shelf.is_partial:
+            return None
+        age = self._clock.monotonic() - shelf.checked
+        return age if age > _LATE + 2 * _SHARE * shelf.took else None
 
     def _shelf(self, queue: str, where: str) -> _Shelf:
         shelf = self._shelves.setdefault((queue, where), _Shelf())

@@ -24,8 +24,10 @@ T = TypeVar("T")
 
 _AT_ONCE = 16
 """Queues of one driver that are counted at the same time."""
-_PATIENCE, _OF_STORE = 5.0, 3.0
-"""Seconds for one count, and for what a store tells; both together are fewer than a site waits."""
+_PATIENCE = 5.0
+"""Seconds for one count."""
+_ALL, _OF_STORE = 6.0, 3.0
+"""Seconds for all counts, and for what a store tells: the site gives up after ten, and then nothing were known."""
 
 
 @dataclass(slots=True)
@@ -52,13 +54,15 @@ async def count(live: Assembly, ids: Sequence[str]) -> Counts:
     """Count these queues, and read who works on them and their pauses; errors are part of the result."""
     counts = Counts()
     by_driver: dict[str, list[str]] = {}
-    for id in ids:
-        by_driver.setdefault(live.queues[id].driver.name, []).append(id)
-    # Each driver by itself: one that does not answer keeps nothing from the others.
-    await asyncio.gather(*(_count_on(live, driver, mine, counts) for driver, mine in by_driver.items()))
     by_state: dict[SharedState | None, set[str]] = {}
     for id in ids:
+        if (queue := live.queues.get(id)) is None:  # the project was loaded again meanwhile
+            counts.missing.add(id)
+            continue
+        by_driver.setdefault(queue.driver.name, []).append(id)
         by_state.setdefault(live.state_of(id), set()).add(id)
+    # Each driver by itself: one that does not answer keeps nothing from the others.
+    await asyncio.gather(*(_count_on(live, driver, mine, counts) for driver, mine in by_driver.items()))
     await asyncio.gather(*(_ask_store(live, state, mine, counts) for state, mine in by_state.items()))
     return counts
 
@@ -103,25 +107,28 @@ def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:
 
 
 async def _count_on(live: Assembly, driver: str, ids: Sequence[str], counts: Counts) -> None:
-    left = iter(ids)
-    await asyncio.gather(*(_count_some(live, driver, left, counts) for _ in range(min(_AT_ONCE, len(ids)))))
+    left, end = iter(ids), asyncio.get_running_loop().time() + _ALL
+    await asyncio.gather(*(_count_some(live, driver, left, counts, end) for _ in range(min(_AT_ONCE, len(ids)))))
 
 
-async def _count_some(live: Assembly, driver: str, left: Iterable[str], counts: Counts) -> None:
-    problem = ""
+async def _count_some(live: Assembly, driver: str, left: Iterable[str], counts: Counts, end: float) -> None:
+    problem, now = "", asyncio.get_running_loop().time
     for id in left:
         if driver in counts.silent:  # to ask for each of its queues would take longer than anyone waits
             counts.problems[id] = problem or f"driver {driver} does not answer"
             continue
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout_at(min(now() + _PATIENCE, end)):
+                if now() >= end:  # an answer that needs no waiting would come all the same, and a thousand take long
+                    raise TimeoutError
                 counts.depths[id] = await depth_of(live.queues[id])
         except QueueNotFoundError:
             counts.missing.add(id)
         except (TasukiError, TimeoutError) as error:
             problem = problem_of(error) if isinstance(error, TasukiError) else f"no answer within {_PATIENCE:g} s"
             counts.problems[id] = problem
-            if isinstance(error, BrokerUnavailableError | BrokerTimeoutError | TimeoutError):
+            is_late = isinstance(error, TimeoutError) and now() < end  # else there were too many to be counted
+            if is_late or isinstance(error, BrokerUnavailableError | BrokerTimeoutError):
                 counts.silent.add(driver)
 
 

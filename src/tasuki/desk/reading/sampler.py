@@ -84,12 +84,14 @@ class Sampler:
         here: list[Presence] = []
         problems: list[str] = []
         is_waiting = False
+        unread: dict[str, str] = {}
         for app, ids in self._site.parts():
             try:
                 found, present = await self._site.on(app, partial(self._read, ids))
             except TasukiError as error:
                 problems.append(problem_of(error))
                 is_waiting = True
+                unread |= dict.fromkeys(ids, problems[-1])
                 continue
             statuses = app.supervisor.states()
             name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
@@ -102,7 +104,7 @@ class Sampler:
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
-        rows = self._rows(counts, workers)
+        rows = self._rows(counts, workers, unread)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
@@ -116,7 +118,9 @@ class Sampler:
         present = self._site.present_here(live, private, self._clock.time()) if private else None
         return found, [present] if present is not None else []
 
-    def _rows(self, counts: Mapping[str, Counts], workers: list[Presence]) -> dict[str, QueueRow]:
+    def _rows(
+        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str]
+    ) -> dict[str, QueueRow]:
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
@@ -124,7 +128,7 @@ class Sampler:
         rows = {}
         for id in self._site.queues:
             seen = counts.get(id)
-            problem = "" if seen is not None else self._unseen(id)
+            problem = "" if seen is not None else unread.get(id) or self._unseen(id)
             rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
         return facts.with_dead(rows)
 

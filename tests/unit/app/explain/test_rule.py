@@ -175,3 +175,21 @@ def test_a_search_in_all_queues_does_not_send_to_another_one() -> None:
     assert cause.text.endswith("app:mail and 2 more: it is settled, or never was there")
     assert not cause.act
     assert without([], [gone], "m") == gone
+
+
+@pytest.mark.parametrize(
+    ("known", "command"),
+    [
+        (facts(letter=LETTER, dead_letters="app:dead"), "tasuki redrive app:dead --id m"),
+        (facts(work(running=(RUNS,))), "tasuki cancel m"),
+    ],
+)
+def test_a_command_is_about_this_message_alone(known: Facts, command: str) -> None:
+    assert explain(known).causes[0].act.endswith(command)
+
+
+def test_an_id_is_one_word_of_a_command() -> None:
+    hostile = "m; rm -rf $HOME"
+    waits = Message(hostile, b"", {DUE: NOW + 90})
+    [cause] = explain(Facts(NOW, hostile, "app:mail", consumers=ONE, message=waits)).causes[:1]
+    assert cause.act == f"cancel it: tasuki cancel '{hostile}'"

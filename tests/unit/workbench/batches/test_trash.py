@@ -1,4 +1,4 @@
-"""The trash: it is emptied on time, whatever the clocks say and whoever is there, and counts are of what was removed."""
+"""The trash: emptied on time, whatever the clocks say and whoever is there; counts are of what was removed."""
 
 from __future__ import annotations
 

@@ -151,6 +151,13 @@ class Seen:
         return max((window.read for window in self.windows if not window.is_all), default=0)
 
     @property
+    def age(self) -> float | None:
+        """How old the oldest of these windows is; None: all are new enough."""
+        library, where = self._view.tools.library, self._filter.where
+        ages = [library.age_of(window.queue, where) for window in self.windows if not window.borrowed]
+        return max((age for age in ages if age is not None), default=None)
+
+    @property
     def unclear(self) -> int:
         """Letters that the question could not be asked about."""
         return sum(window.unclear for window in self.windows)

@@ -164,7 +164,7 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return None  # its settlement was the move to that queue
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
-        text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
+        text = f"dead, moved to {life.moved_to} by {at}" + gone + _last_attempt(facts)
         return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
@@ -296,9 +296,9 @@ def _unseen(facts: Facts) -> Cause:
             f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker or "
             f"record tells where it is{_last_attempt(facts)}; {_counts(facts)}"
         )
-        dead = facts.unseen_letters
-        act = f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}; " if dead else ""
-        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
+        if dead := facts.unseen_letters:
+            return Cause("cannot look", text, f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}")
+        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

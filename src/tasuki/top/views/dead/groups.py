@@ -94,7 +94,7 @@ class DeadView(View):
         seen = [id for id in ids if reading.may("peek", id)]
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
-        windows, unseen = await reading.letters.windows(seen, "")
+        windows, unseen = await reading.letters.windows(seen, "", self._by)
         groups = await reading.letters.rows(windows, self._by, snapshot.now)
         self._counts = {(row.dead, row.group.key): row.group.count for row in groups}
         rows = [Row(f"{row.dead} {row.group.key}", _Group(row, snapshot.now), _find(row)) for row in groups]
@@ -102,7 +102,7 @@ class DeadView(View):
         return Table(rows, empty, self._note(windows, unseen, len(rows)))
 
     def _note(self, windows: Sequence[Window], unseen: Mapping[str, str], groups: int) -> str:
-        read = sum(len(window.items) for window in windows)
+        read = sum(window.count for window in windows)
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
         hidden = f", {len(unseen)} not shown" if unseen else ""
         return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tasuki.app.dead.choice import Choice
 from tasuki.clock import Clock
 from tasuki.desk.dead.rows import GroupRow, rows_of
 from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, count_window, read_cause, read_window, with_unmarked
 from tasuki.desk.site import AwayError, Site, problem_of
-from tasuki.errors import QueueNotFoundError, TasukiError
+from tasuki.errors import BrokerTimeoutError, QueueNotFoundError, TasukiError
 from tasuki.message import is_cause
 
 _COUNTS = "counts"
@@ -75,16 +77,21 @@ class Library:
 
     async def _try(self, queue: str, where: str, most: int, by: str) -> Window | str:
         try:
-            if not self._can(queue, where, by):
-                return await self._window(queue, where, "", most)
-            counted = await self._window(queue, where, _COUNTS, most)
-            if counted.is_all:
-                return counted
-            return self._joined(counted, await self._window(queue, where, "", most))
+            return await self._grouped(queue, where, most, by)
         except QueueNotFoundError:
             return Window(queue)
         except TasukiError as error:
             return problem_of(error)
+
+    async def _grouped(self, queue: str, where: str, most: int, by: str) -> Window:
+        if where or by != "cause" or not self._counts(queue):
+            return await self.window(queue, where, most=most)
+        with suppress(BrokerTimeoutError):  # there are too many to count now
+            counted = await self._window(queue, where, _COUNTS, most)
+            if counted.is_all:
+                return counted
+            return self._joined(counted, await self._window(queue, where, "", most))
+        return await self._window(queue, where, "", most)
 
     def _joined(self, counted: Window, seen: Window) -> Window:
         """Both as one; the same one for the same two, so that its groups are made once."""
@@ -93,21 +100,27 @@ class Library:
             known = self._both[counted.queue] = counted, seen, with_unmarked(counted, seen)
         return known[2]
 
-    def _can(self, queue: str, where: str, by: str) -> bool:
-        """Whether the driver knows the groups by itself."""
-        return by == "cause" and not where and self._site.live.queues[queue].driver.capabilities.causes
+    def _counts(self, queue: str) -> bool:
+        return self._site.live.queues[queue].driver.capabilities.causes
 
-    async def window(self, queue: str, where: str, by: str = "", group: str | None = None) -> Window:
-        """The newest letters of a queue, or of one group of it, that ``where`` holds for; a few seconds old at most.
+    async def window(
+        self, queue: str, where: str, by: str = "", group: str | None = None, most: int | None = None
+    ) -> Window:
+        """The newest letters of a queue that ``where`` holds for, a few seconds old at most.
 
-        Where the driver does not know the group by itself, the window has other letters too.
+        Those of one group alone, or of one cause that is all that ``where`` asks for, if the driver knows them by
+        itself; else the window has other letters too.
+
         Raises: as ``read_window``; AwayError: there is none yet.
         """
-        if group is not None and is_cause(group) and self._can(queue, where, by):
-            window = await self._window(queue, where, group, NEWEST)
-            if window.cause:
-                return window
-        return await self._window(queue, where, "", NEWEST)
+        most = NEWEST if most is None else most
+        cause = group if by == "cause" and group is not None and not where else _asked_alone(where)
+        if is_cause(cause) and self._counts(queue):
+            with suppress(BrokerTimeoutError):
+                window = await self._window(queue, "", cause, most)
+                if window.cause:
+                    return window
+        return await self._window(queue, where, "", most)
 
     async def _window(self, queue: str, where: str, of: str, most: int) -> Window:
         """``of``: nothing, one cause, or ``_COUNTS``."""
@@ -205,6 +218,12 @@ class Library:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _asked_alone(where: str) -> str:
+    """The cause that is all that is asked for; empty: there is none."""
+    choice = Choice(where)
+    return choice.cause if choice.is_cause_alone else ""
 
 
 async def _first_of(task: asyncio.Task[Window], heard: asyncio.Event) -> None:

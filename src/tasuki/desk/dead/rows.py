@@ -36,16 +36,17 @@ def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
     """The groups, the largest first. Raises ValueError: letters are not grouped by this. May run in any thread."""
     rows = []
     for window in windows:
-        key_of = KEYS[by]
+        key_of, causes = KEYS[by], window.causes if by == "cause" else None
+        items = window.items if causes is None else window.uncounted
         times: dict[str, list[float]] = {}
-        for item in window.uncounted:
+        for item in items:
             if item.letter.at is not None and now - item.letter.at < HOUR:
                 times.setdefault(key_of(item.letter), []).append(item.letter.at)
         trends = {key: trend_of(found, now) for key, found in times.items()}
-        groups = grouped((item.letter for item in window.uncounted), by)
-        if window.causes is not None:
-            groups = merged([*groups_of(window.causes, window.queue), *groups], rest_of(window.causes))
-            for each in window.causes.counts:
+        groups = grouped((item.letter for item in items), by)
+        if causes is not None:
+            groups = merged([*groups_of(causes, window.queue), *groups], rest_of(causes))
+            for each in causes.counts:
                 known = trends.get(each.cause, _NONE)
                 trends[each.cause] = tuple(map(sum, zip(each.recent, known, strict=True)))
         rows += [GroupRow(window.queue, group, trends.get(group.key, _NONE)) for group in groups]
@@ -74,7 +75,8 @@ def bars(trend: Sequence[int], height: int = 16, width: int = 5) -> str:
 
 def count_of(window: Window, by: str, key: str | None) -> int:
     """How many letters a group has, as far as they were looked at or counted."""
-    return window.count if window.cause or key is None else len(of_group(window, by, key))
+    is_whole = key is None or (by == "cause" and key == window.cause)
+    return window.count if is_whole else len(of_group(window, by, key))
 
 
 def of_group(window: Window, by: str, key: str | None) -> list[Item]:

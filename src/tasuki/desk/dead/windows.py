@@ -68,6 +68,11 @@ class Window:
         return len(self.uncounted) + (0 if self.causes is None else self.causes.marked)
 
     @property
+    def listed(self) -> int:
+        """Of the letters of one cause, how many are listed when all is read."""
+        return min(self.total, NEWEST)
+
+    @property
     def is_all(self) -> bool:
         """Whether all letters of the queue were looked at."""
         return self.read >= self.total

@@ -29,7 +29,7 @@ def _of(window: Window, origin: str) -> Window:
     """The window, or its letters that come from one queue."""
     if not origin:
         return window
-    return replace(window, items=[item for item in window.items if item.letter.queue == origin])
+    return replace(window, items=[item for item in window.items if item.letter.queue == origin], causes=None)
 
 
 async def groups(call: Call) -> answers.Groups:

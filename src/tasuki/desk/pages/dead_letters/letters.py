@@ -214,7 +214,7 @@ async def letters(view: View) -> Response:
         count=count_of(window, asked.by, asked.group),
         start=start,
         page_size=PAGE,
-        after=_cursor(shown[-1]) if start + PAGE < len(items) else "",
+        after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
         head=head,
         most_borrowed=BORROWED,
         age=view.tools.clock.monotonic() - window.taken,
@@ -227,6 +227,11 @@ async def _head(view: View, window: Window, asked: Filter, snapshot: Snapshot) -
         return None
     rows = await view.tools.library.rows([window], asked.by, snapshot.now)
     return next((row for row in rows if row.group.key == asked.group), None)
+
+
+def _reach(window: Window, items: Sequence[Item]) -> int:
+    """How many letters there are to list; of one cause more may be on their way."""
+    return max(len(items), window.listed) if window.cause else len(items)
 
 
 def _cursor(item: Item) -> str:

@@ -87,7 +87,7 @@ class LettersView(View):
             find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
             rows.append(Row(letter.id, (item, source, snapshot.now), find))
         count = count_of(window, self._by, self._key)
-        bound = f", the newest {window.read:,} shown" if window.cause else f" of the newest {window.read:,}"
+        bound = f", the newest {window.listed:,} shown" if window.cause else f" of the newest {window.read:,}"
         note = amounts.things(count, "letter") + ("" if window.is_all else bound)
         return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
 

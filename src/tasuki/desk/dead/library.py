@@ -108,7 +108,7 @@ class Library:
     ) -> Window:
         """The newest letters of a queue that ``where`` holds for, a few seconds old at most.
 
-        Those of one group alone, or of one cause that is all that ``where`` asks for, if the driver knows them by
+        Only letters of one group, or of one cause that is all that ``where`` asks for, if the driver knows them by
         itself; else the window has other letters too.
 
         Raises: as ``read_window``; AwayError: there is none yet.

@@ -1,4 +1,4 @@
-"""The index of causes: what is in it, what it costs, and files of before."""
+"""The index of causes: its entries, its cost, and files of before."""
 
 from __future__ import annotations
 

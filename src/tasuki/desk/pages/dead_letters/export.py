@@ -113,7 +113,7 @@ async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) 
 
 
 async def _way(site: Site, id: str, cause: str) -> tuple[int, Callable[..., Awaitable[Sequence[Message]]]]:
-    """How many letters are to be looked at, and how to get some: those of one cause, or all."""
+    """How many letters are to be looked at, and how to get some: letters of one cause, or all."""
 
     async def look(live: Assembly) -> int | None:
         on = live.queues[id]

@@ -121,7 +121,7 @@ class _Looking:
 
 @contextmanager
 def _moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that reads: nothing changes meanwhile, and nobody waits."""
+    """A transaction that reads: nothing changes meanwhile, and the writer goes on."""
     connection.execute("BEGIN")
     try:
         yield

@@ -42,7 +42,7 @@ async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
 
 
 def _of(found: Causes | None, cause: str) -> int | None:
-    """An index has no letters that do not say their cause, as those of before; where there are some, all are read."""
+    """An index has no letters that do not say their cause, as older ones; where there are some, all are read."""
     return None if found is None or found.unmarked else found.of(cause) or 0
 
 

@@ -13,7 +13,7 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.counting import causes_of, count_of, groups_of, rest_of
 from tasuki.app.dead.ending import Peek, end_of
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Causes
+from tasuki.contracts.driver import Causes, Depth
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
@@ -42,6 +42,8 @@ class DeadLetters:
     """Dead-letter queues whose letters could not be shown, and for each why, and what works there."""
     borrowed: dict[str, int] = field(default_factory=dict)
     """Dead-letter queues whose brokers cannot show messages, and how many letters were received there and released."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Dead-letter queues of which a consumer, such as a redrive, holds letters now: so many, which are not shown."""
 
     @property
     def count(self) -> int:
@@ -128,10 +130,14 @@ class _Reading:
         self._rest: list[DeadGroup] = []
         self._is_all = True
         self._borrowed: dict[str, int] = {}
+        self._held: dict[str, int] = {}
         self.unseen: dict[str, str] = {}
 
     async def read(self, source: Queue, origin: str) -> None:
         """Read the letters of a queue; of those that come from ``origin``, unless that is empty."""
+        depth = await source.depth() if source.driver.capabilities.peek else None
+        if depth is not None and depth.in_flight:
+            self._held[source.id] = depth.in_flight
         causes: Causes | None = None
         if self._by == "cause" and not self._choice and not origin:
             causes = await causes_of(source)
@@ -140,7 +146,7 @@ class _Reading:
             self._rest += rest_of(causes)
             if not self._shows and not causes.unmarked:
                 return
-        letters, has_more = await self._some(source)
+        letters, has_more = await self._some(source, depth)
         mine = [letter for letter in letters if not origin or letter.queue == origin]
         chosen = [letter for letter in mine if self._choice.chosen(letter, source, self._now)]
         self._letters += chosen
@@ -152,10 +158,10 @@ class _Reading:
             has_more = has_more and len(unmarked) < causes.unmarked
         self._is_all = self._is_all and not has_more
 
-    async def _some(self, source: Queue) -> tuple[list[Letter], bool]:
-        """Letters of a queue, and whether there are more."""
-        if source.driver.capabilities.peek:
-            return await _newest(source, self._choice.cause)
+    async def _some(self, source: Queue, depth: Depth | None) -> tuple[list[Letter], bool]:
+        """Letters of a queue, and whether there are more; ``depth``: None if its broker cannot show messages."""
+        if depth is not None:
+            return await _newest(source, depth, self._choice.cause)
         some = await borrow(self._assembly, source, NEWEST, clock=self._clock, guard=self._assembly.rights.application)
         self._borrowed[source.id] = len(some.letters)
         return [letter_in(message, source.id) for message in some.letters], not some.is_all
@@ -163,8 +169,9 @@ class _Reading:
     def found(self) -> DeadLetters:
         """All that was read. Raises ValueError: letters are not grouped by this."""
         groups = merged([*self._groups, *grouped(self._uncounted, self._by, sys.maxsize)], self._rest)
+        choice = self._choice
         return DeadLetters(
-            self._letters, groups, self._is_all, self._choice.unclear, self._choice.problem, self.unseen, self._borrowed
+            self._letters, groups, self._is_all, choice.unclear, choice.problem, self.unseen, self._borrowed, self._held
         )
 
 
@@ -175,13 +182,13 @@ def _remedy(id: str, error: object) -> str:
     return f"{str(error).rstrip('.')}; tasuki redrive {id} sends letters back, also chosen ones (--where, --id)"
 
 
-async def _newest(source: Queue, cause: str = "") -> tuple[list[Letter], bool]:
-    """The newest letters, or those of one cause, the oldest of them first, and whether there are more."""
+async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter], bool]:
+    """The newest letters, or the newest of one cause, the oldest of them first, and whether there are more."""
     total = await count_of(source, cause)
     if total is not None:
         peek: Peek = partial(_peek_cause, source, cause)
     else:
-        depth, peek = await source.depth(), source.peek
+        peek = source.peek
         total = depth.ready + depth.delayed
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)

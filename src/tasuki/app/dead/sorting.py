@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from tasuki.app.dead.choice import Choice
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Receipt, Received
 from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
@@ -32,8 +32,8 @@ class Sorter:
         self._sought = set(choice.ids)
         self.takes: Callable[[Queue], bool] = lambda _: True
         """Whether letters of this queue are to be moved; the others stay."""
-        self.left: list[Received] = []
-        """Received messages without a target, or not chosen, held until the end: else they come again first."""
+        self.left: list[Receipt] = []
+        """Of received messages without a target, or not chosen, held until the end: else they come again first."""
 
     @property
     def ids(self) -> frozenset[str]:
@@ -64,7 +64,7 @@ class Sorter:
         for received in batch:
             queue = self.target_of(received)
             if queue is None:
-                self.left.append(received)
+                self.left.append(received.receipt)
             else:
                 found.setdefault(queue, []).append(received)
         return found

@@ -17,7 +17,7 @@ from tasuki.message import TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
-from tasuki.workbench.batches.ways.walk import Walk
+from tasuki.workbench.batches.ways.walk import Search, Walk
 
 Form = Callable[[Message, float], Outgoing]
 """The message to send for a letter at a time, in Unix seconds."""
@@ -87,10 +87,12 @@ class Transferring:
         """The letters that are there now, from the oldest on: the ones of these ids, or all but newer ones."""
         driver, name = self._source.driver, self._source.spec.name
         if self._sorter.ids and driver.capabilities.find:
-            found: dict[str, Message] = {}
-            for letter in await driver.find(name, self._sorter.ids):
-                found.setdefault(letter.id, letter)
-            yield [*found.values()]
+            search = Search(driver, name, sorted(self._sorter.ids))
+            while page := await search.page():
+                found: dict[str, Message] = {}
+                for letter in page:
+                    found.setdefault(letter.id, letter)
+                yield [*found.values()]
             return
         count = await counted_at(driver, name, self._sorter.cause)
         if count is not None:

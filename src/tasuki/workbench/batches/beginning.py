@@ -14,15 +14,15 @@ from tasuki.clock import Clock
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser, cause_of
-from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Act, Batch
+from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.workbench.batches.ways.walk import Walk
 
 ASKED = 10_000
 """Letters that are asked one by one before it begins, to say how many there are; of a longer queue none are."""
 
 
-def plan(batch: Batch, source: Queue) -> Batch:
-    """The batch with what its driver allows.
+def plan(batch: Batch, source: Queue, target: Queue | None = None) -> Batch:
+    """The batch with what its driver allows; ``target``: the queue that gets all letters, if there is one.
 
     Raises:
         ValueError: something of it is out of range; says what.
@@ -50,7 +50,17 @@ def plan(batch: Batch, source: Queue) -> Batch:
     capabilities = source.driver.capabilities
     canary = batch.canary if batch.act == "retry" and capabilities.peek else None
     atomic = capabilities.transfer and capabilities.find and capabilities.peek
-    return replace(batch, atomic=atomic, kept=atomic, canary=canary)
+    return replace(batch, atomic=atomic, kept=brings_back(source, batch.act, target), canary=canary)
+
+
+def brings_back(source: Queue, act: Act, target: Queue | None = None) -> bool:
+    """Whether letters get to the other queue in one step, and so back; not between two slots of a Redis cluster."""
+    driver, name = source.driver, source.spec.name
+    if not (driver.capabilities.transfer and driver.capabilities.find and driver.capabilities.peek):
+        return False
+    if act == "delete":
+        return driver.can_transfer(name, name + TRASH)
+    return target is None or (target.driver is driver and driver.can_transfer(name, target.spec.name))
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:
@@ -86,10 +96,12 @@ class Preview:
 
 async def preview(
     source: Queue, clock: Clock, act: Act, *, to: str = "", where: str = "", ids: Collection[str] = (),
-    group: tuple[str, str] | None = None,
+    group: tuple[str, str] | None = None, limit: int | None = None,
 ) -> Preview:  # fmt: skip
     """What a batch of these letters would do. Raises ValueError, DriverError as the begin of one."""
-    batch = Batch("", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group)
+    batch = Batch(
+        "", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group, limit=limit
+    )
     batch = await counted(plan(batch, source), source, ids, clock)
     return Preview(batch.total, batch.kept)
 

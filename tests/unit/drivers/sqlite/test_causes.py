@@ -22,7 +22,8 @@ A = "aaaaaaaaaaaa"
 _OLD_QUEUE = "INSERT INTO queues (queue, name, lease, by_key, total, newest) VALUES (1, 'q', 30.0, 0, 2, 2)"
 _OLD_LETTER = (
     "INSERT INTO messages (seq, queue, rank, id, body, headers, published_at) "
-    "VALUES ({0}, 1, 9, 'old{0}', x'', x'{1}', 1.0); INSERT INTO ready (queue, rank, seq, attempts) VALUES (1, 9, {0}, 0)"
+    "VALUES ({0}, 1, 9, 'old{0}', x'', x'{1}', 1.0); "
+    "INSERT INTO ready (queue, rank, seq, attempts) VALUES (1, 9, {0}, 0)"
 )
 
 

@@ -41,12 +41,15 @@ class Moving:
         self._left_to_see: int | None = None
         self._is_full = False
         """Whether its limit is reached."""
+        self._ahead = 0.0
+        """What the time of the store is ahead of the monotonic clock here."""
 
     async def run(self) -> None:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
         driving = self._driving
         if driving.batch.act == "delete" and driving.batch.kept:
             await self._places.declare_trash()
+            self._ahead = await driving.now() - driving.clock.monotonic()
         self._begin_walk()
         while True:
             await driving.sure()
@@ -170,9 +173,11 @@ class Moving:
         """Put each letter into its place; one answer for each."""
         batch, driver, source = self._driving.batch, self._places.driver, self._places.source
         if batch.act == "delete" and not is_kept:
-            await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
-            return [None] * len(chunk)
-        now = self._driving.clock.time()
+            removed = await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
+            gone = MessageNotFoundError("another process was faster", driver=driver.name, queue=source.spec.name)
+            return [None if number < removed else gone for number in range(len(chunk))]
+        clock = self._driving.clock  # the trash is emptied by the time of the store
+        now = self._ahead + clock.monotonic() if batch.act == "delete" else clock.time()
         groups: dict[Queue | None, list[int]] = {}
         for number, letter in enumerate(chunk):
             groups.setdefault(letter.target, []).append(number)

@@ -147,4 +147,8 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
     by_type = buried("dead", "--group", "type").stdout
     assert by_type.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
-    assert buried("dead").stdout.endswith("3 dead letters (all)\n")
+    counted = buried.json("dead")
+    assert (counted["count"], counted["is_all"]) == (3, True)
+    cause = counted["groups"][0]["key"]
+    assert buried.json("dead", "--of", cause)["count"] == 2
+    assert buried.json("dead", "--of", cause, "--where", "id == 'm-0' || id == 'm-2'")["count"] == 1

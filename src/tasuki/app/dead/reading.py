@@ -183,7 +183,7 @@ def _remedy(id: str, error: object) -> str:
 
 
 async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter], bool]:
-    """The newest letters, or those of one cause, the oldest of them first, and whether there are more."""
+    """The newest letters, or the newest of one cause, the oldest of them first, and whether there are more."""
     total = await count_of(source, cause)
     if total is not None:
         peek: Peek = partial(_peek_cause, source, cause)

@@ -13,6 +13,7 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import UNKNOWN, age, count, preview, print_text, print_wrapped
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
 from tasuki.cli.tools.message import as_dict, attempt_texts, choice_of
+from tasuki.message import is_cause
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -118,6 +119,8 @@ def command(
     project = app.check()
     queues, private = _queues(project, queue)
     choice = choice_of(where, ids)
+    if by == "cause" and key is not None and is_cause(key):  # an index finds these letters
+        choice = choice_of(" && ".join([f"cause == '{key}'", *([f"({where})"] if where else [])]), ids)
     is_list = bool(ids) or key is not None
 
     async def look() -> dict[str, Any]:

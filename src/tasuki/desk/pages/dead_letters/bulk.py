@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
-from tasuki.desk.dead.rows import of_group
+from tasuki.desk.dead.rows import count_of
+from tasuki.desk.dead.windows import Window
 from tasuki.desk.pages.dead_letters.letters import filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
@@ -116,10 +117,12 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     if not bulk.where and bulk.group is None:
         row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
         return row.ready + row.delayed, True
-    window = await library.window(bulk.queue, bulk.where) if can_peek else library.borrowed(bulk.queue, bulk.where)
-    if window is None:
+    window: Window | None
+    if can_peek:
+        window = await library.window(bulk.queue, bulk.where, bulk.by, bulk.group)
+    elif (window := library.borrowed(bulk.queue, bulk.where)) is None:
         return 0, False
-    return len(of_group(window, bulk.by, bulk.group)), window.is_all
+    return count_of(window, bulk.by, bulk.group), window.is_all or bool(window.cause)
 
 
 async def begin(view: View) -> Response:

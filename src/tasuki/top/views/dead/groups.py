@@ -101,7 +101,7 @@ class DeadView(View):
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
         by = self._by
-        windows, unseen = await reading.letters.windows(seen, "")
+        windows, unseen = await reading.letters.windows(seen, "", by)
         groups = await reading.letters.rows(windows, by, snapshot.now)
         whole = {window.queue for window in windows if window.is_all}
         kept = {window.queue for window in windows if reading.keeps(window.queue)}
@@ -112,7 +112,7 @@ class DeadView(View):
         return Table(rows, empty, self._note(windows, unseen, len(rows)))
 
     def _note(self, windows: Sequence[Window], unseen: Mapping[str, str], groups: int) -> str:
-        read = sum(len(window.items) for window in windows)
+        read = sum(window.count for window in windows)
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
         hidden = f", {len(unseen)} not shown" if unseen else ""
         return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"

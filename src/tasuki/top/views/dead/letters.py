@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import of_group
+from tasuki.desk.dead.rows import count_of, of_group
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
@@ -86,14 +86,16 @@ class LettersView(View):
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        window = await reading.letters.window(self._dead, "")
+        window = await reading.letters.window(self._dead, "", self._by, self._key)
         source, self._kept = reading.site.live.queues[self._dead], reading.keeps(self._dead)
         rows = []
         for item in of_group(window, self._by, self._key):
             letter = item.letter
             find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
             rows.append(Row(letter.id, _Letter(item, source, snapshot.now), find))
-        note = amounts.things(len(rows), "letter") + ("" if window.is_all else f" of the newest {window.read:,}")
+        count = count_of(window, self._by, self._key)
+        bound = f", the newest {window.listed:,} shown" if window.cause else f" of the newest {window.read:,}"
+        note = amounts.things(count, "letter") + ("" if window.is_all else bound)
         return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:

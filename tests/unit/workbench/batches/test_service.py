@@ -182,7 +182,8 @@ async def test_a_store_that_is_away_is_tried_again(app: App, monkeypatch: pytest
 
 
 async def test_an_order_at_the_end_of_the_last_look_is_not_lost(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    look, looked = service.BatchService._look, []
+    look = service.BatchService._look
+    looked: list[str] = []
 
     async def last(self: service.BatchService, host: Any, state: Any, id: str, told: Any) -> float:
         wait = await look(self, host, state, id, told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.message import BATCH, EXPIRES_AT, HeaderValue, Message, is_reserved
 from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, redriven
 from tasuki.workbench.batches.rules.batch import TRASH_TIME, Act
@@ -12,20 +12,27 @@ from tasuki.workbench.batches.rules.batch import TRASH_TIME, Act
 CHUNK = 100
 """Letters that are moved at a time."""
 _WEIGHT = 250_000
-"""Characters of the headers that are noted for the letters of one chunk: less than any store takes."""
+"""Bytes of the headers that are noted for the letters of one chunk, but for the last one: less than any store takes."""
 
 Note = Mapping[str, HeaderValue]
 """The headers that a letter must get again."""
 
 
-def moved_form(message: Message, act: Act, batch: str, now: float) -> Outgoing:
-    """A letter as its batch moves it: to be tried again as it was first published, else with why it died."""
+def moved_form(message: Message, act: Act, batch: str, now: float, to: QueueSpec | None = None) -> Outgoing:
+    """A letter as its batch moves it: to be tried again as it was first published, else with why it died.
+
+    ``to``: the queue that it is moved to, where it has its place by priority and key, if that queue has such.
+    """
     if act == "retry":
         sent = redriven(message, now)
     else:
         sent = Outgoing(message.id, message.body, dict(message.headers))
         if act == "delete":
             sent.headers[EXPIRES_AT] = now + TRASH_TIME
+        elif to is not None:
+            plain = redriven(message)
+            sent.priority = plain.priority if to.priorities else 0
+            sent.key = plain.key if to.ordering == "key" else None
     sent.headers[BATCH] = batch
     return sent
 
@@ -49,8 +56,8 @@ def restored(message: Message, act: Act, note: Note) -> Outgoing:
 
 
 def weight_of(note: Note) -> int:
-    """Its characters, roughly."""
-    return sum(len(name) + len(str(value)) for name, value in note.items())
+    """Its bytes, roughly."""
+    return sum(len(name) + len(str(value).encode("utf-8", "replace")) for name, value in note.items())
 
 
 def has_room(letters: int, weight: int) -> bool:

@@ -153,7 +153,7 @@ class Taking:
                 by_queue.setdefault(target, []).append(number)
         for queue, numbers in by_queue.items():
             letters = [chosen[number][0] for number in numbers]
-            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            sent = [moved_form(letter, batch.act, batch.id, now, queue.spec) for letter in letters]
             after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]

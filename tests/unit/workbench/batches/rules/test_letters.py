@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.message import BATCH, DUE, EXPIRES_AT, Message
 from tasuki.workbench.batches.rules.batch import ACTS, Act
 from tasuki.workbench.batches.rules.letters import has_room, moved_form, note_of, restored, weight_of
@@ -32,6 +32,18 @@ def test_a_move_and_a_delete_keep_why_it_died() -> None:
     assert LETTER.headers[BATCH] == "before"
 
 
+def test_a_moved_letter_has_its_place_in_a_queue_with_priorities_or_order() -> None:
+    letter = Message("m", b"body", {**HEADERS, "partition_key": "k"})
+    for spec, place in (
+        (QueueSpec("other"), (0, None)),
+        (QueueSpec("other", priorities=True), (3, None)),
+        (QueueSpec("other", ordering="key"), (0, "k")),
+    ):
+        sent = moved_form(letter, "move", "7", 100.0, spec)
+        assert ((sent.priority, sent.key), sent.headers["x_last_error"]) == (place, "KeyError: 1")
+    assert moved_form(letter, "delete", "7", 100.0, None).key is None
+
+
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("headers", [HEADERS, {"a": 1}, {"attempts": 1, EXPIRES_AT: 3.0}])
 def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any]) -> None:
@@ -49,3 +61,4 @@ def test_a_chunk_has_a_hundred_letters_or_a_weight() -> None:
     assert not has_room(100, 0)
     assert not has_room(1, 300_000)
     assert weight_of({"ab": "cde", "f": 10}) == 8
+    assert weight_of({"a": "死🎉"}) == 8, "bytes, as a store counts"

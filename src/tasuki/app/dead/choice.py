@@ -56,7 +56,7 @@ NAMES: Mapping[str, Node] = {
 
 
 def check_texts(*texts: str) -> None:
-    """Raise ValueError if no store can keep one of them, and so no letter has it: such come from raw bytes of a shell."""
+    """Raise ValueError if no store can keep one of them, and so no letter has it: a shell gives such."""
     for text in texts:
         try:
             text.encode()

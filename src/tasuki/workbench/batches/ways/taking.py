@@ -46,6 +46,7 @@ class Taking:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
         driving = self._driving
         driving.batch = replace(driving.batch, stayed=0)
+        driving.renew(self._pace.renew, self._pace.step)  # else held letters come again while it waits
         try:
             if await self._take_all():
                 return

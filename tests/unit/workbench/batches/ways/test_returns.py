@@ -1,4 +1,4 @@
-"""Letters that came back are found at the end of the queue, a few at a time, also where others took and added letters."""
+"""Letters that came back are found at the end of the queue, a few at a time, also where others took and added some."""
 
 from __future__ import annotations
 

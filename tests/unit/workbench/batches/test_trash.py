@@ -123,3 +123,21 @@ async def test_letters_whose_batch_is_forgotten_go_with_those_of_another(app: Ap
         await app.batches.wait((await app.batches.begin("delete", "dead", limit=1)).id)
         await asyncio.sleep(1000)
         assert (await driver.depth("dead.trash")).ready == 0
+
+
+async def test_delayed_messages_of_a_queue_come_back_delayed(app: App) -> None:
+    """The queue of a batch need not be one of dead letters."""
+    async with app:
+        jobs = app.live_queue("jobs")
+        await jobs.publish({"n": 1}, id="late", delay=3600)
+        await jobs.publish({"n": 2}, id="now")
+        batch = await app.batches.wait((await app.batches.begin("delete", "jobs", rate=0)).id)
+        assert batch.done == 2
+        await asyncio.sleep(600)
+        await app.batches.wait((await app.batches.undo(batch.id)).id)
+        depth = await jobs.depth()
+        assert (depth.ready, depth.delayed) == (1, 1)
+        await asyncio.sleep(2900)
+        assert (await jobs.depth()).ready == 1
+        await asyncio.sleep(200)
+        assert (await jobs.depth()).ready == 2

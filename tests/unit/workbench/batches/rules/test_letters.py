@@ -44,6 +44,20 @@ def test_a_moved_letter_has_its_place_in_a_queue_with_priorities_or_order() -> N
     assert moved_form(letter, "delete", "7", 100.0, None).key is None
 
 
+@pytest.mark.parametrize("act", ["delete", "move"])
+def test_a_message_that_is_no_dead_letter_gets_its_place_back(act: Act) -> None:
+    """A batch can be about any queue: what it brings back must not run before its time, or before others of its key."""
+    headers: dict[str, Any] = {"priority": 3, "partition_key": "k", DUE: 500.0}
+    letter, spec = Message("m", b"body", headers), QueueSpec("jobs", priorities=True, ordering="key")
+    sent = moved_form(letter, act, "7", 100.0)
+    waiting = Message("m", sent.body, sent.headers)
+    back = restored(waiting, act, note_of(letter, act), spec, 200.0)
+    assert back == Outgoing("m", b"body", headers, priority=3, key="k", delay=300.0)
+    assert restored(waiting, act, note_of(letter, act), spec, 600.0).delay == 0.0
+    dead = Message("m", b"body", {**sent.headers, "x_dead_letter_time": 1.0})
+    assert restored(dead, act, {}, spec, 200.0).delay == 0.0
+
+
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("headers", [HEADERS, {"a": 1}, {"attempts": 1, EXPIRES_AT: 3.0}])
 def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any]) -> None:
@@ -52,7 +66,7 @@ def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any
     waiting = Message(
         sent.id, sent.body, {**sent.headers, **({"x_last_error": "of a retry"} if act == "retry" else {})}
     )
-    back = restored(waiting, act, note_of(letter, act))
+    back = restored(waiting, act, note_of(letter, act), QueueSpec("dead"), 200.0)
     assert back == Outgoing("m", b"body", headers)
 
 

@@ -1,4 +1,4 @@
-"""The trash: it is emptied on time, whatever the clocks say and whoever is there, and letters come back until then."""
+"""The trash is emptied on time, whatever the clocks say and whichever process is there; letters come back until then."""
 
 from __future__ import annotations
 

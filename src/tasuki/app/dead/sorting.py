@@ -41,6 +41,11 @@ class Sorter:
         return frozenset(self._sought)
 
     @property
+    def cause(self) -> str:
+        """The one cause of all chosen letters; empty: it is not known."""
+        return self._choice.cause
+
+    @property
     def has_all(self) -> bool:
         """Whether a letter of each id that was asked for has come, so that no more need be looked at."""
         return bool(self._choice.ids) and not self._sought

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from math import inf
 
+from tasuki.app.dead.counting import counted_at
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.sorting import Sorter
 from tasuki.clock import Clock
@@ -93,8 +94,12 @@ class Transferring:
                     found.setdefault(letter.id, letter)
                 yield [*found.values()]
             return
-        depth = await driver.depth(name)
-        left = inf if depth.is_estimate else depth.ready + depth.delayed
+        count = await counted_at(driver, name, self._sorter.cause)
+        if count is not None:
+            self._walk, left = Walk(driver, name, self._sorter.cause), float(count)
+        else:
+            depth = await driver.depth(name)
+            left = inf if depth.is_estimate else depth.ready + depth.delayed
         while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
             yield page if left == inf else page[: int(left)]
             left = inf if self._walk.restarts else left - len(page)  # moved ones that come again are left alone

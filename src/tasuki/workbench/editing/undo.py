@@ -74,13 +74,19 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
     """Put the letter back in the place of its new message, if that still waits; returns the letter's id.
 
     Raises:
-        LookupError: there is no record of it, or the message has started. DriverError: a broker refuses.
+        LookupError: there is no record of it, or can be none, or the message has started.
+        DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    store: Store | None = None if state is None else await state.store()
+    never = f"no edit of a message of {dead} can be undone: "
+    if not source.driver.capabilities.transfer:
+        raise LookupError(f"{never}its driver takes no waiting message back in one step")
+    if state is None:
+        raise LookupError(f"{never}it has no state, in which they are kept: write 'state: <id of a store>' at it")
+    store: Store = await state.store()
     key = edit_key(dead, id)
-    record = None if store is None else await _remembered(store, key)
-    if store is None or record is None:
+    record = await _remembered(store, key)
+    if record is None:
         raise LookupError(f"no edit of a message of {dead} made {id!r} in the last 15 minutes, so it cannot be undone")
     target = live.queue(record.to)
     priority, lane = record.headers.get(PRIORITY), record.headers.get(PARTITION_KEY)

@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
-from tasuki.workbench.batches.choosing import Chooser
+from tasuki.workbench.batches.choosing import Chooser, cause_of
 from tasuki.workbench.batches.driving import Driving
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
@@ -35,8 +35,7 @@ class Moving:
 
     def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
         self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
-        name = places.source.spec.name
-        self._walk = Search(places.driver, name, chooser.ids) if chooser.ids else Walk(places.driver, name)
+        self._walk = self._choose_walk()
         self._page: list[Message] = []
         self._restarts = 0
         self._left_to_see: int | None = None
@@ -65,11 +64,19 @@ class Moving:
         await self._returns.count(driving)
         await driving.end(steps.finished(driving.batch, await driving.now()))
 
+    def _choose_walk(self) -> Walk | Search:
+        """Through what it has to look at: the letters of its ids, of its one cause, or all."""
+        driver, name, batch = self._places.driver, self._places.source.spec.name, self._driving.batch
+        if self._chooser.ids:
+            return Search(driver, name, self._chooser.ids)
+        return Walk(driver, name, cause_of(batch) if batch.among is not None else "")
+
     def _begin_walk(self) -> None:
         """From the oldest letter on: as many as were there when the batch began are looked at, and no newer ones."""
         batch = self._driving.batch
-        if batch.there is not None and not batch.ids:
-            self._left_to_see = batch.there - batch.moved - batch.gone + len(batch.doubt)
+        there = batch.there if batch.among is None else batch.among
+        if there is not None and not batch.ids:
+            self._left_to_see = there - batch.moved - batch.gone + len(batch.doubt)
         self._driving.batch = replace(batch, stayed=0)
         self._chooser.begin()
 

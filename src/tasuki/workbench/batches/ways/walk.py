@@ -21,10 +21,13 @@ _RESTARTS = 20
 
 
 class Walk:
-    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some."""
+    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some.
 
-    def __init__(self, driver: Driver, name: str) -> None:
-        self._driver, self._name = driver, name
+    ``cause``: of the messages of this cause alone, in the order in which they were stored; empty: of all.
+    """
+
+    def __init__(self, driver: Driver, name: str, cause: str = "") -> None:
+        self._driver, self._name, self._cause = driver, name, cause
         self._size = FIRST
         self._position = 0
         self._last = ""
@@ -40,7 +43,7 @@ class Walk:
     async def page(self) -> Sequence[Message]:
         """The next messages; none: this is the end. Raises DriverError."""
         overlap = 1 if self._last else 0
-        found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
+        found = await self._peek(self._size + overlap, self._position - overlap)
         if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
             self.restarts += 1
             self._position, self._last = 0, ""
@@ -48,6 +51,11 @@ class Walk:
         found = found[overlap:]
         self._size = min(_MOST, 4 * self._size, fitting(found))
         return found
+
+    async def _peek(self, limit: int, after: int) -> Sequence[Message]:
+        if self._cause:
+            return await self._driver.peek_cause(self._name, self._cause, limit, after)
+        return await self._driver.peek(self._name, limit, after)
 
 
 class Search:

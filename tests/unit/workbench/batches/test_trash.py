@@ -1,4 +1,4 @@
-"""The trash is emptied on time, whatever the clocks say and whichever process is there; letters come back until then."""
+"""The trash is emptied on time, whatever clocks say and whichever process is there; until then letters come back."""
 
 from __future__ import annotations
 

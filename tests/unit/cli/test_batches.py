@@ -147,6 +147,8 @@ def test_mistakes(buried: CommandLine) -> None:
     assert buried("batches", "--undo").returncode == 2
     assert buried("redrive", "dead", "--rate", "-1").returncode == 2
     assert buried("discard", "dead", "--where", "1 +").returncode == 2
+    strange = buried("discard", "dead", "--yes", "--id", "\udcff")
+    assert (strange.returncode, "--id" in strange.stderr, "no valid Unicode text" in strange.stderr) == (2, True, True)
     assert "tasuki discard" not in buried("discar").stderr
 
 

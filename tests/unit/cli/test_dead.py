@@ -140,13 +140,13 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
     dry = buried("redrive", "dead", "--dry-run")
     assert (dry.stdout, "redriving" in dry.stderr) == (
-        "2 messages of app:dead would be sent back, of the newest 10,000\n",
+        "2 messages of app:dead would be sent back, of the newest 10,000, or 256 MiB\n",
         False,
     )
     assert buried("redrive", "dead", "--dry-run", "--limit", "1").stdout == "1 message of app:dead would be sent back\n"
     assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
     by_type = buried("dead", "--group", "type").stdout
-    assert by_type.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
+    assert by_type.endswith("2 dead letters (of the newest 10,000, or 256 MiB, of each queue)\n")
     counted = buried.json("dead")
     assert (counted["count"], counted["is_all"]) == (3, True)
     cause = counted["groups"][0]["key"]

@@ -21,9 +21,12 @@ from tasuki.message import Message, cause_in
 from tasuki.queues.dead.groups import DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
+from tasuki.workbench.batches.ways.walk import FIRST, fitting
 
 NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
+MOST_BYTES = 256 * 2**20
+"""Bodies of a queue that are read, roughly: where letters are large, these are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class DeadLetters:
     letters: list[Letter]
     groups: list[DeadGroup]
     is_all: bool
-    """False: a queue has more letters than ``groups`` count, of which the newest were read."""
+    """False: a queue has more letters than ``groups`` count, of which the newest were read: 10,000, or 256 MiB."""
     unclear: int
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
@@ -192,15 +195,17 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
         total = depth.ready + depth.delayed
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
-    start = max(total - NEWEST, 0)
-    found: list[Letter] = []
-    while len(found) < NEWEST:
-        more = await peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))
-        if not more:
-            break
-        found += [letter_in(message, source.id) for message in more]
-    # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
-    return list({letter.id: letter for letter in found}.values()), start > 0
+    most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)
+    size, weight, found = min(FIRST, most), 0, dict[str, Letter]()
+    while end > lowest and weight < MOST_BYTES:  # backwards: where letters are large, the newest are read
+        start = max(end - size, lowest)
+        page = await peek(end - start, start)
+        for message in reversed(page):
+            # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+            found.setdefault(message.id, letter_in(message, source.id))
+        weight += sum(len(message.body) for message in page)
+        end, size = start, min(most, 4 * size, fitting(page))
+    return [*reversed(found.values())], end > 0
 
 
 async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:

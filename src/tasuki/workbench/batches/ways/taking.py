@@ -46,6 +46,7 @@ class Taking:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
         driving = self._driving
         driving.batch = replace(driving.batch, stayed=0)
+        driving.renew(self._pace.renew, self._pace.step)  # else held letters come again while it waits
         try:
             if await self._take_all():
                 return
@@ -153,7 +154,7 @@ class Taking:
                 by_queue.setdefault(target, []).append(number)
         for queue, numbers in by_queue.items():
             letters = [chosen[number][0] for number in numbers]
-            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            sent = [moved_form(letter, batch.act, batch.id, now, queue.spec) for letter in letters]
             after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]

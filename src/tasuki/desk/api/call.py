@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,10 +62,7 @@ class Call:
         snapshot = await self.snapshot()
         row = snapshot.queues.get(self.names["queue"])
         if row is None:
-            name = self.names["queue"]
-            meant = next((id for id in snapshot.queues if id.partition(":")[2] == name), None)
-            hint = "" if meant is None else f"; its id is {meant!r}"
-            raise ProblemError(404, f"there is no queue {name!r}{hint}")
+            raise _unknown("queue", self.names["queue"], snapshot.queues)
         return snapshot, row
 
     def may(self, act: str, id: str) -> bool:
@@ -97,8 +94,15 @@ class Call:
         try:
             self.tools.acts.queue_of(order)
         except KeyError:
-            raise ProblemError(404, f"there is no {order.kind} {order.id!r}") from None
+            raise _unknown(order.kind, order.id, self.site.live.queues) from None
         try:
             return await self.tools.acts.carry_out(order, self.session)
         except LookupError as error:
             raise ProblemError(404, str(error)) from error
+
+
+def _unknown(kind: str, name: str, queues: Iterable[str]) -> ProblemError:
+    """There is no such entry; a queue that is named without its namespace is helped to its id."""
+    meant = next((id for id in queues if id.partition(":")[2] == name), None) if kind == "queue" else None
+    hint = "" if meant is None else f"; its id is {meant!r}"
+    return ProblemError(404, f"there is no {kind} {name!r}{hint}")

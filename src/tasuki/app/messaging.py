@@ -203,8 +203,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             where: only those that this expression holds for; see :meth:`dead_letters`.
             ids: only those with one of these ids; it ends when it has one of each.
             rate: at most so many a second.
-            dry_run: move none, and return how many would be; of the newest 10,000 letters, or 256 MiB, of the queue, or of
-                the one cause that ``where`` asks for.
+            dry_run: move none, and return how many would be; of the newest 10,000 letters, or 256 MiB, of the queue or
+                of the one cause that ``where`` asks for.
 
         Raises:
             ValueError: the expression cannot be read, or the rate is not above 0.

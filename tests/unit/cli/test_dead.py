@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +56,21 @@ def test_groups_then_the_letters_of_one(buried: CommandLine) -> None:
     assert listed.startswith("error   LookupError: no order long")
     assert "long end" in listed  # not cut
     assert 'body    {"n": 2}' in listed
+
+
+def test_letters_of_an_older_version_are_shown_though_its_index_lacks_them(buried: CommandLine, project: Path) -> None:
+    def groups() -> list[tuple[Any, ...]]:
+        """Without the times: the index has those of the move."""
+        return [(each["key"], each["count"], each["ids"], each["sample"]) for each in buried.json("dead")["groups"]]
+
+    before = groups()
+    with closing(sqlite3.connect(project / ".tasuki" / "queue.db")) as file, file:
+        file.execute("UPDATE messages SET cause = NULL WHERE id = 'm-2'")
+    assert groups() == before
+    with closing(sqlite3.connect(project / ".tasuki" / "queue.db")) as file, file:
+        file.execute("UPDATE messages SET cause = NULL")
+    assert groups() == before
+    assert len(buried.json("dead", "--of", before[0][0])["letters"]) == 2
 
 
 def test_letters_that_a_redrive_holds_are_named(buried: CommandLine, project: Path) -> None:

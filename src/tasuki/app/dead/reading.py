@@ -144,22 +144,25 @@ class _Reading:
         causes: Causes | None = None
         if self._by == "cause" and not self._choice and not origin:
             causes = await causes_of(source)
-        if causes is not None:
-            self._groups += groups_of(causes, source.id)
-            self._rest += rest_of(causes)
-            if not self._shows and not causes.unmarked:
-                return
+        if causes is not None and not self._shows and not causes.unmarked:
+            self._count(source, causes)
+            return
         letters, has_more = await self._some(source, depth)
         mine = [letter for letter in letters if not origin or letter.queue == origin]
         chosen = [letter for letter in mine if self._choice.chosen(letter, source, self._now)]
         self._letters += chosen
-        if causes is None:
+        bare = [letter for letter in chosen if not cause_in(letter.message.headers)]
+        if causes is not None and causes.marked + len(bare) >= len(chosen):
+            self._count(source, causes)
+            self._uncounted += bare
+            has_more = has_more and len(bare) < causes.unmarked
+        else:  # there is no index, or an older version stored letters that are not in it though they say their cause
             self._uncounted += chosen
-        else:
-            unmarked = [letter for letter in chosen if not cause_in(letter.message.headers)]
-            self._uncounted += unmarked
-            has_more = has_more and len(unmarked) < causes.unmarked
         self._is_all = self._is_all and not has_more
+
+    def _count(self, source: Queue, causes: Causes) -> None:
+        self._groups += groups_of(causes, source.id)
+        self._rest += rest_of(causes)
 
     async def _some(self, source: Queue, depth: Depth | None) -> tuple[list[Letter], bool]:
         """Letters of a queue, and whether there are more; ``depth``: None if its broker cannot show messages."""

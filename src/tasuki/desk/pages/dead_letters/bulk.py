@@ -82,6 +82,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
         count=count,
         is_all=is_all,
         asks_name=_asks_name(bulk, count),
+        has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.peek,
         note=_note(view, bulk, count),
         queues=[id for id in site.queues if id != bulk.queue][:1000],
         problem=problem,

@@ -136,7 +136,7 @@ async def test_batches_that_cannot_be_read_are_not_none(app: App, monkeypatch: p
             broken.setattr(await state.store(), "list", silence)
             board.forget()
             assert await board.latest() == []
-            assert board.problem.startswith("no answer within 4 s")
+            assert board.problem.startswith("no answer within 2 s")
         board.forget()
         await board.latest()
         assert not board.problem

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _AGE = 1.0
 """Seconds for which the list is new enough."""
-_PATIENCE = 4.0
-"""Seconds in which the stores must answer."""
 
 
 class Board:

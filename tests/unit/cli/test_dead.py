@@ -60,7 +60,7 @@ def test_groups_then_the_letters_of_one(buried: CommandLine) -> None:
 
 def test_letters_of_an_older_version_are_shown_though_its_index_lacks_them(buried: CommandLine, project: Path) -> None:
     def groups() -> list[tuple[Any, ...]]:
-        """Without the times: the index has those of the move."""
+        """Without the times: the index has the times of the move."""
         return [(each["key"], each["count"], each["ids"], each["sample"]) for each in buried.json("dead")["groups"]]
 
     before = groups()

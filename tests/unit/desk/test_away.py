@@ -246,3 +246,16 @@ async def test_letters_that_cannot_be_read_again_say_how_old_they_are(
         assert "KeyError" in text
         assert re.search(r"Read 1 m 3\d s ago: the queue cannot be read now\.", text)
     await browser.desk.tools.library.close()
+
+
+async def test_a_question_about_many_letters_says_that_their_broker_is_away(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury(app, "1")
+    browser = browse()
+    monkeypatch.setattr(driver_of(app), "peek", away)
+
+    answer = await browser.get("/dead/app:dead/confirm?act=redrive&by=cause&where=attempts+>+0")
+
+    assert answer.status_code == 503
+    assert AWAY in words(answer.text)

@@ -24,7 +24,7 @@ from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.session import Session
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
 from tasuki.units import parse_duration
@@ -175,7 +175,7 @@ class Acts:
         try:
             done = await self._verbs[order.act](order, session)
         except (TasukiError, ValueError, LookupError) as error:
-            _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            _log.warning("desk: %s %s failed: %s", order.act, order.id, problem_of(error), extra=facts)
             if not isinstance(error, ValueError):  # a field that cannot be read: there was no act
                 PROCESS.act(order.act, "denied" if isinstance(error, PolicyDeniedError) else "failed")
                 await self._keep(order, session, error)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.desk.site import Site, problem_of
+from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import BatchNotFoundError, TasukiError
 from tasuki.workbench.batches.rules.batch import Batch
 from tasuki.workbench.batches.verbs import LISTED, Batches
@@ -38,7 +38,7 @@ class Board:
                 self.problem = ""
                 for app, _ in self._site.parts():
                     try:
-                        found |= {batch.id: batch for batch in await self._site.on(app, _list, patience=_PATIENCE)}
+                        found |= {batch.id: batch for batch in await self._site.on(app, _list, patience=BESIDE)}
                     except TasukiError as error:
                         self.problem = problem_of(error)
                 self._last = [found[id] for id in sorted(found, reverse=True)][:LISTED]

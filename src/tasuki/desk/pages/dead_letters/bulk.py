@@ -72,7 +72,8 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        return view.page("error.html", status=400, text=problem_of(error))
+        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        return view.page("error.html", status=status, text=problem_of(error))
     site = view.tools.site
     return view.page(
         "bulk.html",
@@ -157,7 +158,8 @@ async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Res
     try:
         count, _ = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        return view.page("error.html", status=400, text=problem_of(error))
+        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        return view.page("error.html", status=status, text=problem_of(error))
     if _asks_name(bulk, max(count, known)) and name != bulk.queue:
         problem = view.say("bulk.wrong_name", id=bulk.queue)
         return await _ask(view, bulk, back, status=400, problem=problem)

@@ -130,7 +130,11 @@ async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: 
 
 
 async def until(browser: Browser, path: str, text: str) -> None:
-    async with asyncio.timeout(60):
-        while text not in (page := await browser.text(path)):
-            assert "failed" not in page, page
-            await asyncio.sleep(0.05)
+    page = ""
+    try:
+        async with asyncio.timeout(60):
+            while text not in (page := await browser.text(path)):
+                assert "failed" not in page, page
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {text!r} on {path}: {page}") from None

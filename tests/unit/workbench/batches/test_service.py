@@ -12,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.handle import QueueHandle
-from tasuki.contracts.driver import Capabilities
+from tasuki.contracts.driver import Capabilities, Release
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tasuki.workbench.batches import service
@@ -116,7 +116,6 @@ async def test_a_full_queue_is_waited_for_and_a_letter_that_fits_nowhere_stays(a
 
 
 async def test_a_driver_that_moves_nothing_in_one_step(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-
     less: Capabilities = replace(MemoryDriver.capabilities, transfer=False)
     monkeypatch.setattr(MemoryDriver, "capabilities", less)
     async with app:
@@ -158,8 +157,23 @@ async def test_held_letters_do_not_come_again_while_a_slow_batch_waits(
         assert {count for _, count in renewed} == {4}
 
 
-async def test_without_a_state(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chosen_letters_are_found_behind_others_that_were_held_as_it_began(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are after a page of letters was borrowed: a broker has released letters back a moment later."""
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
+    async with app:
+        await bury(app, "a", "b", "c", "d")
+        dead = app.live_queue("dead")
+        held = await dead.driver.receive(dead.spec.name, 3, 1.0)
+        batch = await app.batches.begin("retry", "dead", ids=["d"], canary=None, drive=False)
+        await dead.driver.settle(dead.spec.name, [Release(each.receipt) for each in reversed(held)])
+        await app.batches.resume(batch.id)
+        assert (await app.batches.wait(batch.id)).done == 1
+        assert (await ids(app, "jobs"), await ids(app, "dead")) == (["d"], ["a", "b", "c"])
 
+
+async def test_without_a_state(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, store=False))
     async with app:
         with pytest.raises(UnsupportedError, match="has no state, which a batch needs"):

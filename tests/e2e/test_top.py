@@ -57,13 +57,9 @@ def test_a_dead_letter_is_found_read_and_retried(tmp_path: Path) -> None:
         screen.wait_for("app:tasks")
 
         screen.press("1")
-
-        def is_wide() -> bool:
-            screen.resize(120, 30)
-            return "LAST HOUR" in screen.screen
-
-        wait_until(is_wide, "the columns of a wide terminal")
-        assert len(screen.screen.splitlines()) == 30
+        screen.wait_for("app:dead")
+        screen.resize(120, 30)
+        assert len(screen.wait_for("LAST HOUR").splitlines()) == 30
         screen.press("q")
         screen.wait_for("ended 0")
         assert "keys are seen" in screen.wait_for("keys are")

@@ -52,8 +52,7 @@ class Terminal:
         return self.screen
 
     def resize(self, width: int, height: int) -> None:
-        """Change its size; a busy tmux may go back to its own, so ask again until the screen shows it."""
-        self.tmux("set-option", "-g", "window-size", "manual")
+        """Change its size; the command draws for it a moment later."""
         self.tmux("resize-window", "-x", str(width), "-y", str(height))
 
     @property
@@ -72,7 +71,9 @@ def terminal(command: Sequence[str], folder: Path, **variables: str) -> Iterator
         missing("tmux", "apt-get install tmux")
     server = f"tasuki-{os.getpid()}-{next(_numbers)}"
     environ = {"LC_ALL": "C.UTF-8", **os.environ, **variables}
-    environ.pop("TMUX", None)
+    # pytest-xdist sets the size of its own terminal, which Textual would take for that of this one.
+    for name in ("TMUX", "COLUMNS", "LINES"):
+        environ.pop(name, None)
     line = f"{shlex.join(command)}; echo ended $?; stty -a | grep -q ' echo ' && echo keys are seen; exec cat"
     subprocess.run(
         ["tmux", "-L", server, "-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24", line],

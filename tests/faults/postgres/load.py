@@ -7,14 +7,18 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import asyncpg
 
 from tasuki.contracts.driver import Ack, Depth, Outgoing
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.errors import DriverError
 
 PATIENCE = 30.0
+
+T = TypeVar("T")
 
 
 def message(id: str = "m", body: bytes = b"body", **options: Any) -> Outgoing:
@@ -32,6 +36,16 @@ async def eventually(look: Callable[[], Awaitable[Any]], what: str) -> Any:
             pass
         assert time.monotonic() < ends_at, f"waited in vain for {what}"
         await asyncio.sleep(0.02)
+
+
+async def past_deadlocks(change: Callable[[], Awaitable[T]]) -> T:
+    """Make an administrator's change of a schema beside open drivers; again after each deadlock.
+
+    It locks tables in another order than the verbs and the sweeps of drivers, which may be under way.
+    """
+    while True:
+        with suppress(asyncpg.DeadlockDetectedError):
+            return await change()
 
 
 class Load:

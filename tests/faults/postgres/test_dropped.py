@@ -15,6 +15,7 @@ from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tests.faults.postgres.load import past_deadlocks
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.settings import parsed
 
@@ -52,11 +53,7 @@ async def sql(schema: str) -> AsyncIterator[Callable[[str], Awaitable[list[Any]]
     connection = await asyncpg.connect(Postgres.shared().url)
 
     async def run(statement: str) -> list[Any]:
-        while True:
-            try:
-                return [row[0] for row in await connection.fetch(statement.format(schema))]
-            except asyncpg.DeadlockDetectedError:
-                continue  # it locks tables in another order than those who use them
+        return [row[0] for row in await past_deadlocks(lambda: connection.fetch(statement.format(schema)))]
 
     yield run
     await connection.close()

@@ -13,7 +13,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, QueueSpec
 from tasuki.drivers.postgres.receiving import listener
 from tasuki.errors import DriverError
-from tests.faults.postgres.load import PATIENCE, eventually, message
+from tests.faults.postgres.load import PATIENCE, eventually, message, past_deadlocks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -22,7 +22,7 @@ async def test_a_dropped_schema_is_made_again_by_the_next_open(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make()
-    await sql.execute(f"DROP SCHEMA {schema} CASCADE")
+    await past_deadlocks(lambda: sql.execute(f"DROP SCHEMA {schema} CASCADE"))
     await driver.close()
     await driver.open()
     await driver.publish("q", [message()])

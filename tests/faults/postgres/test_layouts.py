@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.schema import schema as migrating
 from tasuki.errors import AccessDeniedError, DriverError
+from tests.faults.postgres.load import past_deadlocks
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh, until
 
@@ -100,7 +101,7 @@ async def test_messages_of_layout_18_enter_lanes(
     batch = [Outgoing(f"{key}{number}", b"", {}, key=key) for key in "ab" for number in range(3)]
     await before.publish("q", [*batch, Outgoing("none", b"", {})])
     (held,) = await before.receive("q", 1, 0.0)
-    await connection.execute(f"SET search_path = {schema}; {_LAYOUT_18}; RESET search_path")
+    await past_deadlocks(lambda: connection.execute(f"SET search_path = {schema}; {_LAYOUT_18}; RESET search_path"))
     spec = QueueSpec("q", ordering=ordering, lease=600.0, fair=1, lane_limit=Limit(concurrency=2))
     after = await make(spec=spec)
     assert await after.inspect(spec) == spec

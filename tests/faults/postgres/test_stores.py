@@ -15,7 +15,7 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.system.loop_thread import LoopThread
-from tests.faults.postgres.load import PATIENCE
+from tests.faults.postgres.load import PATIENCE, past_deadlocks
 from tests.support.brokers.postgres import Postgres
 from tests.support.settings import parsed
 
@@ -152,7 +152,7 @@ async def test_versions_rise_over_dropped_tables_and_a_watch_goes_on(
     assert [await next_of(watch), await next_of(watch)] == [Change("a", b"old", old), CURRENT]
     lost = await store.put("lost", b"")
     assert await next_of(watch) == Change("lost", b"", lost)
-    await sql.execute(f"DROP SCHEMA {schema} CASCADE")
+    await past_deadlocks(lambda: sql.execute(f"DROP SCHEMA {schema} CASCADE"))
     new = await store.put("a", b"new")
     assert new > old
     expected = {Change("a", b"new", new), Change("lost", None, lost)}

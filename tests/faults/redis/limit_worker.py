@@ -42,9 +42,9 @@ class Note(NamedTuple):
 
 
 @contextmanager
-def worker(port: int, path: Path, spec: QueueSpec, limit: int = 4) -> Iterator[SpawnProcess]:
+def worker(port: int, folder: Path, spec: QueueSpec, limit: int = 4) -> Iterator[SpawnProcess]:
     """A process that receives and settles until it is killed; it is at the end."""
-    process = _spawn.Process(target=_work, args=(port, path, spec, limit), daemon=True)
+    process = _spawn.Process(target=_work, args=(port, folder, spec, limit), daemon=True)
     process.start()
     try:
         yield process
@@ -53,10 +53,9 @@ def worker(port: int, path: Path, spec: QueueSpec, limit: int = 4) -> Iterator[S
         process.join()
 
 
-def notes(path: Path) -> list[Note]:
-    """What all processes have noted, each whole line."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = [line.split(" ") for line in lines]
+def notes(folder: Path) -> list[Note]:
+    """What all processes have noted. The last line of each may be cut, by a kill or as it is being written."""
+    found = [line.split(" ") for file in folder.glob("*.notes") for line in file.read_text().split("\n")[:-1]]
     return [Note(int(process), what, id, d, float(asked), float(at)) for process, what, id, d, asked, at in found]
 
 
@@ -75,13 +74,13 @@ def most_held(all_notes: list[Note], lease: float) -> dict[str, int]:
     return {lane: max(accumulate(change for _, change in sorted(found))) for lane, found in changes.items()}
 
 
-def _work(port: int, path: Path, spec: QueueSpec, limit: int) -> None:
-    asyncio.run(_receive(port, path, spec, limit))
+def _work(port: int, folder: Path, spec: QueueSpec, limit: int) -> None:
+    asyncio.run(_receive(port, folder, spec, limit))
 
 
-async def _receive(port: int, path: Path, spec: QueueSpec, limit: int) -> None:
+async def _receive(port: int, folder: Path, spec: QueueSpec, limit: int) -> None:
     pid, chance = os.getpid(), random.Random(os.getpid())
-    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    log = os.open(folder / f"{pid}.notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(what: str, got: list[Received], asked: float, at: float) -> None:
         lines = (f"{pid} {what} {item.id} {item.receipt.decode()} {asked!r} {at!r}\n" for item in got)

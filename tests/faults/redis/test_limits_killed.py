@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.contracts.driver import Limit, QueueSpec
+from tasuki.contracts.driver import Depth, Limit, QueueSpec
 from tests.faults.redis.limit_worker import most_held, notes, worker
 from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
@@ -29,16 +29,21 @@ LEASE = 1.0
 END = 1500.0 if IS_CAMPAIGN else 120.0
 
 
+def is_empty(depth: Depth) -> bool:
+    """By one answer: between two a held message may have become ready."""
+    return depth.ready + depth.in_flight == 0
+
+
 @pytest.mark.parametrize("ordering", ["none", "key"])
 async def test_no_more_than_its_places_are_held_past_kills(broker: Redis, tmp_path: Path, ordering: str) -> None:
-    chance, path = random.Random(7), tmp_path / "notes"
+    chance = random.Random(7)
     spec = QueueSpec(
         "q", lease=LEASE, fair=1, lane_limit=Limit(concurrency=PLACES), ordering="key" if ordering == "key" else "none"
     )
     published = [f"{LANES[number % len(LANES)]}-{number}" for number in range(MESSAGES)]
     async with driver_at(broker.port, spec=spec) as driver, asyncio.timeout(END):
         with ExitStack() as stack:
-            workers = [stack.enter_context(worker(broker.port, path, spec)) for _ in range(PROCESSES)]
+            workers = [stack.enter_context(worker(broker.port, tmp_path, spec)) for _ in range(PROCESSES)]
             for kill in range(KILLS):
                 start = MESSAGES * kill // KILLS
                 part = published[start : MESSAGES * (kill + 1) // KILLS]
@@ -46,17 +51,17 @@ async def test_no_more_than_its_places_are_held_past_kills(broker: Redis, tmp_pa
                     "q",
                     [one for id in part for one in messages(id, lane=id.partition("-")[0], key=id.partition("-")[0])],
                 )
-                while len({note.id for note in notes(path) if note.what == "acked"}) < start + len(part) // 2:
+                while len({note.id for note in notes(tmp_path) if note.what == "acked"}) < start + len(part) // 2:
                     await asyncio.sleep(0.02)
                 number = chance.randrange(PROCESSES)
                 workers[number].kill()
-                workers[number] = stack.enter_context(worker(broker.port, path, spec))
-            while (await driver.depth("q")).ready + (await driver.depth("q")).in_flight:
+                workers[number] = stack.enter_context(worker(broker.port, tmp_path, spec))
+            while not is_empty(await driver.depth("q")):
                 await asyncio.sleep(0.05)
         seen = LanesSeen(driver)
         await seen.check()
         assert await seen.left() == set()
-    found = notes(path)
+    found = notes(tmp_path)
     held = most_held(found, LEASE)
     most = 1 if ordering == "key" else PLACES
     assert max(held.values()) <= most, held

@@ -1,10 +1,11 @@
 #!/bin/sh
-# test.sh [PYTEST-OPTIONS]: run every test but the faults. In CI also hold the code to its branch coverage.
+# test.sh rules|whole [PYTEST-OPTIONS]: run tests; in CI also measure branch coverage.
 #
-# Measuring doubles what a test computes, so CI runs the suite in two parts. The first is measured, in the processes of
-# the tests alone: the files that decide (most of them without I/O) are held to every branch, for a rule without a test is
-# not a rule; all files together to a share. What a command does as a process of its own does not count: a test that calls
-# the code has to reach it. The second part looks for examples and runs checkers; no file is covered by it alone.
+# Only the processes of the tests are measured, for that doubles what they compute, and the commands that they start
+# compute most: a test that calls the code has to reach it. "rules" runs the suite, and holds the files that decide (most
+# of them without I/O) to every branch: a rule without a test is not a rule. Its second part, which looks for examples
+# and runs checkers, is not measured: no file is covered by it alone. "whole" measures what the faults add, and holds all
+# files together to a share.
 set -eu
 python=.venv/bin/python
 overall=95
@@ -64,8 +65,18 @@ pure="
 for path in $pure; do # a file that has moved must not leave the list unseen
     [ -e "$path" ] || { echo "$0: no such file: $path" >&2; exit 1; }
 done
+held=$1
+shift
+faults=tests/faults
 if [ "${CI:-}" != true ]; then
-    exec "$python" -m pytest --ignore tests/faults "$@"
+    [ "$held" = rules ] && exec "$python" -m pytest --ignore "$faults" "$@"
+    exec "$python" -m pytest "$faults" "$@"
+fi
+covered="--cov --cov-append --cov-report="
+if [ "$held" = whole ]; then
+    # shellcheck disable=SC2086
+    "$python" -m pytest "$faults" $covered "$@"
+    exec "$python" -m coverage report --skip-covered --show-missing --fail-under="$overall"
 fi
 
 # CI's machines are busy with others, too: what fails beside other tests may show that it passes alone.
@@ -78,12 +89,11 @@ twice() {
 "$python" -m coverage erase
 failed=
 # shellcheck disable=SC2086
-twice $measured --cov --cov-append --cov-report= "$@" || failed=yes
+twice $measured $covered "$@" || failed=yes
 # shellcheck disable=SC2046,SC2086
-twice --ignore tests/faults $(printf -- '--ignore %s ' $measured) "$@" || failed=yes
+twice --ignore "$faults" $(printf -- '--ignore %s ' $measured) "$@" || failed=yes
 [ -z "$failed" ] || exit 1
 set -f # the patterns are coverage's to expand
 # shellcheck disable=SC2086
 set -- $pure
 "$python" -m coverage report --skip-covered --show-missing --fail-under=100 --include="$(IFS=,; echo "$*")"
-"$python" -m coverage report --skip-covered --show-missing --fail-under="$overall"

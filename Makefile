@@ -24,10 +24,10 @@ demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages
 	@$(VENV)/bin/python examples/survey/demo.py
 
 test: $(VENV)/.dev brokers ## Run every test but the faults (under ten minutes); CI=true measures branch coverage too
-	@sh scripts/test.sh rules --ignore tests/faults --quiet --numprocesses $(WORKERS) --dist worksteal
+	@sh scripts/test.sh rules --quiet --numprocesses $(WORKERS) --dist worksteal
 
 faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
-	@sh scripts/test.sh whole tests/faults --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
+	@sh scripts/test.sh whole --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
 killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two steps, and publishers of unique messages, on every driver; DRIVERS="sqlite" for one
 	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py tests/faults/test_moves.py tests/faults/test_uniques.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))

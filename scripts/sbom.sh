@@ -10,14 +10,14 @@ bom=${wheel%-py3-none-any.whl}.cdx.json
 pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 rm -rf "$root/installed"
 
-install() { # FOLDER REQUIREMENTS
+install() { # FOLDER REQUIREMENTS; nothing of them is compiled, for next to nothing of them runs
     [ -x "$root/$1/bin/python" ] || .venv/bin/python -m venv --without-pip "$root/$1"
-    $pip --python "$root/$1/bin/python" install --no-deps --require-hashes --only-binary :all: -r "$2"
+    $pip --python "$root/$1/bin/python" install --no-compile --no-deps --require-hashes --only-binary :all: -r "$2"
 }
 
 install tool requirements/sbom.txt
 install installed requirements/all.txt
-$pip --python "$root/installed/bin/python" install --no-deps "$wheel"
+$pip --python "$root/installed/bin/python" install --no-compile --no-deps "$wheel"
 $pip --python "$root/installed/bin/python" check
 "$root/tool/bin/cyclonedx-py" environment "$root/installed/bin/python" --pyproject pyproject.toml \
     --output-reproducible --output-file "$root/all.json"

@@ -13,10 +13,10 @@ mkdir -p "$root"
 sed -n 's/^\([a-z][^ ]*==[^\\]*[^\\ ]\) *\\$/\1/p' requirements/dev.txt > "$root/constraints.txt"
 [ -z "${LATEST:-}" ] || : > "$root/constraints.txt"
 
-install() { # FOLDER REQUIREMENT
+install() { # FOLDER REQUIREMENT; most of its modules are never imported, so none is compiled here
     .venv/bin/python -m venv --without-pip "$root/$1"
     .venv/bin/python -m pip --disable-pip-version-check --quiet --python "$root/$1/bin/python" \
-        install --only-binary :all: --constraint "$root/constraints.txt" "$2"
+        install --only-binary :all: --no-compile --constraint "$root/constraints.txt" "$2"
 }
 
 use() { # FOLDER: from a folder of its own, so that nothing of the source tree is found by accident

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -78,7 +79,10 @@ class _Collector:
                 before["cases"].update(entry.pop("cases"))
                 before.update((key, value) for key, value in entry.items() if value)
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        # Whole: another run may read it at this moment (CI tries variants beside the other Pythons).
+        made = RESULTS.with_suffix(f".{os.getpid()}")
+        made.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        made.replace(RESULTS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

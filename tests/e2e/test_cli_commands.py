@@ -138,7 +138,6 @@ def test_a_closed_stdout_is_no_error(project: Path) -> None:
     assert done.stderr == b""
 
 
-@pytest.mark.usefixtures("untraced")
 def test_ctrl_c_ends_a_command_quietly(project: Path) -> None:
     write_project(project, "import time\ndef handle():\n    note('called')\n    time.sleep(60)\n")
     with start("call", "handle", folder=project) as process:

@@ -78,7 +78,6 @@ def test_a_stop_lets_running_handlers_finish_and_hands_the_rest_back(tmp_path: P
 
 
 @pytest.mark.parametrize("handler", [HANGING, BLOCKING], ids=["async", "thread"])
-@pytest.mark.usefixtures("untraced")
 def test_a_late_stop_hands_the_work_back_unharmed_and_exits_with_5(tmp_path: Path, handler: str) -> None:
     project = write_project(tmp_path, CONTEXT + handler, stop_timeout="300ms")
     publish(project, 1)

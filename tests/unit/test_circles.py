@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ Edges = dict[str, set[str]]
 """Module → the modules that it imports."""
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Module → its code."""
     return {
@@ -24,6 +26,8 @@ def modules() -> dict[str, ast.Module]:
 def imports(node: ast.AST, *, with_types: bool) -> Iterator[tuple[str, str]]:
     """Module and name of each import, those within functions too; ``with_types``: and those for type checkers only."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):  # it holds no statement, and most nodes are one
+            continue
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING" and not with_types:
             continue
         if isinstance(child, ast.ImportFrom):

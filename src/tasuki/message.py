@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -45,6 +47,20 @@ EDITED_BY = "x_edited_by"
 EDITED_FROM = "x_edited_from"
 BATCH = "x_batch"
 RESERVED_PREFIX = "x_"
+
+
+_CAUSE = re.compile(r"[0-9a-f]{12}")
+
+
+def is_cause(text: object) -> bool:
+    """Whether it can be the fingerprint of why a message died."""
+    return isinstance(text, str) and _CAUSE.fullmatch(text) is not None
+
+
+def cause_in(headers: Mapping[str, HeaderValue]) -> str:
+    """The fingerprint of why a message died, as Tasuki writes it; empty: it has none."""
+    cause = headers.get(CAUSE, "")
+    return str(cause) if is_cause(cause) else ""
 
 
 def is_reserved(header: str) -> bool:

@@ -41,6 +41,40 @@ async def test_a_driver_tells_what_it_can(driver: str, tmp_path: Path) -> None:
         await app.live_queue("mails").delete()
 
 
+DYING = """
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: mails, kind: queue.queue, driver: driver, queue_name: %s, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: dead, kind: queue.queue, driver: driver, queue_name: %s_dead}
+  - {name: func, kind: function.lua, source: "return function() error('no') end"}
+  - {name: sender, kind: queue.consumer, queue: mails, func: func, lifecycle: {auto_start: true}}
+"""
+STATE = """\
+  - {name: states, kind: queue.driver.sqlite, path: states.db}
+  - {name: state, kind: store.sqlite, driver: states}
+"""
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_dead_letter_is_no_settled_message(driver: str, tmp_path: Path) -> None:
+    """Also where the broker does not show its dead letters, the state is elsewhere, and the move was settled by an ack."""
+    name, changes = f"mails_{uuid4().hex[:8]}", overrides(driver, "app:driver", tmp_path)
+    text = DYING % (name, name)
+    if driver in ("amqp", "sqs"):
+        text, changes = text + STATE, [*changes, "app:driver:state=state"]
+    (tmp_path / "_index.yaml").write_text(text)
+    async with App.load(tmp_path, overrides=changes).worker() as app:
+        job = await app.publish("mails", 1)
+        codes: list[str] = []
+        async with asyncio.timeout(60):
+            while not {"dead", "settled"} & set(codes):
+                codes = [cause.code for cause in (await app.explain("mails", job.id)).causes]
+                await asyncio.sleep(0.01)
+        assert codes == ["dead"]
+
+
 async def test_each_cause_on_sqlite(tmp_path: Path) -> None:
     app = App(root=tmp_path)
     jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})

@@ -110,7 +110,7 @@ async def _receive_all(
                 left = depth.ready
     finally:
         if sorter.left:
-            await _settle(source, [Release(received.receipt) for received in reversed(sorter.left)])
+            await _settle(source, [Release(receipt) for receipt in reversed(sorter.left)])
     sorter.report_forbidden()
     sorter.report_unclear()
     if is_held_back:

@@ -114,6 +114,14 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     duplicate, and changes no remembered id (26) (``transfer``).
 51. ``find`` shows the waiting messages of some ids as ``peek`` does (24, 38), by a search: each message of an id, the
     oldest first. Held ones are not shown, and nothing changes (``find``).
+52. ``causes`` counts the waiting messages, ready or delayed, by their header ``x_cause``, as of one moment: how many
+    have each, when the first and the last of them were stored, and how many in each part of the last hour; with the
+    newest, as ``peek`` shows it but without its body, and the ids of the three newest. Of the causes beyond ``most``
+    that are not in ``also`` it tells the sums. A cause is twelve hexadecimal digits (0-9, a-f); messages with another
+    ``x_cause`` or none are ``unmarked``, and one without it costs its publisher nothing. Held ones do not count, and
+    nothing changes (``causes``).
+53. ``peek_cause`` shows the waiting messages of one cause as ``peek`` does (24, 38), in the order in which they were
+    stored or from the newest back. The first of them cost the same with any number of messages (``causes``).
 """
 
 CONTRACT = 4

@@ -26,6 +26,7 @@ from tasuki.contracts.values import (
     Ack,
     Act,
     Capabilities,
+    Causes,
     Depth,
     Durability,
     Limit,
@@ -48,8 +49,8 @@ from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 
 __all__ = [
-    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Depth",
-    "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
+    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Causes",
+    "Depth", "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
     "Received", "Release", "Settlement", "Span", "Transfer", "Unique",
 ]  # fmt: skip
 
@@ -258,6 +259,22 @@ class Driver(Within, ABC):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Show the waiting messages of these ids by a search. Must: leave them untouched (51)."""
         raise self._unsupported("find messages by their ids", queue)
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        """Count the waiting messages by their causes: the ``most`` largest groups, those of ``also``, and all others.
+
+        Must: count all, and leave them untouched (52). Need not: be quick with millions of messages.
+        """
+        raise self._unsupported("count messages by their causes", queue)
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        """Show ``limit`` waiting messages of a cause in the order in which they were stored, or from the newest back.
+
+        Must: leave them untouched (53). May: take longer the larger ``after`` is.
+        """
+        raise self._unsupported("show messages by their causes", queue)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that are not held; returns how many. Must: keep those published meanwhile (24)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ class Capabilities:
     exact_depth: bool = False
     peek: bool = False
     find: bool = False
+    causes: bool = False
+    """``causes`` and ``peek_cause``: it keeps an index of why messages died."""
     purge: bool = False
     remove: bool = False
     expedite: bool = False
@@ -257,3 +259,62 @@ class Occupancy:
 
     ready: bool
     hidden: bool
+
+
+RECENT, RECENT_PARTS = 3600.0, 12
+"""Seconds of which ``CauseCount.recent`` tells, and in how many parts."""
+NEWEST_IDS = 3
+"""Ids in ``CauseCount.ids`` at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseCount:
+    """Waiting messages of one cause, or of several together (``cause`` is empty); times are Unix seconds."""
+
+    cause: str
+    count: int
+    first: float
+    """When the oldest of them was stored."""
+    last: float
+    """When the newest was."""
+    recent: tuple[int, ...] = (0,) * RECENT_PARTS
+    """How many were stored in each twelfth of the last hour, the latest last; of several causes zeros."""
+    newest: Message | None = None
+    """Without its body; None of several causes."""
+    ids: tuple[str, ...] = ()
+    """Of the three newest at most, the newest first; none of several causes."""
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """Its place among others: the largest first, among equals the one with the newest message."""
+        return -self.count, -self.last, self.cause
+
+    @classmethod
+    def together(cls, counts: Sequence[CauseCount]) -> CauseCount | None:
+        """Several as one; None of none."""
+        if not counts:
+            return None
+        first, last = min(each.first for each in counts), max(each.last for each in counts)
+        return cls("", sum(each.count for each in counts), first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """The waiting messages of a queue by their causes."""
+
+    counts: tuple[CauseCount, ...]
+    """In the order of their ``rank``."""
+    rest: CauseCount | None = None
+    """All further causes together."""
+    unmarked: int = 0
+    """Messages that have none."""
+
+    @property
+    def marked(self) -> int:
+        """Messages that have a cause."""
+        return sum(each.count for each in self.counts) + (self.rest.count if self.rest else 0)
+
+    def of(self, cause: str) -> int | None:
+        """How many messages have a cause; None: it is among the rest."""
+        found = next((each.count for each in self.counts if each.cause == cause), None)
+        return 0 if found is None and self.rest is None else found

@@ -17,7 +17,7 @@ from tasuki.desk.api.serving import Api
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.pages import acts, audit, find, history, lists, queue, topology, workers
+from tasuki.desk.pages import acts, audit, door, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
@@ -72,14 +72,15 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
-    ("GET", ("login",), acts.login),
-    ("POST", ("login",), acts.login),
+    ("GET", ("login",), door.login),
+    ("POST", ("login",), door.login),
+    ("POST", ("logout",), door.logout),
     ("GET", ("events",), events),
     ("GET", ("metrics",), probes.metrics),
 )
 
 
-_OF_THE_WORKER = (events, probes.metrics)
+_OF_THE_WORKER = (events, probes.metrics, door.login, door.logout)
 """Pages that read nothing through the site."""
 
 

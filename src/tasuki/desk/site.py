@@ -27,6 +27,8 @@ T = TypeVar("T")
 Work = Callable[["Assembly"], Awaitable[T]]
 _PATIENCE = 10.0
 """Seconds after which work of the desk is given up."""
+BESIDE = 2.0
+"""Seconds for what a page can do without, such as the progress of a job: a silent store must not hold the rest back."""
 
 
 class AwayError(TasukiError):
@@ -134,12 +136,12 @@ class Site:
             )
         return self.own
 
-    async def at(self, queue: str, work: Work[T]) -> T:
+    async def at(self, queue: str, work: Work[T], *, patience: float = _PATIENCE) -> T:
         """The result of work on the objects that have the queue. Raises AwayError, KeyError, and what the work raises.
 
-        The work runs on the event loop of its app.
+        The work runs on the event loop of its app, within so many seconds.
         """
-        return await self.on(self.app_for(queue), work)
+        return await self.on(self.app_for(queue), work, patience=patience)
 
     async def on(self, app: App, work: Work[T], *, patience: float = _PATIENCE) -> T:
         """The result of work on an app's loop, within so many seconds. Raises AwayError, and what the work raises."""
@@ -152,7 +154,7 @@ class Site:
             future = asyncio.run_coroutine_threadsafe(_run(work, live), loop)
             return await asyncio.wait_for(asyncio.wrap_future(future), patience)
         except TimeoutError:
-            raise AwayError(f"no answer within {patience:.0f} s: the broker, or the event loop, is busy") from None
+            raise AwayError(f"no answer within {patience:g} s: the broker, or the event loop, is busy") from None
 
     def parts(self) -> list[tuple[App, list[str]]]:
         """The apps that are open, each with the ids of the queues that are seen through it. Raises AwayError."""

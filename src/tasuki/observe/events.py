@@ -25,12 +25,13 @@ NEWEST = 50
 
 RECEIVED, STARTED, ENDED, SETTLED, RELEASED = "received", "started", "ended", "settled", "released"
 SUSPENDED, PROGRESS, TIMEOUT, ERROR, STALE = "suspended", "progress", "timeout", "error", "stale"
+DEAD_LETTERED = "dead-lettered"
 LEASE_RENEWED, LEASE_LOST = "lease renewed", "lease lost"
 PAUSED, RESUMED, LIMITED = "paused", "resumed", "limited"
 STACK = "stack"
 """Where a running handler stands; no ring has it: it is made when it is asked for."""
 
-_RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
+_RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, DEAD_LETTERED: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
 """The order of events of one moment; others stand at 2."""
 _LONGEST = 200
 """Most characters of a text: an error, an id that comes from outside."""
@@ -46,7 +47,7 @@ class Event(NamedTuple):
     attempt: int = 0
     value: Any = None
     """Of ``ended`` the seconds that the handler ran, of ``settled`` the settlement, of ``lease renewed`` how many, of
-    ``progress`` how far, of the others a text or None."""
+    ``progress`` how far, of ``dead-lettered`` the queue, of the others a text or None."""
 
 
 class Handled(Protocol):

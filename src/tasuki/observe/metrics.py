@@ -46,11 +46,6 @@ class Histogram:
         if self.also is not None:
             self.also(seconds)
 
-    def add(self, other: Histogram) -> None:
-        """Count what another one of the same bounds has counted."""
-        self.counts[:] = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
-
     @property
     def count(self) -> int:
         """How many values were counted."""
@@ -73,11 +68,18 @@ class QueueMetrics:
     late_replies: int = 0
     """Replies to requests here that came after their requests had timed out."""
 
-    def go_on_from(self, earlier: QueueMetrics) -> None:
-        """Count on from the numbers of the queue that this one replaces."""
-        for name in ("published", "rejected", "unknown", "suppressed", "late_replies"):
-            setattr(self, name, getattr(self, name) + getattr(earlier, name))
-        self.publish_seconds.add(earlier.publish_seconds)
+    former: dict[str, ConsumerMetrics] = field(default_factory=dict)
+    """Of consumers that a reload has removed, by id: what they counted for the queue stays."""
+
+    def leave(self, consumer: ConsumerMetrics) -> None:
+        """A consumer is removed, or another one takes its id; it may still count while it drains."""
+        before = self.former.get(consumer.consumer)
+        if before is not None and before is not consumer:
+            consumer.expired += before.expired
+            consumer.limit_waits += before.limit_waits
+            for reason, count in before.dead.items():
+                consumer.dead[reason] = consumer.dead.get(reason, 0) + count
+        self.former[consumer.consumer] = consumer
 
     def confirm(self, outcome: str) -> None:
         """Count a confirmed message, or one for which another one was ``kept``."""
@@ -146,7 +148,7 @@ class ConsumerMetrics:
     nacked: int = 0
     released: int = 0
     snoozed: int = 0
-    """Releases that a handler requested, by Snooze, a sleep or a wait."""
+    """Releases that a handler requested, by Snooze, a sleep or a wait; they do not count as released."""
     unstarted: int = 0
     """Releases of messages whose handlers had not started, at a stop or a pause."""
     replied: int = 0
@@ -156,6 +158,7 @@ class ConsumerMetrics:
     expired: int = 0
     dropped: int = 0
     cancelled: int = 0
+    """Cancelled messages that were settled; they do not count as acked."""
     failed: int = 0
     timed_out: int = 0
     stale: int = 0
@@ -192,10 +195,19 @@ class ConsumerMetrics:
             name = OTHER
         self.errors[name] = self.errors.get(name, 0) + times
 
+    def ack(self, reason: str) -> None:
+        """Count an ack; the reason of its verdict says whether the message was cancelled."""
+        if reason == "cancelled":
+            self.cancelled += 1
+        else:
+            self.acked += 1
+
     def release(self, delay: float) -> None:
         """Count a release; with a delay a handler has requested it."""
-        self.released += 1
-        self.snoozed += delay > 0
+        if delay > 0:
+            self.snoozed += 1
+        else:
+            self.released += 1
 
     def bury(self, reason: str) -> None:
         """Count a dead letter."""

@@ -1,6 +1,7 @@
 """Mask secrets in text: passwords in URLs, values of telling names, bearer tokens, private keys.
 
-It errs on the side of masking too much. Every pattern is bounded, so that no text makes it slow.
+It errs on the side of masking too much: of a value that is cut off nothing is left. No text makes it slow: a pattern is
+bounded, or takes what it has read, so that nothing is read twice.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ _PAIR = re.compile(
     rf"""(?ix)
     ((?:{_NAMES}) \\{{0,4}} ["']? \s{{0,4}} [=:] \s{{0,4}} (?:(?:bearer|basic|digest)\s{{1,4}})? )
     (?:
-        "(?:[^"\\]|\\.){{0,4096}}" | '(?:[^'\\]|\\.){{0,4096}}'  # quoted
-        | (?P<escaped>\\{{1,4}}["']) .{{0,4096}}? (?P=escaped)   # quoted within a quoted text
-        | \\{{0,4}} ["']? [^\s,;&{{}}\[\]()"'\\]{{1,4096}}       # bare, or cut off
+        "(?:[^"\\]|\\.)*+" | '(?:[^'\\]|\\.)*+'                # quoted
+        | "(?:[^"\\\n]|\\.)++\\? | '(?:[^'\\\n]|\\.)++\\?      # quoted, and cut off
+        | (?P<escaped>\\{{1,4}}["']) (?:.*?(?P=escaped)|.*)  # quoted within a quoted text
+        | \\{{0,4}} ["']? [^\s,;&{{}}\[\]()"'\\]++            # bare
     )
     """
 )
-_BEARER = re.compile(r"(?i)\b(bearer\s{1,4})[\w.~+/=-]{6,4096}")
-_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]{1,16384}")
+_BEARER = re.compile(r"(?i)\b(bearer\s{1,4})[\w.~+/=-]{6,}+")
+_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]++")
 
 
 def redact(text: str) -> str:
@@ -49,6 +51,14 @@ def redact(text: str) -> str:
     if "bearer" in folded:
         text = _BEARER.sub(rf"\1{MASK}", text)
     return _PEM.sub(rf"\1{MASK}", text) if "PRIVATE KEY" in text else text
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """The same for bytes, whether they are text or have text in them."""
+    try:
+        return redact(data.decode()).encode()
+    except UnicodeDecodeError:
+        return redact(data.decode("latin-1")).encode("latin-1")
 
 
 @lru_cache(1024)

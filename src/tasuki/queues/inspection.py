@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec
+from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import Message
@@ -99,6 +99,16 @@ class Inspection:
         """Show the waiting messages of these ids, without taking them."""
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.find(self.spec.name, ids)
+
+    async def causes(self, most: int, also: Collection[str] = ()) -> Causes:
+        """Count the waiting messages by their causes."""
+        with self._permitted("queue.admin.peek", "look into"):
+            return await self.driver.causes(self.spec.name, most, also)
+
+    async def peek_cause(self, cause: str, limit: int, after: int = 0, *, newest_first: bool = False) -> list[Message]:
+        """Show up to ``limit`` waiting messages of one cause, without taking them."""
+        with self._permitted("queue.admin.peek", "look into"):
+            return await self.driver.peek_cause(self.spec.name, cause, limit, after, newest_first=newest_first)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""

@@ -89,6 +89,11 @@ class Queue(Inspection):
         told = tell(observers, "on_publish")
         self._batcher.on_batch = None if told is None else of_stored(partial(told, self.id))
 
+    def count_on(self, earlier: Queue) -> None:
+        """Count on in the numbers of the queue that this one replaces."""
+        self.metrics = earlier.metrics
+        self._batcher.took = earlier.metrics.publish_seconds
+
     def use_store(self, find: FindStore) -> None:
         """Have unique windows by the store that ``find`` gives, where the driver has none of its own."""
         if self._windows is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tasuki.app.dead.pace import AWHILE
-from tasuki.contracts.driver import Received, Release
+from tasuki.contracts.driver import Receipt, Release
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
@@ -39,16 +39,16 @@ async def _borrowed(source: Queue, id: str) -> Message | None:
     """Receive until it comes, and release all of them, the newest first: each goes back to the head."""
     name, page = source.spec.name, source.driver.capabilities.max_batch
     left = (await source.driver.depth(name)).ready
-    held: list[Received] = []
+    held: list[Receipt] = []
     try:
         while left > 0 and (batch := await source.driver.receive(name, min(left, page), AWHILE)):
-            held += batch
+            held += [received.receipt for received in batch]
             left -= len(batch)
             for received in batch:
                 if received.id == id:
                     return Message(received.id, received.body, dict(received.headers))
         return None
     finally:
-        releases = [Release(received.receipt) for received in reversed(held)]
+        releases = [Release(receipt) for receipt in reversed(held)]
         for start in range(0, len(releases), page):
             await asyncio.shield(source.driver.settle(name, releases[start : start + page]))

@@ -24,7 +24,7 @@ from tasuki.message import (
     Message,
     is_reserved,
 )
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import MASK, is_secret_name, redact, redact_bytes
 from tasuki.queues.dead.cause import normalized
 from tasuki.queues.messages.compression import CompressedCodec
 
@@ -142,20 +142,12 @@ def masked(value: Any, name: str = "") -> Any:
             return [masked(each, name) for each in value]
         except RecursionError:
             return value
-    return _masked_bytes(value) if isinstance(value, bytes) else value
+    return redact_bytes(value) if isinstance(value, bytes) else value
 
 
 def _inner(outer: str, key: object) -> str:
     """The name by which a value within another is judged: all that a secret holds is secret."""
     return outer if is_secret_name(outer) else str(key)
-
-
-def _masked_bytes(value: bytes) -> bytes:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return value
-    return redact(text).encode()
 
 
 def _can_be_written(value: Any) -> bool:

@@ -252,7 +252,10 @@ async def acked_late(nodes: Sequence[NATSNode], owner: NATSDriver) -> bool:
             node.freeze()
         try:
             while len(held) < 3:
-                held += await driver.receive(QUEUE, 3, 0.5)
+                try:
+                    held += await driver.receive(QUEUE, 3, 0.5)
+                except DriverError:  # it has resigned already
+                    return False
             settling = asyncio.create_task(settled(driver, held))
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEADS_ALONE):

@@ -39,6 +39,49 @@ async def test_what_consumers_elsewhere_hold_is_in_flight_and_not_shown(
     assert await drained(other) == []
 
 
+async def test_released_messages_are_ready_once_their_process_receives_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a batch of dead letters that a worker has driven: the worker lives on."""
+    monkeypatch.setattr(receivers, "EVERY", 0.05)
+    monkeypatch.setattr(receivers, "UNUSED", 0.1)
+    one, other = await site.driver(), await site.driver()
+    for driver in (one, other):
+        await declared(driver)
+    await one.publish(QUEUE, messages("a", "b", "c"))
+    held = await take(other, 2)
+    async with asyncio.timeout(PATIENCE):
+        while not await site.notes():  # that it receives
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)  # it receives no more, and holds two
+    assert (await one.depth(QUEUE)).in_flight == 2
+    await other.settle(QUEUE, [Release(each.receipt) for each in held])
+    async with asyncio.timeout(PATIENCE):
+        while (await one.depth(QUEUE)).in_flight:
+            await asyncio.sleep(0.02)
+    assert [message.id for message in await one.peek(QUEUE, 10)] == ["a", "b", "c"]
+    again = await take(other, 3)  # it may begin again
+    async with asyncio.timeout(PATIENCE):
+        while (await one.depth(QUEUE)).in_flight != len(again):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_receive_that_waits_long_is_reported_all_the_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receivers, "EVERY", 0.05)
+    monkeypatch.setattr(receivers, "UNUSED", 0.1)
+    driver = await site.driver()
+    await declared(driver)
+    waiting = asyncio.create_task(driver.receive(QUEUE, 1, PATIENCE))
+    async with asyncio.timeout(PATIENCE):
+        while not await site.notes():
+            await asyncio.sleep(0.02)
+    for _ in range(20):
+        await asyncio.sleep(0.02)
+        assert await site.notes() == 1
+    await driver.publish(QUEUE, messages("a"))
+    assert [each.id for each in await waiting] == ["a"]
+
+
 async def test_a_purge_beside_a_receive_that_waits(site: Site) -> None:
     driver = await site.driver()
     await declared(driver)

@@ -171,6 +171,21 @@ async def test_an_error_that_comes_between_two_looks_is_no_forgotten_exception(
     assert "never retrieved" not in caplog.text
 
 
+async def test_a_question_that_a_client_library_cancels_is_asked_again(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancels(self: MemoryDriver, queue: str) -> Depth:
+        raise asyncio.CancelledError
+
+    async with pulsing(app, tmp_path / "alive"):
+        monkeypatch.setattr(MemoryDriver, "depth", cancels)
+        await asyncio.sleep(PERIOD)
+        monkeypatch.undo()
+        for _ in range(10):
+            await asyncio.sleep(PERIOD)
+            assert app.health()["ready"], app.health()
+
+
 async def test_handled_messages_that_nobody_settles_are_not_live(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,11 +62,22 @@ def _audit(project: Path) -> list[dict[str, Any]]:
     return asyncio.run(read())
 
 
+def test_a_redrive_that_is_no_batch_says_what_it_lacks(buried: CommandLine) -> None:
+    limited = ("-o", "app:dead:limit=1000/s")
+    refused = buried("redrive", "dead", "--canary", "3", *limited)
+    assert (refused.returncode, "leave out --background, --as-is and --canary" in refused.stderr) == (1, True)
+    assert buried.json("info", "dead")["ready"] == 5
+    done = buried("redrive", "dead", *limited)
+    assert done.stdout == "5 messages of app:dead sent back\n"
+    assert "this is no batch, so no canary stops it and nothing undoes it" in done.stderr
+
+
 def test_a_question_comes_before_a_discard(buried: CommandLine) -> None:
     done = buried("discard", "dead", stdin=b"n\n")
     assert done.returncode == 1
     assert "Delete 5 messages of app:dead? They can be brought back for 15 minutes." in done.stderr
     assert "nothing was removed; answer y, or give --yes" in done.stderr
+    assert "Delete 2 messages of app:dead?" in buried("discard", "dead", "--limit", "2", stdin=b"n\n").stderr
     assert buried.json("info", "dead")["ready"] == 5
     assert buried.json("batches") == []
     assert buried("batches").stdout == "no batches in the last day\n"

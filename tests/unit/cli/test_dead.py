@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from tasuki import App
 from tasuki.app.dead import reading
 from tasuki.cli import progress
+from tasuki.contracts.driver import Release
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -50,6 +53,20 @@ def test_groups_then_the_letters_of_one(buried: CommandLine) -> None:
     assert listed.startswith("error   LookupError: no order long")
     assert "long end" in listed  # not cut
     assert 'body    {"n": 2}' in listed
+
+
+def test_letters_that_a_redrive_holds_are_named(buried: CommandLine, project: Path) -> None:
+    async def look() -> str:
+        async with App.load(project) as app:
+            dead = app.live_queue("app:dead")
+            [held] = await dead.driver.receive(dead.spec.name, 1, 5.0)
+            done = await asyncio.to_thread(buried, "dead")
+            await dead.driver.settle(dead.spec.name, [Release(held.receipt)])
+        assert done.stdout.endswith("2 dead letters (all but the held ones)\n")
+        return done.stderr
+
+    assert "not shown: queue 'app:dead': 1 more letter, held by a redrive or a consumer now" in asyncio.run(look())
+    assert buried.json("dead")["held"] == {}
 
 
 def test_one_letter_and_a_question(buried: CommandLine) -> None:
@@ -128,4 +145,6 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     )
     assert buried("redrive", "dead", "--dry-run", "--limit", "1").stdout == "1 message of app:dead would be sent back\n"
     assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
-    assert buried("dead").stdout.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
+    by_type = buried("dead", "--group", "type").stdout
+    assert by_type.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
+    assert buried("dead").stdout.endswith("3 dead letters (all)\n")

@@ -218,9 +218,11 @@ while True:
 
 
 async def test_the_parent_asks_its_processes(tmp_path: Path) -> None:
-    ended: list[object] = []
+    told: list[int] = []
+    ended: list[int] = []
     fleet = Fleet(program(ANSWERING.format(path=sys.path, folder=str(tmp_path))), 2, backoff=QUICK)
-    fleet.children.on_end = lambda number, answers: ended.append(answers["pid"].value)
+    fleet.children.on_answer = lambda number, name, value: told.append(value)
+    fleet.children.on_end = ended.append
     running = asyncio.create_task(fleet.run())
     pids = [int(path.name.partition("-")[2]) for path in await appear(tmp_path, "ready-*", 2)]
     answers = await fleet.children.ask("pid", timeout=30)
@@ -228,4 +230,5 @@ async def test_the_parent_asks_its_processes(tmp_path: Path) -> None:
     assert {answer.value for answer in answers.values()} == set(pids)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await running == 0
-    assert sorted(map(str, ended)) == sorted(map(str, pids)), "each reported it once more at its end"
+    assert sorted(told) == sorted(pids * 2), "each reported it once more at its end"
+    assert sorted(ended) == [1, 2]

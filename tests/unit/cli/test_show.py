@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasuki.contracts.driver import Capabilities
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp
@@ -73,11 +76,24 @@ def test_a_message_that_is_not_there(tasuki: CommandLine) -> None:
 
 
 def test_queues_that_cannot_be_looked_into_are_named(tasuki: CommandLine) -> None:
-    done = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.memory")
-    assert (
-        "in any queue; not searched, as their drivers show no messages to another process: app:tasks, app:dead"
-        in done.stderr
-    )
+    private = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.memory")
+    mute = tasuki("show", "m-1", "-o", "app:driver:kind=queue.driver.amqp")
+
+    text = "in any queue; not searched, as they are in the memory of another process: app:tasks, app:dead"
+    assert text in private.stderr
+    text = "not searched, as their brokers show no waiting messages: app:tasks, app:dead (for dead letters: tasuki dead"
+    assert f"{text} --id m-1)" in mute.stderr
+
+
+def test_a_peek_where_the_broker_shows_nothing_names_what_does(
+    tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able: Capabilities = SQLiteDriver.capabilities
+    tasuki.json("publish", "tasks", "1")
+    monkeypatch.setattr(SQLiteDriver, "capabilities", replace(able, peek=False))
+    done = tasuki("peek", "tasks")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "queue 'app:tasks': its broker shows no waiting messages; 'tasuki info' counts them, and" in done.stderr
 
 
 def test_the_source_carries_what_the_publisher_gave_and_no_more() -> None:

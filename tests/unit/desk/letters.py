@@ -8,13 +8,13 @@ from tasuki import App
 from tasuki.contracts.driver import Outgoing
 
 
-async def bury(app: App, *ids: str, error: str = "KeyError: 'a'", body: str = "{}", **headers: Any) -> None:
+async def bury(app: App, *ids: str, error: str = "KeyError: 'a'", body: str | bytes = "{}", **headers: Any) -> None:
     """Put letters of ``app:mails`` into ``app:dead``, as a worker would."""
     about: dict[str, Any] = {
         "x_original_queue": "app:mails", "x_dead_letter_reason": "max_attempts", "x_last_error": error, "attempts": 3,
         "x_dead_letter_time": app.clock.time() - 60, "content_type": "json/plain",
     }  # fmt: skip
-    letters = [Outgoing(id, body.encode(), about | headers) for id in ids]
+    letters = [Outgoing(id, body.encode() if isinstance(body, str) else body, about | headers) for id in ids]
     for start in range(0, len(letters), 500):
         assert not any(await app.live_queue("dead").forward(letters[start : start + 500]))
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
+from tasuki.app.audit.audited import acts_of
 from tasuki.desk.api import decoding
 from tasuki.desk.api.operations.table import OPERATIONS
 from tasuki.desk.security.problems import TYPE
@@ -286,7 +287,7 @@ entries:
             assert is_problem(await client.request("DELETE", f"{V1}/queues/app:mails", headers=JSON), 403)
             assert is_problem(await client.get(f"{V1}/queues/app:mails/messages"), 403)
             assert is_problem(await client.get(f"{V1}/messages/app:mails/x"), 403)
-            assert [each["act"] for each in (await client.get(f"{V1}/audit")).json()["items"]] == ["pause"]
+            assert [each.act for each in await acts_of(app.live_assembly())] == ["pause"]
 
 
 async def test_a_mistake_of_ours_shows_an_id_and_no_trace(

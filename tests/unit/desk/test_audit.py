@@ -121,6 +121,16 @@ async def test_a_store_that_is_silent_delays_an_act_by_a_bound(
     assert "no answer within" in caplog.text
 
 
+async def test_a_secret_in_a_filter_is_not_kept(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    await fail(app, bad="1")
+
+    await browser.get('/dead/app:dead/export?where=body.note+==+"password=hunter2"')
+
+    assert "hunter2" not in (await browser.get("/api/v1/audit")).text
+    assert "password=***" in (await acts(app))[0].filter
+
+
 async def test_secrets_are_not_kept(app: App) -> None:
     live = app.live_assembly()
 

@@ -41,7 +41,7 @@ entries:
       conditions: [{field: actor.id, operator: eq, value: kana}]
 """
 NAMES = {"queue": "app:dead", "consumer": "app:sender", "schedule": "app:hourly"}
-ALL = {*(RIGHTS.get(act, act) for act in ACTS), "peek", "secrets"}
+ALL = {*(RIGHTS.get(act, act) for act in ACTS), "peek", "secrets", "audit"}
 PAGES = (
     "/", "/queues", "/queues/app:mails", "/queues/app:mails?tab=delayed", "/dead", "/dead/app:dead",
     "/messages/app:dead/1", "/messages/app:mails/w", "/schedules", "/workers",

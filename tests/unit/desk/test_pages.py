@@ -144,7 +144,8 @@ async def test_a_message_that_does_not_wait_has_its_causes(app: App, browse: Mak
     [source] = await causes(browse, "app:mails", dead)
     [gone] = await causes(browse, "app:mails", "gone")
 
-    assert letter == source == "Dead letter: dead (max_attempts), in app:dead → redrive it: tasuki redrive app:dead"
+    act = f"redrive it: tasuki redrive app:dead --id {dead}"
+    assert letter == source == f"Dead letter: dead (max_attempts), in app:dead → {act}"
     assert "no such message in app:mails" in gone
 
 
@@ -153,7 +154,7 @@ async def test_a_cause_has_a_name_in_the_language_of_the_page(app: App, browse: 
 
     [text] = await causes(browse, "app:images", job.id, **{"accept-language": "ja"})
 
-    assert text.startswith("ワーカーなし: consumer app:images.workers is declared")
+    assert text.startswith("ワーカーなし: コンシューマー app:images.workers は宣言されていますが")
 
 
 async def test_numbers_of_a_body_keep_their_digits(app: App, browse: MakeBrowser) -> None:

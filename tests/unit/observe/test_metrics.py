@@ -72,11 +72,11 @@ def test_failures_are_counted_by_type_and_their_types_are_bounded() -> None:
     assert sum(counted.errors.values()) == counted.failed
 
 
-def test_a_queue_that_is_replaced_counts_on() -> None:
-    old, new = QueueMetrics(queue="app:q", driver="app:d"), QueueMetrics(queue="app:q", driver="app:d")
-    old.confirm("stored")
-    old.confirm("kept")
-    old.publish_seconds.observe(0.5)
-    new.confirm("replaced")
-    new.go_on_from(old)
-    assert (new.published, new.suppressed, new.publish_seconds.count, new.publish_seconds.sum) == (2, 1, 1, 0.5)
+def test_what_removed_consumers_counted_for_the_queue_is_kept() -> None:
+    queue, first, second = QueueMetrics(queue="app:q", driver="app:d"), consumer(), consumer()
+    first.expired, first.dead = 3, {"invalid": 1}
+    second.limit_waits, second.dead = 2, {"invalid": 1, "rejected": 1}
+    for each in (first, second, second):  # of the same id
+        queue.leave(each)
+    assert queue.former == {second.consumer: second}
+    assert (second.expired, second.limit_waits, second.dead) == (3, 2, {"invalid": 2, "rejected": 1})

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 
-from tasuki import App
+from tasuki import App, Context
 from tasuki.message import BAGGAGE, TRACEPARENT
 from tasuki.testing import TestApp
 from tasuki.tracing import spans
@@ -91,3 +91,54 @@ def test_a_provider_that_is_set_late_is_asked_about_messages_that_are_not_record
     provider = TracerProvider()
     tracer.begin("x", spans.SpanKind.CONSUMER, {})
     assert tracer.obeys_the_flag
+
+
+class OddSpan(trace.NonRecordingSpan):
+    """Of a provider that is not the SDK's: it takes nothing."""
+
+    def is_recording(self) -> bool:
+        return True
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        raise ZeroDivisionError(key)
+
+    def add_event(self, *args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    def set_status(self, *args: Any) -> None:
+        raise ZeroDivisionError
+
+
+class OddProvider(trace.TracerProvider, trace.Tracer):
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        return self
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        return OddSpan(trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(1)))
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+async def test_a_span_that_takes_nothing_changes_no_outcome(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spans, "_told", set())
+    app, results = App("memory://"), list[str]()
+    app.traces(OddProvider())
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    @jobs.consumer
+    async def handle(body: int, context: Context) -> None:
+        context.progress(1, 2)
+        results.append("progress")
+        if body:
+            raise ValueError(body)
+
+    async with TestApp(app) as t:
+        await t.publish("jobs", 0)
+        await t.publish("jobs", 1)
+        await t.drain()
+        assert [letter.error for letter in t.dead] == ["ValueError: 1"]
+    assert len(results) == 2
+    assert [record.name for record in caplog.records].count("tasuki.tracing") == 1

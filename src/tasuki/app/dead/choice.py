@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from tasuki.errors import CodecError, InvalidBodyError
-from tasuki.message import Message
+from tasuki.message import Message, is_cause
 from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import day_of
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
+from tasuki.security.expressions.demands import demand_of
 from tasuki.security.expressions.expression import Expression, parse_expression
 from tasuki.security.expressions.nodes import Node
 
@@ -71,6 +72,11 @@ class Choice:
     def __init__(self, where: str = "", ids: Collection[str] = (), *, masks: bool = False) -> None:
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
         self.ids = frozenset(ids)
+        demand = demand_of(where, "cause") if where else None
+        self.cause = demand.text if demand is not None and is_cause(demand.text) else ""
+        """The one cause that all chosen letters have; empty: it is not known."""
+        self.is_cause_alone = bool(self.cause) and demand is not None and demand.is_all and not ids
+        """Whether nothing else is asked of them."""
         self._masks = masks
         self.unclear = 0
         """Letters that could not be judged, and are not chosen: a value of theirs is of another type."""

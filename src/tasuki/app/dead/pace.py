@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Receipt
 from tasuki.queues.queue import Queue
 
 AWHILE = 2.0
@@ -14,13 +14,13 @@ AWHILE = 2.0
 
 
 class Pace:
-    """Waits between batches; ``held``: messages of ``source`` that must not come again before the end.
+    """Waits between batches; ``held``: deliveries of ``source`` that must not come again before the end.
 
     Raises:
         ValueError: the rate, in messages a second, is not above 0.
     """
 
-    def __init__(self, source: Queue, rate: float | None, clock: Clock, held: Sequence[Received]) -> None:
+    def __init__(self, source: Queue, rate: float | None, clock: Clock, held: Sequence[Receipt]) -> None:
         if rate is not None and not rate > 0:
             raise ValueError(f"a rate is above 0 messages a second, not {rate:g}")
         self._source, self._rate, self._clock, self._held = source, rate, clock, held
@@ -47,7 +47,7 @@ class Pace:
         if not self._held or not driver.capabilities.leases or now - self._renewed < self._step:
             return
         self._renewed = now
-        receipts = [received.receipt for received in self._held]
+        receipts = [*self._held]
         size = driver.capabilities.max_batch
         for start in range(0, len(receipts), size):
             await driver.extend(spec.name, receipts[start : start + size], spec.lease)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.ending import end_of
+from tasuki.app.dead.counting import causes_of, count_of, groups_of, rest_of
+from tasuki.app.dead.ending import Peek, end_of
 from tasuki.clock import Clock
+from tasuki.contracts.driver import Causes, Depth
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.queues.dead.groups import DeadGroup, grouped
+from tasuki.message import Message, cause_in
+from tasuki.queues.dead.groups import DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 
@@ -28,7 +33,7 @@ class DeadLetters:
     letters: list[Letter]
     groups: list[DeadGroup]
     is_all: bool
-    """False: a queue has more letters, of which the newest were read."""
+    """False: a queue has more letters than ``groups`` count, of which the newest were read."""
     unclear: int
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
@@ -37,6 +42,13 @@ class DeadLetters:
     """Dead-letter queues whose letters could not be shown, and for each why, and what works there."""
     borrowed: dict[str, int] = field(default_factory=dict)
     """Dead-letter queues whose brokers cannot show messages, and how many letters were received there and released."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Dead-letter queues of which a consumer, such as a redrive, holds letters now: so many, which are not shown."""
+
+    @property
+    def count(self) -> int:
+        """Letters in all groups; more than ``letters`` where a driver counts them without showing all."""
+        return sum(group.count for group in self.groups)
 
 
 def sources_of(project: Project, queue: str = "") -> dict[str, str]:
@@ -63,12 +75,21 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
 
 
 async def read(
-    assembly: Assembly, queues: dict[str, str], choice: Choice, by: str, clock: Clock, *, borrows: bool = True
+    assembly: Assembly,
+    queues: dict[str, str],
+    choice: Choice,
+    by: str,
+    clock: Clock,
+    *,
+    borrows: bool = True,
+    shows: bool = True,
 ) -> DeadLetters:
     """The chosen letters of these queues (see :func:`sources_of`); a queue that does not exist yet has none.
 
-    Where the broker cannot show messages, the first letters are borrowed: see :mod:`tasuki.app.dead.borrowing`.
-    ``borrows`` False: they are not, and the queue is among the ``unseen``.
+    Groups of all letters by cause are exact where the driver keeps an index of causes, and letters of one cause are
+    read by it. Where the broker cannot show messages, the first letters are borrowed: see
+    :mod:`tasuki.app.dead.borrowing`. ``borrows`` False: they are not, and the queue is among the ``unseen``. ``shows``
+    False: letters that can be counted need not be read.
 
     Raises:
         UnsupportedError: ``borrows`` is False, and no broker of these queues can show messages.
@@ -76,35 +97,82 @@ async def read(
         DriverError: a broker refuses; HeldBackError: another reader borrows from it. One that cannot show messages
             is then among the ``unseen``, unless it is the only one.
     """
-    found: list[Letter] = []
-    is_all, now = True, clock.time()
-    borrowed: dict[str, int] = {}
     mute = [id for id in queues if not borrows and not assembly.queues[id].driver.capabilities.peek]
     if mute and len(mute) == len(queues):
         raise UnsupportedError(_remedy(mute[0], _MUTE), driver=assembly.queues[mute[0]].driver.name, queue=mute[0])
-    unseen = {id: _remedy(id, _MUTE) for id in mute}
+    reading = _Reading(assembly, choice, by, clock, shows=shows)
+    reading.unseen = {id: _remedy(id, _MUTE) for id in mute}
     for dead, origin in queues.items():
-        source = assembly.queues[dead]
-        if dead in unseen:
+        if dead in reading.unseen:
             continue
+        source = assembly.queues[dead]
         try:
-            if source.driver.capabilities.peek:
-                letters, has_more = await _newest(source)
-            else:
-                some = await borrow(assembly, source, NEWEST, clock=clock, guard=assembly.rights.application)
-                letters, has_more = [letter_in(message, dead) for message in some.letters], not some.is_all
-                borrowed[dead] = len(letters)
+            await reading.read(source, origin)
         except QueueNotFoundError:
             continue
         except (DriverError, PolicyDeniedError) as error:
             if len(queues) == 1 or source.driver.capabilities.peek:
                 raise
-            unseen[dead] = _remedy(dead, error)
-            continue
-        is_all = is_all and not has_more
-        mine = (letter for letter in letters if not origin or letter.queue == origin)
-        found += [letter for letter in mine if choice.chosen(letter, source, now)]
-    return DeadLetters(found, grouped(found, by), is_all, choice.unclear, choice.problem, unseen, borrowed)
+            reading.unseen[dead] = _remedy(dead, error)
+    return reading.found()
+
+
+class _Reading:
+    """Reads one queue after the other."""
+
+    def __init__(self, assembly: Assembly, choice: Choice, by: str, clock: Clock, *, shows: bool) -> None:
+        self._assembly, self._choice, self._by, self._clock, self._shows = assembly, choice, by, clock, shows
+        self._now = clock.time()
+        self._letters: list[Letter] = []
+        self._uncounted: list[Letter] = []
+        """The ones that no driver has counted."""
+        self._groups: list[DeadGroup] = []
+        self._rest: list[DeadGroup] = []
+        self._is_all = True
+        self._borrowed: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self.unseen: dict[str, str] = {}
+
+    async def read(self, source: Queue, origin: str) -> None:
+        """Read the letters of a queue; of those that come from ``origin``, unless that is empty."""
+        depth = await source.depth() if source.driver.capabilities.peek else None
+        if depth is not None and depth.in_flight:
+            self._held[source.id] = depth.in_flight
+        causes: Causes | None = None
+        if self._by == "cause" and not self._choice and not origin:
+            causes = await causes_of(source)
+        if causes is not None:
+            self._groups += groups_of(causes, source.id)
+            self._rest += rest_of(causes)
+            if not self._shows and not causes.unmarked:
+                return
+        letters, has_more = await self._some(source, depth)
+        mine = [letter for letter in letters if not origin or letter.queue == origin]
+        chosen = [letter for letter in mine if self._choice.chosen(letter, source, self._now)]
+        self._letters += chosen
+        if causes is None:
+            self._uncounted += chosen
+        else:
+            unmarked = [letter for letter in chosen if not cause_in(letter.message.headers)]
+            self._uncounted += unmarked
+            has_more = has_more and len(unmarked) < causes.unmarked
+        self._is_all = self._is_all and not has_more
+
+    async def _some(self, source: Queue, depth: Depth | None) -> tuple[list[Letter], bool]:
+        """Letters of a queue, and whether there are more; ``depth``: None if its broker cannot show messages."""
+        if depth is not None:
+            return await _newest(source, depth, self._choice.cause)
+        some = await borrow(self._assembly, source, NEWEST, clock=self._clock, guard=self._assembly.rights.application)
+        self._borrowed[source.id] = len(some.letters)
+        return [letter_in(message, source.id) for message in some.letters], not some.is_all
+
+    def found(self) -> DeadLetters:
+        """All that was read. Raises ValueError: letters are not grouped by this."""
+        groups = merged([*self._groups, *grouped(self._uncounted, self._by, sys.maxsize)], self._rest)
+        choice = self._choice
+        return DeadLetters(
+            self._letters, groups, self._is_all, choice.unclear, choice.problem, self.unseen, self._borrowed, self._held
+        )
 
 
 _MUTE = "its broker cannot show messages without giving them to a consumer"
@@ -114,21 +182,29 @@ def _remedy(id: str, error: object) -> str:
     return f"{str(error).rstrip('.')}; tasuki redrive {id} sends letters back, also chosen ones (--where, --id)"
 
 
-async def _newest(source: Queue) -> tuple[list[Letter], bool]:
-    """The newest letters, the oldest of them first, and whether there are more."""
-    depth = await source.depth()
-    total = depth.ready + depth.delayed
-    if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
-        total = await end_of(source.peek, total)
+async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter], bool]:
+    """The newest letters, or those of one cause, the oldest of them first, and whether there are more."""
+    total = await count_of(source, cause)
+    if total is not None:
+        peek: Peek = partial(_peek_cause, source, cause)
+    else:
+        peek = source.peek
+        total = depth.ready + depth.delayed
+        if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
+            total = await end_of(peek, total)
     start = max(total - NEWEST, 0)
     found: list[Letter] = []
     while len(found) < NEWEST:
-        more = await source.peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))
+        more = await peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))
         if not more:
             break
         found += [letter_in(message, source.id) for message in more]
     # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
     return list({letter.id: letter for letter in found}.values()), start > 0
+
+
+async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:
+    return await source.peek_cause(cause, limit, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +213,7 @@ class Movable:
 
     count: int
     is_all: bool
-    """False: there are more letters, and only the newest were asked."""
+    """False: there are more letters, and only the newest were asked, of one cause if the question names one."""
     unclear: int
     """Letters that could not be judged, and would stay."""
     problem: str
@@ -150,7 +226,9 @@ async def movable(
 
     Raises: as ``read``.
     """
-    found = await read(assembly, {source.id: ""}, choice, "cause", clock)
+    if not targets and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
+        return Movable(total if limit is None else min(total, limit), True, 0, "")
+    found = await read(assembly, {source.id: ""}, choice, "queue", clock)
     count = sum(not targets or letter.queue in targets for letter in found.letters)
     if limit is not None and count >= limit:
         return Movable(limit, True, found.unclear, found.problem)

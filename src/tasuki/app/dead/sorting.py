@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from tasuki.app.dead.choice import Choice
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Receipt, Received
 from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
@@ -32,13 +32,18 @@ class Sorter:
         self._sought = set(choice.ids)
         self.takes: Callable[[Queue], bool] = lambda _: True
         """Whether letters of this queue are to be moved; the others stay."""
-        self.left: list[Received] = []
-        """Received messages without a target, or not chosen, held until the end: else they come again first."""
+        self.left: list[Receipt] = []
+        """Of received messages without a target, or not chosen, held until the end: else they come again first."""
 
     @property
     def ids(self) -> frozenset[str]:
         """The ids of which a letter is wanted still; empty: of all, or of none any more."""
         return frozenset(self._sought)
+
+    @property
+    def cause(self) -> str:
+        """The one cause of all chosen letters; empty: it is not known."""
+        return self._choice.cause
 
     @property
     def has_all(self) -> bool:
@@ -59,7 +64,7 @@ class Sorter:
         for received in batch:
             queue = self.target_of(received)
             if queue is None:
-                self.left.append(received)
+                self.left.append(received.receipt)
             else:
                 found.setdefault(queue, []).append(received)
         return found

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from math import inf
 
+from tasuki.app.dead.counting import counted_at
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.sorting import Sorter
 from tasuki.clock import Clock
@@ -16,7 +17,7 @@ from tasuki.message import TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
-from tasuki.workbench.batches.ways.walk import Walk
+from tasuki.workbench.batches.ways.walk import Search, Walk
 
 Form = Callable[[Message, float], Outgoing]
 """The message to send for a letter at a time, in Unix seconds."""
@@ -86,13 +87,19 @@ class Transferring:
         """The letters that are there now, from the oldest on: the ones of these ids, or all but newer ones."""
         driver, name = self._source.driver, self._source.spec.name
         if self._sorter.ids and driver.capabilities.find:
-            found: dict[str, Message] = {}
-            for letter in await driver.find(name, self._sorter.ids):
-                found.setdefault(letter.id, letter)
-            yield [*found.values()]
+            search = Search(driver, name, sorted(self._sorter.ids))
+            while page := await search.page():
+                found: dict[str, Message] = {}
+                for letter in page:
+                    found.setdefault(letter.id, letter)
+                yield [*found.values()]
             return
-        depth = await driver.depth(name)
-        left = inf if depth.is_estimate else depth.ready + depth.delayed
+        count = await counted_at(driver, name, self._sorter.cause)
+        if count is not None:
+            self._walk, left = Walk(driver, name, self._sorter.cause), float(count)
+        else:
+            depth = await driver.depth(name)
+            left = inf if depth.is_estimate else depth.ready + depth.delayed
         while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
             yield page if left == inf else page[: int(left)]
             left = inf if self._walk.restarts else left - len(page)  # moved ones that come again are left alone

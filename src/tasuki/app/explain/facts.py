@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tasuki.contracts.driver import Depth, Limit
 from tasuki.message import Message
 from tasuki.observe.events import (
+    DEAD_LETTERED,
     ENDED,
     LEASE_RENEWED,
     LIMITED,
@@ -49,7 +50,9 @@ class Life:
     stage: Stage
     at: float
     settlement: str = ""
-    """Of ``settled``: ``ack``, ``nack`` or ``move``."""
+    """Of ``settled``: ``ack`` or ``nack``."""
+    moved_to: str = ""
+    """The dead-letter queue that it was moved to before it was settled; empty: it was not."""
     renewed: float | None = None
     """When that consumer last renewed leases."""
 
@@ -103,6 +106,8 @@ class Facts:
     letter: Message | None = None
     """Its dead letter, and ``dead_letters``, the queue it is in."""
     dead_letters: str = ""
+    unseen_letters: str = ""
+    """The queue of its dead letters, if its broker does not show them."""
     attempts: Sequence[AttemptRecord] = ()
     """Its failed attempts, as far as they are known, oldest first."""
     record: JobRecord | None = None
@@ -129,14 +134,19 @@ def lives_of(id: str, workers: Iterable[AtWork]) -> list[Life]:
 
 
 def _life_in(id: str, work: AtWork) -> Life | None:
-    own = [event for event in work.events if event["message"] == id and event["kind"] in _STAGES]
+    of_message = [event for event in work.events if event["message"] == id]
+    own = [event for event in of_message if event["kind"] in _STAGES]
     if not own:
         return None
     last = own[-1]
+    moved_to = ""
+    for event in of_message:
+        if event["kind"] in (RECEIVED, DEAD_LETTERED):  # the last arrival is what counts
+            moved_to = str(event["value"] or "")
     renewals = [event["at"] for event in work.events if event["kind"] == LEASE_RENEWED]
     renewed = renewals[-1] if renewals and renewals[-1] >= own[0]["at"] else None
     settlement = str(last["value"]) if last["kind"] == SETTLED else ""
-    return Life(work.worker, _STAGES[last["kind"]], last["at"], settlement, renewed)
+    return Life(work.worker, _STAGES[last["kind"]], last["at"], settlement, moved_to, renewed)
 
 
 def rate_of(facts: Facts) -> float | None:

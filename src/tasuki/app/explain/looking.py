@@ -220,8 +220,10 @@ class Look:
     async def _letter(self, facts: Facts) -> Facts:
         """Its dead letter, if the dead-letter queue shows it."""
         letters = self.letters
-        if letters is None or not letters.driver.capabilities.peek:
+        if letters is None:
             return facts
+        if not letters.driver.capabilities.peek:
+            return replace(facts, unseen_letters=letters.id)
         try:
             found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))
         except QueueNotFoundError:

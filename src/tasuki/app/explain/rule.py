@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from typing import Literal
 
 import msgspec
@@ -100,7 +101,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
         letter, place = facts.message, facts.queue
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {place}"
+        act = f"redrive it: tasuki redrive {place} --id {quote(facts.id)}"
         yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
@@ -124,6 +125,12 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         return
     if running and facts.message is None:
         work, message = running[0]
+        if life is None and facts.now - work.seen > ALIVE:
+            text = f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died"
+            yield Cause(
+                "held", f"{text}, the message comes again when its lease of {format_duration(facts.lease)} ends"
+            )
+            return
         since = life.at if life is not None and life.stage == "started" else message.since
         yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)
     elif life is not None and life.stage == "started":
@@ -140,6 +147,12 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return Cause("suspect", f"suspect, as a worker died with it: waits at {at} for the free single place", act)
     if life.stage == "ended":
         return Cause("ended", f"its handler ended at {at}; the broker has not confirmed its settlement yet")
+    if life.stage == "settled" and facts.letter is not None:
+        return None  # its settlement was the move to that queue
+    if life.stage == "settled" and life.moved_to:
+        gone = ", and is not seen there any more" if facts.dead_letters else ""
+        text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
+        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "publish it again to run it again")
@@ -270,7 +283,9 @@ def _unseen(facts: Facts) -> Cause:
             f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
             f"record or dead letter tells of it; {_counts(facts)}"
         )
-        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
+        dead = facts.unseen_letters
+        act = f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}; " if dead else ""
+        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

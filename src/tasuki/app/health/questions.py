@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from tasuki.app.health.rules import Answer
 from tasuki.clock import Clock
@@ -63,6 +64,7 @@ class Questions:
 
     def _begin(self, queue: Queue, question: Question) -> None:
         question.task = asyncio.get_running_loop().create_task(self._ask(queue, question), name=f"health of {queue.id}")
+        question.task.add_done_callback(partial(_close, question))
 
     async def _ask(self, queue: Queue, question: Question) -> None:
         """Until there is an answer; a timeout is none, and the driver has given up that request."""
@@ -96,6 +98,12 @@ class Questions:
         for question in questions.values():
             if question.task is not None:
                 question.task.cancel()
+
+
+def _close(question: Question, task: asyncio.Task[None]) -> None:
+    """A client library may raise CancelledError for a lost connection: then the broker is asked again."""
+    if question.task is task and (task.cancelled() or task.exception() is not None):
+        question.asked_since = None
 
 
 async def _is_ready(queue: Queue) -> bool:

@@ -58,13 +58,23 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
 
 
 def _keep_counting(new: Assembly, old: Assembly) -> None:
-    """Let counters go on where a queue or a consumer is replaced: they must not fall."""
+    """Let counters go on where a queue, a consumer or a schedule is replaced: they must not fall.
+
+    Both versions count in the same objects, since the old one goes on until it is replaced, or for good.
+    """
     for id, consumer in new.consumers.items():
         if (before := old.consumers.get(id)) is not None and before.queue.id == consumer.queue.id:
             consumer.metrics = before.metrics
     for id, queue in new.queues.items():
         if (earlier := old.queues.get(id)) is not None and earlier is not queue:
-            queue.metrics.go_on_from(earlier.metrics)
+            queue.count_on(earlier)
+    kept = {consumer.metrics for consumer in new.consumers.values()}
+    for consumer in old.consumers.values():
+        if consumer.metrics not in kept and (left := new.queues.get(consumer.queue.id)) is not None:
+            left.metrics.leave(consumer.metrics)
+    ticks = {id: metrics for scheduler in old.schedulers.values() for id, metrics in scheduler.metrics.items()}
+    for scheduler in new.schedulers.values():
+        scheduler.metrics.update({id: ticks[id] for id in scheduler.metrics if id in ticks})
 
 
 async def _replace_hooks(new: Assembly, old: Assembly) -> None:

@@ -25,6 +25,8 @@ class Meter:
         """The assembly of the last snapshot: its counters are read also after the app has closed."""
         self._ended: Assembly | None = None
         """The assembly that is closing: its queues are not read any more."""
+        self._reconnects: dict[str, int] = {}
+        """By driver, in the last snapshot: it must not fall."""
         self.depths = DepthReader(app)
         self._telemetry: Telemetry | None = None
 
@@ -37,7 +39,10 @@ class Meter:
                 consumer.metrics.measure(app.clock)
             if assembly is not self._ended:
                 self._read_depths()
-        return snapshot_of(self._last, app.supervisor.states(), self.depths.known(), app.clock.time())
+        found = snapshot_of(self._last, app.supervisor.states(), self.depths.known(), app.clock.time())
+        for id, driver in found["drivers"].items():  # the most of a consumer: it may be one that is gone
+            driver["reconnects"] = self._reconnects[id] = max(self._reconnects.get(id, 0), driver["reconnects"])
+        return found
 
     def _read_depths(self) -> None:
         loop = self._app.loop

@@ -42,6 +42,12 @@ def snapshot_of(
     by_queue = {queue.id: _queue(queue, assembly, depths.get(queue.id)) for queue in queues[:MAX_PAIRS]}
     for consumer in shown.values():
         _add_to_queue(by_queue.get(consumer["queue"], {}), consumer)
+    present = {consumer.metrics for consumer in consumers}
+    for queue in queues[:MAX_PAIRS]:
+        for former in list(queue.metrics.former.values()):
+            if former not in present:
+                counted = {"expired": former.expired, "limit_waits": former.limit_waits, "dead": dict(former.dead)}
+                _add_to_queue(by_queue[queue.id], counted)
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -76,7 +82,6 @@ def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> 
 def _consumer(consumer: Consumer) -> dict[str, Any]:
     metrics = consumer.metrics
     found: dict[str, Any] = metrics.counters()
-    found["acked"] = max(metrics.acked - metrics.cancelled, 0)  # a cancelled message is acked too
     return found | {
         "queue": consumer.queue.id,
         "driver": consumer.queue.driver.name,

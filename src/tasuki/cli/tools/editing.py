@@ -148,3 +148,5 @@ def show(done: dict[str, Any]) -> None:
     click.echo(f"message {done['edited_from']} of {done['queue']} went to {done['to']} as {done['id']}{left}")
     if done["is_undoable"]:
         click.echo(f"undo it within 15 minutes: tasuki redrive {done['queue']} --undo-edit {done['id']}", err=True)
+    elif not done["is_kept"]:
+        click.echo("this edit cannot be undone: the queues have no state, or move no message in one step", err=True)

@@ -61,7 +61,6 @@ class Fleet:
         """Another one after each HUP."""
         self.children = Children()
         self.metrics = FleetMetrics(self.children)
-        self.children.on_end = self.metrics.ended
         self.health = FleetHealth(self.children, count, health_file)
 
     async def run(self) -> int:

@@ -82,7 +82,8 @@ async def follow_emptying(app: App, pause: float = 0.2) -> None:
             if app.assembly is None:
                 continue
             consumers = list(app.assembly.consumers.values())
-            handled = sum(consumer.metrics.acked + consumer.metrics.dead_lettered for consumer in consumers)
+            counts = [consumer.metrics for consumer in consumers]
+            handled = sum(each.acked + each.cancelled + each.dead_lettered for each in counts)
             try:
                 depths = [
                     await queue.depth() for queue in {consumer.queue for consumer in consumers} if queue.consumer_count

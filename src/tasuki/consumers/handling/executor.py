@@ -272,9 +272,7 @@ class Executor:
         if delivery.cancelled and (cause is not None or outcome not in ("task_cancelled", "closed")):
             cause = "cancel"  # whatever else has ended the handler
         ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
-        concluded = conclusion(delivery.holder.policy, ending, cause)
-        self._metrics.cancelled += concluded.verdict is CANCELLED
-        return concluded
+        return conclusion(delivery.holder.policy, ending, cause)
 
     def _is_overdue(self, worker: Worker) -> bool:
         limit = worker.limit

@@ -14,7 +14,6 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.settling.replies import cancelled
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.errors import DriverError
-from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.state.cancelling import RUNNING, WAITING, answer, is_recorded
 from tasuki.state.cancels import CancelledIds
 from tasuki.state.controls import Controls
@@ -50,13 +49,10 @@ class Cancelling:
         is_strict: read the record of each message from the store before it starts.
     """
 
-    def __init__(
-        self, run: Held, state: SharedState, queue: str, metrics: ConsumerMetrics, *, is_strict: bool = False
-    ) -> None:
+    def __init__(self, run: Held, state: SharedState, queue: str, *, is_strict: bool = False) -> None:
         self._run = run
         self._state = state
         self._queue = queue
-        self._metrics = metrics
         self._is_strict = is_strict
         self._answers: set[asyncio.Task[None]] = set()
         self._close: Callable[[], None] = lambda: None
@@ -135,7 +131,6 @@ class Cancelling:
         return True
 
     def _discard(self, delivery: Delivery) -> None:
-        self._metrics.cancelled += 1
         delivery.conclude(cancelled(delivery.received))
         delivery.ended = True
 
@@ -175,7 +170,7 @@ def cancelling_of(run: Held, consumer: Definition) -> Cancelling | None:
     state, queue = consumer.state, consumer.queue
     if state is None:
         return None
-    return Cancelling(run, state, queue.spec.name, consumer.metrics, is_strict=queue.policy.cancels_strictly)
+    return Cancelling(run, state, queue.spec.name, is_strict=queue.policy.cancels_strictly)
 
 
 async def _pause(worker: Worker) -> None:

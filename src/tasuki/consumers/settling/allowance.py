@@ -11,6 +11,7 @@ PER_SECOND = 300
 PER_HOUR = 100_000
 """Records of an hour: a store in memory must not be filled by them."""
 _HOUR = 3600.0
+_TOO_FAST = f"more than {PER_SECOND} fail in a second"
 
 
 class Allowance:
@@ -25,7 +26,7 @@ class Allowance:
         """For a failed attempt; empty, or why it is not recorded. ``now``: seconds of a clock that never goes back."""
         self._left, self._at = min(self._left + (now - self._at) * PER_SECOND, float(AT_ONCE)), now
         if self._left < 1:
-            return f"more than {PER_SECOND} fail in a second"
+            return _TOO_FAST
         if now >= self._hour_ends:
             self._of_hour_before = self._of_hour if now < self._hour_ends + _HOUR else 0
             self._hour_ends, self._of_hour = now + _HOUR, 0

@@ -78,9 +78,9 @@ class Attempts:
         """Record an attempt that this verdict ends; never raises, never waits. None: there is no record."""
         if verdict.reason in _UNRECORDED:
             return None
-        refused = self._allowance.take(self._clock.monotonic())
+        refused = self._allowance.take(now := self._clock.monotonic())
         if refused:
-            self._drop(1, refused)
+            self._drop(1, refused, now)
             if verdict.action != "dead_letter":
                 return None
         try:
@@ -135,14 +135,14 @@ class Attempts:
             if not store.facts.multi_process:
                 await self._make_room(store, entries)
         except DriverError as error:
-            self._drop(len(batch), f"their store does not take them: {error}")
+            self._drop(len(batch), f"their store does not take them: {error}", self._clock.monotonic())
         except Exception:  # a defect here must not end the consumer
             self._metrics.attempts_dropped += len(batch)
             _log.exception("records of failed attempts are dropped: %d", len(batch))
 
-    def _drop(self, count: int, why: str) -> None:
+    def _drop(self, count: int, why: str, now: float) -> None:
         self._metrics.attempts_dropped += count
-        if (now := self._clock.monotonic()) >= self._complain_again_at:
+        if now >= self._complain_again_at:
             self._complain_again_at = now + _QUIET
             _log.warning("records of failed attempts are dropped, as %s", why, extra={"consumer": self._consumer})
 

@@ -28,6 +28,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.errors import DriverError, MessageTooLargeError, StaleReceiptError
 from tasuki.message import is_member, is_request
+from tasuki.observe.events import DEAD_LETTERED
 from tasuki.observe.trace import CURRENT
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Settler:
             return
         receipt, action = delivery.received.receipt, verdict.action
         if action == "ack" and verdict.answer is None:
-            self._metrics.acked += 1
+            self._metrics.ack(verdict.reason)
             self._add(Ack(receipt))
         elif action == "nack":
             self._metrics.nacked += 1
@@ -94,7 +95,7 @@ class Settler:
             self._metrics.release(verdict.delay)
             self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
-            self.begin(self._reply(delivery, verdict.answer), "reply")
+            self.begin(self._reply(delivery, verdict.answer, verdict.reason), "reply")
         else:
             self.begin(self._move(delivery, verdict, self.attempts.failed(delivery, verdict)), "dead-letter")
 
@@ -179,11 +180,11 @@ class Settler:
             if waiting is not None and not waiting.done():
                 waiting.set_result(settlement.receipt not in untaken)
 
-    async def _reply(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply, and ack the request with it or after it."""
+    async def _reply(self, delivery: Delivery, answer: Answer, reason: str) -> None:
+        """Reply, and ack the request with it or after it; ``reason``: of the verdict."""
         handover = Handover(self._handing_over, delivery.received.receipt)
         if await self._insist(lambda: self._replies.send(delivery, answer, handover), delivery, "replied to"):
-            self._metrics.acked += 1
+            self._metrics.ack(reason)
             self._end(delivery, handover)
 
     def _end(self, delivery: Delivery, handover: Handover) -> None:
@@ -270,6 +271,7 @@ class Settler:
         if not await self._insist(publish, delivery, "dead-lettered"):
             return
         self._metrics.bury(verdict.reason)
+        self._events.add(DEAD_LETTERED, received.id, received.attempt, dead_letters.id)
         say = "dead-lettered to %s after attempt %d (%s): %s"
         told = (dead_letters.id, received.attempt, verdict.reason, verdict.error)
         _log.error(say, *told, extra=delivery.log_fields())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.observe.redact import redact
 from tasuki.workbench.batches.rules.batch import CANARY, RATE, Act, Batch
 from tasuki.workbench.batches.rules.steps import Order as Verb
 from tasuki.workbench.batches.verbs import Batches
@@ -48,11 +49,11 @@ class Bulk:
 
     @property
     def text(self) -> str:
-        """Which letters are meant, for the log and the audit."""
+        """Which letters are meant, for the log and the audit, without secrets."""
         if self.ids:
             return f"id:{','.join(self.ids)}"[:_LONGEST]
         group = [] if self.group is None else [f"{self.by}:{self.group}"]
-        return " ".join([*group, *([self.where] if self.where else [])])[:_LONGEST] or "all"
+        return redact(" ".join([*group, *([self.where] if self.where else [])]))[:_LONGEST] or "all"
 
     @property
     def letters_a_second(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from tasuki.errors import PolicyDeniedError
 from tasuki.kinds.check.project import Project
@@ -17,8 +18,8 @@ _log = logging.getLogger("tasuki.desk")
 
 ADMIN = "queue.admin."
 """What the actions of the desk begin with."""
-
-
+_MOST_KEPT = 1000
+"""Actors whose rights are remembered."""
 OFF = frozenset({"dry_run", "secrets"})
 """Acts that no actor may do until a policy allows them: one runs code, the other shows secrets."""
 
@@ -46,6 +47,7 @@ class DeskRights:
         self._scope = Scope(filter(_counts, policies)) if named else None
         self._application = rights.application
         self._guards: dict[str, Guard] = {}
+        self._of_any: dict[tuple[str, str], bool] = {}
 
     @property
     def are_declared(self) -> bool:
@@ -68,6 +70,15 @@ class DeskRights:
         if guard is not None:
             guard.require(ADMIN + act, id, f"{actor} may not {act} {id}: no policy allows {ADMIN}{act}")
 
+    def may_any(self, actor: str, act: str, ids: Iterable[str]) -> bool:
+        """Whether an actor may do this to one of all entries that there are; judged once, as each page asks."""
+        key = (actor, act)
+        if key not in self._of_any:
+            if len(self._of_any) > _MOST_KEPT:
+                self._of_any.clear()
+            self._of_any[key] = any(self.may(actor, act, id) for id in ids)
+        return self._of_any[key]
+
     def _is_off(self, act: str) -> bool:
         return act in OFF and self._scope is None
 
@@ -76,7 +87,7 @@ class DeskRights:
             return self._application
         guard = self._guards.get(actor)
         if guard is None:
-            if len(self._guards) > 1000:
+            if len(self._guards) > _MOST_KEPT:
                 self._guards.clear()
             guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
         return guard

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.desk.site import Site
+from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import BatchNotFoundError, TasukiError
 from tasuki.workbench.batches.rules.batch import Batch
 from tasuki.workbench.batches.verbs import LISTED, Batches
@@ -27,17 +27,20 @@ class Board:
         self._last: Sequence[Batch] = ()
         self._read = float("-inf")
         self._reading = asyncio.Lock()
+        self.problem = ""
+        """Why the last list lacks the batches of a store; empty: it lacks none."""
 
     async def latest(self) -> Sequence[Batch]:
-        """The last ten batches, the newest first; none where no store can be read."""
+        """The last ten batches, the newest first; without those of a store that cannot be read, see ``problem``."""
         async with self._reading:
             if self._clock.monotonic() - self._read > _AGE:
                 found: dict[str, Batch] = {}
+                self.problem = ""
                 for app, _ in self._site.parts():
                     try:
-                        found |= {batch.id: batch for batch in await self._site.on(app, _list)}
-                    except TasukiError:
-                        continue  # the snapshot says that the store is away
+                        found |= {batch.id: batch for batch in await self._site.on(app, _list, patience=BESIDE)}
+                    except TasukiError as error:
+                        self.problem = problem_of(error)
                 self._last = [found[id] for id in sorted(found, reverse=True)][:LISTED]
                 self._read = self._clock.monotonic()
             return self._last

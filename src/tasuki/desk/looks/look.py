@@ -56,6 +56,7 @@ class Look:
         self.environment.filters |= {
             "number": numbers.number,
             "rate": numbers.rate,
+            "plain": numbers.plain,
             "size": numbers.size,
             "iso": numbers.iso,
             "clock": numbers.clock,

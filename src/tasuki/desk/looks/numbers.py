@@ -18,6 +18,11 @@ def number(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def plain(value: float) -> str:
+    """``1,204`` and ``0.5``: a number that a handler gave, without digits that it has not."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
 def rate(value: float | None) -> str:
     """A second, with one decimal."""
     return NONE if value is None else f"{value:,.1f}/s"

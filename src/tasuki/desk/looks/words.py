@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.desk.looks import numbers
+from tasuki.desk.looks.said import translated
 
 LANGUAGES = ("en", "ja")
 _FOLDER = Path(__file__).parent
@@ -41,7 +42,10 @@ def say(language: str, key: str, values: Mapping[str, object]) -> str:
 
 
 def tell(language: str, key: str, values: Mapping[str, object]) -> str:
-    """As ``say``, with the numbers in the form of the language: ``n``, ``age`` and ``limit`` (seconds), ``rate``."""
+    """As ``say``, with the values in the form of the language: ``n``, ``age`` and ``limit`` (seconds), ``rate``.
+
+    ``text``: what the core says.
+    """
     shown = dict(values)
     if isinstance(n := values.get("n"), int):
         shown["n"] = numbers.number(n)
@@ -50,6 +54,8 @@ def tell(language: str, key: str, values: Mapping[str, object]) -> str:
             shown[name] = numbers.duration(seconds, language)
     if isinstance(rate := values.get("rate"), float):
         shown["rate"] = numbers.rate(rate)
+    if isinstance(text := values.get("text"), str):
+        shown["text"] = translated(language, text) or text
     return say(language, key, shown)
 
 

@@ -1,4 +1,4 @@
-"""Pages that ask before an act, carry it out, and say what happened; and the page that takes the token."""
+"""Pages that ask before an act, carry it out, and say what happened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.acts.acts import ACTS, FOR_PROGRAMS, Order
 from tasuki.desk.pages.view import View
-from tasuki.desk.security.forms import FormError, read_fields, read_form
+from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
@@ -160,25 +160,3 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
     except KeyError:
         return None
     return orders
-
-
-async def login(view: View) -> Response:
-    """The form for the token, and the session that the right one begins."""
-    if view.tools.access.token is None:
-        return RedirectResponse(view.url(), 303)
-    if view.request.method != "POST":
-        return view.page("login.html", back=own_path(view.query.get("back", "/")), problem="")
-    gate = view.tools.gate
-    try:
-        form = await read_form(view.request)
-    except FormError as error:
-        return view.page("error.html", status=error.status, text=str(error))
-    client = gate.client_of(view.request)
-    back = own_path(form.get("back", "/"))
-    if gate.wrong_tokens.wait(client):
-        return view.page("login.html", status=429, back=back, problem=view.say("login.too_many"))
-    if not view.tools.sessions.is_token(form.get("token", "").strip()):
-        gate.wrong_tokens.take(client)
-        return view.page("login.html", status=401, back=back, problem=view.say("login.wrong"))
-    gate.begin(view.request)
-    return RedirectResponse(view.root + back, 303)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Any
 
 from starlette.responses import Response
@@ -10,11 +11,14 @@ from starlette.responses import Response
 from tasuki.desk.looks.charts import chart_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.attention import in_trouble, notices_of
-from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
+from tasuki.desk.site import problem_of
+from tasuki.errors import TasukiError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 
 PAGE = 50
 _MOST_NOTICES = 20
+_MOST_RUNNING = 10
 _MOST_PLACE = 1_000_000
 
 SORTS: dict[str, Callable[[QueueRow], Any]] = {
@@ -43,8 +47,16 @@ async def overview(view: View) -> Response:
         snapshot=snapshot,
         notices=notices[:_MOST_NOTICES],
         more=len(notices),
+        running=_longest(snapshot),
+        paused=[row for row in snapshot.queues.values() if row.pause],
         chart=chart_of(snapshot.lines),
     )
+
+
+def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:
+    """The handlers that run longest, each with its queue."""
+    every = ((row.id, each) for row in snapshot.queues.values() for each in row.running[:_MOST_RUNNING])
+    return nsmallest(_MOST_RUNNING, every, key=lambda pair: pair[1].message.since)
 
 
 async def queues(view: View) -> Response:
@@ -80,14 +92,16 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
 
 async def schedules(view: View) -> Response:
     """The schedules, with their last and next times."""
+    from tasuki.app.schedules.status import ScheduleStatus
     from tasuki.app.schedules.statuses import statuses_of
 
     snapshot = await view.tools.sampler.latest()
-    site, found, unseen = view.tools.site, {}, []
+    site, found, problems = view.tools.site, dict[str, ScheduleStatus](), list[str]()
     for app, ids in site.parts():
-        for status in await site.on(app, statuses_of):
-            if status.queue in ids:
-                found[status.id] = status
+        try:
+            found |= {status.id: status for status in await site.on(app, statuses_of) if status.queue in ids}
+        except TasukiError as error:
+            problems.append(problem_of(error))
     configs = site.project.of(ScheduleConfig)
     unseen = [id for id in configs if id not in found]
     start = view.number_of("from", _MOST_PLACE)
@@ -97,6 +111,7 @@ async def schedules(view: View) -> Response:
         snapshot=snapshot,
         rows=rows[start : start + PAGE],
         unseen=unseen,
+        problems=problems,
         count=len(rows),
         start=start,
         page_size=PAGE,

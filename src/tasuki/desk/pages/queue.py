@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
@@ -103,10 +104,13 @@ async def message(view: View) -> Response:
     site = view.tools.site
     try:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
-        failures = await attempts(site, id, message_id, found.message)
-        told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
+    failures, unseen = await attempts(site, id, message_id, found.message)
+    try:
+        told = await view.tools.asked.explained(id, message_id, found, letters)
+    except (DriverError, AwayError) as error:
+        told = Explanation(message_id, id, None, [away_from(id, error)])
     running = [each for each in row.running if each.message.id == message_id]
     shown = found.message
     return view.page(
@@ -129,5 +133,6 @@ async def message(view: View) -> Response:
         headers=[] if shown is None else headers_of(shown),
         attempts=[attempt_of(record) for record in reversed(failures)],
         why=told.causes,
+        unseen=unseen,
         can=live.driver.capabilities,
     )

@@ -10,9 +10,12 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tasuki.app.audit.seeing import RIGHT, targets_of
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
+from tasuki.desk.looks.said import translated
 from tasuki.desk.looks.words import LANGUAGES, choose, tell
+from tasuki.desk.reading import bodies
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
@@ -22,9 +25,14 @@ if TYPE_CHECKING:
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _EMPTY = Markup("{}")
+_ENGLISH = Markup('<span lang="en">{}</span>')
 
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
+_AGAIN = 5
+"""Seconds after which a browser loads a page again that could not be made."""
+_OLD = 10.0
+"""Seconds from which on a page says how old its numbers are."""
 _PACKED_FROM = 1024
 """Bytes from which on a page is compressed."""
 
@@ -64,9 +72,15 @@ class View:
 
     @property
     def session(self) -> Session:
-        """Who asks; only pages without a session (``login``) have none."""
+        """Who asks; only pages without a session (``login``, ``logout``) have none."""
         session: Session = self.request.scope[SESSION]
         return session
+
+    @property
+    def can_end(self) -> bool:
+        """Whether there is a session that its viewer can end."""
+        session: Session | None = self.request.scope.get(SESSION)
+        return session is not None and session.is_by_token
 
     def number_of(self, name: str, most: int) -> int:
         """A whole number of the query, from 0 to ``most``; 0 for anything else."""
@@ -76,6 +90,14 @@ class View:
     def say(self, key: str, **values: Any) -> str:
         """A text of the catalogue; see :func:`tasuki.desk.looks.words.tell`."""
         return tell(self.language, key, values)
+
+    def told(self, text: object) -> Markup:
+        """What the core says, in the language of the page; marked as English where it is not known."""
+        plain = bodies.line(text)
+        if self.language == "en":
+            return _EMPTY.format(plain)
+        found = translated(self.language, plain)
+        return _ENGLISH.format(plain) if found is None else _EMPTY.format(found)
 
     def duration(self, seconds: float | None) -> str:
         """A duration in the language of the page."""
@@ -103,6 +125,15 @@ class View:
         """Whether the buttons of an act are shown."""
         return self.tools.acts.rights().may(self.session.actor, act, id)
 
+    @property
+    def may_audit(self) -> bool:
+        """Whether the page of the acts shows anything to who asks; False before there is a session."""
+        site, session = self.tools.site, self.request.scope.get(SESSION)
+        if session is None or site.reader.assembly is None:
+            return False
+        rights = self.tools.acts.rights()
+        return rights.may_any(session.actor, RIGHT, targets_of(site.project))
+
     def when(self, at: float | None, now: float | None = None) -> Markup:
         """A time: a script shows it in the viewer's own zone; in UTC without one, with the time from now on hover."""
         if at is None or not numbers.iso(at):
@@ -113,6 +144,11 @@ class View:
             title = self.say(key, age=self.duration(abs(now - at)))
         return _TIME.format(numbers.iso(at), title, numbers.clock(at))
 
+    def _age_of(self, snapshot: Snapshot | None) -> float | None:
+        """How old the numbers are, if that matters."""
+        age = 0.0 if snapshot is None else self.tools.clock.monotonic() - snapshot.taken
+        return age if age > _OLD else None
+
     def page(self, template: str, *, status: int = 200, snapshot: Snapshot | None = None, **values: Any) -> Response:
         """The response: the whole page, or, for the script, only what changes."""
         text = self.tools.look.render(
@@ -121,6 +157,7 @@ class View:
                 "layout": "fragment.html" if self.is_fragment else "base.html",
                 "view": self,
                 "t": self.say,
+                "told": self.told,
                 "url": self.url,
                 "here": self.here,
                 "duration": self.duration,
@@ -128,6 +165,7 @@ class View:
                 "may": self.may,
                 "snapshot": snapshot,
                 "totals": None if snapshot is None else snapshot.totals,
+                "old": self._age_of(snapshot),
                 "tabs": TABS,
                 "languages": LANGUAGES,
                 "themes": THEMES,
@@ -142,6 +180,8 @@ class View:
 
     def _response(self, text: str, status: int) -> Response:
         headers = {"vary": "accept-encoding, accept-language, cookie, x-fragment"}
+        if status == 503 and self.request.method == "GET":
+            headers["refresh"] = str(_AGAIN)  # also without a script
         body = text.encode("utf-8", "replace")
         if len(body) >= _PACKED_FROM and takes_gzip(self.request.headers.get("accept-encoding", "")):
             body, headers["content-encoding"] = packed(text), "gzip"

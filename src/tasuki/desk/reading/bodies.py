@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
 
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import MASK, is_secret_name, masked, redact, redact_bytes
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import grows_long
 
@@ -38,7 +39,9 @@ def preview(queue: Queue, message: Message) -> str:
     if queue.codec_of(message).name == "json/plain":
         text = raw.decode("utf-8", "replace")
     else:
-        text = _decoded(queue, message)[: _PREVIEW * _READ_AHEAD]
+        value = _value(queue, message)
+        text = _hex(value) if isinstance(value, bytes) and _text(value) is None else _text(value) or _json(value)
+        text = text[: _PREVIEW * _READ_AHEAD]
     return cut_plainly(escape(redact(text)), _PREVIEW)
 
 
@@ -52,8 +55,11 @@ def body_of(queue: Queue, message: Message) -> Body:
             return _body(msgspec.json.format(message.body, indent=2).decode(), "json", size)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # it is shown as it is
-    text = _decoded(queue, message)
-    return _body(text, "bytes" if text.startswith("00000000  ") else "json", size)
+    value = _value(queue, message)
+    if not isinstance(value, bytes):
+        return _body(_json(value), "json", size)
+    text = _text(value)
+    return _body(_hex(value), "bytes", size) if text is None else _body(text, "text", size)
 
 
 def headers_of(message: Message) -> list[tuple[str, str]]:
@@ -88,18 +94,51 @@ def _body(text: str, kind: str, size: int) -> Body:
     return Body(shown[:MOST_SHOWN], kind, size, len(text) > MOST_SHOWN)
 
 
-def _decoded(queue: Queue, message: Message) -> str:
-    try:
-        value = queue.decode(message)
-    except TasukiError:
-        value = message.body
+def plain_of(queue: Queue, message: Message) -> object:
+    """The body as JSON can carry it, with its secrets masked; bytes, with those masked that are texts in them."""
+    value = _value(queue, message)
     if isinstance(value, bytes):
-        return _hex(value)
-    return json.dumps(value, ensure_ascii=False, indent=2, default=repr)
+        return redact_bytes(value)
+    try:
+        return json.loads(json.dumps(masked(value), default=_plainly))
+    except (TypeError, ValueError, RecursionError):  # names that are no text, or nested too deep
+        return redact(repr(value))
+
+
+def _value(queue: Queue, message: Message) -> object:
+    """The body decoded; bytes, if it is bytes or cannot be decoded."""
+    try:
+        return queue.decode(message)
+    except TasukiError:
+        return message.body
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2, default=_plainly)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def _plainly(value: object) -> str:
+    """A value that JSON has not, as text."""
+    return value.isoformat() if isinstance(value, date) else repr(value)
+
+
+def _text(value: object) -> str | None:
+    """The text that bytes are; None: they are none that people read."""
+    if not isinstance(value, bytes):
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if any(char < " " and char not in "\n\r\t" for char in text) else text
 
 
 def _hex(value: bytes) -> str:
     rows = []
+    value = redact_bytes(value[: 32 * 1024])
     for at in range(0, min(len(value), 16 * 1024), 16):
         part = value[at : at + 16]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)

@@ -11,8 +11,8 @@ from tasuki.app.dead.attempts import attempts_shown
 from tasuki.app.state.jobs import read
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.site import Site
-from tasuki.errors import QueueNotFoundError, UnsupportedError
+from tasuki.desk.site import BESIDE, Site, problem_of
+from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.queue import Queue
@@ -112,18 +112,22 @@ async def _by_id(live: Assembly, queue: str, id: str) -> Message | None:
     return found[0] if found else None
 
 
-async def attempts(site: Site, queue: str, id: str, message: Message | None) -> list[AttemptRecord]:
-    """The failed attempts of a message, found or not, oldest first. Raises AwayError, DriverError."""
-    if message is None:
-        message = Message(id, b"", {})
-    shown = message
-    return await site.at(queue, lambda live: attempts_shown(live, live.queues[queue], shown))
+async def attempts(site: Site, queue: str, id: str, message: Message | None) -> tuple[list[AttemptRecord], str]:
+    """The failed attempts of a message, found or not, oldest first, and why they cannot be read; empty: they can."""
+    shown = Message(id, b"", {}) if message is None else message
+    try:
+        return await site.at(queue, lambda live: attempts_shown(live, live.queues[queue], shown), patience=BESIDE), ""
+    except TasukiError as error:
+        return [], problem_of(error)
 
 
 async def _record(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
     if site.live.queues[queue].policy.result is None:
         return "", None
-    record = await site.at(queue, lambda live: read(live, queue, id))
+    try:
+        record = await site.at(queue, lambda live: read(live, queue, id), patience=BESIDE)
+    except TasukiError:
+        record = None  # why it does not run is asked next, and says that the store is away
     return ("", None) if record is None else (record.status, record.progress)
 
 

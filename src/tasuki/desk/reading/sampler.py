@@ -30,6 +30,8 @@ _SOON, _OLD, _LATER = 0.25, 6.0, 2.0
 """Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits."""
 _SHARE = 5
 """A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
+_LONGEST = 10.0
+"""Seconds after which it is taken again in any case: a broker that is back must be seen to be back."""
 
 
 class Sampler:
@@ -55,7 +57,7 @@ class Sampler:
         if now and self._task is not None:
             await asyncio.wait([self._task], timeout=_FIRST)
         age = self._clock.monotonic() - self._last.taken
-        if not now and age < max(_AGE, self._took * _SHARE):
+        if not now and age < max(_AGE, min(self._took * _SHARE, _LONGEST)):
             return self._last
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._take(), name="desk snapshot")

@@ -35,6 +35,8 @@ SESSION = "tasuki.session"
 """Key of the session in the scope of a request."""
 _SAFE = ("GET", "HEAD")
 _METHODS = (*_SAFE, "POST", "DELETE")
+_OPEN = (["login"], ["logout"])
+"""Pages that need no session."""
 _LONGEST_ACTOR = 200
 
 
@@ -98,7 +100,7 @@ class Gate:
         is_static = path is not None and path[:1] == ["static"]
         if not is_static and (wait := (self._reads if is_safe else self._acts).take(client)):
             return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
-        if session is None and not is_static and path != ["login"]:
+        if session is None and not is_static and path not in _OPEN:
             return self._ask_for_token(request, client, is_program=is_api(request.scope))
         return None
 
@@ -136,7 +138,8 @@ class Gate:
             return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
         id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
         if id is not None:
-            return Session(id, actor, self._sessions.form_token(id), client)
+            by_token = way == "token" and access.token is not None
+            return Session(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
         return None if access.token is not None and way == "token" else self.begin(request, actor)
 
     def _way(self, request: Request) -> Way:
@@ -151,6 +154,11 @@ class Gate:
         request.scope["tasuki.cookie"] = cookie
         actor = actor or self._access.default_actor
         return Session(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
+
+    def end(self, request: Request, session: Session) -> None:
+        """The end of a session; the response takes its cookie away."""
+        self._sessions.end(session.id)
+        request.scope["tasuki.cookie"] = ""
 
     def client_of(self, request: Request) -> str:
         """The address of the client, for rates and the log; behind a trusted proxy the one that it names."""
@@ -171,7 +179,7 @@ class Gate:
         name, path = cookie_name(request, self._access), str(request.scope.get("root_path", "")) or "/"
         secure = "; Secure" if name.startswith("__Host-") else ""
         path = "/" if secure else path
-        return f"{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={LIFE}{secure}"
+        return f"{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={LIFE if value else 0}{secure}"
 
 
 def client_address(request: Request) -> str:

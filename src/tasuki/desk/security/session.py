@@ -14,5 +14,7 @@ class Session:
     form_token: str
     client: str
     is_new: bool = False
+    is_by_token: bool = False
+    """It began with the token, and can be ended; other sessions begin by themselves."""
     is_by_header: bool = False
     """A program that sends the token each time: no other page can make it do so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections import OrderedDict
 from hashlib import sha256
 from typing import Literal
 
@@ -11,19 +12,23 @@ from tasuki.clock import Clock
 
 LIFE = 12 * 3600
 """Seconds of a session."""
+_MOST_ENDED = 100_000
+"""Ends that are remembered."""
 Way = Literal["token", "proxy"]
 """What let a session in. A cookie that came by way of a proxy, which named its actor, is worth nothing without it."""
 
 
 class Sessions:
-    """Nothing is kept: a cookie proves itself. Its key comes from the token, so that another token ends all sessions.
+    """A cookie proves itself, so that only the ends of sessions are kept, until their cookies end by themselves.
 
-    Without a token the key is random: a session ends with the process.
+    The key comes from the token, so that another token ends all sessions. Without a token the key is random: a session
+    ends with the process.
     """
 
     def __init__(self, token: str | None, clock: Clock) -> None:
         self._clock = clock
         self._token = token
+        self._ended: OrderedDict[str, float] = OrderedDict()
         self._key = secrets.token_bytes(32) if token is None else sha256(b"tasuki desk\0" + token.encode()).digest()
 
     def is_token(self, given: str) -> bool:
@@ -41,7 +46,15 @@ class Sessions:
         id, _, until = text.partition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(way, text).encode()):
             return None
-        return id if until.isdigit() and int(until) > self._clock.time() else None
+        is_alive = until.isdigit() and int(until) > self._clock.time() and id not in self._ended
+        return id if is_alive else None
+
+    def end(self, session: str) -> None:
+        """Let its cookie be worth nothing in this process, also where a copy of it is."""
+        now = self._clock.time()
+        self._ended[session] = now + LIFE
+        while len(self._ended) > _MOST_ENDED or next(iter(self._ended.values())) <= now:
+            self._ended.popitem(last=False)
 
     def form_token(self, session: str) -> str:
         """What each form of a session carries."""

@@ -11,6 +11,7 @@ from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Ack,
     Answers,
+    Causes,
     Depth,
     Driver,
     Merged,
@@ -26,6 +27,7 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.contracts.moving import stale
+from tasuki.drivers.memory import causes
 from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
@@ -277,6 +279,21 @@ class MemoryDriver(Driver):
         source.surface(self._clock.monotonic())
         found = [slot for slots in find(source, frozenset(ids)).values() for slot in slots]
         return [slot.shown() for slot in sorted(found, key=by_number)]
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        """Look through the waiting messages."""
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return causes.count(source, most, also, now, self._clock.time() - now)
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        """Look through the waiting messages."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        found = causes.of_cause(source, cause)[:: -1 if newest_first else 1]
+        return [slot.shown() for slot in found[after : after + limit]]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

@@ -204,16 +204,22 @@ class MemoryStore(Store):
         with self._shelf.lock:
             shelf = self._ready(key, value)
             shelf.check_version(key, version, self)
-            if not shelf.has_room(key, value):
-                raise StoreFullError(f"store {self.name!r} of driver {self.driver!r} is full", driver=self.driver)
-            return shelf.write(key, bytes(value), inf if ttl is None else self._clock.time() + ttl)
+            return self._write(shelf, key, value, inf if ttl is None else self._clock.time() + ttl)
 
     async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
         """See Store."""
         with self._shelf.lock:
+            shelf = self._current()
             for key, value in entries:
-                self._ready(key, value)
-            await super().put_all(entries, ttl=ttl)
+                self.check(key, value)
+            until = inf if ttl is None else self._clock.time() + ttl
+            for key, value in entries:
+                self._write(shelf, key, value, until)
+
+    def _write(self, shelf: Shelf, key: str, value: bytes, until: float) -> int:
+        if not shelf.has_room(key, value):
+            raise StoreFullError(f"store {self.name!r} of driver {self.driver!r} is full", driver=self.driver)
+        return shelf.write(key, bytes(value), until)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""

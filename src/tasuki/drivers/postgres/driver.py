@@ -10,6 +10,7 @@ from typing import Any
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Answers,
+    Causes,
     Depth,
     Durability,
     Move,
@@ -27,6 +28,7 @@ from tasuki.drivers.postgres.capabilities import CAPABILITIES
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.limits import frees_others
+from tasuki.drivers.postgres.looking import causes
 from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
@@ -47,7 +49,7 @@ from tasuki.drivers.toolkit.transferring.shown import Shown
 from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
-from tasuki.message import Message
+from tasuki.message import Message, is_cause
 from tasuki.system.on_failure import OnFailure
 
 PURGED = 10_000
@@ -268,6 +270,20 @@ class PostgresDriver(WithinPostgres):
         """Search the queue's messages in one statement."""
         pairs = await show(self._open_session(queue), queue, ids)
         return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        """Count them in one statement."""
+        return await causes.count(self._open_session(queue), queue, most, also)
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        """Show them in one statement."""
+        session = self._open_session(queue)
+        if not is_cause(cause):
+            return []
+        seqs, messages = await causes.peek(session, queue, cause, limit, after, newest_first=newest_first)
+        return self._shown.noted(queue, messages, seqs)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""

@@ -46,7 +46,7 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
-from tasuki.drivers.redis.transferring import can_transfer, find, refusal, show, transfer
+from tasuki.drivers.redis.transferring import FIRST, find, fitting, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
@@ -266,10 +266,12 @@ class RedisDriver(Driver):
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         messages: list[Message] = []
         on: Sequence[Word] = ("ready", after, "")
+        fits = FIRST
         while len(messages) < limit and on[0]:
-            size = min(limit - len(messages), self.capabilities.max_batch)
+            size = min(limit - len(messages), self.capabilities.max_batch, fits)
             *found, section, skip, line = await self._session.ask(queue, scripts.PEEK, size, *on)
             on = section, skip, line
+            fits = fitting(len(found[1]), sum(len(content) for content in found[1] if content is not None))
             there = [each for each in zip(*found, strict=True) if each[1]]
             messages += self._shown.noted(queue, [shown(*each) for each in there], [each[0] for each in there])
         return messages
@@ -315,8 +317,11 @@ class RedisDriver(Driver):
         return await transfers.run(self._shown, partial(find, session, queue), partial(transfer, session, queue))
 
     def can_transfer(self, queue: str, to: str) -> bool:
-        """Not where the queues are in two slots of a cluster."""
-        return can_transfer(self._session, queue, to)
+        """Not where the queues are in two slots of a cluster; their names say so, also of one that is not declared."""
+        if not self._session.is_cluster:
+            return True
+        source, target = (place(self._prefix, QueueSpec(name)) for name in (queue, to))
+        return source.slot == target.slot
 
     def store(self, name: str) -> RedisStore:
         """A store at the server; all its keys are in one hash slot."""

@@ -17,46 +17,46 @@ from tasuki.message import Message
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
 
-SEARCHED = 1000
-"""Messages that one script of a search examines, so that other scripts are not locked out."""
+FIRST, SEARCHED = 100, 1000
+"""Messages that the first script of a search examines, and a later one at most, so that others are not locked out."""
 SHOWN = 200
 """Messages that one script shows."""
+_BYTES = 8 * 2**20
+"""Of the messages that one script reads: the server holds them all at once."""
 _NUMBERS = 2**49
 """See ``queue.lua``: a place is a number, less this for each step of priority."""
 
 
-def can_transfer(session: Session, queue: str, to: str) -> bool:
-    """Not where the queues are in two slots of a cluster."""
-    source, target = session.known.find(queue), session.known.find(to)
-    if source is None or target is None:
-        return False
-    return not session.is_cluster or source.slot == target.slot
-
-
 def refusal(session: Session, queue: str, most: int, to: str, message: Outgoing) -> DriverError | None:
     """Why a transfer cannot be tried, or None; ``most``: bytes of the largest message. Raises DriverError."""
-    spec = session.place(to).spec
-    if not can_transfer(session, queue, to):
+    source, target = session.place(queue), session.place(to)
+    if session.is_cluster and source.slot != target.slot:
         text = f"queues {queue!r} and {to!r} are in two hash slots of the cluster: no script can change both"
         return UnsupportedError(text, driver=session.name, queue=queue)
-    (told,) = publishing(spec, (message,), driver=session.name, most=most).results
+    (told,) = publishing(target.spec, (message,), driver=session.name, most=most).results
     return told if isinstance(told, DriverError) else None
+
+
+def fitting(count: int, size: int) -> int:
+    """Messages as large as so many with so many bytes that one script reads."""
+    return max(1, min(_BYTES * count // max(size, 1), SEARCHED)) if count else FIRST
 
 
 async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dict[str, list[bytes]]:
     """The places of waiting messages of these ids. Raises DriverError."""
-    found: dict[str, list[bytes]] = {}
+    found: dict[str, dict[bytes, None]] = {}
+    """Each place once: a scan may come to one again, while its table grows or shrinks."""
     ids: list[Word] = [id.encode() for id in wanted]
     on: Word = b"0"
+    most = FIRST
     while any(len(found.get(id, ())) < count for id, count in wanted.items()):
-        places, theirs, on = await session.ask(queue, scripts.FIND, SEARCHED, on, *ids)
+        places, theirs, on, *read = await session.ask(queue, scripts.FIND, most, on, *ids)
+        most = fitting(*read)
         for place, id in zip(places, theirs, strict=True):
-            found.setdefault(id.decode(), []).append(place)
+            found.setdefault(id.decode(), {})[place] = None
         if on == b"0":
             break
-    for places in found.values():
-        places.sort(key=_number)
-    return found
+    return {id: sorted(places, key=_number) for id, places in found.items()}
 
 
 def _number(place: bytes) -> int:

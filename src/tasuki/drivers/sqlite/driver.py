@@ -13,6 +13,7 @@ from typing import Any
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Answers,
+    Causes,
     Depth,
     Durability,
     Move,
@@ -28,10 +29,11 @@ from tasuki.drivers.sqlite.capabilities import CAPABILITIES
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
+from tasuki.drivers.sqlite.looking import causes
+from tasuki.drivers.sqlite.looking.peeking import Walk, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
-from tasuki.drivers.sqlite.store.peeking import Walk, show, step
 from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
@@ -259,6 +261,28 @@ class SQLiteDriver(WithinSQLite):
             return []
         pairs = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
         return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        """Read the index of causes, on the thread that reads: nobody waits for it."""
+        now = self._clock.time()
+        counted: Causes = await self._look(queue, lambda file, number: causes.count(file, number, most, also, now))
+        return counted
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        """Walk along the index of causes, on the thread that reads."""
+        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first)
+        seqs, messages = await self._look(queue, peek)
+        return self._shown.noted(queue, messages, seqs)
+
+    async def _look(self, queue: str, work: Callable[[sqlite3.Connection, int], Any]) -> Any:
+        """What ``work`` sees in the file, after all that was done before."""
+        self._check(queue)
+        number = await self._ask(Call(queue, lambda _, number: number))
+        reader = self._readers.get(queue)
+        reader.start()
+        return await reader.read(lambda file: work(file, number))
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that waited when the call began, in several transactions."""

@@ -127,7 +127,8 @@ def _arguments(body: Body, schemas: Schemas) -> dict[str, Any]:
 
 def _with_type(headers: str, message_type: str) -> dict[str, Any]:
     own = {"properties": {header.MESSAGE_TYPE: {"const": message_type}}, "required": [header.MESSAGE_TYPE]}
-    return {"allOf": [{"$ref": PLACE + headers}, {"type": "object", **own}]}
+    # Linters look for the type beside allOf, and not within.
+    return {"type": "object", "allOf": [{"$ref": PLACE + headers}, own]}
 
 
 def _payload(schemas: Schemas, type_: Any) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _add_into(total: dict[str, Any], more: Mapping[str, Any], special: Mapping[s
 
 
 def _add_dict(name: str, mine: Any, more: Mapping[str, Any], special: Mapping[str, _Join]) -> None:
-    if name == "exemplars":
+    if name == "exemplars" and "type" not in more:  # else a handler's metric of that name
         mine.update(more)
     elif type(mine) is dict and mine.get("type", more.get("type")) == more.get("type"):
         _add_into(mine, more, _NOTHING if name in _BY_NAME else special)

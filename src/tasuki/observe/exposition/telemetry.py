@@ -7,6 +7,7 @@ messaging 1.44, where they have one; they are in development, so they stand in t
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -48,6 +49,13 @@ _OPERATIONS = {
 
 Attributes = dict[str, str]
 
+_log = logging.getLogger("tasuki.metrics")
+
+_LONGEST_NAME = 255
+"""Characters of the name of an instrument."""
+_told: set[type[Exception]] = set()
+"""The kinds of errors of OpenTelemetry that were logged."""
+
 
 class Telemetry:
     """The instruments of one app.
@@ -74,7 +82,7 @@ class Telemetry:
     def bind(self, series: str, counted: Counted, system: str, labels: Mapping[str, str]) -> None:
         """Give the values of one of our histograms to OpenTelemetry's too; ``labels``: queue, driver, consumer."""
         attributes = _attributes(_OPERATIONS.get(series), system, labels)
-        counted.also = partial(self._histograms[series].record, attributes=attributes)
+        counted.also = _recording(self._histograms[series], attributes)
 
     def _create(self, series: Series) -> None:
         name, unit = series.telemetry or own_name(series.name), _unit(series)
@@ -115,15 +123,18 @@ class Telemetry:
 
     def _create_of_handlers(self, families: Mapping[str, Mapping[str, Any]]) -> None:
         for name, family in families.items():
-            self._create_of_handler(name, family)
+            try:
+                self._create_of_handler(name, family)
+            except Exception as error:  # the others can be created
+                _tell(error)
 
     def _create_of_handler(self, name: str, family: Mapping[str, Any]) -> None:
         """An instrument for a counter or a gauge of handlers; a histogram has one from its first value on."""
-        plain = name.removesuffix("_total")
+        callbacks = [partial(self._observe_handler, name)]
         if family["type"] == "gauge":
-            self._meter.create_observable_gauge(name, [partial(self._observe_handler, name)])
+            self._meter.create_observable_gauge(instrument_name(name), callbacks)
         elif family["type"] == "counter":
-            self._meter.create_observable_counter(plain, [partial(self._observe_handler, name)])
+            self._meter.create_observable_counter(instrument_name(name.removesuffix("_total")), callbacks)
 
     def _bind_handler(self, name: str, labels: Mapping[str, str], counted: Counted) -> None:
         """Give the values of a histogram of handlers to OpenTelemetry's too; a handler must not fail for it."""
@@ -131,11 +142,15 @@ class Telemetry:
         if exported.startswith(PREFIX) or len(self._handler_histograms) >= MAX_NAMES:
             return
         instrument = self._handler_histograms.get(exported)
-        if instrument is None:
-            instrument = self._handler_histograms[exported] = self._meter.create_histogram(
-                exported, explicit_bucket_boundaries_advisory=list(counted.bounds)
-            )
-        counted.also = partial(instrument.record, attributes=dict(attributes_of(labels_of(tuple(labels.items())))))
+        try:
+            if instrument is None:
+                instrument = self._handler_histograms[exported] = self._meter.create_histogram(
+                    instrument_name(exported), explicit_bucket_boundaries_advisory=list(counted.bounds)
+                )
+        except Exception as error:
+            _tell(error)
+            return
+        counted.also = _recording(instrument, dict(attributes_of(labels_of(tuple(labels.items())))))
 
     def _observe_handler(self, name: str, options: CallbackOptions) -> Iterable[Observation]:
         family = self._current().get("handlers", {}).get(name, {"series": {}})
@@ -146,6 +161,33 @@ class Telemetry:
 def own_name(name: str) -> str:
     """``tasuki_handler_timeouts_total`` becomes ``tasuki.handler.timeouts``."""
     return name.removesuffix("_total").removesuffix("_seconds").replace("_", ".")
+
+
+def instrument_name(name: str) -> str:
+    """The name of a handler's metric as OpenTelemetry takes it: a letter first, no colon, at most 255 characters."""
+    text = name.replace(":", ".")
+    return (text if text[0].isalpha() else f"handler{text}")[:_LONGEST_NAME]
+
+
+def _recording(instrument: Histogram, attributes: Attributes) -> Callable[[float], None]:
+    """Gives values to an instrument; what a view or an exemplar filter raises must not fail the message."""
+    record = instrument.record
+
+    def give(value: float) -> None:
+        try:
+            record(value, attributes)
+        except Exception as error:
+            _tell(error)
+
+    return give
+
+
+def _tell(error: Exception) -> None:
+    """Log what OpenTelemetry has raised: each kind of error once, as it comes with each value."""
+    if (kind := type(error)) not in _told:
+        _told.add(kind)
+        _log.error("metrics: OpenTelemetry has failed, and values may be missing; further %s are not logged",
+                   kind.__qualname__, exc_info=error)  # fmt: skip
 
 
 @lru_cache(10_000)

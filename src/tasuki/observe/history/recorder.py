@@ -32,7 +32,7 @@ class _Counters:
     def now(self) -> tuple[int, int, int]:
         done = failed = 0
         for each in self.consumers:
-            done += each.acked - each.cancelled
+            done += each.acked
             failed += each.failed
         return self.queue.published, done, failed
 

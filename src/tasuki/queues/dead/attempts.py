@@ -54,13 +54,19 @@ def recorded(record: AttemptRecord) -> AttemptRecord:
 
 def _is_fit(record: AttemptRecord) -> bool:
     """Whether its texts can stay: the common case, which is quick to see."""
-    names = record.worker, record.type, record.place
+    worker, kind, place, message, traceback = (
+        record.worker, record.type, record.place, record.message, record.traceback,
+    )  # fmt: skip
     return (
-        len(record.message) <= MAX_MESSAGE_BYTES
-        and len(record.traceback) <= MAX_TRACEBACK_BYTES
-        and record.message.isascii()
-        and record.traceback.isascii()
-        and all(len(name) <= _MAX_NAME and name.isascii() for name in names)
+        len(message) <= MAX_MESSAGE_BYTES
+        and len(traceback) <= MAX_TRACEBACK_BYTES
+        and len(worker) <= _MAX_NAME >= len(kind)
+        and len(place) <= _MAX_NAME
+        and message.isascii()
+        and traceback.isascii()
+        and worker.isascii()
+        and kind.isascii()
+        and place.isascii()
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 
 from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.letter import Letter
@@ -71,6 +72,27 @@ def grouped(letters: Iterable[Letter], by: str = "cause", most: int = MOST) -> l
         return ranked
     rest = [letter for group in ranked[most:] for letter in found[group.key]]
     return [*ranked[:most], _group(OTHER, rest)]
+
+
+def merged(groups: Iterable[DeadGroup], others: Iterable[DeadGroup] = (), most: int = MOST) -> list[DeadGroup]:
+    """Groups that were counted apart, one for each key; ``others``: what was counted as the rest of something."""
+    found: dict[str, DeadGroup] = {}
+    for group in groups:
+        known = found.get(group.key)
+        found[group.key] = group if known is None else _joined(known, group)
+    ranked = sorted(found.values(), key=_rank)
+    rest = [*ranked[most:], *others]
+    return [*ranked[:most], *([replace(reduce(_joined, rest), key=OTHER)] if rest else [])]
+
+
+def _joined(one: DeadGroup, other: DeadGroup) -> DeadGroup:
+    newer, older = (one, other) if (one.last or 0.0) >= (other.last or 0.0) else (other, one)
+    return replace(
+        newer,
+        count=one.count + other.count,
+        first=min((at for at in (one.first, other.first) if at is not None), default=None),
+        ids=tuple(dict.fromkeys((*newer.ids, *older.ids)))[:_SAMPLES],
+    )
 
 
 def _rank(group: DeadGroup) -> tuple[int, float, str]:

@@ -20,7 +20,7 @@ _PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _LIBRARY = re.compile(r"[\\/]lib[\\/]python3\.\d+[\\/]|[\\/]Lib[\\/](?=[^\\/]+\.py$|asyncio|concurrent)|^<frozen ")
 _HERE = os.path.dirname(os.__file__) + os.sep
 _PYTHON_FRAME = re.compile(r'^ *File "([^"\n]{1,500})", line \d+, in (\S{1,200})', re.MULTILINE)
-_LUA_FRAME = re.compile(r"^ +([^\s:\[]{1,300}):\d+: in (?:[a-z]+ )?[<']?([^\s'>]{1,200})", re.MULTILINE)
+_LUA_FRAME = re.compile(r"^ +([^\s\[]{1,300}):\d+: in (?:[a-z]+ )?[<']?([^\s'>]{1,200})", re.MULTILINE)
 _TYPE = re.compile(r"([A-Za-z_][\w.]{0,199})(?::|$)")
 
 
@@ -89,12 +89,18 @@ def _plain(name: str) -> str:
 
 def _place(error: BaseException) -> str:
     # Of an error of Lua or of another process, whose frames here are Tasuki's.
-    place = _place_in(error.traceback) if isinstance(error, HandlerError) and error.traceback else ""
+    place = _place_of(error) if isinstance(error, HandlerError) and error.traceback else ""
     return place or _innermost(
         (frame.f_code.co_filename, frame.f_code.co_name) for frame, _ in walk_tb(error.__traceback__)
     )
 
 
+def _place_of(error: HandlerError) -> str:
+    """Without its message, which a traceback of Lua begins with: the rest is the same for all that fail at one line."""
+    return _place_in(error.traceback.removeprefix(error.message))
+
+
+@lru_cache(256)
 def _place_in(traceback: str) -> str:
     # The last error of a chain stands at its end, and the innermost frame of Python too; of Lua at its start.
     last = (

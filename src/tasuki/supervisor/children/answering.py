@@ -17,7 +17,7 @@ _log = logging.getLogger("tasuki.processes")
 
 _PIECE = 65_536
 _PATIENCE = struct.pack("ll", 1, 0)
-"""A second (as ``struct timeval``), after which a parent that does not read gets no answer."""
+"""A second (as ``struct timeval``), after which a process that ends waits no longer for a parent that does not read."""
 
 Answer = Callable[..., Any]
 """Gets the arguments of a question by name; returns plain data. Called in the answering thread."""
@@ -44,7 +44,7 @@ class Answering:
         self._frames = Frames()
         self._sending = threading.Lock()
         self._may_send = True
-        self._stopped = False
+        self._stopped = self._is_ending = False
         self._thread = HelperThread("tasuki answers", self._work)
 
     def start(self) -> None:
@@ -52,13 +52,18 @@ class Answering:
         self._thread.start()
 
     def report(self, name: str) -> None:
-        """Give the parent the answer to a question that it has not asked, such as the last counts before the end."""
+        """Give the parent the answer to a question that it has not asked: the last counts before the end.
+
+        From now on a parent that does not read is not waited for.
+        """
+        self._is_ending = True
         self._send(encode(0, name, self._answer(name, {})))
 
     def stop(self) -> None:
         """Answer no more, and leave no half answer; the descriptor stays open, for a program that is executed next."""
+        self._stopped = self._is_ending = True
         with self._sending:
-            self._stopped, self._may_send = True, False
+            self._may_send = False
         self._thread.stop()
 
     def _work(self, thread: HelperThread) -> None:
@@ -92,10 +97,14 @@ class Answering:
 
     def _send(self, frame: bytes) -> None:
         with self._sending:
-            if self._may_send:
+            left = memoryview(frame if self._may_send else b"")
+            while self._may_send and left:
                 try:
-                    self._socket.sendall(frame)
-                except OSError:  # the parent is gone or does not read; half a frame may be on its way
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:  # the parent is busy or suspended, and will read on
+                    self._may_send = not self._is_ending
+                except OSError:  # it is gone
                     self._may_send = False
-                    with suppress(OSError):
-                        self._socket.shutdown(socket.SHUT_WR)
+            if left:  # half a frame may be on its way
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_WR)

@@ -121,11 +121,13 @@ class Link:
 class Children:
     """The children of this process, by number, and the last answers of each.
 
-    ``on_end`` is called when a child has ended, with its number and its last answers by question.
+    ``on_answer`` gets each answer to a question without arguments when it arrives, also late or unasked: number, name,
+    value. ``on_end`` is called after the last one, when a child has ended.
     """
 
-    def __init__(self, on_end: Callable[[int, Mapping[str, Answer]], object] = lambda number, answers: None) -> None:
-        self.on_end = on_end
+    def __init__(self) -> None:
+        self.on_answer: Callable[[int, str, Any], object] = lambda number, name, value: None
+        self.on_end: Callable[[int], object] = lambda number: None
         self._links: dict[int, Link] = {}
         self._answers: dict[int, dict[str, Answer]] = {}
 
@@ -135,6 +137,7 @@ class Children:
 
         def keep(name: str, value: Any) -> None:
             answers[name] = Answer(value, asyncio.get_running_loop().time())
+            self.on_answer(number, name, value)
 
         self._links[number] = link = Link(keep)
         return link
@@ -142,7 +145,8 @@ class Children:
     async def close(self, number: int) -> None:
         """The child has ended."""
         await self._links.pop(number).close()
-        self.on_end(number, self._answers.pop(number))
+        del self._answers[number]
+        self.on_end(number)
 
     async def ask(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE

@@ -41,6 +41,7 @@ from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.batches import Batches
+from tasuki.testing.conformance.whole.causes import CausesOfDeath
 from tasuki.testing.conformance.whole.finding import Finding
 from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.stress import Stress
@@ -69,6 +70,7 @@ class DriverConformance(
     Transferring,
     Transfers,
     Finding,
+    CausesOfDeath,
     Removing,
     Expediting,
     LastErrors,

@@ -5,6 +5,7 @@ for each: the mutant, and the case that noticed it. It ends with 1 if a mutant w
 """
 
 from tasuki.testing.mutants import (
+    causes,
     counting,
     limits,
     moving,
@@ -22,7 +23,7 @@ from tasuki.testing.mutants.stores import STORE_MUTANTS, StoreMutant, UnbrokenSt
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     found
-    for topic in (publishing, receiving, settling, moving, counting, queues, uniques, limits, places, within)
+    for topic in (publishing, receiving, settling, moving, counting, queues, uniques, limits, places, within, causes)
     for found in vars(topic).values()
     if isinstance(found, type) and issubclass(found, Mutant) and found.noticed_by
 )

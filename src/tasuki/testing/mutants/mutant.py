@@ -12,6 +12,7 @@ from typing import Any
 
 from tasuki.contracts.driver import (
     Answers,
+    Causes,
     Depth,
     Driver,
     Durability,
@@ -133,6 +134,14 @@ class Mutant(Driver):
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         return await self.inner.find(queue, ids)
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        return await self.inner.causes(queue, most, also)
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        return await self.inner.peek_cause(queue, cause, limit, after, newest_first=newest_first)
 
     async def purge(self, queue: str) -> int:
         return await self.inner.purge(queue)

@@ -64,7 +64,7 @@ class MessageView(View):
     async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
         running = [each for each in row.running if each.message.id == self.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
-        failed = await attempts(reading.site, self.queue, self.id, found.message)
+        failed, _ = await attempts(reading.site, self.queue, self.id, found.message)
         shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
         message = found.message
         if message is None:

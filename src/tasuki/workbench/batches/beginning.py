@@ -8,19 +8,21 @@ from math import isfinite
 
 from msgspec.structs import replace
 
+from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.counting import counted_at
 from tasuki.clock import Clock
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.queue import Queue
-from tasuki.workbench.batches.choosing import Chooser
-from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, Act, Batch
+from tasuki.workbench.batches.choosing import Chooser, cause_of
+from tasuki.workbench.batches.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.workbench.batches.ways.walk import Walk
 
 ASKED = 10_000
 """Letters that are asked one by one before it begins, to say how many there are; of a longer queue none are."""
 
 
-def plan(batch: Batch, source: Queue) -> Batch:
-    """The batch with what its driver allows.
+def plan(batch: Batch, source: Queue, target: Queue | None = None) -> Batch:
+    """The batch with what its driver allows; ``target``: the queue that gets all letters, if there is one.
 
     Raises:
         ValueError: something of it is out of range; says what.
@@ -48,7 +50,17 @@ def plan(batch: Batch, source: Queue) -> Batch:
     capabilities = source.driver.capabilities
     canary = batch.canary if batch.act == "retry" and capabilities.peek else None
     atomic = capabilities.transfer and capabilities.find and capabilities.peek
-    return replace(batch, atomic=atomic, kept=atomic, canary=canary)
+    return replace(batch, atomic=atomic, kept=brings_back(source, batch.act, target), canary=canary)
+
+
+def brings_back(source: Queue, act: Act, target: Queue | None = None) -> bool:
+    """Whether letters get to the other queue in one step, and so back; not between two slots of a Redis cluster."""
+    driver, name = source.driver, source.spec.name
+    if not (driver.capabilities.transfer and driver.capabilities.find and driver.capabilities.peek):
+        return False
+    if act == "delete":
+        return driver.can_transfer(name, name + TRASH)
+    return target is None or (target.driver is driver and driver.can_transfer(name, target.spec.name))
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:
@@ -56,16 +68,20 @@ async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Cloc
     depth = await source.driver.depth(source.spec.name)
     there = depth.ready + depth.delayed
     total: int | None = None
+    among = await counted_at(source.driver, source.spec.name, cause_of(batch)) if batch.atomic else None
+    looked_at = there if among is None else among
     if batch.ids:
         total = batch.ids
     elif not batch.where and batch.group is None:
         total = there
-    elif source.driver.capabilities.peek and there <= ASKED and not depth.is_estimate:
-        total = await _chosen(batch, source, ids, clock)
+    elif among is not None and _asks_cause_alone(batch):
+        total = among
+    elif source.driver.capabilities.peek and (among is not None or not depth.is_estimate) and looked_at <= ASKED:
+        total = await _chosen(batch, source, ids, clock, "" if among is None else cause_of(batch))
     if total is not None and batch.limit is not None:
         total = min(total, batch.limit)
     kept = batch.kept and (total is None or total <= KEPT)
-    return replace(batch, total=total, there=None if depth.is_estimate else there, kept=kept)
+    return replace(batch, total=total, there=None if depth.is_estimate else there, among=among, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +96,22 @@ class Preview:
 
 async def preview(
     source: Queue, clock: Clock, act: Act, *, to: str = "", where: str = "", ids: Collection[str] = (),
-    group: tuple[str, str] | None = None,
+    group: tuple[str, str] | None = None, limit: int | None = None,
 ) -> Preview:  # fmt: skip
     """What a batch of these letters would do. Raises ValueError, DriverError as the begin of one."""
-    batch = Batch("", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group)
+    batch = Batch(
+        "", act, source.id, source.spec.name, 0.0, "", to=to, where=where, ids=len(ids), group=group, limit=limit
+    )
     batch = await counted(plan(batch, source), source, ids, clock)
     return Preview(batch.total, batch.kept)
 
 
-async def _chosen(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> int:
-    walk, chooser, chosen = Walk(source.driver, source.spec.name), Chooser(batch, source, clock, ids), 0
+def _asks_cause_alone(batch: Batch) -> bool:
+    return not batch.where if batch.group is not None else Choice(batch.where).is_cause_alone
+
+
+async def _chosen(batch: Batch, source: Queue, ids: Collection[str], clock: Clock, cause: str) -> int:
+    walk, chooser, chosen = Walk(source.driver, source.spec.name, cause), Chooser(batch, source, clock, ids), 0
     while page := await walk.page():
         for message in page:
             chosen += chooser.takes(message)

@@ -6,11 +6,20 @@ from collections.abc import Collection
 
 from tasuki.app.dead.choice import Choice
 from tasuki.clock import Clock
-from tasuki.message import BATCH, Message
+from tasuki.message import BATCH, Message, is_cause
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.dead.letter import letter_in
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.rules.batch import Batch
+
+
+def cause_of(batch: Batch) -> str:
+    """The one cause of all letters of a batch; empty: it is not known."""
+    if batch.ids:
+        return ""
+    if batch.group is not None and batch.group[0] == "cause" and is_cause(batch.group[1]):
+        return batch.group[1]
+    return Choice(batch.where).cause
 
 
 class Chooser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
@@ -84,6 +85,8 @@ async def _drive(host: Assembly, driving: Driving) -> None:
         else:
             break
     batch = driving.batch
+    with suppress(DriverError):
+        await driving.shelf.tidy(batch)
     say = "batch %s of %s is %s: %d moved, %d failed again, %d brought back%s"
     text = f": {batch.problem}" if batch.problem else ""
     _log.info(say, batch.id, batch.queue, batch.state, batch.moved, batch.returned, batch.undone, text,
@@ -110,7 +113,7 @@ async def _empty(host: Assembly, shelf: Shelf, batch: Batch) -> float:
     if (left := batch.ended + TRASH_TIME - now) > 0:
         return left
     await empty(Places(host, batch), now)
-    await shelf.change(batch.id, steps.emptied)
+    await shelf.tidy(await shelf.change(batch.id, steps.emptied))
     return 0.0
 
 

@@ -74,9 +74,10 @@ class BatchService:
         self._tasks[id] = task, state
 
         def ended(task: asyncio.Task[None]) -> None:
-            del self._tasks[id], self._told[id]
-            if not task.cancelled():
-                task.exception()
+            del self._tasks[id]
+            told = self._told.pop(id)
+            if not task.cancelled() and task.exception() is None and told.is_set():
+                self.take(state, id)  # there was news after its last look
 
         task.add_done_callback(ended)
 

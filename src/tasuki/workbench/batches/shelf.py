@@ -13,14 +13,17 @@ from tasuki.message import HeaderValue
 from tasuki.state.controls import CONTROL
 from tasuki.workbench.batches.rules.batch import Batch, decode, encode
 from tasuki.workbench.batches.rules.letters import Note
+from tasuki.workbench.batches.rules.steps import is_due_to_be_emptied, needs_ids, needs_notes
 
 RECORDS, IDS, NOTES = "batches/", "batch-ids/", "batch-notes/"
 PLACE = "batch/"
 """Of the place that the process has which drives a batch, and, under ``CONTROL``, of what tells all processes of it."""
 KEPT = 86_400.0
-"""Seconds for which an ended batch is kept."""
+"""Seconds for which an ended batch is kept, unless its letters are in the trash still."""
 LONGEST = 7 * KEPT
 """Seconds without any change after which a batch is forgotten."""
+NOTES_KEPT = 2 * KEPT
+"""Seconds for which letters that were moved can be brought back."""
 _PAGE = 2000
 
 Step = Callable[[Batch], Batch]
@@ -51,7 +54,7 @@ class Shelf:
 
     async def put(self, batch: Batch, version: int) -> int:
         """Write it over this version of it; returns the new one. Raises ConflictError."""
-        ttl = LONGEST if batch.ended is None else KEPT
+        ttl = LONGEST if batch.ended is None or is_due_to_be_emptied(batch) else KEPT
         return await self.store.put(RECORDS + batch.id, encode(batch), ttl=ttl, version=version)
 
     async def all(self) -> list[Batch]:
@@ -81,7 +84,7 @@ class Shelf:
     async def put_ids(self, id: str, ids: Sequence[str]) -> None:
         """Keep the ids of the letters that were chosen."""
         for start in range(0, len(ids), _PAGE):
-            await self.store.put(f"{IDS}{id}/{start:06}", _pack(ids[start : start + _PAGE]), ttl=LONGEST)
+            await self.store.put(_ids_key(id, start), _pack(ids[start : start + _PAGE]), ttl=LONGEST)
 
     async def ids(self, id: str) -> list[str]:
         """The ids of the letters that were chosen."""
@@ -90,17 +93,21 @@ class Shelf:
 
     async def put_notes(self, id: str, chunk: int, notes: dict[str, Note]) -> None:
         """Keep what the letters of a chunk must get again."""
-        await self.store.put(_note_key(id, chunk), _pack(notes), ttl=2 * KEPT)
+        await self.store.put(_note_key(id, chunk), _pack(notes), ttl=NOTES_KEPT)
 
     async def notes(self, id: str, chunk: int) -> dict[str, dict[str, HeaderValue]]:
         """What the letters of a chunk must get again, by their ids."""
         entry = await self.store.get(_note_key(id, chunk))
         return {} if entry is None else _notes.decode(entry.value)
 
-    async def forget_notes(self, id: str, chunks: int) -> None:
-        """The letters of so many chunks do not come back."""
-        for chunk in range(chunks):
-            await self.store.delete(_note_key(id, chunk))
+    async def tidy(self, batch: Batch) -> None:
+        """Delete what the batch does not need any more; what a kill in between leaves ends with its time to live."""
+        if not needs_ids(batch):
+            for start in range(0, batch.ids, _PAGE):
+                await self.store.delete(_ids_key(batch.id, start))
+        if not needs_notes(batch):
+            for chunk in range(batch.chunks):
+                await self.store.delete(_note_key(batch.id, chunk))
 
     async def change(self, id: str, step: Step) -> Batch:
         """Write what the step makes of a batch, also if its process writes meanwhile.
@@ -116,6 +123,10 @@ class Shelf:
             except ConflictError:
                 continue
             return changed
+
+
+def _ids_key(id: str, start: int) -> str:
+    return f"{IDS}{id}/{start:06}"
 
 
 def _note_key(id: str, chunk: int) -> str:

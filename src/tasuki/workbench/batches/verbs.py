@@ -111,7 +111,7 @@ class Batches:
                 where=where, group=group, ids=len(choice.ids), to=target.id if target else "", rate=rate,
                 canary=canary, limit=limit, is_permitted=guard is None, masks=self._is_permitted,
             ),
-            source,
+            source, target,
         )  # fmt: skip
         batch = await counted(batch, source, choice.ids, live.batching.clock)
         if ids:
@@ -152,8 +152,9 @@ class Batches:
         return await self._order(id, "undo", drive=drive)
 
     async def list(self) -> Sequence[Batch]:
-        """The last ten batches, the newest first; ended ones are kept for a day. Raises DriverError."""
-        found = {batch.id: batch for _, shelf in await self._shelves() for batch in await shelf.all()}
+        """The last ten batches of this project, the newest first; ended ones are kept for a day. Raises DriverError."""
+        shelves, live = await self._shelves(), self._live()
+        found = {each.id: each for _, shelf in shelves for each in await shelf.all() if is_here(live, each)}
         return [found[id] for id in sorted(found, reverse=True)][:LISTED]
 
     async def wait(self, id: str, progress: Callable[[Batch], None] | None = None) -> Batch:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 EDITS = "edit/"
-"""Prefix of the keys: one for each edited message, by the id of its dead-letter queue and its own."""
+"""Prefix of the keys: one for each edited message, by the id of its dead-letter queue and its own; and more for a
+large body."""
+PART = 512 * 1024
+"""Bytes of a body under one key; any store takes them, and the headers beside them."""
 UNDO_TIME = 900.0
 """Seconds for which an edit can be undone."""
 
@@ -28,7 +31,10 @@ class Record(msgspec.Struct, frozen=True):
     to: str
     id: str
     body: bytes
+    """Its first part."""
     headers: dict[str, HeaderValue]
+    more: int = 0
+    """Parts of the body under keys of their own."""
 
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Record).decode
@@ -51,9 +57,14 @@ async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str)
     state = live.state_of(dead)
     if state is None:
         return False
-    value = _encode(Record(to, letter.id, letter.body, letter.headers))
+    parts = [letter.body[start : start + PART] for start in range(0, max(len(letter.body), 1), PART)]
+    value = _encode(Record(to, letter.id, parts[0], letter.headers, len(parts) - 1))
+    key = edit_key(dead, id)
     try:
-        await (await state.store()).put(edit_key(dead, id), value, ttl=UNDO_TIME)
+        store = await state.store()
+        for number, part in enumerate(parts[1:], 1):
+            await store.put(_part_key(key, number), part, ttl=UNDO_TIME)
+        await store.put(key, value, ttl=UNDO_TIME)  # at last: with it the edit can be undone
     except DriverError:
         return False
     return True
@@ -63,15 +74,20 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
     """Put the letter back in the place of its new message, if that still waits; returns the letter's id.
 
     Raises:
-        LookupError: there is no record of it, or the message has started. DriverError: a broker refuses.
+        LookupError: there is no record of it, or can be none, or the message has started.
+        DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    store: Store | None = None if state is None else await state.store()
+    never = f"no edit of a message of {dead} can be undone: "
+    if not source.driver.capabilities.transfer:
+        raise LookupError(f"{never}its driver takes no waiting message back in one step")
+    if state is None:
+        raise LookupError(f"{never}it has no state, in which they are kept: write 'state: <id of a store>' at it")
+    store: Store = await state.store()
     key = edit_key(dead, id)
-    found = None if store is None else await store.get(key)
-    if store is None or found is None:
+    record = await _remembered(store, key)
+    if record is None:
         raise LookupError(f"no edit of a message of {dead} made {id!r} in the last 15 minutes, so it cannot be undone")
-    record = _decode(found.value)
     target = live.queue(record.to)
     priority, lane = record.headers.get(PRIORITY), record.headers.get(PARTITION_KEY)
     letter = Outgoing(
@@ -89,5 +105,22 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
             raise errors[0]
     except MessageNotFoundError as error:
         raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
-    await store.delete(key)
+    for each in (key, *(_part_key(key, number) for number in range(1, record.more + 1))):
+        await store.delete(each)
     return record.id
+
+
+async def _remembered(store: Store, key: str) -> Record | None:
+    """The record with its whole body; None: its time is over."""
+    found = await store.get(key)
+    if found is None:
+        return None
+    record = _decode(found.value)
+    parts = [await store.get(_part_key(key, number)) for number in range(1, record.more + 1)]
+    if None in parts:
+        return None
+    return msgspec.structs.replace(record, body=record.body + b"".join(part.value for part in parts if part))
+
+
+def _part_key(key: str, number: int) -> str:
+    return f"{key}/{number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,11 @@ def facts(*workers: AtWork, **changes: Any) -> Facts:
 RUNS = RunningMessage("m", "app:send", 991.0)
 OTHER = RunningMessage("x", "app:send", 988.0, "acme")
 GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
+MOVED = [
+    event("received", 990.0),
+    event("dead-lettered", 996.0, value="app:dead"),
+    event("settled", 997.0, value="ack"),
+]
 DEPTH = Depth(0, 0, 1, None)
 FAILED = Message("m", b"", {DUE: 5.0, LAST_ERROR: "boom\nmore"})
 ROWS: list[tuple[Facts, list[str], str]] = [
@@ -63,8 +69,15 @@ ROWS: list[tuple[Facts, list[str], str]] = [
      "running on web:7 for 9s, lease renewed 1s ago"),
     (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
     (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
+    (facts(work(running=(RUNS,), seen=988.0)), ["held"],
+     "web:7 ran it, and gave no sign for 12s: if that worker died, the message comes again when its lease of 30s ends"),
     (facts(work(message, event("ended", 999.0))), ["ended"], "has not confirmed its settlement"),
     (facts(work(event("settled", 997.0, value="ack"))), ["settled"], "settled 3s ago by worker web:7 (ack)"),
+    (facts(work(*MOVED), can_look=False), ["dead"], "dead, moved to app:dead by worker web:7 3s ago"),
+    (facts(work(*MOVED), dead_letters="app:dead"), ["dead"], "3s ago, and is not seen there any more"),
+    (facts(work(*MOVED), letter=LETTER, dead_letters="app:dead"), ["dead"], "dead (rejected), in app:dead"),
+    (facts(work(*MOVED, event("received", 998.0), event("settled", 999.0, value="ack"))), ["settled"],
+     "settled 1s ago by worker web:7 (ack)"),
     (facts(work(event("settled", 997.0, value="nack")), depth=Depth(0, 0, 0, None)), ["no such message"], ""),
     (facts(work(), message=WAITS), ["next"], "nothing holds it back"),
     (facts(work(), message=Message("m", b"", {DUE: NOW + 90})), ["delayed"], "in 1m30s (as it was published)"),
@@ -113,8 +126,19 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
     found = explain(seen)
     assert [cause.code for cause in found.causes] == codes
     assert text in found.causes[0].text
-    unseen = {"no such message": False, "cannot look": None, "too deep": None, "held": None}
+    unseen = {"no such message": False, "cannot look": None, "too deep": None}
+    if not seen.workers:
+        unseen["held"] = None
     assert found.found is unseen.get(codes[0], True)
+
+
+def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
+    letter = explain(facts(letter=LETTER, dead_letters="app:dead"))
+    unseen = explain(facts(can_look=False, unseen_letters="app:dead"))
+
+    assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
+    assert unseen.causes[0].act.startswith("look among its dead letters: tasuki dead app:dead --id m; with 'result'")
+    assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
 
 
 def test_the_newest_worker_counts() -> None:

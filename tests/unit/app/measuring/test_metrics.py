@@ -11,7 +11,7 @@ import pytest
 from tasuki import App, Context, Reject, Snooze
 from tasuki.observe.exposition.text import exposition
 from tasuki.observe.metrics import PROCESS
-from tests.unit.app.project import Yaml, live, reload
+from tests.unit.app.project import SECOND, Yaml, live, reload
 from tests.unit.observe.exposition.samples import parsed, value
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +49,8 @@ async def test_what_became_of_each_message(make_app: Make) -> None:
 
     assert value(found, "tasuki_messages_published_total", queue="app:mail", outcome="confirmed") == 6
     results = {result: settled(result) for result in ("acked", "nacked", "rejected", "snoozed", "released")}
-    assert results == {"acked": 3, "nacked": 1, "rejected": 3, "snoozed": 1, "released": 1}
+    assert results == {"acked": 3, "nacked": 1, "rejected": 3, "snoozed": 1, "released": 0}
+    assert sum(results.values()) == value(found, "tasuki_messages_delivered_total", queue="app:mail")
     reasons = {
         dict(labels)["reason"]: number
         for (name, labels), number in found.items()
@@ -202,3 +203,42 @@ async def test_a_redriven_message_waits_from_its_redrive(make_app: Make) -> None
         [consumer] = app.metrics()["consumers"].values()
         assert consumer["acked"] == 1
         assert consumer["wait_seconds"]["sum"] < 2
+
+
+async def test_what_is_published_through_a_queue_that_a_reload_replaces_is_counted(app: App, yaml: Yaml) -> None:
+    replaced = live(app).queues["app:tasks"]
+    yaml.queue = "dead_letter: dead, retry: {initial_delay: 2s, max_delay: 2s, jitter: 0}"
+    await reload(app, yaml)
+    assert live(app).queues["app:tasks"] is not replaced
+    await replaced.publish("by a handler that runs still")
+    await app.publish("tasks", "a")
+    found = app.metrics()["queues"]["app:tasks"]
+    assert (found["published"], sum(found["publish_seconds"]["counts"])) == (2, 2)
+
+
+async def test_what_a_removed_consumer_counted_for_its_queue_and_driver_stays(app: App, yaml: Yaml) -> None:
+    yaml.more = SECOND.replace("dead", "tasks")
+    await reload(app, yaml)
+    metrics = live(app).consumers["app:second"].metrics
+    metrics.expired, metrics.limit_waits, metrics.reconnects = 3, 2, 5
+    metrics.bury("invalid")
+    live(app).consumers["app:consumer"].metrics.expired = 1
+    before = app.metrics()
+    yaml.more = ""
+    await reload(app, yaml)
+    after = app.metrics()
+    assert "app:second" not in after["consumers"]
+    queue = after["queues"]["app:tasks"]
+    assert (queue["expired"], queue["limit_waits"], queue["dead"]) == (4, 2, {"invalid": 1})
+    assert after["drivers"] == before["drivers"]
+
+
+async def test_ticks_are_counted_on_over_a_reload(app: App, yaml: Yaml) -> None:
+    yaml.more = "{name: tick, kind: queue.schedule, queue: tasks, every: 10s}"
+    await reload(app, yaml)
+    await asyncio.sleep(25)
+    before = app.metrics()["schedules"]["app:tick"]
+    assert before["published"] >= 2
+    yaml.more = "{name: tick, kind: queue.schedule, queue: tasks, every: 20s}"
+    await reload(app, yaml)
+    assert app.metrics()["schedules"]["app:tick"] == before

@@ -124,6 +124,64 @@ async def test_what_handlers_count_is_collected(
     assert attributes_of('a="\\\\n",b="x"') == (("a", "\\n"), ("b", "x"))
 
 
+async def test_a_name_that_opentelemetry_does_not_take_fails_no_handler(
+    make_app: Make, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = CustomMetrics()
+    monkeypatch.setattr(snapshot, "OF_HANDLERS", registry)
+    monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
+    app = make_app()
+    app.meters(reader.provider)
+    async with app:
+        registry.observe("2nd:size", 0.3)
+        registry.observe("x" * 300, 0.3)
+        registry.count("_orders:new")
+        registry.set("depth", 5)
+        while not {"depth", "handler_orders.new"} <= (found := reader.points()).keys():
+            time.sleep(0.01)
+    assert point(found["handler_2nd.size"]).count == 1
+    assert point(found["x" * 255]).count == 1
+    assert point(found["handler_orders.new"]).value == 1
+
+
+async def test_what_opentelemetry_raises_fails_no_message(
+    make_app: Make, reader: Reader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class View:
+        """As a view of an application, or an exemplar filter, that has a defect."""
+
+        def create_histogram(self, name: str, **_: object) -> Any:
+            return self
+
+        def record(self, amount: float, attributes: object = None) -> None:
+            raise ZeroDivisionError(amount)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **named: self
+
+    registry = CustomMetrics()
+    monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
+    monkeypatch.setattr(telemetry, "_told", set())
+    app = make_app()
+    app.meters(View())
+    queue = app.queue("mail")
+
+    @queue.consumer()
+    async def handle(body: str, context: Context) -> None:
+        registry.observe("size", 1.0)
+
+    async with app.worker():
+        await queue.publish("a")
+        await queue.publish("b")
+        await asyncio.sleep(1)
+        [consumer] = app.metrics()["consumers"].values()
+    assert (consumer["acked"], consumer["failed"]) == (2, 0)
+    said = [line for line in caplog.messages if line.startswith("metrics: OpenTelemetry has failed")]
+    assert said == [
+        "metrics: OpenTelemetry has failed, and values may be missing; further ZeroDivisionError are not logged"
+    ]
+
+
 async def test_it_goes_on_over_a_reload(yaml: Yaml, reader: Reader) -> None:
     yaml.write()
     async with App.load(yaml.folder, clock=asyncio.get_running_loop().clock) as app:  # type: ignore[attr-defined]

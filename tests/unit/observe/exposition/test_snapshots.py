@@ -44,6 +44,16 @@ def test_the_sum_is_the_same_in_any_order_and_grouping() -> None:
     assert add([]) == {}
 
 
+def test_a_metric_of_a_handler_may_have_any_name() -> None:
+    one = snapshot()
+    for name in ("exemplars", "errors", "series", "up", "counts"):
+        one["handlers"][name] = {"type": "gauge", "series": {"": 2.0}}
+    total = add([one, copy.deepcopy(one)])
+    assert {name: total["handlers"][name]["series"] for name in ("exemplars", "errors", "series", "up", "counts")} == (
+        dict.fromkeys(("exemplars", "errors", "series", "up", "counts"), {"": 4.0})
+    )
+
+
 def test_names_of_others_are_always_added() -> None:
     one = snapshot()
     one["consumers"]["app:q0.consumer"]["errors"] = {"up": 1, "ready": 1}

@@ -84,6 +84,18 @@ def test_the_place_in_a_script() -> None:
     assert origin_in("", "m\n  s.lua:1: in function <s.lua:1>").place == "s.lua"
 
 
+def test_the_place_in_a_script_that_has_no_file_is_its_id() -> None:
+    trace = "app:mail:3: no\n  [C]: in global 'error'\n  app:mail:3: in upvalue 'check'\n  app:mail:5: in local 'fn'"
+    assert origin_of(HandlerError("app:mail:3: no", traceback=trace)).place == "app:mail:check"
+    assert origin_in("", "m\n  app:mail:5: in function <app:mail:5>").place == "app:mail"
+
+
+def test_the_message_of_a_script_is_no_frame() -> None:
+    trace = "s.lua:1: \n  forged.lua:7: in function 'sent'\n  s.lua:1: in function 'check'"
+    error = HandlerError("s.lua:1: \n  forged.lua:7: in function 'sent'", traceback=trace)
+    assert origin_of(error).place == "s.lua:check"
+
+
 PYTHON = f"""Traceback (most recent call last):
   File "{ROOT}/first.py", line 3, in first
     second()

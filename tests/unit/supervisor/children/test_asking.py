@@ -5,26 +5,48 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from tasuki.supervisor.children import asking
+from tasuki.supervisor.children import answering, asking
 from tasuki.supervisor.children.answering import Answering
 from tasuki.supervisor.children.asking import Answer, Children
+from tasuki.supervisor.children.frames import Frames, encode
 
 pytestmark = pytest.mark.anyio
+
+
+class Waiting:
+    """A socket that says when its peer has not read for a while."""
+
+    def __init__(self, within: socket.socket) -> None:
+        self._within = within
+        self.has_waited = threading.Event()
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._within.send(data)
+        except BlockingIOError:
+            self.has_waited.set()
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._within, name)
 
 
 class Parent(Children):
     """With children that are threads of this process."""
 
     def __init__(self) -> None:
-        super().__init__(lambda number, answers: self.ended.update({number: answers}))
-        self.ended: dict[int, Mapping[str, Answer]] = {}
+        super().__init__()
+        self.told: list[tuple[int, str, Any]] = []
+        self.on_answer = lambda number, name, value: self.told.append((number, name, value))
+        self.on_end = lambda number: self.told.append((number, "end", None))
         self.ends: dict[int, socket.socket] = {}
 
     def begin(self, number: int, **answers: Any) -> Answering:
@@ -119,7 +141,7 @@ async def test_a_child_that_cannot_answer_says_why(caplog: pytest.LogCaptureFixt
         assert child.answers
 
 
-async def test_what_a_child_reports_at_its_end_is_kept() -> None:
+async def test_what_a_child_reports_at_its_end_is_told_before_its_end() -> None:
     async with parent() as ours:
         counts = [1]
         child = ours.begin(1, metrics=lambda: counts[0])
@@ -127,7 +149,7 @@ async def test_what_a_child_reports_at_its_end_is_kept() -> None:
         counts[0] = 7
         child.report("metrics")
         await ours.end(1)
-        assert {name: answer.value for name, answer in ours.ended[1].items()} == {"metrics": 7}
+        assert ours.told == [(1, "metrics", 1), (1, "metrics", 7), (1, "end", None)]
         assert await ours.ask("metrics") == {}
 
 
@@ -150,6 +172,37 @@ async def test_a_child_that_answers_nothing_gets_no_more_questions(monkeypatch: 
         problems = [(await ours.ask("metrics", timeout=0.001))[1].problem for _ in range(4)]
         assert problems[3] == "it has not answered the last 3 questions"
         stays.set()
+
+
+async def test_a_parent_that_was_suspended_reads_the_rest_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "_PATIENCE", struct.pack("ll", 0, 1000))
+    ours, theirs = socket.socketpair()
+    with ours:
+        child = Answering(theirs.detach())
+        child._socket = waiting = Waiting(child._socket)
+        child.answers["metrics"] = lambda: "x" * 2**20
+        child.start()
+        for number in (1, 2):
+            ours.sendall(encode(number, "metrics", {}))
+        assert waiting.has_waited.wait(30), "for a reader that does not read"
+        frames, found = Frames(), []
+        while len(found) < 2:
+            found += frames.feed(ours.recv(2**20))
+        assert [(each.number, len(each.value)) for each in found] == [(1, 2**20), (2, 2**20)]
+
+
+async def test_a_child_that_ends_does_not_wait_for_a_parent_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "_PATIENCE", struct.pack("ll", 0, 1000))
+    ours, theirs = socket.socketpair()
+    with ours:
+        child = Answering(theirs.detach())
+        child._socket = waiting = Waiting(child._socket)
+        child.answers["metrics"] = lambda: "x" * 2**20
+        child.start()
+        ours.sendall(encode(1, "metrics", {}))
+        assert waiting.has_waited.wait(30)
+        child.report("metrics")
+        child.stop()
 
 
 async def test_the_end_of_the_parent_is_told_once() -> None:

@@ -192,3 +192,28 @@ async def test_a_store_that_is_away_is_tried_again(app: App, monkeypatch: pytest
         live.batching.take(state, batch.id)
         await asyncio.sleep(2 * service._PAUSE + 1)
         assert (await app.batches.get(batch.id)).done == 1
+
+
+async def test_an_order_at_the_end_of_the_last_look_is_not_lost(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, looked = service.BatchService._look, []
+
+    async def last(self: service.BatchService, host: Any, state: Any, id: str, told: Any) -> float:
+        wait = await look(self, host, state, id, told)
+        if not wait and not looked:
+            looked.append(id)
+            await app.batches.resume(id, drive=False)
+            asyncio.get_running_loop().call_soon(self.take, state, id)  # when the task has ended, before it is cleared
+        return wait
+
+    async with app:
+        await bury(app, *many(30))
+        batch = await app.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
+        await app.batches.pause(batch.id)
+        monkeypatch.setattr(service.BatchService, "_look", last)
+        live = app.live_assembly()
+        state = live.state_of("app:dead")
+        assert state is not None
+        live.batching.take(state, batch.id)
+        await asyncio.sleep(60)
+        assert looked == [batch.id]
+        assert (await app.batches.get(batch.id)).state == "done"

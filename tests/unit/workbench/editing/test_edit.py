@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import logging
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from tasuki import App
 from tasuki.app.typed.entries import SigningFields
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, QueueNotFoundError
-from tasuki.message import HeaderValue, Message
+from tasuki.message import HeaderValue
 from tasuki.workbench.editing.problems import EditError, Problem
+from tests.unit.workbench.editing.letters import bury, only
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -49,19 +49,6 @@ def app(make_app: Callable[..., App]) -> App:
     tasks.task(name="pay")(pay)
     app.queue("free", dead_letter="dead")
     return app
-
-
-async def bury(
-    app: App, body: bytes, headers: dict[str, HeaderValue] | None = None, *, queue: str = "app:orders", id: str = "m"
-) -> None:
-    own: dict[str, HeaderValue] = {"x_original_queue": queue, "x_dead_letter_reason": "invalid", "attempts": 1}
-    own |= {"content_type": "json/plain", "timestamp": 1_700_000_000, **(headers or {})}
-    assert not any(await app.live_queue("dead").forward([Outgoing(id, body, own)]))
-
-
-async def only(app: App, queue: str) -> Message:
-    [message] = await app.live_queue(queue).peek()
-    return message
 
 
 async def test_the_edited_letter_is_a_new_message_and_the_old_one_is_gone(
@@ -232,31 +219,6 @@ async def test_a_letter_that_leaves_meanwhile_is_not_sent_twice(app: App) -> Non
         with pytest.raises(LookupError, match="not in app:dead any more"):
             await editor.send(draft, Wanted(body=3))
         assert (await only(app, "free")).id == first.id
-
-
-async def test_an_edit_can_be_undone_while_the_new_message_waits(app: App) -> None:
-    async with app:
-        await bury(app, b"1", {"x_last_error": "no", "priority": 3}, queue="app:free")
-        before = await only(app, "dead")
-        done = await app.edit("dead", "m", body=2)
-        assert done.is_undoable
-        with pytest.raises(LookupError, match="no edit of a message of app:dead"):
-            await app.undo_edit("dead", "m")
-        assert await app.undo_edit("dead", done.id, actor="kana") == "m"
-        assert (await only(app, "dead"), await app.live_queue("free").peek()) == (before, [])
-        with pytest.raises(LookupError, match="no edit of a message"):
-            await app.undo_edit("dead", done.id)
-
-        done = await app.edit("dead", "m", body=2)
-        await app.live_queue("free").purge()
-        with pytest.raises(LookupError, match="its handler has started"):
-            await app.undo_edit("dead", done.id)
-        await bury(app, b"1", queue="app:free")
-        assert not (await app.edit("dead", "m", body=3, keep=True)).is_undoable
-        done = await app.edit("dead", "m", body=2)
-        await asyncio.sleep(901)
-        with pytest.raises(LookupError, match="in the last 15 minutes"):
-            await app.undo_edit("dead", done.id)
 
 
 async def test_an_edit_between_two_drivers_is_published_before_it_is_acked(make_app: Callable[..., App]) -> None:

@@ -14,7 +14,10 @@ from tasuki.errors import UnsupportedError
 from tasuki.observe.plain import cut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasuki.app import App
+    from tasuki.app.assembly import Assembly
 
 _HEADINGS = ("TIME", "ACTOR", "FROM", "ACT", "TARGET", "FILTER", "COUNT", "RESULT", "BATCH")
 _MOST_TEXT = 80
@@ -44,7 +47,7 @@ def command(target: Target, newest: int) -> list[dict[str, Any]]:
     """List the last 1,000 acts of people and programs on this project, the newest last; with --json the newest first.
 
     An act is a pause, a cancel, a redrive and the like, from the desk, its API or the command line. Each is kept for
-    30 days.
+    30 days, and shown to who has the right queue.admin.audit on what it was done to.
     """
     return loop.run(_acts(target.load(), newest))
 
@@ -53,6 +56,7 @@ async def _acts(app: App, newest: int) -> list[dict[str, Any]]:
     import msgspec
 
     from tasuki.app.audit.audited import acts_of
+    from tasuki.app.audit.seeing import seen
 
     async with app.reading():
         live = app.live_assembly()
@@ -61,4 +65,21 @@ async def _acts(app: App, newest: int) -> list[dict[str, Any]]:
                 "no queue of this project has a state that processes share: give the driver, or a queue, a store "
                 "(state: …)"
             )
-        return [dict(msgspec.to_builtins(record)) for record in (await acts_of(live))[:newest]]
+        shown, _ = seen(await acts_of(live), _may(live))
+        return [dict(msgspec.to_builtins(record)) for record in shown[:newest]]
+
+
+def _may(live: Assembly) -> Callable[[str], bool]:
+    """Which acts the application may see. Raises PolicyDeniedError: those on no entry."""
+    from tasuki.app.audit.seeing import ACTION, targets_of
+
+    guard, targets = live.rights.application, targets_of(live.project)
+    if guard is None:
+        return lambda id: True
+
+    def may(id: str) -> bool:
+        return guard.decide(ACTION, id).allowed
+
+    if targets and not any(map(may, targets)):
+        guard.require(ACTION, targets[0], f"not allowed to see the acts on {targets[0]}: no policy allows {ACTION}")
+    return may

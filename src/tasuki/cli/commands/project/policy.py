@@ -24,6 +24,7 @@ ACTIONS = {
     "info": "queue.info.queue",
     "cancel": "queue.cancel.queue",
     "signal": "queue.signal",
+    "audit": "queue.admin.audit",
     "peek": "queue.admin.peek",
     "remove": "queue.admin.remove",
     "purge": "queue.admin.purge",

@@ -41,6 +41,9 @@ def _show(done: dict[str, Any]) -> None:
     for id, number in done["borrowed"].items():
         text = f"{count(number, 'letter')} received and released: its broker cannot show messages"
         click.echo(f"borrowed: queue {id!r}: {text}", err=True)
+    for id, number in done["held"].items():
+        text = f"{count(number, 'more letter')}, held by a redrive or a consumer now"
+        click.echo(f"not shown: queue {id!r}: {text}", err=True)
     for id, why in done["unseen"].items():
         click.echo(f"not shown: queue {id!r}: {why}", err=True)
 
@@ -49,6 +52,7 @@ def _notes(done: dict[str, Any]) -> list[str]:
     where = " in the queues that can be shown" if done["unseen"] else ""
     if not done["count"]:
         return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
+    where += " but the held ones" if done["held"] else ""
     first = ", or of the borrowed ones" if done["borrowed"] else ""
     which = f"all{where}" if done["is_all"] else f"of the newest 10,000 of each queue{first}"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
@@ -120,11 +124,12 @@ def command(
         from tasuki.app.dead.reading import read
 
         async with app.reading():
-            found = await read(app.live_assembly(), queues, choice, by, app.clock)
+            found = await read(app.live_assembly(), queues, choice, by, app.clock, shows=is_list)
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
             shown |= {
                 "unseen": found.unseen | private,
                 "borrowed": found.borrowed,
+                "held": found.held,
                 "is_chosen": bool(choice) or key is not None,
             }
             shown["has_ids"] = bool(ids)
@@ -149,7 +154,7 @@ def _queues(project: Project, queue: str | None) -> tuple[dict[str, str], dict[s
 
 
 def _groups(found: DeadLetters) -> dict[str, Any]:
-    return {"count": len(found.letters), "groups": [_fields(group) for group in found.groups]}
+    return {"count": found.count, "groups": [_fields(group) for group in found.groups]}
 
 
 def _fields(group: DeadGroup) -> dict[str, Any]:

@@ -57,7 +57,9 @@ def command(
                     "queue or at its driver"
                 )
             with looking_at(source):
-                seen = await preview(app.live_queue(source), app.clock, "delete", where=where, ids=ids)
+                seen = await preview(
+                    app.live_queue(source), app.clock, "delete", where=where, ids=ids, limit=chosen["limit"]
+                )
             if not yes:
                 which = "an unknown number of messages" if seen.count is None else count(seen.count, "message")
                 end = "They can be brought back for 15 minutes." if seen.can_undo else "This cannot be undone."

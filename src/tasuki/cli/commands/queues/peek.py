@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, preview, print_json, print_table
 from tasuki.cli.project import Target
@@ -38,6 +39,9 @@ def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
     """Show the first messages of QUEUE without taking them: those that are ready, then the delayed ones."""
 
     async def look(live: Queue) -> tuple[str, list[dict[str, Any]]]:
+        if not live.driver.capabilities.peek:
+            other = "'tasuki info' counts them, and 'tasuki dead' shows dead letters: it receives and releases them"
+            raise CommandError(f"queue {live.id!r}: its broker shows no waiting messages; {other}")
         return live.id, [as_dict(live, message) for message in await peek(live, limit)]
 
     id, messages = on_queue(target, queue, look)

@@ -70,7 +70,7 @@ def _show(done: dict[str, Any]) -> None:
     "--canary",
     type=click.IntRange(0, 49),
     metavar="N",
-    help=f"Stop if more than N of the first {FIRST} fail again.  [default: {CANARY}]",
+    help=f"Of a batch: stop if more than N of its first {FIRST} fail again.  [default: {CANARY}]",
 )
 @click.option("--no-canary", is_flag=True, help="Do not stop then, and do not wait for it.")
 @click.option("--background", is_flag=True, help=BACKGROUND)
@@ -105,7 +105,6 @@ def command(
     undone = chosen.pop("undone")
     editing.refuse_together(chosen | {"limit": limit, "to": to, "background": background}, changes, to_edit, undone)
     chosen["rate"] = RATE if chosen["rate"] is None else chosen["rate"]
-    chosen["canary"] = CANARY if chosen["canary"] is None else chosen["canary"]
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
@@ -126,10 +125,16 @@ def command(
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             if can_begin(app, source) and not _is_limited(app.live_queue(source)):
+                if chosen["canary"] is not None and not app.live_queue(source).driver.capabilities.peek:
+                    problem = "is on a broker that shows no messages, so none can be seen to fail again"
+                    raise CommandError(f"queue {source!r} {problem}: leave out --canary")
                 return about | await _in_a_batch(app, source, destination, limit, chosen, background)
-            if background or chosen["as_is"]:
-                problem = "has no state, in which a batch is kept, or has a limit, which holds for a redrive"
-                raise CommandError(f"queue {source!r} {problem}: leave out --background and --as-is")
+            problem = "has no state, in which a batch is kept, or has a limit, which holds for a redrive"
+            if background or chosen["as_is"] or chosen["canary"] is not None:
+                raise CommandError(f"queue {source!r} {problem}: leave out --background, --as-is and --canary")
+            click.echo(
+                f"queue {source!r} {problem}: this is no batch, so no canary stops it and nothing undoes it", err=True
+            )
             return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
@@ -167,7 +172,8 @@ async def _in_a_batch(
     app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any], background: bool
 ) -> dict[str, Any]:
     options = {"to": to, "limit": limit, **{name: chosen[name] for name in ("where", "ids", "rate")}}
-    options["canary"] = None if chosen["no_canary"] else chosen["canary"]
+    canary = CANARY if chosen["canary"] is None else chosen["canary"]
+    options["canary"] = None if chosen["no_canary"] else canary
     act: Act = "move" if chosen["as_is"] else "retry"
     batch = await in_a_batch(app, act, source, "redriving", background=background, **options)
     stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed

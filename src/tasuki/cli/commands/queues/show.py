@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -34,18 +35,15 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
     app = target.load()
     if is_test and as_json:
         raise click.UsageError("--as-test prints Python: leave out --json")
-    queues, skipped = _queues(app)
+    places = _places(app)
+    if not places.shown:
+        raise _absent(places, id)
 
     async def look() -> None:
         async with app.reading():
-            queue, message = await _find(app, queues, id)
+            queue, message = await _find(app, places.shown, id)
             if message is None:
-                hint = (
-                    f"; not searched, as their drivers show no messages to another process: {', '.join(skipped)}"
-                    if skipped
-                    else ""
-                )
-                raise CommandError(f"no waiting message {id!r} in {', '.join(queues) or 'any queue'}{hint}")
+                raise _absent(places, id)
             live = app.live_queue(queue)
             pause = None if live.find_pause is None else await live.find_pause() or None
             records = await attempts_shown(app.live_assembly(), live, message)
@@ -72,18 +70,39 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
     loop.run(look())
 
 
-def _queues(app: App) -> tuple[list[str], list[str]]:
-    """The queues that can be looked into, and those that cannot."""
+class _Places(NamedTuple):
+    """Ids of queues, by whether this process can look into them."""
+
+    shown: list[str]
+    mute: list[str]
+    """Their brokers show no waiting messages."""
+    private: list[str]
+    """They are in the memory of another process."""
+
+
+def _absent(places: _Places, id: str) -> CommandError:
+    text = f"no waiting message {id!r} in {', '.join(places.shown) or 'any queue'}"
+    if places.mute:
+        text += f"; not searched, as their brokers show no waiting messages: {', '.join(places.mute)}"
+        text += f" (for dead letters: tasuki dead --id {quote(id)})"
+    if places.private:
+        text += f"; not searched, as they are in the memory of another process: {', '.join(places.private)}"
+    return CommandError(text)
+
+
+def _places(app: App) -> _Places:
     from tasuki.kinds.capabilities import driver_class
     from tasuki.kinds.entries.queue import QueueConfig
 
     project = app.check()
-    known: list[str] = []
-    skipped: list[str] = []
+    places = _Places([], [], [])
     for id in project.of(QueueConfig):
         kind = project.driver_of(id)
-        (known if is_shared(kind) and driver_class(kind).capabilities.peek else skipped).append(id)
-    return known, skipped
+        if not is_shared(kind):
+            places.private.append(id)
+        else:
+            (places.shown if driver_class(kind).capabilities.peek else places.mute).append(id)
+    return places
 
 
 async def _find(app: App, queues: list[str], id: str) -> tuple[str, Message | None]:

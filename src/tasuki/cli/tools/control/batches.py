@@ -96,6 +96,8 @@ def show_end(batch: dict[str, Any]) -> None:
     if batch["state"] == "undone":
         started = f"; {batch['started']} have started, or are gone" if batch["started"] else ""
         click.echo(f"undone {batch['undone']:,} of {batch['done']:,}{started}")
+        if batch["problem"]:
+            click.echo(batch["problem"], err=True)
         return
     if batch["returned"]:
         click.echo(f"{count(batch['returned'], 'message')} failed again", err=True)

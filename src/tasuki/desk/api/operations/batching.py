@@ -9,6 +9,7 @@ from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.site import AwayError
 from tasuki.errors import BatchNotFoundError
 from tasuki.workbench.batches.rules.batch import Batch
 
@@ -18,6 +19,8 @@ _RIGHTS = {act: right for right, act in ACT_OF.items()}
 async def batches(call: Call) -> answers.Batches:
     """The last ten batches of queues that the actor may look into, the newest first; ended ones are kept for a day."""
     found = await call.tools.board.latest()
+    if call.tools.board.problem:  # else a store that is away would look like one without batches
+        raise AwayError(call.tools.board.problem)
     return answers.Batches([_batch(each) for each in found if call.may("peek", each.queue)])
 
 

@@ -21,7 +21,7 @@ from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.asks import Worker, ask
-from tasuki.state.presence import Presence
+from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -103,7 +103,7 @@ async def queue(call: Call) -> answers.Queue:
     return answers.Queue(
         queue=item_of(row),
         consumers=consumers,
-        running=running_of(row.running),
+        running=running_of(row.running, shows_keys=call.may("peek", row.id)),
         schedules=schedules,
         capabilities=msgspec.to_builtins(live.driver.capabilities),
         settings={key.removeprefix("settings."): value for key, value in settings_of(call.site, live, row.id)},
@@ -127,10 +127,19 @@ async def history(call: Call) -> answers.History:
     )
 
 
-def running_of(rows: Any) -> list[answers.Running]:
-    """What runs, the longest first."""
+def running_of(rows: Any, *, shows_keys: bool = True) -> list[answers.Running]:
+    """What runs, the longest first; an order key is a part of the content, the id alone is none."""
     found: list[RunningRow] = list(rows)
-    return [answers.Running(each.message, each.consumer, f"{each.host}:{each.pid}") for each in found]
+    return [
+        answers.Running(
+            each.message if shows_keys else _keyless(each.message), each.consumer, f"{each.host}:{each.pid}"
+        )
+        for each in found
+    ]
+
+
+def _keyless(message: RunningMessage) -> RunningMessage:
+    return msgspec.structs.replace(message, key="")
 
 
 async def workers(call: Call) -> answers.Workers:
@@ -138,15 +147,22 @@ async def workers(call: Call) -> answers.Workers:
     snapshot = await call.snapshot()
     known = {each.key: each for each in snapshot.workers}
     shown, following = page_of(known, call.query.cursor, call.query.limit)
-    return answers.Workers([_worker(each) for each in shown], following, len(known), snapshot.now)
+    return answers.Workers([_worker(call, each) for each in shown], following, len(known), snapshot.now)
 
 
 async def worker(call: Call) -> answers.Worker:
     """One worker process."""
-    return _worker(await _named(call))
+    return _worker(call, await _named(call))
 
 
-def _worker(worker: Presence) -> answers.Worker:
+def _worker(call: Call, worker: Presence) -> answers.Worker:
+    ids = _ids_of(call)
+
+    def shown(consumer: PresentConsumer) -> PresentConsumer:
+        if not consumer.messages or call.may("peek", ids.get((consumer.driver, consumer.queue), "")):
+            return consumer
+        return msgspec.structs.replace(consumer, messages=[_keyless(each) for each in consumer.messages])
+
     return answers.Worker(
         id=f"{worker.host}:{worker.pid}",
         host=worker.host,
@@ -157,7 +173,7 @@ def _worker(worker: Presence) -> answers.Worker:
         running=worker.running,
         done=worker.done,
         failed=worker.failed,
-        consumers=list(worker.consumers),
+        consumers=[shown(each) for each in worker.consumers],
         left_out=worker.left_out,
     )
 
@@ -172,8 +188,13 @@ async def _named(call: Call) -> Presence:
 
 def _queues_of(call: Call, worker: Presence) -> Sequence[str]:
     """The ids of the queues that a worker consumes; for one that the project does not have, its name at the broker."""
-    known = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
+    known = _ids_of(call)
     return sorted({known.get((each.driver, each.queue), each.queue) for each in worker.consumers})
+
+
+def _ids_of(call: Call) -> Mapping[tuple[str, str], str]:
+    """Driver and name at the broker → id of the queue."""
+    return {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
 
 
 async def events(call: Call) -> answers.Events:
@@ -226,12 +247,11 @@ async def schedules(call: Call) -> answers.Schedules:
 
 
 async def audit(call: Call) -> answers.Acts:
-    """The last 1,000 acts of people and programs, for 30 days; the newest first."""
+    """The last 1,000 acts of people and programs on entries whose acts the actor may see, for 30 days; newest first."""
     word = call.query.q.lower()
+    acts, _ = await last_acts(call.site, call.tools.acts.rights(), call.session.actor)
     found = [
-        each
-        for each in await last_acts(call.site)
-        if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch}".lower()
+        each for each in acts if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch}".lower()
     ]
     start = read_number(call.query.cursor)
     end = start + call.query.limit

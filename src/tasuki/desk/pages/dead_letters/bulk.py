@@ -15,6 +15,7 @@ from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
 from tasuki.desk.site import problem_of
 from tasuki.errors import BatchNotFoundError, PolicyDeniedError, TasukiError
+from tasuki.workbench.batches.beginning import brings_back
 from tasuki.workbench.batches.rules.batch import KEPT, Batch
 
 NAMED_FROM = 100
@@ -100,8 +101,8 @@ def _asks_name(bulk: Bulk, count: int) -> bool:
 
 def _note(view: View, bulk: Bulk, count: int) -> str:
     """The key of the text about its undo."""
-    can = view.tools.site.live.queues[bulk.queue].driver.capabilities.transfer
-    if not can or count > KEPT:
+    queues = view.tools.site.live.queues
+    if count > KEPT or not brings_back(queues[bulk.queue], ACT_OF[bulk.act], queues.get(bulk.to)):
         return "bulk.no_undo"
     return "bulk.undo_trash" if bulk.act == "remove" else "bulk.undo_move"
 

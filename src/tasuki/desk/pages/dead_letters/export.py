@@ -21,6 +21,7 @@ from tasuki.desk.dead.windows import NEWEST, count, peek_page
 from tasuki.desk.pages.dead_letters.bulk import fields_of
 from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
+from tasuki.desk.reading.bodies import plain_of
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.message import Message
@@ -56,14 +57,21 @@ async def export(view: View) -> Response:
     if library.downloads >= _MOST_AT_ONCE:
         return view.page("error.html", status=503, text=view.say("dead.too_many_downloads"))
     bulk = Bulk("export", id, asked.by, asked.group, asked.where, tuple(sorted(ids)))
-    library.downloads += 1  # here too: the audit lets others in
+    lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
+    library.downloads += 1  # here too: the audit and the broker let others in
     try:
         await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
+        first = await anext(lines, b"")  # a broker that is away is a page that says so, and no broken download
     finally:
         library.downloads -= 1
-    lines = _lines(view.tools.site, id, asked, ids, view.tools.clock.time())
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}
-    return _Download(library, lines, headers)
+    return _Download(library, _after(first, lines), headers)
+
+
+async def _after(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for line in lines:
+        yield line
 
 
 def _file(id: str, now: float) -> str:
@@ -121,12 +129,5 @@ def _letter(source: Queue, message: Message) -> dict[str, Any]:
 
 
 def _body(source: Queue, message: Message) -> dict[str, Any]:
-    try:
-        value = source.decode(message)
-        if not isinstance(value, bytes):
-            value = masked(value)
-            json.dumps(value)
-            return {"body": value}
-    except (TasukiError, TypeError, ValueError, RecursionError):
-        pass  # it is shown as it travels
-    return {"body_base64": base64.b64encode(message.body).decode()}
+    value = plain_of(source, message)
+    return {"body_base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else {"body": value}

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.view import View
 from tasuki.desk.pages.workbench.found import Subject, subject_of
+from tasuki.desk.reading.bodies import plain_of
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.observe.plain import escape_json, escape_lines
 from tasuki.observe.redact import redact
@@ -48,7 +49,11 @@ async def json(view: View) -> Response:
         msgspec.json.decode(text)
         document["body"] = msgspec.Raw(text.encode())
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        document["body_base64"] = base64.b64encode(message.body).decode()
+        value = plain_of(subject.queue, message)
+        if isinstance(value, bytes):
+            document["body_base64"] = base64.b64encode(value).decode()
+        else:
+            document["body"] = value
     whole = laid_out(msgspec.json.encode(document)).decode("utf-8", "replace")
     return _page(view, subject, "mend.json", escape_json(redact(whole)))
 

@@ -27,6 +27,8 @@ ALL = 50_000
 HITS = 100
 TIME = 4.0
 """Seconds of one search."""
+_LEAST = 0.5
+"""Seconds that a broker has to answer, however late it is."""
 _STEP = 100
 """Messages that are in memory at a time: a body may have a megabyte."""
 _BREATH = 10
@@ -103,8 +105,11 @@ class Finder:
                 break
             elif search.is_over:
                 search.cut.append(row.id)
+            elif row.depth is None and not row.is_missing:
+                search.unseen[row.id] = row.problem or "it could not be read"
             elif not row.is_missing:
                 await self._search(row, question, search, end, snapshot.now)
+                search.is_over = search.is_over or self._clock.monotonic() > end
         return search
 
     async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
@@ -118,7 +123,8 @@ class Finder:
             return
         while True:
             try:
-                found = await self._site.at(row.id, partial(_peek, id=row.id, start=at))
+                peek = partial(_peek, id=row.id, start=at)
+                found = await self._site.at(row.id, peek, patience=self._left(end))
             except (QueueNotFoundError, UnsupportedError):
                 return
             except (DriverError, AwayError) as error:
@@ -139,6 +145,10 @@ class Finder:
                 break
         search.queues += 1
 
+    def _left(self, end: float) -> float:
+        """Seconds in which a broker must answer: one that is silent must not make the search longer than it says."""
+        return max(end - self._clock.monotonic(), _LEAST)
+
     async def _judge(
         self, queue: str, messages: Sequence[Message], start: int, question: Question, search: Search, now: float
     ) -> None:
@@ -152,7 +162,8 @@ class Finder:
     async def _look_up(self, row: QueueRow, id: str, search: Search, end: float) -> None:
         """Let the broker search for an id, however deep it is."""
         try:
-            found = await self._site.at(row.id, partial(_by_id, queue=row.id, id=id))
+            look_up = partial(_by_id, queue=row.id, id=id)
+            found = await self._site.at(row.id, look_up, patience=self._left(end))
         except QueueNotFoundError:
             return
         except (DriverError, AwayError) as error:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tasuki.desk.site import Site
+from tasuki.desk.site import BESIDE, Site
 from tasuki.errors import TasukiError
 from tasuki.flow.attempts import read_attempts
 from tasuki.message import LAST_ERROR, Message
@@ -35,7 +35,7 @@ async def last_attempts(site: Site, queue: str, messages: Sequence[Message]) -> 
         return found
 
     try:
-        return await site.at(queue, look) if ids else {}
+        return await site.at(queue, look, patience=BESIDE) if ids else {}
     except TasukiError:
         return {}  # the snapshot says which broker is away
 

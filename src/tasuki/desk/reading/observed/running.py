@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.app.state.jobs import read
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.site import Site
+from tasuki.desk.site import BESIDE, Site
 from tasuki.errors import TasukiError
 
 if TYPE_CHECKING:
@@ -32,6 +32,6 @@ async def progress_of(site: Site, row: QueueRow) -> Mapping[str, Progress]:
         }
 
     try:
-        return await site.at(row.id, look)
+        return await site.at(row.id, look, patience=BESIDE) if ids else {}
     except TasukiError:
         return {}  # the snapshot says which broker is away

@@ -143,6 +143,11 @@ class OpenQueue:
         """Whether nothing is held that could still be settled in time."""
         return not self.table.living(self._clock.monotonic())
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a receive is under way, or a message is held; safe in any thread."""
+        return self.pulls.is_receiving or not self.is_idle
+
     def gone(self, why: str = "it is made again when it is used") -> DriverError:
         """The error for a stream that was removed at the server."""
         problem = f"queue {self.spec.name!r}: its stream was removed from the server; {why}"

@@ -83,6 +83,11 @@ class Queues:
         """The open queue of this name, also if it is not declared any more."""
         return self._open.get(queue) or self._left.get(queue)
 
+    def is_used(self, queue: str) -> bool:
+        """Whether a receive of it waits here, or a message of it is held; safe in any thread."""
+        found = self.found(queue)
+        return found is not None and found.is_used
+
     def is_left(self, queue: str) -> bool:
         """Whether it is not declared any more, and something of it is held."""
         return queue in self._left

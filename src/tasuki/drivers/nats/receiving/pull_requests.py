@@ -190,6 +190,11 @@ class PullRequests:
             self._timer.cancel()
         await self._returning.wait()
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a receive is under way, or a request or a message waits for the next one; safe in any thread."""
+        return self._lock.locked() or bool(self._pulls) or bool(self._buffer)
+
     def rest(self) -> list[Arrival]:
         """The untaken messages, which are the caller's now."""
         left, self._buffer = self._buffer, []

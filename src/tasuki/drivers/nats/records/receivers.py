@@ -30,6 +30,8 @@ EVERY = 5.0
 """Seconds between two renewals, at least."""
 LASTS = 17.5
 """Seconds after which a process that said nothing more is taken for dead, at least."""
+UNUSED = 10.0
+"""Seconds after which a queue that is not received from, and of which nothing is held, is reported no more."""
 _EARLIER_LASTS = 7.0
 """The same for an earlier version, which does not say it."""
 _ERASED = 100
@@ -39,7 +41,15 @@ T = TypeVar("T")
 
 
 class Receivers:
-    """Reports the queues from which this process receives, and keeps its temporary queues."""
+    """Reports the queues from which this process receives, and keeps its temporary queues.
+
+    Args:
+        names: of streams and subjects.
+        leases: the thread that renews the reports.
+        temporary: the notes of temporary queues.
+        known: the queues that this process has declared.
+        is_used: whether a receive of a queue waits here, or a message of it is held; asked in the lease thread.
+    """
 
     def __init__(
         self,
@@ -47,11 +57,14 @@ class Receivers:
         leases: LeaseThread[Reconnecting[Connection]],
         temporary: Temporary,
         known: KnownQueues[QueueSpec],
+        is_used: Callable[[str], bool],
     ) -> None:
         self._names = names
         self._leases = leases
         self._temporary = temporary
         self._known = known
+        self._is_used = is_used
+        self._used_at: dict[str, float] = {}
         self._name = secrets.token_hex(8)
         self._queues: set[str] = set()
         self._reported: set[str] = set()
@@ -139,12 +152,29 @@ class Receivers:
         while self._is_needed:
             with suppress(DriverError):  # until the connection is back, other processes do not count this one
                 connection = await link.get()
+                if unused := self._unused(asyncio.get_running_loop().time()):
+                    await self._retract(connection, unused)
                 queues = list(self.queues)
                 self._reported.update(queues)
                 await self._report(connection, queues)
                 # Read again: a queue that was deleted meanwhile must not be kept any more.
                 await self._temporary.beat(connection, self._ours)
             await asyncio.sleep(self._every)
+
+    def _unused(self, now: float) -> list[str]:
+        """Take out the queues that were left, as by a batch of dead letters that has ended; the next receive joins.
+
+        Else messages that this process released count as held by it, as long as it lives.
+        """
+        unused: list[str] = []
+        for queue in list(self.queues):
+            if self._is_used(queue):
+                self._used_at[queue] = now
+            elif now - self._used_at.setdefault(queue, now) > UNUSED:
+                self.queues.discard(queue)
+                del self._used_at[queue]
+                unused.append(queue)
+        return unused
 
     async def _report(self, connection: Connection, queues: Collection[str], receivers: int = 1) -> None:
         if not queues:

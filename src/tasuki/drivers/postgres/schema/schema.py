@@ -13,12 +13,12 @@ from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
-LAYOUT = Layout(21, 17)
+LAYOUT = Layout(22, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
 docs/adr/0016."""
 
 PARTS = (
-    *("tables", "queues", "ordering", "waking", "publishing", "uniques", "lanes", "turns", "limits", "one"),
+    *("tables", "queues", "ordering", "waking", "causes", "publishing", "uniques", "lanes", "turns", "limits", "one"),
     *("receiving", "settling", "inspecting", "removing", "presence", "stores", "plans"),
 )
 """Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""

@@ -69,6 +69,7 @@ SHOWN = """
     SELECT m.id, m.body, m.headers, e.error, e.failed_at FROM messages m
     LEFT JOIN errors e ON e.seq = m.seq AND e.failed_at >= m.published_at WHERE m.seq = ?
 """
+SHOWN_HEAD = SHOWN.replace("m.body, ", "")
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
         (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now

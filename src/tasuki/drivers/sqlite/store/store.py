@@ -10,6 +10,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.drivers.sqlite.looking.causes import mark
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
@@ -122,6 +123,7 @@ class Store:
         number = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
         if len(rows) > 1:
             self._executemany(others.format(tally.queue), rows[1:])
+        mark(self.connection, number, rows)
         return number
 
     def claim(self, queue: int, limit: int) -> list[Received]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Merged, Unique
 from tasuki.drivers.sqlite.encoding import Encoded
+from tasuki.drivers.sqlite.looking.causes import cause_of
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
 from tasuki.drivers.sqlite.store.key_order import KeyOrder
@@ -133,7 +134,8 @@ class Uniques:
         if unique.act == "extend":
             due = min(now + delay, found.published_at + unique.latest)
             ready_at = due if due > now else 0.0
-        self._execute("UPDATE messages SET id = ?, body = ?, headers = ? WHERE seq = ?", (*row[:3], found.seq))
+        sql = "UPDATE messages SET id = ?, body = ?, headers = ?, cause = ? WHERE seq = ?"
+        self._execute(sql, (*row[:3], cause_of(row), found.seq))
         self._execute("DELETE FROM errors WHERE seq = ?", (found.seq,))
         self._suspects.forget([found.seq])
         self._place(Place(found.seq, queue, found.rank or 0, 0, key, ready_at))

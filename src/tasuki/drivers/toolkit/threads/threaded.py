@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from tasuki.contracts.driver import (
     Answers,
+    Causes,
     Depth,
     Driver,
     Durability,
@@ -168,6 +169,17 @@ class Threaded(Driver):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         wanted = list(ids)
         return await self._guard.get(queue).call(lambda: self._inner.find(queue, wanted))
+
+    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
+        wanted = list(also)
+        return await self._guard.get(queue).call(lambda: self._inner.causes(queue, most, wanted))
+
+    async def peek_cause(
+        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
+    ) -> list[Message]:
+        return await self._guard.get(queue).call(
+            lambda: self._inner.peek_cause(queue, cause, limit, after, newest_first=newest_first)
+        )
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
         return self._inner.is_move_atomic(queue, to)

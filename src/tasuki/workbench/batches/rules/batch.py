@@ -62,6 +62,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     """Letters that are to be moved; None: unknown, as there are too many to ask each."""
     there: int | None = None
     """Letters that were in the queue; None: unknown."""
+    among: int | None = None
+    """Those of them that have its one cause, where the driver can show these alone; None: it looks at all."""
     state: State = "running"
     runner: str = ""
     """Who drives it, or did last."""

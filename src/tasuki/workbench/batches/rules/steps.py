@@ -53,7 +53,7 @@ def why_not_kept(batch: Batch) -> str:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
     if batch.is_emptied:
         return _CANNOT + "the time of its letters in the trash is over"
-    return _CANNOT + "it has more than 10,000 letters, or some of them went to a queue of another driver or node"
+    return _CANNOT + "it has more than 10,000 letters, or the queue that gets them is of another driver or node"
 
 
 def taken(batch: Batch, runner: str) -> Batch:
@@ -155,6 +155,16 @@ def is_due_to_be_emptied(batch: Batch) -> bool:
     if batch.act != "delete" or not batch.chunks or batch.is_emptied:
         return False
     return batch.ended is not None and batch.state != "undone"
+
+
+def needs_ids(batch: Batch) -> bool:
+    """Whether letters that were chosen one by one may still be moved."""
+    return batch.state not in ("done", "cancelled") and not batch.is_back
+
+
+def needs_notes(batch: Batch) -> bool:
+    """Whether letters may still be brought back."""
+    return batch.kept and batch.state != "undone"
 
 
 def emptied(batch: Batch) -> Batch:

@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
-from tasuki.workbench.batches.choosing import Chooser
+from tasuki.workbench.batches.choosing import Chooser, cause_of
 from tasuki.workbench.batches.driving import Driving
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
@@ -35,19 +35,21 @@ class Moving:
 
     def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
         self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
-        name = places.source.spec.name
-        self._walk = Search(places.driver, name, chooser.ids) if chooser.ids else Walk(places.driver, name)
+        self._walk = self._choose_walk()
         self._page: list[Message] = []
         self._restarts = 0
         self._left_to_see: int | None = None
         self._is_full = False
         """Whether its limit is reached."""
+        self._ahead = 0.0
+        """What the time of the store is ahead of the monotonic clock here."""
 
     async def run(self) -> None:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
         driving = self._driving
         if driving.batch.act == "delete" and driving.batch.kept:
             await self._places.declare_trash()
+            self._ahead = await driving.now() - driving.clock.monotonic()
         self._begin_walk()
         while True:
             await driving.sure()
@@ -62,11 +64,19 @@ class Moving:
         await self._returns.count(driving)
         await driving.end(steps.finished(driving.batch, await driving.now()))
 
+    def _choose_walk(self) -> Walk | Search:
+        """Through what it has to look at: the letters of its ids, of its one cause, or all."""
+        driver, name, batch = self._places.driver, self._places.source.spec.name, self._driving.batch
+        if self._chooser.ids:
+            return Search(driver, name, self._chooser.ids)
+        return Walk(driver, name, cause_of(batch) if batch.among is not None else "")
+
     def _begin_walk(self) -> None:
         """From the oldest letter on: as many as were there when the batch began are looked at, and no newer ones."""
         batch = self._driving.batch
-        if batch.there is not None and not batch.ids:
-            self._left_to_see = batch.there - batch.moved - batch.gone + len(batch.doubt)
+        there = batch.there if batch.among is None else batch.among
+        if there is not None and not batch.ids:
+            self._left_to_see = there - batch.moved - batch.gone + len(batch.doubt)
         self._driving.batch = replace(batch, stayed=0)
         self._chooser.begin()
 
@@ -163,9 +173,11 @@ class Moving:
         """Put each letter into its place; one answer for each."""
         batch, driver, source = self._driving.batch, self._places.driver, self._places.source
         if batch.act == "delete" and not is_kept:
-            await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
-            return [None] * len(chunk)
-        now = self._driving.clock.time()
+            removed = await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
+            gone = MessageNotFoundError("another process was faster", driver=driver.name, queue=source.spec.name)
+            return [None if number < removed else gone for number in range(len(chunk))]
+        clock = self._driving.clock  # the trash is emptied by the time of the store
+        now = self._ahead + clock.monotonic() if batch.act == "delete" else clock.time()
         groups: dict[Queue | None, list[int]] = {}
         for number, letter in enumerate(chunk):
             groups.setdefault(letter.target, []).append(number)

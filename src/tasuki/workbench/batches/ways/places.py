@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer
-from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError
+from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
 from tasuki.message import ORIGINAL_QUEUE, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.middleware import Carry
@@ -84,11 +84,14 @@ class Places:
     async def transfer(self, name: str, batch: Sequence[Transfer]) -> list[DriverError | None]:
         """Move messages out of a queue of the broker in one step each; one answer for each.
 
-        Raises DriverError: the broker refuses. If all have gone, or do not fit, each has that as its answer.
+        Raises DriverError: the broker refuses. If all have gone, or do not fit, or the queue that they go to has been
+        deleted, each has that as its answer.
         """
         try:
             return list(await self.driver.transfer(name, batch)) or [None] * len(batch)
-        except (MessageNotFoundError, MessageTooLargeError, QueueFullError) as error:
+        except (MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError) as error:
+            if isinstance(error, QueueNotFoundError) and error.queue == name:
+                raise
             return [error] * len(batch)
 
     def queues(self, ids: Sequence[str]) -> list[Queue]:

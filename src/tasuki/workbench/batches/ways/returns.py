@@ -8,6 +8,7 @@ from tasuki.message import BATCH
 from tasuki.workbench.batches.driving import Driving
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.walk import FIRST, fitting
 
 PATIENCE = 10.0
 """Seconds for which a retry waits after its first letters, unless they are done before."""
@@ -15,6 +16,7 @@ _PERIOD = 2.0
 """Seconds between two counts of the letters that came back."""
 _LOOK = 0.2
 _PAGE = 500
+"""Letters that are read at once, at most."""
 _MOST = 10_000
 """Newest letters that are looked at."""
 
@@ -77,12 +79,14 @@ class Returns:
         end = depth.ready + depth.delayed
         lowest = max(end - _MOST, 0)
         found: set[str] = set()
+        size = FIRST
         while end > lowest:
-            start = max(end - _PAGE, lowest)
+            start = max(end - size, lowest)
             page = await driver.peek(name, end - start, start)
             here = {message.id for message in page if message.headers.get(BATCH) == batch}
             found |= here
             if not here and old is not None and start <= old:
                 break  # others may have taken some of the old ones, so that the new ones begin before this place
             end = start
+            size = min(_PAGE, 4 * size, fitting(page))
         return frozenset(found)

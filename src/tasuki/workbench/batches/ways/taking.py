@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.transferring import after_letter
-from tasuki.contracts.driver import Ack, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, HeldBackError
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser
@@ -36,8 +36,8 @@ class Taking:
     def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
         self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
         self._source = places.source
-        self._held: list[Received] = []
-        """Letters that stay."""
+        self._held: list[Receipt] = []
+        """Of letters that stay; there may be very many."""
         self._empty = 0
         """Receives in a row that gave nothing."""
         self._pace = Pace(self._source, None, driving.clock, self._held)
@@ -50,7 +50,7 @@ class Taking:
             if await self._take_all():
                 return
         finally:
-            await asyncio.shield(self._settle([Release(each.receipt) for each in reversed(self._held)]))
+            await asyncio.shield(self._settle([Release(receipt) for receipt in reversed(self._held)]))
         await driving.write(replace(driving.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
         await self._returns.count(driving)
         await driving.end(steps.finished(driving.batch, await driving.now()))
@@ -102,9 +102,10 @@ class Taking:
         trouble: DriverError | None = None
         stayed, problem = 0, driving.batch.problem
         try:
+            before = len(self._held)
             chosen = self._chosen(received)
-            for each in self._held:
-                releases.pop(each.receipt, None)
+            for receipt in self._held[before:]:
+                del releases[receipt]
             if not chosen:
                 return 0
             await driving.announce(replace(steps.about(driving.batch, [each.id for each, _ in chosen]), kept=False))
@@ -117,7 +118,7 @@ class Taking:
                     trouble = answer
                 else:
                     stayed, problem = stayed + 1, str(answer)
-                    self._held.append(letter)
+                    self._held.append(letter.receipt)
                     del releases[letter.receipt]
         finally:
             await asyncio.shield(self._settle([*acks, *reversed(releases.values())]))
@@ -132,14 +133,14 @@ class Taking:
         driving = self._driving
         for each in received:
             if not self._chooser.takes(each):
-                self._held.append(each)
+                self._held.append(each.receipt)
             elif driving.batch.act == "delete":
                 chosen.append((each, None))
             elif (target := self._places.target(each)) is not None:
                 chosen.append((each, target))
             else:
                 driving.batch = replace(driving.batch, stayed=driving.batch.stayed + 1)
-                self._held.append(each)
+                self._held.append(each.receipt)
         return chosen
 
     async def _publish(self, chosen: Sequence[tuple[Received, Queue | None]]) -> list[DriverError | None]:

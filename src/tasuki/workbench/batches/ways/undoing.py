@@ -31,15 +31,25 @@ class Undoing:
         if not driving.batch.is_back:
             await driving.write(steps.turned(driving.batch, await self._still_there()))
         names = await self._names()
+        known: set[str] = set()
+        is_short = False
         for first in range(0, driving.batch.chunks, _AT_ONCE):
             notes: dict[str, Note] = {}
             for number in range(first, min(first + _AT_ONCE, driving.batch.chunks)):
                 await driving.sure()
-                notes |= await driving.shelf.notes(driving.batch.id, number)
+                found = await driving.shelf.notes(driving.batch.id, number)
+                is_short = is_short or not found
+                notes |= found
             for name in names:
                 await self._bring_from(name, notes)
+            known.update(notes)
         there = await self._still_there()
-        await driving.end(steps.finished(driving.batch, await driving.now(), there))
+        finished = steps.finished(driving.batch, await driving.now(), there)
+        if is_short:
+            lost = max(finished.moved - len(known), 0)
+            text = f"{lost:,} of its letters were moved more than two days ago, and are not brought back any more"
+            finished = replace(finished, problem=text)
+        await driving.end(finished)
 
     async def _bring_from(self, name: str, notes: Mapping[str, Note]) -> None:
         search = Search(self._places.driver, name, list(notes))

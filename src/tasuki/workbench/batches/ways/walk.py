@@ -7,22 +7,28 @@ from collections.abc import Sequence
 from tasuki.contracts.driver import Driver
 from tasuki.message import Message
 
-_FIRST, _MOST = 20, 20_000
-"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is."""
+FIRST, _MOST = 20, 5000
+"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but small
+messages may be followed by large ones."""
 _SEARCHED, _MOST_SEARCHED = 100, 1000
 """Ids of the first search, and of the largest one."""
-_BYTES = 8 * 2**20
-"""Of the messages of a page, if they are as large as the ones of the last page."""
+_BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20
+"""Of the messages of a page, and of a search, which costs the same for many, if they are as large as the last ones."""
+_SAMPLES = 100
+"""Messages of which the headers are measured; their bodies are of all."""
 _RESTARTS = 20
 """After so many of them the walk no longer cares what others take."""
 
 
 class Walk:
-    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some."""
+    """Pages of one queue. Messages that leave it are seen once, and those that stay too, unless others take some.
 
-    def __init__(self, driver: Driver, name: str) -> None:
-        self._driver, self._name = driver, name
-        self._size = _FIRST
+    ``cause``: of the messages of this cause alone, in the order in which they were stored; empty: of all.
+    """
+
+    def __init__(self, driver: Driver, name: str, cause: str = "") -> None:
+        self._driver, self._name, self._cause = driver, name, cause
+        self._size = FIRST
         self._position = 0
         self._last = ""
         """The message that stays before the next page; empty: there is none."""
@@ -37,14 +43,19 @@ class Walk:
     async def page(self) -> Sequence[Message]:
         """The next messages; none: this is the end. Raises DriverError."""
         overlap = 1 if self._last else 0
-        found = await self._driver.peek(self._name, self._size + overlap, self._position - overlap)
+        found = await self._peek(self._size + overlap, self._position - overlap)
         if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
             self.restarts += 1
             self._position, self._last = 0, ""
             return await self.page()
         found = found[overlap:]
-        self._size = min(_MOST, 4 * self._size, _fitting(found))
+        self._size = min(_MOST, 4 * self._size, fitting(found))
         return found
+
+    async def _peek(self, limit: int, after: int) -> Sequence[Message]:
+        if self._cause:
+            return await self._driver.peek_cause(self._name, self._cause, limit, after)
+        return await self._driver.peek(self._name, limit, after)
 
 
 class Search:
@@ -65,13 +76,17 @@ class Search:
         while self._left:
             ids, self._left = self._left[: self._size], self._left[self._size :]
             found = await self._driver.find(self._name, ids)
-            self._size = min(_MOST_SEARCHED, _fitting(found))  # a search costs the same for many ids
+            self._size = min(_MOST_SEARCHED, fitting(found, _BYTES_SEARCHED))
             if found:
                 return found
         return ()
 
 
-def _fitting(found: Sequence[Message]) -> int:
-    """Messages of the same size that a page may have."""
-    size = sum(len(each.body) + sum(100 + len(str(value)) for value in each.headers.values()) for each in found[:100])
-    return max(1, int(_BYTES * len(found[:100]) / max(size, 1))) if found else _MOST
+def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
+    """Messages as large as these that have so many bytes together."""
+    if not found:
+        return _MOST
+    some = found[:_SAMPLES]
+    headers = sum(sum(100 + len(str(value)) for value in each.headers.values()) for each in some)
+    mean = sum(len(each.body) for each in found) / len(found) + headers / len(some)
+    return max(1, int(most / max(mean, 1)))

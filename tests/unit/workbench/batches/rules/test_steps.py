@@ -181,3 +181,15 @@ def test_the_trash() -> None:
     assert not steps.is_due_to_be_emptied(emptied)
     with pytest.raises(BatchStateError, match="the time of its letters in the trash is over"):
         steps.ordered(emptied, "undo", 9.0)
+
+
+def test_what_is_kept_beside_the_record() -> None:
+    for state, ids, notes in (
+        ("running", True, True), ("paused", True, True), ("stopped", True, True), ("failed", True, True),
+        ("done", False, True), ("cancelled", False, True),
+    ):  # fmt: skip
+        one = batch(state=state)
+        assert (steps.needs_ids(one), steps.needs_notes(one)) == (ids, notes)
+    assert not steps.needs_ids(batch(state="undoing", is_back=True))
+    assert not steps.needs_notes(batch(state="undone", is_back=True))
+    assert not steps.needs_notes(batch(kept=False))

@@ -51,10 +51,10 @@ begin
         select m.*, count(*) over (order by m.place) as number from sent m
         where m.free or (m.nth = 1 and m.id in (select k.id from marked k))
     ), put as (
-        insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+        insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane, cause)
         select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
             case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
-            nullif(m.lane, '')
+            nullif(m.lane, ''), cause_in(m.headers)
         from fresh m where most is null or m.number <= most order by m.place
         returning state, lane
     ), arrived as (
@@ -97,9 +97,10 @@ begin
         q := queue_named(queue_name);  -- which raises
     end if;
     if q.max_length is null and q.dedup_window is null and q.fair = 0 then
-        insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
+        insert into messages (queue, state, rank, due, published_at, key, id, headers, body, cause)
         select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
-            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
+            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
+            cause_in(m.headers)
         from unnest(ids, bodies, headers, ranks, keys, delays) as m (id, body, headers, rank, key, delay);
     else
         if q.fair = 0 then
@@ -108,10 +109,10 @@ begin
             lanes := keys;
         end if;
         if q.max_length is null and q.dedup_window is null then
-            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane, cause)
             select q.id, case when m.delay > 0 then 1 when m.lane <> '' then 4 else 0 end, coalesce(m.rank, 9),
                 case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body,
-                nullif(m.lane, '')
+                nullif(m.lane, ''), cause_in(m.headers)
             from unnest(ids, bodies, headers, ranks, keys, delays, lanes) as m (id, body, headers, rank, key, delay, lane);
             if kept > 1 then
                 insert into arrivals (queue, lane)

@@ -176,6 +176,9 @@ alter table messages
     add column if not exists failed_at timestamptz,   -- when it came
     add column if not exists lane text collate "C",   -- null for the lane ''
     add column if not exists place text collate "C";  -- the lane in which it takes a place while it is held; null: no limit counts it
+-- Why a dead letter died, for those that say it; see causes.sql. Null too where an earlier layout stored the message.
+alter table messages add column if not exists cause text collate "C";
+create index if not exists messages_causes on messages (queue, cause, published_at, seq) where cause is not null and state <> 2;
 create index if not exists messages_lanes on messages (queue, lane, rank, seq) where state = 4;
 create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
 -- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.

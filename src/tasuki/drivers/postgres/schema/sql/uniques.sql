@@ -131,7 +131,7 @@ begin
                 hides_until := null;
             end if;
             update messages m set
-                id = item.id, headers = item.headers, body = item.body, attempts = 0, counted = false, suspect = false,
+                id = item.id, headers = item.headers, cause = cause_in(item.headers), body = item.body, attempts = 0, counted = false, suspect = false,
                 error = null, failed_at = null, token = m.token + 1, due = hides_until,
                 state = case when hides_until is not null then 1 when m.state = 3 then 3
                     when q.fair > 0 and m.lane is not null then 4 else 0 end
@@ -142,9 +142,10 @@ begin
             others := others || u.id;
         else
             exit when most <= 0;
-            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane)
+            insert into messages (queue, state, rank, due, published_at, key, id, headers, body, lane, cause)
             values (q.id, case when hides_until is not null then 1 when item.lane <> '' then 4 else 0 end,
-                coalesce(item.rank, 9), hides_until, at, item.key, item.id, item.headers, item.body, nullif(item.lane, ''))
+                coalesce(item.rank, 9), hides_until, at, item.key, item.id, item.headers, item.body, nullif(item.lane, ''),
+                cause_in(item.headers))
             returning seq into new_seq;
             if hides_until is null then
                 arrived := arrived || coalesce(item.lane, '');

@@ -117,3 +117,13 @@ def _shown(connection: sqlite3.Connection, seq: object) -> Message | None:
     id_, body, encoded, error, at = row
     headers = _decode_headers(encoded)
     return failed(id_, body, headers, error, at) if error else Message(id_, body, headers)
+
+
+def shown_head(connection: sqlite3.Connection, seq: int) -> Message | None:
+    """A message without its body."""
+    row = connection.execute(statements.SHOWN_HEAD, (seq,)).fetchone()
+    if row is None:
+        return None
+    id_, encoded, error, at = row
+    headers = _decode_headers(encoded)
+    return failed(id_, b"", headers, error, at) if error else Message(id_, b"", headers)

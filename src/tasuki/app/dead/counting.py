@@ -1,0 +1,64 @@
+"""Counting: dead letters by their causes, where the driver keeps an index of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tasuki.contracts.driver import Causes, Driver
+from tasuki.contracts.values import CauseCount
+from tasuki.message import Message
+from tasuki.queues.dead.cause import first_line
+from tasuki.queues.dead.groups import MOST, OTHER, DeadGroup
+from tasuki.queues.dead.letter import letter_in
+from tasuki.queues.queue import Queue
+
+
+async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
+    """The letters of a queue by their causes; None: its driver has no index.
+
+    Raises:
+        DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.
+    """
+    return await source.causes(most, also) if source.driver.capabilities.causes else None
+
+
+async def count_of(source: Queue, cause: str) -> int | None:
+    """How many letters have a cause; None: that is not known without reading them. Raises as ``causes_of``."""
+    return _of(await causes_of(source, 0, [cause]), cause) if cause else None
+
+
+async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
+    """The same for who has the right already. Raises DriverError."""
+    return _of(await driver.causes(name, 0, [cause]), cause) if cause and driver.capabilities.causes else None
+
+
+def _of(found: Causes | None, cause: str) -> int | None:
+    """An index has no letters that do not say their cause, as those of before; where there are some, all are read."""
+    return None if found is None or found.unmarked else found.of(cause) or 0
+
+
+def groups_of(causes: Causes, dead: str) -> list[DeadGroup]:
+    """The groups of a count, the largest first; ``dead``: the id of the queue."""
+    return [_group(each, dead) for each in causes.counts]
+
+
+def rest_of(causes: Causes) -> list[DeadGroup]:
+    """All groups that were not counted apart, as one, or none."""
+    rest = causes.rest
+    return [] if rest is None else [DeadGroup(OTHER, rest.count, rest.first, rest.last, "", "", "", "", "", ())]
+
+
+def _group(counted: CauseCount, dead: str) -> DeadGroup:
+    letter = letter_in(counted.newest or Message("", b"", {}), dead)
+    return DeadGroup(
+        counted.cause,
+        counted.count,
+        counted.first,
+        counted.last,
+        letter.queue,
+        letter.reason,
+        letter.type,
+        letter.place,
+        first_line(letter.error),
+        counted.ids,
+    )

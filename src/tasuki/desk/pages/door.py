@@ -1,0 +1,49 @@
+"""The door: the page that takes the token, and the end of the session that it begins."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from tasuki.desk.pages.view import View
+from tasuki.desk.security.forms import FormError, read_form
+from tasuki.desk.security.gate import SESSION
+from tasuki.desk.security.paths import own_path
+from tasuki.desk.security.session import Session
+
+
+async def login(view: View) -> Response:
+    """The form for the token, and the session that the right one begins."""
+    if view.tools.access.token is None:
+        return RedirectResponse(view.url(), 303)
+    if view.request.method != "POST":
+        return view.page("login.html", back=own_path(view.query.get("back", "/")), problem="")
+    gate = view.tools.gate
+    try:
+        form = await read_form(view.request)
+    except FormError as error:
+        return view.page("error.html", status=error.status, text=str(error))
+    client = gate.client_of(view.request)
+    back = own_path(form.get("back", "/"))
+    if gate.wrong_tokens.wait(client):
+        return view.page("login.html", status=429, back=back, problem=view.say("login.too_many"))
+    if not view.tools.sessions.is_token(form.get("token", "").strip()):
+        gate.wrong_tokens.take(client)
+        return view.page("login.html", status=401, back=back, problem=view.say("login.wrong"))
+    gate.begin(view.request)
+    return RedirectResponse(view.root + back, 303)
+
+
+async def logout(view: View) -> Response:
+    """End the session; a form of another session, or of another site, ends none."""
+    session: Session | None = view.request.scope[SESSION]
+    if session is None:
+        return RedirectResponse(view.url("login"), 303)
+    try:
+        form = await read_form(view.request)
+    except FormError as error:
+        return view.page("error.html", status=error.status, text=str(error))
+    tools = view.tools
+    if not session.is_by_token or not tools.sessions.is_form_token(session.id, form.get("token", "")):
+        return view.page("error.html", status=403, text=view.say("error.form"))
+    tools.gate.end(view.request, session)
+    return RedirectResponse(view.url("login"), 303)

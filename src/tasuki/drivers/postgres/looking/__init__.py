@@ -1,0 +1,1 @@
+"""What people see of the messages of a schema, without taking any."""

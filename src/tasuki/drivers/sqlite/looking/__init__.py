@@ -1,0 +1,1 @@
+"""What people see of the messages in a file, without taking any."""

@@ -1,0 +1,151 @@
+"""What the core says is translated: every sentence of the files that speak at the desk."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tasuki
+from tasuki.desk.acts.acts import ACTS
+from tasuki.desk.looks.said import pairs, translated
+from tasuki.desk.looks.words import tell
+from tasuki.observe import events
+from tasuki.state.pauses import Pause
+from tests.unit.desk.conftest import MakeBrowser
+
+ROOT = Path(tasuki.__file__).parent
+SPEAKING = (
+    "app/explain/rule.py", "app/explain/looking.py", "workbench/editing/body.py", "workbench/editing/building.py",
+    "workbench/editing/headers.py", "workbench/editing/undo.py", "workbench/editing/edit.py",
+    "workbench/dry_run/child.py", "workbench/dry_run/report.py", "workbench/dry_run/target.py",
+    "workbench/batches/rules/steps.py", "workbench/batches/beginning.py", "security/compare.py",
+    "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",
+    "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
+    "desk/acts/retrying.py", "desk/acts/rescheduling.py", "desk/reading/counts.py", "desk/reading/sampler.py",
+    "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
+)  # fmt: skip
+PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of")
+"""Texts with a blank that no person reads: patterns, lines of the log, what a library says."""
+CODES = frozenset({
+    "no consumer", "key held", "lane limit", "no worker", "workers unknown", "cannot look", "no such message",
+    "too deep",
+})  # fmt: skip
+
+
+def template(node: ast.AST) -> str:
+    """A text of the source, with ``{}`` for each value."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def sentences(file: str) -> Iterator[str]:
+    """The sentences in a source file, without its docstrings and its log."""
+    tree = ast.parse((ROOT / file).read_text())
+    apart: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            apart.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            apart |= {id(part) for part in node.values}
+            apart |= {id(part.format_spec) for part in node.values if isinstance(part, ast.FormattedValue)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("_log."):
+            apart |= {id(each) for each in ast.walk(node)}
+    for node in ast.walk(tree):
+        text = template(node)
+        if id(node) not in apart and " " in text.strip() and not PATTERNS.search(text) and text not in CODES:
+            yield text
+
+
+KNOWN = {re.sub(r"\{\w+\}", "{}", english).strip() for english in pairs("ja")}
+
+
+@pytest.mark.parametrize("file", SPEAKING)
+def test_each_sentence_has_a_translation(file: str) -> None:
+    def is_known(text: str) -> bool:
+        plain = text.strip()
+        return plain in KNOWN or f"{plain.rstrip(':')}: {{}}" in KNOWN
+
+    assert [text for text in dict.fromkeys(sentences(file)) if not is_known(text)] == []
+
+
+@pytest.mark.parametrize("english", pairs("ja"))
+def test_a_translation_has_the_values_of_its_sentence(english: str) -> None:
+    names = re.compile(r"\{(\w+)\}")
+    japanese = pairs("ja")[english]
+    assert set(names.findall(japanese)) <= set(names.findall(english))
+    assert set(names.findall(english)) - {"s", "each"} <= set(names.findall(japanese))
+    assert translated("ja", names.sub("1s", english).replace("other1s", "others")) is not None
+
+
+def test_events_acts_and_their_results_have_words() -> None:
+    kinds = {text for name, text in vars(events).items() if name.isupper() and isinstance(text, str)}
+    assert [each for each in sorted({*kinds, *ACTS}) if translated("ja", each) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("english", "japanese"),
+    [
+        ("behind 1 other", "ほかの 1 件のあと"),
+        ("behind 3 others, about 30s at the current rate", "ほかの 3 件のあと。今の速さで約30秒"),
+        ("no worker", None),
+        ("every 90s", "1分30秒ごと"),
+        (
+            "it cannot be undone: the time of its letters in the trash is over",
+            "元に戻せません: ごみ箱に残る時間が過ぎました",
+        ),
+        (
+            "queue app:mails is paused until it is resumed, by kana: why not",
+            "キュー app:mails は一時停止中: 再開するまで、kana: why not",
+        ),
+    ],
+)
+def test_sentences_within_sentences(english: str, japanese: str | None) -> None:
+    assert translated("ja", english) == japanese
+
+
+def test_the_last_attempt_is_a_sentence_of_its_own() -> None:
+    text = translated("ja", "dead (max_attempts), in app:dead; attempt 2 failed 1m38s ago on web:7 at app.py:send")
+    plain = translated("ja", "dead (rejected), in app:dead")
+    assert text is not None
+    assert text.endswith("app:dead。試行 2 は1分38秒前に失敗、ワーカーは web:7、場所は app.py:send")
+    assert plain is not None
+    assert plain.endswith("場所は app:dead")
+
+
+@pytest.mark.parametrize("text", ["", "redis://cache: connection refused", "x" * 5000, "{name}", "%s {0}"])
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert translated("ja", text) is None
+    assert translated("en", text) is None
+    assert tell("ja", "attention.problem", {"text": text}) == text
+
+
+def test_no_text_makes_it_slow() -> None:
+    hostile = [
+        "key '" + "' is held by message , running on  for " * 40,
+        "; attempt " + " failed " * 200,
+        "behind " + " other" * 300,
+    ]
+    for text in hostile:
+        assert len(translated("ja", text[:2000]) or text)
+
+
+def test_each_pause_is_told() -> None:
+    for pause in (Pause(0.0), Pause(0.0, 86400.0), Pause(0.0, None, "kana"), Pause(0.0, 86400.0, "kana", "a deploy")):
+        assert translated("ja", str(pause)) is not None
+
+
+@pytest.mark.anyio
+async def test_a_japanese_page_marks_what_is_not_translated(browse: MakeBrowser) -> None:
+    browser = browse(headers={"accept-language": "ja"})
+
+    known = (await browser.get("/find?q=body.x+%3D+1")).text
+    missing = (await browser.get("/messages/app:mails/none")).text
+
+    assert "はここでは意味がありません" in known
+    assert "処理が済んだか、はじめからありません" in missing
+    assert '<span lang="en">' not in known + missing

@@ -109,7 +109,11 @@ def finished(batch: Batch, now: float, there: Iterable[str] = ()) -> Batch:
     if batch.is_back:
         undone = batch.undone - len(batch.doubt) + len(again_of(batch, there))
         return replace(batch, state="undone", ended=now, undone=undone, doubt=(), problem="")
-    return replace(batch, state="done", ended=now, doubt=(), problem=batch.problem if batch.stayed else "")
+    problem = batch.problem if batch.stayed else ""
+    missing = batch.ids - batch.moved - batch.stayed
+    if not problem and missing > 0 and not batch.where and batch.limit is None:
+        problem = f"{missing} of the {batch.ids} chosen letters were not in the queue any more"
+    return replace(batch, state="done", ended=now, doubt=(), problem=problem)
 
 
 def stopped(batch: Batch, now: float) -> Batch:

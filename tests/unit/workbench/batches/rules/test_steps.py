@@ -112,6 +112,13 @@ def test_orders_of_others_are_merged() -> None:
 def test_ends() -> None:
     assert steps.finished(batch(problem="full", stayed=2), 9.0).problem == "full"
     assert steps.finished(batch(problem="full"), 9.0).problem == ""
+
+
+def test_chosen_letters_that_were_not_there_are_counted_at_the_end() -> None:
+    chosen = steps.settled(batch(ids=5), 3, 0, 0)
+    assert steps.finished(chosen, 9.0).problem == "2 of the 5 chosen letters were not in the queue any more"
+    for other in (replace(chosen, limit=3), replace(chosen, where="age > 5"), replace(chosen, ids=3)):
+        assert steps.finished(other, 9.0).problem == ""
     stopped = steps.stopped(batch(first=("a", "b", "c"), returned_first=3, canary=2), 9.0)
     assert (stopped.state, stopped.problem) == ("stopped", "3 of the first 3 letters failed again, more than 2")
     assert steps.failed(batch(), "no", 9.0).problem == "no"

@@ -42,7 +42,7 @@ def load(folder: Path, driver: str) -> App:
 async def bury(app: App) -> None:
     headers: dict[str, Any] = {
         "x_original_queue": "app:mails", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'",
-        "content_type": "json/plain", "attempts": 3, "x_dead_letter_time": app.clock.time(),
+        "content_type": "json/plain", "attempts": 3, "x_dead_letter_time": app.clock.time(), "x_cause": "a1b2c3d4e5f6",
     }  # fmt: skip
     for start in range(0, COUNT, 10):
         batch = [Outgoing(f"{number:03}", b'{"n": 1}', dict(headers)) for number in range(start, start + 10)]
@@ -130,7 +130,11 @@ async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: 
 
 
 async def until(browser: Browser, path: str, text: str) -> None:
-    async with asyncio.timeout(60):
-        while text not in (page := await browser.text(path)):
-            assert "failed" not in page, page
-            await asyncio.sleep(0.05)
+    page = ""
+    try:
+        async with asyncio.timeout(60):
+            while text not in (page := await browser.text(path)):
+                assert "failed" not in page, page
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {text!r} on {path}: {page}") from None

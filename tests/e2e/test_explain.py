@@ -59,7 +59,7 @@ STATE = """\
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_dead_letter_is_no_settled_message(driver: str, tmp_path: Path) -> None:
-    """Also where the broker does not show its dead letters, the state is elsewhere, and the move was settled by an ack."""
+    """Also where the broker does not show its dead letters: the message was settled by an ack there."""
     name, changes = f"mails_{uuid4().hex[:8]}", overrides(driver, "app:driver", tmp_path)
     text = DYING % (name, name)
     if driver in ("amqp", "sqs"):

@@ -71,7 +71,7 @@ def terminal(command: Sequence[str], folder: Path, **variables: str) -> Iterator
         missing("tmux", "apt-get install tmux")
     server = f"tasuki-{os.getpid()}-{next(_numbers)}"
     environ = {"LC_ALL": "C.UTF-8", **os.environ, **variables}
-    # pytest-xdist sets the size of its own terminal, which Textual would take for that of this one.
+    # pytest-xdist sets the size of its own terminal, which Textual would take for its own.
     for name in ("TMUX", "COLUMNS", "LINES"):
         environ.pop(name, None)
     line = f"{shlex.join(command)}; echo ended $?; stty -a | grep -q ' echo ' && echo keys are seen; exec cat"

@@ -145,3 +145,42 @@ def test_promtool_takes_the_rules() -> None:
         [promtool, "check", "rules", str(FOLDER / "tasuki-rules.yml")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+LETTERS = """
+rule_files: [%s]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+%s    alert_rule_test:
+%s"""
+_ALERTS = ("TasukiOldMessage", "TasukiBacklogGrows", "TasukiNoConsumer")
+
+
+def test_letters_that_wait_for_a_person_wake_nobody(tmp_path: Path) -> None:
+    """A dead-letter queue has no consumer, and its letters are old: the same numbers of another queue are alerts."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (apt: promtool)")
+    series = "".join(
+        f"      - {{series: '{name}{{queue=\"{queue}\"{more}}}', values: '{values}'}}\n"
+        for queue in ("mails", "dead")
+        for name, more, values in (
+            ("tasuki_queue_messages", ',state="ready"', "1+1x90"),
+            ("tasuki_queue_oldest_age_seconds", "", "600+60x90"),
+            ("tasuki_queue_consumers", "", "0x90"),
+        )
+    )
+    series += "      - {series: 'tasuki_queue_is_dead_letter{queue=\"dead\"}', values: '1x90'}\n"
+    wanted = "".join(
+        f"      - {{alertname: {rule['alert']}, eval_time: 80m, exp_alerts: [{{exp_labels: "
+        f"{{queue: mails, severity: {rule['labels']['severity']}}}}}]}}\n"
+        for rule in rules()
+        if rule["alert"] in _ALERTS
+    )
+    file = tmp_path / "test.yml"
+    bare = [{name: value for name, value in rule.items() if name != "annotations"} for rule in rules()]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "tasuki", "rules": bare}]}))
+    file.write_text(LETTERS % (tmp_path / "rules.yml", series, wanted))
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

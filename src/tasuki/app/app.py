@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.lifecycle.open_drivers import lifespan_of, open_drivers, supervisor_of
+from tasuki.app.lifecycle.open_drivers import lifespan_of, naming_causes, open_drivers, supervisor_of
 from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
 from tasuki.app.source import Source, hint_for, import_target
@@ -214,7 +214,7 @@ class App(Declaring):
         """
         self._reads_only = True
         try:
-            async with self:
+            async with self, naming_causes(self.supervisor):
                 yield self
         finally:
             self._reads_only = False

@@ -203,7 +203,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             where: only those that this expression holds for; see :meth:`dead_letters`.
             ids: only those with one of these ids; it ends when it has one of each.
             rate: at most so many a second.
-            dry_run: move none, and return how many would be; of the newest 10,000 letters of the queue.
+            dry_run: move none, and return how many would be; of the newest 10,000 letters, or 256 MiB, of the queue or
+                of the one cause that ``where`` asks for.
 
         Raises:
             ValueError: the expression cannot be read, or the rate is not above 0.
@@ -224,6 +225,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""
     ) -> DeadLetters:
         """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
+
+        Groups of a cause count all letters, also those that are not read, where the driver keeps an index of causes.
 
         Where a broker cannot show messages (RabbitMQ, SQS), up to 10,000 letters are received and released at once, by
         one reader at a time: ``borrowed`` of the answer names these queues. ``unseen`` names those that could not be

@@ -178,8 +178,9 @@ class Delivery:
     def drop(self) -> None:
         """Forget a delivery that the broker reported as stale, without settling it."""
         if not self.settled:
-            self.settled = self.lost = True
+            self.settled = True
             self.holder.drop(self)
+            self.lost = True
 
     async def acked_first(self) -> bool:
         """Ack, and wait for it, before the handler runs; False: the message is not ours to handle."""

@@ -287,7 +287,7 @@ class Run:
 
     def drop(self, delivery: Delivery) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        self.metrics.lease_lost += 1
+        self.metrics.lease_lost += not delivery.lost  # else the keeper has counted it
         if self.reporting is not None:
             self.reporting.forget(delivery)
         self._forget(delivery)

@@ -261,7 +261,7 @@ class Driver(Within, ABC):
         raise self._unsupported("find messages by their ids", queue)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
-        """Count the waiting messages by their causes: the ``most`` largest groups, those of ``also``, and all others.
+        """Count the waiting messages by their causes: the ``most`` largest groups, ``also``, and all others.
 
         Must: count all, and leave them untouched (52). Need not: be quick with millions of messages.
         """

@@ -13,7 +13,7 @@ from tasuki.desk.reading.reader import reader_of
 from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.observe.plain import cut
+from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
 from tasuki.state.presence import Presence
 
@@ -178,5 +178,5 @@ async def _run(work: Work[T], live: Assembly) -> T:
 
 def problem_of(error: BaseException) -> str:
     """An error in one short line, without secrets."""
-    text = redact(str(error)).partition("\n")[0]
+    text = escape(redact(str(error)).partition("\n")[0])
     return cut(text or type(error).__name__, 300)

@@ -40,7 +40,14 @@ Seconds = Annotated[str, Meta(max_length=40, description="A duration, as `90`, `
 Reason = Annotated[str, Meta(max_length=500, description="Why; people read it at the desk.")]
 Place = Annotated[int, Meta(ge=0, le=1_000_000, description="Its `place` in a list: it is found sooner.")]
 Entry = Annotated[str, Meta(min_length=1, max_length=500, description="The id of the entry.")]
-Kind = Literal["queue", "consumer", "schedule"]
+Kind = Annotated[Literal["queue", "consumer", "schedule"], Meta(description="What the id is the id of.")]
+Grouping = Annotated[
+    By,
+    Meta(
+        description="What the letters of a group have in common: cause (reason, error type, place and text), type (of "
+        "the error), place (file and function), queue (where it failed), reason, task, consumer, or day (UTC)."
+    ),
+]
 
 
 class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +77,13 @@ class Messages(Page, frozen=True, kw_only=True):
     """Which messages of a queue."""
 
     queue: Queue
-    state: Literal["waiting", "delayed", "retrying", "running"] = "waiting"
+    state: Annotated[
+        Literal["waiting", "delayed", "retrying", "running"],
+        Meta(
+            description="waiting: ready, and dead letters in a dead-letter queue; delayed: published for later; "
+            "retrying: failed, and due again later; running: its handler runs now."
+        ),
+    ] = "waiting"
 
 
 class Question(Arguments, frozen=True):
@@ -106,7 +119,7 @@ class Groups(Arguments, frozen=True):
     """Which dead letters, and what they are grouped by."""
 
     queue: Annotated[str, Meta(max_length=500, description="A queue, or its dead-letter queue; empty: all.")] = ""
-    by: By = "cause"
+    by: Grouping = "cause"
     where: Where = ""
 
 
@@ -115,7 +128,7 @@ class Letters(Page, frozen=True, kw_only=True):
 
     queue: Annotated[str, Meta(min_length=1, max_length=500, description="A queue, or its dead-letter queue.")]
     where: Where = ""
-    by: By = "cause"
+    by: Grouping = "cause"
     group: Annotated[str, Meta(max_length=500, description="Only the group of dead_groups with this `key`.")] | None = (
         None
     )
@@ -168,7 +181,7 @@ class Redrive(Arguments, frozen=True, kw_only=True):
         list[Annotated[str, Meta(min_length=1, max_length=500)]],
         Meta(max_length=1000, description="Only these letters; `where` and `group` do not matter then."),
     ] = []
-    by: By = "cause"
+    by: Grouping = "cause"
     group: Annotated[str, Meta(max_length=500, description="Only the group of dead_groups with this `key`.")] | None = (
         None
     )
@@ -189,7 +202,10 @@ class Change(Arguments, frozen=True):
     """Which batch, and what becomes of it."""
 
     id: Annotated[str, Meta(min_length=1, max_length=500, description="The id of the batch.")]
-    verb: Literal["pause", "resume", "cancel", "undo"]
+    verb: Annotated[
+        Literal["pause", "resume", "cancel", "undo"],
+        Meta(description="resume: go on, also after its canary; cancel: end it; undo: bring letters back."),
+    ]
 
 
 def schema_of(arguments: type[Arguments]) -> dict[str, Any]:
@@ -225,7 +241,14 @@ def _told(text: str, arguments: type[Arguments]) -> str:
         names = ", ".join(field.encode_name for field in msgspec.structs.fields(arguments)) or "none"
         what = "is missing" if known[1] == "missing required" else "is not known"
         return f"argument {_shown('.'.join(filter(None, (place, known[2]))))} {what}; the arguments are: {names}"
+    if problem.startswith("Invalid enum value") and (values := _values_of(arguments, place)):
+        problem += f"; it is one of {', '.join(values)}"
     return f"argument {_shown(place)}: {_shown(problem)}"
+
+
+def _values_of(arguments: type[Arguments], name: str) -> list[str]:
+    field = schema_of(arguments)["properties"].get(name, {})
+    return [str(each) for each in field.get("enum", ())]
 
 
 def _shown(text: str) -> str:

@@ -74,6 +74,16 @@ def marked(answer: msgspec.Struct, known: Collection[str]) -> dict[str, Any]:
     return {"notice": NOTICE, **found} if _is_marked(found) else found
 
 
+def marked_error(text: str) -> dict[str, Any]:
+    """An error that may quote what publishers have written."""
+    return {"notice": NOTICE, "error": {UNTRUSTED: text}}
+
+
+def says_nothing(text: str, known: Collection[str]) -> bool:
+    """Whether a text is an id of the project or of Tasuki, or a number."""
+    return not text or text in known or _PLAIN.fullmatch(text) is not None
+
+
 def shown(text: str) -> str:
     """A text without secrets and without what hides in it."""
     return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", escape_lines(redact(cut(text, MOST_TEXT))))
@@ -81,6 +91,8 @@ def shown(text: str) -> str:
 
 def _struct(value: msgspec.Struct, known: Collection[str]) -> dict[str, Any]:
     ours = OURS.get(type(value), frozenset())
+    if isinstance(value, answers.Done) and not says_nothing(value.message or "", known):
+        ours = ours - {"text"}  # it names the message
     found = {}
     for field in msgspec.structs.fields(type(value)):
         item = getattr(value, field.name)
@@ -109,7 +121,7 @@ def _theirs(value: Any, known: Collection[str]) -> Any:
     if isinstance(value, list | tuple):
         return [_theirs(item, known) for item in value]
     if isinstance(value, str):
-        return value if not value or value in known or _PLAIN.fullmatch(value) else {UNTRUSTED: shown(value)}
+        return value if says_nothing(value, known) else {UNTRUSTED: shown(value)}
     return {UNTRUSTED: _pairs(value)} if value else {}
 
 

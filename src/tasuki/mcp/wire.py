@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import select
+import stat
 import sys
 from dataclasses import dataclass
 
@@ -48,10 +49,12 @@ class Requests:
         """Begin to read, on the running loop."""
         loop = asyncio.get_running_loop()
         file = os.fdopen(os.dup(self._number), "rb", 0)  # the transport closes it by itself at its end
-        try:
+        mode = os.fstat(self._number).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._number):
             self._transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), file)
-        except (ValueError, PermissionError):  # a file, or the null device: it has an end, and does not block
-            self._reader.feed_data(file.read(MOST_LINE))
+        else:  # a file, or the null device, for which nothing can wait: it has an end, and does not block
+            with file:
+                self._reader.feed_data(file.read(MOST_LINE))
             self.end()
 
     def end(self) -> None:

@@ -111,7 +111,7 @@ class ProcessMetrics:
     loop_blocked: float = 0.0
     """Seconds for which handlers have blocked it."""
     acts: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Acts at the desk, by act and result."""
+    """Acts at the desk, by act and result: done, failed or denied."""
 
     def act(self, act: str, result: str) -> None:
         """Count an act at the desk."""
@@ -176,8 +176,8 @@ class ConsumerMetrics:
     def measure(self, clock: Clock) -> None:
         """Count waits too from now on; without it they cost nothing."""
         if self.waits is None:
-            self.waits = Waits(clock, self.wait_seconds.observe)
-            self.ran = _measuring(self.handler_seconds, self.waits)
+            self.waits = Waits(clock)
+            self.ran = _measuring(self.handler_seconds, self.wait_seconds, self.waits)
 
     def ran_batch(self, messages: Iterable[Started], started: float, ended: float) -> None:
         """Count one run of a handler for a whole batch, and the wait of each message."""
@@ -185,7 +185,7 @@ class ConsumerMetrics:
         if self.waits is not None:
             for message in messages:
                 if message.attempt == 1:
-                    self.waits.started(message, started)
+                    self.wait_seconds.observe(self.waits.of(message, started))
 
     def fail(self, error: BaseException | None, times: int = 1) -> None:
         """Count failures, by the type of the error; None: the handler said so without one."""
@@ -240,9 +240,9 @@ def _counting(runs: Histogram) -> Ran:
     return ran
 
 
-def _measuring(runs: Histogram, waits: Waits) -> Ran:
+def _measuring(runs: Histogram, waited: Histogram, waits: Waits) -> Ran:
     """The same, and the wait and the trace of the message."""
-    bounds, counts, least, waited = runs.bounds, runs.counts, runs.bounds[0], waits.started
+    bounds, counts, least, wait_of, wait_counts = runs.bounds, runs.counts, runs.bounds[0], waits.of, waited.counts
 
     def ran(message: Started, started: float, ended: float) -> None:
         seconds = ended - started
@@ -251,7 +251,11 @@ def _measuring(runs: Histogram, waits: Waits) -> Ran:
         if runs.also is not None:
             runs.also(seconds)
         if message.attempt == 1:
-            waited(message, started)
+            wait = wait_of(message, started)
+            wait_counts[bisect_left(bounds, wait) if wait > least else 0] += 1  # of the same bounds
+            waited.sum += wait
+            if waited.also is not None:
+                waited.also(wait)
         if TRACEPARENT in message.headers and (trace := _sampled(message)) is not None:
             runs.exemplars[bisect_left(bounds, seconds)] = trace, seconds, round(waits.wall(ended), 3)
 

@@ -19,14 +19,15 @@ from tasuki.top.frame.scene import Foot
 from tasuki.top.mending import Mending
 from tasuki.top.place import Place
 from tasuki.top.reading import Reading
-from tasuki.top.views.view import Key
+from tasuki.top.views.view import UNDO, Key
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
 
 _log = logging.getLogger("tasuki.top")
 _GROWTH = 1.1
-"""How many more messages a purge may find than its question said."""
+"""How many more messages an act may find than its question said."""
+_MORE = "There are more now. "
 
 
 class Acting:
@@ -50,7 +51,10 @@ class Acting:
 
     def allowed(self, place: Place) -> list[Key]:
         """The keys that act on the row under the cursor, and that this actor may use."""
-        return [key for key in place.view.keys if self._is_allowed(place.view.order(key, place.current))]
+        found = [key for key in place.view.keys if self._is_allowed(place.view.order(key, place.current))]
+        if all(key.key != UNDO.key for key in place.view.keys) and self._is_allowed(self.last_batch):
+            found.append(UNDO)
+        return found
 
     def _is_allowed(self, order: Order | None) -> bool:
         return order is not None and self._reading.may(order.act, order.id)
@@ -63,8 +67,8 @@ class Acting:
         if not orders:
             denied = f"No policy allows you queue.admin.{found[0].act} on {found[0].id}." if found else ""
             self._say(Foot("failed", denied or f"{key.key} ({key.label}) does nothing here."))
-        elif self.task is not None and not self.task.done():
-            self._say(Foot("failed", "The last act has not ended yet."))
+        elif self._is_busy():
+            pass
         elif key.does == "edit":
             self._start(self._mending.edit(orders[0]))
         elif key.does == "try":
@@ -74,9 +78,18 @@ class Acting:
         else:
             self._begin(orders, place)
 
+    def _is_busy(self) -> bool:
+        """Whether an act is under way; then that is said."""
+        if self.task is None or self.task.done():
+            return False
+        self._say(Foot("failed", "The last act has not ended yet."))
+        return True
+
     def undo(self) -> None:
         """Ask whether to undo the batch that was begun here last."""
         order = self.last_batch
+        if self._is_busy():
+            return
         if order is None:
             self._say(Foot("failed", "No batch was begun here; 5 shows the last batches of all."))
         elif not self._reading.may(order.act, order.id):
@@ -84,11 +97,19 @@ class Acting:
         else:
             self._ask(Asking(f"Undo the last batch on {order.id}?", lambda _: self._start(self._carry_out([order]))))
 
-    def _question(self, key: Key, orders: Sequence[Order], place: Place) -> None:
-        if key.asks != "name":
-            self._ask(Asking(place.view.question(key, orders), lambda _: self._begin(orders, place)))
-        else:
+    def _question(self, key: Key, orders: Sequence[Order], place: Place, before: str = "") -> None:
+        if key.asks == "name":
             self._ask_name(orders[0], self._count(orders[0]))
+            return
+        count = place.view.count(orders)
+
+        def answer(_: str) -> None:
+            if place.view.count(orders) > count * _GROWTH:
+                self._question(key, orders, place, _MORE)
+            else:
+                self._begin(orders, place)
+
+        self._ask(Asking(before + place.view.question(key, orders), answer))
 
     def _ask_name(self, order: Order, count: int, before: str = "") -> None:
         def answer(typed: str) -> None:
@@ -112,7 +133,7 @@ class Acting:
             self._say(Foot("failed", problem_of(error)))
             return
         if (now := self._count(order)) > count * _GROWTH:
-            self._ask_name(order, now, "There are more now. ")
+            self._ask_name(order, now, _MORE)
         else:
             await self._carry_out([order])
 

@@ -18,6 +18,7 @@ from tasuki.top.acting import Acting
 from tasuki.top.asking import Asking
 from tasuki.top.frame.amounts import age
 from tasuki.top.frame.cells import Span
+from tasuki.top.frame.columns import shown_in
 from tasuki.top.frame.scene import Foot, Scene
 from tasuki.top.helping import help_of, keys_of
 from tasuki.top.keys import ACTIONS
@@ -42,6 +43,8 @@ _ON_PLACE: dict[str, Callable[[Place], object]] = {
 }
 _SLOW = 1.5
 """Seconds without an answer after which the head says so."""
+_OLD = 8.0
+"""Seconds after which the head says how old the counts are."""
 _TOLD = 8.0
 """Seconds for which the last line tells what an act did."""
 
@@ -66,12 +69,12 @@ class Terminal(Protocol):
 
 
 class Control:
-    """Belongs to the event loop of the terminal. ``size``: rows that a page has, told by the screen."""
+    """Belongs to the event loop of the terminal. ``height``: rows that a page has; ``width``: cells of a line."""
 
     def __init__(self, reading: Reading, scene: Scene, clock: Clock, terminal: Terminal) -> None:
         self.reading, self.scene = reading, scene
         self._clock, self._terminal = clock, terminal
-        self.height = 10
+        self.height, self.width = 10, 80
         mending = Mending(reading, self._say, self._open, terminal.edit, self.refresh)
         self.acting = Acting(reading, self._say, self._ask, self.refresh, mending)
         self._places = [Place(view()) for view in TABS]
@@ -81,6 +84,8 @@ class Control:
         self._began: float | None = None
         """When the read under way began."""
         self._told_at = float("-inf")
+        self._later: Foot | None = None
+        """An outcome that came while a question is open: the question stays."""
         self._is_frozen = self._is_away = self._is_changed = False
         scene.path = [self._places[0]]
         self._actions: dict[str, Callable[[], object]] = {
@@ -122,9 +127,11 @@ class Control:
     async def _follow(self) -> None:
         while True:
             place = self.scene.place
-            if not self._is_frozen or place.content is None or self._is_changed:
+            if not self._is_frozen or place.content is None or place.arrives or self._is_changed:
                 await self._read(place)
-                self.tick()
+                self.scene.clock = datetime.fromtimestamp(self._clock.time()).strftime("%H:%M:%S")
+                self.scene.status = self._status()
+                self.draw()
             self._poke.clear()
             try:
                 async with asyncio.timeout(place.view.period):
@@ -145,7 +152,7 @@ class Control:
             _log.exception("top: view %s failed", place.view.crumb)
             self.scene.problems = [line(f"{type(error).__name__}: {error}")]
         else:
-            self._is_away = False
+            self._is_away = 0 < len(snapshot.queues) == snapshot.unread
             self.acting.snapshot = self.scene.snapshot = snapshot
             self.scene.problems = [line(text) for text in snapshot.problems]
             place.show(content)
@@ -157,13 +164,14 @@ class Control:
         return snapshot, await view.read(self.reading, snapshot)
 
     def tick(self) -> None:
-        """Once a second: the time, whether there is an answer, and the end of a message."""
-        scene = self.scene
-        scene.clock = datetime.fromtimestamp(self._clock.time()).strftime("%H:%M:%S")
-        scene.status = self._status()
-        if scene.foot.kind in ("told", "failed") and self._clock.monotonic() - self._told_at > _TOLD:
+        """Once a second: whether there is an answer, and the end of a message; draws only what has changed."""
+        scene, status = self.scene, self._status()
+        is_over = scene.foot.kind in ("told", "failed") and self._clock.monotonic() - self._told_at > _TOLD
+        if is_over:
             scene.foot = Foot()
-        self.draw()
+        if is_over or status != scene.status:
+            scene.status = status
+            self.draw()
 
     def _status(self) -> Span:
         dot, waits = self.scene.signs.dot, 0.0
@@ -175,6 +183,8 @@ class Control:
             return f"no answer for {age(waits)}", "warn"
         if self._is_away:
             return f"{dot} away", "bad"
+        if self.scene.snapshot is not None and (old := self._clock.monotonic() - self.scene.snapshot.taken) > _OLD:
+            return f"{age(old)} old", "warn"
         return (f"{dot} live", "ok") if self.scene.snapshot is not None else ("", "")
 
     def draw(self) -> None:
@@ -191,7 +201,8 @@ class Control:
             asking = self._asking
             if asking.press(key, character) and self._asking is asking:
                 self._asking = None
-                scene.foot = Foot() if scene.foot.kind in ("asked", "typed") else scene.foot
+                self._say(self._later or Foot())
+                self._later = None
             elif self._asking is asking:
                 scene.foot = asking.foot
         elif scene.help is not None:
@@ -237,6 +248,9 @@ class Control:
             self._terminal.leave()
 
     def _say(self, foot: Foot) -> None:
+        if self._asking is not None:
+            self._later = foot
+            return
         self.scene.foot, self._told_at = foot, self._clock.monotonic()
         self._terminal.draw()
 
@@ -261,8 +275,8 @@ class Control:
 
     def _sort(self) -> None:
         place = self.scene.place
-        if place.view.columns:
-            place.next_sort(place.view.columns)
+        if columns := shown_in(place.view.columns, self.width):
+            place.next_sort(columns)
 
     def _move(self, by: int) -> None:
         place = self.scene.place
@@ -274,7 +288,7 @@ class Control:
 
     def _next_page(self, step: int) -> None:
         place = self.scene.place
-        if isinstance(place.content, Table) and place.view.turn(step):
+        if isinstance(place.content, Table) and not place.arrives and place.view.turn(step):
             place.arrives = "first" if step > 0 else "last"
             self._follow_anew()
 

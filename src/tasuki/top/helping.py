@@ -15,7 +15,7 @@ def keys_of(place: Place, acts: Sequence[Key], is_deep: bool) -> list[tuple[str,
     view = place.view
     is_text = isinstance(place.content, Text)
     found = [("?", "help")]
-    if view.opens and place.current is not None:
+    if _opens(place):
         found.append(("Enter", view.opens))
     if is_deep:
         found.append(("Esc", "back"))
@@ -27,12 +27,17 @@ def keys_of(place: Place, acts: Sequence[Key], is_deep: bool) -> list[tuple[str,
     return [*found, ("q", "quit")]
 
 
+def _opens(place: Place) -> bool:
+    """Whether Enter opens anything of the row under the cursor."""
+    return bool(place.view.opens) and place.current is not None and place.view.enter(place.current) is not None
+
+
 def help_of(place: Place, acts: Sequence[Key]) -> list[Line]:
     """All keys of this place, its own first. Acts that are not allowed are left out."""
     view = place.view
     own = [(key.key, key.text) for key in acts]
     own += [(key, text) for key, _, text in (*view.switches(), *view.asides())]
-    if view.opens and place.current is not None:
+    if _opens(place):
         own.append(("Enter", f"open: {view.opens}"))
     if view.explain(place.current) is not None:
         own.append(("e", "explain why the message does not run now"))

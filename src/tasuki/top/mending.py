@@ -12,14 +12,14 @@ from tasuki.desk.looks.words import tell
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.messages import find
 from tasuki.desk.site import problem_of
-from tasuki.errors import TasukiError
+from tasuki.errors import PublishError, TasukiError
 from tasuki.top.frame.scene import Foot
 from tasuki.top.reading import Reading
 from tasuki.top.views.trial import TrialView
 from tasuki.workbench.editing.building import Wanted
 from tasuki.workbench.editing.document import annotated, changes, read, write
 from tasuki.workbench.editing.edit import Draft
-from tasuki.workbench.editing.problems import EditError
+from tasuki.workbench.editing.problems import BODY, EditError, Problem
 
 if TYPE_CHECKING:
     from tasuki.desk.acts.acts import Done, Order
@@ -55,8 +55,9 @@ class Mending:
                 try:
                     done = await self._reading.ask(partial(self._send, order, draft, document))
                     break
-                except EditError as error:
-                    opened = annotated(document, error.problems)
+                except PublishError as error:  # the text of the user must not be lost
+                    problems = error.problems if isinstance(error, EditError) else (Problem(BODY, str(error)),)
+                    opened = annotated(document, problems)
         except _FAILURES as error:
             self._say(Foot("failed", problem_of(error)))
             return

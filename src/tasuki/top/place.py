@@ -38,13 +38,13 @@ class Place:
         """Take what a refresh has found; the cursor stays on its row, and what has gone is not selected any more."""
         current = self.current
         self.content, self._rows = content, None
-        self.chosen &= {row.key for row in self.all_rows}
         keys = [row.key for row in self.rows]
+        self.chosen &= set(keys)
         if self.anchor not in keys:
             self.anchor = ""
         if self.arrives:
             self.cursor, self.arrives = (0 if self.arrives == "first" else len(keys) - 1), ""
-        elif current is not None and current.key in keys:
+        elif current is not None and current.key in keys and keys[self.cursor : self.cursor + 1] != [current.key]:
             self.cursor = keys.index(current.key)
         self.cursor = max(min(self.cursor, len(keys) - 1), 0)
 

@@ -75,6 +75,11 @@ class Reading:
         except AwayError:
             return False
 
+    def keeps(self, queue: str) -> bool:
+        """Whether deleted letters of this queue can be brought back. Raises AwayError, KeyError."""
+        can = self.site.live.queues[queue].driver.capabilities
+        return can.transfer and can.find and can.peek
+
     async def close(self) -> None:
         """Close the connections and end the thread, within a second: nothing is lost where that is not enough."""
         try:

@@ -35,7 +35,7 @@ async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool 
 
     reading = reading_of(app, actor)
     signs = ASCII if is_ascii or not can_show_signs() else UNICODE
-    scene = Scene(app.root.resolve().name or "/", drivers_of(project), signs, [])
+    scene = Scene(escape(app.root.resolve().name) or "/", drivers_of(project), signs, [])
     top = Top(reading, scene, app.clock)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, top.exit)
     try:

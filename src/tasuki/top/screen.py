@@ -108,7 +108,7 @@ class Top(App[None]):
         """See Terminal."""
         width, height = self.size
         if self.is_running and width and height:
-            self.control.height = self.scene.rows_height(width, height)
+            self.control.height, self.control.width = self.scene.rows_height(width, height), width
             self._picture.show(self.scene.lines(width, height))
 
     def copy(self, text: str) -> None:

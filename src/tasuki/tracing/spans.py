@@ -53,14 +53,26 @@ class Open:
 
     def event(self, name: str, attributes: Mapping[str, str | float]) -> None:
         """Note that something has happened."""
-        self.span.add_event(name, dict(attributes))
+        try:
+            self.span.add_event(name, dict(attributes))
+        except Exception as problem:  # of a span that is not the SDK's
+            _tell(problem)
 
     def says(self, name: str, value: str | int) -> None:
         """Set an attribute."""
-        self.span.set_attribute(name, value)
+        try:
+            self.span.set_attribute(name, value)
+        except Exception as problem:
+            _tell(problem)
 
     def failed(self, error: BaseException | str) -> None:
         """Note the error that it ends with, or what kind of error."""
+        try:
+            self._fail(error)
+        except Exception as problem:  # or of an error whose text or causes raise
+            _tell(problem)
+
+    def _fail(self, error: BaseException | str) -> None:
         if isinstance(error, str):
             self.span.set_attribute("error.type", error)
             self.span.set_status(Status(StatusCode.ERROR))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from tasuki.app.dead.pace import AWHILE
+from tasuki.app.dead.pace import AWHILE, Pace
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Release
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
 
 
-async def letter_of(source: Queue, id: str) -> Message:
+async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
     """The waiting message of an id. Raises LookupError: there is none; DriverError."""
     can_peek = source.driver.capabilities.peek
     try:
-        found = await (_seen(source, id) if can_peek else _borrowed(source, id))
+        found = await (_seen(source, id) if can_peek else _borrowed(source, id, clock))
     except QueueNotFoundError:  # no worker has made it yet
         found = None
     if found is None:
@@ -35,11 +36,12 @@ async def _seen(source: Queue, id: str) -> Message | None:
     return None
 
 
-async def _borrowed(source: Queue, id: str) -> Message | None:
+async def _borrowed(source: Queue, id: str, clock: Clock) -> Message | None:
     """Receive until it comes, and release all of them, the newest first: each goes back to the head."""
     name, page = source.spec.name, source.driver.capabilities.max_batch
     left = (await source.driver.depth(name)).ready
     held: list[Receipt] = []
+    pace = Pace(source, None, clock, held)
     try:
         while left > 0 and (batch := await source.driver.receive(name, min(left, page), AWHILE)):
             held += [received.receipt for received in batch]
@@ -47,6 +49,7 @@ async def _borrowed(source: Queue, id: str) -> Message | None:
             for received in batch:
                 if received.id == id:
                     return Message(received.id, received.body, dict(received.headers))
+            await pace.renew()  # else the first ones come again before the last ones have
         return None
     finally:
         releases = [Release(receipt) for receipt in reversed(held)]

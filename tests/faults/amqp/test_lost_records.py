@@ -9,7 +9,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec
-from tests.faults.amqp.rig import driver_at, take_in_spite_of_errors, until_answered
+from tests.faults.amqp.rig import driver_at, take_in_spite_of_errors
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import SECONDS, messages, take, until
 
@@ -41,19 +41,22 @@ async def test_records_that_the_broker_lost_cost_no_connection(broker: RabbitMQ,
 
 @pytest.mark.timeout(480)
 async def test_delays_outlive_a_restart_of_the_broker(broker: RabbitMQ, queue: str) -> None:
-    # In one delay queue: a message that expires while the broker starts may be tried again only minutes later.
-    async with driver_at(broker.port, QueueSpec(queue)) as driver:
-        for delay in (15.0, 30.0, 60.0, 120.0):  # the first that is longer than the restart takes here
-            await driver.publish(queue, messages("now"))
-            (now,) = await take(driver, queue)
+    # In one delay queue: a message that expires while the broker starts may be tried again only minutes later. So each
+    # delay has a queue of its own: in the queue of a later one, messages of a delay that was too short come any time.
+    delays = (15.0, 30.0, 60.0, 120.0)
+    specs = [QueueSpec(f"{queue}.{delay:.0f}") for delay in delays]
+    async with driver_at(broker.port, *specs) as driver:
+        for spec in specs:
+            await driver.publish(spec.name, messages("now"))
+        for delay, spec in zip(delays, specs, strict=True):  # the first that is longer than the restart takes here
+            (now,) = await take_in_spite_of_errors(driver, spec.name, 1)
             began = time.monotonic()
-            await driver.publish(queue, messages("later", delay=delay))
-            await driver.settle(queue, [Nack(now.receipt, delay)])
+            await driver.publish(spec.name, messages("later", delay=delay))
+            assert not await driver.settle(spec.name, [Nack(now.receipt, delay)])
             await asyncio.to_thread(broker.restart)
             if time.monotonic() - began < delay - 1:
                 break
-            await until_answered(lambda: driver.purge(queue))
-        got = await take_in_spite_of_errors(driver, queue, 2, delay + SECONDS)
+        got = await take_in_spite_of_errors(driver, spec.name, 2, delay + SECONDS)
         assert time.monotonic() - began >= delay
         assert sorted((item.id, item.attempt) for item in got) == [("later", 1), ("now", 2)]
 

@@ -64,6 +64,7 @@ _OLD_PARTS = (
     "DROP TABLE lanes, arrivals, gates; DROP FUNCTION fold_arrivals, publish; "
     "CREATE FUNCTION publish(text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], "
     "boolean) RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TABLE messages DROP COLUMN cause; DROP FUNCTION cause_in, count_causes, show_cause",
     "DROP FUNCTION declare_queue; CREATE FUNCTION declare_queue(text, double precision, bigint, boolean, "
     "double precision, boolean, text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
 )
@@ -183,3 +184,23 @@ async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connectio
     await connection.execute(f"INSERT INTO {schema}.migrations (version, min_version) VALUES (1000, 1000)")
     with pytest.raises(DriverError, match="needs a Tasuki that knows layout 1000"):
         await migrating.migrate(connection, schema)
+
+
+async def test_letters_of_layout_21_say_no_cause(
+    connection: asyncpg.Connection, make: Callable[..., Awaitable[PostgresDriver]], schema: str
+) -> None:
+    """And a process of that layout, which calls the functions that are there now, stores letters that say it."""
+    letter = Outgoing("old", b"", {"x_cause": "a" * 12})
+    before = await make(spec=QueueSpec("q"))
+    await before.publish("q", [letter])
+    await connection.execute(
+        f"SET search_path = {schema}; ALTER TABLE messages DROP COLUMN cause; "
+        "DROP FUNCTION cause_in, count_causes, show_cause; UPDATE migrations SET version = 21; RESET search_path"
+    )
+    after = await make(spec=QueueSpec("q"))
+    found = await after.causes("q", 10)
+    assert (found.marked, found.unmarked) == (0, 1)
+    await before.publish("q", [letter])
+    found = await after.causes("q", 10)
+    assert (found.marked, found.unmarked) == (1, 1)
+    assert len(await before.receive("q", 10, 1.0)) == 2

@@ -287,3 +287,26 @@ async def test_whether_there_is_a_message_is_answered_by_the_first_ones(
         assert not index.startswith("Seq"), plan
         assert rows <= 10, plan
     await driver.delete(queue)
+
+
+async def test_causes_are_counted_and_shown_by_their_index(driver: PostgresDriver, explainer: Explainer) -> None:
+    count = "SELECT * FROM plans.count_causes('q', 2, array[]::text[], 3600, 12, 3)"
+    show = "SELECT * FROM plans.show_cause('q', $1, 10, 20, $2)"
+    causes = [f"{number:012x}" for number in range(3)]
+    for sql, arguments in ((count, ()), (show, (causes[0], True)), (show, (causes[0], False))):
+        await explainer.scans(sql, *arguments)  # plans are made, and kept
+    for start in range(0, 6000, 1000):
+        letters = [Outgoing(f"{id}", b"", {"x_cause": causes[id % 3]}) for id in range(start, start + 1000)]
+        await driver.publish("q", letters)
+    for _ in range(2):
+        scans = await explainer.scans(count)
+        assert {index for index, _, rows in scans if rows > 100} == {"messages_causes", "messages_ready"}
+        assert [rows for index, _, rows in scans if index == "messages_causes" and rows > 5000] == [6000]
+        assert not [index for index, _, _ in scans if index.startswith("Seq")]
+    for newest_first in (True, False):
+        for _, plan, rows in await explainer.scans(show, causes[1], newest_first):
+            assert rows <= 30, plan
+    explainer.plans.clear()
+    await fill(driver, "q", 10)
+    found = await driver.causes("q", 10)
+    assert (found.marked, found.unmarked) == (6000, 10)

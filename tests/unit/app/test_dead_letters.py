@@ -154,6 +154,16 @@ async def test_the_newest_of_a_long_queue(app: App, monkeypatch: pytest.MonkeyPa
     assert ([letter.id for letter in found.letters], found.is_all) == (["b", "c", "d"], False)
 
 
+async def test_fewer_are_read_where_letters_are_large(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:03}" for number in range(150)]
+    async with app:
+        await bury(app, *names)
+        assert [letter.id for letter in (await app.dead_letters()).letters] == names
+        monkeypatch.setattr(reading, "MOST_BYTES", 1)
+        found = await app.dead_letters()
+    assert ([letter.id for letter in found.letters], found.is_all) == (names[-20:], False)
+
+
 async def test_letters_that_a_broker_cannot_show_are_borrowed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     async with app:
         await bury(app, "1", "2")

@@ -93,6 +93,8 @@ async def test_the_error_names_the_queue_the_type_its_place_and_the_place_in_the
             await orders.publish({})  # type: ignore[arg-type]
         with pytest.raises(BodyTypeError, match="and this bytes is not one: bytes are not read as a type"):
             await queue.publish(b"{}")  # type: ignore[arg-type]
+        with pytest.raises(BodyTypeError, match="and this JSON is not one"):  # as an API publishes
+            await queue.publish(msgspec.Raw(b"{}"))  # type: ignore[arg-type]
         await queue.publish(b'{"to": "ada"}', {"content_type": "application/json"})  # type: ignore[arg-type]
         with pytest.raises(BodyTypeError, match="this bytes is not one: body is not JSON"):
             await queue.publish(b"no", {"content_type": "application/json"})  # type: ignore[arg-type]

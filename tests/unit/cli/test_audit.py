@@ -56,3 +56,33 @@ def test_an_act_that_fails_is_kept(tasuki: CommandLine) -> None:
     assert done.returncode != 0
     [found] = tasuki.json("audit")
     assert found["result"].startswith("failed: 'soon' is not a duration")
+
+
+RIGHTS = """\
+  - name: security
+    kind: security.config
+    strict: true
+    application: {actor: {id: cli}, policies: [pauses%s]}
+  - name: pauses
+    kind: security.policy
+    policy: {actions: "queue.pause.*", resources: "*", effect: allow}
+  - name: audits_tasks
+    kind: security.policy
+    policy: {actions: queue.admin.audit, resources: "app:tasks", effect: allow}
+"""
+
+
+def test_the_audit_needs_its_right_on_what_an_act_was_done_to(tasuki: CommandLine, project: Path) -> None:
+    plain = (project / "_index.yaml").read_text()
+    tasuki("publish", "tasks", "1")
+    tasuki("pause", "tasks")
+    tasuki("pause", "dead")
+    assert len(tasuki.json("audit")) == 2
+
+    (project / "_index.yaml").write_text(plain + RIGHTS % "")
+    refused = tasuki("audit")
+    assert refused.returncode != 0
+    assert "no policy allows queue.admin.audit" in refused.stderr
+
+    (project / "_index.yaml").write_text(plain + RIGHTS % ", audits_tasks")
+    assert [each["target"] for each in tasuki.json("audit")] == ["app:tasks"]

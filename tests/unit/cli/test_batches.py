@@ -147,6 +147,8 @@ def test_mistakes(buried: CommandLine) -> None:
     assert buried("batches", "--undo").returncode == 2
     assert buried("redrive", "dead", "--rate", "-1").returncode == 2
     assert buried("discard", "dead", "--where", "1 +").returncode == 2
+    strange = buried("discard", "dead", "--yes", "--id", "\udcff")
+    assert (strange.returncode, "--id" in strange.stderr, "no valid Unicode text" in strange.stderr) == (2, True, True)
     assert "tasuki discard" not in buried("discar").stderr
 
 
@@ -169,3 +171,19 @@ def test_an_interrupt_pauses_the_batch_and_says_how_to_go_on(
     id = asyncio.run(interrupted())
     assert f"paused batch {id}: " in (said := capsys.readouterr().err)
     assert f"tasuki batches {id} --resume goes on, tasuki batches {id} --undo takes back what still waits" in said
+
+
+def test_only_dead_letters_are_discarded(buried: CommandLine) -> None:
+    buried("publish", "tasks", "1")
+
+    done = buried("discard", "tasks", "--yes")
+
+    assert done.returncode == 1
+    assert "queue 'app:tasks' is no dead-letter queue of this project" in done.stderr
+    assert buried.json("info", "tasks")["ready"] == 1
+
+
+def test_an_id_of_no_worker_is_an_error(buried: CommandLine) -> None:
+    done = buried("workers", "elsewhere:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no worker with the id 'elsewhere:1'" in done.stderr

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +56,21 @@ def test_groups_then_the_letters_of_one(buried: CommandLine) -> None:
     assert listed.startswith("error   LookupError: no order long")
     assert "long end" in listed  # not cut
     assert 'body    {"n": 2}' in listed
+
+
+def test_letters_of_an_older_version_are_shown_though_its_index_lacks_them(buried: CommandLine, project: Path) -> None:
+    def groups() -> list[tuple[Any, ...]]:
+        """Without the times: the index has the times of the move."""
+        return [(each["key"], each["count"], each["ids"], each["sample"]) for each in buried.json("dead")["groups"]]
+
+    before = groups()
+    with closing(sqlite3.connect(project / ".tasuki" / "queue.db")) as file, file:
+        file.execute("UPDATE messages SET cause = NULL WHERE id = 'm-2'")
+    assert groups() == before
+    with closing(sqlite3.connect(project / ".tasuki" / "queue.db")) as file, file:
+        file.execute("UPDATE messages SET cause = NULL")
+    assert groups() == before
+    assert len(buried.json("dead", "--of", before[0][0])["letters"]) == 2
 
 
 def test_letters_that_a_redrive_holds_are_named(buried: CommandLine, project: Path) -> None:
@@ -140,11 +158,15 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
     dry = buried("redrive", "dead", "--dry-run")
     assert (dry.stdout, "redriving" in dry.stderr) == (
-        "2 messages of app:dead would be sent back, of the newest 10,000\n",
+        "2 messages of app:dead would be sent back, of the newest 10,000, or 256 MiB\n",
         False,
     )
     assert buried("redrive", "dead", "--dry-run", "--limit", "1").stdout == "1 message of app:dead would be sent back\n"
     assert buried.json("redrive", "dead", "--dry-run", "--to", "tasks")["is_all"] is False
     by_type = buried("dead", "--group", "type").stdout
-    assert by_type.endswith("2 dead letters (of the newest 10,000 of each queue)\n")
-    assert buried("dead").stdout.endswith("3 dead letters (all)\n")
+    assert by_type.endswith("2 dead letters (of the newest 10,000, or 256 MiB, of each queue)\n")
+    counted = buried.json("dead")
+    assert (counted["count"], counted["is_all"]) == (3, True)
+    cause = counted["groups"][0]["key"]
+    assert buried.json("dead", "--of", cause)["count"] == 2
+    assert buried.json("dead", "--of", cause, "--where", "id == 'm-0' || id == 'm-2'")["count"] == 1

@@ -123,7 +123,8 @@ async def test_a_message_that_is_not_there_is_404_and_says_why(program: Program)
     assert (found["code"], found["status"], found["title"]) == ("not_found", 404, "Not Found")
     assert "no such message" in found["detail"] or "gone" in found["detail"]
     assert (await program.get("/messages/app:mails/gone/explain"))["found"] is False
-    assert (await program.get("/queues/app:nope", 404))["code"] == "not_found"
+    assert (await program.get("/queues/app:nope", 404))["detail"] == "there is no queue 'app:nope'"
+    assert (await program.get("/queues/mails", 404))["detail"] == "there is no queue 'mails'; did you mean 'app:mails'?"
     assert (await program.get("/nothing", 404))["code"] == "not_found"
 
 
@@ -213,7 +214,15 @@ async def test_a_wrong_body_of_a_message_is_told(program: Program) -> None:
     assert (await program.post("/queues/app:mails/publish", 400))["detail"].startswith("body: Object missing required")
     found = await program.post("/queues/app:mails/publish", 400, body=1, priority=10)
     assert "$.priority" in found["detail"]
-    assert (await program.post("/queues/app:mails/publish", 409, body=1, headers={"x_cause": "1"}))["code"] == "failed"
+    assert (await program.post("/queues/app:mails/publish", 400, body=1, headers={"x_cause": "1"}))[
+        "code"
+    ] == "not_valid"
+
+
+async def test_a_queue_without_its_namespace_is_told_its_id(program: Program) -> None:
+    assert (await program.post("/queues/mails/pause", 404))[
+        "detail"
+    ] == "there is no queue 'mails'; its id is 'app:mails'"
 
 
 async def test_a_key_makes_a_request_happen_once(app: App, program: Program) -> None:

@@ -193,7 +193,7 @@ async def test_a_message_of_a_mebibyte_and_one_too_large(app: App, browse: MakeB
     assert is_problem(await client.post(PAUSE, content=b'{"reason": "' + b"x" * 70_000 + b'"}', headers=JSON), 413)
     twice = b'{"body": {"a": 1}, "id": "1", "body": {"a": 1}}'
     assert is_problem(await client.post(path, content=twice, headers=JSON), 400)
-    deep = b'{"body": ' + b"[" * 900_000 + b"]" * 900_000 + b"}"  # Pythons differ in what is deep
+    deep = b'{"body": ' + b"[" * 900_000 + b"]" * 900_000 + b"}"  # Pythons differ in how deep JSON may be
     assert is_problem(await client.post(path, content=deep, headers=JSON), 400)
     assert (await app.live_queue("images").depth()).ready == 1
 

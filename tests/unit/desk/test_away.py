@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from tasuki import App
 from tasuki.app.schedules import statuses
 from tasuki.desk.dead import board
-from tasuki.desk.reading import messages, sampler
+from tasuki.desk.looks.numbers import NONE
+from tasuki.desk.reading import counts, messages, sampler
 from tasuki.desk.reading.listed import finding
 from tasuki.desk.site import Site
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import BrokerUnavailableError, DriverError
 from tests.unit.desk.browser import words
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.letters import bury
@@ -78,7 +80,7 @@ async def test_a_queue_that_cannot_be_counted_is_not_searched(
 async def test_schedules_are_named_while_their_store_is_away(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statuses, "statuses_of", away)
+    monkeypatch.setattr(statuses, "read_known", away)
 
     text = await browse().text("/schedules")
 
@@ -169,3 +171,91 @@ async def test_a_broker_that_is_back_is_seen_within_ten_seconds(app: App, browse
     object.__setattr__(before, "taken", before.taken - sampler._LONGEST)
 
     assert await read.latest() is not before
+
+
+async def test_what_is_known_of_a_thousand_queues_is_shown_although_their_broker_is_silent(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "_ALL", 0.05)
+    asked = list[str]()
+
+    async def depth(name: str) -> Any:
+        asked.append(name)
+        await silent()
+
+    monkeypatch.setattr(driver_of(app), "depth", depth)
+    live = app.live_assembly()
+    found = await counts.count(live, ["app:mails"] * 200)
+
+    assert found.problems == {"app:mails": "no answer within 5 s"}
+    assert len(asked) == 16  # the others are not waited for
+    assert found.asked == {"app:mails"}
+
+
+async def test_a_queue_that_was_not_read_says_why(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "count", away)
+
+    text = await browse().text("/queues/app:mails")
+
+    assert AWAY in text
+    assert "it could not be read" not in text
+
+
+async def test_what_is_not_known_is_no_zero(app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
+    await app.publish("mails", {"n": 1})
+    browser = browse()
+    depth = driver_of(app).depth
+
+    async def some(name: str) -> Any:
+        if name == "images":
+            raise DriverError("the queue is damaged", driver="app:driver")
+        return await depth(name)
+
+    monkeypatch.setattr(driver_of(app), "depth", some)
+    assert "Ready ≥ 1 " in await browser.text("/queues")
+    assert (await browser.get("/api/v1/overview")).json()["totals"]["uncounted"] == 1
+    monkeypatch.setattr(driver_of(app), "depth", away)
+    monkeypatch.setattr(counts, "workers_of", away)
+    await browser.desk.tools.sampler.latest(now=True)
+
+    text = await browser.text("/queues")
+    totals = (await browser.get("/api/v1/overview")).json()["totals"]
+
+    for name in ("Ready", "Running", "Delayed", "Dead", "Workers"):
+        assert f"{name} {NONE} " in text
+    assert [totals[name] for name in ("ready", "running", "delayed", "dead", "workers")] == [None] * 5
+    assert "No handler runs now." not in await browser.text("/")
+    assert "What runs is not known" in await browser.text("/queues/app:mails?tab=running")
+    assert AWAY in await browser.text("/topology")
+
+
+async def test_letters_that_cannot_be_read_again_say_how_old_they_are(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury(app, "1")
+    browser = browse()
+    assert "Read " not in await browser.text("/dead/app:dead")
+    [shelf] = browser.desk.tools.library._shelves.values()
+    shelf.checked -= 90
+    monkeypatch.setattr(driver_of(app), "peek", silent)
+
+    for path in ("/dead/app:dead", "/dead"):
+        text = await browser.text(path)
+        assert "KeyError" in text
+        assert re.search(r"Read 1 m 3\d s ago: the queue cannot be read now\.", text)
+    await browser.desk.tools.library.close()
+
+
+async def test_a_question_about_many_letters_says_that_their_broker_is_away(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury(app, "1")
+    browser = browse()
+    monkeypatch.setattr(driver_of(app), "peek", away)
+
+    answer = await browser.get("/dead/app:dead/confirm?act=redrive&by=cause&where=attempts+>+0")
+
+    assert answer.status_code == 503
+    assert AWAY in words(answer.text)

@@ -46,6 +46,19 @@ async def begin(browser: Browser, asked: httpx.Response, **fields: Any) -> httpx
     return await browser.client.post(action, data=data, follow_redirects=True)
 
 
+async def test_a_canary_is_offered_where_letters_can_be_seen_to_fail_again(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury(app, "1")
+    browser = browse()
+    seen = await browser.get(f"{DEAD}/confirm?act=redrive")
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+    unseen = await browser.get(f"{DEAD}/confirm?act=redrive")
+    assert 'name="canary"' in seen.text
+    assert 'name="canary"' not in unseen.text
+    assert 'name="rate"' in unseen.text
+
+
 async def test_selected_letters_are_retried(app: App, browse: MakeBrowser) -> None:
     await bury(app, "1", "2", "3")
     browser = browse()

@@ -17,6 +17,7 @@ from tasuki.desk.acts.acts import ACTS, RIGHTS, Acts, Order
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.security.session import Session
 from tasuki.errors import PolicyDeniedError, TasukiError
+from tasuki.observe.metrics import PROCESS
 from tests.unit.desk.letters import bury
 from tests.unit.desk.test_rights import client_of
 
@@ -81,8 +82,9 @@ EVERY = [(act, kind) for act, kinds in ACTS.items() for kind in kinds]
 
 @pytest.mark.parametrize(("act", "kind"), EVERY)
 async def test_an_act_needs_its_right_and_no_other(
-    act: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    act: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(PROCESS, "acts", {})
     right = RIGHTS.get(act, act)
     caplog.set_level(logging.INFO, "tasuki.desk")
     begun = f"desk: {act} {kind} {NAMES[kind]}, by kana"
@@ -91,11 +93,13 @@ async def test_an_act_needs_its_right_and_no_other(
             with pytest.raises(PolicyDeniedError, match=rf"no policy allows queue\.admin\.{right}$"):
                 await carry_out(app, act, kind, actor)
         assert begun not in caplog.text
+        assert app.metrics()["process"]["acts"] == {act: {"denied": 2}}
         assert await app.batches.list() == []
         assert [(await app.live_queue(id).depth()).ready for id in ("app:dead", "app:mails")] == [2, 1]
     async with project(tmp_path, {right}) as app:
         await carry_out(app, act, kind, "kana")
         assert begun in caplog.text
+        assert sum(PROCESS.acts[act].values()) == 3
 
 
 async def buttons(app: App, actor: str) -> set[str]:

@@ -265,3 +265,14 @@ async def test_a_closed_app_is_an_answer_too(app: App, browse: MakeBrowser) -> N
 
     assert answer.status_code == 503
     assert "the app is not open" in words(answer.text)
+
+
+async def test_a_pause_ends_at_a_time_of_the_viewer(app: App, browse: MakeBrowser) -> None:
+    browser = browse()
+    await browser.act("/confirm?act=pause&kind=queue&id=app:mails", **{"for": "1h", "reason": "<b>bad</b> deploy"})
+    for path in ("/", "/queues", "/queues/app:mails"):
+        page = (await browser.get(path)).text
+        assert "paused until <time datetime=" in page, path
+        assert ": &lt;b&gt;bad&lt;/b&gt; deploy" in page, path
+    japanese = await browse(headers={"accept-language": "ja"}).text("/queues")
+    assert "UTC まで)" in japanese

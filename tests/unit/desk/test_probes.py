@@ -57,6 +57,9 @@ async def test_what_names_queues_needs_the_token(browse: MakeBrowser, path: str)
     wrong = await client.get(path, headers={"authorization": "Bearer wrong"})
     right = await client.get(path, headers={"authorization": f"Bearer {TOKEN}"})
     assert (wrong.status_code, right.status_code) == (401, 200)
+    missing = await client.get(path)  # and not the page that asks a person for it
+    assert (missing.status_code, missing.json()["code"]) == (401, "unauthorized")
+    assert "the token is missing" in missing.json()["detail"]
 
 
 async def test_metrics_are_those_of_the_app(app: App, browse: MakeBrowser) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 import tasuki
+from tasuki.app.explain.facts import Facts
+from tasuki.app.explain.rule import explain
 from tasuki.desk.acts.acts import ACTS
 from tasuki.desk.looks.said import pairs, translated
 from tasuki.desk.looks.words import tell
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
+from tests.unit.app.explain.test_rule import ROWS
 from tests.unit.desk.conftest import MakeBrowser
 
 ROOT = Path(tasuki.__file__).parent
@@ -149,3 +152,11 @@ async def test_a_japanese_page_marks_what_is_not_translated(browse: MakeBrowser)
     assert "はここでは意味がありません" in known
     assert "処理が済んだか、はじめからありません" in missing
     assert '<span lang="en">' not in known + missing
+
+
+@pytest.mark.parametrize("known", [row[0] for row in ROWS])
+def test_each_cause_and_what_to_do_is_told(known: Facts) -> None:
+    for cause in explain(known).causes:
+        for text in (cause.text, cause.act):
+            assert not text or translated("ja", text), text
+            assert not re.search(r"\b(ago|is|are|its|not|with)\b", translated("ja", text) or ""), text

@@ -55,10 +55,13 @@ async def test_where_a_handler_stands(way: str, tmp_path: Path) -> None:
                 job = await app.publish("mails", {"n": 1})
                 await started.wait()
                 busy = await stacks(browser)
+                [worker] = (await browser.get("/api/v1/workers")).json()["items"]
+                events = await browser.get(f"/api/v1/workers/{worker['id']}/events")
             finally:
                 gate.set()
                 await desk.tools.sampler.close()
                 await desk.site.close()
+    assert [each["kind"] for each in events.json()["consumers"]["app:sender"]][:2] == ["received", "started"]
     assert "No handler runs now." in idle
     assert f"/messages/app:mails/{job.id}" in busy
     assert "in send" in busy

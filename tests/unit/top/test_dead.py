@@ -113,7 +113,7 @@ async def test_selected_letters_are_deleted_and_brought_back(app: App, sit: Sit)
         await until_done(seat)
         assert await depth(app, "dead") == 1
 
-        assert "Undo the batch on app:dead?" in await seat.press("u")
+        assert "Undo the batch on app:dead: 2 letters at most come back?" in await seat.press("u")
         await seat.press("enter")
         await until_done(seat)
         assert await depth(app, "dead") == 3

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
+from tasuki.errors import PublishError
 from tests.unit.desk.test_pages import fail
 from tests.unit.top.conftest import Sit
 
@@ -106,3 +107,24 @@ async def test_a_dry_run_shows_what_the_handler_would_do(tmp_path: Path, sit: Si
         assert (await app.live_queue("mails").depth()).ready == 1
         await seat.press("y", "escape")
         assert "app:mails" in seat.lines[2]
+
+
+async def test_a_text_that_cannot_be_published_is_not_lost(app: App, sit: Sit, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fail(app, bad="no route")
+    async with sit(app, size=(120, 24)) as seat:
+        opened: list[str] = []
+
+        def edit(text: str) -> str | None:
+            opened.append(text)
+            return text.replace("no route", "a route") if len(opened) == 1 else None
+
+        async def refuse(*_: object) -> None:
+            raise PublishError("the broker takes no such header")
+
+        seat.top.editor = edit
+        monkeypatch.setattr(seat.top.control.reading, "carry_out", refuse)
+        await seat.press("2", "enter", "E")
+
+        assert len(opened) == 2
+        assert "a route" in opened[1]
+        assert "the broker takes no such header" in opened[1]

@@ -56,6 +56,15 @@ NAMES: Mapping[str, Node] = {
 """What a question about a letter may name; ``age``: seconds since it died."""
 
 
+def check_texts(*texts: str) -> None:
+    """Raise ValueError if no store can keep one of them, and so no letter has it: a shell gives such."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{text[:40]!r} is no valid Unicode text, as each id and expression is") from None
+
+
 class Choice:
     """Letters that an expression holds for, and that have one of the ids; without both all of them.
 
@@ -66,10 +75,11 @@ class Choice:
             letter.
 
     Raises:
-        ValueError: the expression cannot be read; says where.
+        ValueError: the expression cannot be read, and says where; or a text is no valid Unicode.
     """
 
     def __init__(self, where: str = "", ids: Collection[str] = (), *, masks: bool = False) -> None:
+        check_texts(where, *ids)
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
         self.ids = frozenset(ids)
         demand = demand_of(where, "cause") if where else None

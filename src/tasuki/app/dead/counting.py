@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 from tasuki.contracts.driver import Causes, Driver
 from tasuki.contracts.values import CauseCount
+from tasuki.errors import BrokerTimeoutError
 from tasuki.message import Message
 from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.groups import MOST, OTHER, DeadGroup
@@ -14,12 +16,16 @@ from tasuki.queues.queue import Queue
 
 
 async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
-    """The letters of a queue by their causes; None: its driver has no index.
+    """The letters of a queue by their causes; None: its driver has no index, or takes too long to count so many.
 
     Raises:
         DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.
     """
-    return await source.causes(most, also) if source.driver.capabilities.causes else None
+    if not source.driver.capabilities.causes:
+        return None
+    with suppress(BrokerTimeoutError):
+        return await source.causes(most, also)
+    return None
 
 
 async def count_of(source: Queue, cause: str) -> int | None:
@@ -29,11 +35,14 @@ async def count_of(source: Queue, cause: str) -> int | None:
 
 async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
     """The same for who has the right already. Raises DriverError."""
-    return _of(await driver.causes(name, 0, [cause]), cause) if cause and driver.capabilities.causes else None
+    if cause and driver.capabilities.causes:
+        with suppress(BrokerTimeoutError):
+            return _of(await driver.causes(name, 0, [cause]), cause)
+    return None
 
 
 def _of(found: Causes | None, cause: str) -> int | None:
-    """An index has no letters that do not say their cause, as those of before; where there are some, all are read."""
+    """An index has no letters that do not say their cause, as older ones; where there are some, all are read."""
     return None if found is None or found.unmarked else found.of(cause) or 0
 
 

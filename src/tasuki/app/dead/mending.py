@@ -125,7 +125,7 @@ class Mending:
         guard = live.rights.application
         if guard is not None:
             guard.require("queue.admin.dry_run", source, f"not allowed to dry-run messages of queue: {source}")
-        message = await letter_of(live.queue(source), id)
+        message = await letter_of(live.queue(source), id, self.clock)
         who = actor or (user_and_host() if guard is None or guard.actor is None else guard.actor.id)
         trial = trial_of(live, loading, message, source, self.clock.time())
         return await dry_run(trial, partial(entries, live), actor=who, limit=parse_duration(limit))

@@ -25,7 +25,8 @@ class Pace:
             raise ValueError(f"a rate is above 0 messages a second, not {rate:g}")
         self._source, self._rate, self._clock, self._held = source, rate, clock, held
         self._started = self._renewed = clock.monotonic()
-        self._step = source.spec.lease / 3
+        self.step = source.spec.lease / 3
+        """Seconds between two renewals."""
 
     def most(self, batch: int) -> int:
         """Messages to take at a time: what a second lets pass, so that none is held for long."""
@@ -33,18 +34,19 @@ class Pace:
 
     async def keep(self, moved: int, *, is_last: bool) -> None:
         """Wait until the next message may go, unless there is none, and renew the leases of the held messages."""
-        await self._renew()
+        await self.renew()
         if self._rate is None or is_last:
             return
         due = self._started + moved / self._rate
         while (left := due - self._clock.monotonic()) > 0:
-            await asyncio.sleep(min(left, self._step))
-            await self._renew()
+            await asyncio.sleep(min(left, self.step))
+            await self.renew()
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Renew the leases of the held messages, if a third of them is over."""
         now = self._clock.monotonic()
         driver, spec = self._source.driver, self._source.spec
-        if not self._held or not driver.capabilities.leases or now - self._renewed < self._step:
+        if not self._held or not driver.capabilities.leases or now - self._renewed < self.step:
             return
         self._renewed = now
         receipts = [*self._held]

@@ -21,9 +21,12 @@ from tasuki.message import Message, cause_in
 from tasuki.queues.dead.groups import DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
+from tasuki.workbench.batches.ways.walk import FIRST, fitting
 
 NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
+MOST_BYTES = 256 * 2**20
+"""Bodies of a queue that are read, roughly: where letters are large, these are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class DeadLetters:
     letters: list[Letter]
     groups: list[DeadGroup]
     is_all: bool
-    """False: a queue has more letters than ``groups`` count, of which the newest were read."""
+    """False: a queue has more letters than ``groups`` count, of which the newest were read: 10,000, or 256 MiB."""
     unclear: int
     """Letters that ``where`` could not be asked about, as their values are of other types; they are in no group."""
     problem: str
@@ -141,22 +144,25 @@ class _Reading:
         causes: Causes | None = None
         if self._by == "cause" and not self._choice and not origin:
             causes = await causes_of(source)
-        if causes is not None:
-            self._groups += groups_of(causes, source.id)
-            self._rest += rest_of(causes)
-            if not self._shows and not causes.unmarked:
-                return
+        if causes is not None and not self._shows and not causes.unmarked:
+            self._count(source, causes)
+            return
         letters, has_more = await self._some(source, depth)
         mine = [letter for letter in letters if not origin or letter.queue == origin]
         chosen = [letter for letter in mine if self._choice.chosen(letter, source, self._now)]
         self._letters += chosen
-        if causes is None:
+        bare = [letter for letter in chosen if not cause_in(letter.message.headers)]
+        if causes is not None and causes.marked + len(bare) >= len(chosen):
+            self._count(source, causes)
+            self._uncounted += bare
+            has_more = has_more and len(bare) < causes.unmarked
+        else:  # there is no index, or an older version stored letters that are not in it though they say their cause
             self._uncounted += chosen
-        else:
-            unmarked = [letter for letter in chosen if not cause_in(letter.message.headers)]
-            self._uncounted += unmarked
-            has_more = has_more and len(unmarked) < causes.unmarked
         self._is_all = self._is_all and not has_more
+
+    def _count(self, source: Queue, causes: Causes) -> None:
+        self._groups += groups_of(causes, source.id)
+        self._rest += rest_of(causes)
 
     async def _some(self, source: Queue, depth: Depth | None) -> tuple[list[Letter], bool]:
         """Letters of a queue, and whether there are more; ``depth``: None if its broker cannot show messages."""
@@ -183,7 +189,7 @@ def _remedy(id: str, error: object) -> str:
 
 
 async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter], bool]:
-    """The newest letters, or those of one cause, the oldest of them first, and whether there are more."""
+    """The newest letters, or the newest of one cause, the oldest of them first, and whether there are more."""
     total = await count_of(source, cause)
     if total is not None:
         peek: Peek = partial(_peek_cause, source, cause)
@@ -192,15 +198,17 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
         total = depth.ready + depth.delayed
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
-    start = max(total - NEWEST, 0)
-    found: list[Letter] = []
-    while len(found) < NEWEST:
-        more = await peek(min(NEWEST - len(found), source.driver.capabilities.max_batch), start + len(found))
-        if not more:
-            break
-        found += [letter_in(message, source.id) for message in more]
-    # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
-    return list({letter.id: letter for letter in found}.values()), start > 0
+    most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)
+    size, weight, found = min(FIRST, most), 0, dict[str, Letter]()
+    while end > lowest and weight < MOST_BYTES:  # backwards: where letters are large, the newest are read
+        start = max(end - size, lowest)
+        page = await peek(end - start, start)
+        for message in reversed(page):
+            # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+            found.setdefault(message.id, letter_in(message, source.id))
+        weight += sum(len(message.body) for message in page)
+        end, size = start, min(most, 4 * size, fitting(page))
+    return [*reversed(found.values())], end > 0
 
 
 async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:

@@ -20,6 +20,8 @@ from tasuki.units import format_duration
 ALIVE = 2 * PERIOD
 """Seconds after its last sign for which a worker counts as alive here."""
 
+_NAMED = 10
+"""Queues that an answer names after a search in many."""
 
 Code = Literal[
     "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
@@ -80,6 +82,11 @@ def without(away: list[Cause], told: list[Explanation], id: str) -> Explanation:
     best = min(told, key=lambda each: (each.found is not True, each.found is not None), default=None)
     if best is None:
         return Explanation(id, "", None, away)
+    if best.found is False and not away and len(told) > 1:
+        places = ", ".join(each.queue for each in told[:_NAMED])
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        gone = Cause("no such message", f"no such message in {places}{more}: it is settled, or never was there")
+        return Explanation(id, "", False, [gone])
     if best.found or not away:
         return best
     return Explanation(id, best.queue, None, [*away, *best.causes])
@@ -94,6 +101,11 @@ def _short(seconds: float) -> str:
     return format_duration(round(seconds) if seconds >= 10 else max(round(seconds, 1), 0.1))
 
 
+def _word(id: str) -> str:
+    """An id as one word of a command: publishers choose ids, and people copy the command into a shell."""
+    return quote(escape(id))
+
+
 def _of_message(facts: Facts) -> Iterator[Cause]:
     """The causes in the message itself."""
     letter, place = facts.letter, facts.dead_letters
@@ -101,7 +113,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
         letter, place = facts.message, facts.queue
     if letter is not None:
         reason = escape(str(letter.headers.get(DEAD_LETTER_REASON, "")))[:200]
-        act = f"redrive it: tasuki redrive {place} --id {quote(facts.id)}"
+        act = f"redrive it: tasuki redrive {place} --id {_word(facts.id)}"
         yield Cause("dead", f"dead ({reason or 'no reason given'}), in {place}{_last_attempt(facts)}", act)
     if facts.is_cancelled:
         yield Cause("cancelled", "cancelled: nothing brings it back for 7 days", "publish it under a new id")
@@ -119,17 +131,18 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     running = [
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
-    cancel = f"cancel it: tasuki cancel {facts.id}"
+    cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
     if running and facts.message is None:
         work, message = running[0]
         if life is None and facts.now - work.seen > ALIVE:
-            text = f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died"
-            yield Cause(
-                "held", f"{text}, the message comes again when its lease of {format_duration(facts.lease)} ends"
+            text = (
+                f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
+                f"comes again when its lease of {format_duration(facts.lease)} ends"
             )
+            yield Cause("held", text)
             return
         since = life.at if life is not None and life.stage == "started" else message.since
         yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)
@@ -151,8 +164,8 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return None  # its settlement was the move to that queue
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
-        text = f"dead, moved to {life.moved_to} by {at}{gone}{_last_attempt(facts)}"
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to}")
+        text = f"dead, moved to {life.moved_to} by {at}" + gone + _last_attempt(facts)
+        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "publish it again to run it again")
@@ -168,7 +181,7 @@ def _delayed(facts: Facts) -> Cause | None:
     message, depth = facts.message, facts.depth
     assert message is not None
     due = message.headers.get(DUE)
-    sooner = f"cancel it: tasuki cancel {facts.id}"
+    sooner = f"cancel it: tasuki cancel {_word(facts.id)}"
     sleeping = [(name, until) for name, until in facts.sleeps if until > facts.now]
     if isinstance(due, int | float) and due > facts.now:
         text = f"delayed until {text_of_time(due)}, in {_short(due - facts.now)} (as it was published)"
@@ -259,10 +272,10 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
                         f"key '{escape(facts.key)}' is held by message {each.id}, running on {work.worker} for "
                         f"{ago(facts, each.since)}"
                     )
-                    yield Cause("key held", text, f"tasuki cancel {each.id}")
+                    yield Cause("key held", text, f"tasuki cancel {_word(each.id)}")
         if facts.before:
             text = f"key '{escape(facts.key)}': message {facts.before} of the same key is before it"
-            yield Cause("key held", text, f"tasuki explain {facts.before}")
+            yield Cause("key held", text, f"tasuki explain {_word(facts.before)}")
     if facts.place:
         rate = rate_of(facts)
         after = "" if rate is None else f", about {_short(facts.place / rate)} at the current rate"
@@ -280,12 +293,12 @@ def _unseen(facts: Facts) -> Cause:
         return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
     if not facts.can_look:
         text = (
-            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker, "
-            f"record or dead letter tells of it; {_counts(facts)}"
+            f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker or "
+            f"record tells where it is{_last_attempt(facts)}; {_counts(facts)}"
         )
-        dead = facts.unseen_letters
-        act = f"look among its dead letters: tasuki dead {dead} --id {quote(facts.id)}; " if dead else ""
-        return Cause("cannot look", text, f"{act}with 'result' at the queue its status is known from its start on")
+        if dead := facts.unseen_letters:
+            return Cause("cannot look", text, f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}")
+        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
         return Cause("too deep", text, "ask again when the queue is shorter")

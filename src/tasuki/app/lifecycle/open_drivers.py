@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
+from tasuki.errors import BrokerUnavailableError
 from tasuki.supervisor.restart import is_worth_waiting
 from tasuki.supervisor.state import State
 from tasuki.supervisor.supervisor import Supervisor
@@ -31,6 +32,18 @@ async def lifespan_of(block: AbstractAsyncContextManager[object]) -> AsyncIterat
     """The block, as ASGI frameworks expect it: without a value."""
     async with block:
         yield
+
+
+@asynccontextmanager
+async def naming_causes(supervisor: Supervisor) -> AsyncIterator[None]:
+    """A block whose call to a driver that is not open fails with the reason why it could not be opened."""
+    try:
+        yield
+    except BrokerUnavailableError as error:
+        status = supervisor.states().get(error.driver)
+        if status is None or not isinstance(status.error, BrokerUnavailableError) or "is not open" not in str(error):
+            raise
+        raise status.error from error
 
 
 async def open_drivers(supervisor: Supervisor, ids: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
 def _keep_counting(new: Assembly, old: Assembly) -> None:
     """Let counters go on where a queue, a consumer or a schedule is replaced: they must not fall.
 
-    Both versions count in the same objects, since the old one goes on until it is replaced, or for good.
+    Both versions count in the same objects, since the old one goes on until it is replaced, or stays.
     """
     for id, consumer in new.consumers.items():
         if (before := old.consumers.get(id)) is not None and before.queue.id == consumer.queue.id:

@@ -40,6 +40,9 @@ def snapshot_of(
     dropped += OF_HANDLERS.dropped + max(len(consumers) - MAX_PAIRS, 0) + max(len(queues) - MAX_PAIRS, 0)
     shown = {consumer.id: _consumer(consumer) for consumer in consumers[:MAX_PAIRS]}
     by_queue = {queue.id: _queue(queue, assembly, depths.get(queue.id)) for queue in queues[:MAX_PAIRS]}
+    for queue in queues:
+        if (dead := queue.policy.dead_letter) is not None and dead in by_queue:
+            by_queue[dead]["is_dead_letter"] = 1
     for consumer in shown.values():
         _add_to_queue(by_queue.get(consumer["queue"], {}), consumer)
     present = {consumer.metrics for consumer in consumers}

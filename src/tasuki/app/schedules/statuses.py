@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasuki.app.schedules.scheduler import Scheduled, identified
 from tasuki.app.schedules.status import ScheduleStatus
-from tasuki.errors import UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import new_id
@@ -18,7 +19,7 @@ from tasuki.schedules.firing import find_mark, read_known
 from tasuki.schedules.times.timing import last_tick, next_tick
 from tasuki.state.pauses import PAUSE, pause_key, read_pause
 from tasuki.state.pausing import find_all
-from tasuki.state.shared import SharedState
+from tasuki.state.shared import SILENT, SharedState
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -60,15 +61,46 @@ async def publish_now(host: ProjectHost, schedule: str, guard: Guard | None) -> 
 
 async def statuses_of(host: ProjectHost) -> list[ScheduleStatus]:
     """All schedules, in the order of declaration. Raises DriverError."""
-    all_schedules = {id: scheduled_in(host, id) for id in host.project.of(ScheduleConfig)}
+    found: dict[str, ScheduleStatus] = {}
+    for state, schedules in _by_state(host).items():
+        found.update(await _statuses_in(state, schedules))
+    return [found[id] for id in host.project.of(ScheduleConfig) if id in found]
+
+
+class Seen(NamedTuple):
+    """The schedules whose stores can be read now, and why others cannot."""
+
+    statuses: list[ScheduleStatus]
+    problems: list[DriverError]
+
+
+async def statuses_seen(host: ProjectHost) -> Seen:
+    """As ``statuses_of``, but a store that is away or silent keeps nothing from the others."""
+    found: dict[str, ScheduleStatus] = {}
+    problems: list[DriverError] = []
+
+    async def look(state: SharedState, schedules: Mapping[str, Scheduled]) -> None:
+        try:
+            async with asyncio.timeout(SILENT):
+                found.update(await _statuses_in(state, schedules))
+        except DriverError as error:
+            problems.append(error)
+        except TimeoutError:
+            name = state.driver.name
+            problems.append(BrokerUnavailableError(f"the store of driver {name} has not answered for {SILENT:g} s"))
+
+    await asyncio.gather(*(look(state, schedules) for state, schedules in _by_state(host).items()))
+    return Seen([found[id] for id in host.project.of(ScheduleConfig) if id in found], problems)
+
+
+def _by_state(host: ProjectHost) -> Mapping[SharedState, Mapping[str, Scheduled]]:
+    """The schedules of each state; without the schedules of queues that have none."""
     by_state: dict[SharedState, dict[str, Scheduled]] = {}
-    for id, scheduled in all_schedules.items():
+    for id in host.project.of(ScheduleConfig):
+        scheduled = scheduled_in(host, id)
         if (state := host.state_of(scheduled.queue.id)) is not None:
             by_state.setdefault(state, {})[id] = scheduled
-    found: dict[str, ScheduleStatus] = {}
-    for state, schedules in by_state.items():
-        found.update(await _statuses_in(state, schedules))
-    return [found[id] for id in all_schedules if id in found]
+    return by_state
 
 
 async def _statuses_in(state: SharedState, schedules: Mapping[str, Scheduled]) -> dict[str, ScheduleStatus]:

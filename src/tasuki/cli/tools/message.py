@@ -80,8 +80,12 @@ def _took(seconds: float) -> str:
 
 def choice_of(where: str, ids: Collection[str]) -> Choice:
     """The choice of ``--where`` and ``--id``. Raises click.BadParameter."""
-    from tasuki.app.dead.choice import Choice
+    from tasuki.app.dead.choice import Choice, check_texts
 
+    try:
+        check_texts(*ids)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--id") from error
     try:
         return Choice(where, ids)
     except ValueError as error:

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 from tasuki import __version__
-from tasuki.app.measuring.process import usage
+from tasuki.app.measuring.process import process_part
 from tasuki.observe.exposition.snapshots import Snapshot, add, totals_of
 from tasuki.supervisor.children.asking import Children
 
@@ -29,7 +29,8 @@ class FleetMetrics:
     async def snapshot(self) -> Snapshot:
         """The metrics of all processes together; one that does not answer in a second counts with its last snapshot."""
         await self._children.ask(QUESTION)
-        own: Snapshot = {"version": __version__, "python": platform.python_version(), "process": usage()}
+        # The desk of all processes is in this one.
+        own: Snapshot = {"version": __version__, "python": platform.python_version(), "process": process_part()}
         return add([own, self._ended, *self._last.values()])
 
     def _answered(self, number: int, name: str, snapshot: Any) -> None:

@@ -179,7 +179,7 @@ class Executor:
         if received.attempt > 1:
             self._metrics.redelivered += 1
         if delivery.lost or delivery.lease_until <= now:
-            self._metrics.lease_lost += 1
+            self._metrics.lease_lost += not delivery.lost  # else the keeper has counted it
             delivery.conclude(RELEASE)  # stale at the broker unless the lease is still ours after all
             return False
         if received.attempt > 1 and delivery.holder.policy.exhausted(received.attempt):

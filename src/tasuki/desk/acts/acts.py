@@ -24,8 +24,9 @@ from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.security.session import Session
-from tasuki.desk.site import Site
-from tasuki.errors import TasukiError
+from tasuki.desk.site import Site, problem_of
+from tasuki.errors import PolicyDeniedError, TasukiError
+from tasuki.observe.metrics import PROCESS
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
@@ -165,15 +166,21 @@ class Acts:
         self.queue_of(order)
         if order.act in OF_QUEUES and (order.bulk is not None or order.messages):
             raise ValueError(f"{order.act} is about a whole queue, not about some of its messages")
-        self.rights().require(session.actor, RIGHTS.get(order.act, order.act), order.id)
+        try:
+            self.rights().require(session.actor, RIGHTS.get(order.act, order.act), order.id)
+        except PolicyDeniedError:
+            PROCESS.act(order.act, "denied")
+            raise
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
         except (TasukiError, ValueError, LookupError) as error:
-            _log.warning("desk: %s %s failed: %s", order.act, order.id, error, extra=facts)
+            _log.warning("desk: %s %s failed: %s", order.act, order.id, problem_of(error), extra=facts)
             if not isinstance(error, ValueError):  # a field that cannot be read: there was no act
+                PROCESS.act(order.act, "denied" if isinstance(error, PolicyDeniedError) else "failed")
                 await self._keep(order, session, error)
             raise
+        PROCESS.act(order.act, "done")
         await self._keep(order, session, (done.key, done.values))
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})

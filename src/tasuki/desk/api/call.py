@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,7 +62,8 @@ class Call:
         snapshot = await self.snapshot()
         row = snapshot.queues.get(self.names["queue"])
         if row is None:
-            raise ProblemError(404, f"there is no queue {self.names['queue']!r}")
+            name = self.names["queue"]
+            raise ProblemError(404, f"there is no queue {name!r}{_near(name, snapshot.queues)}")
         return snapshot, row
 
     def may(self, act: str, id: str) -> bool:
@@ -94,8 +95,15 @@ class Call:
         try:
             self.tools.acts.queue_of(order)
         except KeyError:
-            raise ProblemError(404, f"there is no {order.kind} {order.id!r}") from None
+            hint = _near(order.id, self.site.project.kinds)
+            raise ProblemError(404, f"there is no {order.kind} {order.id!r}{hint}") from None
         try:
             return await self.tools.acts.carry_out(order, self.session)
         except LookupError as error:
             raise ProblemError(404, str(error)) from error
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """Which ids have this name, for an error."""
+    found = [id for id in known if name and id.endswith(f":{name}")][:3]
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""

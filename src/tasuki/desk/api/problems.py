@@ -12,6 +12,7 @@ from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
     PolicyDeniedError,
+    PublishError,
     QueueNotFoundError,
     TasukiError,
     UnsupportedError,
@@ -45,6 +46,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str], .
     ((BrokerUnavailableError, BrokerTimeoutError), 503, ""),
     (QueueNotFoundError, 409, "missing"),
     (UnsupportedError, 409, "unsupported"),
+    (PublishError, 400, "not_valid"),
     (TasukiError, 409, "failed"),
     (ValueError, 400, ""),
 )

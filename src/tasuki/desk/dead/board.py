@@ -28,10 +28,10 @@ class Board:
         self._read = float("-inf")
         self._reading = asyncio.Lock()
         self.problem = ""
-        """Why the last list lacks the batches of a store; empty: it lacks none."""
+        """Why the last list is not whole; empty: it is."""
 
     async def latest(self) -> Sequence[Batch]:
-        """The last ten batches, the newest first; without those of a store that cannot be read, see ``problem``."""
+        """The last ten batches, the newest first; ``problem`` says why batches of a store are left out."""
         async with self._reading:
             if self._clock.monotonic() - self._read > _AGE:
                 found: dict[str, Batch] = {}

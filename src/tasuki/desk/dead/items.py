@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.reading.bodies import preview
-from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message
+from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message, cause_in
 from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
@@ -27,6 +27,8 @@ class Item:
     key: str
     shown: str | None
     """The body on one line; None: it is made when it is shown."""
+    is_marked: bool = False
+    """Whether the message itself says its cause, so that an index knows it."""
 
     def body(self, queue: Queue) -> str:
         """The body on one line."""
@@ -67,6 +69,7 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
         number,
         _cut(str(headers.get(PARTITION_KEY, ""))),
         None if is_plain else preview(source, message),
+        bool(cause_in(headers)),
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tasuki.app.dead.counting import groups_of, rest_of
+from tasuki.contracts.values import RECENT, RECENT_PARTS
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.windows import Window
-from tasuki.queues.dead.groups import KEYS, MOST, OTHER, DeadGroup, grouped
+from tasuki.queues.dead.groups import KEYS, MOST, OTHER, DeadGroup, grouped, merged
 
-HOUR = 3600.0
-POINTS = 12
+HOUR, POINTS = RECENT, RECENT_PARTS
 """Of the trend: five minutes each."""
+_NONE = (0,) * POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,20 @@ def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
     """The groups, the largest first. Raises ValueError: letters are not grouped by this. May run in any thread."""
     rows = []
     for window in windows:
-        key_of = KEYS[by]
+        key_of, causes = KEYS[by], window.causes if by == "cause" else None
+        items = window.items if causes is None else window.uncounted
         times: dict[str, list[float]] = {}
-        for item in window.items:
+        for item in items:
             if item.letter.at is not None and now - item.letter.at < HOUR:
                 times.setdefault(key_of(item.letter), []).append(item.letter.at)
-        groups = grouped((item.letter for item in window.items), by)
-        rows += [GroupRow(window.queue, group, trend_of(times.get(group.key, ()), now)) for group in groups]
+        trends = {key: trend_of(found, now) for key, found in times.items()}
+        groups = grouped((item.letter for item in items), by)
+        if causes is not None:
+            groups = merged([*groups_of(causes, window.queue), *groups], rest_of(causes))
+            for each in causes.counts:
+                known = trends.get(each.cause, _NONE)
+                trends[each.cause] = tuple(map(sum, zip(each.recent, known, strict=True)))
+        rows += [GroupRow(window.queue, group, trends.get(group.key, _NONE)) for group in groups]
     return sorted(rows, key=lambda row: (-row.group.count, -(row.group.last or 0.0), row.dead, row.group.key))[:MOST]
 
 
@@ -62,6 +71,12 @@ def bars(trend: Sequence[int], height: int = 16, width: int = 5) -> str:
             tall = max(round(count / most * height), 2)
             parts.append(f"M{place * width} {height}v-{tall}h{width - 1}v{tall}z")
     return "".join(parts)
+
+
+def count_of(window: Window, by: str, key: str | None) -> int:
+    """How many letters a group has, as far as they were looked at or counted."""
+    is_whole = key is None or (by == "cause" and key == window.cause)
+    return window.count if is_whole else len(of_group(window, by, key))
 
 
 def of_group(window: Window, by: str, key: str | None) -> list[Item]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.ending import end_of
-from tasuki.contracts.driver import Depth
+from tasuki.contracts.driver import Causes, Depth
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site
 from tasuki.message import Message
+from tasuki.queues.dead.groups import MOST
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -51,6 +52,25 @@ class Window:
     borrowed: bool = False
     mark: tuple[object, ...] = field(default=())
     """Equal while the queue has the same letters, as far as its ends tell."""
+    causes: Causes | None = None
+    """The letters that say their cause, counted by the driver: then the ``items`` show only some of them."""
+    cause: str = ""
+    """The one cause of the letters that it is about; empty: it is about all."""
+
+    @property
+    def uncounted(self) -> Sequence[Item]:
+        """The items that the driver has not counted."""
+        return self.items if self.causes is None else [item for item in self.items if not item.is_marked]
+
+    @property
+    def count(self) -> int:
+        """Chosen letters, shown or only counted."""
+        return len(self.uncounted) + (0 if self.causes is None else self.causes.marked)
+
+    @property
+    def listed(self) -> int:
+        """Of the letters of one cause, how many are listed when all is read."""
+        return min(self.total, NEWEST)
 
     @property
     def is_all(self) -> bool:
@@ -103,6 +123,54 @@ def _size(page: Sequence[Message], size: int) -> int:
     return max(min(int(_PAGE_BYTES / (mean + 1000)), _MOST_PAGE), _FEWEST)
 
 
+async def count_window(site: Site, queue: str) -> Window:
+    """The letters of a queue by their causes, counted by its driver; it shows none of them.
+
+    Raises: as ``read_window``.
+    """
+    causes = await site.at(queue, partial(count_page, queue, MOST, ()))
+    return _counted(queue, causes, site.reader.clock.monotonic())
+
+
+def _counted(queue: str, causes: Causes, taken: float) -> Window:
+    return Window(queue, (), causes.marked + causes.unmarked, causes.marked, taken=taken, causes=causes)
+
+
+def with_unmarked(counted: Window, seen: Window) -> Window:
+    """What a driver has counted, with the letters that do not say their cause, as far as they were ``seen``."""
+    items = [item for item in seen.items if not item.is_marked]
+    unmarked = 0 if counted.causes is None else counted.causes.unmarked
+    read = seen.total if len(items) >= unmarked else seen.read
+    return replace(seen, items=items, read=read, causes=counted.causes)
+
+
+async def read_cause(
+    site: Site, queue: str, cause: str, most: int, before: Window | None, told: Callable[[Window], None]
+) -> Window:
+    """The newest ``most`` letters of one cause, by the driver's index; no items where others may have the cause too.
+
+    ``told`` gets what has been read so far. Raises: as ``read_window``.
+    """
+    source, clock = site.live.queues[queue], site.reader.clock
+    causes = replace(await site.at(queue, partial(count_page, queue, 0, (cause,))), rest=None)
+    if causes.unmarked:
+        return _counted(queue, causes, clock.monotonic())
+    if before is not None and before.causes == causes and before.read >= min(before.total, most):
+        return before
+    total, size, choice = causes.marked, _FIRST_PAGE, Choice()
+    found: dict[str, Item] = {}
+    at = 0
+    while True:
+        page = await site.at(queue, partial(cause_page, queue, cause, True, at, min(size, most - at)))
+        at += len(page)
+        found |= {each.letter.id: each for each in await asyncio.to_thread(items_of, source, page, 0, choice, 0.0)}
+        window = Window(queue, list(found.values()), total, at, taken=clock.monotonic(), causes=causes, cause=cause)
+        if not page or at >= min(total, most):
+            return window
+        told(window)
+        size = _size(page, size)
+
+
 async def borrow_window(site: Site, queue: str, where: str) -> Window:
     """The chosen ones of the first ``BORROWED`` letters of a queue whose broker cannot peek.
 
@@ -153,3 +221,15 @@ async def peek_page(queue: str, start: int, most: int, live: Assembly) -> list[M
     """Waiting messages of a queue from a number on. Raises DriverError."""
     on = live.queues[queue]
     return list(await asked(on, lambda: on.driver.peek(on.spec.name, most, start)))
+
+
+async def count_page(queue: str, most: int, also: Sequence[str], live: Assembly) -> Causes:
+    """The waiting messages of a queue by their causes. Raises DriverError."""
+    on = live.queues[queue]
+    return await asked(on, lambda: on.driver.causes(on.spec.name, most, also))
+
+
+async def cause_page(queue: str, cause: str, newest: bool, start: int, most: int, live: Assembly) -> list[Message]:
+    """Waiting messages of one cause from a number on, or from the newest back. Raises DriverError."""
+    on = live.queues[queue]
+    return list(await asked(on, lambda: on.driver.peek_cause(on.spec.name, cause, most, start, newest_first=newest)))

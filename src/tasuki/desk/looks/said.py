@@ -1,4 +1,4 @@
-"""Said: what the core says in English, in the language of the page; what is not known stays as it is."""
+"""Said: sentences of the core in the language of the page; an unknown one stays in English."""
 
 from __future__ import annotations
 

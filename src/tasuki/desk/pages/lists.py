@@ -93,15 +93,18 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
 async def schedules(view: View) -> Response:
     """The schedules, with their last and next times."""
     from tasuki.app.schedules.status import ScheduleStatus
-    from tasuki.app.schedules.statuses import statuses_of
+    from tasuki.app.schedules.statuses import statuses_seen
 
     snapshot = await view.tools.sampler.latest()
     site, found, problems = view.tools.site, dict[str, ScheduleStatus](), list[str]()
     for app, ids in site.parts():
         try:
-            found |= {status.id: status for status in await site.on(app, statuses_of) if status.queue in ids}
+            seen = await site.on(app, statuses_seen)
         except TasukiError as error:
             problems.append(problem_of(error))
+            continue
+        found |= {status.id: status for status in seen.statuses if status.queue in ids}
+        problems += map(problem_of, seen.problems)
     configs = site.project.of(ScheduleConfig)
     unseen = [id for id in configs if id not in found]
     start = view.number_of("from", _MOST_PLACE)

@@ -22,6 +22,7 @@ from tasuki.desk.tools import Tools
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
+    from tasuki.state.pauses import Pause
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _EMPTY = Markup("{}")
@@ -75,6 +76,11 @@ class View:
         """Who asks; only pages without a session (``login``, ``logout``) have none."""
         session: Session = self.request.scope[SESSION]
         return session
+
+    @property
+    def is_in(self) -> bool:
+        """Whether there is a session, so that pages other than the door open."""
+        return self.request.scope.get(SESSION) is not None
 
     @property
     def can_end(self) -> bool:
@@ -148,6 +154,19 @@ class View:
         """How old the numbers are, if that matters."""
         age = 0.0 if snapshot is None else self.tools.clock.monotonic() - snapshot.taken
         return age if age > _OLD else None
+
+    def pause(self, pause: Pause, now: float) -> Markup:
+        """Until when, by whom and why: the end in the viewer's own zone."""
+        parts = [_EMPTY.format(self.say("pause.open"))]
+        if pause.until is not None:
+            before, _, after = self.say("pause.until", time="\0").partition("\0")
+            parts = [_EMPTY.format(before), self.when(pause.until, now), _EMPTY.format(after)]
+        if pause.actor:
+            parts.append(_EMPTY.format(self.say("pause.by", actor=bodies.line(pause.actor, 120))))
+        if pause.reason:
+            reason = bodies.line(pause.reason)
+            parts.append(_EMPTY.format(f": {translated(self.language, reason) or reason}"))
+        return Markup("").join(parts)
 
     def page(self, template: str, *, status: int = 200, snapshot: Snapshot | None = None, **values: Any) -> Response:
         """The response: the whole page, or, for the script, only what changes."""

@@ -12,9 +12,10 @@ from tasuki.app.state.pausing import Orders, orders_of
 from tasuki.app.state.workers import workers_of
 from tasuki.contracts.driver import Depth
 from tasuki.desk.site import problem_of
-from tasuki.errors import BrokerUnavailableError, QueueNotFoundError, TasukiError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError, TasukiError
 from tasuki.queues.queue import Queue
 from tasuki.state.presence import Presence
+from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AT_ONCE = 16
-"""Queues that are counted at the same time."""
+"""Queues of one driver that are counted at the same time."""
 _PATIENCE = 5.0
 """Seconds for one count."""
+_ALL, _OF_STORE = 6.0, 3.0
+"""Seconds for all counts, and for what a store tells: the site gives up after ten, and then nothing were known."""
 
 
 @dataclass(slots=True)
@@ -37,8 +40,10 @@ class Counts:
     """Queue → why it cannot be counted."""
     orders: Orders = field(default_factory=lambda: Orders({}, {}))
     workers: list[Presence] = field(default_factory=list)
-    has_asked: bool = False
-    """Whether all stores have told their workers."""
+    asked: set[str] = field(default_factory=set)
+    """The queues whose stores have told their workers; and those without a store."""
+    silent: set[str] = field(default_factory=set)
+    """The drivers that cannot be reached now."""
     now: float | None = None
     """The clock of the stores."""
     trouble: list[str] = field(default_factory=list)
@@ -48,19 +53,46 @@ class Counts:
 async def count(live: Assembly, ids: Sequence[str]) -> Counts:
     """Count these queues, and read who works on them and their pauses; errors are part of the result."""
     counts = Counts()
-    left = iter(ids)
-    await asyncio.gather(*(_count_some(live, left, counts) for _ in range(min(_AT_ONCE, len(ids)))))
-    known = [id for id in ids if id in counts.depths]
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            counts.orders = await orders_of(live, set(known))
-            states = [state for state in live.states_of_queues() if known or state.opened is not None]
-            counts.workers = await workers_of(states)
-            counts.has_asked = True
-            counts.now = max([await (await state.store()).time() for state in states], default=None)
-    except (TasukiError, TimeoutError) as error:
-        counts.trouble.append(problem_of(error))
+    by_driver: dict[str, list[str]] = {}
+    by_state: dict[SharedState | None, set[str]] = {}
+    for id in ids:
+        if (queue := live.queues.get(id)) is None:  # the project was loaded again meanwhile
+            counts.missing.add(id)
+            continue
+        by_driver.setdefault(queue.driver.name, []).append(id)
+        by_state.setdefault(live.state_of(id), set()).add(id)
+    # Each driver by itself: one that does not answer keeps nothing from the others.
+    await asyncio.gather(*(_count_on(live, driver, mine, counts) for driver, mine in by_driver.items()))
+    await asyncio.gather(*(_ask_store(live, state, mine, counts) for state, mine in by_state.items()))
     return counts
+
+
+async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], counts: Counts) -> None:
+    """Read who works on the queues of one state, and their pauses."""
+    if state is None:
+        counts.asked |= ids
+        return
+    known = ids & counts.depths.keys()
+    if not known and state.driver.name in counts.silent:
+        return  # its queues say why
+    if not known and state.opened is None:  # a store is made by opening it: there is none, and nothing in it
+        counts.asked |= ids
+        return
+    try:
+        async with asyncio.timeout(_OF_STORE):
+            orders = await orders_of(live, known)
+            workers = await workers_of([state])
+            now = await (await state.store()).time()
+    except TimeoutError:
+        counts.trouble.append(f"the store of driver {state.driver.name} has not answered for {_OF_STORE:g} s")
+    except TasukiError as error:
+        counts.trouble.append(problem_of(error))
+    else:
+        counts.orders.pauses.update(orders.pauses)
+        counts.orders.scales.update(orders.scales)
+        counts.workers += workers
+        counts.asked |= ids
+        counts.now = now if counts.now is None else max(counts.now, now)
 
 
 def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:
@@ -74,15 +106,30 @@ def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:
     counts.trouble = [cause_of(text) for text in counts.trouble]
 
 
-async def _count_some(live: Assembly, left: Iterable[str], counts: Counts) -> None:
+async def _count_on(live: Assembly, driver: str, ids: Sequence[str], counts: Counts) -> None:
+    left, end = iter(ids), asyncio.get_running_loop().time() + _ALL
+    await asyncio.gather(*(_count_some(live, driver, left, counts, end) for _ in range(min(_AT_ONCE, len(ids)))))
+
+
+async def _count_some(live: Assembly, driver: str, left: Iterable[str], counts: Counts, end: float) -> None:
+    problem, now = "", asyncio.get_running_loop().time
     for id in left:
+        if driver in counts.silent:  # to ask for each of its queues would take longer than anyone waits
+            counts.problems[id] = problem or f"driver {driver} does not answer"
+            continue
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout_at(min(now() + _PATIENCE, end)):
+                if now() >= end:  # an answer that needs no waiting would come all the same, and a thousand take long
+                    raise TimeoutError
                 counts.depths[id] = await depth_of(live.queues[id])
         except QueueNotFoundError:
             counts.missing.add(id)
-        except (TasukiError, TimeoutError, KeyError) as error:
-            counts.problems[id] = problem_of(error) if isinstance(error, TasukiError) else "no answer within 5 s"
+        except (TasukiError, TimeoutError) as error:
+            problem = problem_of(error) if isinstance(error, TasukiError) else f"no answer within {_PATIENCE:g} s"
+            counts.problems[id] = problem
+            is_late = isinstance(error, TimeoutError) and now() < end  # else there were too many to be counted
+            if is_late or isinstance(error, BrokerUnavailableError | BrokerTimeoutError):
+                counts.silent.add(driver)
 
 
 async def depth_of(queue: Queue) -> Depth:

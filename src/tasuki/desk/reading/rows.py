@@ -94,7 +94,7 @@ def row_of(
         failed_rate=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
-        knows_workers=seen is not None and seen.has_asked and (is_private or has_store),
+        knows_workers=seen is not None and id in seen.asked and (is_private or has_store),
         past=past,
     )
 

@@ -83,27 +83,33 @@ class Sampler:
         counts: dict[str, Counts] = {}
         here: list[Presence] = []
         problems: list[str] = []
+        is_waiting = False
+        unread: dict[str, str] = {}
         for app, ids in self._site.parts():
             try:
                 found, present = await self._site.on(app, partial(self._read, ids))
             except TasukiError as error:
                 problems.append(problem_of(error))
+                is_waiting = True
+                unread |= dict.fromkeys(ids, problems[-1])
                 continue
             statuses = app.supervisor.states()
             name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present
             problems += found.trouble
+            is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
         workers = _merged([*(worker for found in _each(counts) for worker in found.workers), *here])
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
-        rows = self._rows(counts, workers)
+        rows = self._rows(counts, workers, unread)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
-        self._took = self._clock.monotonic() - began
+        # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
+        self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
 
     async def _read(self, ids: list[str], live: Assembly) -> tuple[Counts, list[Presence]]:
@@ -112,7 +118,9 @@ class Sampler:
         present = self._site.present_here(live, private, self._clock.time()) if private else None
         return found, [present] if present is not None else []
 
-    def _rows(self, counts: Mapping[str, Counts], workers: list[Presence]) -> dict[str, QueueRow]:
+    def _rows(
+        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str]
+    ) -> dict[str, QueueRow]:
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
@@ -120,7 +128,7 @@ class Sampler:
         rows = {}
         for id in self._site.queues:
             seen = counts.get(id)
-            problem = "" if seen is not None else self._unseen(id)
+            problem = "" if seen is not None else unread.get(id) or self._unseen(id)
             rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
         return facts.with_dead(rows)
 

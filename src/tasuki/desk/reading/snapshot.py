@@ -148,8 +148,23 @@ class Snapshot:
 
     @property
     def knows_workers(self) -> bool:
-        """Whether the workers of any queue are known."""
-        return any(row.knows_workers for row in self.queues.values())
+        """Whether the workers of any queue are known, or there are none that could be."""
+        return any(row.knows_workers for row in self.queues.values()) or not self.queues
+
+    @cached_property
+    def uncounted(self) -> int:
+        """How many queues could not be counted: the sums lack theirs."""
+        return sum(row.depth is None and not row.is_missing for row in self.queues.values())
+
+    @property
+    def knows_counts(self) -> bool:
+        """Whether any queue could be counted; if not, sums of 0 say nothing."""
+        return self.uncounted < len(self.queues) or not self.queues
+
+    @cached_property
+    def unread(self) -> int:
+        """Queues that could not be counted; the sums are without them."""
+        return sum(row.depth is None and not row.is_missing for row in self.queues.values())
 
     @cached_property
     def totals(self) -> Totals:

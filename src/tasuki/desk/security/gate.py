@@ -101,7 +101,8 @@ class Gate:
         if not is_static and (wait := (self._reads if is_safe else self._acts).take(client)):
             return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
         if session is None and not is_static and path not in _OPEN:
-            return self._ask_for_token(request, client, is_program=is_api(request.scope))
+            is_program = is_api(request.scope) or path == ["metrics"]  # Prometheus would read the login as metrics
+            return self._ask_for_token(request, client, is_program=is_program)
         return None
 
     def _ask_for_token(self, request: Request, client: str, *, is_program: bool) -> Response:

@@ -263,7 +263,7 @@ class SQLiteDriver(WithinSQLite):
         return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
-        """Read the index of causes, on the thread that reads: nobody waits for it."""
+        """Read the index of causes, on the thread that reads: the writer goes on."""
         now = self._clock.time()
         counted: Causes = await self._look(queue, lambda file, number: causes.count(file, number, most, also, now))
         return counted

@@ -32,6 +32,8 @@ class Meant(answers.Answer, frozen=True):
     is_all: bool
     """False: the queue has more letters than were read."""
     groups: list[answers.Group]
+    missing: list[str]
+    """The given ids that are not among the letters."""
     next_step: str
 
 
@@ -82,22 +84,26 @@ async def _meant(source: Source, given: arguments.Redrive) -> Meant:
     if not row.is_dead_letters:
         raise ProblemError(409, f"{row.id} is no dead-letter queue of this project; {row.id} has {row.dead_letters!r}")
     call.require("redrive", row.id)
-    if given.to and given.to not in call.site.live.queues:
-        raise ProblemError(404, f"there is no queue {given.to!r}")
+    if given.to:
+        if given.to not in call.site.live.queues:
+            raise ProblemError(404, f"there is no queue {given.to!r}")
+        call.require("redrive", given.to)
     await letters.letters(call)  # it knows which drivers show no letters, and asks for the right to look
-    window = await source.library.window(row.id, "" if given.ids else given.where)
-    items = of_group(window, given.by, None if given.ids else given.group)
+    group = None if given.ids else given.group
+    window = await source.library.window(row.id, "" if given.ids else given.where, given.by, group)
+    items = of_group(window, given.by, group)
     if given.ids:
         chosen = set(given.ids)
         items = [item for item in items if item.letter.id in chosen]
     snapshot = await call.snapshot()
-    some = Window(window.queue, items, len(items), len(items))
+    some = window if window.cause else Window(window.queue, items, len(items), len(items))
     return Meant(
         dry=True,
         queue=row.id,
         to=given.to or "the queue where each failed",
-        count=len(items),
-        is_all=window.is_all,
+        count=some.count,
+        is_all=window.is_all or bool(window.cause),
+        missing=sorted(set(given.ids) - {item.letter.id for item in items}),
         groups=[letters.group_of(each) for each in rows_of([some], given.by, snapshot.now)[:_GROUPS]],
         next_step="nothing was changed; the same call with dry=false begins the batch",
     )

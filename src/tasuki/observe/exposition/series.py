@@ -95,6 +95,8 @@ SERIES: tuple[Series, ...] = (
            "Age of the oldest message that is ready."),
     Series("tasuki_queue_consumers", "gauge", "queues", "consumers", "Consumers in all processes."),
     Series("tasuki_queue_paused", "gauge", "queues", "paused", "Whether the queue is paused: 1 or 0."),
+    Series("tasuki_queue_is_dead_letter", "gauge", "queues", "is_dead_letter",
+           "1 for a queue of dead letters; other queues have no such series."),
     Series("tasuki_driver_up", "gauge", "drivers", "up", "Whether the broker answers: 1 or 0."),
     Series("tasuki_driver_reconnects_total", "counter", "drivers", "reconnects",
            "Times that the broker has answered again after it had not."),

@@ -24,9 +24,10 @@ Snapshot = dict[str, Any]
 
 PARTS = ("queues", "consumers", "drivers", "schedules")
 
-_GREATEST = frozenset(
-    {"at", "ready", "in_flight", "delayed", "oldest_age", "paused", "consumers", "last_success", "loop_lag"}
-)
+_GREATEST = frozenset({
+    "at", "ready", "in_flight", "delayed", "oldest_age", "paused", "consumers", "is_dead_letter", "last_success",
+    "loop_lag",
+})  # fmt: skip
 """Gauges that several processes read from one place, or whose worst value counts."""
 _LEAST = frozenset({"up", "start_time"})
 _BY_NAME = frozenset({"errors", "dead", "acts", "series"})

@@ -211,6 +211,8 @@ def _attributes(operation: str | None, system: str, labels: Mapping[str, str]) -
         found["messaging.system"] = SYSTEMS.get(system, system)
     if operation is not None:
         found["messaging.operation.name"] = operation
+    if (outcome := labels.get("outcome", "confirmed")) != "confirmed":
+        found["error.type"] = outcome  # the conventions ask for it where an operation has failed
     return found
 
 

@@ -19,7 +19,7 @@ _LATE = 1_000_000_000
 """More attempts or redrives than any message has: a forged header must not make a number that no one can show."""
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One failed attempt; texts that are not known are empty, and have no secrets."""
 
     attempt: int

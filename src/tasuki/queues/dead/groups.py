@@ -75,7 +75,7 @@ def grouped(letters: Iterable[Letter], by: str = "cause", most: int = MOST) -> l
 
 
 def merged(groups: Iterable[DeadGroup], others: Iterable[DeadGroup] = (), most: int = MOST) -> list[DeadGroup]:
-    """Groups that were counted apart, one for each key; ``others``: what was counted as the rest of something."""
+    """Groups that were counted apart, one for each key; ``others``: groups that were counted as one rest."""
     found: dict[str, DeadGroup] = {}
     for group in groups:
         known = found.get(group.key)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Raw
+
 from tasuki.contracts.codec import Codec
 from tasuki.errors import BodyTypeError, CodecError, HandlerError, InvalidBodyError, Position
 from tasuki.handlers.body import check_type, make_decoder
@@ -80,9 +82,10 @@ class TypedMessageBuilder(MessageBuilder):
         except (InvalidBodyError, CodecError) as error:
             why = "bytes are not read as a type" if codec.name == BYTES else str(error)
             why = why.removeprefix("the body does not fit: ")
+            given = "JSON" if isinstance(body, Raw) else type(body).__name__
             raise BodyTypeError(
                 f"queue {self._queue!r} takes {self._body} (declared at {self._body.place}), and this "
-                f"{type(body).__name__} is not one: {why}; publish {_with_article(str(self._body))}"
+                f"{given} is not one: {why}; publish {_with_article(str(self._body))}"
             ) from error
 
 

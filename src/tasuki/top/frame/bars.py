@@ -28,11 +28,17 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
     if snapshot is None:
         return fit_line([("reading the queues …" if not signs.is_ascii else "reading the queues ...", "dim")], width)
     sums = snapshot.totals
+    knows_any = snapshot.unread < len(snapshot.queues) or not snapshot.queues
+    more_of = "+" if snapshot.unread else ""  # in the queues that could not be read
+
+    def number(value: int) -> str:
+        return amounts.count(value) + more_of if knows_any else signs.none
+
     pairs: list[tuple[str, str, str]] = [
-        ("READY", amounts.count(sums.ready), ""),
-        ("RUN", f"{sums.running}/{sums.places}", "ok" if sums.running else ""),
-        ("DELAY", amounts.count(sums.delayed), ""),
-        ("DEAD", amounts.count(sums.dead), "warn" if sums.dead else ""),
+        ("READY", number(sums.ready), ""),
+        ("RUN", f"{sums.running}/{sums.places}" if knows_any else signs.none, "ok" if sums.running else ""),
+        ("DELAY", number(sums.delayed), ""),
+        ("DEAD", number(sums.dead), "warn" if sums.dead else ""),
         *([("IN", amounts.rate(sums.in_rate), "")] if sums.in_rate is not None else []),
         ("OUT", amounts.rate(sums.out_rate), ""),
         ("FAIL", amounts.rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
@@ -51,11 +57,14 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
 
 def tabs(current: int, right: Line, width: int, signs: Signs) -> Line:
     """The views, with the keys that open them; ``current``: the number of the one that is shown, from 0."""
-    is_narrow = width < 60
-    line: list[Span] = []
-    for at, name in enumerate(TABS):
-        text = f"{at + 1} {name[:4] if is_narrow else name}"
-        line += [(" ", ""), (text, "tab" if at == current else "dim"), (" ", "")]
+    room = width - line_width(right) - 1
+    for most in (9, 4, 0):
+        line: list[Span] = []
+        for at, name in enumerate(TABS):
+            text = f"{at + 1} {name[:most]}".rstrip()
+            line += [(" ", ""), (text, "tab" if at == current else "dim"), (" ", "")]
+        if line_width(line) <= room:
+            break
     return between(line, right, width, signs.more)
 
 

@@ -13,6 +13,10 @@ Line = Sequence[Span]
 
 Keep = Literal["start", "end"]
 
+_MOST_OF_CELL = 8
+"""Characters that are looked at for one cell: a line must not cost as much as all of a long text. A few marks on a
+letter, and people joined to a family, are fewer."""
+
 
 def width_of(text: str) -> int:
     """Cells of a text."""
@@ -98,7 +102,7 @@ def _start(text: str, width: int) -> str:
     if text.isascii():
         return text[:width]
     end = used = 0
-    for _, stop, cells in _graphemes(text):
+    for _, stop, cells in _graphemes(text[: width * _MOST_OF_CELL]):
         if used + cells > width:
             break
         end, used = stop, used + cells
@@ -108,6 +112,7 @@ def _start(text: str, width: int) -> str:
 def _end(text: str, width: int) -> str:
     if text.isascii():
         return text[-width:]
+    text = text[-width * _MOST_OF_CELL :]
     begin, used = len(text), 0
     for start, _, cells in reversed([*_graphemes(text)]):
         if used + cells > width:

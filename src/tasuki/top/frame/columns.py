@@ -40,9 +40,15 @@ class Sort:
     is_down: bool = False
 
 
+def shown_in(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that a terminal of this width shows."""
+    return [column for column in columns if column.at_least <= width <= column.at_most]
+
+
 def layout(columns: Sequence[Column], width: int) -> list[tuple[int, Column, int]]:
     """The columns that are shown: the number of each, itself, and its cells."""
-    shown = [(at, column) for at, column in enumerate(columns) if column.at_least <= width <= column.at_most]
+    names = {column.name for column in shown_in(columns, width)}
+    shown = [(at, column) for at, column in enumerate(columns) if column.name in names]
     left = width - _MARKS - sum(column.width for _, column in shown) - (len(shown) - 1)
     shares = sum(column.share for _, column in shown if not column.width)
     found = []

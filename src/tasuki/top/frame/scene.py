@@ -17,6 +17,7 @@ from tasuki.top.views.view import Table, Text
 _TOP = 3
 """Lines above the rows: head, totals, views."""
 _MOST_FOOT = 4
+_IN_HELP = (("Esc", "back"), ("j k", "scroll"), ("q", "quit"))
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ class Scene:
     def _help(self, width: int, room: int) -> list[Line]:
         assert self.help is not None
         plain = [[(self.signs.text(text), style) for text, style in line] for line in self.help]
-        lines = [part for line in plain for part in wrap(line, width - 2, 14)]
+        lines = [part for line in plain for part in wrap(line, width - 2, 14 if len(line) > 1 else 0)]
         self.help_top = max(min(self.help_top, len(lines) - room), 0)
         return [fit_line([(" ", ""), *line], width) for line in lines[self.help_top : self.help_top + room]]
 
@@ -154,6 +155,8 @@ class Scene:
             text = f"{signs.problem} {signs.text(self.problems[0])}{more}"
             found.append(fit_line([(text, "bad")], width, signs.more))
         foot = self.foot
+        if self.help is not None:
+            return [*found, bars.keys(_IN_HELP, width, signs)]
         if foot.kind == "keys":
             return [*found, bars.keys(self.keys, width, signs)]
         style = {"told": "ok", "failed": "bad", "asked": "ask", "typed": "ask"}[foot.kind]

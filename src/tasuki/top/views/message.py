@@ -14,7 +14,7 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
 from tasuki.top.views.message_text import Shown, text_of
-from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected
+from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected, of_trial
 from tasuki.top.views.view import EDIT, TRY, Key, Row, Text, View
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class MessageView(View):
         self.goes_to = "why" if is_about_why else ""
         self._place = place
         self._state = ""
+        self._kept = True
 
     @property
     def crumb(self) -> str:
@@ -49,6 +50,7 @@ class MessageView(View):
         row = snapshot.queues.get(self.queue)
         if row is None:
             return _only(f"Queue {self.queue} is not in the project any more.")
+        self._kept = reading.keeps(self.queue)
         if not reading.may("peek", self.queue):
             return _only(f"You may not see it: no policy allows queue.admin.peek on {self.queue}.")
         try:
@@ -98,8 +100,10 @@ class MessageView(View):
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
         if key.does == "try":
-            return f"Call the handler of message {orders[0].message} in a process of its own?"
-        return of_letters(key, 1, [self.queue]) if key.key in ("r", "D") else of_many("Cancel", orders, "message")
+            return of_trial(orders[0])
+        if key.key in ("r", "D"):
+            return of_letters(key, 1, [self.queue], kept=self._kept)
+        return of_many("Cancel", orders, "message")
 
 
 def _only(text: str) -> Text:

@@ -19,7 +19,7 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected
+from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected, of_trial
 from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class MessagesView(View):
         self._start = 0
         self._has_more = False
         self._row: QueueRow | None = None
+        self._kept = True
 
     @property
     def crumb(self) -> str:
@@ -92,6 +93,7 @@ class MessagesView(View):
         row = self._row = snapshot.queues.get(self.queue)
         if row is None:
             return Table(empty=(f"Queue {self.queue} is not in the project any more.",))
+        self._kept = reading.keeps(self.queue)
         running = [] if self._start else list(map(self._running(snapshot), row.running))
         if not reading.may("peek", self.queue):
             empty = f"You may not see its messages: no policy allows queue.admin.peek on {self.queue}."
@@ -158,7 +160,7 @@ class MessagesView(View):
             (found.key if found else "", ""),
             (found.type if found else "", "dim"),
             (listed.text, "" if found is None or not found.error else "warn"),
-            (found.body if found else "", "dim"),
+            (found.body if found and found.error else "", "dim"),
         ]
 
     def sorted_by(self, column: str, row: Row) -> Any:
@@ -223,8 +225,9 @@ class MessagesView(View):
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
         if key.does == "try":
-            return f"Call the handler of message {orders[0].message} in a process of its own?"
+            return of_trial(orders[0])
         if key.key in ("r", "D"):
             (order,) = orders
-            return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self.queue])
+            count = 1 if order.bulk is None else len(order.bulk.ids)
+            return of_letters(key, count, [self.queue], kept=self._kept)
         return of_many("Cancel", orders, "message")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.schedules.status import ScheduleStatus
-from tasuki.app.schedules.statuses import statuses_of
+from tasuki.app.schedules.statuses import statuses_seen
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
@@ -65,10 +65,10 @@ class SchedulesView(View):
     period = 5.0
     columns = (
         Column("schedule", "SCHEDULE", keep="end", share=3),
-        Column("next", "NEXT", 8, is_right=True),
+        Column("next", "NEXT", 9, is_right=True),
         Column("last", "LAST", 8, is_right=True),
         Column("state", "STATE", 8),
-        Column("timing", "WHEN", 24),
+        Column("timing", "WHEN", 24, at_least=70),
         Column("queue", "QUEUE", at_least=100, keep="end", share=2),
     )
     keys = (
@@ -80,9 +80,8 @@ class SchedulesView(View):
         """See :class:`View`."""
         found: dict[str, ScheduleStatus] = {}
         for app, ids in reading.site.parts():
-            for status in await reading.site.on(app, statuses_of):
-                if status.queue in ids:
-                    found[status.id] = status
+            seen = await reading.site.on(app, statuses_seen)
+            found |= {status.id: status for status in seen.statuses if status.queue in ids}
         rows = [
             Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state[1] == "bad")
             for id, config in sorted(reading.site.project.of(ScheduleConfig).items())

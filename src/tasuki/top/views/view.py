@@ -72,6 +72,7 @@ class Key:
 
 EDIT = Key("E", "edit", "change a dead letter in $EDITOR, have it checked, and send it", asks="", does="edit")
 TRY = Key("d", "dry run", "call the handler, and show what it would do; nothing is changed", does="try")
+UNDO = Key("u", "undo", "undo the batch that was begun here last")
 
 
 class View(ABC):
@@ -147,6 +148,10 @@ class View(ABC):
     def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
         """What a key orders for some rows."""
         return [order for row in rows if (order := self.order(key, row)) is not None]
+
+    def count(self, orders: Sequence[Order]) -> int:
+        """How many messages or entries these orders are about, as the last refresh has found them."""
+        return len(orders)
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """The question before it; says how many."""

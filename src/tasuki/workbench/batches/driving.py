@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tasuki.clock import Clock
@@ -32,6 +33,8 @@ class Driving:
         self._as: State = "running"
         self._due = clock.monotonic()
         """When the next letter may go."""
+        self._meanwhile: Callable[[], Awaitable[None]] | None = None
+        self._slice = _LOOK
         self.batch: Batch
 
     async def take(self, id: str) -> bool:
@@ -113,12 +116,18 @@ class Driving:
             self._due = max(self._due, now - _LOOK) + moved / self.batch.rate
             await self.rest(self._due - now)
 
+    def renew(self, meanwhile: Callable[[], Awaitable[None]], step: float) -> None:
+        """Let this be called every ``step`` seconds, or more often, as long as it waits."""
+        self._meanwhile, self._slice = meanwhile, min(_LOOK, step)
+
     async def rest(self, seconds: float) -> None:
         """Wait, as long as the batch is to be driven."""
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
-            await asyncio.sleep(min(left, _LOOK))
+            await asyncio.sleep(min(left, self._slice))
             await self.sure()
+            if self._meanwhile is not None:
+                await self._meanwhile()
             if left > _LOOK:
                 await self.look()
 

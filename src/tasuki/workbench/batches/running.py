@@ -112,7 +112,10 @@ async def _empty(host: Assembly, shelf: Shelf, batch: Batch) -> float:
     now = await shelf.store.time()
     if (left := batch.ended + TRASH_TIME - now) > 0:
         return left
-    await empty(Places(host, batch), now)
+    batch = await shelf.change(batch.id, steps.closed)  # from here on no undo begins
+    if not steps.is_due_to_be_emptied(batch):
+        return 0.0
+    await empty(Places(host, batch), batch.id, now)
     await shelf.tidy(await shelf.change(batch.id, steps.emptied))
     return 0.0
 

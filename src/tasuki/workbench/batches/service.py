@@ -77,7 +77,7 @@ class BatchService:
             del self._tasks[id]
             told = self._told.pop(id)
             if not task.cancelled() and task.exception() is None and told.is_set():
-                self.take(state, id)  # there was news after its last look
+                self.take(state, id)  # there was news while its last check ended
 
         task.add_done_callback(ended)
 

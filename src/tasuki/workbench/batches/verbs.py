@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.choice import Choice, check_texts
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.state.finding import needed_state, states_there
 from tasuki.errors import BatchNotFoundError, BatchStateError
@@ -113,6 +113,7 @@ class Batches:
             ),
             source, target,
         )  # fmt: skip
+        check_texts(*(group or ()))
         batch = await counted(batch, source, choice.ids, live.batching.clock)
         if ids:
             await shelf.put_ids(batch.id, sorted(choice.ids))

@@ -80,7 +80,7 @@ class Editor:
 
     async def draft(self, id: str, to: str | None = None) -> Draft:
         """A letter as it is. Raises LookupError: it is not there; as ``edit``."""
-        return self.draft_of(await letter_of(self._source, id), to)
+        return self.draft_of(await letter_of(self._source, id, self._clock), to)
 
     def draft_of(self, letter: Message, to: str | None = None) -> Draft:
         """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError."""

@@ -78,11 +78,12 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
         DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    never = f"no edit of a message of {dead} can be undone: "
     if not source.driver.capabilities.transfer:
-        raise LookupError(f"{never}its driver takes no waiting message back in one step")
+        why = "its driver takes no waiting message back in one step"
+        raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
     if state is None:
-        raise LookupError(f"{never}it has no state, in which they are kept: write 'state: <id of a store>' at it")
+        why = "it has no state, in which they are kept: write 'state: <id of a store>' at it"
+        raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
     store: Store = await state.store()
     key = edit_key(dead, id)
     record = await _remembered(store, key)

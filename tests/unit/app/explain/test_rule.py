@@ -134,10 +134,14 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
 
 def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
     letter = explain(facts(letter=LETTER, dead_letters="app:dead"))
-    unseen = explain(facts(can_look=False, unseen_letters="app:dead"))
+    failed = [AttemptRecord(attempt=3, at=997.0, worker="web:7", place="mail.py:send")]
+    unseen = explain(facts(can_look=False, unseen_letters="app:dead", attempts=failed))
 
     assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
-    assert unseen.causes[0].act.startswith("look among its dead letters: tasuki dead app:dead --id m; with 'result'")
+    assert unseen.causes[0].act == "look among its dead letters: tasuki dead app:dead --id m"
+    assert "no worker or record tells where it is; attempt 3 failed 3s ago on web:7 at mail.py:send" in (
+        unseen.causes[0].text
+    )
     assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
 
 
@@ -159,3 +163,33 @@ def test_a_queue_that_is_away_leaves_it_open() -> None:
     found = without([away], [gone], "m")
     assert (found.queue, found.found, found.causes) == ("app:mail", None, [away, *gone.causes])
     assert without([away], [], "m").causes == [away]
+
+
+def test_a_search_in_all_queues_does_not_send_to_another_one() -> None:
+    gone = explain(facts(depth=Depth(0, 0, 0, None)))
+
+    found = without([], [gone] * 12, "m")
+
+    assert (found.queue, found.found) == ("", False)
+    (cause,) = found.causes
+    assert cause.text.endswith("app:mail and 2 more: it is settled, or never was there")
+    assert not cause.act
+    assert without([], [gone], "m") == gone
+
+
+@pytest.mark.parametrize(
+    ("known", "command"),
+    [
+        (facts(letter=LETTER, dead_letters="app:dead"), "tasuki redrive app:dead --id m"),
+        (facts(work(running=(RUNS,))), "tasuki cancel m"),
+    ],
+)
+def test_a_command_is_about_this_message_alone(known: Facts, command: str) -> None:
+    assert explain(known).causes[0].act.endswith(command)
+
+
+def test_an_id_is_one_word_of_a_command() -> None:
+    hostile = "m; rm -rf $HOME"
+    waits = Message(hostile, b"", {DUE: NOW + 90})
+    [cause] = explain(Facts(NOW, hostile, "app:mail", consumers=ONE, message=waits)).causes[:1]
+    assert cause.act == f"cancel it: tasuki cancel '{hostile}'"

@@ -78,6 +78,8 @@ async def test_every_metric_of_a_running_app_is_collected(
     )
     assert (sent.value, dict(sent.attributes)) == (
         2, {**common, "messaging.operation.name": "send", "tasuki.outcome": "confirmed"})  # fmt: skip
+    refused = [dict(each.attributes).get("error.type") for each in found["messaging.client.sent.messages"]]
+    assert set(refused) == {None, "rejected", "unknown"}
     process = point(found["messaging.process.duration"])
     assert process.count == 6, "two messages, and five attempts of one of them"
     assert dict(process.attributes) == {

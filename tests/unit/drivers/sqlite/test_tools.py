@@ -12,8 +12,8 @@ import pytest
 from tasuki.contracts.driver import Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.looking import peeking
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store import purge, store
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.testing.conformance import ShiftedClock

@@ -41,6 +41,7 @@ def snapshot(queues: int = 1, **process: float) -> Snapshot:
                 "delayed": 1,
                 "oldest_age": 2.5,
                 "paused": 0,
+                "is_dead_letter": 1,
                 "consumers": 2,
             }
             for id in ids

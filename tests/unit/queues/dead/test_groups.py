@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.message import Message
-from tasuki.queues.dead.groups import KEYS, OTHER, grouped
+from tasuki.queues.dead.groups import KEYS, OTHER, DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.dead.origin import Origin
 from tasuki.queues.dead_letter import dead_letter
@@ -88,3 +88,25 @@ def test_an_unknown_key_is_refused() -> None:
     ):
         grouped([], "x")
     assert next(iter(KEYS)) == "cause"
+
+
+def counted(key: str, count: int, first: float | None, last: float | None, *ids: str) -> DeadGroup:
+    return DeadGroup(key, count, first, last, f"queue of {ids}", "", "", "", "", ids)
+
+
+def test_groups_of_one_key_are_one_with_the_texts_of_the_newest() -> None:
+    groups = [counted("a", 2, 5.0, 6.0, "1", "2"), counted("b", 4, 1.0, 2.0), counted("a", 3, 1.0, 9.0, "3", "1", "4")]
+    [a, b] = merged(groups)
+    assert (a.key, a.count, a.first, a.last, a.ids) == ("a", 5, 1.0, 9.0, ("3", "1", "4"))
+    assert a.queue == "queue of ('3', '1', '4')"
+    assert b == groups[1]
+    [unknown] = merged([counted("a", 1, None, None), counted("a", 1, None, 3.0)])
+    assert (unknown.first, unknown.last) == (None, 3.0)
+
+
+def test_what_was_counted_as_the_rest_stays_the_rest() -> None:
+    groups = [counted(f"{number}", number, 1.0, 2.0) for number in range(1, 5)]
+    rest = merged(groups, [counted(OTHER, 100, 0.5, 7.0), counted(OTHER, 10, 3.0, 4.0)], most=2)
+    assert [(group.key, group.count) for group in rest] == [("4", 4), ("3", 3), (OTHER, 113)]
+    assert (rest[-1].first, rest[-1].last) == (0.5, 7.0)
+    assert merged([]) == []

@@ -16,27 +16,25 @@ import pytest
 from tasuki.supervisor.children import answering, asking
 from tasuki.supervisor.children.answering import Answering
 from tasuki.supervisor.children.asking import Answer, Children
-from tasuki.supervisor.children.frames import Frames, encode
+from tasuki.supervisor.children.frames import Frame, Frames, encode
 
 pytestmark = pytest.mark.anyio
 
 
-class Waiting:
-    """A socket that says when its peer has not read for a while."""
+class Waiting(socket.socket):
+    """It says when its peer has not read for a while."""
 
     def __init__(self, within: socket.socket) -> None:
-        self._within = within
+        super().__init__(fileno=within.detach())
+        self.setblocking(True)
         self.has_waited = threading.Event()
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: Any, flags: int = 0, /) -> int:
         try:
-            return self._within.send(data)
+            return super().send(data, flags)
         except BlockingIOError:
             self.has_waited.set()
             raise
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._within, name)
 
 
 class Parent(Children):
@@ -185,7 +183,7 @@ async def test_a_parent_that_was_suspended_reads_the_rest_of_an_answer(monkeypat
         for number in (1, 2):
             ours.sendall(encode(number, "metrics", {}))
         assert waiting.has_waited.wait(30), "for a reader that does not read"
-        frames, found = Frames(), []
+        frames, found = Frames(), list[Frame]()
         while len(found) < 2:
             found += frames.feed(ours.recv(2**20))
         assert [(each.number, len(each.value)) for each in found] == [(1, 2**20), (2, 2**20)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.handle import QueueHandle
-from tasuki.contracts.driver import Capabilities
+from tasuki.contracts.driver import Capabilities, Release
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tasuki.workbench.batches import service
@@ -114,8 +116,6 @@ async def test_a_full_queue_is_waited_for_and_a_letter_that_fits_nowhere_stays(a
 
 
 async def test_a_driver_that_moves_nothing_in_one_step(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     less: Capabilities = replace(MemoryDriver.capabilities, transfer=False)
     monkeypatch.setattr(MemoryDriver, "capabilities", less)
     async with app:
@@ -132,9 +132,48 @@ async def test_a_driver_that_moves_nothing_in_one_step(app: App, monkeypatch: py
         assert left == [id for id in many(150) if id not in {"m0003", "m0007"} and not "m0100" < id <= "m0120"]
 
 
-async def test_without_a_state(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
+async def test_held_letters_do_not_come_again_while_a_slow_batch_waits(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is transferred, letters that are not chosen are held, here for longer than a lease of 30 s."""
+    renewed: list[tuple[float, int]] = []
 
+    async def extend(self: MemoryDriver, queue: str, batch: Any, lease: float) -> list[Any]:
+        renewed.append((app.clock.monotonic(), len(batch)))
+        return []
+
+    monkeypatch.setattr(MemoryDriver, "extend", extend)
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False, leases=True))
+    async with app:
+        await bury(app, *many(4), error="E: no")
+        await bury(app, "x", "y", error="E: yes")
+        began = app.clock.monotonic()
+        batch = await app.batches.begin("retry", "dead", where="error == 'E: yes'", rate=0.01, canary=None)
+        batch = await app.batches.wait(batch.id)
+        assert (batch.done, batch.seen) == (2, 4)
+        times = [began, *(at for at, _ in renewed), app.clock.monotonic()]
+        assert len(renewed) > 15
+        assert max(after - before for before, after in pairwise(times)) < 15
+        assert {count for _, count in renewed} == {4}
+
+
+async def test_chosen_letters_are_found_behind_others_that_were_held_as_it_began(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are after a page of letters was borrowed: a broker has released letters back a moment later."""
+    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
+    async with app:
+        await bury(app, "a", "b", "c", "d")
+        dead = app.live_queue("dead")
+        held = await dead.driver.receive(dead.spec.name, 3, 1.0)
+        batch = await app.batches.begin("retry", "dead", ids=["d"], canary=None, drive=False)
+        await dead.driver.settle(dead.spec.name, [Release(each.receipt) for each in reversed(held)])
+        await app.batches.resume(batch.id)
+        assert (await app.batches.wait(batch.id)).done == 1
+        assert (await ids(app, "jobs"), await ids(app, "dead")) == (["d"], ["a", "b", "c"])
+
+
+async def test_without_a_state(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, store=False))
     async with app:
         with pytest.raises(UnsupportedError, match="has no state, which a batch needs"):
@@ -182,7 +221,8 @@ async def test_a_store_that_is_away_is_tried_again(app: App, monkeypatch: pytest
 
 
 async def test_an_order_at_the_end_of_the_last_look_is_not_lost(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    look, looked = service.BatchService._look, []
+    look = service.BatchService._look
+    looked: list[str] = []
 
     async def last(self: service.BatchService, host: Any, state: Any, id: str, told: Any) -> float:
         wait = await look(self, host, state, id, told)

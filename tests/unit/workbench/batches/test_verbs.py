@@ -191,6 +191,9 @@ async def test_unknown_batches(app: App) -> None:
         ("retry", {"ids": many(10_001)}, "10,001 ids are too many"),
         ("retry", {"group": ("colour", "red")}, "grouped by cause"),
         ("retry", {"where": "colour == 1"}, "not known"),
+        ("retry", {"where": "error contains '\udcff'"}, "no valid Unicode text"),
+        ("delete", {"ids": ["a", "\udcff"]}, "no valid Unicode text"),
+        ("delete", {"group": ("cause", "\udcff")}, "no valid Unicode text"),
     ],
 )
 async def test_what_is_refused(app: App, act: Any, options: dict[str, Any], problem: str) -> None:

@@ -13,6 +13,7 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import UNKNOWN, age, count, preview, print_text, print_wrapped
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
 from tasuki.cli.tools.message import as_dict, attempt_texts, choice_of
+from tasuki.message import is_cause
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -54,7 +55,7 @@ def _notes(done: dict[str, Any]) -> list[str]:
         return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
     where += " but the held ones" if done["held"] else ""
     first = ", or of the borrowed ones" if done["borrowed"] else ""
-    which = f"all{where}" if done["is_all"] else f"of the newest 10,000 of each queue{first}"
+    which = f"all{where}" if done["is_all"] else f"of the newest 10,000, or 256 MiB, of each queue{first}"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
     if len(done.get("letters", ())) > _MOST:
         notes.append(f"the newest {_MOST} are shown; --json shows all")
@@ -118,6 +119,8 @@ def command(
     project = app.check()
     queues, private = _queues(project, queue)
     choice = choice_of(where, ids)
+    if by == "cause" and key is not None and is_cause(key):  # an index finds these letters
+        choice = choice_of(" && ".join([f"cause == '{key}'", *([f"({where})"] if where else [])]), ids)
     is_list = bool(ids) or key is not None
 
     async def look() -> dict[str, Any]:

@@ -43,8 +43,16 @@ def command(
     For 15 minutes `tasuki batches ID --undo` brings them back, unless there are more than 10,000, or the broker cannot
     move a message in one step; the question says so.
     """
+    from tasuki.app.dead.reading import sources_of
+
     app = target.load()
-    source = find_queue(app.check(), dead_letters)
+    project = app.check()
+    source = find_queue(project, dead_letters)
+    if source not in sources_of(project):
+        raise CommandError(
+            f"queue {source!r} is no dead-letter queue of this project, so its messages are no dead letters; 'tasuki "
+            f"remove' and 'tasuki purge' remove messages that wait"
+        )
     choice_of(where, ids)
 
     async def work() -> dict[str, Any]:

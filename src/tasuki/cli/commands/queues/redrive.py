@@ -32,7 +32,7 @@ def _show(done: dict[str, Any]) -> None:
         return
     way = f"to {done['to']}" if done["to"] else "back"
     if done["is_dry_run"]:
-        which = "" if done["is_all"] else ", of the newest 10,000"
+        which = "" if done["is_all"] else ", of the newest 10,000, or 256 MiB"
         click.echo(f"{count(done['moved'], 'message')} of {done['queue']} would be sent {way}{which}")
         if done["unclear"]:
             text = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tasuki.cli import loop
-from tasuki.cli.exits import CommandError
+from tasuki.cli.exits import UNREACHABLE, CommandError
 from tasuki.cli.options import project_options
 from tasuki.cli.output import UNKNOWN, age, is_terminal, print_table
 from tasuki.cli.project import Target, refuse_all_private
@@ -50,6 +50,8 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
 
 def _print(snapshot: Snapshot) -> None:
     print_table(_HEADINGS, [_cells(row) for row in snapshot.queues.values()])
+    if 0 < len(snapshot.queues) == snapshot.unread:
+        raise CommandError("; ".join(snapshot.problems) or "no queue could be read", code=UNREACHABLE)
     for problem in snapshot.problems:
         click.echo(problem, err=True)
 

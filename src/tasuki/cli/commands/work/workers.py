@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, print_json, print_table
 from tasuki.cli.project import Target
@@ -98,7 +99,10 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
         workers = await app.workers()
         opened = [store for state in states if (store := state.opened) is not None]
         latest = max([await store.time() for store in opened], default=0.0)
-        return [_row(worker, latest) for worker in workers if id is None or is_named(worker, id)]
+        found = [worker for worker in workers if id is None or is_named(worker, id)]
+        if id is not None and not found:
+            raise CommandError(f"no worker with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
+        return [_row(worker, latest) for worker in found]
 
 
 def _row(worker: Presence, now: float) -> dict[str, Any]:

@@ -42,4 +42,5 @@ async def _find(app: App, id: str, queues: list[str]) -> Job:
         if app.assembly.state_of(queue) is not None and await job.status() != "unknown":
             found: Job = job
             return found
-    raise CommandError(f"no queue with a state knows message {id!r}: {', '.join(queues) or 'there is none'}")
+    where = ", ".join(queues) or "there is none"
+    raise CommandError(f"no queue with a state knows message {id!r}: {where}; tasuki explain looks for it everywhere")

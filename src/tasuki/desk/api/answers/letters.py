@@ -30,7 +30,7 @@ class Groups(Answer, frozen=True):
     count: int
     groups: list[Group]
     is_all: bool
-    """False: a queue has more letters, of which the newest 10,000 were read."""
+    """False: a queue has more letters than were counted, of which the newest 10,000 were read."""
     unclear: int
     """Letters that ``where`` could not be asked about."""
     unseen: dict[str, str]

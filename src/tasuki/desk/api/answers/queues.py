@@ -12,16 +12,20 @@ from tasuki.state.presence import RunningMessage
 class Totals(Answer, frozen=True):
     """The sums over all queues. Dead letters count as dead alone."""
 
-    ready: int
-    running: int
+    ready: int | None
+    """Null: no queue could be counted."""
+    running: int | None
+    """Null: no worker tells, as with ``workers``."""
     places: int
-    delayed: int
-    dead: int
-    workers: int
+    delayed: int | None
+    dead: int | None
+    workers: int | None
     in_rate: float | None
     """Messages a second in the last minute."""
     out_rate: float | None
     failed_rate: float | None
+    uncounted: int = 0
+    """Queues that could not be counted: the sums lack theirs."""
 
 
 class Notice(Answer, frozen=True):

@@ -11,7 +11,7 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import GroupRow, of_group, rows_of
+from tasuki.desk.dead.rows import GroupRow, count_of, of_group, rows_of
 from tasuki.desk.dead.windows import Window
 from tasuki.desk.reading.bodies import line
 from tasuki.errors import QueueNotFoundError
@@ -29,7 +29,7 @@ def _of(window: Window, origin: str) -> Window:
     """The window, or its letters that come from one queue."""
     if not origin:
         return window
-    return replace(window, items=[item for item in window.items if item.letter.queue == origin])
+    return replace(window, items=[item for item in window.items if item.letter.queue == origin], causes=None)
 
 
 async def groups(call: Call) -> answers.Groups:
@@ -37,7 +37,8 @@ async def groups(call: Call) -> answers.Groups:
     sources, query = _sources(call, call.query.queue), call.query
     allowed = [id for id in sources if call.may("peek", id)]
     snapshot = await call.snapshot()
-    found, unseen = await call.tools.library.windows(allowed, query.where)
+    is_whole = query.queue in sources or not query.queue
+    found, unseen = await call.tools.library.windows(allowed, query.where, query.by if is_whole else "")
     hidden = {id: "the actor may not look into it: queue.admin.peek" for id in sources if id not in allowed}
     if query.queue in sources:  # a dead-letter queue: all of its letters
         windows = found
@@ -46,7 +47,7 @@ async def groups(call: Call) -> answers.Groups:
         windows = [_of(window, sources[window.queue]) for window in found]
         rows = rows_of(windows, query.by, snapshot.now)
     return answers.Groups(
-        count=sum(len(window.items) for window in windows),
+        count=sum(window.count for window in windows),
         groups=[group_of(row) for row in rows],
         is_all=all(window.is_all for window in windows),
         unclear=sum(window.unclear for window in windows),
@@ -82,7 +83,7 @@ async def letters(call: Call) -> answers.Letters:
     live = call.site.live.queues[dead]
     window: Window | None
     if live.driver.capabilities.peek:
-        window = await call.tools.library.window(dead, query.where)
+        window = await call.tools.library.window(dead, query.where, "" if origin else query.by, query.group)
     elif (window := call.tools.library.borrowed(dead, query.where)) is None:
         text = f"the driver of {dead} shows no letters without giving them to a consumer; the desk can borrow some"
         raise ProblemError(409, text, "unsupported")
@@ -91,7 +92,8 @@ async def letters(call: Call) -> answers.Letters:
     end = start + query.limit
     following = cursor_of(str(end)) if end < len(items) else None
     shown = [_letter(live, item) for item in items[start:end]]
-    return answers.Letters(shown, following, len(items), window.is_all, window.unclear)
+    count = len(items) if origin else count_of(window, query.by, query.group)
+    return answers.Letters(shown, following, count, window.is_all, window.unclear)
 
 
 def _letter(live: Queue, item: Item) -> answers.Letter:

@@ -17,14 +17,13 @@ from tasuki.desk.looks.words import say
 from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
 from tasuki.desk.reading.listed.settings import settings_of
-from tasuki.desk.reading.snapshot import QueueRow, RunningRow
+from tasuki.desk.reading.observed.recorded import events_by_consumer
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
-from tasuki.state.asks import Worker, ask
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
 
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
     from tasuki.app.schedules.status import ScheduleStatus
 
 _MOST_NOTICES = 100
@@ -36,11 +35,20 @@ async def overview(call: Call) -> answers.Overview:
     notices = attention.notices_of(snapshot)
     return answers.Overview(
         now=snapshot.now,
-        totals=answers.Totals(**asdict(snapshot.totals)),
+        totals=_totals(snapshot),
         queues=len(snapshot.queues),
         notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
         problems=list(snapshot.problems),
     )
+
+
+def _totals(snapshot: Snapshot) -> answers.Totals:
+    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted}
+    if not snapshot.knows_counts:
+        known |= dict.fromkeys(("ready", "delayed", "dead"))
+    if not snapshot.knows_workers:
+        known |= dict.fromkeys(("running", "workers"))
+    return answers.Totals(**known)
 
 
 def _notice(notice: attention.Notice) -> answers.Notice:
@@ -202,18 +210,7 @@ async def events(call: Call) -> answers.Events:
     worker = await _named(call)
     for queue in _queues_of(call, worker):  # events tell ids of messages, and their errors
         call.require("peek", queue)
-    asked = Worker(worker.host, worker.pid)
-
-    async def look(live: Assembly) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
-        for state in live.states_of_queues():
-            known = {each.id: live.consumers.get(each.id) for each in worker.consumers if each.id not in found}
-            mine = {id for id, each in known.items() if each is None or each.state is state}
-            if mine:
-                found |= await ask(await state.store(), asked, mine, call.query.newest)
-        return found
-
-    found = await call.site.on(call.site.reader, look)
+    found = await events_by_consumer(call.site, worker, call.query.newest)
     if not found and worker.consumers:
         raise ProblemError(503, f"worker {call.names['worker']} does not answer: its event loop may be blocked")
     return msgspec.convert({"worker": call.names["worker"], "consumers": found}, answers.Events)
@@ -221,12 +218,12 @@ async def events(call: Call) -> answers.Events:
 
 async def schedules(call: Call) -> answers.Schedules:
     """The schedules, with their last and next times."""
-    from tasuki.app.schedules.statuses import statuses_of
+    from tasuki.app.schedules.statuses import statuses_seen
 
     site = call.site
     found: dict[str, ScheduleStatus] = {}
     for app, ids in site.parts():
-        found |= {each.id: each for each in await site.on(app, statuses_of) if each.queue in ids}
+        found |= {each.id: each for each in (await site.on(app, statuses_seen)).statuses if each.queue in ids}
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [
         answers.Schedule(

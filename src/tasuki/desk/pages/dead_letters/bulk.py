@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
-from tasuki.desk.dead.rows import of_group
+from tasuki.desk.dead.rows import count_of
+from tasuki.desk.dead.windows import Window
 from tasuki.desk.pages.dead_letters.letters import filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
@@ -71,7 +72,8 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        return view.page("error.html", status=400, text=problem_of(error))
+        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        return view.page("error.html", status=status, text=problem_of(error))
     site = view.tools.site
     return view.page(
         "bulk.html",
@@ -81,6 +83,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
         count=count,
         is_all=is_all,
         asks_name=_asks_name(bulk, count),
+        has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.peek,
         note=_note(view, bulk, count),
         queues=[id for id in site.queues if id != bulk.queue][:1000],
         problem=problem,
@@ -116,10 +119,12 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     if not bulk.where and bulk.group is None:
         row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
         return row.ready + row.delayed, True
-    window = await library.window(bulk.queue, bulk.where) if can_peek else library.borrowed(bulk.queue, bulk.where)
-    if window is None:
+    window: Window | None
+    if can_peek:
+        window = await library.window(bulk.queue, bulk.where, bulk.by, bulk.group)
+    elif (window := library.borrowed(bulk.queue, bulk.where)) is None:
         return 0, False
-    return len(of_group(window, bulk.by, bulk.group)), window.is_all
+    return count_of(window, bulk.by, bulk.group), window.is_all or bool(window.cause)
 
 
 async def begin(view: View) -> Response:
@@ -153,7 +158,8 @@ async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Res
     try:
         count, _ = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        return view.page("error.html", status=400, text=problem_of(error))
+        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        return view.page("error.html", status=status, text=problem_of(error))
     if _asks_name(bulk, max(count, known)) and name != bulk.queue:
         problem = view.say("bulk.wrong_name", id=bulk.queue)
         return await _ask(view, bulk, back, status=400, problem=problem)

@@ -5,30 +5,35 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.counting import counted_at
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.library import Library
-from tasuki.desk.dead.windows import NEWEST, count, peek_page
+from tasuki.desk.dead.windows import NEWEST, cause_page, count, peek_page
 from tasuki.desk.pages.dead_letters.bulk import fields_of
 from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import plain_of
+from tasuki.desk.reading.counts import asked as asked_at
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
-from tasuki.message import Message
+from tasuki.message import Message, is_cause
 from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.dead.letter import letter_in
 from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
 
 _log = logging.getLogger("tasuki.desk")
 _PAGE = 100
@@ -99,8 +104,10 @@ async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) 
     choice = Choice(asked.where, masks=True) if not ids else Choice(ids=ids)
     source, left = site.live.queues[id], set(ids)
     try:
-        at = max(await count(site, id) - NEWEST, 0)
-        while page := await site.at(id, partial(peek_page, id, at, _PAGE)):
+        cause = asked.group if asked.by == "cause" and asked.group is not None and not ids else ""
+        there, peek = await _way(site, id, cause)
+        at = max(there - NEWEST, 0)
+        while page := await site.at(id, partial(peek, at, _PAGE)):
             for message in page:
                 if _is_meant(source, message, asked, choice, now, is_selection=bool(ids)):
                     left.discard(message.id)
@@ -111,6 +118,19 @@ async def _lines(site: Site, id: str, asked: Filter, ids: set[str], now: float) 
     except TasukiError as error:  # the head has been sent: the reader must learn that lines are missing
         _log.warning("desk: export of %s ended early: %s", id, error)
         raise
+
+
+async def _way(site: Site, id: str, cause: str) -> tuple[int, Callable[..., Awaitable[Sequence[Message]]]]:
+    """How many letters are to be looked at, and how to get some: letters of one cause, or all."""
+
+    async def look(live: Assembly) -> int | None:
+        on = live.queues[id]
+        return await asked_at(on, lambda: counted_at(on.driver, on.spec.name, cause))
+
+    found = await site.at(id, look) if is_cause(cause) else None
+    if found is None:
+        return await count(site, id), partial(peek_page, id)
+    return found, partial(cause_page, id, cause, False)
 
 
 def _is_meant(

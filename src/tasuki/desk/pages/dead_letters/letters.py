@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from starlette.responses import Response
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import GroupRow, of_group
+from tasuki.desk.dead.rows import GroupRow, count_of, of_group
 from tasuki.desk.dead.windows import BORROWED, Window
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.site import problem_of
+from tasuki.errors import QueueNotFoundError, TasukiError
 from tasuki.queues.dead.groups import KEYS
 from tasuki.workbench.batches.rules.batch import Batch
 
@@ -21,6 +24,7 @@ _MOST_PLACE = 1_000_000
 _MOST_QUEUES = 500
 """Dead-letter queues that one page reads."""
 _LONG = 512
+_NO_PROBLEMS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ async def groups(view: View) -> Response:
         (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-_count(row), row.id)
     )
     seen = Seen(view, snapshot, asked)
-    await seen.read(queues[:_MOST_QUEUES])
+    await seen.read_groups(queues[:_MOST_QUEUES])
     rows = await view.tools.library.rows(seen.windows, asked.by, snapshot.now)
     start = view.number_of("from", _MOST_PLACE)
     place = view.number_of("queues", _MOST_PLACE)
@@ -108,8 +112,30 @@ class Seen:
         self.hidden: dict[str, str] = {}
         """Queue whose broker cannot show messages → its driver; its letters can be borrowed."""
 
-    async def read(self, rows: Sequence[QueueRow]) -> None:
-        """Read these queues. Raises nothing for one of them."""
+    async def read_groups(self, rows: Sequence[QueueRow]) -> None:
+        """Read these queues, as far as their groups need it. Raises nothing for one of them."""
+        windows, problems = await self._view.tools.library.windows(
+            self._wanted(rows), self._filter.where, self._filter.by
+        )
+        self._saw(windows, problems)
+
+    async def read_group(self, row: QueueRow) -> None:
+        """Read the letters of a queue, or of one group of it. Raises nothing."""
+        asked = self._filter
+        for id in self._wanted([row]):
+            try:
+                self._saw([await self._view.tools.library.window(id, asked.where, asked.by, asked.group)])
+            except QueueNotFoundError:
+                self._saw([Window(id)])
+            except TasukiError as error:
+                self._saw([], {id: problem_of(error)})
+
+    def _saw(self, windows: Sequence[Window], problems: Mapping[str, str] = _NO_PROBLEMS) -> None:
+        self.windows += windows
+        self.problems |= problems
+
+    def _wanted(self, rows: Sequence[QueueRow]) -> list[str]:
+        """The queues of these whose letters are to be read; the others are noted with their problems."""
         live, library = self._view.tools.site.live, self._view.tools.library
         wanted = []
         for row in rows:
@@ -125,20 +151,18 @@ class Seen:
                 self.hidden[row.id] = row.driver
         if self._filter.problem:
             self.windows = []
-            return
-        windows, problems = await library.windows(wanted, self._filter.where)
-        self.windows += windows
-        self.problems |= problems
+            return []
+        return wanted
 
     @property
     def count(self) -> int:
         """Letters that are in a group."""
-        return sum(len(window.items) for window in self.windows)
+        return sum(window.count for window in self.windows)
 
     @property
     def queues(self) -> int:
         """Queues that have such letters."""
-        return sum(bool(window.items) for window in self.windows)
+        return sum(bool(window.count) for window in self.windows)
 
     @property
     def is_all(self) -> bool:
@@ -149,6 +173,13 @@ class Seen:
     def most(self) -> int:
         """Where not all were looked at: how many of each queue."""
         return max((window.read for window in self.windows if not window.is_all), default=0)
+
+    @property
+    def age(self) -> float | None:
+        """How old the oldest of these windows is; None: all are new enough."""
+        library = self._view.tools.library
+        ages = [library.age_of(window) for window in self.windows if not window.borrowed]
+        return max((age for age in ages if age is not None), default=None)
 
     @property
     def unclear(self) -> int:
@@ -170,7 +201,7 @@ async def letters(view: View) -> Response:
         raise KeyError(id)
     asked = filter_of(view, view.request.query_params.multi_items())
     seen = Seen(view, snapshot, asked)
-    await seen.read([row])
+    await seen.read_group(row)
     window = seen.windows[0] if seen.windows else Window(id)
     items = of_group(window, asked.by, asked.group)
     start = _start(items, view.query.get("after", ""))
@@ -187,10 +218,10 @@ async def letters(view: View) -> Response:
         window=window,
         items=shown,
         bodies={item.letter.id: item.body(site.live.queues[id]) for item in shown},
-        count=len(items),
+        count=count_of(window, asked.by, asked.group),
         start=start,
         page_size=PAGE,
-        after=_cursor(shown[-1]) if start + PAGE < len(items) else "",
+        after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
         head=head,
         most_borrowed=BORROWED,
         age=view.tools.clock.monotonic() - window.taken,
@@ -203,6 +234,11 @@ async def _head(view: View, window: Window, asked: Filter, snapshot: Snapshot) -
         return None
     rows = await view.tools.library.rows([window], asked.by, snapshot.now)
     return next((row for row in rows if row.group.key == asked.group), None)
+
+
+def _reach(window: Window, items: Sequence[Item]) -> int:
+    """How many letters there are to list; of one cause more may be on their way."""
+    return max(len(items), window.listed) if window.cause else len(items)
 
 
 def _cursor(item: Item) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,11 @@ Lines = list[tuple[str, dict[str, Any]]]
 """Consumer, and one of its events."""
 
 
+async def events_by_consumer(site: Site, worker: Presence, newest: int) -> Mapping[str, Sequence[dict[str, Any]]]:
+    """The newest events of each consumer that has answered, the newest last. Raises AwayError, DriverError."""
+    return await _found(site, worker, newest)
+
+
 async def events_of(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
     """Its events, the newest first, and the consumers that have not answered. Raises AwayError, DriverError."""
     lines, silent = await _read(site, worker, NEWEST)
@@ -39,12 +45,17 @@ async def stacks_in(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
 
 
 async def _read(site: Site, worker: Presence, newest: int) -> tuple[Lines, list[str]]:
+    found = await _found(site, worker, newest)
+    lines = [(consumer, event) for consumer, events in found.items() for event in events]
+    return lines, sorted({consumer.id for consumer in worker.consumers} - found.keys())
+
+
+async def _found(site: Site, worker: Presence, newest: int) -> dict[str, list[dict[str, Any]]]:
     wanted = {consumer.id for consumer in worker.consumers}
     found: dict[str, list[dict[str, Any]]] = {}
     for app, ids in site.parts():
         found |= await site.on(app, partial(_in, app=app, ids=ids, worker=worker, wanted=wanted, newest=newest))
-    lines = [(consumer, event) for consumer, events in found.items() for event in events]
-    return lines, sorted(wanted - found.keys())
+    return found
 
 
 async def _in(

@@ -43,9 +43,9 @@ def cause_of(row: Row) -> str | None:
 
 def mark(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
     """Note why messages died; of messages in a row, from number ``first`` on, those that say it."""
-    marks = [(cause, seq) for seq, row in enumerate(rows, first) if (cause := cause_of(row)) is not None]
-    if marks:
-        connection.executemany(_MARK, marks)
+    # One search a message, without a call: almost all messages have no such header.
+    if found := [(cause_of(row), seq) for seq, row in enumerate(rows, first) if _NAME in row[2]]:
+        connection.executemany(_MARK, [(cause, seq) for cause, seq in found if cause is not None])
 
 
 def count(connection: sqlite3.Connection, queue: int, most: int, also: Collection[str], now: float) -> Causes:
@@ -121,7 +121,7 @@ class _Looking:
 
 @contextmanager
 def _moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that reads: nothing changes meanwhile, and nobody waits."""
+    """A transaction that reads: nothing changes meanwhile, and the writer goes on."""
     connection.execute("BEGIN")
     try:
         yield

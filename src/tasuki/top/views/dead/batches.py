@@ -80,14 +80,21 @@ class BatchesView(View):
         Key("K", "cancel", "cancel the batch; what it has moved stays where it is"),
     )
 
+    def __init__(self) -> None:
+        self._batches: Mapping[str, Batch] = {}
+
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         rows = []
-        for batch in await reading.board.latest():
+        batches = await reading.board.latest()
+        self._batches = {batch.id: batch for batch in batches}
+        for batch in batches:
             shown = _Shown(batch, snapshot.now)
             find = f"{batch.id} {batch.act} {batch.queue} {batch.state} {batch.actor} {shown.letters}"
             rows.append(Row(batch.id, shown, find, batch.state in ("stopped", "failed")))
-        return Table(rows, ("No batch in the last day. r and D on groups of dead letters begin one.",))
+        none = "No batch in the last day. r and D on groups of dead letters begin one."
+        problem = reading.board.problem
+        return Table(rows, (f"The batches cannot be read: {problem}" if problem else none,))
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
         """See :class:`View`."""
@@ -124,7 +131,15 @@ class BatchesView(View):
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        return f"{'Undo' if key.key == 'u' else 'Cancel'} the batch on {orders[0].id}?"
+        batch = self._batches.get(orders[0].options["batch"])
+        where = orders[0].id
+        if key.key == "u":
+            done = "" if batch is None else f": {amounts.things(batch.done, 'letter')} at most come back"
+            return f"Undo the batch on {where}{done}?"
+        left = (
+            "" if batch is None or batch.left is None else f": {amounts.things(batch.left, 'letter')} stay as they are"
+        )
+        return f"Cancel the batch on {where}{left}?"
 
 
 def _verb(key: Key, batch: Batch) -> str | None:

@@ -32,6 +32,12 @@ _NO_QUEUE = ("No queue has a dead-letter queue. In Python:", "",
 class _Group:
     row: GroupRow
     now: float
+    by: str
+    """What it was grouped by: a key may have asked for another grouping since."""
+    is_all: bool
+    """Whether all letters of its queue were read."""
+    kept: bool
+    """Whether its letters can be brought back when they were deleted."""
 
     @property
     def what(self) -> str:
@@ -84,7 +90,7 @@ class DeadView(View):
 
     def __init__(self) -> None:
         self._by = "cause"
-        self._counts: Mapping[tuple[str, str | None], int] = {}
+        self._groups: Mapping[tuple[str, str, str | None], _Group] = {}
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
@@ -94,15 +100,19 @@ class DeadView(View):
         seen = [id for id in ids if reading.may("peek", id)]
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
-        windows, unseen = await reading.letters.windows(seen, "")
-        groups = await reading.letters.rows(windows, self._by, snapshot.now)
-        self._counts = {(row.dead, row.group.key): row.group.count for row in groups}
-        rows = [Row(f"{row.dead} {row.group.key}", _Group(row, snapshot.now), _find(row)) for row in groups]
+        by = self._by
+        windows, unseen = await reading.letters.windows(seen, "", by)
+        groups = await reading.letters.rows(windows, by, snapshot.now)
+        whole = {window.queue for window in windows if window.is_all}
+        kept = {window.queue for window in windows if reading.keeps(window.queue)}
+        found = [_Group(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]
+        self._groups = {(each.row.dead, by, each.row.group.key): each for each in found}
+        rows = [Row(f"{each.row.dead} {each.row.group.key}", each, _find(each.row)) for each in found]
         empty = [_NONE, *(f"{id}: {why}" for id, why in unseen.items())]
         return Table(rows, empty, self._note(windows, unseen, len(rows)))
 
     def _note(self, windows: Sequence[Window], unseen: Mapping[str, str], groups: int) -> str:
-        read = sum(len(window.items) for window in windows)
+        read = sum(window.count for window in windows)
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
         hidden = f", {len(unseen)} not shown" if unseen else ""
         return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"
@@ -111,7 +121,7 @@ class DeadView(View):
         """See :class:`View`."""
         shown: _Group = row.value
         group = shown.row.group
-        what = shown.what if self._by in ("cause", "type") else f"{line(group.key) or signs.none}: {shown.what}"
+        what = shown.what if shown.by in ("cause", "type") else f"{line(group.key) or signs.none}: {shown.what}"
         return [
             (amounts.count(group.count), "bold"),
             (amounts.spark(shown.row.trend, 12, signs.bars), "fall"),
@@ -141,7 +151,7 @@ class DeadView(View):
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
         group = row.value.row
-        return LettersView(group.dead, self._by, group.group.key, row.value.what)
+        return LettersView(group.dead, row.value.by, group.group.key, row.value.what)
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
@@ -149,13 +159,24 @@ class DeadView(View):
             return None
         group: GroupRow = row.value.row
         act = "redrive" if key.key == "r" else "remove"
-        return Order(act, "queue", group.dead, bulk=Bulk(act, group.dead, self._by, group.group.key))
+        return Order(act, "queue", group.dead, bulk=Bulk(act, group.dead, row.value.by, group.group.key))
+
+    def _ordered(self, orders: Sequence[Order]) -> list[_Group]:
+        """The groups that orders are about, as they are now."""
+        bulks = [order.bulk for order in orders if order.bulk is not None]
+        found = (self._groups.get((bulk.queue, bulk.by, bulk.group)) for bulk in bulks)
+        return [group for group in found if group is not None]
+
+    def count(self, orders: Sequence[Order]) -> int:
+        """See :class:`View`."""
+        return sum(group.row.group.count for group in self._ordered(orders))
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        bulks = [order.bulk for order in orders if order.bulk is not None]
-        count = sum(self._counts.get((bulk.queue, bulk.group), 0) for bulk in bulks)
-        return of_letters(key, count, sorted({bulk.queue for bulk in bulks}))
+        groups = self._ordered(orders)
+        queues = sorted({order.id for order in orders})
+        is_all, kept = all(group.is_all for group in groups), all(group.kept for group in groups)
+        return of_letters(key, self.count(orders), queues, is_all=is_all, kept=kept)
 
 
 def _find(row: GroupRow) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import of_group
+from tasuki.desk.dead.rows import count_of, of_group
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
@@ -16,18 +16,24 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.ids import short_id
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_letters, of_one, of_selected
+from tasuki.top.views.questions import of_letters, of_one, of_selected, of_trial
 from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
     from tasuki.top.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
     item: Item
-    body: str
+    source: Queue
     now: float
+
+    @property
+    def body(self) -> str:
+        """Made when it is shown: there may be ten thousand letters."""
+        return self.item.body(self.source)
 
     @property
     def died_ago(self) -> float:
@@ -71,6 +77,7 @@ class LettersView(View):
 
     def __init__(self, dead: str, by: str, key: str, what: str) -> None:
         self._dead, self._by, self._key, self._what = dead, by, key, what
+        self._kept = True
 
     @property
     def crumb(self) -> str:
@@ -79,24 +86,21 @@ class LettersView(View):
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        window = await reading.letters.window(self._dead, "")
-        source = reading.site.live.queues[self._dead]
+        window = await reading.letters.window(self._dead, "", self._by, self._key)
+        source, self._kept = reading.site.live.queues[self._dead], reading.keeps(self._dead)
         rows = []
         for item in of_group(window, self._by, self._key):
             letter = item.letter
             find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
-            rows.append(Row(letter.id, (item, source, snapshot.now), find))
-        note = amounts.things(len(rows), "letter") + ("" if window.is_all else f" of the newest {window.read:,}")
+            rows.append(Row(letter.id, _Letter(item, source, snapshot.now), find))
+        count = count_of(window, self._by, self._key)
+        bound = f", the newest {window.listed:,} shown" if window.cause else f" of the newest {window.read:,}"
+        note = amounts.things(count, "letter") + ("" if window.is_all else bound)
         return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
-
-    def _letter(self, row: Row) -> _Letter:
-        """Its body is made when it is shown: there may be ten thousand letters."""
-        item, source, now = row.value
-        return _Letter(item, item.body(source), now)
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
         """See :class:`View`."""
-        shown = self._letter(row)
+        shown: _Letter = row.value
         letter = shown.item.letter
         return [
             ("" if letter.at is None else amounts.age(shown.died_ago), ""),
@@ -111,33 +115,34 @@ class LettersView(View):
 
     def sorted_by(self, column: str, row: Row) -> Any:
         """See :class:`View`."""
-        return _SORTS[column](self._letter(row))
+        return _SORTS[column](row.value)
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
-        return MessageView(self._dead, row.key, row.value[0].number)
+        return MessageView(self._dead, row.key, row.value.item.number)
 
     def explain(self, row: Row | None) -> View | None:
         """See :class:`View`."""
-        return None if row is None else MessageView(self._dead, row.key, row.value[0].number, is_about_why=True)
+        return None if row is None else MessageView(self._dead, row.key, row.value.item.number, is_about_why=True)
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
         if row is None:
             return None
         if key.does != "act":
-            return of_one(key, self._dead, row.key, row.value[0].number, is_dead=True)
+            return of_one(key, self._dead, row.key, row.value.item.number, is_dead=True)
         return next(iter(self.orders(key, [row])), None)
 
     def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
         """See :class:`View`."""
         if key.does != "act":
             return super().orders(key, rows)
-        return of_selected(key, self._dead, [(row.key, row.value[0].number) for row in rows if row is not None])
+        return of_selected(key, self._dead, [(row.key, row.value.item.number) for row in rows if row is not None])
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
         if key.does == "try":
-            return f"Call the handler of message {orders[0].message} in a process of its own?"
+            return of_trial(orders[0])
         (order,) = orders
-        return of_letters(key, 1 if order.bulk is None else len(order.bulk.ids), [self._dead])
+        count = 1 if order.bulk is None else len(order.bulk.ids)
+        return of_letters(key, count, [self._dead], kept=self._kept)

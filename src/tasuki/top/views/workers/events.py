@@ -16,6 +16,7 @@ from tasuki.state.presence import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
+from tasuki.top.views.ids import short_id
 from tasuki.top.views.view import Row, Table, View
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class EventsView(View):
     columns = (
         Column("at", "TIME", 12),
         Column("event", "EVENT", 13),
-        Column("message", "MESSAGE", 12, keep="end"),
+        Column("message", "MESSAGE", 12, at_most=139),
+        Column("whole", "MESSAGE", 36, at_least=140),
         Column("attempt", "TRY", 3, is_right=True),
         Column("consumer", "CONSUMER", 18, at_least=100, keep="end"),
         Column("value", ""),
@@ -79,8 +81,9 @@ class EventsView(View):
         attempt = "" if not event["attempt"] else str(event["attempt"])
         return [
             (amounts.moment(event["at"]), "dim"),
-            (event["kind"], _STYLES.get(event["kind"], "")),
-            (line(event["message"] or ""), ""),
+            (line(event["kind"]), _STYLES.get(event["kind"], "")),
+            (short_id(event["message"] or ""), ""),
+            (line(event["message"] or "", 80), ""),
             (attempt, "dim"),
             (line(consumer), "dim"),
             (_value(event), "bad" if event["kind"] == "error" else "dim"),
@@ -91,9 +94,9 @@ class EventsView(View):
         event, consumer = row.value
         if column in ("at", "attempt"):
             return event[column] or 0
-        return {"event": event["kind"], "message": event["message"] or "", "consumer": consumer}.get(
-            column, _value(event)
-        )
+        message = event["message"] or ""
+        texts = {"event": event["kind"], "message": message, "whole": message, "consumer": consumer}
+        return texts.get(column, _value(event))
 
     def copied(self, row: Row | None) -> str:
         """See :class:`View`."""

@@ -63,7 +63,7 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     there: int | None = None
     """Letters that were in the queue; None: unknown."""
     among: int | None = None
-    """Those of them that have its one cause, where the driver can show these alone; None: it looks at all."""
+    """Letters of its one cause among these, where the driver can show them alone; None: it looks at all."""
     state: State = "running"
     runner: str = ""
     """Who drives it, or did last."""

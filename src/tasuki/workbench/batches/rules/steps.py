@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from tasuki.errors import BatchStateError
-from tasuki.workbench.batches.rules.batch import FIRST, Batch, State
+from tasuki.workbench.batches.rules.batch import FIRST, KEPT, Batch, State
 
 Order = Literal["pause", "resume", "cancel", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "cancel", "undo")
@@ -51,7 +51,7 @@ def why_not_kept(batch: Batch) -> str:
     """Why its letters cannot be brought back."""
     if not batch.atomic:
         return _CANNOT + "the driver of its queue has no transfer, which takes a waiting message back in one step"
-    if batch.is_emptied:
+    if batch.is_emptied or (batch.act == "delete" and batch.chunks and batch.moved <= KEPT):
         return _CANNOT + "the time of its letters in the trash is over"
     return _CANNOT + "it has more than 10,000 letters, or the queue that gets them is of another driver or node"
 
@@ -165,6 +165,11 @@ def needs_ids(batch: Batch) -> bool:
 def needs_notes(batch: Batch) -> bool:
     """Whether letters may still be brought back."""
     return batch.kept and batch.state != "undone"
+
+
+def closed(batch: Batch) -> Batch:
+    """The batch whose letters are about to leave the trash, unless an undo was faster."""
+    return replace(batch, kept=False) if is_due_to_be_emptied(batch) else batch
 
 
 def emptied(batch: Batch) -> Batch:

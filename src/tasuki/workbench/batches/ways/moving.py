@@ -184,7 +184,8 @@ class Moving:
         answers: dict[int, DriverError | None] = {}
         for target, numbers in groups.items():
             letters = [chunk[number].message for number in numbers]
-            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            to = None if target is None else target.spec
+            sent = [moved_form(letter, batch.act, batch.id, now, to) for letter in letters]
             answers.update(zip(numbers, await self._put_all(target, letters, sent), strict=True))
         return [answers[number] for number in range(len(chunk))]
 

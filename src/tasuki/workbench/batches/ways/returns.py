@@ -16,7 +16,8 @@ _PERIOD = 2.0
 """Seconds between two counts of the letters that came back."""
 _LOOK = 0.2
 _PAGE = 500
-"""Letters that are read at once, at most."""
+"""Letters that are read at once, at most; and so many of the newest are looked at in any case, or ``_BYTES``."""
+_BYTES = 64 * 2**20
 _MOST = 10_000
 """Newest letters that are looked at."""
 
@@ -76,16 +77,18 @@ class Returns:
         """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""
         driver, name = self._source.driver, self._source.spec.name
         depth = await driver.depth(name)
-        end = depth.ready + depth.delayed
+        total = end = depth.ready + depth.delayed
         lowest = max(end - _MOST, 0)
         found: set[str] = set()
-        size = FIRST
+        size, weight = FIRST, 0
         while end > lowest:
             start = max(end - size, lowest)
             page = await driver.peek(name, end - start, start)
             here = {message.id for message in page if message.headers.get(BATCH) == batch}
             found |= here
-            if not here and old is not None and start <= old:
+            weight += sum(len(message.body) for message in page)
+            has_enough = total - start >= _PAGE or weight >= _BYTES
+            if not here and has_enough and old is not None and start <= old:
                 break  # others may have taken some of the old ones, so that the new ones begin before this place
             end = start
             size = min(_PAGE, 4 * size, fitting(page))

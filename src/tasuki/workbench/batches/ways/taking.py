@@ -46,6 +46,7 @@ class Taking:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
         driving = self._driving
         driving.batch = replace(driving.batch, stayed=0)
+        driving.renew(self._pace.renew, self._pace.step)  # else held letters come again while it waits
         try:
             if await self._take_all():
                 return
@@ -59,7 +60,8 @@ class Taking:
         """Whether the canary has stopped it."""
         driving, name = self._driving, self._source.spec.name
         until = driving.clock.monotonic() + (self._source.spec.lease + _PATIENCE if driving.batch.doubt else 0.0)
-        left = driving.batch.there
+        # Chosen letters may be behind others that another reader had when they were counted.
+        left = None if driving.batch.ids else driving.batch.there
         if left is not None:
             left -= driving.batch.moved - len(driving.batch.doubt)
         while (left is None or left > 0) and not self._chooser.has_all:
@@ -153,7 +155,7 @@ class Taking:
                 by_queue.setdefault(target, []).append(number)
         for queue, numbers in by_queue.items():
             letters = [chosen[number][0] for number in numbers]
-            sent = [moved_form(letter, batch.act, batch.id, now) for letter in letters]
+            sent = [moved_form(letter, batch.act, batch.id, now, queue.spec) for letter in letters]
             after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]

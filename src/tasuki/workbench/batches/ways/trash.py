@@ -5,27 +5,38 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tasuki.errors import QueueNotFoundError
-from tasuki.message import EXPIRES_AT, Message
+from tasuki.message import BATCH, EXPIRES_AT, Message
 from tasuki.workbench.batches.ways.places import Places
 from tasuki.workbench.batches.ways.walk import Walk
 
+_LOST = 7 * 86_400.0
+"""Seconds after which letters go whose own batch has not taken them: its record is gone by then."""
 
-async def empty(places: Places, now: float) -> int:
-    """Remove the letters whose time is over, from the oldest on; returns how many. Raises DriverError."""
+
+async def empty(places: Places, batch: str, now: float) -> int:
+    """Remove the letters of a batch, and those that no batch takes any more; returns how many. Raises DriverError."""
     removed = 0
     with suppress(QueueNotFoundError):
         await places.declare_trash()
-        while ids := [
-            message.id for message in await Walk(places.driver, places.trash).page() if is_over(message, now)
-        ]:
-            count = await places.driver.remove(places.trash, ids)
-            if not count:
-                break
-            removed += count
+        walk = Walk(places.driver, places.trash)
+        while page := await walk.page():
+            over: list[str] = []
+            for message in page:
+                if is_over(message, batch, now):
+                    over.append(message.id)
+                else:
+                    walk.stays(message)
+            if over:
+                removed += await places.driver.remove(places.trash, over)
     return removed
 
 
-def is_over(message: Message, now: float) -> bool:
-    """Whether the letter can no longer be brought back."""
+def is_over(message: Message, batch: str, now: float) -> bool:
+    """Whether the letter goes when this batch, which can no longer be undone, is emptied.
+
+    Letters of other batches stay: these may be undone for a quarter of an hour after their own end.
+    """
     at = message.headers.get(EXPIRES_AT)
-    return isinstance(at, int | float) and at <= now
+    if not isinstance(at, int | float):
+        return False
+    return at <= now and (message.headers.get(BATCH) == batch or at + _LOST <= now)

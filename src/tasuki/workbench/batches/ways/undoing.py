@@ -79,7 +79,8 @@ class Undoing:
         driving, source = self._driving, self._places.source
         ids = [message.id for message in chunk]
         again = steps.again_of(driving.batch, ids)
-        back = [restored(message, driving.batch.act, notes[message.id]) for message in chunk]
+        act, now = driving.batch.act, driving.clock.time()
+        back = [restored(message, act, notes[message.id], source.spec, now) for message in chunk]
         await driving.announce(steps.about(driving.batch, ids))
         await driving.sure()
 

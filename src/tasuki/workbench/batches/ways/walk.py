@@ -8,8 +8,8 @@ from tasuki.contracts.driver import Driver
 from tasuki.message import Message
 
 FIRST, _MOST = 20, 5000
-"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but small
-messages may be followed by large ones."""
+"""Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but
+small messages may be followed by large ones."""
 _SEARCHED, _MOST_SEARCHED = 100, 1000
 """Ids of the first search, and of the largest one."""
 _BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.message import BATCH, DUE, EXPIRES_AT, Message
 from tasuki.workbench.batches.rules.batch import ACTS, Act
 from tasuki.workbench.batches.rules.letters import has_room, moved_form, note_of, restored, weight_of
@@ -32,6 +32,32 @@ def test_a_move_and_a_delete_keep_why_it_died() -> None:
     assert LETTER.headers[BATCH] == "before"
 
 
+def test_a_moved_letter_has_its_place_in_a_queue_with_priorities_or_order() -> None:
+    letter = Message("m", b"body", {**HEADERS, "partition_key": "k"})
+    for spec, place in (
+        (QueueSpec("other"), (0, None)),
+        (QueueSpec("other", priorities=True), (3, None)),
+        (QueueSpec("other", ordering="key"), (0, "k")),
+    ):
+        sent = moved_form(letter, "move", "7", 100.0, spec)
+        assert ((sent.priority, sent.key), sent.headers["x_last_error"]) == (place, "KeyError: 1")
+    assert moved_form(letter, "delete", "7", 100.0, None).key is None
+
+
+@pytest.mark.parametrize("act", ["delete", "move"])
+def test_a_message_that_is_no_dead_letter_gets_its_place_back(act: Act) -> None:
+    """A batch can be about any queue: what it brings back must not run before its time, or before others of its key."""
+    headers: dict[str, Any] = {"priority": 3, "partition_key": "k", DUE: 500.0}
+    letter, spec = Message("m", b"body", headers), QueueSpec("jobs", priorities=True, ordering="key")
+    sent = moved_form(letter, act, "7", 100.0)
+    waiting = Message("m", sent.body, sent.headers)
+    back = restored(waiting, act, note_of(letter, act), spec, 200.0)
+    assert back == Outgoing("m", b"body", headers, priority=3, key="k", delay=300.0)
+    assert restored(waiting, act, note_of(letter, act), spec, 600.0).delay == 0.0
+    dead = Message("m", b"body", {**sent.headers, "x_dead_letter_time": 1.0})
+    assert restored(dead, act, {}, spec, 200.0).delay == 0.0
+
+
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("headers", [HEADERS, {"a": 1}, {"attempts": 1, EXPIRES_AT: 3.0}])
 def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any]) -> None:
@@ -40,7 +66,7 @@ def test_the_way_there_and_back_changes_nothing(act: Act, headers: dict[str, Any
     waiting = Message(
         sent.id, sent.body, {**sent.headers, **({"x_last_error": "of a retry"} if act == "retry" else {})}
     )
-    back = restored(waiting, act, note_of(letter, act))
+    back = restored(waiting, act, note_of(letter, act), QueueSpec("dead"), 200.0)
     assert back == Outgoing("m", b"body", headers)
 
 
@@ -49,3 +75,4 @@ def test_a_chunk_has_a_hundred_letters_or_a_weight() -> None:
     assert not has_room(100, 0)
     assert not has_room(1, 300_000)
     assert weight_of({"ab": "cde", "f": 10}) == 8
+    assert weight_of({"a": "死🎉"}) == 8, "bytes, as a store counts"

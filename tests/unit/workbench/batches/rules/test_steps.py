@@ -176,6 +176,13 @@ def test_the_trash() -> None:
     assert steps.is_due_to_be_emptied(deleted)
     for changes in ({"act": "move"}, {"chunks": 0}, {"ended": None}, {"state": "undone"}):
         assert not steps.is_due_to_be_emptied(replace(deleted, **changes))
+    closed = steps.closed(deleted)
+    assert not closed.kept
+    assert steps.is_due_to_be_emptied(closed)
+    with pytest.raises(BatchStateError, match="the time of its letters in the trash is over"):
+        steps.ordered(closed, "undo", 9.0)
+    undoing = steps.ordered(deleted, "undo", 9.0)
+    assert steps.closed(undoing) is undoing
     emptied = steps.emptied(deleted)
     assert not emptied.kept
     assert not steps.is_due_to_be_emptied(emptied)

@@ -7,7 +7,7 @@ create or replace function cause_in(headers bytea) returns text language sql imm
         substring(encode(headers, 'escape') from '[{,]"x_cause":"([0-9a-f]{12})"') end
 $$;
 
--- The waiting messages of a queue by their causes: a row for each of the most largest groups and those of also, with its newest message,
+-- The waiting messages of a queue by their causes: a row for each of the most largest groups and the causes in also, with its newest message,
 -- the ids of the newest ones, and how many came in each of the parts of the last span seconds; then one without a cause, for all other groups, and with the messages that
 -- have no cause.
 create or replace function count_causes(

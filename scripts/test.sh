@@ -1,11 +1,11 @@
 #!/bin/sh
 # test.sh rules|whole [PYTEST-OPTIONS]: run tests; in CI also measure branch coverage.
 #
-# Only the processes of the tests are measured, for that doubles what they compute, and the commands that they start
-# compute most: a test that calls the code has to reach it. "rules" runs the suite, and holds the files that decide (most
-# of them without I/O) to every branch: a rule without a test is not a rule. Its second part, which looks for examples
-# and runs checkers, is not measured: no file is covered by it alone. "whole" measures what the faults add, and holds all
-# files together to a share.
+# Measuring doubles what a process computes, so those that go on (workers, what the faults kill) are left out: tests that
+# call the code and short commands have to reach it. "rules" runs the suite, and holds the files that decide (most of them
+# without I/O) to every branch: a rule without a test is not a rule. Its second part, which looks for examples and runs
+# checkers, is not measured: no file is covered by it alone. "whole" measures what the faults add, and holds all files
+# together to a share.
 set -eu
 python=.venv/bin/python
 overall=95

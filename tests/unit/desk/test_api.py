@@ -220,9 +220,8 @@ async def test_a_wrong_body_of_a_message_is_told(program: Program) -> None:
 
 
 async def test_a_queue_without_its_namespace_is_told_its_id(program: Program) -> None:
-    assert (await program.post("/queues/mails/pause", 404))[
-        "detail"
-    ] == "there is no queue 'mails'; its id is 'app:mails'"
+    problem = await program.post("/queues/mails/pause", 404)
+    assert problem["detail"] == "there is no queue 'mails'; did you mean 'app:mails'?"
 
 
 async def test_a_key_makes_a_request_happen_once(app: App, program: Program) -> None:

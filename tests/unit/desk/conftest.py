@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
+from tasuki.clock import SystemClock
 from tests.unit.desk.browser import Browser
 
 MakeBrowser = Callable[..., Browser]
@@ -48,3 +49,9 @@ async def browse(app: App) -> AsyncIterator[MakeBrowser]:
     yield make
     for client in clients:
         await client.aclose()
+
+
+@pytest.fixture
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests come at one time, however slow the machine is: no bucket of a client gains a token."""
+    monkeypatch.setattr(SystemClock, "monotonic", staticmethod(lambda: 1_000_000.0))

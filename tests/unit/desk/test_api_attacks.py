@@ -235,7 +235,7 @@ async def test_a_body_that_does_not_come_is_408(browse: MakeBrowser, monkeypatch
     assert sent[0]["status"] == 408
 
 
-async def test_a_thousand_requests_are_slowed_down(browse: MakeBrowser) -> None:
+async def test_a_thousand_requests_are_slowed_down(browse: MakeBrowser, one_moment: None) -> None:
     client = browse().client
 
     reads = [await client.get(f"{V1}/health") for _ in range(300)]
@@ -243,7 +243,7 @@ async def test_a_thousand_requests_are_slowed_down(browse: MakeBrowser) -> None:
 
     for answers, burst in ((reads, 100), (acts, 20)):
         refused = [answer for answer in answers if answer.status_code == 429]
-        assert len(refused) > len(answers) - 3 * burst
+        assert len(refused) == len(answers) - burst
         assert is_problem(refused[0], 429)
         assert int(refused[0].headers["retry-after"]) >= 1
     assert (await client.get("/livez")).status_code == 200

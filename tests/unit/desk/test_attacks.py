@@ -8,7 +8,6 @@ import re
 import pytest
 
 from tasuki import App
-from tasuki.clock import SystemClock
 from tasuki.desk.desk import Desk
 from tasuki.desk.pages import events
 from tests.unit.desk.browser import form_of, words
@@ -266,9 +265,7 @@ async def test_every_answer_has_the_headers(browse: MakeBrowser) -> None:
         assert headers["referrer-policy"] == "same-origin"
 
 
-async def test_one_client_cannot_ask_without_end(browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = staticmethod(lambda: 1_000_000.0)
-    monkeypatch.setattr(SystemClock, "monotonic", frozen)  # all in one moment, on any machine
+async def test_one_client_cannot_ask_without_end(browse: MakeBrowser, one_moment: None) -> None:
     browser = browse()
     answers = [(await browser.client.get("/login")).status_code for _ in range(150)]
 

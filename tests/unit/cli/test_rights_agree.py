@@ -169,7 +169,7 @@ class Doors:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Doors]:
     async with App.load(folder) as app:
-        desk = app.desk(actor="kana")
+        desk = app.desk(actor="kana", is_open=True)
         async with (
             httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client,
             connected(app, actor="kana", allows_acts=True, site=Site(reader_of(app), None, opens=True)) as mcp,

@@ -56,7 +56,7 @@ SETS, SECRET = 50, "the-body-of-a-message"
 
 @dataclass
 class Case:
-    """Policies, and what is known of them without asking anything."""
+    """Policies, and what their form says."""
 
     policies: list[dict[str, Any]]
     has_code: bool = False

@@ -52,7 +52,7 @@ def _state(environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """A descriptor of the folder. Raises PermissionError: another user could change what is in it."""
+    """A descriptor of the folder. Raises PermissionError: another user could change its files."""
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FOLLOWS_NOTHING)
     try:
         found = os.fstat(place)
@@ -64,7 +64,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 def _read(place: int, name: str) -> str | None:
-    """The token of a file that nobody else can have read; None: there is none.
+    """The token of a file that no other user can have read; None: there is none.
 
     Raises:
         OSError: it is a link, a device, or another user's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 
@@ -154,3 +155,29 @@ async def test_behind_a_proxy_with_tls_the_cookie_of_a_token_is_secure(
     name, _, value = cookie.partition(";")[0].partition("=")
     page = await browser.client.get("/queues", headers=[*said, ("cookie", f"{name}={value}")])
     assert page.status_code == 200
+
+
+async def test_slow_forms_at_the_door_make_way_for_others(browse: MakeBrowser) -> None:
+    """No rate bounds the posts to the door, so that the right token always passes: their number at a time does."""
+    browser = browse(token=TOKEN)
+    begun = 0
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        yield b"token="
+        await asyncio.Event().wait()
+
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    waiting = [asyncio.create_task(browser.client.post("/login", content=slow(), headers=form)) for _ in range(100)]
+    while begun < 100:
+        await asyncio.sleep(0)
+    done, held = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    while len(held) > 32:
+        more, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    assert {task.result().status_code for task in done} == {408}
+    assert (await browser.client.post("/login", data={"token": TOKEN})).status_code == 303
+    for task in held:
+        task.cancel()
+    await asyncio.wait(held)

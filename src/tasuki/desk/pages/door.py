@@ -21,9 +21,10 @@ async def login(view: View) -> Response:
         return view.page("login.html", back=own_path(view.query.get("back", "/")), problem="")
     gate = view.tools.gate
     try:
-        form = await read_form(view.request)
+        async with gate.readers.turn():
+            form = await read_form(view.request)
     except FormError as error:
-        return view.page("error.html", status=error.status, text=str(error))
+        return PlainTextResponse(f"{error}\n", error.status)  # a page costs more than a form
     back = own_path(form.get("back", "/"))
     if view.tools.sessions.is_token(form.get("token", "").strip()):
         gate.log_in(view.request)

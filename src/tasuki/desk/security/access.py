@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from tasuki.system.identity import user_and_host
@@ -24,7 +24,7 @@ class Access:
 
     hosts: frozenset[str] = LOOPBACK
     """Names without a port, in lower case, that the header Host may have."""
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """Opens a session; None: a proxy names the actor, or the desk is open."""
     actor: str = ""
     """Who acts, for policies and the log; empty: the user of this process and its host."""

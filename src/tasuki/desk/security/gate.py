@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasuki.clock import Clock
 from tasuki.desk.security.access import Access, client_behind, host_name, port_of
+from tasuki.desk.security.forms import Readers
 from tasuki.desk.security.origin import is_embedded, is_own_origin
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.problems import problem
@@ -59,6 +60,7 @@ class Gate:
     ) -> None:
         self._pages, self._access, self._sessions, self._free = pages, access, sessions, free
         self._reads, self._acts = Rate(20.0, 100, clock), Rate(5.0, 20, clock)
+        self.readers = Readers()
         self._wrong, self._logged = Rate(10 / 60, 10, clock), Rate(1.0, 60, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

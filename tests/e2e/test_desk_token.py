@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import stat
 import urllib.error
 import urllib.request
@@ -102,6 +103,8 @@ def test_a_worker_has_the_same_token_and_its_log_does_not_show_it(folder: Path) 
             address = f"http://127.0.0.1:{port}/"
             wait_until(partial(answers, address), "the desk")
             assert (status(address, "api/v1/queues"), status(address, "api/v1/queues", token)) == (401, 200)
+            process.send(signal.SIGTERM)
+            assert process.wait() == 0
             assert token not in process.output
     place = re.search(r"is in ([^\s\"]+)", line)
     assert place is not None, line

@@ -45,6 +45,15 @@ async def test_the_link_logs_in_and_leads_to_the_first_page_without_the_token(
     assert caplog.messages == ["desk: kana logged in from 127.0.0.1"]
 
 
+async def test_a_link_on_a_page_of_another_site_opens_the_desk_by_a_navigation_of_its_own(browser: Browser) -> None:
+    """A browser sends no strict cookie to where a redirect of another site's request leads."""
+    linked = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    answer = await browser.client.get(LINK, headers=linked)
+    assert (answer.status_code, answer.text, answer.headers["refresh"]) == (200, "", "0; url=/")
+    assert (answer.headers["referrer-policy"], "location" in answer.headers) == ("no-referrer", False)
+    assert (await browser.get("/queues")).url.path == "/queues"
+
+
 async def test_each_link_begins_a_session_of_its_own(browser: Browser) -> None:
     ids = set()
     for _ in range(2):

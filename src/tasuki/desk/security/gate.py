@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasuki.clock import Clock
 from tasuki.desk.security.access import Access, client_behind, host_name, port_of
 from tasuki.desk.security.forms import Readers
-from tasuki.desk.security.origin import is_embedded, is_own_origin
+from tasuki.desk.security.origin import is_embedded, is_linked, is_own_origin
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.problems import problem
 from tasuki.desk.security.rates import Rate
@@ -178,8 +178,11 @@ class Gate:
             self.log_in(request)
         elif wait := self.note_wrong_token(request):
             return _plain(429, "too many wrong tokens", headers={"retry-after": str(ceil(wait))})
-        root = str(request.scope.get("root_path", ""))
-        return RedirectResponse(f"{root}/", 303, {"referrer-policy": "no-referrer"})
+        first, headers = f"{request.scope.get('root_path', '')}/", {"referrer-policy": "no-referrer"}
+        if is_linked(request.headers):
+            # After a redirect a browser still sees the other site's request, and keeps the new cookie to itself.
+            return Response(headers={**headers, "refresh": f"0; url={first}"})
+        return RedirectResponse(first, 303, headers)
 
     def log_in(self, request: Request) -> None:
         """Begin a session for a client that has shown the token; it is logged."""

@@ -66,7 +66,8 @@ async def test_each_link_begins_a_session_of_its_own(browser: Browser) -> None:
 async def test_a_wrong_link_opens_nothing_and_is_logged(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     answer = await browser.client.get("/?token=wrong")
     assert (answer.status_code, answer.headers["location"], "set-cookie" in answer.headers) == (303, "/", False)
-    assert (await browser.get("/queues")).url.path == "/login"
+    door = await browser.get("/queues")
+    assert (door.url.path, "printed a link with the token" in door.text) == ("/login", True)
     assert caplog.messages == ["desk: a wrong token from 127.0.0.1"]
     statuses = [(await browser.client.get("/?token=wrong")).status_code for _ in range(15)]
     assert statuses[-1] == 429
@@ -97,6 +98,7 @@ async def test_a_given_token_in_an_address_is_worth_nothing(browse: MakeBrowser)
     answer = await browse(token=TOKEN).client.get(LINK)
     assert "set-cookie" not in answer.headers
     assert answer.headers["location"].startswith("/login")
+    assert "printed a link" not in (await browse(token=TOKEN).get("/")).text
 
 
 async def test_log_ins_wrong_tokens_and_log_outs_are_logged_with_their_client(

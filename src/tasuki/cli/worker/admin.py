@@ -29,6 +29,7 @@ ADMIN_OPTIONS = (
     "--admin", "--admin-host", "--admin-token-file", "--admin-actor", "--admin-actor-header", "--admin-proxy",
     "--admin-open",
 )  # fmt: skip
+"""In the order of the fields of ``Admin``."""
 DEFAULT = "127.0.0.1:9321"
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - they are recognised, not used
 
@@ -185,7 +186,6 @@ def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "--admin",
-            "admin_address",
             metavar="HOST:PORT",
             default=default,
             show_default=bool(default),
@@ -210,15 +210,7 @@ def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[
         @click.option("--admin-open", is_flag=True, help="No token: every program of this machine may act.")
         @functools.wraps(function)
         def command(*args: Any, **named: Any) -> Any:
-            admin = Admin(
-                named.pop("admin_address"),
-                named.pop("admin_host"),
-                named.pop("admin_token_file"),
-                named.pop("admin_actor"),
-                named.pop("admin_actor_header"),
-                named.pop("admin_proxy"),
-                named.pop("admin_open"),
-            )
+            admin = Admin(*(named.pop(option[2:].replace("-", "_")) for option in ADMIN_OPTIONS))
             return function(*args, admin=admin, **named)
 
         return command

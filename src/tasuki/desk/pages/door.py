@@ -18,7 +18,7 @@ async def login(view: View) -> Response:
     if view.tools.access.token is None:
         return RedirectResponse(view.url(), 303)
     if view.request.method != "POST":
-        return view.page("login.html", back=own_path(view.query.get("back", "/")), problem="")
+        return _form(view, own_path(view.query.get("back", "/")))
     gate = view.tools.gate
     try:
         async with gate.readers.turn():
@@ -31,7 +31,12 @@ async def login(view: View) -> Response:
         return RedirectResponse(view.root + back, 303)
     if wait := gate.note_wrong_token(view.request):  # a page costs more than a guess
         return PlainTextResponse(view.say("login.too_many") + "\n", 429, {"retry-after": str(ceil(wait))})
-    return view.page("login.html", status=401, back=back, problem=view.say("login.wrong"))
+    return _form(view, back, status=401, problem=view.say("login.wrong"))
+
+
+def _form(view: View, back: str, *, status: int = 200, problem: str = "") -> Response:
+    is_made = view.tools.access.takes_links
+    return view.page("login.html", status=status, back=back, problem=problem, is_made=is_made)
 
 
 async def logout(view: View) -> Response:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasuki.security.actor import Actor
+from tasuki.security.actor import Actor, Request
 from tasuki.security.gate import Decision
 from tasuki.security.guard import Guard, denied
-from tasuki.security.policy import Policy
+from tasuki.security.policy import Finding, Policy
 from tasuki.security.scope import Scope
 
 NAMESPACE = "queue.admin"
@@ -25,6 +25,7 @@ RIGHTS = OFF | {
 """All rights of the desk, without ``ADMIN``."""
 _MOST_KEPT = 1000
 """Actors whose rights are remembered."""
+_OF_CODE = "it asks nothing about the actor, so it counts for code that it is attached to, and not at the desk"
 _FREE = Decision(True, "", "no policy is about the desk")
 
 
@@ -49,8 +50,8 @@ class AdminRights:
             each.effect == "allow" and _matches(each) for each in heard
         )
         """Whether policies say who may do what at the desk, so that nothing else is allowed."""
-        self.scope = Scope(heard)
-        """The policies that count here."""
+        self._scope = Scope(heard)
+        self._of_code = [each.id for each in every if each not in heard and _matches(each)]
         self._application = application
         self._guards: dict[str, Guard] = {}
         self._of_any: dict[tuple[str, str], bool] = {}
@@ -63,6 +64,11 @@ class AdminRights:
         if act in OFF:
             return Decision(False, "", f"this is off until a policy allows {ADMIN}{act}")
         return _FREE if self._application is None else self._application.decide(ADMIN + act, id)
+
+    def findings(self, actor: str, act: str, id: str) -> list[Finding]:
+        """What each policy says to that, also those that do not count here."""
+        found = self._scope.judge(Request(Actor(actor), ADMIN + act, id))
+        return [*found, *(Finding(id, "undefined", _OF_CODE) for id in self._of_code)]
 
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
@@ -92,7 +98,7 @@ class AdminRights:
         if guard is None:
             if len(self._guards) > _MOST_KEPT:
                 self._guards.clear()
-            guard = self._guards[actor] = Guard(Actor(actor), self.scope, strict=True)
+            guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
         return guard
 
 

@@ -116,6 +116,8 @@ def test_explain_of_an_actor_at_the_desk_says_what_the_desk_does(tasuki: Command
         "app:never     undefined  queue.admin.purge on 'app:tasks'  its actions do not match",
         "app:kana      allow      queue.admin.purge on 'app:tasks'  its conditions hold",
         "app:no_purge  deny       queue.admin.purge on 'app:tasks'  it has no conditions",
+        "app:own       undefined  queue.admin.purge on 'app:tasks'  it asks nothing about the actor, so it counts for "
+        "code that it is attached to, and not at the desk",
     ]
     assert tasuki.json("policy", "explain", "--actor", "kana", "peek", "tasks")["policy"] == "app:kana"
     assert tasuki.json("policy", "explain", "--actor", "you", "peek", "tasks")["allowed"] is False

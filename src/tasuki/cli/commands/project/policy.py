@@ -159,10 +159,8 @@ def _resource(project: Project, action: str, resource: str) -> str:
 
 def _at_the_desk(rights: AdminRights, actor: str, action: str, resource: str) -> dict[str, Any]:
     """What a person or program of this id may do at the desk: the answer of the function that the desk asks."""
-    from tasuki.security.actor import Actor, Request
-
-    decision = rights.decide(actor, action.removeprefix(ADMIN), resource)
-    found = rights.scope.judge(Request(Actor(actor), action, resource))
+    act = action.removeprefix(ADMIN)
+    decision, found = rights.decide(actor, act, resource), rights.findings(actor, act, resource)
     return _document(decision, actor, action, resource, [(action, resource, one) for one in found])
 
 

@@ -46,10 +46,12 @@ class AdminRights:
         heard = [each for each in every if each.effect == "deny" or each.asks_who]
         self.ignored = [each.id for each in every if _is_named(each) and each not in heard]
         """Ids of policies that name the desk's rights and allow nothing there, as they do not ask who acts."""
-        self.are_declared = any(map(_is_named, every)) or any(
-            each.effect == "allow" and _matches(each) for each in heard
-        )
+        allowing = [each for each in heard if each.effect == "allow" and _matches(each)]
+        is_named = any(map(_is_named, every))
+        self.are_declared = is_named or bool(allowing)
         """Whether policies say who may do what at the desk, so that nothing else is allowed."""
+        self.shut_by = [] if is_named or not all(map(_needs_meta, allowing)) else [each.id for each in allowing]
+        """Ids of policies that close the desk and allow nothing there, as an actor there has no ``meta``."""
         self._scope = Scope(heard)
         self._of_code = [each.id for each in every if each not in heard and _matches(each)]
         self._application = application
@@ -104,6 +106,12 @@ class AdminRights:
 
 def _matches(policy: Policy) -> bool:
     return any(pattern.matches(ADMIN + right) for pattern in policy.actions for right in RIGHTS)
+
+
+def _needs_meta(policy: Policy) -> bool:
+    """Whether a condition compares ``actor.meta``, which an actor at the desk does not have."""
+    compared = [each for each in policy.conditions if each.operator not in ("exists", "nexists")]
+    return any(path[:2] == ("actor", "meta") for each in compared for path in (each.field, each.value_from or ()))
 
 
 def _is_named(policy: Policy) -> bool:

@@ -206,3 +206,12 @@ def test_a_project_with_policies_and_a_desk_without_rules(project: Make, text: s
         "the desk has no rules: an actor who opens it may do whatever no policy denies; allow queue.admin.* with a "
         "condition on actor.id, or deny it, in a policy"
     ] * is_warned
+
+
+def test_a_policy_for_workers_that_closes_the_desk(project: Make) -> None:
+    worker = POLICY % ("'queue.*'", "allow", KANA.replace("actor.id", "actor.meta.team"))
+    (warning,) = warnings_of(project(QUEUE % "" + worker))
+    assert (str(warning.position), warning.entry) == ("p.yaml:5:5", "app:p")
+    assert warning.problem.startswith("it closes the desk to everyone: its actions match queue.admin.…")
+    kana = (POLICY % ("'*'", "allow", KANA)).replace("name: p", "name: o")
+    assert warnings_of(project(QUEUE % "" + worker + kana)) == []

@@ -92,6 +92,41 @@ def test_an_allow_that_names_the_desk_without_an_actor_closes_it_and_allows_noth
     assert (may(rights), rights.are_declared, rights.ignored) == (False, True, ["p"])
 
 
+@pytest.mark.parametrize(
+    ("field", "operator", "value", "is_shut"),
+    [
+        ("actor.meta.team", "eq", "red", True),
+        ("actor.meta.team", "in", ["red"], True),
+        ("actor.meta.team", "exists", False, False),
+        ("actor.id", "eq", "kana", False),
+    ],
+)
+def test_a_policy_for_workers_closes_the_desk_and_is_known(
+    field: str, operator: str, value: Any, is_shut: bool
+) -> None:
+    rights = AdminRights([policy("queue.*", conditions=(parse_condition(field, operator, value),))], None)
+    assert (may(rights), rights.shut_by) == (not is_shut, ["p"] * is_shut)
+
+
+def test_a_comparison_with_meta_never_holds_at_the_desk() -> None:
+    compared = parse_condition("actor.id", "eq", value_from="actor.meta.owner")
+    rights = AdminRights([policy("queue.*", conditions=(compared,))], None)
+    assert (may(rights), rights.shut_by) == (False, ["p"])
+
+
+def test_a_desk_that_another_policy_speaks_of_is_closed_on_purpose() -> None:
+    worker = policy("queue.*", conditions=(parse_condition("actor.meta.team", "eq", "red"),))
+    for other in (policy("queue.admin.*", effect="deny", id="d"), policy("*", conditions=(KANA,), id="a")):
+        assert AdminRights([worker, other], None).shut_by == []
+
+
+def test_findings_have_every_policy_that_could_be_meant_and_why_it_does_not_count() -> None:
+    policies = [policy("queue.*", id="code"), policy("funcs.*", id="other"), policy("*", id="kana", conditions=(KANA,))]
+    found = AdminRights(policies, None).findings("kana", "purge", MAILS)
+    assert [(each.policy, each.ruling) for each in found] == [("kana", "allow"), ("code", "undefined")]
+    assert "asks nothing about the actor" in found[1].why
+
+
 def test_a_condition_about_something_else_is_none_on_the_actor() -> None:
     rights = AdminRights([policy("queue.admin.purge", conditions=(parse_condition("resource", "eq", MAILS),))], None)
     assert not may(rights)

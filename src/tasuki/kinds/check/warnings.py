@@ -145,6 +145,10 @@ def _open_desk(project: Project) -> Iterator[ConfigWarning]:
         problem = "the desk has no rules: an actor who opens it may do whatever no policy denies"
         hint = "allow queue.admin.* with a condition on actor.id, or deny it, in a policy"
         yield ConfigWarning(problem, None, "", hint)
+    for id in rights.admin.shut_by:
+        problem = "it closes the desk to everyone: its actions match queue.admin.…, and an actor there has no meta"
+        hint = "allow queue.admin.* with a condition on actor.id in another policy, or name the actions one by one"
+        yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 
 def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:

@@ -63,7 +63,8 @@ def words(page: str) -> str:
 
 @contextmanager
 def worker(folder: Path, port: int, *options: str) -> Iterator[Process]:
-    with start("run", "--log-format", "json", "--admin", f"127.0.0.1:{port}", *options, folder=folder) as process:
+    words = ("--log-format", "json", "--admin-open", "--admin", f"127.0.0.1:{port}", *options)
+    with start("run", *words, folder=folder) as process:
         process.wait_for("running; stop with")
         yield process
 
@@ -113,7 +114,7 @@ def test_a_queue_in_memory_is_seen_beside_its_worker(tmp_path: Path) -> None:
 
 def test_several_processes_have_one_desk(tmp_path: Path) -> None:
     folder, port = write_project(tmp_path, HANDLER), free_port()
-    with start("run", "--processes", "2", "--admin", f"127.0.0.1:{port}", folder=folder):
+    with start("run", "--processes", "2", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder):
         wait_until(lambda: _listens(port), "the desk")
         wait_until(lambda: is_shown(port, "/", "Workers 2"), "both workers")
         wait_until(lambda: get(port, "/readyz")[0] == 200, "both processes are ready")
@@ -135,7 +136,7 @@ def _listens(port: int) -> bool:
 def test_the_desk_alone_shows_what_other_processes_do(tmp_path: Path) -> None:
     folder, port = write_project(tmp_path, HANDLER), free_port()
     with ExitStack() as stack:
-        desk = stack.enter_context(start("desk", "--admin", f"127.0.0.1:{port}", folder=folder))
+        desk = stack.enter_context(start("desk", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder))
         wait_until(lambda: _listens(port), "the desk")
         wait_until(lambda: is_shown(port, "/queues", "not made yet"), "the queue that no worker has made")
         assert not (folder / ".tasuki").exists()
@@ -323,7 +324,7 @@ def _is_well(port: int) -> bool:
 
 def test_dev_is_a_worker_that_reloads_and_its_desk(tmp_path: Path) -> None:
     folder = write_project(tmp_path, "def handle(body): note(f'one {body}')\n")
-    with start("dev", folder=folder) as process:
+    with start("dev", "--admin-open", folder=folder) as process:
         found = re.search(r"desk +http://127\.0\.0\.1:(\d+)/", process.wait_for("  desk  "))
         assert found is not None, process.output
         port = int(found[1])

@@ -54,7 +54,7 @@ async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
     has_own = driver not in ("amqp", "sqs")
     text = PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": "" if has_own else ", state: state"}
     (tmp_path / "_index.yaml").write_text(text if has_own else text + STATE)
-    desk = alone(load(tmp_path, driver), Access())
+    desk = alone(load(tmp_path, driver), Access(is_open=True))
     transport = httpx.ASGITransport(desk)
     async with (
         load(tmp_path, driver) as app,
@@ -111,7 +111,7 @@ async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: 
     (tmp_path / "_index.yaml").write_text(PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": ""})
     async with load(tmp_path, driver) as app:
         await bury(app)
-        transport = httpx.ASGITransport(app.desk())
+        transport = httpx.ASGITransport(app.desk(is_open=True))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             browser = Browser(client, transport.app)  # type: ignore[arg-type]
             await browser.act("/dead/app:dead")  # borrow

@@ -39,7 +39,7 @@ def load(folder: Path, driver: str) -> App:
 async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
     id = uuid4().hex[:8]
     (tmp_path / "_index.yaml").write_text(PROJECT % {"mails": f"mails_{id}", "dead": f"dead_{id}"})
-    desk = alone(load(tmp_path, driver), Access())
+    desk = alone(load(tmp_path, driver), Access(is_open=True))
     transport = httpx.ASGITransport(desk)
     async with (
         load(tmp_path, driver) as app,

@@ -45,7 +45,7 @@ def many_files() -> Iterator[None]:
 def test_ten_thousand_event_streams_and_slow_clients_leave_the_worker_alone(tmp_path: Path) -> None:
     folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
     with (
-        start("run", "--admin", f"127.0.0.1:{port}", folder=folder) as worker,
+        start("run", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder) as worker,
         many_files(),
         ExitStack() as stack,
     ):

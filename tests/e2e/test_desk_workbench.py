@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def desk(browser: Browser, folder: Path) -> Iterator[str]:
     port = free_port()
-    with start("desk", "shop:app", "--admin", f"127.0.0.1:{port}", folder=folder):
+    with start("desk", "shop:app", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder):
         yield address_of(port)
 
 

@@ -140,7 +140,9 @@ def shop(folder: Path) -> Iterator[str]:
     port = free_port()
     with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
         thread.submit(asyncio.run, _yesterday(folder)).result()
-        with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
+        with start(
+            "run", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder
+        ) as worker:
             worker.wait_for("running; stop with", timeout=120)
             customers = Process((), folder, command=[sys.executable, "customers.py"])
             try:

@@ -100,7 +100,7 @@ def empty(folder: Path) -> Iterator[str]:
     """A desk alone, of a project without a queue; its address."""
     (folder / "jobs.py").write_text(EMPTY)
     port = free_port()
-    with start("desk", "jobs:app", "--admin", f"127.0.0.1:{port}", folder=folder):
+    with start("desk", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder):
         yield address_of(port)
 
 
@@ -109,7 +109,9 @@ def full(folder: Path, queues: int = 1000) -> Iterator[str]:
     """A desk beside a worker, with messages in every state; its address."""
     (folder / "jobs.py").write_text(FULL % {"queues": queues})
     port = free_port()
-    with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
+    with start(
+        "run", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder
+    ) as worker:
         worker.wait_for("running; stop with", timeout=120)
         with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one
             thread.submit(asyncio.run, fill(folder)).result()
@@ -168,7 +170,9 @@ def letters(folder: Path) -> Iterator[str]:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, _bury(folder)).result()
     port = free_port()
-    with start("run", "jobs:app", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder) as worker:
+    with start(
+        "run", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", "--log-level", "info", folder=folder
+    ) as worker:
         worker.wait_for("running; stop with", timeout=120)
         yield address_of(port)
 

@@ -299,18 +299,21 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         actor: str = "",
         actor_header: str = "",
         proxies: Iterable[str] = (),
+        is_open: bool = False,
     ) -> Desk:
         """The desk as an ASGI application, to be mounted in a web application that has this app open.
 
         Args:
-            token: opens a session; needed where ``hosts`` has a name, unless a proxy names the actor.
+            token: opens a session; needed unless a proxy names the actor, or the desk ``is_open``.
             hosts: names besides ``localhost`` that it answers to.
             actor: who acts, for policies and the log; default the user and the host of this process.
             actor_header: the header in which a proxy of ``proxies``, by address, names who acts.
-            proxies: see ``actor_header``.
+            proxies: see ``actor_header``; they also say the client's address, and whether the browser speaks TLS.
+            is_open: every client may act that gives a loopback name as its Host. A client chooses that name, so this is
+                for web applications that only this machine reaches, or that ask who it is before.
 
         Raises:
-            TasukiError: the extra tasuki[desk] is not installed. ValueError: it could be reached without a token.
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open.
         """
         from tasuki.desk.extra import require_extra
 
@@ -319,7 +322,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.desk.security.access import Access, names_of
 
         app: App = self  # type: ignore[assignment]
-        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies)))
+        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies), is_open=is_open))
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

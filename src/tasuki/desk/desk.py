@@ -90,9 +90,9 @@ class Desk:
     ``watched``: what the probes and the metrics are about; by default the app that works here.
     """
 
-    def __init__(self, site: Site, access: Access | None = None, watched: Watched | None = None) -> None:
+    def __init__(self, site: Site, access: Access, watched: Watched | None = None) -> None:
         self.site = site
-        clock, access = site.reader.clock, access or Access()
+        clock = site.reader.clock
         sessions = Sessions(access.token, clock)
         watched = watched or WatchedApp(site.own or site.reader)
         self._probes = probes_of(watched)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.stdio import stdio_server
 
-from tasuki.desk.acts.rights import names_admin
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
+from tasuki.kinds.check.rights import Rights
 from tasuki.mcp.searching import Passages
 from tasuki.mcp.serving import NO_POLICY, Serving
 from tasuki.mcp.source import Source
@@ -28,7 +28,7 @@ _GRACE = 1.0
 
 def require_policy(project: Project, actor: str) -> None:
     """Return if a policy says who may act. Raises TasukiError, which names the remedy."""
-    if not names_admin(project):
+    if not Rights(project).admin.are_declared:
         raise TasukiError(NO_POLICY.format(actor=actor))
 
 

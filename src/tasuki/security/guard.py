@@ -58,7 +58,7 @@ class Guard:
         """
         decision = self.decide(action, resource, meta)
         if not decision.allowed:
-            raise self._denied(action, resource, problem, decision)
+            raise denied(self._actor_id, action, resource, problem, decision)
 
     def publish(self, queue: str) -> None:
         """Both permissions of a publish: see :func:`tasuki.security.gate.decide_publish`. Raises PolicyDeniedError."""
@@ -67,8 +67,10 @@ class Guard:
             return
         general = decide(self.actor, self.scope, "queue.publish", "", strict=self.strict)
         if general.is_denied or not queue:
-            raise self._denied("queue.publish", "", "queue publishing not allowed", general)
-        raise self._denied("queue.publish.queue", queue, f"not allowed to publish to queue: {queue}", decision)
+            raise denied(self._actor_id, "queue.publish", "", "queue publishing not allowed", general)
+        raise denied(
+            self._actor_id, "queue.publish.queue", queue, f"not allowed to publish to queue: {queue}", decision
+        )
 
     def consume(self, queue: str) -> None:
         """Raises PolicyDeniedError, which names the policy, for the operator."""
@@ -77,11 +79,16 @@ class Guard:
             by = f"policy {decision.policy!r} denies it" if decision.policy else decision.why
             who = f"actor {self.actor.id!r}" if self.actor else "nobody"
             problem = f"not allowed to consume from queue: {queue} ({who}: {by})"
-            raise self._denied("queue.consume.queue", queue, problem, decision)
+            raise denied(self._actor_id, "queue.consume.queue", queue, problem, decision)
 
-    def _denied(self, action: str, resource: str, problem: str, decision: Decision) -> PolicyDeniedError:
-        actor = self.actor.id if self.actor else ""
-        facts = {"actor": actor, "action": action, "resource": resource, "policy": decision.policy}
-        reason = "a policy denies it" if decision.is_denied else decision.why
-        _log.warning("denied: %s", reason, extra={name: value or None for name, value in facts.items()})
-        return PolicyDeniedError(problem, **facts)
+    @property
+    def _actor_id(self) -> str:
+        return self.actor.id if self.actor else ""
+
+
+def denied(actor: str, action: str, resource: str, problem: str, decision: Decision) -> PolicyDeniedError:
+    """The error for a denial, which is in the log now; ``actor`` is its id, or empty."""
+    facts = {"actor": actor, "action": action, "resource": resource, "policy": decision.policy}
+    reason = "a policy denies it" if decision.is_denied else decision.why
+    _log.warning("denied: %s", reason, extra={name: value or None for name, value in facts.items()})
+    return PolicyDeniedError(problem, **facts)

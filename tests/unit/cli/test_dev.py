@@ -18,7 +18,9 @@ from tests.unit.cli.conftest import CommandLine
 
 
 @pytest.fixture
-def app(project: Path) -> App:
+def app(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("TASUKI_ADMIN_TOKEN", raising=False)
     return App.load(project)
 
 
@@ -29,10 +31,12 @@ def test_the_desk_is_on_the_first_free_port(app: App, monkeypatch: pytest.Monkey
         with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
             assert begin is not None
             begin()
-            with urllib.request.urlopen(f"{line}livez", timeout=30) as answer:
+            address, _, token = line.partition("?token=")
+            with urllib.request.urlopen(f"{address}livez", timeout=30) as answer:
                 assert json.load(answer).keys() == {"status", "live", "ready"}
-    assert line.startswith("http://127.0.0.1:")
-    assert line != f"http://127.0.0.1:{port}/"
+    assert address.startswith("http://127.0.0.1:")
+    assert address != f"http://127.0.0.1:{port}/"
+    assert len(token) == 43
 
 
 def test_without_a_free_port_it_works_all_the_same(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,3 +90,36 @@ def test_explain_takes_no_mistyped_name(tasuki: CommandLine) -> None:
     assert tasuki.json("policy", "explain", "--actor", "you", "approve", "order")["policy"] == "app:boss"
     # Ids of queues that are made while it runs are in no project.
     assert tasuki("policy", "explain", "publish", "reply:1").returncode == 0
+
+
+@pytest.mark.usefixtures("secure")
+def test_explain_of_an_actor_at_the_desk_says_what_the_desk_does(tasuki: CommandLine, project: Path) -> None:
+    found = tasuki.json("policy", "explain", "--actor", "you", "purge", "tasks")
+    assert (found["allowed"], found["why"]) == (True, "no policy is about the desk")
+    found = tasuki.json("policy", "explain", "--actor", "you", "queue.admin.dry_run", "tasks")
+    assert (found["allowed"], found["why"]) == (False, "this is off until a policy allows queue.admin.dry_run")
+    kana = "conditions: [{field: actor.id, operator: eq, value: kana}]"
+    policies = (
+        "  - name: kana\n    kind: security.policy\n"
+        f"    policy: {{actions: '*', resources: '*', effect: allow, {kana}}}\n"
+        "  - name: no_purge\n    kind: security.policy\n"
+        "    policy: {actions: '*.purge', resources: '*', effect: deny}\n"
+    )
+    path = project / "_index.yaml"
+    path.write_text(path.read_text() + policies)
+    done = tasuki("policy", "explain", "--actor", "kana", "purge", "tasks")
+    assert done.stdout.splitlines() == [
+        "denied: actor kana, queue.admin.purge on app:tasks",
+        "because policy app:no_purge: it has no conditions",
+        "",
+        "POLICY        SAYS       ASKED                             WHY",
+        "app:never     undefined  queue.admin.purge on 'app:tasks'  its actions do not match",
+        "app:kana      allow      queue.admin.purge on 'app:tasks'  its conditions hold",
+        "app:no_purge  deny       queue.admin.purge on 'app:tasks'  it has no conditions",
+        "app:own       undefined  queue.admin.purge on 'app:tasks'  it asks nothing about the actor, so it counts for "
+        "code that it is attached to, and not at the desk",
+    ]
+    assert tasuki.json("policy", "explain", "--actor", "kana", "peek", "tasks")["policy"] == "app:kana"
+    assert tasuki.json("policy", "explain", "--actor", "you", "peek", "tasks")["allowed"] is False
+    done = tasuki("policy", "explain", "--actor", "kana", "--meta", "a=b", "purge", "tasks")
+    assert (done.returncode, "at the desk an actor has an id alone" in done.stderr) == (2, True)

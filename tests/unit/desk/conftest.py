@@ -41,6 +41,7 @@ async def browse(app: App) -> AsyncIterator[MakeBrowser]:
     clients: list[httpx.AsyncClient] = []
 
     def make(headers: dict[str, str] | None = None, base: str = "http://localhost", **options: Any) -> Browser:
+        options.setdefault("is_open", not options.get("token") and "actor_header" not in options)
         desk = app.desk(**options)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url=base, headers=headers)
         clients.append(client)

@@ -113,7 +113,7 @@ entries:
 """
     )
     async with App.load(tmp_path) as app:
-        transport = httpx.ASGITransport(app.desk(actor="kana"))
+        transport = httpx.ASGITransport(app.desk(actor="kana", is_open=True))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for body in (
                 {"act": "delete", "queue": "app:dead"},

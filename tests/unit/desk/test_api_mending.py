@@ -97,7 +97,7 @@ async def test_a_dry_run_says_what_would_happen(tmp_path: Path) -> None:
     (tmp_path / "_index.yaml").write_text(PROJECT + POLICY)
     async with App.load(tmp_path) as app:
         job = await app.publish("mails", {"to": "a"})
-        desk = app.desk(actor="kana")
+        desk = app.desk(actor="kana", is_open=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
             answer = await client.post(f"{V1}/messages/app:mails/{job.id}/dry-run", json={})
             missing = await client.post(f"{V1}/messages/app:mails/gone/dry-run", json={})

@@ -70,15 +70,24 @@ async def test_another_token_ends_the_sessions(app: App, browse: MakeBrowser) ->
     assert (await other.get("/")).url.path == "/login"
 
 
-async def test_after_ten_wrong_tokens_even_the_right_one_waits(browse: MakeBrowser) -> None:
-    browser = browse(token=TOKEN)
-    for _ in range(10):
-        await browser.post("/login", {"token": "x"})
+async def test_a_flood_of_wrong_tokens_locks_out_no_session_and_not_the_right_token(
+    browse: MakeBrowser, one_moment: None
+) -> None:
+    inside, stranger = browse(token=TOKEN), browse(token=TOKEN)
+    stranger.client._transport = inside.client._transport  # of one desk, at one address
+    await inside.post("/login", {"token": TOKEN})
 
-    answer = await browser.post("/login", {"token": TOKEN})
+    answers = [await stranger.client.post("/login", data={"token": "x"}) for _ in range(60)]
+    pages = [(await stranger.client.get("/queues")).status_code for _ in range(120)]
 
-    assert answer.status_code == 429
-    assert "Too many wrong tokens" in words(answer.text)
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 50
+    assert "Too many wrong tokens" in answers[-1].text
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert pages[-1] == 429
+    assert (await inside.client.get("/queues")).status_code == 200
+    action, fields = await inside.form(PAUSE)
+    assert (await inside.client.post(action, data=fields)).status_code == 303
+    assert (await stranger.client.post("/login", data={"token": TOKEN})).status_code == 303
 
 
 async def test_a_program_sends_the_token_itself(app: App, browse: MakeBrowser) -> None:

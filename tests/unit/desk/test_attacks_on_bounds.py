@@ -88,7 +88,8 @@ async def test_two_desks_of_one_host_leave_each_others_sessions_alone(
     app: App, token: str | None, tmp_path: Path
 ) -> None:
     """``tasuki dev`` of a second project takes the next port, and a browser sends a host's cookies to all its ports."""
-    one, two = app.desk(token=token), app.desk(token=None if token is None else "u" * 30)
+    other, is_open = None if token is None else "u" * 30, token is None
+    one, two = app.desk(token=token, is_open=is_open), app.desk(token=other, is_open=is_open)
     first, second = "http://localhost:9321", "http://localhost:9322"
     mounts = {first: httpx.ASGITransport(one), second: httpx.ASGITransport(two)}
     async with httpx.AsyncClient(mounts=mounts) as client:
@@ -115,7 +116,10 @@ async def test_two_desks_of_one_host_leave_each_others_sessions_alone(
 async def test_a_body_that_stands_elsewhere_too_is_published(tmp_path: Path, body: str) -> None:
     app = App("memory://", root=tmp_path)
     app.queue("any")
-    async with app, httpx.AsyncClient(transport=httpx.ASGITransport(app.desk()), base_url="http://localhost") as client:
+    async with (
+        app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app.desk(is_open=True)), base_url="http://localhost") as client,
+    ):
         answer = await client.post(
             f"{V1}/queues/app:any/publish", content=body, headers={"content-type": "application/json"}
         )
@@ -169,7 +173,7 @@ entries:
 async def strict(tmp_path: Path) -> Any:
     (tmp_path / "_index.yaml").write_text(POLICY)
     async with App.load(tmp_path) as app:
-        desk = app.desk(actor="kana")
+        desk = app.desk(actor="kana", is_open=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
             yield app, client
 

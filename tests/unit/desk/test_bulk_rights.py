@@ -59,7 +59,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 
 def browser(app: App, actor: str) -> Browser:
-    return client_of(app.desk(actor=actor))
+    return client_of(app.desk(actor=actor, is_open=True))
 
 
 async def begin(one: Browser, act: str, to: str = "") -> int:

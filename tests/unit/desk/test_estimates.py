@@ -67,7 +67,7 @@ async def test_letters_are_read_to_the_end_of_a_queue_that_is_estimated(
 
     found = await app.dead_letters("dead")
     assert [letter.id for letter in found.letters] == newest
-    desk = app.desk()
+    desk = app.desk(is_open=True)
     window = await windows.read_window(desk.site, "app:dead", "", 100, None, lambda _: None)
     assert sorted(item.letter.id for item in window.items) == newest
     assert (window.total, window.is_all) == (3000, False)

@@ -65,7 +65,7 @@ async def project(folder: Path, rights: Collection[str]) -> AsyncIterator[App]:
 
 async def carry_out(app: App, act: str, kind: str, actor: str) -> None:
     """Do the act, whatever the pages offer; an act that has been begun may fail."""
-    acts: Acts = client_of(app.desk()).desk.tools.acts
+    acts: Acts = client_of(app.desk(is_open=True)).desk.tools.acts
     one = "" if act in {*ACT_OF, "purge", "delete", "pause", "resume", "borrow", "export"} else "1"
     bulk = Bulk(act, NAMES[kind], to="app:mails" if act == "move" else "") if act in {*ACT_OF, "export"} else None
     order = Order(act, kind, NAMES[kind], one, options=OPTIONS.get(act, {}), bulk=bulk)
@@ -104,7 +104,7 @@ async def test_an_act_needs_its_right_and_no_other(
 
 async def buttons(app: App, actor: str) -> set[str]:
     """The acts that the pages offer to an actor."""
-    browser = client_of(app.desk(actor=actor))
+    browser = client_of(app.desk(actor=actor, is_open=True))
     found: set[str] = set()
     for path in PAGES:
         page = (await browser.get(path)).text
@@ -125,7 +125,7 @@ async def test_the_pages_offer_what_the_actor_may_do(rights: set[str], offered: 
 @pytest.mark.parametrize("act", ["purge", "delete"])
 async def test_an_act_on_a_queue_is_none_on_some_letters(act: str, tmp_path: Path) -> None:
     async with project(tmp_path, ALL) as app:
-        acts, session = client_of(app.desk()).desk.tools.acts, Session("s", "kana", "", "127.0.0.1")
+        acts, session = client_of(app.desk(is_open=True)).desk.tools.acts, Session("s", "kana", "", "127.0.0.1")
         bulk = Bulk(act, "app:dead", ids=("1",))
         for order in (Order(act, "queue", "app:dead", "1"), Order(act, "queue", "app:dead", bulk=bulk)):
             with pytest.raises(ValueError, match="about a whole queue"):

@@ -36,7 +36,9 @@ async def client(app: App) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def client_of(app: App, actor: str = "kana") -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app.desk(actor=actor)), base_url="http://localhost")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.desk(actor=actor, is_open=True)), base_url="http://localhost"
+    )
 
 
 async def ready(app: App) -> int:
@@ -98,7 +100,7 @@ async def test_two_desks_of_a_project_share_the_keys_and_two_actors_do_not(tmp_p
 
 async def test_without_a_store_few_keys_are_kept(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MOST_HERE", 3)
-    replies = Replies(app.desk().site)
+    replies = Replies(app.desk(is_open=True).site)
     for number in range(10):
         await replies._claim(str(number), idempotency.Reply("print"))
 

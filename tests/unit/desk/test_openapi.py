@@ -89,7 +89,7 @@ async def _serve(folder: Path, listening: object, is_ready: threading.Event) -> 
         await app.publish("mails", {"to": "a"}, id="m-1")
         desk: Desk = app.desk(token=TOKEN)
         gate, clock = desk.tools.gate, SystemClock()
-        gate._reads = gate._acts = gate.wrong_tokens = Rate(1e9, 10**9, clock)
+        gate._reads = gate._acts = gate._wrong = Rate(1e9, 10**9, clock)
         task = asyncio.create_task(serve(desk, listening))  # type: ignore[arg-type]
         is_ready.set()
         await task

@@ -236,9 +236,9 @@ async def test_a_desk_can_be_mounted_in_a_folder(app: App) -> None:
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
-    site = Starlette(routes=[Mount("/ops/desk", app.desk())])
+    site = Starlette(routes=[Mount("/ops/desk", app.desk(is_open=True))])
     client = httpx.AsyncClient(transport=httpx.ASGITransport(site), base_url="http://localhost")
-    browser = Browser(client, app.desk())
+    browser = Browser(client, app.desk(is_open=True))
     async with client:
         page = (await browser.get("/ops/desk/")).text
         assert 'href="/ops/desk/queues"' in page

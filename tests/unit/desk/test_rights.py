@@ -62,7 +62,8 @@ def browser(
     proxy: str = "",
     token: str | None = None,
 ) -> Browser:
-    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [], token=token)
+    is_open = token is None and not header
+    desk = app.desk(actor=actor, actor_header=header, proxies=[proxy] if proxy else [], token=token, is_open=is_open)
     return client_of(desk, headers)
 
 
@@ -209,7 +210,7 @@ async def test_two_names_of_an_actor_are_none(opened: App) -> None:
 
 @pytest.mark.parametrize("opened", [FOR_ALL], indirect=True)
 async def test_a_right_that_a_reload_takes_away_is_gone_for_the_next_request(opened: App, tmp_path: Path) -> None:
-    desk = beside(opened, Access())
+    desk = beside(opened, Access(is_open=True))
     await desk.site.open()
     try:
         kana = client_of(desk)
@@ -229,7 +230,7 @@ async def test_the_desk_of_several_processes_follows_a_reload_that_they_were_tol
     opened: App, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet = Fleet(lambda number: [], 2)
-    desk = beside(App.load(tmp_path), Access(), WatchedFleet(fleet))
+    desk = beside(App.load(tmp_path), Access(is_open=True), WatchedFleet(fleet))
     await desk.site.open()
     try:
         kana = client_of(desk)

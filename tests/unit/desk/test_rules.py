@@ -14,7 +14,7 @@ from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say
 from tasuki.desk.reading.attention import notices_of
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, Snapshot
-from tasuki.desk.security.access import LOOPBACK, Access, host_name, names_of
+from tasuki.desk.security.access import LOOPBACK, Access, client_behind, host_name, names_of
 from tasuki.desk.security.rates import Rate
 from tasuki.desk.security.sessions import LIFE, Sessions
 from tasuki.desk.tools import Said
@@ -25,7 +25,7 @@ from tasuki.testing.clock import FakeClock
 
 def test_another_host_needs_a_token() -> None:
     with pytest.raises(ValueError, match=r"answer to desk\.example without a token"):
-        Access(names_of(["Desk.example:443"]))
+        Access(names_of(["Desk.example:443"]), is_open=True)
     assert Access(names_of(["Desk.example:443"]), "t" * 22).hosts == LOOPBACK | {"desk.example"}
 
 
@@ -38,6 +38,38 @@ def test_a_short_token_is_refused_and_not_shown() -> None:
 def test_a_header_needs_its_proxy() -> None:
     with pytest.raises(ValueError, match="address of the proxy"):
         Access(actor_header="x-user")
+
+
+def test_a_desk_is_open_only_where_that_is_said_and_for_this_machine_alone() -> None:
+    with pytest.raises(ValueError, match="the desk needs a token, or a proxy that names the actor"):
+        Access()
+    with pytest.raises(ValueError, match="the desk needs a token"):
+        Access(proxies=frozenset({"10.0.0.1"}))
+    assert Access(is_open=True).hosts == LOOPBACK
+    for more in ({"token": "t" * 22}, {"proxies": frozenset({"127.0.0.1"})}):
+        with pytest.raises(ValueError, match="an open desk has no token and no proxy"):
+            Access(is_open=True, **more)
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        ([], "10.0.0.1"),
+        (["203.0.113.7"], "203.0.113.7"),
+        (["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
+        (["1.1.1.1", "203.0.113.7"], "203.0.113.7"),
+        (["203.0.113.7", "1.1.1.1, 2001:DB8::7"], "2001:db8::7"),
+        (["1.1.1.1,"], "10.0.0.1"),
+        (["203.0.113.7", ""], "10.0.0.1"),
+        (["<script>"], "10.0.0.1"),
+        (["fe80::1%<script>"], "10.0.0.1"),
+        (["unknown"], "10.0.0.1"),
+        (["1.2.3.4.5"], "10.0.0.1"),
+        (["x" * 10_000], "10.0.0.1"),
+    ],
+)
+def test_a_client_behind_a_proxy_is_the_last_address_or_the_proxy(lines: list[str], client: str) -> None:
+    assert client_behind(lines, "10.0.0.1") == client
 
 
 @pytest.mark.parametrize(
@@ -89,7 +121,6 @@ def test_a_rate_is_for_each_client() -> None:
     assert [rate.take("a") for _ in range(3)] == [0, 0, 1.0]
     assert rate.take("b") == 0
     clock.advance(1)
-    assert rate.wait("a") == 0
     assert rate.take("a") == 0
     for number in range(2000):
         rate.take(str(number))

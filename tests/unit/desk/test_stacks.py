@@ -45,7 +45,11 @@ async def test_where_a_handler_stands(way: str, tmp_path: Path) -> None:
     url = "memory://" if way == "memory" else f"sqlite:///{tmp_path / 'queue.db'}"
     app = working(url, tmp_path, gate, started)
     async with app.worker():
-        desk = app.desk() if way == "memory" else alone(working(url, tmp_path, gate, started), Access())
+        desk = (
+            app.desk(is_open=True)
+            if way == "memory"
+            else alone(working(url, tmp_path, gate, started), Access(is_open=True))
+        )
         await desk.site.open()
         transport = httpx.ASGITransport(desk)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -98,7 +98,7 @@ async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path
         silent = Presence("elsewhere", 7, "1", now - 9, now, [PresentConsumer("app:sender", "mails", "app:driver", 1)])
         await store.put(silent.key, encode(silent))
         assert silent.key.startswith(PRESENCE)
-        desk = app.desk()
+        desk = app.desk(is_open=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
             browser = Browser(client, desk)
             for _ in range(2):

@@ -180,3 +180,38 @@ def test_a_handler_without_parameters_does_not_see_the_body() -> None:
     (warning,) = warnings_of(app.check())
     assert "the function 'forgetful' takes no parameter, so it does not see the body" in str(warning)
     assert warning.hint == "write def forgetful(body)"
+
+
+POLICY = "  - {name: p, kind: security.policy, policy: {actions: %s, resources: '*', effect: %s%s}}\n"
+KANA = ", conditions: [{field: actor.id, operator: eq, value: kana}]"
+IDENTITY = "  - {name: s, kind: security.config, application: {actor: {id: web}, policies: [p]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_warned"),
+    [
+        ("", False),
+        (POLICY % ("'queue.*'", "allow", ""), True),
+        (POLICY % ("'queue.publish.*'", "allow", KANA), True),
+        (POLICY % ("'*.purge'", "deny", ""), True),
+        (POLICY % ("'queue.*'", "allow", KANA), False),
+        (POLICY % ("queue.admin.peek", "allow", KANA), False),
+        (POLICY % ("'queue.admin.*'", "deny", ""), False),
+        (POLICY % ("'queue.*'", "allow", "") + "  - {name: s, kind: security.config, strict: true}\n", False),
+        (POLICY % ("'queue.*'", "allow", "") + IDENTITY, False),
+    ],
+)
+def test_a_project_with_policies_and_a_desk_without_rules(project: Make, text: str, is_warned: bool) -> None:
+    assert [str(warning) for warning in warnings_of(project(QUEUE % "" + text))] == [
+        "the desk has no rules: an actor who opens it may do whatever no policy denies; allow queue.admin.* with a "
+        "condition on actor.id, or deny it, in a policy"
+    ] * is_warned
+
+
+def test_a_policy_for_workers_that_closes_the_desk(project: Make) -> None:
+    worker = POLICY % ("'queue.*'", "allow", KANA.replace("actor.id", "actor.meta.team"))
+    (warning,) = warnings_of(project(QUEUE % "" + worker))
+    assert (str(warning.position), warning.entry) == ("p.yaml:5:5", "app:p")
+    assert warning.problem.startswith("it closes the desk to everyone: its actions match queue.admin.…")
+    kana = (POLICY % ("'*'", "allow", KANA)).replace("name: p", "name: o")
+    assert warnings_of(project(QUEUE % "" + worker + kana)) == []

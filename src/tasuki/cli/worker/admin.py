@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from tasuki.cli.exits import CommandError
+from tasuki.cli.output import is_terminal
 
 if TYPE_CHECKING:
     import socket
@@ -25,11 +27,34 @@ if TYPE_CHECKING:
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 ADMIN_OPTIONS = (
     "--admin", "--admin-host", "--admin-token-file", "--admin-actor", "--admin-actor-header", "--admin-proxy",
+    "--admin-open",
 )  # fmt: skip
+"""In the order of the fields of ``Admin``."""
 DEFAULT = "127.0.0.1:9321"
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - they are recognised, not used
 
 _log = logging.getLogger("tasuki.cli")
+
+
+class Door(NamedTuple):
+    """A socket that listens, and who may come in."""
+
+    listening: socket.socket
+    access: Access
+    address: str
+    """``http://127.0.0.1:9321/``"""
+    link: str
+    """The same, with the token that was made here: it logs in. Not for logs."""
+    place: Path | None = None
+    """The file of that token; None: it was given, or there is none, or it is kept nowhere."""
+
+
+class Beside(NamedTuple):
+    """A desk beside a worker."""
+
+    start: Callable[[], object]
+    door: Door | None
+    """None: no desk is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +67,11 @@ class Admin:
     actor: str = ""
     actor_header: str = ""
     proxies: tuple[str, ...] = ()
+    is_open: bool = False
 
     @contextmanager
-    def beside(self, app: App, watched: Watched | None = None) -> Iterator[Callable[[], object]]:
-        """For the time of the block, a desk in a thread of its own; the value is the function that starts it.
+    def beside(self, app: App, watched: Watched | None = None) -> Iterator[Beside]:
+        """For the time of the block, a desk in a thread of its own, and the function that starts it.
 
         A worker calls it on its event loop: before that, ``Descriptors`` would take the desk's files for the loop's.
         ``watched``: what its probes and metrics are about, if not the app.
@@ -54,55 +80,77 @@ class Admin:
             CommandError: it cannot listen. TasukiError: the extra is missing.
         """
         if not self.address:
-            yield _nothing
+            yield Beside(_nothing, None)
             return
-        listening, access = self.listen()
+        door = self.listen(app.root)
         from functools import partial
 
         from tasuki.desk.making import beside
         from tasuki.desk.server.server import DeskThread
 
-        thread = DeskThread(partial(beside, app, access, watched), listening)
+        thread = DeskThread(partial(beside, app, door.access, watched), door.listening)
         try:
-            yield thread.start
+            yield Beside(thread.start, door)
         finally:
             thread.stop()
-            listening.close()
+            door.listening.close()
 
-    def listen(self) -> tuple[socket.socket, Access]:
-        """The socket and the rules of the desk. Raises CommandError: they cannot be; TasukiError: no extra."""
+    def listen(self, root: Path) -> Door:
+        """The socket and the rules of the desk of a project's folder.
+
+        Raises:
+            CommandError: they cannot be. TasukiError: the extra is missing.
+        """
         from tasuki.desk.extra import require_extra
 
         require_extra()
-        from tasuki.desk.security.access import Access, names_of
-        from tasuki.desk.server.server import is_loopback, listen
+        from tasuki.desk.server.server import listen
 
         try:
             listening, host = listen(self.address)
         except (ValueError, OSError) as error:
             raise CommandError(f"--admin {self.address}: {error}") from error
         try:
-            token = self._token()
-            if not is_loopback(host):
-                self._check_reachable(token)
-            hosts = names_of(self.hosts if host in _WILDCARDS else (*self.hosts, host))
-            access = Access(hosts, token, self.actor, self.actor_header, frozenset(self.proxies))
+            return self._door(listening, host, root)
         except ValueError as error:
             listening.close()
             raise CommandError(str(error)) from error
         except BaseException:
             listening.close()
             raise
-        _log.info("desk: http://%s/", self.address)
-        return listening, access
 
-    def _check_reachable(self, token: str | None) -> None:
-        """Raise CommandError: other machines reach it, and it would let in anyone."""
-        if token is None and not self.actor_header:
-            raise CommandError(
-                f"--admin {self.address} can be reached from other machines, and needs a token: write one into a file "
-                f"(--admin-token-file) or into {TOKEN}: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-            )
+    def _door(self, listening: socket.socket, host: str, root: Path) -> Door:
+        from tasuki.desk.security.access import LOOPBACK, Access, names_of
+        from tasuki.desk.security.kept import kept_token
+        from tasuki.desk.server.server import is_loopback
+
+        token, place, is_made = self._token(), None, False
+        is_near = is_loopback(host) and names_of(self.hosts) == LOOPBACK and not self.proxies
+        if not is_loopback(host):
+            self._warn_of(host)
+        if token is None and not self.is_open and not self.actor_header:
+            if not is_near:
+                self._refuse_without_token()
+            token, place, problem = kept_token(root, os.environ)
+            is_made = True
+            if problem:
+                _log.warning("desk: its token ends with this process, as it cannot be kept: %s", problem)
+        hosts = names_of(self.hosts if host in _WILDCARDS else (*self.hosts, host))
+        proxies = frozenset(self.proxies)
+        access = Access(hosts, token, self.actor, self.actor_header, proxies, self.is_open, takes_links=is_made)
+        address = f"http://{self.address.rpartition(':')[0]}:{listening.getsockname()[1]}/"
+        return Door(listening, access, address, f"{address}?token={token}" if is_made else address, place)
+
+    def _refuse_without_token(self) -> None:
+        """Raise CommandError: other machines reach it, also by way of a proxy, and it would let in anyone."""
+        raise CommandError(
+            f"--admin {self.address} can be reached from other machines, and needs a token: write one into a file "
+            f"(--admin-token-file) or into {TOKEN}: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+
+    def _warn_of(self, host: str) -> None:
+        if self.is_open:
+            raise CommandError(f"--admin-open is for this machine alone, and {host} can be reached from others")
         _log.warning("the desk on %s speaks no TLS: put a proxy that does in front of it", self.address)
 
     def _token(self) -> str | None:
@@ -112,6 +160,20 @@ class Admin:
             return self.token_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"--admin-token-file: {error}") from error
+
+
+def announce(door: Door | None) -> None:
+    """Say where a worker's desk is: people at a terminal get the link; a log is read by others, and gets its file."""
+    if door is None:
+        return
+    if is_terminal(sys.stderr):
+        click.echo(f"  desk      {door.link}", err=True)
+    elif door.place is not None:
+        _log.info("desk: %s, and the token for it is in %s", door.address, door.place)
+    elif door.link != door.address:  # kept nowhere: here it is seen, or not at all
+        click.echo(f"desk: {door.link}", err=True)
+    else:
+        _log.info("desk: %s", door.address)
 
 
 def _nothing() -> None:
@@ -124,7 +186,6 @@ def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "--admin",
-            "admin_address",
             metavar="HOST:PORT",
             default=default,
             show_default=bool(default),
@@ -140,17 +201,16 @@ def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[
         @click.option(
             "--admin-actor-header", default="", metavar="NAME", help="Header in which the proxy names who acts."
         )
-        @click.option("--admin-proxy", multiple=True, metavar="ADDRESS", help="Address of that proxy.")
+        @click.option(
+            "--admin-proxy",
+            multiple=True,
+            metavar="ADDRESS",
+            help="A proxy's address; it names the client, and whether the browser speaks TLS.",
+        )
+        @click.option("--admin-open", is_flag=True, help="No token: every program of this machine may act.")
         @functools.wraps(function)
         def command(*args: Any, **named: Any) -> Any:
-            admin = Admin(
-                named.pop("admin_address"),
-                named.pop("admin_host"),
-                named.pop("admin_token_file"),
-                named.pop("admin_actor"),
-                named.pop("admin_actor_header"),
-                named.pop("admin_proxy"),
-            )
+            admin = Admin(*(named.pop(option[2:].replace("-", "_")) for option in ADMIN_OPTIONS))
             return function(*args, admin=admin, **named)
 
         return command

@@ -19,7 +19,6 @@ from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
 from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
-from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
@@ -27,6 +26,7 @@ from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
+from tasuki.security.admin import AdminRights
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Acts:
 
     def __init__(self, site: Site, library: Library, board: Board) -> None:
         self._site, self._library, self._board = site, library, board
-        self._rights: DeskRights | None = None
+        self._rights: AdminRights | None = None
         self._verbs: Mapping[str, Callable[[Order, Session], Awaitable[Done]]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -142,12 +142,19 @@ class Acts:
             raise KeyError(order.id)
         return queue_of(project, Target(_kind(order.kind), order.id))
 
-    def rights(self) -> DeskRights:
+    def rights(self) -> AdminRights:
         """What the project says now."""
-        live = self._site.live
-        if self._rights is None or self._rights.of is not live.rights:
-            self._rights = DeskRights(live.project, live.rights)
-        return self._rights
+        rights = self._site.live.rights.admin
+        if self._rights is not rights:
+            self._rights = rights
+            for id in rights.ignored:
+                _log.warning(
+                    "desk: policy %s allows nothing at the desk, because it has no condition on the actor; for every "
+                    "actor, add {field: actor.id, operator: exists}",
+                    id,
+                    extra={"policy": id},
+                )
+        return rights
 
     async def carry_out(self, order: Order, session: Session) -> Done:
         """Do it, and return what happened.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.responses import RedirectResponse, Response
+from math import ceil
+
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_form
@@ -16,21 +18,25 @@ async def login(view: View) -> Response:
     if view.tools.access.token is None:
         return RedirectResponse(view.url(), 303)
     if view.request.method != "POST":
-        return view.page("login.html", back=own_path(view.query.get("back", "/")), problem="")
+        return _form(view, own_path(view.query.get("back", "/")))
     gate = view.tools.gate
     try:
-        form = await read_form(view.request)
+        async with gate.readers.turn():
+            form = await read_form(view.request)
     except FormError as error:
-        return view.page("error.html", status=error.status, text=str(error))
-    client = gate.client_of(view.request)
+        return PlainTextResponse(f"{error}\n", error.status)  # a page costs more than a form
     back = own_path(form.get("back", "/"))
-    if gate.wrong_tokens.wait(client):
-        return view.page("login.html", status=429, back=back, problem=view.say("login.too_many"))
-    if not view.tools.sessions.is_token(form.get("token", "").strip()):
-        gate.wrong_tokens.take(client)
-        return view.page("login.html", status=401, back=back, problem=view.say("login.wrong"))
-    gate.begin(view.request)
-    return RedirectResponse(view.root + back, 303)
+    if view.tools.sessions.is_token(form.get("token", "").strip()):
+        gate.log_in(view.request)
+        return RedirectResponse(view.root + back, 303)
+    if wait := gate.note_wrong_token(view.request):  # a page costs more than a guess
+        return PlainTextResponse(view.say("login.too_many") + "\n", 429, {"retry-after": str(ceil(wait))})
+    return _form(view, back, status=401, problem=view.say("login.wrong"))
+
+
+def _form(view: View, back: str, *, status: int = 200, problem: str = "") -> Response:
+    is_made = view.tools.access.takes_links
+    return view.page("login.html", status=status, back=back, problem=problem, is_made=is_made)
 
 
 async def logout(view: View) -> Response:

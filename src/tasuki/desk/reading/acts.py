@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from tasuki.app.audit.audited import acts_of
 from tasuki.app.audit.seeing import RIGHT, seen, targets_of
-from tasuki.desk.acts.rights import DeskRights
 from tasuki.desk.site import Site
+from tasuki.security.admin import AdminRights
 from tasuki.state.audit.ring import MOST, AuditRecord
 
 
-async def last_acts(site: Site, rights: DeskRights, actor: str) -> tuple[Sequence[AuditRecord], int]:
+async def last_acts(site: Site, rights: AdminRights, actor: str) -> tuple[Sequence[AuditRecord], int]:
     """The acts that an actor may see, the newest first, and how many others there are.
 
     Raises:

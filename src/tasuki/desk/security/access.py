@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from tasuki.system.identity import user_and_host
 
@@ -18,19 +19,23 @@ class Access:
     """The names that the desk answers to, and how a client proves who it is.
 
     Raises:
-        ValueError: it could be reached from elsewhere without a token, or the token is too short.
+        ValueError: it has no token and is not open, or is open to other machines, or the token is too short.
     """
 
     hosts: frozenset[str] = LOOPBACK
     """Names without a port, in lower case, that the header Host may have."""
-    token: str | None = None
-    """Opens a session; None: every client that reaches it may act."""
+    token: str | None = field(default=None, repr=False)
+    """Opens a session; None: a proxy names the actor, or the desk is open."""
     actor: str = ""
     """Who acts, for policies and the log; empty: the user of this process and its host."""
     actor_header: str = ""
     """The header in which a trusted proxy names the actor; empty: none."""
     proxies: frozenset[str] = frozenset()
-    """Addresses of the trusted proxies."""
+    """Addresses of the trusted proxies, which also say the client's address and whether the browser speaks TLS."""
+    is_open: bool = False
+    """Every client that reaches it may act."""
+    takes_links: bool = False
+    """An address with the token opens a session: for one of this machine alone, as proxies log addresses."""
 
     def __post_init__(self) -> None:
         if self.token is not None and len(self.token) < _LEAST_TOKEN:
@@ -38,13 +43,18 @@ class Access:
                 f"the token of the desk has {len(self.token)} characters, and needs {_LEAST_TOKEN}: "
                 "make one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
-        if self.token is None and not self.actor_header and (others := self.hosts - LOOPBACK):
-            raise ValueError(
-                f"the desk would answer to {', '.join(sorted(others))} without a token: give one "
-                "(--admin-token-file, or TASUKI_ADMIN_TOKEN)"
-            )
-        if bool(self.actor_header) != bool(self.proxies):
-            raise ValueError("the header that names the actor needs the address of the proxy that sets it, and back")
+        if self.actor_header and not self.proxies:
+            raise ValueError("the header that names the actor needs the address of the proxy that sets it")
+        if self.is_open:
+            self._check_open()
+        elif self.token is None and not self.actor_header:
+            raise ValueError("the desk needs a token, or a proxy that names the actor")
+
+    def _check_open(self) -> None:
+        if self.token is not None or self.proxies:
+            raise ValueError("an open desk has no token and no proxy: a proxy would open it to all of its clients")
+        if others := self.hosts - LOOPBACK:
+            raise ValueError(f"the desk would answer to {', '.join(sorted(others))} without a token: give one")
 
     @property
     def default_actor(self) -> str:
@@ -55,6 +65,18 @@ class Access:
 def names_of(hosts: Iterable[str]) -> frozenset[str]:
     """The loopback names and these, without ports and in lower case."""
     return LOOPBACK | {host_name(host) for host in hosts}
+
+
+def client_behind(lines: Sequence[str], proxy: str) -> str:
+    """The address of a trusted proxy's client, from the lines of ``X-Forwarded-For``; without one the proxy's.
+
+    The proxy appends: whatever stands before the last address is the client's own text.
+    """
+    text = lines[-1].rpartition(",")[2].strip() if lines else ""
+    try:
+        return proxy if "%" in text else str(ip_address(text))  # after % anything may follow
+    except ValueError:
+        return proxy
 
 
 def host_name(host: str) -> str:

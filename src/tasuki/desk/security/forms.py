@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,6 +22,33 @@ class FormError(Exception):
     def __init__(self, status: int, problem: str) -> None:
         self.status = status
         super().__init__(problem)
+
+
+class Readers:
+    """Forms of strangers that are read at the same time: above the bound the oldest one ends, and not the new one.
+
+    Else slow forms, which no rate bounds, could take all connections. An honest one is complete at once.
+    """
+
+    def __init__(self, most: int = 32) -> None:
+        self._most = most
+        self._reading: deque[asyncio.Timeout] = deque()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Read a form within the block. Raises FormError: it had to make way for others."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._reading.append(limit)
+                if len(self._reading) > self._most:
+                    self._reading.popleft().reschedule(0.0)
+                try:
+                    yield
+                finally:
+                    if limit in self._reading:
+                        self._reading.remove(limit)
+        except TimeoutError:
+            raise FormError(408, "the form did not arrive in time") from None
 
 
 async def read_form(request: Request) -> Mapping[str, str]:

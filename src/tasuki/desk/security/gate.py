@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from math import ceil
 from urllib.parse import quote
 
@@ -11,13 +12,16 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasuki.clock import Clock
-from tasuki.desk.security.access import Access, host_name, port_of
-from tasuki.desk.security.origin import is_embedded, is_own_origin
+from tasuki.desk.security.access import Access, client_behind, host_name, port_of
+from tasuki.desk.security.forms import Readers
+from tasuki.desk.security.origin import is_embedded, is_linked, is_own_origin
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.problems import problem
 from tasuki.desk.security.rates import Rate
 from tasuki.desk.security.session import Session
 from tasuki.desk.security.sessions import LIFE, Sessions, Way
+
+_log = logging.getLogger("tasuki.desk")
 
 HEADERS = {
     "content-security-policy": (
@@ -56,7 +60,8 @@ class Gate:
     ) -> None:
         self._pages, self._access, self._sessions, self._free = pages, access, sessions, free
         self._reads, self._acts = Rate(20.0, 100, clock), Rate(5.0, 20, clock)
-        self.wrong_tokens = Rate(10 / 60, 10, clock)
+        self.readers = Readers()
+        self._wrong, self._logged = Rate(10 / 60, 10, clock), Rate(1.0, 60, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,7 +73,10 @@ class Gate:
         request = Request(scope, receive)
         path = segments_of(scope)
         session = None if self._is_free(path) else self._session(request)
-        answer = self._refuse(request, path, session)
+        answer = self._refuse(request, path)
+        link = request.query_params.get("token") if answer is None and self._takes_link(request, path) else None
+        if answer is None and link is None:
+            answer = self._refuse_stranger(request, path, session)
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -76,15 +84,20 @@ class Gate:
             await send(message)
 
         scope[SESSION] = session
-        if answer is not None or path is None or path[:1] == ["static"] or is_api(scope):
+        is_page = answer is None and link is None and path is not None and path[:1] not in (["static"], ["metrics"])
+        if not is_page or is_api(scope):
             scope.pop("tasuki.cookie", None)  # only a page begins a session
+        elif session is not None and session.is_new and self._access.actor_header:
+            self._note("desk: a session of %s from %s begins", session.actor, session.client)
+        if link is not None:
+            answer = self._enter_by_link(request, link)
         await (answer or self._pages)(scope, receive, send_safely)
 
     def _is_free(self, path: list[str] | None) -> bool:
         return path is not None and len(path) == 1 and path[0] in self._free
 
-    def _refuse(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
-        """The answer to a request that no page sees; None: a page answers."""
+    def _refuse(self, request: Request, path: list[str] | None) -> Response | None:
+        """The answer to a request of another site, or to another host; None: it may come from here."""
         refuse = problem if is_api(request.scope) else _plain
         if request.method not in _METHODS:
             return refuse(405, "this method is not allowed", headers={"allow": ", ".join(_METHODS)})
@@ -96,19 +109,32 @@ class Gate:
         is_foreign = is_embedded(request.headers) if is_safe else not is_own_origin(request.headers)
         if is_foreign:
             return refuse(403, "this request comes from another site")
+        return None
+
+    def _refuse_stranger(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
+        """The answer to a client that asks too often, or is not logged in; None: a page answers.
+
+        Clients with a session have a rate of their own: strangers at the same address cannot use it up. The right
+        token always opens the door, so posts to it are counted where they are wrong.
+        """
+        if self._is_free(path):
+            return None
+        refuse = problem if is_api(request.scope) else _plain
         client = self.client_of(request)
-        is_static = path is not None and path[:1] == ["static"]
-        if not is_static and (wait := (self._reads if is_safe else self._acts).take(client)):
+        is_safe, is_static = request.method in _SAFE, path is not None and path[:1] == ["static"]
+        is_counted = not is_static and (is_safe or path != ["login"])
+        key = client if session is None else f"{client} in"
+        if is_counted and (wait := (self._reads if is_safe else self._acts).take(key)):
             return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
         if session is None and not is_static and path not in _OPEN:
             is_program = is_api(request.scope) or path == ["metrics"]  # Prometheus would read the login as metrics
-            return self._ask_for_token(request, client, is_program=is_program)
+            return self._ask_for_token(request, is_program=is_program)
         return None
 
-    def _ask_for_token(self, request: Request, client: str, *, is_program: bool) -> Response:
+    def _ask_for_token(self, request: Request, *, is_program: bool) -> Response:
         refuse, bearer = problem if is_program else _plain, {"www-authenticate": "Bearer"}
         if "authorization" in request.headers:
-            if wait := self.wrong_tokens.take(client):
+            if wait := self.note_wrong_token(request):
                 return refuse(429, "too many wrong tokens", headers={"retry-after": str(ceil(wait))})
             return refuse(401, "the token is wrong", headers=bearer)
         if self._access.token is None:
@@ -135,13 +161,46 @@ class Gate:
             return None
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if access.token is not None and scheme.lower() == "bearer":
-            is_right = not self.wrong_tokens.wait(client) and self._sessions.is_token(token.strip())
+            is_right = self._sessions.is_token(token.strip())
             return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
         id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
         if id is not None:
             by_token = way == "token" and access.token is not None
             return Session(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
         return None if access.token is not None and way == "token" else self.begin(request, actor)
+
+    def _takes_link(self, request: Request, path: list[str] | None) -> bool:
+        return self._access.takes_links and request.method == "GET" and path == [] and "token" in request.query_params
+
+    def _enter_by_link(self, request: Request, token: str) -> Response:
+        """Go to the first page: with a session, if the token of the address is right. The address is not kept."""
+        if self._sessions.is_token(token):
+            self.log_in(request)
+        elif wait := self.note_wrong_token(request):
+            return _plain(429, "too many wrong tokens", headers={"retry-after": str(ceil(wait))})
+        first, headers = f"{request.scope.get('root_path', '')}/", {"referrer-policy": "no-referrer"}
+        if is_linked(request.headers):
+            # After a redirect a browser still sees the other site's request, and keeps the new cookie to itself.
+            return Response(headers={**headers, "refresh": f"0; url={first}"})
+        return RedirectResponse(first, 303, headers)
+
+    def log_in(self, request: Request) -> None:
+        """Begin a session for a client that has shown the token; it is logged."""
+        session = self.begin(request)
+        self._note("desk: %s logged in from %s", session.actor, session.client)
+
+    def note_wrong_token(self, request: Request) -> float:
+        """Count and log a wrong token; the seconds until the client should try again, mostly 0.
+
+        The log has one a second at most: strangers can send as many as they like.
+        """
+        client = self.client_of(request)
+        if not self._logged.take(""):
+            _log.warning("desk: a wrong token from %s", client, extra={"client": client})
+        return self._wrong.take(client)
+
+    def _note(self, text: str, actor: str, client: str) -> None:
+        _log.info(text, actor, client, extra={"actor": actor, "client": client})
 
     def _way(self, request: Request) -> Way:
         is_proxied = self._access.actor_header and client_address(request) in self._access.proxies
@@ -159,20 +218,19 @@ class Gate:
     def end(self, request: Request, session: Session) -> None:
         """The end of a session; the response takes its cookie away."""
         self._sessions.end(session.id)
+        self._note("desk: %s logged out from %s", session.actor, session.client)
         request.scope["tasuki.cookie"] = ""
 
     def client_of(self, request: Request) -> str:
         """The address of the client, for rates and the log; behind a trusted proxy the one that it names."""
         address = client_address(request)
         if address in self._access.proxies:
-            return request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip()[:64] or address
+            return client_behind(request.headers.getlist("x-forwarded-for"), address)
         return address
 
     def _complete(self, headers: MutableHeaders, request: Request, session: Session | None) -> None:
-        for name, value in HEADERS.items():
-            headers[name] = value
-        if "cache-control" not in headers:
-            headers["cache-control"] = "no-store"
+        for name, value in (*HEADERS.items(), ("cache-control", "no-store")):
+            headers.setdefault(name, value)
         if (cookie := request.scope.get("tasuki.cookie")) is not None:
             headers.append("set-cookie", self._cookie(request, cookie))
 
@@ -193,9 +251,8 @@ def cookie_name(request: Request, access: Access) -> str:
 
     A browser sends the cookies of a host to all its ports: two desks would end each other's sessions.
     """
-    is_safe = request.url.scheme == "https" or (
-        client_address(request) in access.proxies and request.headers.get("x-forwarded-proto") == "https"
-    )
+    said = request.headers.getlist("x-forwarded-proto")[-1:] if client_address(request) in access.proxies else []
+    is_safe = request.url.scheme == "https" or any(line.rpartition(",")[2].strip() == "https" for line in said)
     port = port_of(request.headers.get("host", ""))
     return ("__Host-tasuki" if is_safe else "tasuki") + (f"-{port}" if port else "")
 

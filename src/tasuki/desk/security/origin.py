@@ -21,10 +21,14 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
 
 
+def is_linked(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site, such as a terminal in a browser, led here, as far as the browser says."""
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
 def is_embedded(headers: Mapping[str, str]) -> bool:
     """Whether a page of another site loads this as a part of itself; a link to the desk is none.
 
     It could not read the answer, but a hundred images of the largest page would keep the desk, and its process, busy.
     """
-    site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode", "navigate")
-    return site not in ("same-origin", "none") and mode != "navigate"
+    return is_linked(headers) and headers.get("sec-fetch-mode", "navigate") != "navigate"

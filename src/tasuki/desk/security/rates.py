@@ -26,11 +26,6 @@ class Rate:
             self._buckets.popitem(last=False)
         return 0.0 if is_taken else (1 - left) / self._rate
 
-    def wait(self, client: str) -> float:
-        """0, or the seconds until there is one; takes none."""
-        left = self._left(client)
-        return 0.0 if left >= 1 else (1 - left) / self._rate
-
     def _left(self, client: str) -> float:
         left, at = self._buckets.get(client, (float(self._burst), self._clock.monotonic()))
         return min(left + (self._clock.monotonic() - at) * self._rate, self._burst)

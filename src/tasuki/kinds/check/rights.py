@@ -10,6 +10,7 @@ from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, IdentityConfig, SecurityConfig
 from tasuki.security.actor import Actor, read_actor
+from tasuki.security.admin import AdminRights
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
@@ -30,6 +31,8 @@ class Rights:
         self.strict = security.strict
         self.application = self._guard_of(security.application)
         """The guard of the application's own code and of the command line."""
+        self.admin = AdminRights(self.policies.values(), self.application)
+        """What actors may do at the desk."""
         self._consumers = project.of(ConsumerConfig)
 
     def consumer(self, id: str) -> Guard | None:

@@ -14,6 +14,7 @@ from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import NotHonored
 from tasuki.kinds.check.options import option_path
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.check.state.limits import prices_of_places
 from tasuki.kinds.check.state.stores import shared_names
 from tasuki.kinds.check.workers import without_effect
@@ -59,6 +60,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
         _shared_workers,
         _plain_placeholders,
         _state,
+        _open_desk,
     )
     found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
@@ -134,6 +136,19 @@ def _shared_workers(project: Project) -> Iterator[ConfigWarning]:
 def _state(project: Project) -> Iterator[ConfigWarning]:
     for id, path, problem, hint in (*prices_of_places(project.configs), *shared_names(project.configs)):
         yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
+
+
+def _open_desk(project: Project) -> Iterator[ConfigWarning]:
+    """Projects that say who may do what, but not at the desk; an application's identity would lend it its rights."""
+    rights = Rights(project)
+    if rights.policies and rights.application is None and not rights.admin.are_declared:
+        problem = "the desk has no rules: an actor who opens it may do whatever no policy denies"
+        hint = "allow queue.admin.* with a condition on actor.id, or deny it, in a policy"
+        yield ConfigWarning(problem, None, "", hint)
+    for id in rights.admin.shut_by:
+        problem = "it closes the desk to everyone: its actions match queue.admin.…, and an actor there has no meta"
+        hint = "allow queue.admin.* with a condition on actor.id in another policy, or name the actions one by one"
+        yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 
 def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:

@@ -16,8 +16,12 @@ from tasuki.cli.tools.sending import read_header
 if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.check.rights import Rights
+    from tasuki.security.admin import AdminRights
+    from tasuki.security.gate import Decision
     from tasuki.security.guard import Guard
+    from tasuki.security.policy import Finding
 
+ADMIN = "queue.admin."
 ACTIONS = {
     "publish": "queue.publish.queue",
     "consume": "queue.consume.queue",
@@ -65,7 +69,12 @@ def command() -> None:
 @click.argument("action")
 @click.argument("resource")
 @click.option("--as", "consumer", metavar="CONSUMER", help="Use the actor and policies of this consumer.")
-@click.option("--actor", "actor_id", metavar="ID", help="Use this actor; without --as, all policies of the project.")
+@click.option(
+    "--actor",
+    "actor_id",
+    metavar="ID",
+    help="Use this actor; without --as, all policies of the project, and for queue.admin.… the rights at the desk.",
+)
 @click.option("--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated.")
 @click.option(
     "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
@@ -90,14 +99,21 @@ def explain(
 
     project = target.load().check()
     rights = Rights(project)
-    guard = _guard(project, rights, consumer, actor_id, dict(map(read_header, pairs)))
-    name = ACTIONS.get(action, action)
+    name, meta = ACTIONS.get(action, action), dict(map(read_header, pairs))
+    guard = _guard(project, rights, consumer, actor_id, meta)
     if "." not in name and "*" not in name and not _is_meant(name, rights):
         from tasuki.registry.references import did_you_mean
 
         hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
         raise CommandError(f"action {action!r} is not known; {hint}")
-    return _report(guard, name, _resource(project, name, resource), dict(map(read_header, about)))
+    resource = _resource(project, name, resource)
+    if actor_id is not None and consumer is None and name.startswith(ADMIN):
+        if meta or about:
+            raise click.UsageError(
+                "at the desk an actor has an id alone, and a resource too: leave out --meta and --about"
+            )
+        return _at_the_desk(rights.admin, actor_id, name, resource)
+    return _report(guard, name, resource, dict(map(read_header, about)))
 
 
 def _is_meant(action: str, rights: Rights) -> bool:
@@ -141,6 +157,13 @@ def _resource(project: Project, action: str, resource: str) -> str:
     return find_function(project, resource) if action.startswith("funcs.") else resource
 
 
+def _at_the_desk(rights: AdminRights, actor: str, action: str, resource: str) -> dict[str, Any]:
+    """What a person or program of this id may do at the desk: the answer of the function that the desk asks."""
+    act = action.removeprefix(ADMIN)
+    decision, found = rights.decide(actor, act, resource), rights.findings(actor, act, resource)
+    return _document(decision, actor, action, resource, [(action, resource, one) for one in found])
+
+
 def _report(guard: Guard | None, action: str, resource: str, about: dict[str, Any]) -> dict[str, Any]:
     from tasuki.security.actor import Request
     from tasuki.security.guard import Guard
@@ -154,16 +177,22 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
     found = []
     if guard.actor is not None and guard.scope is not None:
         for verb, what in asked:
-            found += [
-                {"action": verb, "resource": what, "policy": one.policy, "says": one.ruling, "why": one.why}
-                for one in guard.scope.judge(Request(guard.actor, verb, what, about))
-            ]
+            found += [(verb, what, one) for one in guard.scope.judge(Request(guard.actor, verb, what, about))]
+    return _document(decision, guard.actor.id if guard.actor else None, action, resource, found)
+
+
+def _document(
+    decision: Decision, actor: str | None, action: str, resource: str, found: list[tuple[str, str, Finding]]
+) -> dict[str, Any]:
     return {
         "allowed": decision.allowed,
-        "actor": guard.actor.id if guard.actor else None,
+        "actor": actor,
         "action": action,
         "resource": resource,
         "policy": decision.policy or None,
         "why": decision.why,
-        "policies": found,
+        "policies": [
+            {"action": verb, "resource": what, "policy": one.policy, "says": one.ruling, "why": one.why}
+            for verb, what, one in found
+        ],
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("desk")
 @admin_options(DEFAULT)
-@project_options(is_argument=True)
+@project_options(is_argument=True, log_level="info")
 def command(target: Target, admin: Admin) -> None:
     """Show the queues, messages and workers of the project TARGET in a browser, and act on them.
 
@@ -30,11 +30,11 @@ def command(target: Target, admin: Admin) -> None:
     """
     app = target.load()
     refuse_all_private(app.check())
-    listening, access = admin.listen()
+    door = admin.listen(app.root)
     from tasuki.desk.making import alone
 
-    click.echo(f"desk: http://{admin.address}/ (stop with Ctrl-C)", err=True)
-    loop.run(_serve(alone(app, access), listening))
+    click.echo(f"desk: {door.link} (stop with Ctrl-C)", err=True)
+    loop.run(_serve(alone(app, door.access), door.listening))
 
 
 async def _serve(desk: Desk, listening: socket.socket) -> None:

@@ -14,7 +14,7 @@ from tasuki.cli.commands.work.run import run_here
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import project_options
 from tasuki.cli.project import Target
-from tasuki.cli.worker.admin import DEFAULT, Admin, admin_options
+from tasuki.cli.worker.admin import DEFAULT, Admin, Beside, admin_options
 from tasuki.cli.worker.running import summary
 from tasuki.cli.worker.watching import Watcher
 from tasuki.errors import TasukiError
@@ -55,10 +55,14 @@ def _desk(app: App, admin: Admin, *, is_wanted: bool) -> Iterator[tuple[Begin | 
         if not is_wanted:
             yield None, "none"
         elif admin.address:
-            begin = stack.enter_context(admin.beside(app))
-            yield begin, f"http://{admin.address}/"
+            beside = stack.enter_context(admin.beside(app))
+            yield beside.start, _line(beside)
         else:
             yield _enter_first_free(app, admin, stack)
+
+
+def _line(beside: Beside) -> str:
+    return "none" if beside.door is None else beside.door.link
 
 
 def _enter_first_free(app: App, admin: Admin, stack: ExitStack) -> tuple[Begin | None, str]:
@@ -73,8 +77,10 @@ def _enter_first_free(app: App, admin: Admin, stack: ExitStack) -> tuple[Begin |
     for port in range(int(first), int(first) + _PORTS):
         here = replace(admin, address=f"{host}:{port}")
         try:
-            return stack.enter_context(here.beside(app)), f"http://{here.address}/"
+            beside = stack.enter_context(here.beside(app))
         except CommandError as error:
             if getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
                 raise  # a mistake in an option
+        else:
+            return beside.start, _line(beside)
     return None, f"none: the ports {first} to {int(first) + _PORTS - 1} are taken; give --admin HOST:PORT"

@@ -17,7 +17,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options
+from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options, announce
 from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
@@ -101,15 +101,17 @@ def command(
     if processes > 1:
         refuse_memory(project)
         fleet = _fleet(context, target, processes, health_file, until_empty=until_empty)
-        with admin.beside(app, WatchedFleet(fleet)) as begin:
-            begin()
+        with admin.beside(app, WatchedFleet(fleet)) as desk:
+            announce(desk.door)
+            desk.start()
             return loop.run(fleet.run())
     recycling = Recycling(app, limits, is_one_of_several=lifeline is not None) if limits else None
     watcher = Watcher(target)
-    with admin.beside(app) as begin:
+    with admin.beside(app) as desk:
+        announce(desk.door)
         return run_here(
             app, context.obj, watcher, health_file, recycling, parent,
-            reloads=reloads, until_empty=until_empty, begin=begin,
+            reloads=reloads, until_empty=until_empty, begin=desk.start,
         )  # fmt: skip
 
 

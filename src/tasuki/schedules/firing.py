@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ _ASK_EVERY = 1.0
 _SEEN_AT_ONCE = 1000
 """Schedules that are looked up before others on the loop have their turn."""
 _AT_ONCE = 64
-"""Queues that are published to at the same time."""
+"""Queues of one broker that are published to at the same time."""
 _MOST_BEHIND = 100
 """Queues that are behind, of each of which a record has a mark of its own; of more it has the earliest mark."""
 
@@ -62,7 +63,10 @@ class _Turn:
     version: int
     is_noted: bool = True
     """Whether the store has the mark."""
-    at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    at_once: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+    )
+    """By broker."""
 
 
 class Firing:
@@ -218,7 +222,7 @@ class Firing:
         return wait
 
     async def _publish_in(self, lane: Lane, turn: _Turn, now: int) -> None:
-        async with turn.at_once:
+        async with turn.at_once[lane.broker]:
             await lane.publish(now, self._publish, self._is_paused, lambda: self._turn is turn and self._has_place())
         if lane.error:
             lane.again_at = self._clock.monotonic() + AGAIN

@@ -65,6 +65,26 @@ async def test_a_queue_that_refuses_holds_up_no_other_and_nothing_comes_twice(
     await worker.kill()
 
 
+async def test_a_broker_that_does_not_answer_holds_up_no_schedule_of_another(open_shop: Shop) -> None:
+    """However many queues are on it: a publish to each of them waits for its timeout."""
+    shop, start = open_shop, open_shop.now
+    silent = [replace(schedule(f"s{number}"), lane=f"s{number}", broker="silent") for number in range(200)]
+    worker = Worker(shop, "x", [*silent, replace(schedule("free"), lane="free", broker="other")])
+    publish = worker.publish
+
+    async def waiting(ticks: Sequence[Tick]) -> None:
+        if ticks[0].schedule.broker == "silent":
+            await asyncio.sleep(10)
+            raise BrokerUnavailableError("no answer")
+        await publish(ticks)
+
+    worker.firing._publish = waiting
+    await asyncio.sleep(20.5)
+    assert set(shop.published) == shop.ids("free", start, shop.now)
+    assert all(at < int(id.rpartition(":")[2]) + 1 for id, at in shop.at.items())
+    await worker.kill()
+
+
 async def test_a_worker_that_takes_over_knows_which_queue_was_behind(open_shop: Shop) -> None:
     shop, start = open_shop, open_shop.now
     schedules = [replace(schedule("full"), lane="full"), replace(schedule("free"), lane="free")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
+from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.faults.state import Faults
@@ -12,7 +14,7 @@ from tasuki.testing.twin.reading.journal import Journal
 
 def twin(clock: ShiftedClock) -> TwinDriver:
     """The driver of a TestApp without faults."""
-    return TwinDriver("twin", Faults(clock, Journal()))
+    return TwinDriver("twin", Faults(cast("FakeClock", clock), Journal()))
 
 
 class TestTwin(DriverConformance):

@@ -107,8 +107,7 @@ async def test_a_unique_message_of_a_transaction_says_which_one_it_was_merged_wi
     @jobs.consumer
     async def handle(body: str, context: Context) -> None:
         async with context.transaction() as tx:
-            for number in range(2):
-                told.append(await tx.publish("mails", f"{body} {number}", unique="one"))
+            told.extend([await tx.publish("mails", f"{body} {number}", unique="one") for number in range(2)])
 
     async with TestApp(app) as t:
         await t.publish("orders", "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,8 @@ class TwinConnection:
 class _Open:
     loop: asyncio.AbstractEventLoop
     is_sync: bool
+    is_given: bool
+    """The connection is the handler's."""
     published: list[tuple[str, Sequence[Outgoing]]] = field(default_factory=list)
     settled: list[tuple[str, Sequence[Settlement]]] = field(default_factory=list)
     remembered: dict[Claim, tuple[float, bytes]] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class TwinTransactions(MemoryDriver):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        """Publish with the commit; the answers are those of now, and a full queue refuses at once."""
+        """Publish with the commit; each message is answered now, and refused if its queue is full."""
         opened = self._transactions.get(id(connection))
         if opened is None:
             return await self.publish(queue, batch)
@@ -127,9 +129,9 @@ class TwinTransactions(MemoryDriver):
         if not sync:
             self._loop = asyncio.get_running_loop()
         assert self._loop is not None
-        opened = _Open(self._loop, sync)
+        opened = _Open(self._loop, sync, connection is not None)
         try:
-            async with on_connection(TwinConnection() if connection is None else connection) as given:
+            async with self._block(connection) as given:
                 self._transactions[id(given)] = opened
                 try:
                     yield given
@@ -143,6 +145,9 @@ class TwinTransactions(MemoryDriver):
         finally:
             for claim in opened.remembered:
                 self._claims.pop(claim).set_result(None)
+
+    def _block(self, connection: Any) -> AbstractAsyncContextManager[Any]:
+        return on_connection(TwinConnection() if connection is None else connection)
 
     def _check(self, opened: _Open) -> None:
         """Raise what keeps a transaction from being committed: another one may have been quicker."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from tasuki.clock import Clock
+from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.reading.journal import Journal
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FaultyDriver(Protocol):
 class Faults:
     """Shared by the drivers of one twin, as they are in one process, and behind one network."""
 
-    def __init__(self, clock: Clock, journal: Journal) -> None:
+    def __init__(self, clock: FakeClock, journal: Journal) -> None:
         self.clock = clock
         self.journal = journal
         self.drivers: list[FaultyDriver] = []

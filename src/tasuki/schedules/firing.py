@@ -30,6 +30,10 @@ LEASE = 5.0
 """Seconds after which another worker fires in the place of one that was killed."""
 _RENEW = LEASE / 3
 """Most seconds between two renewals of the place."""
+KEPT = 400 * 86400.0
+"""Seconds for which a scope that no worker fires any more is kept: then its schedules were renamed or removed."""
+_RENEW_ALL = 30 * 86400.0
+"""Seconds after which a holder writes its records again, and so keeps them."""
 _GOODBYE = 1.0
 """Longest time that a stop waits for the store."""
 _ASK_EVERY = 1.0
@@ -61,6 +65,8 @@ class _Turn:
     lanes: list[Lane]
     mark: Mark
     version: int
+    began_at: float
+    """Monotonic time."""
     is_noted: bool = True
     """Whether the store has the mark."""
     at_once: defaultdict[str, asyncio.Semaphore] = field(
@@ -138,7 +144,9 @@ class Firing:
             if not await self._hold():
                 self._end_turn()
                 return _ASK_EVERY * random.uniform(0.7, 1.3)  # noqa: S311 - so that workers do not ask together
-            if self._turn is not None and self._turn.mark.mark > self._now() + SET_BACK:
+            if self._turn is not None and (
+                self._turn.mark.mark > self._now() + SET_BACK or self._is_to_be_renewed(self._turn)
+            ):
                 self._end_turn()
             if self._turn is None:
                 self._turn = await self._begin()
@@ -168,6 +176,10 @@ class Firing:
     def _has_place(self) -> bool:
         return self._turn is not None and self._clock.monotonic() < self._held_until
 
+    def _is_to_be_renewed(self, turn: _Turn) -> bool:
+        is_idle = turn.is_noted and all(lane.work is None for lane in turn.lanes)
+        return is_idle and self._clock.monotonic() > turn.began_at + _RENEW_ALL
+
     async def _begin(self) -> _Turn:
         """What the last holder has left; of a new scope nothing, and its ticks begin now."""
         known = await read_known(self._store, self._scope)
@@ -177,10 +189,10 @@ class Firing:
         if mark.mark > now + SET_BACK:
             _log.warning("the clock of the store was ahead and is set back: the ticks of the schedules begin now")
             mark.mark, mark.behind = now, {}
-        turn = _Turn(lanes_of(schedules, mark.of), mark, 0 if entry is None else entry.version)
-        if mark.sketch != (own := sketch(self._schedules)):
-            mark.sketch = own
-            await self._put(turn)
+        mark.sketch = sketch(self._schedules)
+        version = 0 if entry is None else entry.version
+        turn = _Turn(lanes_of(schedules, mark.of), mark, version, self._clock.monotonic())
+        await self._put(turn)
         return turn
 
     async def _see(self, known: KnownSchedules, now: int) -> list[Schedule]:
@@ -195,8 +207,8 @@ class Firing:
             await asyncio.sleep(0)
         if known.has_too_many(len(schedules)):
             changed |= known.forget_others(self._schedules)
-        for shard in sorted(changed):
-            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
+        for shard in sorted(changed | known.filled()):
+            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard), ttl=KEPT)
             if self._clock.monotonic() > self._held_until - LEASE / 2 and not await self._hold():
                 raise ConflictError("the lease ended before its holder began")
         return schedules
@@ -244,7 +256,7 @@ class Firing:
 
     async def _put(self, turn: _Turn) -> None:
         value = msgspec.json.encode(turn.mark)
-        turn.version = await self._store.put(MARKS + self._scope, value, version=turn.version)
+        turn.version = await self._store.put(MARKS + self._scope, value, version=turn.version, ttl=KEPT)
         turn.is_noted = True
 
     def _now(self) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError
+from tasuki.schedules import firing
 from tasuki.schedules.firing import LEASE, MARKS
 from tasuki.schedules.identities import KnownSchedules
 from tasuki.schedules.lane import Left
@@ -246,3 +247,23 @@ async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
     assert max(steps) <= 1000
     assert sum(made) == 16 * 10_000
     await worker.kill()
+
+
+async def test_the_records_of_renamed_schedules_end_and_a_living_holder_keeps_its_own(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, start = open_shop, open_shop.now
+    monkeypatch.setattr(firing, "KEPT", 100.0)
+    monkeypatch.setattr(firing, "_RENEW_ALL", 30.0)
+    before = Worker(shop, "x", [schedule("before", "1h")])
+    await asyncio.sleep(2)
+    await before.kill()
+    assert len((await shop.store.list("schedules/")).entries) == 2  # its mark, and when it was first seen
+    now = Worker(shop, "y", [schedule("after", "400s")])
+    await asyncio.sleep(3)
+    assert len((await shop.store.list("schedules/")).entries) == 4
+    await asyncio.sleep(900)
+    assert len((await shop.store.list("schedules/")).entries) == 2
+    assert set(shop.published) == shop.ids("after", start, shop.now, 400)
+    assert set(shop.published.values()) == {1}
+    await now.kill()

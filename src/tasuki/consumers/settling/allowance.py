@@ -11,7 +11,7 @@ PER_SECOND = 300
 
 
 class Allowance:
-    """Of one run of a consumer; ``hour`` is that of its process and store."""
+    """Of one run of a consumer; ``hour``: shared by the consumers of a process and store."""
 
     def __init__(self, consumer: str, hour: Hour) -> None:
         self._consumer, self._hour = consumer, hour

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -267,3 +268,86 @@ async def test_the_records_of_renamed_schedules_end_and_a_living_holder_keeps_it
     assert set(shop.published) == shop.ids("after", start, shop.now, 400)
     assert set(shop.published.values()) == {1}
     await now.kill()
+
+
+class Apart:
+    """A store as one worker sees it: some of its verbs take long, or do not arrive."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.is_cut = False
+        self.slow = 0.0
+        """Seconds that a put takes to arrive."""
+        self.puts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def hold(self, *args: Any, **options: Any) -> float | None:
+        if self.is_cut:
+            raise BrokerUnavailableError("no answer")
+        end: float | None = await self._store.hold(*args, **options)
+        return end
+
+    async def put(self, *args: Any, **options: Any) -> int:
+        self.puts += 1
+        await asyncio.sleep(self.slow)
+        version: int = await self._store.put(*args, **options)
+        return version
+
+
+async def test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease(open_shop: Shop) -> None:
+    """Also not the rest of the many ticks that it has begun with."""
+    shop = open_shop
+    worker = Worker(shop, "x", [schedule(f"s{number}", "10s") for number in range(6000)])
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    began: list[float] = []
+    publish = worker.publish
+
+    async def slowly(ticks: Sequence[Tick]) -> None:
+        apart.is_cut = True
+        began.append(shop.now)
+        await publish(ticks)
+        await asyncio.sleep(1)
+
+    worker.firing._publish = slowly
+    await asyncio.sleep(60)
+    assert began
+    assert began[-1] - began[0] < LEASE
+    assert not worker.firing.is_firing
+    await worker.kill()
+
+
+async def test_a_worker_that_was_stopped_writes_no_mark_over_the_one_of_its_successor(open_shop: Shop) -> None:
+    shop = open_shop
+    worker = Worker(shop, "x", [schedule()])
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    await asyncio.sleep(2.5)
+    apart.slow = 30.0
+    await asyncio.sleep(1)
+    successor = Worker(shop, "y", [schedule()])
+    marks: list[bytes] = []
+    for _ in range(60):
+        await asyncio.sleep(1)
+        ((_, value, _),) = (await shop.store.list(MARKS)).entries
+        marks.append(value)
+    found = [msgspec.json.decode(value, type=firing.Mark).mark for value in marks]
+    assert found == sorted(found)
+    assert found[-1] - found[0] > 50
+    await worker.kill()
+    await successor.kill()
+
+
+async def test_a_worker_that_loses_its_place_as_it_begins_writes_no_more(open_shop: Shop) -> None:
+    shop = open_shop
+    schedules = [schedule(f"s{number}") for number in range(500)]
+    worker = Worker(shop, "x", schedules)
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    apart.slow = 2 * LEASE  # of each of the many records of its schedules
+    await asyncio.sleep(1)
+    successor = Worker(shop, "y", schedules)
+    await asyncio.sleep(10 * LEASE)
+    assert successor.firing.is_firing
+    assert apart.puts == 1
+    await worker.kill()
+    await successor.kill()

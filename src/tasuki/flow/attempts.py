@@ -12,8 +12,8 @@ from tasuki.state.keys import part_of
 
 ATTEMPTS = "attempts/"
 """Prefix of the keys, by the name of the queue at the broker and the id of the message."""
-TTL = 7 * 86400.0
-"""Seconds for which a record is kept."""
+TTL = 86400.0
+"""Seconds for which a record is kept beyond the next attempts: a message that has ended needs it no more."""
 _MOST = 100
 """Records that are read of a message: it has ``KEPT``, and as many for each time that it was redriven."""
 
@@ -26,6 +26,14 @@ def attempts_prefix(queue: str, id: str) -> str:
 def attempt_key(queue: str, id: str, record: AttemptRecord) -> str:
     """The key of one record."""
     return f"{attempts_prefix(queue, id)}{record.round}.{record.attempt % KEPT}"
+
+
+def lifetime(delay: float) -> float:
+    """Seconds for which the record of an attempt is needed: until ``KEPT`` more, each ``delay`` seconds after another.
+
+    A dead letter has copies of the last ones.
+    """
+    return TTL + KEPT * delay
 
 
 async def read_attempts(store: Store, queue: str, id: str) -> list[AttemptRecord]:

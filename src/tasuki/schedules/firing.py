@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ LEASE = 5.0
 """Seconds after which another worker fires in the place of one that was killed."""
 _RENEW = LEASE / 3
 """Most seconds between two renewals of the place."""
+KEPT = 400 * 86400.0
+"""Seconds for which a scope that no worker fires any more is kept: then its schedules were renamed or removed."""
+_RENEW_ALL = 30 * 86400.0
+"""Seconds after which a holder writes its records again, and so keeps them."""
 _GOODBYE = 1.0
 """Longest time that a stop waits for the store."""
 _ASK_EVERY = 1.0
@@ -36,7 +41,7 @@ _ASK_EVERY = 1.0
 _SEEN_AT_ONCE = 1000
 """Schedules that are looked up before others on the loop have their turn."""
 _AT_ONCE = 64
-"""Queues that are published to at the same time."""
+"""Queues of one broker that are published to at the same time."""
 _MOST_BEHIND = 100
 """Queues that are behind, of each of which a record has a mark of its own; of more it has the earliest mark."""
 
@@ -60,9 +65,14 @@ class _Turn:
     lanes: list[Lane]
     mark: Mark
     version: int
+    began_at: float
+    """Monotonic time."""
     is_noted: bool = True
     """Whether the store has the mark."""
-    at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    at_once: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+    )
+    """By broker."""
 
 
 class Firing:
@@ -134,7 +144,9 @@ class Firing:
             if not await self._hold():
                 self._end_turn()
                 return _ASK_EVERY * random.uniform(0.7, 1.3)  # noqa: S311 - so that workers do not ask together
-            if self._turn is not None and self._turn.mark.mark > self._now() + SET_BACK:
+            if self._turn is not None and (
+                self._turn.mark.mark > self._now() + SET_BACK or self._is_to_be_renewed(self._turn)
+            ):
                 self._end_turn()
             if self._turn is None:
                 self._turn = await self._begin()
@@ -164,6 +176,10 @@ class Firing:
     def _has_place(self) -> bool:
         return self._turn is not None and self._clock.monotonic() < self._held_until
 
+    def _is_to_be_renewed(self, turn: _Turn) -> bool:
+        is_idle = turn.is_noted and all(lane.work is None for lane in turn.lanes)
+        return is_idle and self._clock.monotonic() > turn.began_at + _RENEW_ALL
+
     async def _begin(self) -> _Turn:
         """What the last holder has left; of a new scope nothing, and its ticks begin now."""
         known = await read_known(self._store, self._scope)
@@ -173,10 +189,10 @@ class Firing:
         if mark.mark > now + SET_BACK:
             _log.warning("the clock of the store was ahead and is set back: the ticks of the schedules begin now")
             mark.mark, mark.behind = now, {}
-        turn = _Turn(lanes_of(schedules, mark.of), mark, 0 if entry is None else entry.version)
-        if mark.sketch != (own := sketch(self._schedules)):
-            mark.sketch = own
-            await self._put(turn)
+        mark.sketch = sketch(self._schedules)
+        version = 0 if entry is None else entry.version
+        turn = _Turn(lanes_of(schedules, mark.of), mark, version, self._clock.monotonic())
+        await self._put(turn)
         return turn
 
     async def _see(self, known: KnownSchedules, now: int) -> list[Schedule]:
@@ -191,8 +207,8 @@ class Firing:
             await asyncio.sleep(0)
         if known.has_too_many(len(schedules)):
             changed |= known.forget_others(self._schedules)
-        for shard in sorted(changed):
-            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard))
+        for shard in sorted(changed | known.filled()):
+            await self._store.put(f"{KNOWN}{self._scope}/{shard}", known.shard(shard), ttl=KEPT)
             if self._clock.monotonic() > self._held_until - LEASE / 2 and not await self._hold():
                 raise ConflictError("the lease ended before its holder began")
         return schedules
@@ -218,7 +234,7 @@ class Firing:
         return wait
 
     async def _publish_in(self, lane: Lane, turn: _Turn, now: int) -> None:
-        async with turn.at_once:
+        async with turn.at_once[lane.broker]:
             await lane.publish(now, self._publish, self._is_paused, lambda: self._turn is turn and self._has_place())
         if lane.error:
             lane.again_at = self._clock.monotonic() + AGAIN
@@ -240,7 +256,7 @@ class Firing:
 
     async def _put(self, turn: _Turn) -> None:
         value = msgspec.json.encode(turn.mark)
-        turn.version = await self._store.put(MARKS + self._scope, value, version=turn.version)
+        turn.version = await self._store.put(MARKS + self._scope, value, version=turn.version, ttl=KEPT)
         turn.is_noted = True
 
     def _now(self) -> int:

@@ -86,6 +86,10 @@ class KnownSchedules:
         """The content of a shard, to be stored."""
         return b"".join(_KNOWN.pack(key, since) for key, since in sorted(self._shards[number].items()))
 
+    def filled(self) -> set[int]:
+        """The numbers of the shards that have schedules."""
+        return {number for number, shard in enumerate(self._shards) if shard}
+
     def has_too_many(self, count: int) -> bool:
         """Whether others than ``count`` schedules are more than half: they may be forgotten."""
         return sum(map(len, self._shards)) > 2 * count + SHARDS

@@ -39,12 +39,14 @@ class Lane:
 
     Args:
         name: of the lane.
+        broker: to which it publishes.
         schedules: of it.
         mark: UTC seconds; its ticks until then are published.
     """
 
-    def __init__(self, name: str, schedules: Iterable[Schedule], mark: int) -> None:
+    def __init__(self, name: str, broker: str, schedules: Iterable[Schedule], mark: int) -> None:
         self.name = name
+        self.broker = broker
         self.mark = mark
         self.work: asyncio.Task[None] | None = None
         """The publish that is under way."""
@@ -129,7 +131,7 @@ def lanes_of(schedules: Iterable[Schedule], mark_of: Callable[[str], int]) -> li
     found: dict[str, list[Schedule]] = {}
     for schedule in schedules:
         found.setdefault(schedule.lane, []).append(schedule)
-    return [Lane(name, each, mark_of(name)) for name, each in found.items()]
+    return [Lane(name, each[0].broker, each, mark_of(name)) for name, each in found.items()]
 
 
 def _portions(due: Iterable[Tick]) -> Iterator[list[Tick]]:

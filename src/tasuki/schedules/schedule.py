@@ -27,7 +27,9 @@ class Schedule:
     jitter: float = 0.0
     """Most seconds by which the message of a tick comes later."""
     lane: str = ""
-    """Schedules of one lane wait for each other: the name of their queue at the broker."""
+    """Schedules of one lane wait for each other: the id of their queue."""
+    broker: str = ""
+    """The driver of its queue: a broker that does not answer holds up no publish to another."""
     since: int = 0
     """UTC seconds at which it was first seen with this timing: no tick until then is due."""
 

@@ -9,6 +9,9 @@ from tasuki.contracts.state.store import Change
 CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""
 
+_GONE = 1_000
+"""Deleted keys of which the version is known: more than a watch reports late."""
+
 Listener = Callable[[str, bytes | None], None]
 """Gets a key, without ``CONTROL``, and its new value; None: it is gone. Runs in the loop of the watch."""
 
@@ -19,6 +22,8 @@ class Controls:
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
         self._versions: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
+        """The versions of the last deleted keys, the oldest first."""
         self._listeners: dict[str, list[Listener]] = {}
 
     def get(self, key: str) -> bytes | None:
@@ -41,14 +46,22 @@ class Controls:
         Who changes a control in this process applies it at once, and the watch reports it again.
         """
         key = change.key.removeprefix(CONTROL)
-        if change.version >= self._versions.get(key, 0):
-            # A deletion has the version of the last put, which may still be reported after it.
-            self._versions[key] = change.version + (change.value is None)
-            self._set(key, change.value)
+        if change.version < self._versions.get(key, self._gone.get(key, 0)):
+            return
+        self._gone.pop(key, None)
+        if change.value is not None:
+            self._versions[key] = change.version
+        else:  # it has the version of the last put, which may still be reported after it
+            self._versions.pop(key, None)
+            self._gone[key] = change.version + 1
+            if len(self._gone) > _GONE:
+                del self._gone[next(iter(self._gone))]
+        self._set(key, change.value)
 
     def forget_others(self, keys: Container[str]) -> None:
         """These are all keys of the store; others have gone while there was no watch."""
         self._versions = {key: version for key, version in self._versions.items() if CONTROL + key in keys}
+        self._gone = {key: version for key, version in self._gone.items() if CONTROL + key in keys}
         for key in [key for key in self._values if CONTROL + key not in keys]:
             self._set(key, None)
 

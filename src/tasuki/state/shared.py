@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Store
 from tasuki.errors import DriverError
 from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.hour import Hour
 
 T = TypeVar("T")
 
@@ -41,6 +42,8 @@ class SharedState:
         self.clock = clock
         self.controls = Controls()
         """As ``follow`` reads them."""
+        self.hour = Hour()
+        """Bounds the records of failed attempts."""
         self._store: Store | None = None
         self._silent_until = 0.0
         self._changing: asyncio.Lock | None = None

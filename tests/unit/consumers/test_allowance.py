@@ -4,46 +4,46 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.consumers.settling import allowance
 from tasuki.consumers.settling.allowance import AT_ONCE, PER_SECOND, Allowance
-from tasuki.flow.attempts import TTL
-
-
-def fail(one: Allowance, count: int, now: float) -> None:
-    for at in range(count):
-        assert one.take(now + at / PER_SECOND) == ""
+from tasuki.flow.attempts import TTL, lifetime
+from tasuki.state import hour
+from tasuki.state.hour import Hour
 
 
 def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:
-    one = Allowance()
+    one = Allowance("c", Hour())
     assert [one.take(100.0) for _ in range(AT_ONCE + 1)] == [""] * AT_ONCE + ["more than 300 fail in a second"]
     assert [one.take(101.0) == "" for _ in range(PER_SECOND + 2)] == [True] * PER_SECOND + [False] * 2
     assert sum(one.take(200.0) == "" for _ in range(2 * AT_ONCE)) == AT_ONCE
 
 
-def test_an_hour_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allowance, "PER_HOUR", 5)
-    one = Allowance()
-    assert [one.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 5 fail in an hour"] * 2
-    assert one.take(3599.0)
-    assert one.take(3600.0) == ""
+def test_all_consumers_of_a_process_share_an_hour_and_each_has_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many consumers fail at once, a process does not fill its store."""
+    monkeypatch.setattr(hour, "PER_HOUR", 5)
+    monkeypatch.setattr(hour, "EACH", 2)
+    shared = Hour()
+    loud, quiet = Allowance("loud", shared), Allowance("quiet", shared)
+    assert [loud.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 10000 fail in an hour"] * 2
+    assert [quiet.take(10.0) for _ in range(3)] == ["", "", "more than 10000 fail in an hour"]
+    assert loud.take(3599.0)
+    assert [loud.take(3600.0), quiet.take(3600.0)] == ["", ""]
 
 
-def test_few_are_kept_for_seven_days_and_many_for_less() -> None:
-    one = Allowance()
-    assert one.ttl() == TTL
-    fail(one, 500, 0.0)
-    assert one.ttl() == TTL
-    fail(one, 9500, 10.0)
-    assert one.ttl() == 36_000.0
-    fail(one, 90_000, 100.0)
-    assert one.ttl() == 3600.0
+def test_the_more_there_are_in_an_hour_the_shorter_they_are_kept() -> None:
+    one = Hour()
+    assert one.longest() > TTL
+    for _ in range(100):
+        one.take("c", 0.0)
+    assert one.longest() == 100 * 3600.0
+    for _ in range(9_900):
+        one.take("c", 10.0)
+    assert one.longest() == 3600.0
+    one.take("c", 3700.0)
+    assert one.longest() == 3600.0  # the hour before counts
+    one.take("c", 3700.0 + 7200.0)
+    assert one.longest() > TTL  # and the one before that does not
 
 
-def test_the_hour_before_counts_and_the_one_before_that_does_not() -> None:
-    one = Allowance()
-    fail(one, 10_000, 0.0)
-    one.take(3700.0)
-    assert one.ttl() == 36_000.0
-    one.take(3700.0 + 7200.0)
-    assert one.ttl() == TTL
+def test_a_record_is_kept_until_the_attempts_after_it_and_a_day_more() -> None:
+    assert lifetime(0.0) == 86_400.0
+    assert lifetime(12 * 3600.0) == 86_400.0 + 5 * 12 * 3600.0

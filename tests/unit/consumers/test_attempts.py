@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tasuki.flow.attempts import TTL, read_attempts
 from tasuki.message import ATTEMPT_RECORDS, ATTEMPTS, REDRIVEN
 from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead_letter import redriven
+from tasuki.state import hour
 from tasuki.state.shared import SharedState
 from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench
 
@@ -88,7 +90,7 @@ async def test_each_attempt_is_recorded_and_the_letter_has_all(writes: Writes) -
     assert host
     assert pid.isdigit()
     assert found[0].at < found[1].at < found[2].at
-    assert writes.ttls == {TTL}
+    assert writes.ttls == {TTL + 5 * delay for delay in (0.0, 1.0, 2.0)}
 
 
 async def test_a_success_writes_nothing(writes: Writes) -> None:
@@ -126,12 +128,18 @@ async def test_a_storm_is_few_writes(writes: Writes) -> None:
         assert bench.consumer.metrics.attempts_dropped == 0
 
 
-@pytest.mark.parametrize(("which", "written"), [("AT_ONCE", 8), ("PER_HOUR", 4)])
+@pytest.mark.parametrize(("where", "which", "written"), [(allowance, ["AT_ONCE"], 8), (hour, ["PER_HOUR", "EACH"], 4)])
 async def test_what_exceeds_the_allowance_is_dropped_and_counted_and_the_letter_has_it(
-    which: str, written: int, writes: Writes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    where: ModuleType,
+    which: list[str],
+    written: int,
+    writes: Writes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "tasuki.consumer")
-    monkeypatch.setattr(allowance, which, 4)
+    for name in which:
+        monkeypatch.setattr(where, name, 4)
     bench, _ = await bench_of(fail, max_attempts=2, options=ConsumerOptions(concurrency=10))
     await bench.queue.publish_many([1] * 5)
     async with bench:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError
+from tasuki.schedules import firing
 from tasuki.schedules.firing import LEASE, MARKS
 from tasuki.schedules.identities import KnownSchedules
 from tasuki.schedules.lane import Left
@@ -62,6 +64,26 @@ async def test_a_queue_that_refuses_holds_up_no_other_and_nothing_comes_twice(
     assert [record.getMessage() for record in caplog.records if "wait for" in record.getMessage()] == [
         "schedules of full wait for the broker: no room"
     ]
+    await worker.kill()
+
+
+async def test_a_broker_that_does_not_answer_holds_up_no_schedule_of_another(open_shop: Shop) -> None:
+    """However many queues are on it: a publish to each of them waits for its timeout."""
+    shop, start = open_shop, open_shop.now
+    silent = [replace(schedule(f"s{number}"), lane=f"s{number}", broker="silent") for number in range(200)]
+    worker = Worker(shop, "x", [*silent, replace(schedule("free"), lane="free", broker="other")])
+    publish = worker.publish
+
+    async def waiting(ticks: Sequence[Tick]) -> None:
+        if ticks[0].schedule.broker == "silent":
+            await asyncio.sleep(10)
+            raise BrokerUnavailableError("no answer")
+        await publish(ticks)
+
+    worker.firing._publish = waiting
+    await asyncio.sleep(20.5)
+    assert set(shop.published) == shop.ids("free", start, shop.now)
+    assert all(at < int(id.rpartition(":")[2]) + 1 for id, at in shop.at.items())
     await worker.kill()
 
 
@@ -226,3 +248,106 @@ async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
     assert max(steps) <= 1000
     assert sum(made) == 16 * 10_000
     await worker.kill()
+
+
+async def test_the_records_of_renamed_schedules_end_and_a_living_holder_keeps_its_own(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, start = open_shop, open_shop.now
+    monkeypatch.setattr(firing, "KEPT", 100.0)
+    monkeypatch.setattr(firing, "_RENEW_ALL", 30.0)
+    before = Worker(shop, "x", [schedule("before", "1h")])
+    await asyncio.sleep(2)
+    await before.kill()
+    assert len((await shop.store.list("schedules/")).entries) == 2  # its mark, and when it was first seen
+    now = Worker(shop, "y", [schedule("after", "400s")])
+    await asyncio.sleep(3)
+    assert len((await shop.store.list("schedules/")).entries) == 4
+    await asyncio.sleep(900)
+    assert len((await shop.store.list("schedules/")).entries) == 2
+    assert set(shop.published) == shop.ids("after", start, shop.now, 400)
+    assert set(shop.published.values()) == {1}
+    await now.kill()
+
+
+class Apart:
+    """A store as one worker sees it: some of its verbs take long, or do not arrive."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.is_cut = False
+        self.slow = 0.0
+        """Seconds that a put takes to arrive."""
+        self.puts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def hold(self, *args: Any, **options: Any) -> float | None:
+        if self.is_cut:
+            raise BrokerUnavailableError("no answer")
+        end: float | None = await self._store.hold(*args, **options)
+        return end
+
+    async def put(self, *args: Any, **options: Any) -> int:
+        self.puts += 1
+        await asyncio.sleep(self.slow)
+        version: int = await self._store.put(*args, **options)
+        return version
+
+
+async def test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease(open_shop: Shop) -> None:
+    """Also not the rest of the many ticks that it has begun with."""
+    shop = open_shop
+    worker = Worker(shop, "x", [schedule(f"s{number}", "10s") for number in range(6000)])
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    began: list[float] = []
+    publish = worker.publish
+
+    async def slowly(ticks: Sequence[Tick]) -> None:
+        apart.is_cut = True
+        began.append(shop.now)
+        await publish(ticks)
+        await asyncio.sleep(1)
+
+    worker.firing._publish = slowly
+    await asyncio.sleep(60)
+    assert began
+    assert began[-1] - began[0] < LEASE
+    assert not worker.firing.is_firing
+    await worker.kill()
+
+
+async def test_a_worker_that_was_stopped_writes_no_mark_over_the_one_of_its_successor(open_shop: Shop) -> None:
+    shop = open_shop
+    worker = Worker(shop, "x", [schedule()])
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    await asyncio.sleep(2.5)
+    apart.slow = 30.0
+    await asyncio.sleep(1)
+    successor = Worker(shop, "y", [schedule()])
+    marks: list[bytes] = []
+    for _ in range(60):
+        await asyncio.sleep(1)
+        ((_, value, _),) = (await shop.store.list(MARKS)).entries
+        marks.append(value)
+    found = [msgspec.json.decode(value, type=firing.Mark).mark for value in marks]
+    assert found == sorted(found)
+    assert found[-1] - found[0] > 50
+    await worker.kill()
+    await successor.kill()
+
+
+async def test_a_worker_that_loses_its_place_as_it_begins_writes_no_more(open_shop: Shop) -> None:
+    shop = open_shop
+    schedules = [schedule(f"s{number}") for number in range(500)]
+    worker = Worker(shop, "x", schedules)
+    worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
+    apart.slow = 2 * LEASE  # of each of the many records of its schedules
+    await asyncio.sleep(1)
+    successor = Worker(shop, "y", schedules)
+    await asyncio.sleep(10 * LEASE)
+    assert successor.firing.is_firing
+    assert apart.puts == 1
+    await worker.kill()
+    await successor.kill()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App, Context
+from tasuki.errors import QueueFullError
 from tasuki.testing import TestApp
 
 pytestmark = pytest.mark.anyio
@@ -75,3 +76,41 @@ def test_plain_functions(app: App) -> None:
         t.sync.publish("plain", "a")
         assert t.sync.drain().done == 1
         assert t.published("next") == ["a"]
+
+
+async def test_a_full_queue_refuses_a_message_of_a_transaction_as_a_broker_does(app: App) -> None:
+    """The publish raises, the handler may go on, and no message vanishes."""
+    jobs = app.queue("orders")
+    app.queue("narrow", max_length=1)
+    refused: list[str] = []
+
+    @jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        async with context.transaction() as tx:
+            await tx.publish("narrow", f"{body} 1")
+            try:
+                await tx.publish("narrow", f"{body} 2")
+            except QueueFullError:
+                refused.append(body)
+
+    async with TestApp(app) as t:
+        await t.publish("orders", "a")
+        await t.drain()
+        assert ([each.body for each in t.waiting("narrow")], refused) == (["a 1"], ["a"])
+
+
+async def test_a_unique_message_of_a_transaction_says_which_one_it_was_merged_with(app: App) -> None:
+    jobs = app.queue("orders")
+    mails = app.queue("mails")
+    told: list[str] = []
+
+    @jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        async with context.transaction() as tx:
+            told.extend([await tx.publish("mails", f"{body} {number}", unique="one") for number in range(2)])
+
+    async with TestApp(app) as t:
+        await t.publish("orders", "a")
+        await t.drain()
+        (waiting,) = t.waiting(mails)
+        assert (waiting.body, told) == ("a 0", [waiting.id, waiting.id])

@@ -215,6 +215,39 @@ def test_a_handler_that_hangs_is_interrupted_in_the_time_of_the_loop() -> None:
         runner.run(main())
 
 
+def test_the_time_of_a_task_is_its_own_where_it_has_one() -> None:
+    """Shorter than its consumer's, or longer: as a worker keeps it."""
+    app = App("memory://")
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+    jobs.workers(handler_timeout="30s")
+    app.queue("dead")
+
+    @jobs.task(timeout="5s")
+    async def short() -> None:
+        await asyncio.sleep(20)
+
+    @jobs.task(timeout="10m")
+    async def long() -> None:
+        await asyncio.sleep(300)
+
+    @jobs.task
+    async def plain() -> None:
+        await asyncio.sleep(300)
+
+    async def main() -> None:
+        async with TestApp(app) as t:
+            for task in (short, long, plain):
+                await task.publish()
+            await t.drain()
+            assert [(each.body, each.error) for each in t.dead] == [
+                ({}, "the handler ran longer than handler_timeout (5s)"),
+                ({}, "the handler ran longer than handler_timeout (30s)"),
+            ]
+
+    with virtual_time() as runner:
+        runner.run(main())
+
+
 def test_a_handler_without_a_queue_publishes_from_its_thread() -> None:
     app = App("memory://")
     numbers = app.queue("numbers")

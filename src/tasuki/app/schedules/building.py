@@ -36,18 +36,13 @@ def build_schedulers(
 
 
 def scheduler_specs(schedulers: Mapping[str, Scheduler]) -> dict[str, ServiceSpec]:
-    """Their services: each starts with the consumers, after the drivers of its queues and of its store."""
+    """Their services: each starts with the consumers, after the driver of its store.
+
+    Not after the drivers of its queues: a broker that is away delays the ticks of its own queues alone.
+    """
     return {
         id: ServiceSpec(
-            id=id,
-            service=scheduler,
-            depends_on=list(
-                dict.fromkeys(
-                    [scheduler.state.driver.name, *(each.queue.driver.name for each in scheduler.schedules.values())]
-                )
-            ),
-            auto_start=True,
-            startup="optional",
+            id=id, service=scheduler, depends_on=[scheduler.state.driver.name], auto_start=True, startup="optional"
         )
         for id, scheduler in schedulers.items()
     }

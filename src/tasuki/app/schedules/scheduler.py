@@ -154,7 +154,9 @@ class Scheduler:
 def identified(schedules: Mapping[str, Scheduled]) -> dict[bytes, Schedule]:
     """The schedules by their identities."""
     return {
-        identity(id, queue.spec.name): Schedule(id, config.timing, config.catch_up, config.jitter, queue.spec.name)
+        identity(id, queue.spec.name): Schedule(
+            id, config.timing, config.catch_up, config.jitter, lane=queue.id, broker=queue.driver.name
+        )
         for id, config, queue in schedules.values()
     }
 

@@ -12,12 +12,12 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasuki.consumers.settling.allowance import Allowance
 from tasuki.consumers.settling.letters import origin_for
 from tasuki.errors import DriverError
-from tasuki.flow.attempts import attempt_key, read_attempts
+from tasuki.flow.attempts import attempt_key, lifetime, read_attempts
 from tasuki.observe.redact import redact
 from tasuki.observe.tracebacks import kept_traceback
 from tasuki.queues.dead.attempts import (
@@ -57,6 +57,14 @@ _UNRECORDED = frozenset({"expired", "cancelled"})
 """Reasons of verdicts that no attempt has led to."""
 
 
+class _Waiting(NamedTuple):
+    """A record that is not written yet, of a message; ``lifetime``: seconds for which it is needed."""
+
+    id: str
+    record: AttemptRecord
+    lifetime: float
+
+
 class Attempts:
     """Of one run of a consumer, in its event loop."""
 
@@ -66,10 +74,10 @@ class Attempts:
         self._queue = consumer.queue.spec.name
         self._clock, self._metrics = consumer.clock, consumer.metrics
         self._state = state
-        self._waiting: deque[tuple[str, AttemptRecord]] = deque()
-        self._sending: list[tuple[str, AttemptRecord]] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._sending: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
-        self._allowance = Allowance()
+        self._allowance = Allowance(consumer.id, state.hour)
         self._mine: dict[str, None] = {}
         """Keys in the memory of this process, oldest first."""
         self._read_again_at = self._complain_again_at = float("-inf")
@@ -94,7 +102,7 @@ class Attempts:
         if len(self._waiting) >= MOST_WAITING:
             self._metrics.attempts_dropped += 1
             return record
-        self._waiting.append((delivery.received.id, record))
+        self._waiting.append(_Waiting(delivery.received.id, record, lifetime(verdict.delay)))
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write(), name=f"attempts of {self._consumer}")
         return record
@@ -127,11 +135,12 @@ class Attempts:
         finally:
             self._writing, self._sending = None, []
 
-    async def _write_some(self, batch: list[tuple[str, AttemptRecord]]) -> None:
+    async def _write_some(self, batch: Sequence[_Waiting]) -> None:
         try:
             store = await self._state.store()
-            entries = [(attempt_key(self._queue, id, record), encode(record)) for id, record in batch]
-            await store.put_all(entries, ttl=self._allowance.ttl())
+            entries = [(attempt_key(self._queue, id, record), encode(record)) for id, record, _ in batch]
+            needed = max(each.lifetime for each in batch)
+            await store.put_all(entries, ttl=min(needed, self._state.hour.longest()))
             if not store.facts.multi_process:
                 await self._make_room(store, entries)
         except DriverError as error:
@@ -159,7 +168,7 @@ class Attempts:
         received = delivery.received
         if received.attempt == 1 and not round_of(received):
             return []
-        mine = [record for id, record in (*self._sending, *self._waiting) if id == received.id]
+        mine = [record for id, record, _ in (*self._sending, *self._waiting) if id == received.id]
         return [*await self._read(received.id), *mine]
 
     async def _read(self, id: str) -> list[AttemptRecord]:

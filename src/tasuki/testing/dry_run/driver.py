@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import (
@@ -120,23 +119,13 @@ class DryDriver(TwinDriver):
         """Record it."""
         self._recorder.add("delete", queue=queue)
 
-    @asynccontextmanager
-    async def transaction(self, connection: Any = None, *, sync: bool = False) -> AsyncIterator[Any]:
-        """On the handler's connection, which is rolled back, or on one that only notes its SQL."""
-        if not sync:
-            self._loop = asyncio.get_running_loop()
-        assert self._loop is not None
-        async with rolled_back(connection, lambda sql: self._recorder.add("sql", text=sql)) as given:
-            opened = self._transactions[id(given)] = _Open(self._loop)
-            try:
-                yield given
-            finally:
-                del self._transactions[id(given)]
-        self._recorder.add("transaction", is_own=connection is not None)
-        if sync:
-            asyncio.run_coroutine_threadsafe(self._commit(opened), self._loop).result()
-        else:
-            await self._commit(opened)
+    def _block(self, connection: Any) -> AbstractAsyncContextManager[Any]:
+        """The handler's connection, which is rolled back, or one that only notes its SQL."""
+        return rolled_back(connection, lambda sql: self._recorder.add("sql", text=sql))
+
+    async def _commit(self, opened: _Open) -> None:
+        self._recorder.add("transaction", is_own=opened.is_given)
+        await super()._commit(opened)
 
 
 def _told(settlement: Settlement) -> dict[str, Any]:

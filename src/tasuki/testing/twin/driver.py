@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tasuki.testing.twin.faults.state import Faults
 
 
-class TwinDriver(TwinTransactions, MemoryDriver):
+class TwinDriver(TwinTransactions):
     """Differs from the memory driver by what its faults do.
 
     While the broker is away, publishing, inspecting and stores raise BrokerUnavailableError; receiving and settling
@@ -45,8 +45,7 @@ class TwinDriver(TwinTransactions, MemoryDriver):
     capabilities = replace(MemoryDriver.capabilities, transactional=True, transactional_settle=True)
 
     def __init__(self, name: str, faults: Faults) -> None:
-        MemoryDriver.__init__(self, name, clock=faults.clock)
-        self._transactions, self._inbox = {}, {}
+        super().__init__(name, clock=faults.clock)
         self._faults = faults
         self._journal = faults.journal
         self._dead: set[str] = set()

@@ -38,8 +38,8 @@ class Limits:
 
 
 def _running(consumers: Sequence[Consumer]) -> Iterator[tuple[Worker, Delivery, float]]:
+    """The running handlers that have a limit: their consumer's, or their task's."""
     for consumer in consumers:
-        limit = consumer.options.handler_timeout
-        for worker in consumer.workers if limit is not None else ():
-            if worker.delivery is not None and worker.cause is None and limit is not None:
-                yield worker, worker.delivery, limit
+        for worker in consumer.workers:
+            if worker.delivery is not None and worker.cause is None and worker.limit is not None:
+                yield worker, worker.delivery, worker.limit

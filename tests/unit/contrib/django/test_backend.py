@@ -193,6 +193,55 @@ def test_a_cache_that_fails_after_the_run_does_not_make_the_task_run_again(
     assert done.status == Status.RUNNING
 
 
+@pytest.mark.parametrize("verb", ["load", "save"])
+def test_a_cache_that_fails_before_the_run_postpones_the_task(
+    twin: TestApp, monkeypatch: pytest.MonkeyPatch, verb: str, seen: list[Any]
+) -> None:
+    """With one attempt, the default, it would have failed without ever having run."""
+    result = tasks.add.enqueue(1, 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(Results, verb, _refuse)
+        twin.sync.drain()
+        assert [message.id for message in twin.waiting("default")] == [result.id]
+        assert (twin.dead, twin.errors) == ([], [])
+    result.refresh()
+    assert (result.status, result.errors) == (Status.READY, [])
+    twin.sync.advance("10s")
+    result.refresh()
+    assert (result.status, result.return_value, result.attempts) == (Status.SUCCESSFUL, 3, 1)
+
+
+def test_a_result_that_cannot_be_read_begins_again_instead_of_waiting_for_ever(
+    twin: TestApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = tasks.add.enqueue(1, 2)
+
+    def unreadable(results: Results, id: str) -> Any:
+        raise ValueError("not a result")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Results, "load", unreadable)
+        twin.sync.drain()
+    result.refresh()
+    assert (result.status, result.return_value) == (Status.SUCCESSFUL, 3)
+    assert f"the result of task {result.id} cannot be read, and begins again" in caplog.text
+
+
+def test_a_task_is_given_up_also_while_its_cache_fails(twin: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = tasks.add.enqueue(1, 2)
+    using = {"backend": "default", "queue_name": "default", "priority": 0}
+    context = RecordingContext(Message(result.id, b"", {}))
+    with monkeypatch.context() as broken:
+        broken.setattr(Results, "load", _refuse)
+        give_up("tests.support.django_site.tasks.add", [1, 2], {}, using, HandlerTimeoutError("too long"), context)
+    result.refresh()
+    assert result.status == Status.FAILED
+
+
+def _refuse(*_: object) -> Any:
+    raise ConnectionError("the cache does not answer")
+
+
 def test_a_timeout_is_one_error_that_shows_where_the_task_was(twin: TestApp) -> None:
     result = tasks.interrupted.enqueue()
     twin.sync.drain()

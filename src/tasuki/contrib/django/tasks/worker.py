@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from dataclasses import replace
+from pickle import PickleError
 from traceback import format_exception
 from typing import Any
 
@@ -31,6 +32,10 @@ _log = logging.getLogger("tasuki.django")
 
 _RECORDED = "_tasuki_recorded"
 """Attribute of an error whose task has FAILED by it."""
+_AGAIN = 2.0
+"""Seconds after which a task whose cache could not be used is tried again."""
+_UNREADABLE = PickleError, EOFError, ImportError, AttributeError, LookupError, TypeError, ValueError
+"""Errors of a kept result that cannot be read: waiting changes nothing."""
 _ENDS = HandlerTimeoutError, Interrupted
 _INTERRUPTED = f"{Interrupted.__module__}.{Interrupted.__qualname__}"
 
@@ -40,10 +45,17 @@ def run_task(task: str, args: list[Any], kwargs: dict[str, Any], using: dict[str
 
     Raises:
         Reject: the path names no task of this backend.
+        Snooze: the cache of the results fails. Nothing has run, so nothing has failed.
         BaseException: of the task; Tasuki tries it again or gives it up.
     """
-    result = _begin(_known(_resolve(task, using), args, kwargs, context))
-    backend = result.task.get_backend()
+    resolved = _resolve(task, using)
+    backend = resolved.get_backend()
+    try:
+        result = _begin(_known(resolved, args, kwargs, context))
+    except Exception as error:
+        reason = f"the cache of the results fails: {type(error).__name__}: {error}"
+        raise Snooze(_AGAIN, reason) from error
+    task_started.send(type(backend), task_result=result)
     try:
         given = [TaskContext(task_result=result)] if result.task.takes_context else []
         value = normalize_json(result.task.call(*given, *result.args, **result.kwargs))
@@ -69,9 +81,14 @@ def give_up(
     if any(getattr(each, _RECORDED, False) for each in (error, error.__cause__)):
         return
     try:
-        result = _known(_resolve(task, using), args, kwargs, context)
+        resolved = _resolve(task, using)
     except Reject:  # there is no such task, so nothing knows its results
         return
+    try:
+        result = _known(resolved, args, kwargs, context)
+    except Exception:
+        _log.exception("cannot read the result of task %s: its earlier attempts are not listed", context.message)
+        result = _new(resolved, args, kwargs, context)
     told, errors = _error_of(error), result.errors
     if isinstance(error, _ENDS) and errors and errors[-1].exception_class_path == _INTERRUPTED:
         seen = errors.pop()  # the same failure, as the task has seen it
@@ -94,7 +111,7 @@ def _resolve(path: str, using: dict[str, Any]) -> Any:
 
 
 def _known(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context) -> Any:
-    """The result as it was kept, else a new one of the message alone."""
+    """The result as it was kept, else a new one of the message alone. Raises what the cache raises."""
     backend, message = task.get_backend(), context.message
     assert message is not None  # only deliveries call this
     if backend.supports_get_result:
@@ -102,6 +119,15 @@ def _known(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context)
             return backend.get_result(message.id)
         except TaskResultDoesNotExist:
             pass
+        except _UNREADABLE:
+            _log.exception("the result of task %s cannot be read, and begins again", message.id)
+    return _new(task, args, kwargs, context)
+
+
+def _new(task: Any, args: list[Any], kwargs: dict[str, Any], context: Context) -> Any:
+    """A result of the message alone."""
+    message = context.message
+    assert message is not None  # only deliveries call this
     unknown = [""] * (context.attempt - 1)  # their workers are not recorded
     return ready_result(task, message.id, args, kwargs, task.backend, unknown)
 
@@ -112,7 +138,6 @@ def _begin(result: Any) -> Any:
     put(result, status=Status.RUNNING, started_at=started, last_attempted_at=now, finished_at=None)  # None: redriven
     result.worker_ids.append(f"{socket.gethostname()}:{os.getpid()}")
     backend.save(result)
-    task_started.send(type(backend), task_result=result)
     return result
 
 

@@ -166,14 +166,16 @@ class Codecs:
     def get(self, name: str) -> Codec | None:
         """The codec of a name, alias or content type; None if there is none. Raises CodecError: it cannot be loaded."""
         name = ALIASES.get(name, name)
-        return self._codecs.get(name) or self._compressed(name) or self._foreign(name)
+        return self._codecs.get(name) or self._foreign(name) or self._compressed(name)
 
     def _compressed(self, name: str) -> Codec | None:
         if self._most is None:
             return None
         for method in METHODS:
             plain = name.removesuffix(f"+{method}")
-            if plain != name and (inner := self.get(plain)) is not None and not isinstance(inner, CompressedCodec):
+            plain = ALIASES.get(plain, plain)
+            inner = None if plain == name else self._codecs.get(plain) or self._foreign(plain)
+            if inner is not None and not isinstance(inner, CompressedCodec):
                 codec = CompressedCodec(inner, method, self._most)
                 return self._codecs.setdefault(codec.name, codec)
         return None

@@ -236,6 +236,9 @@ ROWS = [
     Hostile("MessagePack that says JSON", JSON, packed(lambda: [{}] * 900_000), UNDECODABLE),
     Hostile("10,000 headers", JSON, raw(b"[]"), HANDLED, headers={f"h{i}": i for i in range(10_000)}),
     Hostile("a header of 1 MiB", JSON, raw(b"[]"), HANDLED, headers={"note": "x" * MIB}),
+    Hostile("a header of addresses", JSON, raw(b"[]"), HANDLED, headers={"note": "://" * (MIB // 3)}),
+    Hostile("a last error of addresses", JSON, raw(b"[]"), HANDLED,
+            headers=dict.fromkeys(("x_last_error", "x_last_traceback", "x_cause"), "://" * (MIB // 3))),
 ]  # fmt: skip
 if importlib.util.find_spec("zstandard") is not None:
     ROWS += [

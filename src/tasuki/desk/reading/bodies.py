@@ -72,7 +72,7 @@ def headers_of(message: Message) -> list[tuple[str, str]]:
 
 def lines(text: object) -> str:
     """Text of several lines, such as a traceback."""
-    return cut(escape_lines(redact(str(text))), MOST_SHOWN)
+    return cut(escape_lines(redact(str(text)[: 2 * MOST_SHOWN])), MOST_SHOWN)
 
 
 def line(text: object, most: int = 300) -> str:
@@ -88,7 +88,7 @@ def cut_plainly(text: str, most: int) -> str:
 def _header(name: str, value: object) -> str:
     if is_secret_name(name):
         return MASK
-    return cut(escape(redact(str(value))), 2000)
+    return cut(escape(redact(str(value)[: 2000 * _READ_AHEAD])), 2000)
 
 
 def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:

@@ -35,8 +35,10 @@ entries:
   - {name: python, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
   - {name: lua_function, kind: function.lua, source: "return function(body) end"}
   - {name: python_function, kind: function.python, source: file://handlers.py, method: handle}
-  - {name: lua_worker, kind: queue.consumer, queue: lua, func: lua_function, lifecycle: {auto_start: true}}
-  - {name: python_worker, kind: queue.consumer, queue: python, func: python_function, lifecycle: {auto_start: true}}
+  - {name: lua_worker, kind: queue.consumer, queue: lua, func: lua_function, concurrency: 8,
+     lifecycle: {auto_start: true}}
+  - {name: python_worker, kind: queue.consumer, queue: python, func: python_function, concurrency: 8,
+     lifecycle: {auto_start: true}}
 """
 HANDLERS = """\
 async def handle(body):
@@ -103,11 +105,12 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         yield app
 
 
-async def put(app: App, queue: str, row: Hostile, body: bytes) -> None:
-    """Straight into the broker, as another program would do it."""
+async def put(app: App, queue: str, row: Hostile, body: bytes, *, times: int = 1) -> None:
+    """Straight into the broker, as another program would do it; the first one has the name of its queue as its id."""
     live = app.live_queue(f"app:{queue}")
-    message = Outgoing(queue, body, {"content_type": row.type, **row.headers})
-    assert not any(await live.driver.publish(live.spec.name, [message]) or ())
+    for number in range(times):
+        message = Outgoing(f"{queue}{number or ''}", body, {"content_type": row.type, **row.headers})
+        assert not any(await live.driver.publish(live.spec.name, [message]) or ())
 
 
 async def pages_of(app: App, id: str) -> list[int]:
@@ -142,6 +145,21 @@ async def test_a_hostile_body_costs_little_and_delays_no_other_consumer(
         found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id == queue]
         assert found == [reason] * bool(reason)
     await put(app, "shown", row, body)
+    with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
+        assert set(await pages_of(app, "shown")) == {200}
+
+
+async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight at each handler, and a page of fifty at the desk."""
+    (row,) = (row for row in ROWS if row.name == "16 MiB of objects in 16 KB")
+    body = row.make()
+    assert len(body) < 20 * 2**10
+    with measured(monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE):
+        await put(app, "lua", row, body, times=8)
+        await put(app, "python", row, body, times=8)
+        await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
+    assert (await app.live_queue("app:dead").depth()).ready == 16
+    await put(app, "shown", row, body, times=50)
     with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
         assert set(await pages_of(app, "shown")) == {200}
 

@@ -55,7 +55,7 @@ async def test_a_body_larger_than_its_queue_takes_never_reaches_the_handler(
     app, seen = make_app(), list[Any]()
     consume(app, seen, max_message_size=KIB, dead_letter={"queue": "dead", "max_attempts": 5})
     app.queue("dead")
-    async with app.worker():
+    async with app.worker(), asyncio.timeout(60):
         await put(app, "tasks", Outgoing("large", LARGE, {}), Outgoing("packed", gzip.compress(LARGE), dict(PACKED)))
         await put(
             app, "tasks", Outgoing("good", b'"good"', {}), Outgoing("small", gzip.compress(b'"small"'), dict(PACKED))
@@ -72,7 +72,7 @@ async def test_a_body_larger_than_its_queue_takes_never_reaches_the_handler(
 async def test_without_dead_letters_it_is_kept(make_app: Callable[..., App], caplog: pytest.LogCaptureFixture) -> None:
     app, seen = make_app(), list[Any]()
     alone(app, seen, max_message_size=KIB)
-    async with app.worker():
+    async with app.worker(), asyncio.timeout(60):
         await put(app, "tasks", Outgoing("large", LARGE, {}))
         while "larger than 1024 bytes" not in caplog.text:
             await asyncio.sleep(0.1)
@@ -95,7 +95,7 @@ async def test_a_dead_letter_queue_takes_the_sizes_of_the_queues_whose_letters_i
     async def look(body: str) -> None:
         letters.append(body)
 
-    async with app.worker():
+    async with app.worker(), asyncio.timeout(60):
         await app.publish("tasks", "x" * 3 * KIB)
         while not letters:
             await asyncio.sleep(0.1)

@@ -45,6 +45,7 @@ create type offer as (
 create or replace function take_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
 returns setof offer language plpgsql as $$
 declare
+    nonce constant integer := new_token();
     at_once constant integer := 2000;
     line no scroll cursor for
         select l.seq, l.key, l.size,
@@ -102,7 +103,7 @@ begin
         end if;
         return query
         with claims as (
-            update messages m set state = 2, token = m.token + 1, counted = false, due = until,
+            update messages m set state = 2, token = nonce, counted = false, due = until,
                 place = case when q.limited then '' end
             where m.seq = any (array(
                 select f.seq from unnest(fit, fit_keys) as f (seq, key)

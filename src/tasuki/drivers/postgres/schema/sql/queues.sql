@@ -12,6 +12,13 @@ begin
     return q;
 end $$;
 
+-- The token of the deliveries of one receive; never 0, which a message has that was returned. Random and not counted: after a
+-- restore or a promotion of a standby the numbers of messages come a second time, and a receipt from before must fit none of
+-- them. A function of one expression, so the server puts it in the place of its call.
+create or replace function new_token() returns integer language sql volatile as $$
+    select coalesce(nullif((random() * 4294967294)::bigint - 2147483647, 0), 1)::integer
+$$;
+
 -- Lets one transaction at a time change a queue that keeps order per key.
 create or replace function lock_queue(q queues) returns void language sql as $$
     select pg_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))

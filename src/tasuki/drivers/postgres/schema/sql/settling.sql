@@ -88,7 +88,7 @@ begin
             update messages m set
                 state = case when item.delay > 0 then 1 when q.fair > 0 and m.lane is not null then 4 else 0 end,
                 due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
-                token = m.token + 1,
+                token = 0,
                 attempts = m.attempts + case item.act
                     when 1 then case when m.counted then 0 else 1 end
                     when 2 then case when m.counted then -1 else 0 end

@@ -21,7 +21,7 @@ create table if not exists messages (
     state        smallint not null,
     rank         smallint not null,                  -- 9 - priority: lower is first
     attempts     integer not null default 0,         -- deliveries that counted
-    token        integer not null default 0,         -- deliveries; with seq it is the receipt
+    token        integer not null default 0,         -- of the last delivery; with seq it is the receipt; see new_token
     due          timestamptz,                        -- when a delay or a lease ends
     published_at timestamptz not null,
     key          text,
@@ -167,7 +167,7 @@ alter table queues
     add column if not exists lane_burst integer not null default 1,
     add column if not exists lane_concurrency integer,
     add column if not exists by_lane boolean not null default false;
--- attempts: failures, and the recorded start of the open delivery. token: changes with each delivery and each return.
+-- attempts: failures, and the recorded start of the open delivery. token: random for each receive, 0 since a return.
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
     add column if not exists counted boolean not null default false,

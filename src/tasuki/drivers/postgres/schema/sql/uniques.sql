@@ -132,7 +132,7 @@ begin
             end if;
             update messages m set
                 id = item.id, headers = item.headers, cause = cause_in(item.headers), body = item.body, attempts = 0, counted = false, suspect = false,
-                error = null, failed_at = null, token = m.token + 1, due = hides_until,
+                error = null, failed_at = null, token = 0, due = hides_until,
                 state = case when hides_until is not null then 1 when m.state = 3 then 3
                     when q.fair > 0 and m.lane is not null then 4 else 0 end
             where m.seq = other.seq;

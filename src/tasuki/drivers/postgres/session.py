@@ -45,7 +45,7 @@ RECEIVE = (
 )
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-ENTER_LANES = "SELECT {}.enter_all_lanes($1, $2, $3)"
+CHANGE_STEP = "SELECT {}.change_step($1, $2, $3)"
 # All columns, by no name: a process that looks makes no change, so the queue may be of any earlier layout.
 INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
@@ -137,16 +137,16 @@ class Session:
         """Make the queue exist with these options, in a schema of the newest layout."""
         if not self._is_current:
             await self.run(spec.name, self._bring_up_to_date())
-        await self.ask(spec.name, DECLARE, *_declaring(spec))
+        ((is_changing,),) = await self.ask(spec.name, DECLARE, *_declaring(spec))
         self._declared(spec)
-        if spec.fair and spec.ordering == "key":
-            await self._enter_lanes(spec.name)
+        if is_changing:
+            await self._finish_change(spec.name)
 
-    async def _enter_lanes(self, queue: str) -> None:
-        """Bring the messages from before into the lanes of their keys: in steps, for there may be any number."""
+    async def _finish_change(self, queue: str) -> None:
+        """Move messages to their places under a changed ordering: in steps, for there may be any number."""
         last: Sequence[int] | None = (-1, 0)
         while last is not None:
-            ((last,),) = await self.ask(queue, ENTER_LANES, queue, *last)
+            ((last,),) = await self.ask(queue, CHANGE_STEP, queue, *last)
 
     async def _declare(self, spec: QueueSpec) -> None:
         await self._pool.run(lambda link: link.fetch(DECLARE.format(self.schema), *_declaring(spec)))

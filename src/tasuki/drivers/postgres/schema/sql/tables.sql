@@ -167,6 +167,8 @@ alter table queues
     add column if not exists lane_burst integer not null default 1,
     add column if not exists lane_concurrency integer,
     add column if not exists by_lane boolean not null default false;
+-- Whether messages wait at places that they had before a change of ordering: see declare_queue.
+alter table queues add column if not exists changing boolean not null default false;
 -- attempts: failures, and the recorded start of the open delivery. token: random for each receive, 0 since a return.
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
@@ -192,6 +194,9 @@ drop function if exists surface, depth, newest, purge, look, peek;
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);
+
+-- Parts of layouts before 23.
+drop function if exists straighten, declare_queue;
 
 -- Parts of layouts before 19. What calls publish, publish_unique, move and declare_queue with fewer arguments gets the new ones.
 drop function if exists publish(

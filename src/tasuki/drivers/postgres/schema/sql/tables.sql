@@ -195,9 +195,6 @@ drop function if exists declare_queue(text, double precision, bigint, boolean, d
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);
 
--- Parts of layouts before 23.
-drop function if exists straighten, declare_queue;
-
 -- Parts of layouts before 19. What calls publish, publish_unique, move and declare_queue with fewer arguments gets the new ones.
 drop function if exists publish(
     text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean);
@@ -209,3 +206,6 @@ drop function if exists publish_checked(
 drop function if exists move(
     text, text, bigint[], integer[], integer[], text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[]);
 drop function if exists surface_due(integer, timestamptz, integer);
+
+-- Parts of layouts before 23.
+drop function if exists straighten, declare_queue, publish_unique, lock_keys;

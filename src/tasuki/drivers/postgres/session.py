@@ -84,7 +84,7 @@ class Session:
         self._temporary_names: set[str] = set()
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
         self._healing = Healing(known, self._migrate, self._declare, self.tasks.start)
-        self.stores = StoreUpkeep(self.fetch)
+        self.stores = StoreUpkeep(self.fetch, self.holder, lambda: self.hears)
         self._closing: asyncio.Task[None] | None = None
         self._is_current = False
         """Whether the schema has our layout, or a newer one; see ``_bring_up_to_date``."""
@@ -116,8 +116,9 @@ class Session:
         channels = {
             f"tasuki:{self.holder:x}": self.waiting.wake,
             f"tasuki:{self.schema}": self.waiting.stir,
+            f"tasuki:{self.holder:x}:store": self.stores.notify,
         }
-        self._listener = Listener(self._listening.open, channels, self._beat, self.waiting.refresh)
+        self._listener = Listener(self._listening.open, channels, self._beat, self._refresh)
 
     async def _migrate(self) -> None:
         async def work(link: Link) -> None:
@@ -221,6 +222,10 @@ class Session:
             return await work
         except Exception as problem:
             raise self._translated(problem, queue) from problem
+
+    def _refresh(self) -> None:
+        self.waiting.refresh()
+        self.stores.refresh()
 
     def forget_queue(self, queue: str) -> None:
         """The queue is not known any more; its open deliveries can still be settled, and a close releases them."""

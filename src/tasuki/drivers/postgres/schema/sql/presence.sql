@@ -59,6 +59,7 @@ create or replace function leave(who bigint) returns void language plpgsql as $$
 begin
     delete from holders where holder = who;
     delete from waiters w where w.holder = who;
+    delete from store_watchers w where w.holder = who;
 end $$;
 
 -- Notes that the process of these temporary queues runs. Writes nothing over a recent note.

@@ -16,7 +16,7 @@ alter table store_entries alter column value set storage external;
 alter table store_entries alter column version drop identity if exists;  -- of layouts before 23
 create index if not exists store_entries_expires on store_entries (expires) where expires is not null;
 
--- The keys that were written or deleted within the last minute, for watches. Not by version: a row that was numbered first
+-- The keys that were written or deleted within the last two minutes, for watches. Not by version: a row that was numbered first
 -- may be committed last, and a watch that knows a higher version would never see it. A snapshot says which transactions a
 -- watch has seen.
 create table if not exists store_changes (
@@ -48,6 +48,17 @@ create table if not exists store_places (
     primary key (store, key, holder)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
+-- Which keys processes watch, from low on and before high: a change of one of them notifies the process, and no other change does,
+-- for NOTIFY takes a lock on all commits of the cluster.
+create unlogged table if not exists store_watchers (
+    store  text collate "C" not null,
+    holder bigint not null,
+    low    text collate "C" not null,
+    high   text collate "C" not null,
+    until  double precision not null,
+    primary key (store, holder, low)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
 -- One row: when a process swept last.
 create table if not exists store_sweeps (
     id integer primary key,
@@ -61,6 +72,14 @@ begin
     perform pg_advisory_xact_lock(
         hashtextextended(concat_ws(chr(1), 'tasuki store', current_schema(), in_store, in_key), 0));
     return extract(epoch from clock_timestamp());
+end $$;
+
+create or replace function note_change(in_store text, in_key text, in_version bigint, at double precision) returns void
+language plpgsql as $$
+begin
+    insert into store_changes (store, key, version, at) values (in_store, in_key, in_version, at);
+    perform pg_notify('tasuki:' || to_hex(w.holder) || ':store', in_store) from store_watchers w
+    where w.store = in_store and w.low <= in_key and w.high > in_key and w.until > at;
 end $$;
 
 create or replace function store_get(in_store text, in_key text) returns table (value bytea, version bigint)
@@ -92,7 +111,7 @@ begin
     on conflict (store, key) do update set value = excluded.value,
         version = greatest(excluded.version, e.version + 1), expires = excluded.expires
     returning e.version into is_version;
-    insert into store_changes (store, key, version, at) values (in_store, in_key, is_version, at);
+    perform note_change(in_store, in_key, is_version, at);
     return is_version;
 end $$;
 
@@ -129,7 +148,7 @@ begin
         return 0;
     end if;
     delete from store_entries e where e.store = in_store and e.key = in_key;
-    insert into store_changes (store, key, version, at) values (in_store, in_key, is_version, at);
+    perform note_change(in_store, in_key, is_version, at);
     return 1;
 end $$;
 
@@ -159,9 +178,9 @@ end $$;
 -- What has changed in some ranges of keys since an earlier call. One row has a head: what the next call has to give for since, and
 -- whether the others are all entries instead: at first, after a restart of the server or the loss of a table, and where changes
 -- may be forgotten.
--- A null for the value: the key is gone.
+-- A null for the value: the key is gone. expires: when an entry goes by itself; nothing is noted then.
 create or replace function store_watch(in_store text, low text[], high text[], since text)
-returns table (head text, is_all boolean, key text, value bytea, version bigint) language plpgsql as $$
+returns table (head text, is_all boolean, key text, value bytea, version bigint, expires double precision) language plpgsql as $$
 declare
     at double precision := extract(epoch from clock_timestamp());
     before double precision := split_part(since, ' ', 1);
@@ -169,32 +188,52 @@ declare
     seen txid_snapshot := nullif(split_part(since, ' ', 3), '');
 begin
     -- In each case one statement, so that the rows and the snapshot are of one moment.
-    if since is null or split_part(since, ' ', 2) <> server or at - before not between 0 and 30 then
+    if since is null or split_part(since, ' ', 2) <> server or at - before not between 0 and 90 then
         return query
-            select concat_ws(' ', at, server, txid_current_snapshot()), true, null::text, null::bytea, null::bigint
+            select concat_ws(' ', at, server, txid_current_snapshot()), true, null::text, null::bytea, null::bigint,
+                null::double precision
             union all
-            select null, null, e.key, e.value, e.version from unnest(low, high) as r (low, high) cross join lateral (
-                select o.key, o.value, o.version from store_entries o
+            select null, null, e.key, e.value, e.version, e.expires from unnest(low, high) as r (low, high) cross join lateral (
+                select o.key, o.value, o.version, o.expires from store_entries o
                 where o.store = in_store and o.key >= r.low and o.key < r.high and (o.expires is null or o.expires > at)
                 offset 0
             ) e;
     else
         return query
-            select concat_ws(' ', at, server, txid_current_snapshot()), false, null::text, null::bytea, null::bigint
+            select concat_ws(' ', at, server, txid_current_snapshot()), false, null::text, null::bytea, null::bigint,
+                null::double precision
             union all
-            select null, null, c.key, e.value, coalesce(e.version, c.version) from (
-                select d.key, max(d.version) as version from store_changes d
-                where d.xid >= txid_snapshot_xmin(seen) and not txid_visible_in_snapshot(d.xid, seen)
-                    and d.store = in_store
+            select null, null, c.key, e.value, coalesce(e.version, c.version), e.expires from (
+                select d.key, max(d.version) as version from (
+                    -- Not all since the oldest transaction that was open then: it may stay open for any time.
+                    select o.key, o.version, o.store from store_changes o where o.xid >= txid_snapshot_xmax(seen)
+                    union all
+                    select o.key, o.version, o.store from txid_snapshot_xip(seen) as x (id) cross join lateral (
+                        select n.key, n.version, n.store from store_changes n where n.xid = x.id offset 0) o
+                ) d
+                where d.store = in_store
                     and exists (select from unnest(low, high) as r (low, high) where d.key >= r.low and d.key < r.high)
                 group by d.key
             ) c left join store_entries e
                 on e.store = in_store and e.key = c.key and (e.expires is null or e.expires > at)
             union all
-            select null, null, e.key, null, e.version from store_entries e
+            select null, null, e.key, null, e.version, null from store_entries e
             where e.expires > before and e.expires <= at and e.store = in_store
                 and exists (select from unnest(low, high) as r (low, high) where e.key >= r.low and e.key < r.high);
     end if;
+end $$;
+
+-- As store_watch, for a process that the server can notify: it is, of each change of these keys, for the next seconds.
+create or replace function store_follow(in_store text, low text[], high text[], since text, who bigint, seconds double precision)
+returns table (head text, is_all boolean, key text, value bytea, version bigint, expires double precision) language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    insert into store_watchers (store, holder, low, high, until)
+        select in_store, who, r.low, r.high, extract(epoch from clock_timestamp()) + seconds
+        from unnest(store_follow.low, store_follow.high) as r (low, high) order by r.low
+    on conflict (store, holder, low) do update set high = excluded.high, until = excluded.until;
+    return query select * from store_watch(in_store, store_follow.low, store_follow.high, since);
 end $$;
 
 -- Takes tokens of a bucket, and puts others back. The rule is the one of toolkit/state/buckets.py.
@@ -246,7 +285,7 @@ begin
     delete from store_places p where p.store = in_store and p.key = in_key and p.holder = in_holder;
 end $$;
 
--- Removes at most so many rows of each table that are of no use any more; entries and changes a minute later, by when each watch
+-- Removes at most so many rows of each table that are of no use any more; entries and changes two minutes later, by when each watch
 -- has seen them. Only one process of all does so, once in ten seconds. Returns whether there may be more.
 create or replace function store_sweep(most integer) returns boolean language plpgsql as $$
 declare
@@ -260,11 +299,11 @@ begin
         return false;
     end if;
     delete from store_entries e where e.ctid = any (array(
-        select o.ctid from store_entries o where o.expires < now_at - 60 order by o.expires limit most for update skip locked));
+        select o.ctid from store_entries o where o.expires < now_at - 120 order by o.expires limit most for update skip locked));
     get diagnostics count = row_count;
     gone := gone || count;
     delete from store_changes c where c.ctid = any (array(
-        select o.ctid from (select d.ctid, d.at from store_changes d order by d.xid limit most) o where o.at < now_at - 60));
+        select o.ctid from (select d.ctid, d.at from store_changes d order by d.xid limit most) o where o.at < now_at - 120));
     get diagnostics count = row_count;
     gone := gone || count;
     delete from store_buckets b where b.ctid = any (array(
@@ -276,6 +315,8 @@ begin
         select o.ctid from store_places o where o.until <= now_at limit most for update skip locked));
     get diagnostics count = row_count;
     gone := gone || count;
+    delete from store_watchers w where w.ctid = any (array(
+        select o.ctid from store_watchers o where o.until <= now_at limit most for update skip locked));
     update store_sweeps s set at = case when most = any (gone) then 0 else now_at end where s.id = 1;
     return most = any (gone);
 end $$;

@@ -208,4 +208,4 @@ drop function if exists move(
 drop function if exists surface_due(integer, timestamptz, integer);
 
 -- Parts of layouts before 23.
-drop function if exists straighten, declare_queue, publish_unique, lock_keys;
+drop function if exists straighten, declare_queue, publish_unique, lock_keys, store_watch;

@@ -93,7 +93,7 @@ class StoreUpkeep:
             self.notify(store)
 
     def refresh(self) -> None:
-        """How the server reaches this process has changed: what was noted before may be lost."""
+        """How the server reaches this process has changed: its notes may be lost."""
         for poll in self._stores.values():
             poll.freshen()
         self._wake.set()

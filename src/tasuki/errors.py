@@ -11,6 +11,7 @@
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
     ├── DriverError(driver, queue; retryable, outcome)
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
+    │   ├── KeyBusyError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     │   ├── ConflictError · StoreLimitError · StoreFullError ↻
     │   └── StaleReceiptError · MessageNotFoundError · HeldBackError ↻
@@ -161,6 +162,12 @@ class ThrottledError(DriverError):
 
 class QueueFullError(DriverError):
     """The queue holds ``max_length`` messages, or its storage is full."""
+
+    retryable = True
+
+
+class KeyBusyError(DriverError):
+    """An open transaction of another client keeps the unique key of the message; nothing was stored."""
 
     retryable = True
 

@@ -19,6 +19,7 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
     StopTimeoutError,
+    StorageFullError,
     StoreFullError,
     TasukiError,
     ThrottledError,
@@ -71,7 +72,7 @@ def test_lifecycle_errors_know_the_service() -> None:
 def test_what_is_retryable() -> None:
     retryable = {error for error in CLASSES.values() if issubclass(error, DriverError) and error.retryable}
     broker = {BrokerUnavailableError, BrokerTimeoutError, ThrottledError}
-    assert retryable == broker | {QueueFullError, StoreFullError, DurabilityError, HeldBackError}
+    assert retryable == broker | {QueueFullError, StorageFullError, StoreFullError, DurabilityError, HeldBackError}
 
 
 def test_outcomes() -> None:

@@ -22,6 +22,7 @@ from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.handling.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
     from tasuki.queues.policy import ResultPolicy
     from tasuki.state.shared import SharedState
@@ -32,7 +33,7 @@ _EVERY = 1.0
 """Seconds between two records of the progress of a message."""
 
 _PATIENCE = 1.0
-"""Seconds that a handler waits for the record of its start, which counts in its handler_timeout."""
+"""Seconds that a handler waits for the record of its start."""
 
 Settle = Callable[[Delivery, Verdict], None]
 
@@ -51,12 +52,13 @@ class _Job:
 class Results:
     """A layer around the handler, and one around the settling of its deliveries."""
 
-    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
+    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy, off_clock: OffClock) -> None:
         self._queue = consumer.queue
         self._clock, self._events = consumer.clock, consumer.events
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
+        self._off_clock = off_clock
         self._jobs: dict[Delivery, _Job] = {}
 
     async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
@@ -65,14 +67,15 @@ class Results:
         deliveries: list[Delivery] = list(facts.deliveries)
         for each in deliveries:
             self._jobs[each] = _Job()
-        with suppress(TimeoutError):
+        with self._off_clock(), suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
         try:
             result = await inner(body, context)
             self._note(deliveries, result)
         finally:
-            await asyncio.gather(*(self._end_early(each) for each in deliveries if each.settled))
+            with self._off_clock():
+                await asyncio.gather(*(self._end_early(each) for each in deliveries if each.settled))
         return result
 
     def _note(self, deliveries: list[Delivery], result: Any) -> None:
@@ -213,7 +216,7 @@ class Results:
         await (await self._state.store()).put(key, encode(record), ttl=self._policy.ttl)
 
 
-def results_for(consumer: Definition) -> Results | None:
+def results_for(consumer: Definition, off_clock: OffClock) -> Results | None:
     """The results of a run; None: its queue keeps none."""
     policy = consumer.queue.policy.result
-    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy)
+    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy, off_clock)

@@ -23,6 +23,7 @@ from tasuki.errors import (
     StoreFullError,
     TasukiError,
     ThrottledError,
+    nature_of,
 )
 
 CLASSES = {
@@ -94,3 +95,10 @@ def test_handler_errors_carry_kind_and_details() -> None:
 def test_limit_errors_name_the_limit() -> None:
     error = LuaLimitError("too long", limit="time")
     assert (error.limit, error.kind, error.retryable) == ("time", "Internal", False)
+
+
+def test_whether_a_failed_write_may_succeed_later() -> None:
+    assert nature_of(BrokerTimeoutError("")) == nature_of(QueueFullError("")) == "healing"
+    assert nature_of(DriverError("", outcome="unknown")) == "healing"
+    assert nature_of(QueueNotFoundError("")) == nature_of(HandlerError("")) == "final"
+    assert nature_of(KeyError()) == "unknown"

@@ -38,8 +38,6 @@ _ERROR_CHARS = 200
 _NEEDED = frozenset({CONTENT_TYPE, CORRELATION_ID, MESSAGE_TYPE, PARTITION_KEY, PRIORITY, REPLY_TO, TIMESTAMP})
 """Headers of a publisher without which a redriven message would be another one."""
 _DISPENSABLE = frozenset({PLACE, ERROR_TYPE, CONSUMER})
-_PARTS = ("attempts", "traceback", "error", "headers")
-"""What a letter leaves out that is too large, in this order."""
 
 
 class Letter:
@@ -63,37 +61,44 @@ class Letter:
         self._queue = queue
         self._consumer = consumer
         self._records = list(records)
-        self.left_out = 0
-        """Parts of ``_PARTS`` that are left out."""
+        parts = {
+            "attempts": self._records,
+            "traceback": verdict.cause is not None,
+            "error": len(verdict.error) > _ERROR_CHARS,
+            "headers": True,
+        }
+        self._parts = [name for name, is_there in parts.items() if is_there]
+        self.left_out: list[str] = []
+        """The parts that it leaves out, as it is too large with them."""
 
     def shrink(self) -> bool:
         """Leave out the next part; False: nothing is left that it can do without."""
-        if self.left_out == len(_PARTS):
+        if not self._parts:
             return False
-        self.left_out += 1
+        self.left_out.append(self._parts.pop(0))
         return True
 
     def made(self, now: float) -> Outgoing:
         """The message; ``now``: Unix time."""
         received, verdict = self._received, self._verdict
-        cause = verdict.cause if self.left_out < 2 else None
+        cause = None if "traceback" in self.left_out else verdict.cause
         letter = dead_letter(
             received,
             queue=self._queue.id,
             reason=verdict.reason,
-            error=verdict.error if self.left_out < 3 else verdict.error[:_ERROR_CHARS],
+            error=verdict.error[:_ERROR_CHARS] if "error" in self.left_out else verdict.error,
             attempts=received.attempt,
             now=now,
             content_type=self._queue.codec.name,
             traceback="" if cause is None else kept_traceback(cause, _TRACEBACK_CHARS),
             origin=_origin(verdict, self._consumer),
             consumer=self._consumer,
-            records=() if self.left_out else self._records,
+            records=() if "attempts" in self.left_out else self._records,
         )
-        if self.left_out == len(_PARTS):
+        if "headers" in self.left_out:
             letter.headers = {name: value for name, value in letter.headers.items() if _is_needed(name)}
         if self.left_out:
-            letter.headers[LEFT_OUT] = " ".join(_PARTS[: self.left_out])
+            letter.headers[LEFT_OUT] = " ".join(self.left_out)
         return letter
 
 

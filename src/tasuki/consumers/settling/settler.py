@@ -275,7 +275,7 @@ class Settler:
 
     async def _publish_letter(self, letter: Letter, to: Queue, handover: Handover, delivery: Delivery) -> None:
         """Publish a dead letter, or as much of it as its queue takes. Raises the error of its queue."""
-        carry, had = handover.to(to), letter.left_out
+        carry, had = handover.to(to), len(letter.left_out)
         while True:
             made = letter.made(self._clock.time())
             error = (await to.forward((made,), carry=carry, after=(delivery.trace,)))[0]
@@ -283,7 +283,7 @@ class Settler:
                 break
         if error is not None:
             raise error
-        if letter.left_out > had:
+        if len(letter.left_out) > had:
             _log.warning("the dead letter is too large for %s; it leaves out: %s", to.id, made.headers[LEFT_OUT],
                          extra=delivery.log_fields())  # fmt: skip
 

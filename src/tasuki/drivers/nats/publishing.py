@@ -251,8 +251,8 @@ class Publishing:
             data = pack(message, now + message.delay if message.delay > 0 else 0.0)
         except (TypeError, ValueError, OverflowError) as problem:
             return self._refused(UnsupportedError, message, f"its headers cannot be kept: {problem}")
-        room = _ROOM if DEAD_LETTER_REASON in message.headers else _ROOM + _ROOM_FOR_LETTER
-        if len(data) + room > max_payload:
+        for_letter = 0 if DEAD_LETTER_REASON in message.headers else min(_ROOM_FOR_LETTER, max_payload // 16)
+        if len(data) + _ROOM + for_letter > max_payload:
             why = f"with its headers it is larger than the server's max_payload of {max_payload} bytes"
             return self._refused(MessageTooLargeError, message, why)
         return data

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App, Context, QueueHandle
+from tasuki.contracts.driver import Received
 from tasuki.errors import MessageTooLargeError
 from tests.support.brokers.nats import NATSBroker
 
@@ -58,7 +59,7 @@ async def test_the_largest_message_has_a_dead_letter(address: list[str], tmp_pat
     async with app.worker():
         size = await publish_largest(jobs)
         async with asyncio.timeout(60):
-            got = []
+            got: list[Received] = []
             while not got:
                 got = await app.live_queue("dead").driver.receive(f"{name}_dead", 1, 5.0)
     assert size > MIB - 10_000

@@ -346,6 +346,26 @@ async def test_a_member_that_was_acked_early_is_ended_once_its_store_is_back(
     assert ended == [7]
 
 
+async def test_the_result_of_a_message_that_was_acked_early_is_kept_once_its_store_is_back(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, broken = make_app(), Broken()
+    jobs = app.queue("jobs", result="1d")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> int:
+        context.ack()
+        broken.error = BrokerUnavailableError("gone")
+        return body
+
+    async with app.worker():
+        job = await jobs.publish(7)
+        broken.breaks(await store_of(app), monkeypatch)
+        await until(lambda: broken.failures >= 3)
+        broken.error = None
+        assert await job.result() == 7
+
+
 async def test_a_repeated_publish_that_is_rejected_leaves_the_record_of_the_first_one(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ class Trouble:
     is_parked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Write:
     """One write: ``do`` is called until it succeeds.
 
@@ -65,8 +65,8 @@ class Insisting:
     def __init__(self, clock: Clock, on_kept: OnKept) -> None:
         self._clock = clock
         self._on_kept = on_kept
-        self.troubles: dict[Delivery, Trouble] = {}
-        """Of the deliveries that are kept, oldest first; changed in the loop, copied by other threads."""
+        self.troubles: dict[Write, Trouble] = {}
+        """Of the writes that have failed, oldest first; changed in the loop, copied by other threads."""
 
     async def until_done(self, delivery: Delivery, write: Write) -> End:
         """Write until it succeeds or is decided. This costs no attempt, and the handler does not run again.
@@ -95,7 +95,7 @@ class Insisting:
             return "stopped"
         finally:
             if failures:
-                trouble = self.troubles.pop(delivery)
+                trouble = self.troubles.pop(write)
                 if not write.is_late:
                     self._on_kept(delivery, "unparked" if trouble.is_parked else "ended")
         return "lost"
@@ -103,9 +103,9 @@ class Insisting:
     def _failed(self, delivery: Delivery, write: Write, error: Exception, failures: int) -> bool:
         """Note a failure; whether no repetition can heal it."""
         now, text = self._clock.monotonic(), repr(error)
-        trouble = self.troubles.get(delivery)
+        trouble = self.troubles.get(write)
         if trouble is None:
-            trouble = self.troubles[delivery] = Trouble(now, write.what, text)
+            trouble = self.troubles[write] = Trouble(now, write.what, text)
             if not write.is_late:
                 self._on_kept(delivery, "kept")
         trouble.error = text

@@ -112,10 +112,15 @@ class Settler:
         """Answer a message that is settled already; a failed reply is only logged."""
         self.begin(self._answer_late(delivery, answer), "late reply")
 
+    async def late(self, delivery: Delivery, write: Write) -> None:
+        """Write what is owed for a message that is settled already."""
+        if await self.insisting.until_done(delivery, write) != "done":
+            self._metrics.result_errors += 1
+
     async def _answer_late(self, delivery: Delivery, answer: Answer) -> None:
         if is_member(delivery.received):
             end = partial(self._replies.end_member, delivery, answer)
-            await self.insisting.until_done(delivery, Write(end, "ended as a member of its group", is_late=True))
+            await self.late(delivery, Write(end, "ended as a member of its group", is_late=True))
         if is_request(delivery.received):
             await self._try_to_reply(delivery, answer)
 
@@ -255,13 +260,14 @@ class Settler:
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         records = [] if last is None else [*await self.attempts.before(delivery), last]
-        letter = Letter(received, verdict, self._queue, self._consumer, records)
+        letter: Letter | None = None
 
         async def publish() -> None:
-            nonlocal give_up
+            nonlocal give_up, letter
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
+            letter = letter or Letter(received, verdict, self._queue, self._consumer, records)
             await self._publish_letter(letter, dead_letters, handover, delivery)
 
         if not await self._insist(delivery, Write(publish, "dead-lettered", must=True)):

@@ -273,7 +273,8 @@ class PolicyDeniedError(TasukiError):
 def nature_of(error: BaseException) -> Nature:
     """Whether a write to a broker or store that has failed may succeed when it is repeated."""
     if isinstance(error, DriverError):
-        return "healing" if error.retryable or error.outcome == "unknown" else "final"
+        is_known = error.outcome == "rejected"  # else a driver has failed in a way that its authors did not expect
+        return "healing" if error.retryable else "final" if is_known else "unknown"
     return "final" if isinstance(error, TasukiError) else "unknown"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasuki import App, Context
+from tasuki import App, Context, Reject
 from tasuki.contracts.state.store import Store
 from tasuki.errors import (
     AccessDeniedError,
@@ -64,6 +64,8 @@ class Broken:
         async def publish_or_fail(name: str, batch: Any) -> Any:
             if name.endswith(queue) and self.error is not None:
                 self.failures += 1
+                if not isinstance(self.error, DriverError):
+                    raise self.error
                 return [self.error] * len(batch)
             return await publish(name, batch)
 
@@ -72,6 +74,8 @@ class Broken:
         async def move_or_fail(name: str, moves: Any) -> Any:
             if self.error is not None and all(each.to.endswith(queue) for each in moves):
                 self.failures += 1
+                if not isinstance(self.error, DriverError):
+                    raise self.error
                 return [self.error] * len(moves)
             return await move(name, moves)
 
@@ -314,6 +318,42 @@ async def test_a_result_that_may_not_be_kept_is_an_error_in_the_log(
         await asyncio.sleep(1)
         assert (await jobs.info())["message_count"] == 0
     assert "cannot be settled, as its result cannot be kept, ever: AccessDeniedError" in caplog.text
+
+
+@pytest.mark.parametrize("owed", ["result", "member", "reply", "late", "then", "on_error"])
+async def test_a_defect_is_tried_for_a_minute_and_keeps_no_message_for_ever(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owed: str
+) -> None:
+    app, broken, seen = make_app(), Broken(), list[int]()
+    jobs = app.queue("jobs", result="1d" if owed == "result" else None, dead_letter="dead")
+    for name in ("answers", "dead"):
+        app.queue(name)
+    ends = app.queue("ends")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> int:
+        seen.append(body)
+        if owed == "late":
+            context.ack()
+        broken.error = ValueError("a defect")
+        if owed == "on_error":
+            raise Reject("no")
+        return body
+
+    async with app.worker():
+        broken.keys = {"result": "result/", "member": "group/", "late": "group/"}.get(owed, "none/")
+        headers = {"reply_to": "app:answers"} if owed == "reply" else {}
+        following = {"on_error": ends} if owed == "on_error" else {"then": ends}
+        await jobs.publish(1, headers, **({} if owed in ("result", "reply") else following))
+        broken.breaks(await store_of(app), monkeypatch)
+        broken.breaks_publishing(app, "answers" if owed == "reply" else "ends", monkeypatch)
+        await until(lambda: broken.failures > 0)
+        since = now()
+        await until(lambda: ", ever: " in caplog.text or "no reply to" in caplog.text)
+        assert now() - since < 65
+        await asyncio.sleep(1)
+        assert (await jobs.info())["message_count"] == 0
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("how", ["ack", "auto_ack"])

@@ -102,15 +102,16 @@ async def test_a_slow_store_makes_no_dead_letters_of_code_that_never_ran(
     assert shop.seen == [1]
 
 
+@pytest.mark.parametrize("error", [AccessDeniedError("no"), ValueError("no")])
 async def test_a_key_that_may_not_be_recorded_is_an_error_in_the_log_and_its_work_is_done(
-    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     shop = Shop(make_app())
     async with shop.app.worker():
         shop.broken.breaks(await store_of(shop.app), monkeypatch)
 
         def fail() -> None:
-            shop.broken.error = AccessDeniedError("no")
+            shop.broken.error = error
 
         shop.on_call = fail
         await shop.jobs.publish(1, {"order": "x"})
@@ -180,17 +181,46 @@ async def test_a_key_that_cannot_be_claimed_is_postponed_and_no_attempt_is_count
     assert shop.seen == [1]
 
 
+@pytest.mark.parametrize("error", [AccessDeniedError("no"), ValueError("no")])
 async def test_a_claim_that_may_not_be_written_is_a_failed_attempt(
-    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     shop = Shop(make_app())
     async with shop.app.worker():
         shop.broken.breaks(await store_of(shop.app), monkeypatch)
-        shop.broken.error = AccessDeniedError("no")
+        shop.broken.error = error
         await shop.jobs.publish(1, {"order": "x"})
         await shop.is_empty()
         assert (await shop.dead.depth()).ready == 1
     assert shop.seen == []
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailableError("gone"), AccessDeniedError("no"), ValueError("defect")])
+async def test_a_renewal_of_a_claim_that_fails_is_followed_by_another_one(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    app, broken, seen, gate = make_app(), Broken(), list[int](), asyncio.Event()
+    jobs = app.queue("jobs")
+
+    @jobs.consumer(idempotency="header.order", concurrency=2)
+    async def pay(body: int) -> None:
+        seen.append(body)
+        await gate.wait()
+
+    async with app.worker():
+        broken.keys = "once/"
+        broken.breaks(await store_of(app), monkeypatch)
+        await jobs.publish(1, {"order": "x"})
+        await until(lambda: bool(seen))
+        broken.error = error
+        await until(lambda: broken.failures > 0)
+        broken.error = None
+        await jobs.publish(2, {"order": "x"})
+        await asyncio.sleep(300)
+        assert seen == [1]
+        gate.set()
+        await asyncio.sleep(10)
+    assert seen == [1]
 
 
 def test_a_blocked_event_loop_does_not_end_a_claim(tmp_path: Path) -> None:

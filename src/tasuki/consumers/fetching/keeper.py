@@ -188,7 +188,7 @@ class Keeper:
             self._thread.tell(self._changed.set)
 
     def _round(self, thread: LoopThread, changed: asyncio.Event) -> tuple[float, list[Holding], list[Renewable]] | None:
-        """Seconds until the next round, and what is renewed in this one; None: the thread is not in use any more."""
+        """Seconds until the next round, and its holdings and claims; None: the thread is not in use any more."""
         changed.clear()
         with self._lock:
             if thread is not self._thread:

@@ -14,7 +14,7 @@ from tasuki.consumers.handling.executor import Executor, absorb_cancellation
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.settling.replies import cancelled
 from tasuki.consumers.settling.verdict import RELEASE
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, safe_text
 from tasuki.state.cancelling import RUNNING, WAITING, answer, is_recorded
 from tasuki.state.cancels import CancelledIds
 from tasuki.state.controls import Controls
@@ -138,9 +138,9 @@ class Cancelling:
         self._answer(self.ids.asker_of(id), id, WAITING)
         return True
 
-    async def _unread(self, error: DriverError, delivery: Delivery, worker: Worker) -> None:
+    async def _unread(self, error: Exception, delivery: Delivery, worker: Worker) -> None:
         """Wait for the store before the message is released, as its broker redelivers it at once."""
-        self._failures, self._failure = self._failures + 1, str(error)
+        self._failures, self._failure = self._failures + 1, safe_text(error) or repr(error)
         self._failed_at = self._state.clock.monotonic()
         level = logging.WARNING if is_told(self._failures) else logging.DEBUG
         _log.log(level, "cannot read whether a message is cancelled, so it is released: %s", error,
@@ -162,7 +162,7 @@ class Cancelling:
         try:
             found = await is_recorded(self._state, self._queue, [each.received.id for each in deliveries])
             self._failures, self._failure = 0, ""
-        except DriverError as error:
+        except Exception as error:  # a defect of the store must not end the consumer
             await self._unread(error, deliveries[0], worker)
         except asyncio.CancelledError:
             if worker.cause is None:

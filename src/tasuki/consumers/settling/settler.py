@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.attempts import attempts_for
+from tasuki.consumers.settling.complaints import Complaints
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.insisting import Insisting, OnKept, Write
 from tasuki.consumers.settling.letters import Letter
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
-
-_LOG_EVERY = 10.0
 
 
 class Settler:
@@ -76,7 +75,7 @@ class Settler:
         self._wake: asyncio.Future[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        self._last_complaint = float("-inf")
+        self._complaints = Complaints(consumer)
         self.flush: Flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -93,7 +92,7 @@ class Settler:
             self._metrics.nacked += 1
             self.attempts.failed(delivery, verdict)
             if verdict.kept:
-                self._complain_kept(delivery, verdict)
+                self._complaints.kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
             self._metrics.release(verdict.delay)
@@ -113,7 +112,7 @@ class Settler:
         self.begin(self._answer_late(delivery, answer), "late reply")
 
     async def late(self, delivery: Delivery, write: Write) -> None:
-        """Write what is owed for a message that is settled already."""
+        """Write something that is owed for a message that is settled already."""
         if await self.insisting.until_done(delivery, write) != "done":
             self._metrics.result_errors += 1
 
@@ -175,16 +174,16 @@ class Settler:
                 failures += 1
                 is_final = isinstance(error, DriverError) and not error.retryable
                 if is_final or self._clock.monotonic() >= deadline:
-                    self._give_up(batch, error)
+                    self._complaints.given_up(batch, error)
                     untaken = {settlement.receipt for settlement in batch}
                     break
                 self._events.add_error(f"cannot settle yet: {error}")
-                self._complain("cannot settle yet: %s", error)
+                self._complaints.not_yet(error)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:
                 untaken = set(stale)
                 if stale:
-                    self._note_stale(batch, untaken)
+                    self._complaints.stale(batch, untaken)
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
@@ -231,7 +230,7 @@ class Settler:
         if end == "stale":
             stale = {delivery.received.receipt}
             late: list[Settlement] = [Ack(delivery.received.receipt)]
-            self._note_stale(late, stale)
+            self._complaints.stale(late, stale)
             self.on_settled(late, stale)
             return False
         self._metrics.released += 1
@@ -330,32 +329,3 @@ class Settler:
         except TimeoutError:
             return False
         return True
-
-    def _note_stale(self, batch: list[Settlement], stale: set[Receipt]) -> None:
-        self._metrics.stale += len(stale)
-        # A released message was not handled here: another process handles it, once.
-        late = sum(each.receipt in stale and not isinstance(each, Release) for each in batch)
-        if late:
-            _log.warning(
-                "%d settled too late: the lease was lost, so the message may be handled twice",
-                late,
-                extra={"consumer": self._consumer, "queue": self._queue.id},
-            )
-
-    def _give_up(self, batch: list[Settlement], error: Exception) -> None:
-        _log.error(
-            "cannot settle %d deliveries; the broker redelivers them when their leases end: %s",
-            len(batch),
-            error,
-            extra={"consumer": self._consumer, "queue": self._queue.id},
-        )
-
-    def _complain(self, text: str, error: Exception) -> None:
-        now = self._clock.monotonic()
-        if now - self._last_complaint >= _LOG_EVERY:
-            self._last_complaint = now
-            _log.warning(text, error, extra={"consumer": self._consumer, "queue": self._queue.id})
-
-    def _complain_kept(self, delivery: Delivery, verdict: Verdict) -> None:
-        _log.error("%s: %s; kept for another %g s because queue %s has no dead_letter", verdict.reason, verdict.error,
-                   verdict.delay, self._queue.id, extra=delivery.log_fields())  # fmt: skip

@@ -280,6 +280,75 @@ async def test_what_follows_comes_once_its_queue_is_back(
         assert now() - since < 2.1
 
 
+async def test_a_blip_of_the_store_of_a_group_delays_what_follows_for_less_than_a_second(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, broken, ended = make_app(), Broken(), list[Any]()
+    jobs = app.queue("jobs", retry={"initial_delay": "1h", "max_delay": "1h"})
+    ends = app.queue("ends")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        broken.error = StoreFullError("full")
+        return body
+
+    @ends.consumer
+    async def end(body: Any) -> None:
+        ended.append(body)
+
+    async with app.worker():
+        broken.keys = "group/"
+        await app.group([jobs.message(1)], then=ends)
+        broken.breaks(await store_of(app), monkeypatch)
+        await until(lambda: broken.failures > 0)
+        broken.error, since = None, now()
+        await until(lambda: bool(ended))
+        assert now() - since < 1
+    assert ended == [[1]]
+
+
+async def test_the_end_of_an_acked_message_that_may_not_be_written_is_an_error_in_the_log(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, broken = make_app(), Broken()
+    jobs = app.queue("jobs", result="1d")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> int:
+        context.ack()
+        broken.error = AccessDeniedError("no")
+        return body
+
+    async with app.worker():
+        await jobs.publish(1)
+        broken.breaks(await store_of(app), monkeypatch)
+        await until(lambda: "cannot be kept as the result of an acked message, ever" in caplog.text)
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailableError("gone"), AccessDeniedError("no"), ValueError("defect")])
+async def test_the_reply_of_a_message_that_is_given_up_is_tried_once(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    app, broken = make_app(), Broken()
+    jobs, dead = app.queue("jobs", dead_letter="dead"), app.queue("dead")
+    app.queue("answers", overflow="reject")
+
+    @jobs.consumer
+    async def work(body: int) -> None:
+        raise Reject("no")
+
+    async with app.worker():
+        broken.breaks_publishing(app, "answers", monkeypatch)
+        broken.error = error
+        await jobs.publish(1, {"reply_to": "app:answers"})
+        await until(lambda: broken.failures > 0)
+        async with asyncio.timeout(30):
+            while not (await dead.depth()).ready:
+                await asyncio.sleep(0.1)
+        assert broken.failures == 1
+    assert "cannot be replied to" in caplog.text or "no reply to" in caplog.text
+
+
 async def test_a_result_that_the_store_of_its_group_does_not_take_is_an_error(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

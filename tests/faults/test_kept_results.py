@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasuki import App
+from tasuki import App, QueueHandle
 from tests.faults.sqlite.conftest import disk
 from tests.support.brokers.redis import Redis
 
@@ -34,7 +34,9 @@ def of_consumer(app: App) -> tuple[str, str]:
     return check["status"], check["text"]
 
 
-async def told_and_healed(app: App, jobs: Any, cure: Callable[[], Any], why: str, before: Callable[[], Any]) -> None:
+async def told_and_healed(
+    app: App, jobs: QueueHandle[Any], cure: Callable[[], Any], why: str, before: Callable[[], Any]
+) -> None:
     """Publish more than the window holds while the store takes nothing; see it named, cure it, and see all results."""
     handled: list[int] = []
     gate = asyncio.Event()

@@ -412,7 +412,7 @@ async def test_a_defect_is_tried_for_a_minute_and_keeps_no_message_for_ever(
     async with app.worker():
         broken.keys = {"result": "result/", "member": "group/", "late": "group/"}.get(owed, "none/")
         headers = {"reply_to": "app:answers"} if owed == "reply" else {}
-        following = {"on_error": ends} if owed == "on_error" else {"then": ends}
+        following: dict[str, Any] = {"on_error": ends} if owed == "on_error" else {"then": ends}
         await jobs.publish(1, headers, **({} if owed in ("result", "reply") else following))
         broken.breaks(await store_of(app), monkeypatch)
         broken.breaks_publishing(app, "answers" if owed == "reply" else "ends", monkeypatch)

@@ -19,8 +19,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 __all__ = ["disk"]
 
 PATIENCE = 60.0
-HOUR = {"initial_delay": "1h", "max_delay": "1h"}
-"""The delay of the queue, which has nothing to do with a store."""
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -41,7 +39,7 @@ async def told_and_healed(
     handled: list[int] = []
     gate = asyncio.Event()
 
-    @jobs.consumer(prefetch=2, retry=HOUR)
+    @jobs.consumer(prefetch=2, retry={"initial_delay": "1h", "max_delay": "1h"})
     async def work(body: int) -> int:
         handled.append(body)
         if body:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from tasuki.consumers.handling.pool import Pool, Worker
@@ -23,17 +22,30 @@ class OffClock:
         self._run = run
         self._now = now
 
-    @contextmanager
-    def __call__(self) -> Iterator[Worker | None]:
-        """The time of the block does not count for the worker whose task this is; None: it is no worker's."""
+    def __call__(self) -> _Block:
+        """A block whose time does not count for the worker whose task this is; it gives that worker, or None."""
+        return _Block(self._run.pool, self._now)
+
+
+class _Block:
+    __slots__ = ("_now", "_pool", "_used", "_worker")
+
+    def __init__(self, pool: Pool, now: Callable[[], float]) -> None:
+        self._pool = pool
+        self._now = now
+        self._worker: Worker | None = None
+        self._used = 0.0
+
+    def __enter__(self) -> Worker | None:
         task = asyncio.current_task()
-        worker = next((each for each in self._run.pool.workers if each.task is task), None)
-        if worker is None:
-            yield None
-            return
-        used = self._now() - worker.started
-        worker.started = float("inf")
-        try:
-            yield worker
-        finally:
-            worker.started = self._now() - used
+        for worker in self._pool.workers:
+            if worker.task is task:
+                self._worker = worker
+                self._used = self._now() - worker.started
+                worker.started = float("inf")
+                break
+        return self._worker
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.started = self._now() - self._used

@@ -41,8 +41,6 @@ POSTPONED = 1.0
 """Seconds after which a message comes again whose key another one has."""
 _PATIENCE = 60.0
 """Seconds for which the record of an end is tried."""
-_CLAIM = 30.0
-"""Seconds after which a store that does not answer counts as unavailable."""
 _TRIES = 20
 """How often a record is read again that others write at the same moment."""
 _SHORTEST = 5.0
@@ -102,14 +100,18 @@ class Once:
         finally:
             self._transacting.claims.pop(delivery, None)
             end_renewals()
-            with self._off_clock():
-                if delivery.is_paused and not delivery.cancelled:
-                    await held.pause(delivery.own_steps.paused or 0.0)
-                elif not is_done:
-                    await held.free()
+            if not is_done or delivery.is_paused:
+                await self._let_go(held, delivery)
         if is_done:
             await self._done(held, delivery, result)
         return result
+
+    async def _let_go(self, held: _Held, delivery: Delivery) -> None:
+        with self._off_clock():
+            if delivery.is_paused and not delivery.cancelled:
+                await held.pause(delivery.own_steps.paused or 0.0)
+            else:
+                await held.free()
 
     def _renewing(self, held: _Held) -> Callable[[], None]:
         """Renew the claim until the result is called."""
@@ -137,13 +139,12 @@ class Once:
         failures, counts = 0, self._driver.counts_releases(self._queue, delivery.received.receipt)
         while True:
             try:
-                async with asyncio.timeout(_CLAIM):
-                    return await held.begin()
+                return await held.begin()
             except Snooze:
                 if not counts or delivery.lost:
                     raise
                 pause = POSTPONED
-            except (DriverError, TimeoutError) as error:
+            except DriverError as error:
                 if nature_of(error) == "final":
                     raise
                 await held.free()  # perhaps it was claimed, and the answer was lost
@@ -156,16 +157,16 @@ class Once:
     async def _done(self, held: _Held, delivery: Delivery, result: Any) -> None:
         """Record that the work is done; a worker that stops meanwhile acks the message, as its handler has ended."""
         with self._off_clock() as worker:
-            recording = asyncio.create_task(self._record(held, delivery, result), name="record a key")
-            self._recordings.add(recording)
-            recording.add_done_callback(self._recordings.discard)
             try:
-                await asyncio.shield(recording)
+                await self._record(held, delivery, result)
             except asyncio.CancelledError:
                 if worker is None or worker.cause is None:
                     raise
                 _log.warning("interrupted before the key of the message was recorded as done; its work is done all "
                              "the same", extra=delivery.log_fields())  # fmt: skip
+                recording = asyncio.create_task(self._record(held, delivery, result), name="record a key")
+                self._recordings.add(recording)
+                recording.add_done_callback(self._recordings.discard)
 
     async def _record(self, held: _Held, delivery: Delivery, result: Any) -> None:
         """Record that the work is done, before its message is acked; what cannot be recorded is done all the same."""

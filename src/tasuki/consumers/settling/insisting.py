@@ -40,7 +40,7 @@ class Trouble:
     is_parked: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Write:
     """One write: ``do`` is called until it succeeds.
 

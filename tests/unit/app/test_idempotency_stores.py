@@ -223,6 +223,31 @@ async def test_a_renewal_of_a_claim_that_fails_is_followed_by_another_one(
     assert seen == [1]
 
 
+async def test_a_renewal_leaves_a_key_alone_that_another_delivery_has_taken_over(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    app.queue("jobs")
+    async with app:
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        claim, clock = Claim("jobs/c/", "x", 60.0), app.clock
+        first = _Held(state, claim, Received("m", b"", {}, 1, 1), 30.0, clock)
+        later = _Held(state, claim, Received("m", b"", {}, 2, 2), 30.0, clock)
+        assert await first.begin() is None
+        assert await later.begin() is None, "its worker has died"
+        await first.renew()
+        store = await state.store()
+        found = await store.get(claim.place)
+        assert found is not None
+        assert decode(found.value).owner == later._owner
+        assert not await first.end(b"late")
+        await later.renew()
+        await asyncio.sleep(31)
+        await later.renew()  # its claim has ended, and is free
+        found = await store.get(claim.place)
+        assert found is not None
+        assert decode(found.value).owner == later._owner
+
+
 def test_a_blocked_event_loop_does_not_end_a_claim(tmp_path: Path) -> None:
     """The keeper's thread renews it; the loop of its handler is blocked until that has happened twice."""
     asyncio.run(_block(tmp_path))

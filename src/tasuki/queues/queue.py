@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
-from tasuki.errors import DriverError, TasukiError
+from tasuki.errors import DriverError, StorageFullError, TasukiError
 from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
@@ -348,6 +348,8 @@ class Queue(Inspection):
     def _failed(self, id: str, error: DriverError) -> DriverError:
         error = own_copy(self._told(error))
         error.message_id = id
+        if isinstance(error, StorageFullError):
+            self.metrics.refuse(str(error), self._clock.monotonic())
         if error.outcome == "rejected":
             self.metrics.rejected += 1
         else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import Target
-from tasuki.cli.worker.running import file_of
+from tasuki.cli.worker.running import file_of, longest_stop
 from tasuki.fields.kinds import DriverKind
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class Plan:
 
 def plan_of(target: Target, project: Project, processes: int) -> Plan:
     """The plan for a good project."""
-    from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
     from tasuki.kinds.entries.telemetry.traces import TracesConfig
 
@@ -61,7 +60,6 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
     drivers = list(dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values()))
     kinds = [kind for id in drivers if isinstance(kind := project.kinds[id], DriverKind)]
     traces = {"traces"} if project.of(TracesConfig) else set()
-    stops = [consumer.lifecycle.stop_timeout for consumer in project.of(ConsumerConfig).values()]
     return Plan(
         name=name,
         folder=found.folder.resolve(),
@@ -70,7 +68,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
             *(f"--override={override}" for override in target.overrides),
             *([f"--processes={processes}"] if processes > 1 else []),
         ],
-        grace=ceil(max(stops, default=10.0)) + _AFTER,
+        grace=ceil(longest_stop(project)) + _AFTER,
         extras=sorted({kind.short_name for kind in kinds if kind.client} | traces),
         files=[Path(path) for id in drivers if (path := file_of(project, id))],
     )

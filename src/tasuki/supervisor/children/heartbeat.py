@@ -49,7 +49,7 @@ class SilenceRule:
 class Heartbeat:
     """Asks the children for a sign of life; ``on_frozen`` is called with the number of a frozen child and its silence.
 
-    A child that is still there at the next look is reported again.
+    A child that is still there two seconds later is reported again.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ RULE = Limits(silent=30.0, starting=300.0, look=2.0)
 
 
 def watched(rule: SilenceRule, until: float, heard: dict[int, SignOfLife], begin: float = 0.0) -> dict[int, float]:
-    """Look every two seconds; what the last look found."""
+    """Look every two seconds; what the last check found."""
     found: dict[int, float] = {}
     for step in range(int((until - begin) / 2) + 1):
         found = rule.frozen(begin + 2 * step, heard)

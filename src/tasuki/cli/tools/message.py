@@ -51,10 +51,14 @@ def body_of(queue: Queue, message: Message) -> Any:
         return message.body
 
 
-def as_dict(queue: Queue, message: Message) -> dict[str, Any]:
-    """Id, headers and ``body``; where that is bytes ``body_base64`` stands in its place."""
+def as_dict(queue: Queue, message: Message, *, shows_secrets: bool = False) -> dict[str, Any]:
+    """Id, headers and ``body``, without secrets; where that is bytes ``body_base64`` stands in its place."""
+    from tasuki.observe.redact import masked
+
     shown: dict[str, Any] = {"id": message.id, "headers": message.headers}
     body = body_of(queue, message)
+    if not shows_secrets:
+        shown["headers"], body = masked(message.headers), masked(body)
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}

@@ -11,7 +11,7 @@ import msgspec
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
-from tasuki.observe.redact import MASK, is_secret_name, masked, redact, redact_bytes
+from tasuki.observe.redact import masked, redact, redact_bytes
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import grows_long
 
@@ -84,9 +84,7 @@ def cut_plainly(text: str, most: int) -> str:
 
 
 def _header(name: str, value: object) -> str:
-    if is_secret_name(name):
-        return MASK
-    return cut(escape(redact(str(value))), 2000)
+    return cut(escape(str(masked(value, name))), 2000)
 
 
 def _body(text: str, kind: str, size: int) -> Body:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _AFTER = 10
 """Seconds that a process has after the last handler, to close its connections."""
 _HOME = "/srv/app"
+_UID = 10001
+"""A user of no name, and no one else's."""
 _HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
 
 
@@ -88,8 +91,8 @@ Wants=network-online.target
 
 [Service]
 Type=exec
-# User= comes here: the user that may write the queues. {plan.name}.env sets variables such as QUEUE_URL.
-EnvironmentFile=-/etc/{plan.name}.env
+# {plan.name}.env sets variables such as QUEUE_URL; let root alone read it.
+{_user(plan)}EnvironmentFile=-/etc/{plan.name}.env
 WorkingDirectory={str(plan.folder).replace("%", "%%")}
 ExecStart={" ".join(map(_escaped, command[:-1]))} {command[-1]}
 ExecReload=/bin/kill -HUP $MAINPID
@@ -103,11 +106,40 @@ RestartSec=2
 # A wrong project or command line does not mend itself.
 RestartPreventExitStatus=2 3
 NoNewPrivileges=yes
-ProtectSystem=full
+ProtectSystem={"full" if plan.files else "strict"}
+{_home(plan)}PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _user(plan: Plan) -> str:
+    """Who runs it: files of queues belong to somebody, who is in them; without them any user will do."""
+    if not plan.files:
+        return "DynamicUser=yes\n"
+    return (
+        f"# The user that owns the files of the queues; make it with: useradd --system {plan.name}\nUser={plan.name}\n"
+    )
+
+
+def _home(plan: Plan) -> str:
+    """What the unit sees of home folders, where the project or this Python may be."""
+    places = (plan.folder, Path(sys.prefix), Path(sys.base_prefix), *plan.files)
+    if any(place.is_relative_to(home) for place in places for home in ("/home", "/root", "/run/user")):
+        return "# The project is in a home folder: move it, to /srv for example, and write ProtectHome=yes here.\n"
+    return "ProtectHome=yes\n"
 
 
 def compose(plan: Plan, image: str | None) -> str:
@@ -129,6 +161,9 @@ services:
     # .env sets variables such as QUEUE_URL; a broker beside it has the name of its service, not localhost.
     env_file: [{{path: .env, required: false}}]
     restart: unless-stopped
+    user: "{_UID}:{_UID}"
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
     # TERM drains: running handlers finish within their stop_timeout.
     stop_grace_period: {plan.grace}s
     healthcheck:
@@ -156,6 +191,12 @@ spec:
   template:
     metadata: {{labels: {{app: {plan.name}}}}}
     spec:
+      automountServiceAccountToken: false
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: {_UID}
+        runAsGroup: {_UID}
+        seccompProfile: {{type: RuntimeDefault}}
       # Longer than the longest stop_timeout: TERM drains, and running handlers finish.
       terminationGracePeriodSeconds: {plan.grace}
       containers:
@@ -163,6 +204,12 @@ spec:
           image: {json.dumps(image or f"{plan.name}:latest")}
           workingDir: {_HOME}
           command: {command}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {{drop: [ALL]}}
+          volumeMounts:
+            - {{name: tmp, mountPath: /tmp}}
           envFrom:
             - secretRef: {{name: {plan.name}, optional: true}}  # variables such as QUEUE_URL
           livenessProbe:
@@ -178,6 +225,8 @@ spec:
           resources:
             requests: {{cpu: 250m, memory: 128Mi}}
             limits: {{memory: 512Mi}}
+      volumes:
+        - {{name: tmp, emptyDir: {{}}}}
 """
 
 
@@ -193,14 +242,23 @@ def _image(plan: Plan, image: str | None) -> str:
     if image is not None:
         return f"    image: {json.dumps(image)}\n"
     own = " -r requirements.txt" if (plan.folder / "requirements.txt").is_file() else ""
+    places = dict.fromkeys(_inside(plan, path.parent) for path in plan.files)
+    # A new volume takes the owner of the folder that it covers.
+    owned = f"        RUN install -d -o {_UID} -g {_UID} {' '.join(map(quote, places))}\n" if places else ""
     return f"""\
     build:
       context: .
       dockerfile_inline: |
-        FROM python:3.13-slim
+        # Secrets and files of this machine stay out of the image; .dockerignore keeps them out of the build too.
+        FROM python:3.13-slim AS project
         WORKDIR {_HOME}
         COPY . .
+        RUN rm -rf .env .env.* .git .venv .tasuki
+        FROM python:3.13-slim
+        WORKDIR {_HOME}
+        COPY --from=project {_HOME} .
         RUN pip install --no-cache-dir '{plan.requirement}'{own}
+{owned}        USER {_UID}
 """
 
 

@@ -28,6 +28,32 @@ _UID = 10001
 _HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
 
 
+_CONFINED = """\
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+"""
+"""What a container of any project does without; the health file is in /tmp."""
+_HARDENED = """\
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
+"""What workers of any project do without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the files say of a project."""
@@ -107,26 +133,14 @@ RestartSec=2
 RestartPreventExitStatus=2 3
 NoNewPrivileges=yes
 ProtectSystem={"full" if plan.files else "strict"}
-{_home(plan)}PrivateTmp=yes
-PrivateDevices=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectControlGroups=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-CapabilityBoundingSet=
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-
+{_home(plan)}{_HARDENED}
 [Install]
 WantedBy=multi-user.target
 """
 
 
 def _user(plan: Plan) -> str:
-    """Who runs it: files of queues belong to somebody, who is in them; without them any user will do."""
+    """The user of the unit: the owner of the queues' files; without files systemd makes one."""
     if not plan.files:
         return "DynamicUser=yes\n"
     return (
@@ -178,7 +192,6 @@ def k8s(plan: Plan, image: str | None) -> str:
     """A Deployment. Raises CommandError for queues in files: pods share no disk."""
     _refuse_files(plan)
     command = json.dumps(["tasuki", "run", *plan.words, "--health-file", _HEALTH])
-    health = ["tasuki", "health", _HEALTH]
     return f"""\
 # kubectl apply -f {plan.name}.yaml; the image has the project in {_HOME} and '{plan.requirement}' installed.
 apiVersion: apps/v1
@@ -204,14 +217,20 @@ spec:
           image: {json.dumps(image or f"{plan.name}:latest")}
           workingDir: {_HOME}
           command: {command}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {{drop: [ALL]}}
-          volumeMounts:
-            - {{name: tmp, mountPath: /tmp}}
-          envFrom:
+{_CONFINED}          envFrom:
             - secretRef: {{name: {plan.name}, optional: true}}  # variables such as QUEUE_URL
+{_probes()}          resources:
+            requests: {{cpu: 250m, memory: 128Mi}}
+            limits: {{memory: 512Mi}}
+      volumes:
+        - {{name: tmp, emptyDir: {{}}}}
+"""
+
+
+def _probes() -> str:
+    """Liveness and readiness, by the health file."""
+    health = ["tasuki", "health", _HEALTH]
+    return f"""\
           livenessProbe:
             exec: {{command: {json.dumps(health)}}}
             initialDelaySeconds: 30
@@ -222,11 +241,6 @@ spec:
             exec: {{command: {json.dumps([*health, "--ready"])}}}
             periodSeconds: 20
             timeoutSeconds: 5
-          resources:
-            requests: {{cpu: 250m, memory: 128Mi}}
-            limits: {{memory: 512Mi}}
-      volumes:
-        - {{name: tmp, emptyDir: {{}}}}
 """
 
 

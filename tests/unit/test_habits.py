@@ -47,7 +47,7 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 
 
 def lines_of(function: Function) -> int:
-    """All its lines but those of its docstring."""
+    """All its lines without its docstring."""
     first, end = function.body[0], function.end_lineno
     doc = first if ast.get_docstring(function, clean=False) is not None else None
     assert end is not None

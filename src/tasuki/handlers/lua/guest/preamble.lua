@@ -2,7 +2,7 @@
 --
 -- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
 -- by a yield of ASYNC (host_calls.lua). A script sees none of these tables; `host` is shared by the other host files only.
---   host.run(arg)              one message       ┐ nil | true | false           done, with that result
+--   host.run(arg, b, used)     one message       ┐ nil | true | false           done, with that result
 --   host.call(args, n, used)   any arguments     │ 0, value                     done, with a number or a text
 --   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
 --                                                │ 2, id, op, shape, values...  waits for Python to do `op`
@@ -260,11 +260,11 @@ local function begin(fn, arg, payload, used)
   return finish(co, resume(co, fn, arg))
 end
 
-function host.run(arg, boxed)
+function host.run(arg, boxed, used)
   if boxed then
     arg = arg[1]
   end
-  return begin(host.entry, arg, arg, 0)
+  return begin(host.entry, arg, arg, used or 0)
 end
 
 function host.call(args, n, used)

@@ -83,7 +83,7 @@ class Runtime:
             load("host", _text(name), host, guards)
         self._load = load
         self._guards = guards
-        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
+        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table, self.limits)
         self._run, self._call, self._resume = host["run"], host["call"], host["resume"]
         self.spend: Callable[[int, float], None] = host["spend"]
         self.spent: Callable[[int], float] = host["spent"]
@@ -139,19 +139,21 @@ class Runtime:
         if type(body) in _UNBOXED and type(body) is not int:
             return self._enter(self._run, body)
         if type(body) is dict:
-            table = self._table(body)
+            table, used = self._table(body), self.outbound.seconds()
             limit = self._limit
             limit(self.limits.memory)
             try:
-                return self._run(table)
+                return self._run(table, False, used) if used else self._run(table)
             finally:
                 limit(0)
-        return self._enter(self._run, self._box(body), True)
+        return self._enter(self._run, self._box(body), True, self.outbound.seconds())
 
     def _table(self, value: Any) -> Any:
+        self.outbound.begin()
         return self._convert(self.outbound.prepare(value))
 
     def _box(self, *values: Any) -> Any:
+        self.outbound.begin()
         return self._convert([self.outbound.prepare(value) for value in values])
 
     def _convert(self, prepared: Any) -> Any:
@@ -167,7 +169,8 @@ class Runtime:
 
         ``used``: seconds of its time that are gone.
         """
-        return self._enter(self._call, self._box(*args), len(args), used)
+        box = self._box(*args)
+        return self._enter(self._call, box, len(args), used + self.outbound.seconds())
 
     def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
         """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""

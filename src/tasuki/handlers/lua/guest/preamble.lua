@@ -15,8 +15,9 @@
 --   host.heed(n)               a C function may be about to do so
 
 -- own_clock: processor time of this thread alone, where others run beside it. CROWDED: bytes from which on one instruction
--- may cost a collection of all of them.
-local TIME, INSTRUCTIONS, CROWDED, own_clock = ...
+-- may cost a collection of all of them. PATIENCE: seconds that a step may keep the event loop, where it runs on one: then
+-- `tired` is called once, and a message that has asked for nothing yet is ended, to begin again elsewhere.
+local TIME, INSTRUCTIONS, CROWDED, own_clock, PATIENCE, thread_clock, tired = ...
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
@@ -27,7 +28,7 @@ local is_utf8 = utf8.len
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
 local SHORT = 0.05 -- seconds of a step for which the time of all threads counts as the time of this one
-local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 100 -- instructions between two reads of the clock
+local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 10 -- instructions between two reads of the clock
 local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
 CROWDED = CROWDED / 1024
 
@@ -39,6 +40,7 @@ local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIO
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
+local kept_since = nil -- thread_clock when a step had been long by the process's clock, which other threads move on too
 local own_since, own_before = nil, 0 -- of a step that is not short: own_clock at a moment, and the time spent until then
 local pool, pooled, waiting, last_id, serials, hook = {}, 0, {}, 0, 0, nil
 
@@ -110,6 +112,18 @@ function sentinel.__gc(self)
 end
 setmetatable({}, sentinel)
 
+local function tire()
+  local now = thread_clock()
+  kept_since = kept_since or now
+  if now - kept_since > PATIENCE then
+    PATIENCE = nil
+    tired()
+    if not record then
+      kill("patience")
+    end
+  end
+end
+
 local function look(cost)
   recheck()
   remaining = remaining - cost
@@ -119,8 +133,11 @@ local function look(cost)
   local now = clock()
   local is_first = not started
   started = started or now
-  if spent + used_until(now) > TIME then
+  local used = used_until(now)
+  if spent + used > TIME then
     kill("time")
+  elseif PATIENCE and used > PATIENCE and host.entry then
+    tire()
   end
   pace = is_first and FIRST or wanted_pace(now)
   last = now
@@ -255,7 +272,7 @@ end
 local function begin(fn, arg, payload, used)
   serials = serials + 1
   remaining, spent, started, killed, serial = INSTRUCTIONS, used, false, false, serials
-  record, charged, body, own_since = nil, 0, payload, nil
+  record, charged, body, own_since, kept_since = nil, 0, payload, nil, nil
   local co = acquire()
   return finish(co, resume(co, fn, arg))
 end
@@ -280,7 +297,7 @@ end
 function host.resume(id, ok, value, boxed, ticket)
   record = waiting[id]
   remaining, spent, serial, body = record.remaining, record.spent, record.serial, record.body
-  started, killed, charged, own_since = false, false, 0, nil
+  started, killed, charged, own_since, kept_since = false, false, 0, nil, nil
   if boxed then
     value = value[1]
   end

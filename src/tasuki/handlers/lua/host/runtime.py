@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from time import thread_time
 from typing import Any, NoReturn
 
 from tasuki.errors import HandlerError
@@ -20,12 +21,16 @@ from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.lua.source import LuaLibrary
 from tasuki.handlers.lua.types import strip
 
+PATIENCE = 0.01
+"""Seconds of the process that a step computes before it is timed by its thread, and of its thread from then on."""
+
 _UNBOXED = frozenset({int, float, bool, type(None)})
 _TABLES = frozenset({dict, list, tuple})
 _HOST_FILES = (
     "host_calls",
     "values",
     "guards",
+    "texts",
     "matcher",
     "patterns",
     "strings",
@@ -52,13 +57,26 @@ def _refuse(*_: object) -> NoReturn:
 class Runtime:
     """A Lua state with one loaded script. Every method must be called from one thread."""
 
-    def __init__(self, limits: LuaLimits, own_clock: Callable[[], float] | None = None) -> None:
-        """``own_clock``: processor time of the runtime's thread, where several of them compute at a time."""
+    def __init__(
+        self,
+        limits: LuaLimits,
+        own_clock: Callable[[], float] | None = None,
+        tired: Callable[[], None] | None = None,
+    ) -> None:
+        """A state with the host files.
+
+        Args:
+            limits: of the script.
+            own_clock: processor time of the runtime's thread, where several of them compute at a time.
+            tired: called once, when a step has kept the event loop for twice PATIENCE: the message ends with the limit
+                "patience" if it has asked for nothing yet.
+        """
         import lupa.lua54 as lupa
 
         self.lua_error: type[Exception] = lupa.LuaError
         self.limits = limits
         self._own_clock = own_clock
+        self._tired = tired
         self._lua = lupa.LuaRuntime(
             encoding="utf-8",
             max_memory=limits.memory,
@@ -76,7 +94,8 @@ class Runtime:
         budget = self.limits.instructions
         most = float("inf") if budget is None else budget
         crowded = min(self.limits.memory // 4, 2**23)
-        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
+        patience = (PATIENCE, thread_time, self._tired) if self._tired else ()
+        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock, *patience)
         host["most_bytes"] = self.limits.memory // 2
         guards = self._lua.table()
         for name in _HOST_FILES:

@@ -122,6 +122,7 @@ class LuaHandler(Handler):
             with budget.calling():
                 reply = await self._serve(runtime, reply, context, budget)
         if self.beside is not None and _is_to_move(reply):
+            del runtime  # its memory, before another one is filled
             return await self.beside.handle(body, context)
         return self._result(reply)
 
@@ -144,6 +145,7 @@ class LuaHandler(Handler):
                 raise self._escaped(error) from None
             if self.beside is None or not _is_to_move(reply):
                 return self._result(await self._serve(runtime, reply, context, budget))
+        del runtime
         return await self.beside.call(args, context)
 
     def _result(self, reply: Any) -> Any:

@@ -28,7 +28,7 @@ local is_utf8 = utf8.len
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
 local SHORT = 0.05 -- seconds of a step for which the time of all threads counts as the time of this one
-local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 10 -- instructions between two reads of the clock
+local STEP, FIRST, CLOSE, FINE = 10000, 500, 200, 10 -- instructions between two reads of the clock
 local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
 CROWDED = CROWDED / 1024
 
@@ -83,7 +83,7 @@ local pace = FIRST -- between two reads of the clock, from now on
 -- taken, the sooner the clock is read again.
 local function wanted_pace(now)
   local kib = collectgarbage("count")
-  return started and now - last > 0.02 and FINE or kib > CROWDED and FIRST or kib > FILLED and MIDDLE or STEP
+  return started and now - last > 0.02 and FINE or kib > CROWDED and CLOSE or kib > FILLED and FIRST or STEP
 end
 
 local function keep_pace(co)
@@ -148,13 +148,21 @@ function hook()
   look(paces[running()] or FIRST)
 end
 
+local function look_ahead(cost) -- a long text may be about to be made
+  look(cost)
+  if pace > FIRST then
+    pace = FIRST
+    keep_pace(running())
+  end
+end
+
 local charged = 0
 function host.charge(n)
   charged = charged + (n > 0 and n or 0) -- C reports negative numbers and other types itself
   if charged >= STEP then
     local cost = charged
     charged = 0
-    look(cost)
+    look_ahead(cost)
   end
 end
 
@@ -163,7 +171,7 @@ function host.heed(n) -- the same for work that perhaps takes so long: it costs 
   heeded = heeded + (n > 0 and n or 0)
   if heeded >= STEP then
     heeded = 0
-    look(0)
+    look_ahead(0)
   end
 end
 

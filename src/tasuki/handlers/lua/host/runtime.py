@@ -8,7 +8,7 @@ integers, booleans and tables that exist already, and only scalars come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from time import thread_time
 from typing import Any, NoReturn
@@ -87,6 +87,9 @@ class Runtime:
         self._limit = self._lua.set_max_memory
         self._limit(0)
         self._table_from = self._lua.table_from
+        self._to_table = partial(
+            self._lua.table_from, recursive=True
+        )  # no method of this: a cycle would keep the state
         self._load_host()
 
     def _load_host(self) -> None:
@@ -108,9 +111,6 @@ class Runtime:
         self.spent: Callable[[int], float] = host["spent"]
         self.drop: Callable[[int], None] = host["drop"]
         """Forgets an invocation that waits; nothing in the script runs on."""
-
-    def _to_table(self, value: Any) -> Any:
-        return self._table_from(value, recursive=True)
 
     def boot(self, script: LuaScript, modules: Mapping[str, Sequence[str]], known: Iterable[str]) -> Any:
         """Run the top level of a script and of its imports.

@@ -83,8 +83,8 @@ class Outbound:
         """The value itself where nothing must change, else a copy of that level.
 
         Raises:
-            HandlerError: kind Invalid: nested too deep, of a type that has no place in Lua, or with more than MAX_STRAYS
-                integer keys that are not 1…n.
+            HandlerError: kind Invalid: nested too deep, of a type that has no place in Lua, or with more than
+                MAX_STRAYS integer keys that are not 1…n.
             LuaLimitError: it needs more memory or time than the script may use.
         """
         kind = type(value)

@@ -60,7 +60,7 @@ def test_a_table_with_many_integer_keys_that_are_no_list_is_refused() -> None:
         assert (raised.value.kind, raised.value.retryable) == ("Invalid", False)
     alike.popitem()
     assert outbound().prepare(alike) is alike
-    assert len(outbound().prepare({number: 1 for number in range(1, 50_000)})) == 49_999
+    assert len(outbound().prepare(dict.fromkeys(range(1, 50000), 1))) == 49_999
 
 
 def test_a_value_that_cannot_fit_the_memory_of_a_script_is_not_converted() -> None:

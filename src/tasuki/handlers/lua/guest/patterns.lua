@@ -125,7 +125,7 @@ local function short_find(s, text, init)
 end
 
 function guards.find(s, pattern, init, plain)
-  s, init = text_of(s), place_of(init)
+  s, init = text_of(s), init and place_of(init)
   if not plain and is_slow(s, pattern) then
     return slow_find(s, pattern, init, true)
   elseif plain and type(s) == "string" and type(pattern) == "string" then
@@ -141,7 +141,7 @@ function guards.find(s, pattern, init, plain)
 end
 
 function guards.match(s, pattern, init)
-  s, init = text_of(s), place_of(init)
+  s, init = text_of(s), init and place_of(init)
   if is_slow(s, pattern) then
     return slow_find(s, pattern, init, false)
   end
@@ -149,7 +149,7 @@ function guards.match(s, pattern, init)
 end
 
 function guards.gmatch(s, pattern, init)
-  s, init = text_of(s), place_of(init)
+  s, init = text_of(s), init and place_of(init)
   if type(pattern) == "string" and sub(pattern, 1, 1) == "^" then
     pattern = "%" .. pattern -- no anchor here, in C neither
   end

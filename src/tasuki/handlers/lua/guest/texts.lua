@@ -111,12 +111,20 @@ local function numeric(f)
   end
 end
 
-local function numeric1(f) -- the same for functions of one number, which honest loops call
+-- The same for functions that loops of honest scripts call: a subtraction reads a text as one below does, and a number at once.
+local function numeric1(f)
+  return function(v)
+    return f(v and v - 0)
+  end
+end
+
+local function numeric2(f)
   return function(...)
-    local v = ...
-    if type(v) == "string" then
-      charge(#v // 8)
+    local a, b, c = ...
+    if a and b and c == nil then
+      return f(a - 0, b - 0)
     end
+    weigh(8, ...)
     return f(...)
   end
 end
@@ -124,9 +132,10 @@ end
 for _, name in next, { "abs", "acos", "asin", "ceil", "cos", "deg", "exp", "floor", "modf", "rad", "sin", "sqrt", "tan" } do
   guards["math_" .. name] = numeric1(math[name])
 end
-for _, name in next, { "atan", "fmod", "log", "max", "min", "random", "tointeger", "ult" } do
-  guards["math_" .. name] = numeric(math[name])
+for _, name in next, { "atan", "fmod", "log", "max", "min", "random", "ult" } do
+  guards["math_" .. name] = numeric2(math[name])
 end
+guards.math_tointeger = numeric(math.tointeger)
 guards.string_char, guards.utf8_char, guards.string_packsize = numeric(string.char), numeric(utf8.char), numeric(string.packsize)
 
 function guards.select(n, ...)

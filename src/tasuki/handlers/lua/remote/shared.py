@@ -1,9 +1,9 @@
 """SharedLuaHandler: a script on the event loop, until it keeps others waiting (``isolation: shared`` without ``pool``).
 
-A thread costs a message four to six times what the script itself does, so quick scripts stay where their messages are. A step that
-computes for longer than others can wait says that this is not a quick one: from then on all its messages go to one
-thread beside the loop. The message that has shown it is ended and begins again there, if it has asked for nothing yet, so that
-nobody sees the difference; else it goes on where it is, to its end.
+In a thread a message costs four to six times what it costs here, so a quick script stays where its messages are. A step
+that computes for longer than others can wait shows that this is no quick one: from then on one thread beside the loop
+has all its messages. The message that has shown it begins again there, if it has asked for nothing yet; else it goes on
+where it is, to its end.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ _DIGITS = "local s = ('0'):rep(1e6) .. '1' "
 _MANY = _DIGITS + "local t = {} for i = 1, 5000 do t[i] = s end "
 _WIDE = _WARM + "local t = {} for i = 1, 2e5 do t[i] = i end "
 _YAML = "payload.new(s):transcode('text/plain'):transcode('yaml/plain'):data()"
+_FAILING = 'local schema = \'{"anyOf":[{"properties":{"a":{"$ref":"#"}},"required":["b"]},{"properties":{"a":{"$ref":"#"}},"required":["c"]}]}\' '
 _SCHEMA = 'local schema = \'{"allOf":[{"properties":{"a":{"$ref":"#"}}},{"properties":{"a":{"$ref":"#"}}}]}\' '
 
 
@@ -111,6 +112,7 @@ HEAVY = [
     # What no limit ends ------------------------------------------------------------------------------------------------
     cpu("alike keys", "integer keys that share one place in a table", "local t = {} for i = 1, 2^15 do t[i * (2^16 - 1) | 0] = 1 end t.x = 1 while true do end", open="a table that grows puts every key into its new place in one step, and these share one: 1.3 s for 32,768 keys, four times as long for twice as many"),
     cpu("zero bytes compared", "texts of seven megabytes of zero bytes", "local a = ('\\0'):rep(7e6) local b = a:sub(1, -2) .. '\\1' while true do local x = a < b end", open="a comparison reads each zero byte as the end of a text: 4 ms for a megabyte, 28 ms here, and the clock is read after a hundred of them"),
+    cpu("schema that doubles its reasons", "a schema that refers to itself twice and that 14 levels do not fit", _FAILING + "local v = 1 for i = 1, 14 do v = {a = v} end json.validate(schema, v) while true do end", open="the library checks each level twice as often as the one above, in one call: 1 s for 14 levels, a minute for 20"),
     cpu("limit of a loop in a text", "a loop to a number of a megabyte, repeatedly", _WARM + _DIGITS + "while true do for i = 2, s do end end", open="the loop reads the text itself: 1 to 5 ms for a megabyte, and the clock is read after some hundreds of them"),
     cpu("long keys", "a new key of 400 KB, repeatedly", _WARM + "local s, t = ('a'):rep(4e5), {} while true do local x = t[s .. 'b'] end", open="a key is joined and read in two instructions: 0.4 ms for these, and while the script uses little memory the clock is read after some thousands of them"),
     cpu("weak keys, later", "__mode set in a metatable that is in use", "local m = {} local w, ks = setmetatable({}, m), {} m.__mode = 'k' for i = 1, 6e4 do ks[i] = {} end for i = 6e4, 2, -1 do w[ks[i]] = ks[i - 1] end local last = ks[60000] ks = nil while true do local t = {{}} end", open="__mode has no effect in a metatable that is given to setmetatable; set afterwards it has, and a collection of such tables takes the square of their number"),

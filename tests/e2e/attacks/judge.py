@@ -59,12 +59,14 @@ def judge(attack: Attack, told: dict[str, Any]) -> None:
     """An attack costs only its own message: raises AssertionError with the attack's report."""
     assert told["outcome"] in ("done", "error"), told
     assert not told["escaped"], told
-    if attack.told:
+    if attack.open and "process was killed" in told["error"]:
+        assert told["outcome"] == "error", told
+    elif attack.told:
         assert told["outcome"] == "error", told
         assert attack.told in told["error"] or (told["limit"] and told["limit"] in attack.limits), told
     else:
         assert told["outcome"] == "done" or told["limit"] in attack.limits, told
-    assert told["limit"] in (attack.limits or ("",)), told
+    assert told["limit"] in (attack.limits or ("",)) or "process was killed" in told["error"], told
     if told["limit"] and attack.placed and not attack.whole:
         assert told["error"].startswith("script.lua:"), f"a limit names script and line: {told}"
     assert not told["error"].startswith("host:"), f"no error points into the host: {told}"

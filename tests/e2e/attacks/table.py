@@ -1,5 +1,8 @@
 """The tables of attempts in docs/sandbox-attacks.md, between two markers."""
 
+# Lines of the page are a little longer.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

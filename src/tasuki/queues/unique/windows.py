@@ -15,9 +15,9 @@ from typing import Any
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import MAX_KEY_BYTES, Store
 from tasuki.errors import BrokerTimeoutError, DriverError, UnsupportedError
-from tasuki.queues import unique_claims
 from tasuki.queues.batcher import Results
-from tasuki.queues.unique_claims import Claim, RestlessError
+from tasuki.queues.unique import claims as in_store
+from tasuki.queues.unique.claims import Claim, RestlessError
 
 FindStore = Callable[[], Awaitable[Store]]
 Publish = Callable[[Sequence[Outgoing], float], Awaitable[Results]]
@@ -85,10 +85,10 @@ class UniqueWindows:
                 is_behind = index in claims and claims[index].is_behind
                 why = _BEHIND if is_behind else _NO_TIME
                 results[index] = results[index] or self._refused(BrokerTimeoutError, message, why)
-            self._start(self._settle(unique_claims.give_back, claims.values()))
+            self._start(self._settle(in_store.give_back, claims.values()))
             return results
         except asyncio.CancelledError:
-            self._start(self._settle(unique_claims.give_back, claims.values()))
+            self._start(self._settle(in_store.give_back, claims.values()))
             raise
         return await asyncio.shield(self._start(self._finish(messages, claims, results, end)))
 
@@ -108,7 +108,7 @@ class UniqueWindows:
         left = end - asyncio.get_running_loop().time()
         try:
             store = await self.find_store()
-            results[index] = await unique_claims.take(store, claim, min(left, _LONGEST_CLAIM) + _MARGIN)
+            results[index] = await in_store.take(store, claim, min(left, _LONGEST_CLAIM) + _MARGIN)
         except DriverError as problem:
             why = f"its key cannot be taken in the store: {problem}"
             results[index] = self._refused(type(problem), message, why)
@@ -129,10 +129,10 @@ class UniqueWindows:
                 results[index] = published
         stored = [claim for index, claim in claims.items() if claim.is_asked and results[index] is None]
         refused = [claim for index, claim in claims.items() if _is_rejected(results[index])]
-        self._start(self._settle(unique_claims.give_back, [claim for claim in refused if not claim.version]))
+        self._start(self._settle(in_store.give_back, [claim for claim in refused if not claim.version]))
         settled = [
-            self._start(self._settle(unique_claims.keep, stored)),
-            self._start(self._settle(unique_claims.give_back, [claim for claim in refused if claim.version])),
+            self._start(self._settle(in_store.keep, stored)),
+            self._start(self._settle(in_store.give_back, [claim for claim in refused if claim.version])),
         ]
         await asyncio.wait(settled, timeout=max(end - loop.time(), 0.0))
         return results
@@ -157,7 +157,7 @@ class UniqueWindows:
                     await asyncio.sleep(delay)
                     delay = min(2 * delay, _LONGEST_PAUSE)
         except TimeoutError:
-            if verb is unique_claims.keep:
+            if verb is in_store.keep:
                 text = "queue %s: the windows of %d messages end early, for the store has not recorded them: %s"
                 _log.warning(text, self._queue, len(asked), problem or "no answer")
 

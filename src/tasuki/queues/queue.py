@@ -29,7 +29,7 @@ from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import of_stored, tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
-from tasuki.queues.unique_windows import FindStore, UniqueWindows
+from tasuki.queues.unique.windows import FindStore, UniqueWindows
 from tasuki.units import Duration
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ class StoreStream:
             "max_msgs_per_subject": 1,
             "storage": self._storage.kind,
             "num_replicas": self._storage.replicas,
-            # Sequences begin the versions, which must rise when the stream was lost with the server's memory. A file keeps
+            # Sequences begin the versions, which must rise when the stream was lost with the memory. A file keeps
             # them, and with a first sequence it loses its messages when NATS 2.10 (to 2.10.27 at least) starts again
             # (nats-io/nats-server#6753).
             **({"first_seq": time.time_ns() // 1000} if self._storage.kind == "memory" else {}),

@@ -40,7 +40,6 @@ _KEYS = [
 ]
 TIMED = 2
 """The last keys of a queue, which have a time of their own."""
-_TRIES = 3
 _QUEUES = 250
 """Most queues of one script: however many there are, it is soon over."""
 _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
@@ -182,13 +181,14 @@ async def run_for_each(
 
 
 async def run(nodes: Nodes, slot: int, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Any:
-    """Run a script, and load it where the server does not know it: that it said so means that it did nothing."""
-    for _ in range(_TRIES):
-        try:
-            return await nodes.call(slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)
-        except ReplyError as refusal:
-            if refusal.code != "NOSCRIPT":
-                raise
-            missing = refusal
-        await nodes.call(slot, "SCRIPT", "LOAD", script.text)
-    raise missing
+    """Run a script, by its text where the server does not know it: that it said so means that it did nothing.
+
+    The text goes where the script went: while a slot moves, that is another node than the one that has the slot.
+    """
+    words = (len(keys), *keys, *arguments)
+    try:
+        return await nodes.call(slot, "EVALSHA", script.hash, *words)
+    except ReplyError as refusal:
+        if refusal.code != "NOSCRIPT":
+            raise
+    return await nodes.call(slot, "EVAL", script.text, *words)

@@ -10,8 +10,8 @@ CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""
 
 MADE = CONTROL + "made"
-"""A mark that the first order writes and no process removes: a store without it has lost its entries. It sorts before the
-orders, so that a watch reports its loss first."""
+"""A mark that the first order writes and no process removes: a store without it has lost its entries. It sorts before
+the orders, so that a watch reports its loss first."""
 
 Listener = Callable[[str, bytes | None], None]
 """Gets a key, without ``CONTROL``, and its new value; None: it is gone. Runs in the loop of the watch."""

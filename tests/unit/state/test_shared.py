@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.state.store import Change, Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threads.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
@@ -95,11 +95,11 @@ async def test_one_who_follows_is_told_when_it_is_closed_meanwhile(
 ) -> None:
     async def never(self: Store, prefix: str = "") -> AsyncIterator[object]:
         await asyncio.Event().wait()
-        yield
+        yield CURRENT
 
     monkeypatch.setattr(type(await state.store()), "watch", never)
     following = asyncio.create_task(state.follow())
-    while state._following is None:  # noqa: ASYNC110 - it says nothing of its start
+    while state._following is None:
         await asyncio.sleep(0)
     await state.close(driver)
     with pytest.raises(BrokerUnavailableError, match="closed before it could be read"):
@@ -116,7 +116,7 @@ async def test_a_store_that_comes_back_empty_is_warned_of_with_the_lost_orders(
     store = await state.store()
     for entry in (await store.list(CONTROL)).entries:
         await store.delete(entry.key)
-    while controls.get("scale/app:sender") is not None:  # noqa: ASYNC110 - the watch is the only witness
+    while controls.get("scale/app:sender") is not None:
         await asyncio.sleep(0.01)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "came back without its entries" in warning

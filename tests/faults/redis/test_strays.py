@@ -71,7 +71,7 @@ async def test_a_waiting_receive_finds_one_by_itself(broker: Redis) -> None:
 
 async def test_held_and_waiting_messages_are_left_alone(broker: Redis) -> None:
     for ordering in ("none", "key"):
-        async with driver_at(broker.port, spec=QueueSpec("q", ordering=ordering, lease=600.0)) as driver:  # type: ignore[arg-type]
+        async with driver_at(broker.port, spec=QueueSpec("q", ordering=ordering, lease=600.0)) as driver:
             batch = [Outgoing(f"{n:02}", b"", {}, key=f"k{n % 5}", delay=60.0 * (n % 3 == 0)) for n in range(30)]
             await driver.publish("q", batch)
             held = await driver.receive("q", 3, 0.0)

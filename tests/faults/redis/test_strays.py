@@ -8,7 +8,10 @@ from typing import Any, Literal
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
+from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.testing.mutants import Unbroken, noticed
+from tests.conformance.mutate import suite_of
 from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
 from tests.support.brokers.rig import SECONDS, take
@@ -86,3 +89,19 @@ async def test_held_and_waiting_messages_are_left_alone(broker: Redis) -> None:
             assert depth.in_flight == len(held)
             assert not await driver.settle("q", [Ack(item.receipt) for item in held])
             await driver.delete("q")
+
+
+def test_a_driver_that_does_not_search_is_noticed() -> None:
+    """The mutant of clause 55: it is in a script, so no driver around a driver can be it."""
+    case = "test_55_messages_that_a_failed_step_left_nowhere_are_ready_again"
+    suite = suite_of("redis")
+    found, how = noticed(suite, Unbroken, [case])
+    assert not found, how
+    search = "swept + search_strays(time, ordering, search_from)"
+    assert search in scripts.RECEIVE.text
+    scripts_before = scripts.RECEIVE.text, scripts.RECEIVE.hash
+    try:
+        scripts.RECEIVE._set(scripts.RECEIVE.text.replace(search, "swept"))
+        assert noticed(suite, Unbroken, [case])[0]
+    finally:
+        scripts.RECEIVE.text, scripts.RECEIVE.hash = scripts_before

@@ -97,6 +97,10 @@ class Suite:
         """Put the data of the broker of this place back to what ``save`` has kept; drivers are open."""
         raise SkipTest("not applicable: the suite cannot put the data of this broker back to an earlier state")
 
+    async def misplace(self, place: Path, queue: str) -> None:
+        """Leave the ready messages of a queue where no receive finds them, as a step that failed; drivers are open."""
+        raise SkipTest("not applicable: this broker keeps a message in one place alone")
+
     async def restart(self, place: Path) -> None:
         """Restart the broker of this place; the drivers are closed. Nothing to do where there is no broker process."""
 

@@ -1,4 +1,4 @@
-"""Clause 54: a broker whose data was put back to an earlier state, while drivers are open."""
+"""Clauses 54 and 55: a broker whose data was put back to an earlier state, and messages that a step has lost."""
 
 from __future__ import annotations
 
@@ -83,6 +83,15 @@ class Restoring(Suite):
         confirmed = await rig.publish(*rig.messages(20))
         found = await rig.drain(expected=len(kept) + len(confirmed))
         assert found == [*kept, *confirmed]
+
+    @case()
+    async def test_55_messages_that_a_failed_step_left_nowhere_are_ready_again(self, rig: Rig) -> None:
+        published = set(await rig.publish(*rig.messages(3)))
+        await rig.suite.misplace(rig.place, rig.queue)
+        found: set[str] = set()
+        async with asyncio.timeout(rig.suite.patience * 2):
+            while found < published:
+                found.update(await rig.drain())
 
 
 async def _are_back(rig: Rig, *others: Driver) -> None:

@@ -137,7 +137,7 @@ class SharedState:
         lost = ", ".join(key for key, _ in self.controls.under("") if CONTROL + key != MADE)
         _log.warning(
             "the state of driver %s came back without its entries: these orders are lost with it, and do not hold any "
-            "more: %s; pause and scale again what is still needed",
+            "more: %s; pause and scale again as needed",
             self.driver.name,
             lost or "none",
         )

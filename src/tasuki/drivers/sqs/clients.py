@@ -24,7 +24,7 @@ _MOST_CONNECTIONS = 1000
 """Each receive that waits has one to itself; they must not keep publishers and settlers out."""
 _CLOSE_TIMEOUT = 2.0
 _COMPARED_EVERY = 60.0
-"""Seconds between two comparisons of our clock with that of SQS."""
+"""Seconds between two comparisons of our clock with the one of SQS."""
 _ROUNDED = 2.0
 """Seconds by which they may differ as an answer takes its time, and its date is rounded."""
 

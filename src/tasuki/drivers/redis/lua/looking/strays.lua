@@ -15,7 +15,7 @@ local function portion_of(key, cursor, count)
   return places, found[1]
 end
 
--- Those of these places that are neither ready nor delayed nor held. What is held is read once, and only where it matters.
+-- The places among these that are neither ready nor delayed nor held. The held ones are read once, and only where it matters.
 local held_places
 
 local function placeless(places)

@@ -13,6 +13,7 @@ from tasuki.testing.mutants import (
     publishing,
     queues,
     receiving,
+    restoring,
     settling,
     uniques,
     within,
@@ -23,7 +24,20 @@ from tasuki.testing.mutants.stores import STORE_MUTANTS, StoreMutant, UnbrokenSt
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     found
-    for topic in (publishing, receiving, settling, moving, counting, queues, uniques, limits, places, within, causes)
+    for topic in (
+        publishing,
+        receiving,
+        settling,
+        moving,
+        counting,
+        queues,
+        uniques,
+        limits,
+        places,
+        within,
+        causes,
+        restoring,
+    )
     for found in vars(topic).values()
     if isinstance(found, type) and issubclass(found, Mutant) and found.noticed_by
 )

@@ -99,7 +99,6 @@ class Assembly(ProjectHost):
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
-        self._letters = largest_letters(project)
         self.drivers: dict[str, Driver] = {}
         self.services: dict[str, DriverService] = {}
         self.queues: dict[str, Queue] = {}
@@ -125,12 +124,14 @@ class Assembly(ProjectHost):
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
-        before = old.schedulers if old else {}
-        self.schedulers: dict[str, Scheduler] = build_schedulers(project, self.queues, self.state_of, clock, before)
+        self.schedulers: dict[str, Scheduler] = build_schedulers(
+            project, self.queues, self.state_of, clock, old.schedulers if old else {}
+        )
 
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
+        self._letters = largest_letters(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None

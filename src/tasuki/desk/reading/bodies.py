@@ -25,6 +25,10 @@ _LAID_OUT = 256 * 1024
 """Bytes of the largest body that is laid out; of others the beginning is shown as it is."""
 _PREVIEW = 120
 _READ_AHEAD = 8
+_MOST_OF_HEADERS = 128 * 1024
+"""Characters of all headers that are looked through for secrets; of what comes after them the names alone are shown."""
+_MOST_OF_HEADER, _MOST_NAME = 2000, 300
+_MORE = "…"
 _BYTES = BytesCodec()
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
@@ -64,10 +68,21 @@ def body_of(queue: Queue, message: Message) -> Body:
     return _body(text, kind, size, is_cut=not is_whole)
 
 
+def is_long(queue: Queue, message: Message) -> bool:
+    """Whether a body, or the headers together, are more than their page shows."""
+    headers = sum(len(name) + len(str(value)) for name, value in message.headers.items())
+    return headers > _MOST_OF_HEADERS or not _beginning(queue, message, MOST_SHOWN).is_whole
+
+
 def headers_of(message: Message) -> list[tuple[str, str]]:
     """Names and values, sorted, but for those that the page shows apart; a value of a telling name is masked."""
-    pairs = sorted(message.headers.items())
-    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name not in _APART]
+    found, left = [], _MOST_OF_HEADERS
+    for name, value in sorted(message.headers.items()):
+        if name not in _APART:
+            text = str(value)
+            found.append((cut(escape(name[:_MOST_NAME]), 200), _header(name, text) if left > 0 else _MORE))
+            left -= min(len(text), _MOST_OF_HEADER * _READ_AHEAD)
+    return found
 
 
 def lines(text: object) -> str:
@@ -85,10 +100,10 @@ def cut_plainly(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _header(name: str, value: object) -> str:
-    if is_secret_name(name):
+def _header(name: str, text: str) -> str:
+    if len(name) > _MOST_NAME or is_secret_name(name):
         return MASK
-    return cut(escape(redact(str(value)[: 2000 * _READ_AHEAD])), 2000)
+    return cut(escape(redact(text[: _MOST_OF_HEADER * _READ_AHEAD])), _MOST_OF_HEADER)
 
 
 def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:

@@ -138,4 +138,4 @@ async def test_a_dead_letter_queue_takes_the_new_size_of_a_queue_at_a_reload(tmp
         await put(app, "dead", Outgoing("large", f'"{body}"'.encode(), {}))
         while not DONE:
             await asyncio.sleep(0.1)
-    assert DONE == [("v1", body)]
+    assert [("v1", body)] == DONE

@@ -51,6 +51,7 @@ PATHS = (
     "/api/v1/queues/app:shown/messages",
     "/api/v1/messages/app:shown/{id}",
     "/dead/app:dead",
+    "/dead/app:dead/export",
     "/messages/app:shown/{id}/json",
     "/messages/app:shown/{id}/test",
 )

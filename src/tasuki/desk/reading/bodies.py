@@ -70,8 +70,12 @@ def body_of(queue: Queue, message: Message) -> Body:
 
 def is_long(queue: Queue, message: Message) -> bool:
     """Whether a body, or the headers together, are more than their page shows."""
-    headers = sum(len(name) + len(str(value)) for name, value in message.headers.items())
-    return headers > _MOST_OF_HEADERS or not _beginning(queue, message, MOST_SHOWN).is_whole
+    return has_long_headers(message) or not _beginning(queue, message, MOST_SHOWN).is_whole
+
+
+def has_long_headers(message: Message) -> bool:
+    """Whether the headers together are more than is looked through for secrets."""
+    return sum(len(name) + len(str(value)) for name, value in message.headers.items()) > _MOST_OF_HEADERS
 
 
 def headers_of(message: Message) -> list[tuple[str, str]]:
@@ -133,11 +137,19 @@ def _read(first: Beginning) -> tuple[str, str]:
     return (_hex(value), "bytes") if text is None else (text, "text")
 
 
+def most_of(queue: Queue) -> int:
+    """Bytes of the largest body that the queue takes."""
+    return max(queue.policy.max_message_size, queue.policy.max_letter_size)
+
+
 def plain_of(queue: Queue, message: Message) -> object:
-    """The body as JSON can carry it, with its secrets masked; bytes, with those masked that are texts in them."""
+    """The body as JSON can carry it, with its secrets masked; bytes, with those masked that are texts in them.
+
+    Of bytes that are more than the queue takes, the first.
+    """
     value = _value(queue, message)
     if isinstance(value, bytes):
-        return redact_bytes(value)
+        return redact_bytes(value[: most_of(queue)])
     try:
         return json.loads(json.dumps(masked(value), default=_plainly))
     except (TypeError, ValueError, RecursionError):  # names that are no text, or nested too deep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -85,3 +86,15 @@ async def test_the_first_headers_are_looked_through_and_of_the_others_the_names_
     await app.live_queue("dead").purge()
     await bury(app, b"[]", **{long: "hunter2"})
     assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
+
+
+async def test_an_export_looks_through_no_more_of_a_letter_than_its_queue_takes(app: App, browse: MakeBrowser) -> None:
+    body = b"://" * 500_000
+    await bury(app, body, x_last_error="://" * 500_000, note="://" * 50_000)
+    letter = json.loads((await browse().get("/dead/app:dead/export")).text)
+    assert (letter["body_cut_from"], base64.b64decode(letter["body_base64"])) == (len(body), body[: 2**20])
+    assert (len(letter["error"]), letter["headers"]["x_original_queue"]) == (16_000, "app:mails")
+    assert len(letter["headers"]["note"]) < 3_000
+    await app.live_queue("dead").purge()
+    await bury(app, b"\xff")
+    assert "body_cut_from" not in json.loads((await browse().get("/dead/app:dead/export")).text)

@@ -123,7 +123,7 @@ def largest_letters(project: Project) -> dict[str, int]:
     queues = project.of(QueueConfig)
     sizes: dict[str, int] = {}
     waiting = list(queues)
-    while waiting:  # a dead-letter queue hands on to its own what is larger than its own bodies
+    while waiting:  # a dead-letter queue sends larger bodies than its own on to its own
         config = queues[id := waiting.pop()]
         size = max(config.max_message_size, sizes.get(id, 0))
         if config.dead_letter is not None and size > sizes.get(config.dead_letter.queue, 0):

@@ -157,7 +157,7 @@ class Admin:
 
     def _token(self) -> str | None:
         if self.token_file is None:
-            return os.environ.get(TOKEN) or None
+            return os.environ.get(TOKEN, "").strip() or None
         try:
             return self.token_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

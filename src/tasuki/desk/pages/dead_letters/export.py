@@ -159,6 +159,6 @@ def _body(source: Queue, message: Message) -> dict[str, Any]:
     value = plain_of(source, message)
     if not isinstance(value, bytes):
         return {"body": value}
-    size = len(message.body)  # what is more than the queue takes is not looked through for secrets, and left out
+    size = len(message.body)  # bytes beyond those are not looked through for secrets, and left out
     cut = {"body_cut_from": size} if size > most_of(source) else {}
     return {"body_base64": base64.b64encode(value).decode(), **cut}

@@ -127,7 +127,7 @@ def _has_number_keys(data: bytes) -> bool:
                 inside += count * entry
             else:
                 outer.append((inside, keys, numbers, size))
-                inside, keys, numbers, size = 0, count, 0, count
+                inside, keys, numbers, size = 0, count, 0, min(count, MAX_PARTS // 2)  # it may claim more than it has
         at += _WIDTHS[head] or _long(data, at)
     return False
 

@@ -112,6 +112,12 @@ def colliding(bits: int, arc: int, hits: int) -> list[int]:
     return way + found
 
 
+def _claiming() -> bytes:
+    """An object of 4 billion keys by its own account: each of these is one of 1…n."""
+    keys = [key for key in colliding(17, 56_000, 28_000) if key < 2**32]
+    return b"\xdf\xff\xff\xff\xff" + b"".join(b"\xce" + key.to_bytes(4, "big") + b"\xc0" for key in keys)
+
+
 def _zeros(size: int) -> Callable[[], bytes]:
     return lambda: bytes(size)
 
@@ -188,6 +194,7 @@ ROWS = [
             packed(lambda: {i * (2**17 - 1): 0 for i in range(70_000)}), INVALID),
     Hostile("numbers as keys that collide in Python", MSGPACK,
             packed(lambda: dict.fromkeys(colliding(16, 28_000, 14_000))), INVALID),
+    Hostile("the same in an object that claims more keys", MSGPACK, _claiming, INVALID),
     Hostile("floats as keys", MSGPACK, packed(lambda: {float(i) * 2**20: 0 for i in range(60_000)}), INVALID),
     Hostile("lists as keys", MSGPACK, packed(lambda: {(i, 0): 0 for i in range(60_000)}), INVALID),
     Hostile("a thousand numbers as keys", MSGPACK, packed(lambda: {i * (2**17 - 1): 0 for i in range(1000)}), HANDLED),
@@ -237,6 +244,8 @@ ROWS = [
     Hostile("10,000 headers", JSON, raw(b"[]"), HANDLED, headers={f"h{i}": i for i in range(10_000)}),
     Hostile("a header of 1 MiB", JSON, raw(b"[]"), HANDLED, headers={"note": "x" * MIB}),
     Hostile("a header of addresses", JSON, raw(b"[]"), HANDLED, headers={"note": "://" * (MIB // 3)}),
+    Hostile("1,000 headers of addresses", JSON, raw(b"[]"), HANDLED,
+            headers={f"h{i}": "://" * 5_000 for i in range(1000)}),
     Hostile("a last error of addresses", JSON, raw(b"[]"), HANDLED,
             headers=dict.fromkeys(("x_last_error", "x_last_traceback", "x_cause"), "://" * (MIB // 3))),
 ]  # fmt: skip

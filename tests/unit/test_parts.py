@@ -66,6 +66,13 @@ def test_every_first_byte_has_its_width(value: Any) -> None:
         assert (entry_of(data, 1), width_of(data, 1)) == (0, len(data) - 2)
 
 
+def test_numbers_that_an_object_claims_to_have_as_1_to_n_are_counted() -> None:
+    """The decoder makes a dict of the keys that are there before it finds that the others are missing."""
+    keys = [number << 12 for number in range(1, MANY)]
+    body = b"".join(b"\xce" + struct.pack(">I", key) + b"\xc0" for key in keys)
+    assert "more than 1000 numbers as keys" in problem_of_msgpack(b"\xdf\xff\xff\xff\xff" + body)
+
+
 def test_msgpack_that_is_cut_or_claims_more_than_it_has_is_left_to_the_decoder() -> None:
     for data in (
         b"\xdd\xff\xff\xff\xff",

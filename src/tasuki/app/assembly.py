@@ -183,7 +183,7 @@ class Assembly(ProjectHost):
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
         if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
-            is_same = config == old.project.configs[id]
+            is_same = config == old.project.configs[id] and self._letters.get(id) == old._letters.get(id)
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]

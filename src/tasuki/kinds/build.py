@@ -120,11 +120,15 @@ def queue_spec(config: QueueConfig, capabilities: Capabilities | None = None) ->
 
 def largest_letters(project: Project) -> dict[str, int]:
     """By dead-letter queue: bytes of the largest body of the queues whose dead letters it gets."""
+    queues = project.of(QueueConfig)
     sizes: dict[str, int] = {}
-    for config in project.of(QueueConfig).values():
-        if config.dead_letter is not None:
-            id = config.dead_letter.queue
-            sizes[id] = max(sizes.get(id, 0), config.max_message_size)
+    waiting = list(queues)
+    while waiting:  # a dead-letter queue sends larger bodies than its own on to its own
+        config = queues[id := waiting.pop()]
+        size = max(config.max_message_size, sizes.get(id, 0))
+        if config.dead_letter is not None and size > sizes.get(config.dead_letter.queue, 0):
+            sizes[config.dead_letter.queue] = size
+            waiting.append(config.dead_letter.queue)
     return sizes
 
 

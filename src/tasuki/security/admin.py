@@ -17,7 +17,7 @@ NAMESPACE = "queue.admin"
 ADMIN = f"{NAMESPACE}."
 """What the actions of the desk begin with."""
 OFF = frozenset({"dry_run", "secrets"})
-"""Rights that no actor has until a policy allows them: one runs code, the other shows secrets."""
+"""Rights that no actor has until a policy that names ``queue.admin`` allows them: one runs code, one shows secrets."""
 RIGHTS = OFF | {
     "audit", "batch", "borrow", "cancel", "delete", "edit", "move", "pause", "peek", "publish", "purge", "redrive",
     "remove", "reschedule", "resume", "run", "scale",
@@ -26,6 +26,7 @@ RIGHTS = OFF | {
 _MOST_KEPT = 1000
 """Actors whose rights are remembered."""
 _OF_CODE = "it asks nothing about the actor, so it counts for code that it is attached to, and not at the desk"
+_NOT_NAMED = f"this right is off until a policy allows it that names {NAMESPACE}"
 _FREE = Decision(True, "", "no policy is about the desk")
 
 
@@ -33,8 +34,9 @@ class AdminRights:
     """What actors may do at the desk.
 
     A deny counts wherever it matches. An allow counts if it asks who acts: another one is meant for the code that it is
-    attached to. Once an allow counts, or a policy names ``queue.admin``, nothing else is allowed. Before that the desk
-    has the rights of the application: all of them, unless ``security.config`` says otherwise.
+    attached to. For the rights in ``OFF`` it must name ``queue.admin``: ``queue.*`` is rarely written for them. Once an
+    allow counts, or a policy names ``queue.admin``, nothing else is allowed. Before that the desk has the rights of the
+    application: all of them, unless ``security.config`` says otherwise.
 
     Args:
         policies: all of the project.
@@ -53,14 +55,16 @@ class AdminRights:
         self.shut_by = [] if is_named or not all(map(_needs_meta, allowing)) else [each.id for each in allowing]
         """Ids of policies that close the desk and allow nothing there, as an actor there has no ``meta``."""
         self._scope = Scope(heard)
+        self._not_named = [each.id for each in allowing if not _is_named(each)]
+        self._scope_of_off = Scope(each for each in heard if each.effect == "deny" or _is_named(each))
         self._of_code = [each.id for each in every if each not in heard and _matches(each)]
         self._application = application
-        self._guards: dict[str, Guard] = {}
+        self._guards: dict[tuple[str, bool], Guard] = {}
         self._of_any: dict[tuple[str, str], bool] = {}
 
     def decide(self, actor: str, act: str, id: str) -> Decision:
         """Whether an actor may do this to a queue, consumer or schedule, and why; nothing is logged."""
-        decision = self._guard(actor).decide(ADMIN + act, id)
+        decision = self._guard(actor, act).decide(ADMIN + act, id)
         if self.are_declared or decision.is_denied:
             return decision
         if act in OFF:
@@ -69,8 +73,10 @@ class AdminRights:
 
     def findings(self, actor: str, act: str, id: str) -> list[Finding]:
         """What each policy says to that, also those that do not count here."""
-        found = self._scope.judge(Request(Actor(actor), ADMIN + act, id))
-        return [*found, *(Finding(id, "undefined", _OF_CODE) for id in self._of_code)]
+        found = self._scope_of(act).judge(Request(Actor(actor), ADMIN + act, id))
+        wide = self._not_named if act in OFF else []
+        silent = [*((id, _NOT_NAMED) for id in wide), *((id, _OF_CODE) for id in self._of_code)]
+        return [*found, *(Finding(id, "undefined", why) for id, why in silent)]
 
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""
@@ -95,12 +101,16 @@ class AdminRights:
             self._of_any[key] = any(self.may(actor, act, id) for id in ids)
         return self._of_any[key]
 
-    def _guard(self, actor: str) -> Guard:
-        guard = self._guards.get(actor)
+    def _scope_of(self, act: str) -> Scope:
+        return self._scope_of_off if act in OFF else self._scope
+
+    def _guard(self, actor: str, act: str) -> Guard:
+        key = (actor, act in OFF)
+        guard = self._guards.get(key)
         if guard is None:
             if len(self._guards) > _MOST_KEPT:
                 self._guards.clear()
-            guard = self._guards[actor] = Guard(Actor(actor), self._scope, strict=True)
+            guard = self._guards[key] = Guard(Actor(actor), self._scope_of(act), strict=True)
         return guard
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
+from tests.unit.app.project import DONE, SECOND, Yaml, reload
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -100,3 +102,40 @@ async def test_a_dead_letter_queue_takes_the_sizes_of_the_queues_whose_letters_i
         while not letters:
             await asyncio.sleep(0.1)
     assert letters == ["x" * 3 * KIB]
+
+
+async def test_the_dead_letters_of_a_dead_letter_queue_keep_their_size(make_app: Callable[..., App]) -> None:
+    app, letters = make_app(), list[str]()
+
+    @app.queue("tasks", max_message_size=4 * KIB, dead_letter={"queue": "dead", "max_attempts": 1}).consumer
+    async def fail(body: str) -> None:
+        raise ValueError(body[:1])
+
+    @app.queue("dead", max_message_size=KIB, dead_letter={"queue": "deader", "max_attempts": 1}).consumer
+    async def fail_again(body: str) -> None:
+        raise ValueError(body[:1])
+
+    @app.queue("deader", max_message_size=KIB).consumer
+    async def look(body: str) -> None:
+        letters.append(body)
+
+    async with app.worker(), asyncio.timeout(60):
+        await app.publish("tasks", "x" * 3 * KIB)
+        while not letters:
+            await asyncio.sleep(0.1)
+    assert letters == ["x" * 3 * KIB]
+
+
+async def test_a_dead_letter_queue_takes_the_new_size_of_a_queue_at_a_reload(tmp_path: Path) -> None:
+    yaml = Yaml(tmp_path)
+    yaml.more = SECOND
+    yaml.queue = "dead_letter: {queue: dead, max_attempts: 1}, max_message_size: 1MiB"
+    yaml.write()
+    body = "x" * 2 * 2**20
+    async with App.load(tmp_path).worker() as app, asyncio.timeout(60):
+        yaml.queue = "dead_letter: {queue: dead, max_attempts: 1}, max_message_size: 4MiB"
+        await reload(app, yaml)
+        await put(app, "dead", Outgoing("large", f'"{body}"'.encode(), {}))
+        while not DONE:
+            await asyncio.sleep(0.1)
+    assert [("v1", body)] == DONE

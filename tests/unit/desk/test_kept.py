@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.cli.worker.admin import Admin
 from tasuki.desk.security.kept import KeptToken, kept_token
 from tests.support.narrow import present
 
@@ -161,3 +162,13 @@ def test_processes_that_start_at_once_agree(project: Path, environ: dict[str, st
         found = set(threads.map(lambda _: kept_token(project, environ), range(64)))
     assert len(found) == 1
     assert len(os.listdir(present(next(iter(found)).path).parent)) == 1
+
+
+@pytest.mark.parametrize("given", ["t" * 30, "t" * 30 + "\n", " " + "t" * 30])
+def test_a_token_of_the_environment_is_read_as_one_of_a_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("TASUKI_ADMIN_TOKEN", given)
+    door = Admin("127.0.0.1:0").listen(project)
+    door.listening.close()
+    assert (door.access.token, door.place) == ("t" * 30, None)

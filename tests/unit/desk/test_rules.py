@@ -35,6 +35,11 @@ def test_a_short_token_is_refused_and_not_shown() -> None:
     assert "short" not in str(caught.value)
 
 
+def test_a_token_that_no_header_can_carry_is_refused() -> None:
+    with pytest.raises(ValueError, match="beyond ASCII, which a header cannot carry"):
+        Access(token="tökén" * 10)
+
+
 def test_a_header_needs_its_proxy() -> None:
     with pytest.raises(ValueError, match="address of the proxy"):
         Access(actor_header="x-user")

@@ -72,6 +72,21 @@ def test_an_allow_for_one_actor_closes_the_desk_to_others(pattern: str) -> None:
         assert not may(rights, "mika", "pause"), "what no policy allows is refused"
 
 
+@pytest.mark.parametrize("act", sorted(OFF))
+@pytest.mark.parametrize("pattern", ["*", "queue.*", "queue.adm*", "*admin*", "*dry_run", "*.secrets"])
+def test_rights_that_are_off_need_a_policy_that_names_the_desk(act: str, pattern: str) -> None:
+    wide = policy(pattern, conditions=(KANA,), id="wide")
+    rights = AdminRights([wide], None)
+    assert not may(rights, act=act)
+    if wide.actions[0].matches(ADMIN + act):
+        assert [each.ruling for each in rights.findings("kana", act, MAILS)] == ["undefined"]
+        assert "names queue.admin" in rights.findings("kana", act, MAILS)[0].why
+    named = policy(ADMIN + act, conditions=(KANA,), id="named")
+    assert may(AdminRights([wide, named], None), act=act)
+    denied = AdminRights([wide, named, policy(pattern, effect="deny", id="no")], None)
+    assert may(denied, act=act) == (not wide.actions[0].matches(ADMIN + act))
+
+
 @pytest.mark.parametrize("pattern", OF_OTHERS)
 def test_a_policy_on_other_actions_says_nothing_about_purging(pattern: str) -> None:
     assert may(AdminRights([policy(pattern, effect="deny")], None)) == (not pattern.startswith("queue.admin"))
@@ -142,7 +157,7 @@ def test_what_is_off_needs_a_policy_that_allows_it(act: str) -> None:
     is_off = f"this is off until a policy allows queue.admin.{act}"
     free = AdminRights([], None)
     assert (may(free, act=act), free.decide("kana", act, MAILS).why) == (False, is_off)
-    assert may(AdminRights([policy("*", conditions=(KANA,))], None), act=act)
+    assert may(AdminRights([policy("queue.admin.*", conditions=(KANA,))], None), act=act)
     denied = AdminRights([policy("*", effect="deny")], None)
     assert denied.decide("kana", act, MAILS).is_denied
 

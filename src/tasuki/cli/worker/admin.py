@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,6 +126,7 @@ class Admin:
         from tasuki.desk.server.server import is_loopback
 
         token, place, is_made = self._token(), None, False
+        proxies = frozenset(map(_ip_of, self.proxies))
         is_near = is_loopback(host) and names_of(self.hosts) == LOOPBACK and not self.proxies
         if not is_loopback(host):
             self._warn_of(host)
@@ -136,7 +138,6 @@ class Admin:
             if problem:
                 _log.warning("desk: its token ends with this process, as it cannot be kept: %s", problem)
         hosts = names_of(self.hosts if host in _WILDCARDS else (*self.hosts, host))
-        proxies = frozenset(self.proxies)
         access = Access(hosts, token, self.actor, self.actor_header, proxies, self.is_open, takes_links=is_made)
         address = f"http://{self.address.rpartition(':')[0]}:{listening.getsockname()[1]}/"
         return Door(listening, access, address, f"{address}?token={token}" if is_made else address, place)
@@ -144,8 +145,9 @@ class Admin:
     def _refuse_without_token(self) -> None:
         """Raise CommandError: other machines reach it, also by way of a proxy, and it would let in anyone."""
         raise CommandError(
-            f"--admin {self.address} can be reached from other machines, and needs a token: write one into a file "
-            f"(--admin-token-file) or into {TOKEN}: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"--admin {self.address} can be reached from other machines, and needs a token. Make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))', and write it into a file "
+            f"(--admin-token-file) or into {TOKEN}"
         )
 
     def _warn_of(self, host: str) -> None:
@@ -155,11 +157,21 @@ class Admin:
 
     def _token(self) -> str | None:
         if self.token_file is None:
-            return os.environ.get(TOKEN) or None
+            return os.environ.get(TOKEN, "").strip() or None
         try:
             return self.token_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"--admin-token-file: {error}") from error
+
+
+def _ip_of(proxy: str) -> str:
+    """An address as a socket names it. Raises ValueError."""
+    try:
+        return str(ip_address(proxy))
+    except ValueError:
+        raise ValueError(
+            f"--admin-proxy {proxy} is no IP address: name each proxy by the one it connects from"
+        ) from None
 
 
 def announce(door: Door | None) -> None:

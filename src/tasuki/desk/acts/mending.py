@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tasuki.desk.security.session import Session
     from tasuki.message import Message
 
+_MOST_EDITED = 2**20
+"""Bytes of a body that is made a text for a form or a program, on the event loop."""
 _busy = asyncio.Semaphore(1)
 """A dry run starts an interpreter: one at a time."""
 
@@ -40,7 +42,7 @@ async def draft_of(site: Site, dead: str, letter: Message, to: str | None, sessi
     """A letter as its form shows it. Raises QueueNotFoundError: it goes to no queue of this project."""
 
     async def work(live: Assembly) -> Draft:
-        return _editor(site, live, dead, session).draft_of(letter, to)
+        return _editor(site, live, dead, session).draft_of(letter, to, _MOST_EDITED)
 
     return await site.at(dead, work)
 

@@ -13,7 +13,7 @@ import msgspec
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
-from tasuki.observe.redact import masked, redact, redact_bytes
+from tasuki.observe.redact import MASK, masked, redact, redact_bytes
 from tasuki.queues.messages.beginning import Beginning, beginning_of, decoded, text_of
 from tasuki.queues.messages.codec import JSON, BytesCodec
 from tasuki.queues.queue import Queue
@@ -25,6 +25,10 @@ _LAID_OUT = 256 * 1024
 """Bytes of the largest body that is laid out; of others the beginning is shown as it is."""
 _PREVIEW = 120
 _READ_AHEAD = 8
+_MOST_OF_HEADERS = 128 * 1024
+"""Characters of all headers that are looked through for secrets; of what comes after them the names alone are shown."""
+_MOST_OF_HEADER, _MOST_NAME = 2000, 300
+_MORE = "…"
 _BYTES = BytesCodec()
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
@@ -64,10 +68,25 @@ def body_of(queue: Queue, message: Message) -> Body:
     return _body(text, kind, size, is_cut=not is_whole)
 
 
+def is_long(queue: Queue, message: Message) -> bool:
+    """Whether a body, or the headers together, are more than their page shows."""
+    return has_long_headers(message) or not _beginning(queue, message, MOST_SHOWN).is_whole
+
+
+def has_long_headers(message: Message) -> bool:
+    """Whether the headers together are more than is looked through for secrets."""
+    return sum(len(name) + len(str(value)) for name, value in message.headers.items()) > _MOST_OF_HEADERS
+
+
 def headers_of(message: Message) -> list[tuple[str, str]]:
     """Names and values, sorted, but for those that the page shows apart; a value of a telling name is masked."""
-    pairs = sorted(message.headers.items())
-    return [(cut(escape(name), 200), _header(name, value)) for name, value in pairs if name not in _APART]
+    found, left = [], _MOST_OF_HEADERS
+    for name, value in sorted(message.headers.items()):
+        if name not in _APART:
+            text = str(value)
+            found.append((cut(escape(name[:_MOST_NAME]), 200), _header(name, text) if left > 0 else _MORE))
+            left -= min(len(text), _MOST_OF_HEADER * _READ_AHEAD)
+    return found
 
 
 def lines(text: object) -> str:
@@ -85,9 +104,10 @@ def cut_plainly(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _header(name: str, value: object) -> str:
-    read = value[: 2000 * _READ_AHEAD] if isinstance(value, str) else value
-    return cut(escape(str(masked(read, name))), 2000)
+def _header(name: str, text: str) -> str:
+    if len(name) > _MOST_NAME:
+        return MASK
+    return cut(escape(str(masked(text[: _MOST_OF_HEADER * _READ_AHEAD], name))), _MOST_OF_HEADER)
 
 
 def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:
@@ -117,11 +137,19 @@ def _read(first: Beginning) -> tuple[str, str]:
     return (_hex(value), "bytes") if text is None else (text, "text")
 
 
+def most_of(queue: Queue) -> int:
+    """Bytes of the largest body that the queue takes."""
+    return max(queue.policy.max_message_size, queue.policy.max_letter_size)
+
+
 def plain_of(queue: Queue, message: Message) -> object:
-    """The body as JSON can carry it, with its secrets masked; bytes, with those masked that are texts in them."""
+    """The body as JSON can carry it, with its secrets masked; bytes, with those masked that are texts in them.
+
+    Of bytes that are more than the queue takes, the first.
+    """
     value = _value(queue, message)
     if isinstance(value, bytes):
-        return redact_bytes(value)
+        return redact_bytes(value[: most_of(queue)])
     try:
         return json.loads(json.dumps(masked(value), default=_plainly))
     except (TypeError, ValueError, RecursionError):  # names that are no text, or nested too deep

@@ -43,6 +43,8 @@ class Access:
                 f"the token of the desk has {len(self.token)} characters, and needs {_LEAST_TOKEN}: "
                 "make one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
+        if self.token is not None and not self.token.isascii():
+            raise ValueError("the token of the desk has characters beyond ASCII, which a header cannot carry")
         if self.actor_header and not self.proxies:
             raise ValueError("the header that names the actor needs the address of the proxy that sets it")
         if self.is_open:
@@ -52,9 +54,9 @@ class Access:
 
     def _check_open(self) -> None:
         if self.token is not None or self.proxies:
-            raise ValueError("an open desk has no token and no proxy: a proxy would open it to all of its clients")
+            raise ValueError("an open desk has no token and no proxy, which would open it to all of its clients")
         if others := self.hosts - LOOPBACK:
-            raise ValueError(f"the desk would answer to {', '.join(sorted(others))} without a token: give one")
+            raise ValueError(f"the desk would answer to {', '.join(sorted(others))} without a token; give it one")
 
     @property
     def default_actor(self) -> str:

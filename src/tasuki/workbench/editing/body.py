@@ -7,6 +7,7 @@ MessagePack is shown as JSON only if nothing is lost on the way there and back.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -46,12 +47,14 @@ def unpacked(body: bytes, codec: Codec) -> bytes:
     return codec.unpack(body) if isinstance(codec, CompressedCodec) else body
 
 
-def shown(body: bytes, codec: Codec) -> Shown:
-    """The text of a body, or why there is none."""
+def shown(body: bytes, codec: Codec, most: int = sys.maxsize) -> Shown:
+    """The text of a body, or why there is none; ``most``: bytes of the largest one, without its compression."""
     try:
         data = unpacked(body, codec)
     except (CodecError, HandlerError) as error:
         return Shown("bytes", "", str(error))
+    if len(data) > most:
+        return Shown("bytes", "", f"it has {len(data)} bytes, and is text up to {most}; use tasuki redrive --edit")
     name = plain_codec(codec).name
     if name == JSON:
         return _shown_json(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,11 +86,14 @@ class Editor:
         """A letter as it is. Raises LookupError: it is not there; as ``edit``."""
         return self.draft_of(await letter_of(self._source, id, self._clock), to)
 
-    def draft_of(self, letter: Message, to: str | None = None) -> Draft:
-        """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError."""
+    def draft_of(self, letter: Message, to: str | None = None, most: int = sys.maxsize) -> Draft:
+        """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError.
+
+        ``most``: bytes of the largest body that is shown as text.
+        """
         target = self._target(letter, to)
         home = home_of(letter, self._source, self._live.queues)
-        text = shown(letter.body, target.codec_of(letter))
+        text = shown(letter.body, target.codec_of(letter), most)
         return Draft(letter, self._source.id, target.id, text, "" if home is None else home.id)
 
     async def check(self, draft: Draft, wanted: Wanted) -> Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -46,7 +47,54 @@ async def test_a_dry_run_is_off_until_a_policy_allows_it(app: App, browse: MakeB
 
 async def test_a_message_nested_deep_is_a_page_of_its_own_size(app: App, browse: MakeBrowser) -> None:
     await bury(app, b"[" * 900 + b"1," * 100_000 + b"1" + b"]" * 900)
-    for page in ("", "/json", "/edit"):
+    for page, code in (("", 200), ("/json", 413), ("/edit", 200)):
         answer = await browse().get(f"/messages/app:dead/m{page}")
-        assert answer.status_code == 200
+        assert answer.status_code == code
         assert len(answer.text) < 1_500_000
+
+
+@pytest.mark.parametrize("page", ["json", "test"])
+async def test_a_message_that_its_page_does_not_show_whole_is_not_copied(
+    app: App, browse: MakeBrowser, page: str
+) -> None:
+    await bury(app, b'"' + b"x" * 65_000 + b'"')
+    assert (await browse().get(f"/messages/app:dead/m/{page}")).status_code == 200
+    await app.live_queue("dead").purge()
+    await bury(app, b'"' + b"x" * 66_000 + b'"')
+    answer = await browse().get(f"/messages/app:dead/m/{page}")
+    assert (answer.status_code, "Use tasuki show" in words(answer.text)) == (413, True)
+    await app.live_queue("dead").purge()
+    await bury(app, b"[]", note="x" * 140_000)
+    assert (await browse().get(f"/messages/app:dead/m/{page}")).status_code == 413
+
+
+async def test_a_body_of_more_than_a_mebibyte_is_no_text_to_edit(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b"[" + b"{}," * 700_000 + b"0]")
+    assert "tasuki redrive --edit" in words((await browse().get("/messages/app:dead/m/edit")).text)
+
+
+async def test_the_first_headers_are_looked_through_and_of_the_others_the_names_are_shown(
+    app: App, browse: MakeBrowser
+) -> None:
+    long = "x" * 300 + "token"
+    await bury(app, b"[]", **{f"h{number:02}": "://" * 5_000 for number in range(50)}, z="hidden", **{long: "hunter2"})
+    browser = browse()
+    shown = (await browser.get("/api/v1/messages/app:dead/m")).json()["headers"]
+    assert shown["h00"].startswith("://://")
+    assert (shown["h49"], shown["z"]) == ("…", "…")
+    assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
+    await app.live_queue("dead").purge()
+    await bury(app, b"[]", **{long: "hunter2"})
+    assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
+
+
+async def test_an_export_looks_through_no_more_of_a_letter_than_its_queue_takes(app: App, browse: MakeBrowser) -> None:
+    body = b"://" * 500_000
+    await bury(app, body, x_last_error="://" * 500_000, note="://" * 50_000)
+    letter = json.loads((await browse().get("/dead/app:dead/export")).text)
+    assert (letter["body_cut_from"], base64.b64decode(letter["body_base64"])) == (len(body), body[: 2**20])
+    assert (len(letter["error"]), letter["headers"]["x_original_queue"]) == (16_000, "app:mails")
+    assert len(letter["headers"]["note"]) < 3_000
+    await app.live_queue("dead").purge()
+    await bury(app, b"\xff")
+    assert "body_cut_from" not in json.loads((await browse().get("/dead/app:dead/export")).text)

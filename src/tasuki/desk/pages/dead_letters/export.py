@@ -22,7 +22,7 @@ from tasuki.desk.dead.windows import NEWEST, cause_page, count, peek_page
 from tasuki.desk.pages.dead_letters.bulk import fields_of
 from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
-from tasuki.desk.reading.bodies import plain_of
+from tasuki.desk.reading.bodies import has_long_headers, headers_of, most_of, plain_of
 from tasuki.desk.reading.counts import asked as asked_at
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.desk")
 _PAGE = 100
+_MOST_OF_TEXT = 16_000
+"""Characters of an error, or of another text about a letter, that are looked through for secrets."""
 _MOST_AT_ONCE = 4
 """Downloads of all viewers together."""
 
@@ -144,10 +146,19 @@ def _is_meant(
 def _letter(source: Queue, message: Message) -> dict[str, Any]:
     letter = letter_in(message, source.id)
     names = ("id", "queue", "dead", "reason", "type", "place", "cause", "error", "task", "consumer", "at", "attempts")
-    about = {name: masked(getattr(letter, name)) for name in names}
-    return {**about, "headers": masked(message.headers), **_body(source, message)}
+    about = {name: masked(_beginning(getattr(letter, name))) for name in names}
+    headers = dict(headers_of(message)) if has_long_headers(message) else masked(message.headers)
+    return {**about, "headers": headers, **_body(source, message)}
+
+
+def _beginning(value: object) -> object:
+    return value[:_MOST_OF_TEXT] if isinstance(value, str) else value
 
 
 def _body(source: Queue, message: Message) -> dict[str, Any]:
     value = plain_of(source, message)
-    return {"body_base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else {"body": value}
+    if not isinstance(value, bytes):
+        return {"body": value}
+    size = len(message.body)  # bytes beyond those are not looked through for secrets, and left out
+    cut = {"body_cut_from": size} if size > most_of(source) else {}
+    return {"body_base64": base64.b64encode(value).decode(), **cut}

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from tasuki.desk.pages.view import View
 from tasuki.desk.pages.workbench.found import Subject, subject_of
-from tasuki.desk.reading.bodies import plain_of
+from tasuki.desk.reading.bodies import is_long, plain_of
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.observe.plain import escape_json, escape_lines
 from tasuki.observe.redact import masked, redact
@@ -22,7 +22,7 @@ _MOST = 512 * 1024
 
 async def test(view: View) -> Response:
     """The source of a test that handles the message again."""
-    subject = await subject_of(view, "peek")
+    subject = await _subject_of(view)
     if isinstance(subject, Response):
         return subject
     queue, message = subject.queue, subject.message
@@ -36,7 +36,7 @@ async def test(view: View) -> Response:
 
 async def json(view: View) -> Response:
     """The message as one JSON document, whose numbers keep their digits."""
-    subject = await subject_of(view, "peek")
+    subject = await _subject_of(view)
     if isinstance(subject, Response):
         return subject
     message = subject.message
@@ -56,6 +56,13 @@ async def json(view: View) -> Response:
             document["body"] = value
     whole = laid_out(msgspec.json.encode(document)).decode("utf-8", "replace")
     return _page(view, subject, "mend.json", escape_json(redact(whole)))
+
+
+async def _subject_of(view: View) -> Subject | Response:
+    subject = await subject_of(view, "peek")
+    if isinstance(subject, Subject) and is_long(subject.queue, subject.message):
+        return view.page("error.html", status=413, text=view.say("mend.copy_is_long"))
+    return subject
 
 
 def _page(view: View, subject: Subject, title: str, text: str) -> Response:

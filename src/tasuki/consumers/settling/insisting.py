@@ -45,7 +45,7 @@ class Write:
     """One write: ``do`` is called until it succeeds.
 
     ``what`` completes the sentence "cannot be …" of the log. ``must``: it cannot be left out, so that a final error
-    keeps the delivery. ``is_late``: the message is acked already, and no delivery is kept for it.
+    keeps the delivery. ``is_late``: the message is acked already, so the write is owed, and no delivery is kept for it.
     """
 
     do: Callable[[], Awaitable[None]]
@@ -67,6 +67,8 @@ class Insisting:
         self._on_kept = on_kept
         self.troubles: dict[Write, Trouble] = {}
         """Of the writes that have failed, oldest first; changed in the loop, copied by other threads."""
+        self.is_over = False
+        """The consumer has stopped: what a handler that outlasts it owes is tried once, for nothing would end it."""
 
     async def until_done(self, delivery: Delivery, write: Write) -> End:
         """Write until it succeeds or is decided. This costs no attempt, and the handler does not run again.
@@ -87,6 +89,9 @@ class Insisting:
                     if is_final and not write.must:
                         _log.error("cannot be %s, ever: %r", write.what, error, extra=delivery.log_fields())
                         return "decided"
+                    if self.is_over:
+                        _log.error("cannot be %s after the stop: %r", write.what, error, extra=delivery.log_fields())
+                        return "stopped"
                     await asyncio.sleep(pause_after(error, failures, is_final=is_final))
                 else:
                     return "done"
@@ -96,8 +101,8 @@ class Insisting:
         finally:
             if failures:
                 trouble = self.troubles.pop(write)
-                if not write.is_late:
-                    self._on_kept(delivery, "unparked" if trouble.is_parked else "ended")
+                change: Keeping = "paid" if write.is_late else "unparked" if trouble.is_parked else "ended"
+                self._on_kept(delivery, change)
         return "lost"
 
     def _failed(self, delivery: Delivery, write: Write, error: Exception, failures: int) -> bool:
@@ -106,8 +111,7 @@ class Insisting:
         trouble = self.troubles.get(write)
         if trouble is None:
             trouble = self.troubles[write] = Trouble(now, write.what, text)
-            if not write.is_late:
-                self._on_kept(delivery, "kept")
+            self._on_kept(delivery, "owed" if write.is_late else "kept")
         trouble.error = text
         nature = nature_of(error)
         is_final = nature == "final" or (nature == "unknown" and now - trouble.since >= DEFECTIVE)

@@ -117,7 +117,15 @@ async def test_a_late_write_keeps_no_delivery_and_outlives_its_lease() -> None:
     assert len(rig.insisting.troubles) == 1
     rig.error = None
     assert await writing == "done"
-    assert rig.changes == []
+    assert rig.changes == ["owed", "paid"]
+
+
+async def test_what_a_handler_owes_that_outlasts_its_consumer_is_tried_once(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.error, rig.insisting.is_over = BrokerUnavailableError("gone"), True
+    assert await rig.begin(is_late=True) == "stopped"
+    assert (len(rig.tries), rig.changes) == (1, ["owed", "paid"])
+    assert "cannot be written after the stop" in caplog.text
 
 
 async def test_a_write_of_a_lost_delivery_ends() -> None:

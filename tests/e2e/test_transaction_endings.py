@@ -216,6 +216,12 @@ async def slow_commits(site: Site) -> AsyncIterator[Callable[[], Awaitable[async
         await holder.close()
 
 
+async def waits_in_commit(site: Site, holder: asyncpg.Connection) -> bool:
+    key = f"(hashtext('{site.name}')::bigint & 4294967295)::oid"
+    waiting: int = await holder.fetchval(f"SELECT count(*) FROM pg_locks WHERE objid = {key} AND NOT granted")
+    return waiting > 0
+
+
 async def test_a_handler_that_is_cancelled_in_its_commit_has_succeeded(
     site: Site, slow_commits: Callable[[], Awaitable[asyncpg.Connection]]
 ) -> None:
@@ -233,12 +239,41 @@ async def test_a_handler_that_is_cancelled_in_its_commit_has_succeeded(
     async with site.worker():
         holder = await slow_commits()
         job = await site.jobs.publish("a")
+        await site.until(lambda: waits_in_commit(site, holder))
+        await job.cancel()
         await site.until(lambda: _is(any(task is not None and task.cancelling() for task in running)))
         await holder.execute("SELECT pg_advisory_unlock_all()")
         assert await job.result() == "done"
         assert (await job.status()) == "done"
         await site.idle()
         assert (len(running), await site.effects(), (await site.dead.depth()).ready) == (1, ["a"], 0)
+
+
+async def test_a_handler_that_hangs_after_a_slow_commit_is_interrupted(
+    site: Site, slow_commits: Callable[[], Awaitable[asyncpg.Connection]]
+) -> None:
+    """The time of the commit does not count: an interruption within it would be the only one, and without effect."""
+    only_postgres(site)
+    ended: list[str] = []
+
+    @site.jobs.consumer(handler_timeout="100ms")
+    async def handle(body: str, context: Context) -> None:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(body)
+
+    async with site.worker():
+        holder = await slow_commits()
+        await site.jobs.publish("a")
+        await site.until(lambda: waits_in_commit(site, holder))
+        await asyncio.sleep(0.3)  # three times its limit
+        await holder.execute("SELECT pg_advisory_unlock_all()")
+        await site.until(lambda: _is(ended == ["a"]))
+        await site.idle()
+        assert (await site.effects(), (await site.dead.depth()).ready) == (["a"], 0)
 
 
 async def test_a_commit_whose_answer_is_lost_is_no_failure_if_it_was_made(

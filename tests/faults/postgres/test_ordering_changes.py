@@ -106,7 +106,9 @@ async def test_a_message_that_a_transaction_keeps_locked_is_freed_after_it(
     """No step waits for it, so the change is not made before it has moved too."""
     await driver.declare(QueueSpec("q", ordering="key"))
     unique = Unique("one", "pending", "keep", 0.0)
-    await driver.publish("q", [Outgoing("first", b"", {}, key="k"), Outgoing("second", b"", {}, key="k", unique=unique)])
+    await driver.publish(
+        "q", [Outgoing("first", b"", {}, key="k"), Outgoing("second", b"", {}, key="k", unique=unique)]
+    )
     (first,) = await driver.receive("q", 10, 5.0)
     other = await asyncpg.connect(server.url)
     async with other.transaction():

@@ -19,6 +19,7 @@ from tasuki.errors import ConflictError, DriverError, HandlerError, StaleReceipt
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.handling.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
 
 _log = logging.getLogger("tasuki.consumer")
@@ -79,9 +80,10 @@ class _Open:
 class Transacting:
     """Of one run; a run whose handlers open no transaction pays nothing."""
 
-    def __init__(self, run: Followed, consumer: Definition) -> None:
+    def __init__(self, run: Followed, consumer: Definition, off_clock: OffClock) -> None:
         self._run = run
         self._consumer = consumer
+        self._off_clock = off_clock
         self._committed: set[Receipt] = set()
         """The broker has settled them already; their acks are only reported."""
         self._is_following = False
@@ -113,7 +115,7 @@ class Transacting:
     async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
         opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
         queue, began_at = self._consumer.queue, float("inf")
-        block = _Block(queue.driver.transaction(connection, sync=sync), sync=sync)
+        block = _Block(queue.driver.transaction(connection, sync=sync), None if sync else self._off_clock)
         with _owned(delivery, opened):
             try:
                 async with block as opened.connection:
@@ -231,12 +233,14 @@ class Transacting:
 class _Block:
     """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done.
 
-    A commit that was sent is awaited to its end, also by a handler that is cancelled meanwhile: its work is done.
+    A commit that was sent is awaited to its end, also by a handler that is cancelled meanwhile: its work is done. Its
+    time does not count for the handler, whose timeout must interrupt what follows it. ``off_clock``: None in a thread,
+    which nothing cancels.
     """
 
-    def __init__(self, block: AbstractAsyncContextManager[Any], *, sync: bool) -> None:
+    def __init__(self, block: AbstractAsyncContextManager[Any], off_clock: OffClock | None) -> None:
         self._block = block
-        self._sync = sync
+        self._off_clock = off_clock
         self.is_sent = False
 
     async def __aenter__(self) -> Any:
@@ -253,16 +257,17 @@ class _Block:
             return
         self.is_sent = True
         end = self._block.__aexit__(None, None, None)
-        if self._sync:
+        if self._off_clock is None:
             await end
             return
-        ending = asyncio.ensure_future(end)
-        while not ending.done():
-            try:
-                await asyncio.shield(ending)
-            except asyncio.CancelledError:
-                if ending.cancelled():
-                    raise
+        with self._off_clock():
+            ending = asyncio.ensure_future(end)
+            while not ending.done():
+                try:
+                    await asyncio.shield(ending)
+                except asyncio.CancelledError:
+                    if ending.cancelled():
+                        raise
         ending.result()
 
 

@@ -23,7 +23,10 @@ class _Waiting(NamedTuple):
 
 
 class BusyKeys:
-    """Of one batcher. ``publish`` stores a batch, and gives one result a message; ``waits_for_room``: in a full queue."""
+    """Of one batcher. ``publish`` stores a batch, and gives one result a message.
+
+    ``waits_for_room``: when a message finds its queue full, too.
+    """
 
     def __init__(
         self, publish: Callable[[list[Outgoing]], Awaitable[Sequence[Result]]], *, waits_for_room: bool = False

@@ -75,7 +75,7 @@ async def test_a_message_whose_publisher_has_gone_is_not_tried_any_more() -> Non
     assert await waiting[1] is None
     await asyncio.sleep(1)
     assert broker.batches[-1] == ["b"]
-    keys.add(Outgoing("c", b"", {}), asyncio.get_running_loop().time() + 60, lambda: True, waiting.append)
+    keys.add(Outgoing("c", b"", {}), asyncio.get_running_loop().time() + 60, lambda: True, lambda result: None)
     await asyncio.sleep(61)
     assert broker.batches[-1] == ["b"]
 
@@ -99,8 +99,8 @@ class BusyDriver(FakeDriver):
         super().__init__()
         self.is_free = False
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[Result]:
-        results: list[Result] = [None if message.id != "k" or self.is_free else BUSY for message in batch]
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        results = [None if message.id != "k" or self.is_free else BUSY for message in batch]
         self.stored += [message.id for message, result in zip(batch, results, strict=True) if result is None]
         return results
 

@@ -22,6 +22,7 @@ from tasuki.errors import (
     StoreLimitError,
 )
 from tasuki.flow.group_records import Membership, group_key
+from tasuki.flow.groups import withdraw
 from tasuki.queues.queue import GroupEnvelope
 from tests.unit.app.test_groups import Site, until
 
@@ -568,3 +569,35 @@ async def test_the_record_of_a_publish_that_was_rejected_goes_unless_another_pub
         async with site.app.worker():
             await until(lambda: bool(site.ended))
     assert site.ended == [("group:m", {"of": 1})]
+
+
+async def test_a_record_that_is_withdrawn_while_another_publish_finds_it_is_written_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one is delayed by days, so that it would keep the record for longer."""
+    async with site.app:
+        store = await store_of(site.app)
+        get, put, versions = store.get, store.put, list[int]()
+
+        async def put_and_note(*args: Any, **named: Any) -> int:
+            versions.append(await put(*args, **named))
+            return versions[-1]
+
+        async def withdrawn_meanwhile(key: str) -> Any:
+            found = await get(key)
+            if found is not None and len(versions) == 1:
+                versions.append(0)
+                await withdraw(store, "m", versions[0])
+            return found
+
+        monkeypatch.setattr(store, "put", put_and_note)
+        with monkeypatch.context() as patch:
+            broken = Broken()
+            broken.error = BrokerTimeoutError("no answer")
+            broken.breaks_publishing(site.app, "jobs", patch)
+            with pytest.raises(BrokerTimeoutError):
+                await site.jobs.publish(1, id="m", then=site.ends)
+        assert len(versions) == 1
+        monkeypatch.setattr(store, "get", withdrawn_meanwhile)
+        await site.jobs.publish(1, id="m", then=site.ends, delay="3d")
+        assert await get(group_key("m")) is not None

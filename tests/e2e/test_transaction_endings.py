@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasuki import Context
 from tasuki.contracts.driver import Ack
-from tasuki.errors import DriverError, HandlerError
+from tasuki.errors import BrokerUnavailableError, DriverError, HandlerError
 from tests.e2e.test_idempotency import consumer_of
 from tests.e2e.test_transactions import Site, site
 from tests.support.brokers.broker import free_port
@@ -162,6 +162,35 @@ async def test_a_database_that_is_away_for_the_callers_client_postpones(site: Si
         await site.idle()
     await engine.dispose()
     assert attempts == [1, 1]
+
+
+async def test_a_message_that_cannot_be_held_for_its_transaction_is_postponed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its connection was lost, or another client has locked its row: nothing of it was done."""
+    attempts: list[int] = []
+    errors = [BrokerUnavailableError("the connection was lost")]
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        attempts.append(context.attempt)
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+
+    async with site.worker():
+        driver = site.app.live_queue("jobs").driver
+        hold = driver.hold_within
+
+        async def hold_or_fail(connection: Any, queue: str, batch: Any) -> None:
+            if errors:
+                raise errors.pop()
+            await hold(connection, queue, batch)
+
+        monkeypatch.setattr(driver, "hold_within", hold_or_fail)
+        await site.jobs.publish("a")
+        await site.until(lambda: _is(len(attempts) == 2))
+        await site.idle()
+        assert (attempts, await site.effects()) == ([1, 1], ["a"])
 
 
 async def test_a_claim_that_the_database_undoes_postpones(site: Site) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.backoff import UNTIL_BACK
@@ -121,7 +121,8 @@ class Transacting:
                 async with block as opened.connection:
                     began_at = self._consumer.clock.monotonic()
                     receipts = [each.received.receipt for each in opened.deliveries]
-                    await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
+                    with _postponed("its transaction cannot begin: "):
+                        await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
                     claim = await self._claimed(delivery, opened)
                     yield opened
                     if not opened.acked:
@@ -177,12 +178,8 @@ class Transacting:
         if claim is None:
             return None
         driver = self._consumer.queue.driver
-        try:
+        with _postponed():  # also where the database undoes one of two that wait for each other
             found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
-        except DriverError as error:  # also where the database undoes one of two that wait for each other
-            if error.retryable or isinstance(error, ConflictError):
-                raise Snooze(_POSTPONED, str(error)) from error
-            raise
         if found is not None:
             raise AlreadyDone(decoded(self._consumer.queue.codec, found))
         return claim
@@ -230,6 +227,17 @@ class Transacting:
                          "open it to write", seconds * 1000, extra=delivery.log_fields())  # fmt: skip
 
 
+@contextmanager
+def _postponed(what: str = "") -> Iterator[None]:
+    """Postpone the message after an error that may heal: nothing of it was done."""
+    try:
+        yield
+    except DriverError as error:
+        if error.retryable or isinstance(error, ConflictError):
+            raise Snooze(_POSTPONED, f"{what}{error}") from error
+        raise
+
+
 class _Block:
     """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done.
 
@@ -244,12 +252,8 @@ class _Block:
         self.is_sent = False
 
     async def __aenter__(self) -> Any:
-        try:
+        with _postponed("its transaction cannot begin: "):
             return await self._block.__aenter__()
-        except DriverError as error:
-            if not error.retryable:
-                raise
-            raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:  # which ends the block, even if the client hides it: nothing is committed

@@ -22,6 +22,7 @@ from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh, until
 from tests.support.old_stores import keeping
 from tests.support.old_stores.keeping import place_of
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -218,12 +219,13 @@ async def test_a_process_without_queues_watches_a_store_of_an_earlier_layout(tmp
         text = (Path(keeping.__file__).parent / "postgres_22.sql").read_text(encoding="utf-8")
         await asyncio.to_thread(place.load, text)
         schema = next(option for option in place.options if "schema=" in option).partition("schema=")[2]
-        driver = PostgresDriver("postgres", PostgresSettings(url=Postgres.shared().url, schema=schema))
+        driver = PostgresDriver("postgres", parsed(PostgresSettings, url=Postgres.shared().url, schema=schema))
         await driver.open()
         store = driver.store("state")
         await store.open()
         found: list[Any] = []
-        async with aclosing(store.watch("control/")) as changes:
+        watch: Any = store.watch("control/")
+        async with aclosing(watch) as changes:
             async for change in changes:
                 found.append(change)
                 if change is CURRENT:

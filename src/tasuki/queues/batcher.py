@@ -286,7 +286,7 @@ class Batcher:
         request.change(index, result)
 
     def _tell(self, batch: Sequence[Outgoing], results: Results) -> None:
-        """Report what was decided: a message whose key is busy is tried again."""
+        """Report the decided ones: a message whose key is busy is tried again."""
         if self.on_batch is None:
             return
         told = list(zip(batch, results, strict=False))

@@ -80,7 +80,7 @@ class Insisting:
         try:
             while write.is_late or not delivery.lost:
                 try:
-                    await write.do()
+                    await _done(write)
                 except StaleReceiptError:
                     return "stale"
                 except Exception as error:
@@ -120,3 +120,14 @@ class Insisting:
         if is_told(failures) and (write.must or not is_final):
             _log.error("cannot be %s yet, kept: %r", write.what, error, extra=delivery.log_fields())
         return is_final
+
+
+async def _done(write: Write) -> None:
+    """Write once; a cancellation that is not ours is a failure: a client library lost its connection."""
+    try:
+        await write.do()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the write was cancelled by what makes it") from error

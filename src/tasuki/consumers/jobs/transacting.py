@@ -19,7 +19,7 @@ from tasuki.errors import ConflictError, DriverError, HandlerError, StaleReceipt
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
-    from tasuki.consumers.handling.off_clock import OffClock
+    from tasuki.consumers.jobs.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
 
 _log = logging.getLogger("tasuki.consumer")

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasuki import Context
 from tasuki.contracts.driver import Ack
-from tasuki.errors import DriverError, HandlerError
+from tasuki.errors import BrokerUnavailableError, DriverError, HandlerError
 from tests.e2e.test_idempotency import consumer_of
 from tests.e2e.test_transactions import Site, site
 from tests.support.brokers.broker import free_port
@@ -164,6 +164,35 @@ async def test_a_database_that_is_away_for_the_callers_client_postpones(site: Si
     assert attempts == [1, 1]
 
 
+async def test_a_message_that_cannot_be_held_for_its_transaction_is_postponed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its connection was lost, or another client has locked its row: nothing of it was done."""
+    attempts: list[int] = []
+    errors = [BrokerUnavailableError("the connection was lost")]
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        attempts.append(context.attempt)
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+
+    async with site.worker():
+        driver = site.app.live_queue("jobs").driver
+        hold = driver.hold_within
+
+        async def hold_or_fail(connection: Any, queue: str, batch: Any) -> None:
+            if errors:
+                raise errors.pop()
+            await hold(connection, queue, batch)
+
+        monkeypatch.setattr(driver, "hold_within", hold_or_fail)
+        await site.jobs.publish("a")
+        await site.until(lambda: _is(len(attempts) == 2))
+        await site.idle()
+        assert (attempts, await site.effects()) == ([1, 1], ["a"])
+
+
 async def test_a_claim_that_the_database_undoes_postpones(site: Site) -> None:
     """As it does with a repeatable read whose key another one has claimed meanwhile, and with a deadlock."""
     only_postgres(site)
@@ -216,6 +245,12 @@ async def slow_commits(site: Site) -> AsyncIterator[Callable[[], Awaitable[async
         await holder.close()
 
 
+async def waits_in_commit(site: Site, holder: asyncpg.Connection) -> bool:
+    key = f"(hashtext('{site.name}')::bigint & 4294967295)::oid"
+    waiting: int = await holder.fetchval(f"SELECT count(*) FROM pg_locks WHERE objid = {key} AND NOT granted")
+    return waiting > 0
+
+
 async def test_a_handler_that_is_cancelled_in_its_commit_has_succeeded(
     site: Site, slow_commits: Callable[[], Awaitable[asyncpg.Connection]]
 ) -> None:
@@ -233,12 +268,41 @@ async def test_a_handler_that_is_cancelled_in_its_commit_has_succeeded(
     async with site.worker():
         holder = await slow_commits()
         job = await site.jobs.publish("a")
+        await site.until(lambda: waits_in_commit(site, holder))
+        await job.cancel()
         await site.until(lambda: _is(any(task is not None and task.cancelling() for task in running)))
         await holder.execute("SELECT pg_advisory_unlock_all()")
         assert await job.result() == "done"
         assert (await job.status()) == "done"
         await site.idle()
         assert (len(running), await site.effects(), (await site.dead.depth()).ready) == (1, ["a"], 0)
+
+
+async def test_a_handler_that_hangs_after_a_slow_commit_is_interrupted(
+    site: Site, slow_commits: Callable[[], Awaitable[asyncpg.Connection]]
+) -> None:
+    """The time of the commit does not count: an interruption within it would be the only one, and without effect."""
+    only_postgres(site)
+    ended: list[str] = []
+
+    @site.jobs.consumer(handler_timeout="100ms")
+    async def handle(body: str, context: Context) -> None:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(body)
+
+    async with site.worker():
+        holder = await slow_commits()
+        await site.jobs.publish("a")
+        await site.until(lambda: waits_in_commit(site, holder))
+        await asyncio.sleep(0.3)  # three times its limit
+        await holder.execute("SELECT pg_advisory_unlock_all()")
+        await site.until(lambda: _is(ended == ["a"]))
+        await site.idle()
+        assert (await site.effects(), (await site.dead.depth()).ready) == (["a"], 0)
 
 
 async def test_a_commit_whose_answer_is_lost_is_no_failure_if_it_was_made(

@@ -119,7 +119,9 @@ class World:
         options = SimpleNamespace(auto_ack=False, idempotency={None: rule_of("header.order", 600.0)})
         consumer: Any = SimpleNamespace(id="app:c", queue=queue, options=options, clock=self.clock, keeper=None)
         settler = SimpleNamespace(flush=None, on_settled=None)
-        holder.transacting = transacting = Transacting(SimpleNamespace(settler=settler), consumer)
+        pool: Any = SimpleNamespace(workers=[])
+        off_clock = OffClock(SimpleNamespace(pool=pool), self.clock.monotonic)
+        holder.transacting = transacting = Transacting(SimpleNamespace(settler=settler), consumer, off_clock)
         delivery = Delivery(got[0], holder, float("inf"))
         context = Context(delivery, delivery, self.reach(driver))
         alone = SimpleNamespace(capabilities=SimpleNamespace(multi_process=False))
@@ -129,8 +131,6 @@ class World:
             self.begun.append(got[0].id)
             return await handle(context)
 
-        pool: Any = SimpleNamespace(workers=[])
-        off_clock = OffClock(SimpleNamespace(pool=pool), self.clock.monotonic)
         once = Once(consumer, state, transacting, off_clock)
         try:
             await (once.layer(None, context, inner) if has_key else inner(None, context))

@@ -257,6 +257,7 @@ class Run:
             self.follower.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
         self.suspects.close()
+        self.settler.insisting.is_over = True
         self.consumer.keeper.remove(self.holding)
         self.queue.consumer_count -= 1
         workers = [worker.task for worker in self.pool.workers if worker.task is not None]

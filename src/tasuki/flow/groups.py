@@ -52,8 +52,9 @@ async def begin(store: Store, id: str, group: Group, now: float) -> int | None:
         there = decode_group(found.value)
         until = max(there.until, group.until)
         if not there.is_kept_until(until):
-            await keep(store, id, until, now)
-            return None
+            if await keep(store, id, until, now):
+                return None
+            continue  # it was withdrawn meanwhile, or is kept by now
         with suppress(ConflictError):
             await store.put(group_key(id), found.value, ttl=there.lasts(now), version=found.version)
             return None

@@ -91,7 +91,7 @@ class Batcher:
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._busy_keys = BusyKeys(self._call_driver)
+        self._busy_keys = self._make_busy_keys()
         self.on_batch: Callable[[Sequence[Outgoing], Results], None] | None = None
         """Called with each batch that the driver has answered for; None: not observed."""
 
@@ -100,7 +100,11 @@ class Batcher:
         loop = asyncio.get_running_loop()
         if self._busy and loop is not self._loop:
             raise LifecycleError(f"queue {self._queue!r}: a publish of another event loop is under way")
-        self._loop = loop
+        if loop is not self._loop:
+            self._loop, self._busy_keys = loop, self._make_busy_keys()
+
+    def _make_busy_keys(self) -> BusyKeys:
+        return BusyKeys(self._call_driver, waits_for_room=self._block)
 
     def check_loop(self) -> None:
         """Raise LifecycleError if this runs in another event loop."""
@@ -220,8 +224,7 @@ class Batcher:
                 self._under_way = []
                 self._attempt_time = loop.time() - began
                 self.took.observe(self._attempt_time)
-            if self.on_batch is not None:
-                self.on_batch(batch[: len(results)], results)
+            self._tell(batch, results)
             self._note(parts, results)
         self._drop_decided()
 
@@ -274,7 +277,23 @@ class Batcher:
         for index, result in enumerate(told):
             if isinstance(result, KeyBusyError):
                 request.waiting += 1
-                self._busy_keys.add(messages[index], request.deadline, partial(request.change, first + index))
+                resolve = partial(self._change, request, first + index, messages[index])
+                self._busy_keys.add(messages[index], request.deadline, request.done.done, resolve)
+
+    def _change(self, request: _Request, index: int, message: Outgoing, result: DriverError | Merged | None) -> None:
+        if self.on_batch is not None:
+            self.on_batch([message], [result])
+        request.change(index, result)
+
+    def _tell(self, batch: Sequence[Outgoing], results: Results) -> None:
+        """Report the decided ones: a message whose key is busy is tried again."""
+        if self.on_batch is None:
+            return
+        told = list(zip(batch, results, strict=False))
+        if any(isinstance(result, KeyBusyError) for result in results):
+            told = [pair for pair in told if not isinstance(pair[1], KeyBusyError)]
+        if told:
+            self.on_batch([message for message, _ in told], [result for _, result in told])
 
     def _drop_decided(self) -> None:
         while self._pending and (self._pending[0].done.done() or not self._pending[0].undecided):

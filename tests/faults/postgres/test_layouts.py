@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
+from tasuki.contracts.state.store import CURRENT
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.schema import schema as migrating
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError, DriverError
 from tests.faults.postgres.load import past_deadlocks
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh, until
+from tests.support.old_stores import keeping
+from tests.support.old_stores.keeping import place_of
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -204,3 +211,24 @@ async def test_letters_of_layout_21_say_no_cause(
     found = await after.causes("q", 10)
     assert (found.marked, found.unmarked) == (1, 1)
     assert len(await before.receive("q", 10, 1.0)) == 2
+
+
+async def test_a_process_without_queues_watches_a_store_of_an_earlier_layout(tmp_path: Path) -> None:
+    """As one whose queues are at another broker: it declares nothing here."""
+    with place_of("postgres", tmp_path) as place:
+        text = (Path(keeping.__file__).parent / "postgres_22.sql").read_text(encoding="utf-8")
+        await asyncio.to_thread(place.load, text)
+        schema = next(option for option in place.options if "schema=" in option).partition("schema=")[2]
+        driver = PostgresDriver("postgres", parsed(PostgresSettings, url=Postgres.shared().url, schema=schema))
+        await driver.open()
+        store = driver.store("state")
+        await store.open()
+        found: list[Any] = []
+        watch: Any = store.watch("control/")
+        async with aclosing(watch) as changes:
+            async for change in changes:
+                found.append(change)
+                if change is CURRENT:
+                    break
+        assert len(found) > 1, "the pause that is stored there"
+        await driver.close()

@@ -7,9 +7,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Unique
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tests.faults.postgres.test_plans import Explainer, driver, explainer, server
+from tests.support.brokers.postgres import Postgres
 
 __all__ = ["driver", "explainer", "server"]
 
@@ -97,3 +98,37 @@ async def test_a_heartbeat_goes_on_with_a_change_whose_process_has_ended(
         beats += 1
     assert beats == (MESSAGES - KEYS) / STEP
     assert len(await driver.receive("q", 1000, 5.0)) == 1000
+
+
+async def test_a_message_that_a_transaction_keeps_locked_is_freed_after_it(
+    driver: PostgresDriver, explainer: Explainer, server: Postgres
+) -> None:
+    """No step waits for it, so the change is not made before it has moved too."""
+    await driver.declare(QueueSpec("q", ordering="key"))
+    unique = Unique("one", "pending", "keep", 0.0)
+    await driver.publish(
+        "q", [Outgoing("first", b"", {}, key="k"), Outgoing("second", b"", {}, key="k", unique=unique)]
+    )
+    (first,) = await driver.receive("q", 10, 5.0)
+    other = await asyncpg.connect(server.url)
+    async with other.transaction():
+        assert await driver.publish_within(other, "q", [Outgoing("again", b"", {}, unique=unique)])
+        await driver.declare(QueueSpec("q"))
+        assert await driver.receive("q", 10, 0.0) == []
+    await other.close()
+    await explainer.connection.execute("SELECT plans.beat(1, NULL)")
+    assert not await driver.settle("q", [Ack(first.receipt)])
+    assert [item.id for item in await driver.receive("q", 10, 5.0)] == ["second"]
+
+
+async def test_a_change_that_follows_an_unfinished_one_leaves_no_message_behind(
+    driver: PostgresDriver, explainer: Explainer
+) -> None:
+    """The order ends, and begins again with lanes before a step was made."""
+    await driver.declare(QueueSpec("q", ordering="key"))
+    await driver.publish("q", [Outgoing(id, b"", {}, key="k") for id in ("first", "second")])
+    (first,) = await driver.receive("q", 10, 5.0)
+    await explainer.connection.fetchval(_DECLARE, False, 0)
+    await driver.declare(QueueSpec("q", ordering="key", fair=1))
+    assert not await driver.settle("q", [Ack(first.receipt)])
+    assert [item.id for item in await driver.receive("q", 10, 5.0)] == ["second"]

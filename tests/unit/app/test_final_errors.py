@@ -22,6 +22,7 @@ from tasuki.errors import (
     StoreLimitError,
 )
 from tasuki.flow.group_records import Membership, group_key
+from tasuki.flow.groups import withdraw
 from tasuki.queues.queue import GroupEnvelope
 from tests.unit.app.test_groups import Site, until
 
@@ -475,6 +476,39 @@ async def test_the_result_of_a_message_that_was_acked_early_is_kept_once_its_sto
         assert await job.result() == 7
 
 
+@pytest.mark.parametrize("how", ["result", "member"])
+async def test_messages_that_are_acked_early_are_not_taken_without_end_while_their_store_is_away(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What they owe is kept in memory: their consumer takes no more than twice its window, and says so."""
+    app, broken, seen = make_app(), Broken(), list[int]()
+    jobs, ends = app.queue("jobs", result="1d" if how == "result" else None), app.queue("ends")
+
+    @jobs.consumer(auto_ack=True, concurrency=2, prefetch=4)
+    async def work(body: int) -> int:
+        seen.append(body)
+        return body
+
+    async with app.worker():
+        broken.keys = "group/" if how == "member" else "result/"
+        await app.pause("jobs")
+        for number in range(100):
+            await jobs.publish(number, then=None if how == "result" else ends)
+        broken.breaks(await store_of(app), monkeypatch)
+        broken.error = BrokerUnavailableError("gone")
+        await app.resume("jobs")
+        await asyncio.sleep(60)
+        assert 8 <= len(seen) <= 12
+        ((status, text),) = findings(app, "consumer app:work.consumer")
+        assert status == "not_ready"
+        assert "they leave no place for others" in text
+        broken.error = None
+        await until(lambda: len(seen) == 100)
+        await asyncio.sleep(2)
+        assert findings(app, "consumer app:work.consumer") == [("ok", "")]
+    assert sorted(seen) == list(range(100))
+
+
 async def test_a_repeated_publish_that_is_rejected_leaves_the_record_of_the_first_one(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,3 +569,35 @@ async def test_the_record_of_a_publish_that_was_rejected_goes_unless_another_pub
         async with site.app.worker():
             await until(lambda: bool(site.ended))
     assert site.ended == [("group:m", {"of": 1})]
+
+
+async def test_a_record_that_is_withdrawn_while_another_publish_finds_it_is_written_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one is delayed by days, so that it would keep the record for longer."""
+    async with site.app:
+        store = await store_of(site.app)
+        get, put, versions = store.get, store.put, list[int]()
+
+        async def put_and_note(*args: Any, **named: Any) -> int:
+            versions.append(await put(*args, **named))
+            return versions[-1]
+
+        async def withdrawn_meanwhile(key: str) -> Any:
+            found = await get(key)
+            if found is not None and len(versions) == 1:
+                versions.append(0)
+                await withdraw(store, "m", versions[0])
+            return found
+
+        monkeypatch.setattr(store, "put", put_and_note)
+        with monkeypatch.context() as patch:
+            broken = Broken()
+            broken.error = BrokerTimeoutError("no answer")
+            broken.breaks_publishing(site.app, "jobs", patch)
+            with pytest.raises(BrokerTimeoutError):
+                await site.jobs.publish(1, id="m", then=site.ends)
+        assert len(versions) == 1
+        monkeypatch.setattr(store, "get", withdrawn_meanwhile)
+        await site.jobs.publish(1, id="m", then=site.ends, delay="3d")
+        assert await get(group_key("m")) is not None

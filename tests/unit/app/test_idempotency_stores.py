@@ -248,6 +248,38 @@ async def test_a_renewal_leaves_a_key_alone_that_another_delivery_has_taken_over
         assert decode(found.value).owner == later._owner
 
 
+async def test_an_end_that_meets_a_renewal_of_an_ended_claim_is_written(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was away for longer than the claim lasts; the renewal, in its own thread, has begun before the end."""
+    app = make_app()
+    app.queue("jobs")
+    async with app:
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        held = _Held(state, Claim("jobs/c/", "x", 60.0), Received("m", b"", {}, 1), 30.0, app.clock)
+        assert await held.begin() is None
+        store = await state.store()
+        await asyncio.sleep(31)
+        get, renewal, steps = store.get, asyncio.create_task(held.renew()), asyncio.Event()
+
+        async def get_and_let_the_other_go_on(key: str) -> Any:
+            found = await get(key)
+            if asyncio.current_task() is renewal:
+                await steps.wait()
+            elif not steps.is_set():
+                steps.set()
+                await renewal
+            return found
+
+        monkeypatch.setattr(store, "get", get_and_let_the_other_go_on)
+        await asyncio.sleep(1)  # the renewal has found that its claim has ended, and waits
+        assert await held.end(b"done")
+        found = await get(held._claim.place)
+        assert found is not None
+        assert decode(found.value).is_done
+
+
 def test_a_blocked_event_loop_does_not_end_a_claim(tmp_path: Path) -> None:
     """The keeper's thread renews it; the loop of its handler is blocked until that has happened twice."""
     asyncio.run(_block(tmp_path))

@@ -204,6 +204,45 @@ async def test_one_thread_for_all_that_ends_with_the_last_and_comes_again() -> N
         wait_for(lambda: keepers() == 0)
 
 
+class Claim:
+    """Never due."""
+
+    period = 60.0
+    due_at = float("inf")
+
+    async def renew(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("has_leases", [True, False])
+async def test_its_thread_ends_with_the_claim_of_a_handler_that_outlasts_its_consumer(has_leases: bool) -> None:
+    clock = SystemClock()
+    driver = ExtendingDriver() if has_leases else MemoryDriver("app:memory", clock=clock)
+    keeper, held, claims = Keeper(clock), holding(driver, clock), [Claim(), Claim()]
+    keeper.add(held)
+    for claim in claims:
+        keeper.add_claim(claim)
+    keeper.remove_claim(claims[0])
+    keeper.remove(held)
+    assert keepers() == 1
+    keeper.remove_claim(claims[1])
+    wait_for(lambda: keepers() == 0)
+
+
+async def test_its_thread_stays_for_the_next_claim_while_there_is_a_consumer() -> None:
+    clock = SystemClock()
+    keeper, held, claim = Keeper(clock), holding(MemoryDriver("app:memory", clock=clock), clock), Claim()
+    keeper.add(held)
+    keeper.add_claim(claim)
+    thread = keeper._thread
+    keeper.remove_claim(claim)
+    keeper.add_claim(claim)
+    assert keeper._thread is thread
+    keeper.remove_claim(claim)
+    keeper.remove(held)
+    wait_for(lambda: keepers() == 0)
+
+
 async def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
     clock = SystemClock()
     keeper, long, short = Keeper(clock), ExtendingDriver(), ExtendingDriver()

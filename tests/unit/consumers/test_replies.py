@@ -290,8 +290,13 @@ async def test_a_reply_queue_that_refuses_for_good_does_not_keep_the_request(cap
     assert sum("no reply to" in record.getMessage() for record in caplog.records) == 2
 
 
-async def test_a_stop_keeps_a_request_whose_reply_hangs() -> None:
-    bench, replies = await bench_with_replies(None)
+@pytest.mark.parametrize("is_given_up", [False, True])
+async def test_a_stop_releases_a_request_whose_reply_hangs(is_given_up: bool) -> None:
+    async def run(body: Any, context: Context) -> None:
+        if is_given_up:
+            raise Reject("no")
+
+    bench, replies = await bench_with_replies(run)
     publish = replies.driver.publish
 
     async def hangs(queue: str, batch: Any) -> Any:
@@ -304,4 +309,6 @@ async def test_a_stop_keeps_a_request_whose_reply_hangs() -> None:
     async with bench:
         while not bench.handler.seen:
             await asyncio.sleep(0.01)
-    assert (await bench.queue.info())["message_count"] == 1
+    (again,) = await bench.queue.driver.receive(bench.queue.spec.name, 1, 0.0)
+    assert again.attempt == 1
+    assert await bench.dead_letters() == []

@@ -47,6 +47,19 @@ def test_as_many_kept_ones_as_the_prefetch_take_no_place() -> None:
     assert not window.is_filled_by_kept
 
 
+def test_what_is_owed_for_acked_ones_takes_places_as_kept_ones_do() -> None:
+    window = held(10, 0)
+    for _ in range(10):
+        assert window.keep("owed", 1)
+    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (10, False)
+    for _ in range(10):
+        window.keep("owed", 1)
+    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (0, True)
+    for _ in range(20):
+        window.keep("paid", 1)
+    assert (window.wanted(buffered=0), window.owed) == (10, 0)
+
+
 def test_parked_ones_take_no_place_at_all() -> None:
     window = held(10, 300)
     for _ in range(300):

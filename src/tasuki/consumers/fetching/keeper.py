@@ -109,7 +109,7 @@ class Renewable(Protocol):
 
 
 class Keeper:
-    """One thread for all consumers of an application; it runs only while a consumer has leases or claims."""
+    """One thread for all consumers of an application, from the first lease or claim on."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -125,12 +125,11 @@ class Keeper:
         """When its thread was asked for a sign of life that it has not given yet, by the machine's clock."""
 
     def add(self, holding: Holding) -> None:
-        """Renew the leases of a holding from now on; does nothing if the driver has no leases."""
-        if holding.lease is None:
-            return
+        """Renew the leases of a holding from now on, if the driver has leases."""
         with self._lock:
             self._holdings[holding] = None
-            self._begin(holding.period)
+            if holding.lease is not None:
+                self._begin(holding.period)
 
     def _begin(self, period: float) -> None:
         """Have a thread that begins a round this often."""
@@ -148,12 +147,13 @@ class Keeper:
             self._begin(claim.period / 2)
 
     def remove_claim(self, claim: Renewable) -> None:
-        """Stop renewing it; a renewal may be under way. The thread stays for the next one."""
+        """Stop renewing it; a renewal may be under way. While there are holdings, the thread stays for the next one."""
         with self._lock:
             self._claims.pop(claim, None)
+            self._end_if_unused()
 
     def remove(self, holding: Holding) -> None:
-        """Stop renewing; the thread ends with the last holding."""
+        """Stop renewing; the thread ends with the last holding, or the last claim of a handler that outlasts it."""
         with self._lock:
             self._holdings.pop(holding, None)
             self._end_if_unused()
@@ -194,10 +194,11 @@ class Keeper:
             if thread is not self._thread:
                 return None
             self._changed = changed
-            periods = [holding.period for holding in self._holdings] + [claim.period / 2 for claim in self._claims]
+            holdings = [holding for holding in self._holdings if holding.lease is not None]
+            periods = [holding.period for holding in holdings] + [claim.period / 2 for claim in self._claims]
             self._period, now = min(periods, default=_IDLE), self._clock.monotonic()
             due = [claim for claim in self._claims if claim.due_at <= now]
-            return self._period, [holding for holding in self._holdings if holding.deliveries], due
+            return self._period, [holding for holding in holdings if holding.deliveries], due
 
     async def _keep(self, thread: LoopThread) -> None:
         """Renew each holding and claim in its own task, so that a silent broker does not delay the others."""

@@ -42,7 +42,7 @@ POSTPONED = 1.0
 _PATIENCE = 60.0
 """Seconds for which the record of an end is tried."""
 _TRIES = 20
-"""How often a record is read again that others write at the same moment."""
+"""How often a record is read again that others, or renewals, write at the same moment."""
 _SHORTEST = 5.0
 """Least seconds for which a claim lasts without a renewal."""
 _FORGET = 1.0
@@ -293,15 +293,27 @@ class _Held:
         return True
 
     async def _write(self, value: bytes, ttl: float) -> None:
-        store = await self._state.store()
-        try:
-            self._version = await store.put(self._claim.place, value, ttl=ttl, version=self._version)
-        except ConflictError:
-            found = await store.get(self._claim.place)  # perhaps a write of ours that was interrupted
-            if found is not None and decode(found.value).owner != self._owner:
-                raise
-            version = 0 if found is None else found.version  # the claim may have ended, and is free
-            self._version = await store.put(self._claim.place, value, ttl=ttl, version=version)
+        """Write, unless another delivery has the key. Raises ConflictError: it has."""
+        store, version = await self._state.store(), self._version
+        for _ in range(_TRIES):
+            with suppress(ConflictError):
+                self._version = await store.put(self._claim.place, value, ttl=ttl, version=version)
+                return
+            version = await self._found(store)
+        raise self._taken()
+
+    async def _found(self, store: Store) -> int:
+        """The version of a record that was written meanwhile: by a write of ours that was interrupted, or a renewal.
+
+        0: the claim has ended, and is free. Raises ConflictError: another delivery has the key.
+        """
+        found = await store.get(self._claim.place)
+        if found is not None and decode(found.value).owner != self._owner:
+            raise self._taken()
+        return 0 if found is None else found.version
+
+    def _taken(self) -> ConflictError:
+        return ConflictError(f"another delivery has the key {self._claim.key!r}")
 
     async def free(self) -> None:
         """Let others have the key; if that fails, its claim ends by itself."""
@@ -310,13 +322,13 @@ class _Held:
                 await self._delete()
 
     async def _delete(self) -> None:
-        store = await self._state.store()
-        with suppress(ConflictError):
-            await store.delete(self._claim.place, version=self._version)
-            return
-        found = await store.get(self._claim.place)
-        if found is not None and decode(found.value).owner == self._owner:
-            await store.delete(self._claim.place, version=found.version)
+        store, version = await self._state.store(), self._version
+        for _ in range(_TRIES):
+            with suppress(ConflictError):
+                await store.delete(self._claim.place, version=version)
+                return
+            if not (version := await self._found(store)):
+                return
 
 
 def once_for(consumer: Definition, transacting: Claims, off_clock: OffClock) -> Once | None:

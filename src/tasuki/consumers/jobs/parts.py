@@ -33,7 +33,8 @@ class Jobs(NamedTuple):
 
 def jobs_of(run: Followed, consumer: Definition) -> Jobs:
     """The parts of a new run."""
-    off_clock, opener = OffClock(run, consumer.clock.monotonic), Transacting(run, consumer)
+    off_clock = OffClock(run, consumer.clock.monotonic)
+    opener = Transacting(run, consumer, off_clock)
     results, once = results_for(consumer, off_clock), once_for(consumer, opener, off_clock)
     layers = [part.layer for part in (results, once) if part is not None]
     return Jobs(results, Stepping(run, consumer), opener, layers)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.backoff import UNTIL_BACK
@@ -19,6 +19,7 @@ from tasuki.errors import ConflictError, DriverError, HandlerError, StaleReceipt
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.jobs.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
 
 _log = logging.getLogger("tasuki.consumer")
@@ -79,9 +80,10 @@ class _Open:
 class Transacting:
     """Of one run; a run whose handlers open no transaction pays nothing."""
 
-    def __init__(self, run: Followed, consumer: Definition) -> None:
+    def __init__(self, run: Followed, consumer: Definition, off_clock: OffClock) -> None:
         self._run = run
         self._consumer = consumer
+        self._off_clock = off_clock
         self._committed: set[Receipt] = set()
         """The broker has settled them already; their acks are only reported."""
         self._is_following = False
@@ -113,13 +115,14 @@ class Transacting:
     async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
         opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
         queue, began_at = self._consumer.queue, float("inf")
-        block = _Block(queue.driver.transaction(connection, sync=sync), sync=sync)
+        block = _Block(queue.driver.transaction(connection, sync=sync), None if sync else self._off_clock)
         with _owned(delivery, opened):
             try:
                 async with block as opened.connection:
                     began_at = self._consumer.clock.monotonic()
                     receipts = [each.received.receipt for each in opened.deliveries]
-                    await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
+                    with _postponed("its transaction cannot begin: "):
+                        await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
                     claim = await self._claimed(delivery, opened)
                     yield opened
                     if not opened.acked:
@@ -175,12 +178,8 @@ class Transacting:
         if claim is None:
             return None
         driver = self._consumer.queue.driver
-        try:
+        with _postponed():  # also where the database undoes one of two that wait for each other
             found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
-        except DriverError as error:  # also where the database undoes one of two that wait for each other
-            if error.retryable or isinstance(error, ConflictError):
-                raise Snooze(_POSTPONED, str(error)) from error
-            raise
         if found is not None:
             raise AlreadyDone(decoded(self._consumer.queue.codec, found))
         return claim
@@ -228,24 +227,33 @@ class Transacting:
                          "open it to write", seconds * 1000, extra=delivery.log_fields())  # fmt: skip
 
 
+@contextmanager
+def _postponed(what: str = "") -> Iterator[None]:
+    """Postpone the message after an error that may heal: nothing of it was done."""
+    try:
+        yield
+    except DriverError as error:
+        if error.retryable or isinstance(error, ConflictError):
+            raise Snooze(_POSTPONED, f"{what}{error}") from error
+        raise
+
+
 class _Block:
     """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done.
 
-    A commit that was sent is awaited to its end, also by a handler that is cancelled meanwhile: its work is done.
+    A commit that was sent is awaited to its end, also by a handler that is cancelled meanwhile: its work is done. Its
+    time does not count for the handler, whose timeout must interrupt what follows it. ``off_clock``: None in a thread,
+    which nothing cancels.
     """
 
-    def __init__(self, block: AbstractAsyncContextManager[Any], *, sync: bool) -> None:
+    def __init__(self, block: AbstractAsyncContextManager[Any], off_clock: OffClock | None) -> None:
         self._block = block
-        self._sync = sync
+        self._off_clock = off_clock
         self.is_sent = False
 
     async def __aenter__(self) -> Any:
-        try:
+        with _postponed("its transaction cannot begin: "):
             return await self._block.__aenter__()
-        except DriverError as error:
-            if not error.retryable:
-                raise
-            raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:  # which ends the block, even if the client hides it: nothing is committed
@@ -253,16 +261,17 @@ class _Block:
             return
         self.is_sent = True
         end = self._block.__aexit__(None, None, None)
-        if self._sync:
+        if self._off_clock is None:
             await end
             return
-        ending = asyncio.ensure_future(end)
-        while not ending.done():
-            try:
-                await asyncio.shield(ending)
-            except asyncio.CancelledError:
-                if ending.cancelled():
-                    raise
+        with self._off_clock():
+            ending = asyncio.ensure_future(end)
+            while not ending.done():
+                try:
+                    await asyncio.shield(ending)
+                except asyncio.CancelledError:
+                    if ending.cancelled():
+                        raise
         ending.result()
 
 

@@ -45,7 +45,7 @@ class Write:
     """One write: ``do`` is called until it succeeds.
 
     ``what`` completes the sentence "cannot be …" of the log. ``must``: it cannot be left out, so that a final error
-    keeps the delivery. ``is_late``: the message is acked already, and no delivery is kept for it.
+    keeps the delivery. ``is_late``: the message is acked already, so the write is owed, and no delivery is kept for it.
     """
 
     do: Callable[[], Awaitable[None]]
@@ -67,6 +67,8 @@ class Insisting:
         self._on_kept = on_kept
         self.troubles: dict[Write, Trouble] = {}
         """Of the writes that have failed, oldest first; changed in the loop, copied by other threads."""
+        self.is_over = False
+        """The consumer has stopped: what a handler that outlasts it owes is tried once, for nothing would end it."""
 
     async def until_done(self, delivery: Delivery, write: Write) -> End:
         """Write until it succeeds or is decided. This costs no attempt, and the handler does not run again.
@@ -78,7 +80,7 @@ class Insisting:
         try:
             while write.is_late or not delivery.lost:
                 try:
-                    await write.do()
+                    await _done(write)
                 except StaleReceiptError:
                     return "stale"
                 except Exception as error:
@@ -87,6 +89,9 @@ class Insisting:
                     if is_final and not write.must:
                         _log.error("cannot be %s, ever: %r", write.what, error, extra=delivery.log_fields())
                         return "decided"
+                    if self.is_over:
+                        _log.error("cannot be %s after the stop: %r", write.what, error, extra=delivery.log_fields())
+                        return "stopped"
                     await asyncio.sleep(pause_after(error, failures, is_final=is_final))
                 else:
                     return "done"
@@ -96,8 +101,8 @@ class Insisting:
         finally:
             if failures:
                 trouble = self.troubles.pop(write)
-                if not write.is_late:
-                    self._on_kept(delivery, "unparked" if trouble.is_parked else "ended")
+                change: Keeping = "paid" if write.is_late else "unparked" if trouble.is_parked else "ended"
+                self._on_kept(delivery, change)
         return "lost"
 
     def _failed(self, delivery: Delivery, write: Write, error: Exception, failures: int) -> bool:
@@ -106,8 +111,7 @@ class Insisting:
         trouble = self.troubles.get(write)
         if trouble is None:
             trouble = self.troubles[write] = Trouble(now, write.what, text)
-            if not write.is_late:
-                self._on_kept(delivery, "kept")
+            self._on_kept(delivery, "owed" if write.is_late else "kept")
         trouble.error = text
         nature = nature_of(error)
         is_final = nature == "final" or (nature == "unknown" and now - trouble.since >= DEFECTIVE)
@@ -116,3 +120,14 @@ class Insisting:
         if is_told(failures) and (write.must or not is_final):
             _log.error("cannot be %s yet, kept: %r", write.what, error, extra=delivery.log_fields())
         return is_final
+
+
+async def _done(write: Write) -> None:
+    """Write once; a cancellation that is not ours is a failure: a client library lost its connection."""
+    try:
+        await write.do()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the write was cancelled by what makes it") from error

@@ -233,19 +233,23 @@ class Settler:
             self._complaints.stale(late, stale)
             self.on_settled(late, stale)
             return False
-        self._metrics.released += 1
-        self._add(Release(delivery.received.receipt))
+        self._release(delivery)
         return False
 
-    async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
+    def _release(self, delivery: Delivery) -> None:
+        self._metrics.released += 1
+        self._add(Release(delivery.received.receipt))
+
+    async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> bool:
+        """Reply once; False: the consumer stops meanwhile."""
         CURRENT.set(delivery.trace)
         try:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:
             self._metrics.result_errors += 1
             _log.error("cannot be replied to: %r", error, extra=delivery.log_fields())
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            return not isinstance(error, asyncio.CancelledError)
+        return True
 
     async def _move(self, delivery: Delivery, verdict: Verdict, last: AttemptRecord | None) -> None:
         """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
@@ -254,8 +258,9 @@ class Settler:
         if verdict.reason != "unsigned":  # no reply to a forged message
             if not await self._end_member(delivery, failure(verdict)):
                 return
-            if is_request(received):
-                await self._try_to_reply(delivery, failure(verdict))
+            if is_request(received) and not await self._try_to_reply(delivery, failure(verdict)):
+                self._release(delivery)
+                return
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         records = [] if last is None else [*await self.attempts.before(delivery), last]

@@ -22,9 +22,9 @@ STALE = "TQ410"
 """The same: a delivery of ``settle_within`` has ended already."""
 LOCKED = "55P03"
 NO_RIGHT = "42501"
-NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA = "42P01", "42704", "42883", "3F000"
-MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA})
-"""A part of the schema is missing; see ``healing.py``."""
+NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN = "42P01", "42704", "42883", "3F000", "42703"
+MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN})
+"""A part of the schema is missing, or of an earlier layout; see ``healing.py``."""
 
 _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     (NO_QUEUE, QueueNotFoundError, "the queue is not in the database; declare it"),
@@ -34,6 +34,7 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     (NO_TABLE, BrokerUnavailableError, "a table is missing; start a process whose role owns the schema, or restore it"),
     (NO_TYPE, BrokerUnavailableError, "a table is missing; start a process whose role owns the schema, or restore it"),
     (NO_FUNCTION, BrokerUnavailableError, "a function is missing; start a process whose role owns the schema"),
+    (NO_COLUMN, BrokerUnavailableError, "a column is missing; start a process whose role owns the schema"),
     (NO_SCHEMA, BrokerUnavailableError, "the schema is missing; start a process whose role may make it, or restore it"),
     ("53100", StorageFullError, "the disk of the server is full"),
     ("54", MessageTooLargeError, "it is more than the server takes"),

@@ -24,7 +24,7 @@ class Rig:
     def __init__(self, *, has_room: bool = True) -> None:
         self.changes: list[Keeping] = []
         self.tries: list[float] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.has_room = has_room
         self.insisting = Insisting(clock_of_loop(), self.keep)
         self.delivery = Delivery(Received("m", b"body", {}, 1), HOLDER, 0.0)
@@ -117,7 +117,15 @@ async def test_a_late_write_keeps_no_delivery_and_outlives_its_lease() -> None:
     assert len(rig.insisting.troubles) == 1
     rig.error = None
     assert await writing == "done"
-    assert rig.changes == []
+    assert rig.changes == ["owed", "paid"]
+
+
+async def test_what_a_handler_owes_that_outlasts_its_consumer_is_tried_once(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.error, rig.insisting.is_over = BrokerUnavailableError("gone"), True
+    assert await rig.begin(is_late=True) == "stopped"
+    assert (len(rig.tries), rig.changes) == (1, ["owed", "paid"])
+    assert "cannot be written after the stop" in caplog.text
 
 
 async def test_a_write_of_a_lost_delivery_ends() -> None:
@@ -130,6 +138,17 @@ async def test_a_write_of_a_lost_delivery_ends() -> None:
     rig.error = StaleReceiptError("over")
     rig.delivery.lost = False
     assert await rig.begin() == "stale"
+
+
+async def test_a_client_that_cancels_its_own_request_does_not_stop_a_write() -> None:
+    """As some do when they lose their connection: the message was released, and its handler ran again."""
+    rig = Rig()
+    rig.error = asyncio.CancelledError()
+    writing = rig.begin()
+    await asyncio.sleep(5)
+    assert rig.changes == ["kept"]
+    rig.error = None
+    assert await writing == "done"
 
 
 async def test_a_stop_ends_a_write(caplog: pytest.LogCaptureFixture) -> None:

@@ -57,7 +57,7 @@ begin
 end $$;
 
 -- One step of a change that declare_queue has begun: by the process that declared it, or by the next one. Returns where it ended,
--- for the next step; null: the change is made.
+-- for the next step; null: the change is made, but for locked messages.
 create or replace function change_step(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
 language plpgsql as $$
 declare
@@ -76,7 +76,9 @@ begin
     last := case when q.by_key then line_up(q, after_rank, after_seq)
         when q.by_lane then enter_all_lanes(queue_name, after_rank, after_seq) else bring_behind(q) end;
     if last is null then
-        update queues set changing = false where id = q.id;
+        -- A message that another transaction keeps locked is left: a heartbeat brings it, as no receive would.
+        update queues set changing = not (q.by_key or q.by_lane) and exists (
+            select 1 from messages b where b.queue = q.id and b.key is not null and b.state = 3) where id = q.id;
     end if;
     return last;
 end $$;

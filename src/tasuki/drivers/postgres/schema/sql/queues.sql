@@ -65,7 +65,7 @@ begin
     if new_max_length is not null and old.max_length is null then
         perform recount(q.id);
     end if;
-    if old.by_key and not line_by_key and new_by_key then  -- its lanes keep the order, which no step may break
+    if (old.by_key or old.changing) and not line_by_key and new_by_key then  -- no step may break the order
         update messages set state = 0 where queue = q.id and state = 3 and key is not null;
     end if;
     if new_fair is null then

@@ -12,8 +12,8 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Store
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.observe.hour import Hour
 from tasuki.state.controls import CONTROL, MADE, Controls
-from tasuki.state.hour import Hour
 
 T = TypeVar("T")
 

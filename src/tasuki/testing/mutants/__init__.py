@@ -13,7 +13,6 @@ from tasuki.testing.mutants import (
     publishing,
     queues,
     receiving,
-    restoring,
     settling,
     uniques,
     within,
@@ -36,7 +35,6 @@ MUTANTS: tuple[type[Mutant], ...] = tuple(
         places,
         within,
         causes,
-        restoring,
     )
     for found in vars(topic).values()
     if isinstance(found, type) and issubclass(found, Mutant) and found.noticed_by

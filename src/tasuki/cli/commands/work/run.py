@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
     from tasuki.contracts.recycling import Limits
+    from tasuki.kinds.check.project import Project
     from tasuki.supervisor.children.answering import Answering
 
 _log = logging.getLogger("tasuki.cli")
@@ -101,9 +102,7 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        fleet = _fleet(
-            context, target, processes, health_file, until_empty=until_empty, stop_timeout=longest_stop(project)
-        )
+        fleet = _fleet(context, target, project, processes, health_file, until_empty=until_empty)
         with admin.beside(app, WatchedFleet(fleet)) as desk:
             announce(desk.door)
             desk.start()
@@ -121,11 +120,11 @@ def command(
 def _fleet(
     context: click.Context,
     target: Target,
+    project: Project,
     processes: int,
     health_file: Path | None,
     *,
     until_empty: bool,
-    stop_timeout: float,
 ) -> Fleet:
     options = [option for option in context.command.params if isinstance(option, click.Option)]
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
@@ -142,7 +141,7 @@ def _fleet(
         ends_when_done=until_empty,
         signals=early.stops,
         health_file=health_file,
-        stop_timeout=stop_timeout,
+        stop_timeout=longest_stop(project),
     )
     early.is_starting = False
     return fleet

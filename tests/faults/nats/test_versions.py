@@ -140,7 +140,7 @@ async def test_a_newer_version_raises_the_layout_and_keeps_the_rest(
 async def test_records_that_need_a_newer_version_are_refused(site: Site) -> None:
     await opened(site, *SPECS)
     await publish(site, "tasuki.b.v", b'{"version": 1000, "min_version": 999}')
-    expected = "NATS prefix 'tasuki' has layout 1000, which needs a Tasuki that knows layout 999; this one knows 1"
+    expected = "NATS prefix 'tasuki' has layout 1000, which needs a Tasuki that knows layout 999; this one knows 2"
     with pytest.raises(DriverError, match=expected):
         await opened(site)
     assert await record(site) == {"version": 1000, "min_version": 999}

@@ -42,20 +42,22 @@ async def _drained(driver: RedisDriver) -> list[str]:
 
 
 @pytest.mark.parametrize("held", ["LEASES", "READY"])
-@pytest.mark.parametrize("ordering", ["none", "key"])
+@pytest.mark.parametrize(("ordering", "keys"), [("none", 50), ("key", 50), ("key", 3), ("key", 0)])
 async def test_messages_in_no_set_are_ready_again(
-    broker: Redis, ordering: Literal["none", "key"], held: Literal["LEASES", "READY"]
+    broker: Redis, ordering: Literal["none", "key"], keys: int, held: Literal["LEASES", "READY"]
 ) -> None:
+    """Of a queue with order per key, also the messages without a key."""
     spec = QueueSpec("q", ordering=ordering, lease=600.0)
     async with driver_at(broker.port, spec=spec) as driver:
-        nodes, keys = driver._session.nodes("q"), driver._session.place("q").keys
-        await driver.publish("q", [Outgoing(f"{n:03}", b"", {}, key=f"k{n % 50}") for n in range(MESSAGES)])
+        nodes, places = driver._session.nodes("q"), driver._session.place("q").keys
+        numbered = [(n, f"k{n % 50}" if n % 50 < keys else None) for n in range(MESSAGES)]
+        await driver.publish("q", [Outgoing(f"{n:03}", b"", {}, key=key) for n, key in numbered])
         index = 4 if held == "LEASES" else 2
         if held == "LEASES":
             await take(driver, "q", 20)
-        lost = await nodes.call(0, "ZRANGE", keys[index], 0, 19)
+        lost = await nodes.call(0, "ZRANGE", places[index], 0, 19)
         assert len(lost) == 20
-        await nodes.call(0, "ZREM", keys[index], *lost)
+        await nodes.call(0, "ZREM", places[index], *lost)
         found = await _drained(driver)
         assert sorted(found) == [f"{number:03}" for number in range(MESSAGES)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, QueueSpec
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
@@ -73,6 +73,33 @@ async def test_only_the_failed_entries_fail(gate: Gate, queue: str) -> None:
         failed = {f"{index}" for index, result in enumerate(results) if result is not None}
         got = await take(driver, queue, 23)
         assert {received.id for received in got} == {f"{index}" for index in range(25)} - failed
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("answer", [Partly({0: "InternalError"}), Partly({1: "RequestThrottled"}), Lost()])
+async def test_what_failed_of_a_batch_can_be_sent_again_in_the_order_of_its_keys(
+    gate: Gate, queue: str, answer: Any, failing: int
+) -> None:
+    batch = [Outgoing(f"{index}", b"", {}, key="ab"[index % 2]) for index in range(8)]
+    async with opened(gate.port, QueueSpec(queue, ordering="key", dedup_window=300.0)) as driver:
+        gate.rule = lambda operation, _: (
+            answer if operation == "SendMessageBatch" and gate.times(operation) == failing else None
+        )
+        left, rounds = batch, 0
+        while left:
+            results = await driver.publish(queue, left)
+            left, rounds = (
+                [message for message, result in zip(left, results, strict=bool(results)) if result],
+                rounds + 1,
+            )
+        assert rounds == 2
+        got: list[str] = []
+        while len(got) < len(batch):
+            received = await take(driver, queue)
+            got += [each.id for each in received]
+            assert not await driver.settle(queue, [Ack(each.receipt) for each in received])
+        assert [id for id in got if int(id) % 2 == 0] == ["0", "2", "4", "6"]
+        assert [id for id in got if int(id) % 2 == 1] == ["1", "3", "5", "7"]
 
 
 async def test_a_part_that_is_lost_has_an_unknown_outcome(gate: Gate, queue: str) -> None:
@@ -151,9 +178,7 @@ async def test_what_comes_behind_a_failure_in_a_fifo_queue_is_not_sent(gate: Gat
         gate.rule = once("SendMessageBatch", Answer(503, "ServiceUnavailable"))
         batch = messages(25, key="k")
         results = await driver.publish(queue, batch)
-        assert [None if result is None else result.outcome for result in results] == ["unknown"] * 10 + [
-            "rejected"
-        ] * 15
+        assert [None if result is None else result.outcome for result in results] == ["unknown"] + ["rejected"] * 24
         assert all(result is not None and result.retryable for result in results)
         assert gate.times("SendMessageBatch") == 1
         assert list(await driver.publish(queue, batch)) == []

@@ -213,7 +213,7 @@ class NATSDriver(Driver):
         return answer(results)
 
     async def _publish(self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]) -> Answers:
-        most, prepare = self.capabilities.max_message_bytes or 0, self._queues.make_unique
+        most, prepare = self.capabilities.max_message_bytes or 0, self._queues.make_lanes
         publishing = Publishing(self.name, found, self._names, most, prepare)
         return await publishing.publish(connection, batch, self._clock.time())
 

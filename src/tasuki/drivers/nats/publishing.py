@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 
 from tasuki.contracts.driver import Answers, Merged, Outgoing
@@ -39,7 +39,7 @@ _ROOM_FOR_LETTER = 2048
 _Results = list[DriverError | Merged | None]
 _Piece = tuple[tuple[str, bytes], bytes]
 """A message on the wire: its subject and content, and what goes before them; empty: nothing."""
-Prepare = Callable[[OpenQueue, Connection], Awaitable[None]]
+Prepare = Callable[[OpenQueue, Connection, Set[str]], Awaitable[None]]
 
 
 def _stored(indexes: Sequence[int], exchange: Exchange) -> dict[int, int]:
@@ -61,7 +61,7 @@ class Publishing:
         queue: where it goes.
         names: of subjects.
         most: bytes that a body may have on any server.
-        prepare: makes a queue's lane of unique messages.
+        prepare: makes lanes of a queue that its first messages of some kind need.
     """
 
     def __init__(self, driver: str, queue: OpenQueue, names: Names, most: int, prepare: Prepare) -> None:
@@ -75,9 +75,10 @@ class Publishing:
 
     async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Answers:
         """Send what can be sent; one result a message."""
-        is_unique = check_bounds(batch, driver=self._driver, queue=self._name, unique=uniques.CLAIMED)
-        if is_unique and not self._queue.plan.unique:
-            await self._prepare(self._queue, connection)
+        check_bounds(batch, driver=self._driver, queue=self._name, unique=uniques.CLAIMED)
+        plan = self._queue.plan
+        if missing := {name for message in batch if (name := plan.missing(message))}:
+            await self._prepare(self._queue, connection, missing)
         results: _Results = [None] * len(batch)
         pieces = await self._pieces(connection, batch, now, results)
         sent = list(pieces)

@@ -14,6 +14,7 @@ from tasuki.errors import (
     QueueConflictError,
     QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
 )
 
 
@@ -24,7 +25,7 @@ from tasuki.errors import (
         (10077, 503, "maximum messages exceeded", QueueFullError),
         (10077, 503, "maximum bytes exceeded", QueueFullError),
         (10077, 503, "store is closed", BrokerUnavailableError),
-        (10047, 500, "insufficient storage resources available", QueueFullError),
+        (10047, 500, "insufficient storage resources available", StorageFullError),
         (10054, 400, "message size exceeds maximum allowed", MessageTooLargeError),
         (10065, 400, "subjects overlap with an existing stream", QueueConflictError),
         (10008, 503, "JetStream system temporarily unavailable", BrokerUnavailableError),

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Unique
-from tasuki.drivers.nats.queues.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.lanes import MADE_LATER, PARTITIONS, Plan, merged, plan_in, plan_of
 
 
 def message(priority: int = 0, key: str | None = None) -> Outgoing:
     return Outgoing("a", b"", {}, priority=priority, key=key)
 
 
-PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans(), st.booleans())
+PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans(), st.frozensets(st.sampled_from(MADE_LATER)))
 
 
 def test_a_plain_queue_has_one_lane() -> None:
@@ -46,7 +46,7 @@ def test_a_key_has_one_partition_whatever_the_priority(key: str, priority: int) 
 
 
 def test_unique_messages_have_a_lane_in_which_each_key_has_a_subject() -> None:
-    plan = Plan(unique=True)
+    plan = Plan(later=frozenset({"u"}))
     assert [(lane.name, lane.tail) for lane in plan.lanes()] == [("m", "m"), ("u", "u.*")]
     first, same, other = (
         Outgoing(id, b"", {}, unique=Unique(key, "running")) for id, key in (("a", "k"), ("b", "k"), ("c", "K"))
@@ -56,8 +56,20 @@ def test_unique_messages_have_a_lane_in_which_each_key_has_a_subject() -> None:
     assert plan.lane_of(message()) == "m"
 
 
-def test_a_stream_without_unique_messages_says_nothing_of_them() -> None:
-    assert "tasuki.unique" not in plan_of(QueueSpec("q")).metadata()
+def test_a_stream_without_unique_and_delayed_messages_says_nothing_of_them() -> None:
+    assert not {"tasuki.unique", "tasuki.delayed"} & plan_of(QueueSpec("q")).metadata().keys()
+
+
+def test_delayed_messages_have_a_lane_unless_another_one_keeps_what_they_ask_for() -> None:
+    plan = Plan(priorities=True, partitions=1, ordered=True)
+    assert plan.missing(Outgoing("a", b"", {}, delay=1.0)) == "d"
+    assert plan.missing(Outgoing("a", b"", {})) is None
+    assert plan.missing(Outgoing("a", b"", {}, delay=1.0, priority=3)) is None
+    assert plan.missing(Outgoing("a", b"", {}, delay=1.0, key="k")) is None
+    made = merged(plan, Plan(later=frozenset({"d"})))
+    assert made.missing(Outgoing("a", b"", {}, delay=1.0)) is None
+    assert [lane.name for lane in made.lanes() if lane.rank == 9] == ["m", "d", "k0"]
+    assert plan_in(made.metadata()) == made
 
 
 @given(PLANS)

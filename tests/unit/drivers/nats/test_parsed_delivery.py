@@ -1,8 +1,8 @@
 import pytest
 
 from tasuki.drivers.nats.protocol.receipts import Receipt
+from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
-from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.records.side_records import Note
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tasuki.clock import SystemClock
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
-from tasuki.drivers.nats.receiving.pull_requests import GRACE, Arrival, PullRequests
+from tasuki.drivers.nats.receiving.arrival import Arrival
+from tasuki.drivers.nats.receiving.early import Early
+from tasuki.drivers.nats.receiving.pull_requests import GRACE, PullRequests
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +60,7 @@ class Rig:
     def __init__(self, queues: int = 1) -> None:
         self.server = Server()
         self.returned: list[Arrival] = []
-        self.pulls = PullRequests("stream", self.give_back, lambda: queues)
+        self.pulls = PullRequests("stream", self.give_back, lambda: queues, Early(SystemClock()))
         self.pulls.use([Lane(PLAIN, 0)])
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:

@@ -13,8 +13,8 @@ from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
     MessageTooLargeError,
-    QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
 )
 
 
@@ -47,7 +47,7 @@ class Wrapped(Exception):
         ("42P01", BrokerUnavailableError, "rejected"),
         ("42883", BrokerUnavailableError, "rejected"),
         ("3F000", BrokerUnavailableError, "rejected"),
-        ("53100", QueueFullError, "rejected"),
+        ("53100", StorageFullError, "rejected"),
         ("53300", BrokerUnavailableError, "rejected"),
         ("54000", MessageTooLargeError, "rejected"),
         ("25006", BrokerUnavailableError, "rejected"),

@@ -14,8 +14,8 @@ from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
     MessageTooLargeError,
-    QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
     UnsupportedError,
 )
 
@@ -24,7 +24,7 @@ from tasuki.errors import (
     ("text", "kind"),
     [
         ("UNDECLARED the queue does not exist at the broker", QueueNotFoundError),
-        ("OOM command not allowed when used memory > 'maxmemory'.", QueueFullError),
+        ("OOM command not allowed when used memory > 'maxmemory'.", StorageFullError),
         ("MISCONF Redis is configured to save RDB snapshots", BrokerUnavailableError),
         ("READONLY You can't write against a read only replica.", BrokerUnavailableError),
         ("NOREPLICAS Not enough good replicas to write.", BrokerUnavailableError),

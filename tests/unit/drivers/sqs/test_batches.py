@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tasuki.drivers.sqs.sending.batches import at_once, in_tens, results_of
+from tasuki.drivers.sqs.sending.batches import at_once, in_tens, in_turns, results_of
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 
@@ -19,6 +21,26 @@ def test_at_most_ten(count: int, parts: list[int]) -> None:
 
 def test_at_most_so_many_bytes() -> None:
     assert list(in_tens([4, 4, 3, 9, 20, 1], lambda size: size, 10)) == [[4, 4], [3], [9], [20], [1]]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 12)), max_size=60))
+def test_each_part_has_one_item_of_a_group_and_groups_keep_their_order(items: list[tuple[str, int]]) -> None:
+    numbered = [(group, size, number) for number, (group, size) in enumerate(items)]
+    parts = in_turns(numbered, lambda item: item[0], lambda item: item[1], 10)
+    for part in parts:
+        assert len({group for group, _, _ in part}) == len(part) <= 10
+        assert len(part) == 1 or sum(size for _, size, _ in part) <= 10
+    sent = [item for part in parts for item in part]
+    assert sorted(sent, key=lambda item: item[2]) == numbered
+    for name in "abcd":
+        assert [item for item in sent if item[0] == name] == [item for item in numbered if item[0] == name]
+
+
+@given(st.lists(st.integers(1, 6), max_size=60))
+def test_items_of_different_groups_fill_parts_of_ten(sizes: list[int]) -> None:
+    numbered = list(enumerate(sizes))
+    parts = in_turns(numbered, lambda item: str(item[0]), lambda _: 1, 100)
+    assert parts == list(in_tens(numbered))
 
 
 def test_results_by_entry() -> None:

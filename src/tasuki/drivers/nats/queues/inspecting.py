@@ -93,7 +93,7 @@ class Inspector:
         return max(*ages, 0.0) if ages else None
 
     async def _next_shown(self, lane: Lane, sequence: int, hidden: set[int]) -> Stored | None:
-        while (stored := await self._next(lane, sequence)) is not None and stored.sequence in hidden:
+        while (stored := await self._next(lane, _beyond(hidden, sequence))) is not None and stored.sequence in hidden:
             sequence = stored.sequence + 1
         return stored
 
@@ -118,7 +118,7 @@ class Inspector:
         if not is_alone:  # another process holds the delivered messages, or soon will
             (info,) = await demand(self._connection, self._name, self._consumer(lane))
             sequence = int(info["delivered"]["stream_seq"]) + 1
-        while len(found) < wanted and (stored := await self._next(lane, sequence)) is not None:
+        while len(found) < wanted and (stored := await self._next(lane, _beyond(without, sequence))) is not None:
             if stored.sequence not in without:
                 found.append(stored)
             sequence = stored.sequence + 1
@@ -143,6 +143,13 @@ class Inspector:
         if error is None:
             return Message(head.id, body, head.headers)
         return failed(head.id, body, head.headers, error.text, error.at)
+
+
+def _beyond(without: set[int], sequence: int) -> int:
+    """The first number from ``sequence`` on that is not among these: no request for each of a run of hidden ones."""
+    while sequence in without:
+        sequence += 1
+    return sequence
 
 
 def _stored(answer: Answer) -> Stored | None:

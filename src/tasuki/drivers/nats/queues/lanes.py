@@ -4,7 +4,8 @@ A plain queue has one lane. With priorities there is one more for each level, as
 per key there is a fixed number of partitions, each with at most one delivery at a time: strict order within a
 partition, and so within each key. A queue's lanes are written into its stream,
 because those that once were must be emptied too. The first unique message adds a lane for those: there each key has a
-subject of its own, so that the server stores one message of it.
+subject of its own, so that the server stores one message of it. The first delayed message adds one for those, so that
+no ready message waits behind them; one with a priority, a unique key or an order per key stays in the lane of that.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from tasuki.contracts.driver import Outgoing, QueueSpec
 PLAIN = "m"
 UNIQUE = "u"
 """The lane of unique messages."""
+DELAYED = "d"
+"""The lane of messages that are published with a delay."""
+MADE_LATER = (UNIQUE, DELAYED)
+"""The lanes that their first message makes."""
 PARTITIONS = 16
 """Partitions of a queue with order per key, if its options do not say otherwise."""
 
 _PRIORITIES = "tasuki.priorities"
 _PARTITIONS = "tasuki.partitions"
 _ORDERING = "tasuki.ordering"
-_UNIQUE = "tasuki.unique"
+_LATER = {UNIQUE: "tasuki.unique", DELAYED: "tasuki.delayed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,8 @@ class Plan:
     """0: never had order per key."""
     ordered: bool = False
     """Whether order per key holds now."""
-    unique: bool = False
-    """Whether there ever was a unique message."""
+    later: frozenset[str] = frozenset()
+    """The lanes of ``MADE_LATER`` that were made: there ever was such a message."""
 
     @property
     def ever_ordered(self) -> bool:
@@ -64,8 +69,7 @@ class Plan:
         found = [Lane(PLAIN, 9)]
         if self.priorities:
             found += [Lane(f"p{level}", 9 - level) for level in range(1, 10)]
-        if self.unique:
-            found.append(Lane(UNIQUE, 9))
+        found += [Lane(name, 9) for name in MADE_LATER if name in self.later]
         return found + [Lane(f"k{number}", 9, self.ordered) for number in range(self.partitions)]
 
     def lane_of(self, message: Outgoing) -> str:
@@ -77,7 +81,16 @@ class Plan:
             return f"{UNIQUE}.{digest(message.unique.key)}"
         if self.ordered and message.key is not None:
             return f"k{crc32(message.key.encode()) % self.partitions}"
-        return f"p{min(message.priority, 9)}" if message.priority > 0 else PLAIN
+        if message.priority > 0:
+            return f"p{min(message.priority, 9)}"
+        return DELAYED if message.delay > 0 else PLAIN
+
+    def missing(self, message: Outgoing) -> str | None:
+        """The lane that must be made before this message can go."""
+        if message.unique is None and message.delay <= 0:
+            return None
+        name = self.lane_of(message).partition(".")[0]
+        return name if name in MADE_LATER and name not in self.later else None
 
     def metadata(self) -> dict[str, str]:
         """The plan as a stream can keep it."""
@@ -85,7 +98,7 @@ class Plan:
             _PRIORITIES: str(self.priorities).lower(),
             _PARTITIONS: str(self.partitions),
             _ORDERING: "key" if self.ordered else "none",
-            **({_UNIQUE: "true"} if self.unique else {}),
+            **{_LATER[name]: "true" for name in MADE_LATER if name in self.later},
         }
 
 
@@ -109,7 +122,7 @@ def plan_in(metadata: Mapping[str, str] | None) -> Plan:
         kept.get(_PRIORITIES) == "true",
         int(partitions) if partitions.isdecimal() else 0,
         kept.get(_ORDERING) == "key",
-        kept.get(_UNIQUE) == "true",
+        frozenset(name for name, key in _LATER.items() if kept.get(key) == "true"),
     )
 
 
@@ -118,5 +131,5 @@ def merged(old: Plan, new: Plan) -> Plan:
 
     A different number of partitions counts only for a queue that never had any: a key would be in two at once.
     """
-    is_unique = old.unique or new.unique
-    return Plan(old.priorities or new.priorities, old.partitions or new.partitions, new.ordered, is_unique)
+    partitions = old.partitions or new.partitions
+    return Plan(old.priorities or new.priorities, partitions, new.ordered, old.later | new.later)

@@ -16,6 +16,7 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.continuity import Breaks, breaks_of
+from tasuki.drivers.nats.receiving.early import Early
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.holding import Holding
 from tasuki.drivers.nats.receiving.pull_requests import PullRequests
@@ -66,7 +67,8 @@ class OpenQueue:
         self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect)
         self.holding = Holding(self._unknown, self._remove, self._compare, records, table, tasks, clock)
         self.give_back = self._admission.give_back
-        self.pulls = PullRequests(self.stream, self.give_back, count)
+        self._early = Early(clock)
+        self.pulls = PullRequests(self.stream, self.give_back, count, self._early)
         self.is_missing = False
         """Whether its stream is known to be gone."""
         self.is_outdated = False
@@ -118,9 +120,17 @@ class OpenQueue:
         await self._admission.recall(connection)
         while True:
             arrivals = await self.pulls.take(connection, limit, max(until - loop.time(), 0.0))
+            early = self._early.rest()
+            returning = self._tasks.start(self.give_back(early), "put off") if early else None
             received = await self._admission.admit(connection, arrivals, self.pulls.put_back) if arrivals else []
-            if received or loop.time() >= until or not arrivals:
+            if received or loop.time() >= until or not (arrivals or early):
                 return received
+            if returning is not None:
+                await asyncio.wait([returning])
+
+    async def put_off(self) -> None:
+        """Give delayed messages back that came before their time."""
+        await self.give_back(self._early.rest())
 
     async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
         """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""

@@ -13,7 +13,7 @@ from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.receiving.pull_requests import Arrival
+from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.settling import ACK, confirmed
 
 _MOST = 1000
@@ -40,12 +40,15 @@ class Purging:
         consumers: list[Request] = [(f"CONSUMER.INFO.{self._queue.stream}.{lane.name}", {}) for lane in lanes]
         info, *states = await demand(self._connection, self._name, stream, *consumers)
         self._last = int(info["state"]["last_seq"])
+        await self._queue.put_off()  # else they are neither hidden nor waiting
         removed = await self._purge_hidden()
         for lane, state in zip(lanes, states, strict=True):
             if int(state["num_ack_pending"]) == 0:
                 removed += await self._purge_lane(lane) if int(state["num_pending"]) else 0
             else:
                 removed += await self._purge_rest(lane, state)
+        if any(int(state["num_ack_pending"]) for state in states):
+            removed += await self._purge_hidden()  # what another process was putting off when this began
         return removed
 
     async def _purge_hidden(self) -> int:

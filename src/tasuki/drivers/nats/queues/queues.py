@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from weakref import WeakValueDictionary
 
 from tasuki.clock import Clock
@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_queue, make_records_stream, make_unique
+from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_lanes, make_queue, make_records_stream
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -173,11 +173,11 @@ class Queues:
         found.pulls.is_doubtful = False
         return found
 
-    async def make_unique(self, found: OpenQueue, connection: Connection) -> None:
-        """Give it the lane of unique messages, also where this process has only inspected it: no option changes."""
+    async def make_lanes(self, found: OpenQueue, connection: Connection, wanted: Set[str]) -> None:
+        """Give it lanes that their first message makes, also where it was only inspected here: no option changes."""
         async with self._lock(found.spec.name):
-            if not found.plan.unique:
-                found.learn(found.spec, await make_unique(connection, self._names, found.spec))
+            if not wanted <= found.plan.later:
+                found.learn(found.spec, await make_lanes(connection, self._names, found.spec, wanted))
 
     async def _inspect(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Learn what the stream says now."""

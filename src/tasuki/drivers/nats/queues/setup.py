@@ -14,7 +14,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.queues.lanes import PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.lanes import DELAYED, MADE_LATER, PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.layout import bring_up_to_date
 from tasuki.errors import QueueConflictError
@@ -79,37 +79,40 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         config["metadata"] = {**others, **config["metadata"]}  # also what a newer version has added
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
-            info, plan = await _with_unique(connection, names, spec, info, plan)
+            info, plan = await _with_later(connection, names, spec, info, plan)
     # After the stream: what went past the order until now is found by the filters, and what comes now has the order.
     await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in plan.lanes()))
     return info
 
 
-async def make_unique(connection: Connection, names: Names, spec: QueueSpec) -> Answer:
-    """Make the lane of unique messages; returns what the server says of the stream."""
+async def make_lanes(connection: Connection, names: Names, spec: QueueSpec, wanted: Iterable[str]) -> Answer:
+    """Make some of ``MADE_LATER``; returns what the server says of the stream."""
     stream = names.stream(spec.name)
     (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}))
     kept = info["config"].get("metadata") or {}
-    plan = replace(plan_in(kept), unique=True)
-    # The consumer first: who changes the stream at the same time finds it, see _with_unique.
-    lane = next(lane for lane in plan.lanes() if lane.name == UNIQUE)
-    await demand(connection, spec.name, _consumer(names, spec, plan, lane))
+    plan = plan_in(kept)
+    plan = replace(plan, later=plan.later.union(wanted))
+    # The consumers first: who changes the stream at the same time finds them, see _with_later.
+    lanes = [lane for lane in plan.lanes() if lane.name in wanted]
+    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in lanes))
     if plan != plan_in(kept):
         config = {**info["config"], "metadata": {**kept, **plan.metadata()}}
         (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
     return info
 
 
-async def _with_unique(
+async def _with_later(
     connection: Connection, names: Names, spec: QueueSpec, info: Answer, plan: Plan
 ) -> tuple[Answer, Plan]:
-    """The stream and the plan after an update, which may have overwritten that another process made the lane."""
-    if plan.unique:
+    """The stream and the plan after an update, which may have overwritten that another process made a lane."""
+    absent = [name for name in MADE_LATER if name not in plan.later]
+    if not absent:
         return info, plan
-    reached = await delivered_up_to(connection, spec.name, names.stream(spec.name), [UNIQUE])
-    if reached[UNIQUE] is None:
+    reached = await delivered_up_to(connection, spec.name, names.stream(spec.name), absent)
+    made = [name for name in absent if reached[name] is not None]
+    if not made:
         return info, plan
-    return await make_unique(connection, names, spec), replace(plan, unique=True)
+    return await make_lanes(connection, names, spec, made), replace(plan, later=plan.later.union(made))
 
 
 async def delivered_up_to(
@@ -241,7 +244,8 @@ async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, o
     if new.ordered and not old.ordered:
         stream = names.stream(spec.name)
         # With its first order the subjects of all keys become others, see Publishing._subject.
-        lanes = (PLAIN, UNIQUE) if old.unique and not old.ever_ordered else (PLAIN,)
+        changed = {DELAYED} if old.ever_ordered else {DELAYED, UNIQUE}
+        lanes = [PLAIN, *sorted(old.later & changed)]
         infos = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in lanes])
         if any(info.get("num_pending", 0) + info.get("num_ack_pending", 0) for info in infos):
             problem = (

@@ -11,10 +11,10 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
-from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError

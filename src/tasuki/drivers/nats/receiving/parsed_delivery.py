@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.drivers.nats.envelope import unpack
-from tasuki.drivers.nats.receiving.pull_requests import Arrival
+from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.records.side_records import LastError, Note
 
 

@@ -13,14 +13,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.protocol.receipts import Receipt
-from tasuki.drivers.nats.queues.lanes import PLAIN, UNIQUE, Lane
+from tasuki.drivers.nats.queues.lanes import DELAYED, PLAIN, UNIQUE, Lane
 from tasuki.drivers.nats.queues.setup import pull
+from tasuki.drivers.nats.receiving.arrival import Arrival
+from tasuki.drivers.nats.receiving.early import BATCH, Early
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
@@ -39,20 +40,10 @@ _SHORTEST = 0.01
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
 _MOMENT = 0.01
 """Seconds in which a message that was just published reaches a request that waits for it."""
-_MANY = (PLAIN, UNIQUE)
+_MANY = (PLAIN, UNIQUE, DELAYED)
 """The lanes of which many messages are asked for at once."""
 _ANSWER = 0.25
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
-
-
-class Arrival(NamedTuple):
-    """A message as it came in; ``at``: when (loop time)."""
-
-    receipt: str
-    parts: Receipt
-    data: bytes
-    at: float
-    rank: int
 
 
 @dataclass(slots=True)
@@ -73,6 +64,7 @@ class PullRequests:
         stream: the queue's stream.
         give_back: returns untaken messages to the server; must not raise.
         count: how many queues this process has open.
+        early: keeps delayed messages that come before their time.
     """
 
     def __init__(
@@ -80,6 +72,7 @@ class PullRequests:
         stream: str,
         give_back: Callable[[Sequence[Arrival]], Coroutine[None, None, None]],
         count: Callable[[], int],
+        early: Early,
     ) -> None:
         self._stream = stream
         self._queue_count = count
@@ -90,6 +83,7 @@ class PullRequests:
         self._subscription: tuple[Connection, int] | None = None
         self._lock = asyncio.Lock()
         self._buffer: list[Arrival] = []
+        self._early = early
         self._last_arrival_at = float("-inf")
         self._count = 0
         self._changed: asyncio.Future[None] | None = None
@@ -114,8 +108,11 @@ class PullRequests:
 
     def arrived(self, receipt: str, parts: Receipt, data: bytes) -> None:
         """A message came in."""
-        now = self._last_arrival_at = asyncio.get_running_loop().time()
-        self._buffer.append(Arrival(receipt, parts, data, now, self._ranks.get(parts.consumer, 9)))
+        now = asyncio.get_running_loop().time()
+        arrival = Arrival(receipt, parts, data, now, self._ranks.get(parts.consumer, 9))
+        if parts.consumer != DELAYED or self._only is not None or not self._early.keeps(arrival):
+            self._last_arrival_at = now
+            self._buffer.append(arrival)
         request = self._pulls.get(parts.consumer)
         if request is not None:
             request.got += 1
@@ -160,18 +157,21 @@ class PullRequests:
             return []  # another receive has waited for nothing just as long
         try:
             self._only = lane
-            if self._is_offered and len(self._asked) > 1:
+            if self._is_offered and self._asked[0].rank < self._asked[-1].rank:
                 # These messages may be of a low lane, while messages of a higher one are on their way: they go first.
                 await asyncio.sleep(_MOMENT)
             remaining, has_asked = wait, False
-            while not self._is_over and not self._is_offered and (remaining > 0.0 or not has_asked):
+            while not self._is_over and not self._is_offered:
+                if has_asked and (remaining <= 0.0 or self._early):
+                    break
                 longest = self._longest
                 await self._ask(connection, limit, min(remaining, longest), longest)
                 remaining, has_asked = until - asyncio.get_running_loop().time(), True
             return [] if self._is_over else self._pick(limit)
         finally:
+            self._only = None
             self._lock.release()
-            if self._buffer or self._pulls:
+            if self._buffer or self._early or self._pulls:
                 self._return_soon()
 
     async def close(self) -> None:
@@ -193,12 +193,12 @@ class PullRequests:
     @property
     def is_receiving(self) -> bool:
         """Whether a receive is under way, or a request or a message waits for the next one; safe in any thread."""
-        return self._lock.locked() or bool(self._pulls) or bool(self._buffer)
+        return self._lock.locked() or bool(self._pulls) or bool(self._buffer) or bool(self._early)
 
     def rest(self) -> list[Arrival]:
         """The untaken messages, which are the caller's now."""
         left, self._buffer = self._buffer, []
-        return left
+        return left + self._early.rest()
 
     def _pick(self, limit: int) -> list[Arrival]:
         """Pick from the messages here: high priority first, then the order in the stream."""
@@ -234,18 +234,26 @@ class PullRequests:
         end = asyncio.get_running_loop().time() + max(wait, _SHORTEST)
         expires = longest if wait >= SLICE else max(wait, _SHORTEST)  # the next receive takes it over
         frames = [
-            self._request(connection, lane.name, limit if lane.name in _MANY or len(asked) == 1 else 1, expires)
+            self._request(connection, lane.name, self._batch(lane, limit), expires)
             for lane in asked
             if lane.name not in self._pulls
         ]
         connection.send(b"".join(frames))
         while not self._is_over and (self._is_flowing or (self._pulls and not self._is_offered)):
+            if self._early and wait >= SLICE and not self._is_flowing:
+                return  # there may be more of them, and a message whose time has come behind them
             if self._is_flowing or (len(self.lanes) == 1 and frames and expires <= wait):
                 await self._sleep_on(connection)
             elif asyncio.get_running_loop().time() < end:
                 await self._sleep_on(connection, end)
             else:
                 return  # a request of an earlier receive, or of another lane, ends later
+
+    def _batch(self, lane: Lane, limit: int) -> int:
+        """How many messages of a lane to ask for."""
+        if lane.name == DELAYED and self._early.goes_on and self._only is None:
+            return max(limit, BATCH)
+        return limit if lane.name in _MANY or len(self._asked) == 1 else 1
 
     @property
     def _is_flowing(self) -> bool:
@@ -336,5 +344,5 @@ class PullRequests:
         if self._lock.locked():
             return
         self._withdraw()
-        if self._buffer:
+        if self._buffer or self._early:
             self._returning.start(self._give_back(self.rest()), "release")

@@ -17,8 +17,11 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
 
-LAYOUT = Layout(version=1, min_version=1)
-"""Of this version of Tasuki. The streams of versions before the record have layout 0, and this one works with them."""
+LAYOUT = Layout(version=2, min_version=2)
+"""Of this version of Tasuki; one of layout 1 would not receive from the lane of delayed messages.
+
+The streams of versions before the record have layout 0, and this one works with them.
+"""
 
 _IF_LAST = b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\n\r\n"
 

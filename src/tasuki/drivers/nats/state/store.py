@@ -21,6 +21,7 @@ from tasuki.contracts.state.store import (
 )
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.state.feed import Feed
+from tasuki.drivers.nats.state.listing import Listing
 from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
@@ -59,6 +60,7 @@ class NATSStore(Store):
         self._ways = ways
         self._subjects = StoreSubjects(ways.names, name)
         self._stream = StoreStream(name, driver, self._subjects, ways.storage)
+        self._listing = Listing(self._stream, self._subjects)
         self._opened: Opened[Feed] = Opened(name, driver)
 
     @property
@@ -148,25 +150,21 @@ class NATSStore(Store):
             raise ConflictError(f"store {self.name!r} of driver {self.driver!r}: {problem}", driver=self.driver)
 
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
-        """See Store. Each page reads the names of all entries below the whole parts of the prefix."""
+        """See Store. The first page reads the names of all entries below the whole parts of the prefix."""
         self._opened.check()
         most = min(max(limit, 1), MAX_PAGE)
         return await self._ways.reach(lambda connection: self._list(connection, prefix, after, most))
 
     async def _list(self, connection: Connection, prefix: str, after: str, limit: int) -> Page:
-        subjects, now = await self._stream.names(connection, self._subjects.entries(prefix))
-        keys = sorted(
-            (key, subject)
-            for subject in subjects
-            if (key := self._subjects.key(subject)).startswith(prefix) and key > after
-        )
+        keys, now = await self._listing.keys(connection, prefix, after)
         entries: list[Entry] = []
         old: list[tuple[str, int]] = []
         size = 0
         while keys and len(entries) <= limit and size < _PAGE_BYTES:
             part, keys = keys[: min(_PART, limit + 1 - len(entries))], keys[min(_PART, limit + 1 - len(entries)) :]
-            records, _ = await self._stream.read(connection, *(subject for _, subject in part))
-            for (key, subject), record in zip(part, records, strict=True):
+            subjects = [self._subjects.entry(key) for key in part]
+            records, _ = await self._stream.read(connection, *subjects)
+            for key, subject, record in zip(part, subjects, records, strict=True):
                 if record is not None and record.lives(now):
                     entries.append(Entry(key, record.value, record.version))
                     size += len(record.value)
@@ -175,7 +173,10 @@ class NATSStore(Store):
         await self._stream.erase_all(connection, old)
         if len(entries) > limit:
             return Page(entries[:limit], entries[limit - 1].key)
-        return Page(entries, entries[-1].key if keys and entries else "")
+        if keys and entries:
+            return Page(entries, entries[-1].key)
+        self._listing.end(prefix)
+        return Page(entries, "")
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
         """See Store. It begins with an answer of the server, or with the error that there is none."""

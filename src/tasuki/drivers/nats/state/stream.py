@@ -40,9 +40,9 @@ from tasuki.errors import (
 LAYOUT = Layout(1, 1)
 """Of a store's stream (ADR 16); kept in its metadata."""
 _LAYOUT = ("tasuki.layout", "tasuki.min_layout")
-_PAUSE = 0.02
-"""Seconds of the pause, at most, after another caller was faster; as many times as that has happened."""
-_LONGEST_PAUSE = 0.5
+_PAUSE = 0.06
+"""Seconds of the pause, at most, after another caller was faster; shorter each time, so that no caller waits long."""
+_SHORTEST_PAUSE = 0.004
 SWEPT_EVERY = 256
 """Writes between two sweeps, where the server removes nothing by itself."""
 SWEPT = 32
@@ -71,6 +71,18 @@ class Step(NamedTuple, Generic[R]):
     """The version of the entry that goes, whose note this is."""
     frees: bool = False
     """There is less in the subject than before, so a full store takes it too; without data the subject is erased."""
+
+
+class Found(NamedTuple):
+    """Subjects that a filter finds."""
+
+    subjects: list[str]
+    now: float
+    """The server's time before."""
+    last: int
+    """The sequence of the last message that was looked at."""
+    created: str
+    """When the stream was made."""
 
 
 class StoreStream:
@@ -136,10 +148,10 @@ class StoreStream:
         (answer,) = await self._demand(connection, get, unless=is_stream_or_message_missing)
         return record_in(answer["message"]) if "message" in answer else None
 
-    async def names(self, connection: Connection, filter_: str) -> tuple[list[str], float]:
-        """The subjects that the filter finds, and the server's time before."""
+    async def names(self, connection: Connection, filter_: str) -> Found:
+        """The subjects that the filter finds."""
         found: list[str] = []
-        total, now = 1, inf
+        total, now, last, created = 1, inf, 0, ""
         while len(found) < total:
             fields = {"subjects_filter": filter_, "offset": len(found)}
             info: Request = f"STREAM.INFO.{self._subjects.stream}", fields
@@ -147,11 +159,25 @@ class StoreStream:
             if "error" in answer:
                 await self.make(connection)
                 continue
-            now = min(now, _time_in(answer))
+            if not found:
+                now, last, created = _time_in(answer), int(answer["state"]["last_seq"]), str(answer["created"])
             part = answer["state"].get("subjects") or {}
             found += part
             total = int(answer.get("total", 0)) if part else 0
-        return found, now
+        return Found(found, now, last, created)
+
+    async def next(self, connection: Connection, filter_: str, sequence: int) -> Found | None:
+        """The subject of the first message from a sequence on that the filter finds; None: there is no stream."""
+        get: Request = f"STREAM.MSG.GET.{self._subjects.stream}", {"seq": sequence, "next_by_subj": filter_}
+        info: Request = f"STREAM.INFO.{self._subjects.stream}", {}
+        # The next page finds a message that is written between both answers.
+        said, answer = await self._demand(connection, info, get, unless=is_stream_or_message_missing)
+        if "error" in said:
+            return None
+        now, created = _time_in(said), str(said["created"])
+        if "message" not in answer:
+            return Found([], now, int(said["state"]["last_seq"]), created)
+        return Found([answer["message"]["subject"]], now, int(answer["message"]["seq"]), created)
 
     async def write(
         self,
@@ -210,7 +236,7 @@ class StoreStream:
                 if loop.time() >= until:
                     raise self._late(seconds)
                 pauses += 1
-                await asyncio.sleep(random.uniform(0, min(_PAUSE * pauses, _LONGEST_PAUSE)))  # noqa: S311
+                await asyncio.sleep(random.uniform(0, max(_PAUSE / pauses, _SHORTEST_PAUSE)))  # noqa: S311
         finally:
             turn.release()
 

@@ -32,6 +32,32 @@ def in_tens(items: Sequence[T], size: Callable[[T], int] | None = None, most: in
         yield part
 
 
+def in_turns(items: Sequence[T], group: Callable[[T], str], size: Callable[[T], int], most: int) -> list[list[T]]:
+    """Parts as of ``in_tens``, to be sent one after the other, with at most one item of a group in each, in order.
+
+    SQS takes the entries of a request one by one: where one fails, a later one of its group may be stored. So the next
+    one of a group goes when the one before it is stored, and what failed can be sent again without a change of order.
+    """
+    parts: list[list[T]] = []
+    sizes: list[int] = []
+    earliest: dict[str, int] = {}
+    first_open = 0
+    for item in items:
+        name, bytes_ = group(item), size(item)
+        place = max(earliest.get(name, 0), first_open)
+        while place < len(parts) and (len(parts[place]) == MOST_ENTRIES or sizes[place] + bytes_ > most):
+            place += 1
+        if place == len(parts):
+            parts.append([])
+            sizes.append(0)
+        parts[place].append(item)
+        sizes[place] += bytes_
+        earliest[name] = place + 1
+        while first_open < len(parts) and len(parts[first_open]) == MOST_ENTRIES:
+            first_open += 1
+    return parts
+
+
 async def at_once(parts: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
     """Work on all parts, a few at the same time; the work must not raise."""
     if len(parts) == 1:

@@ -13,7 +13,7 @@ from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.names import own_group, token
 from tasuki.drivers.sqs.receiving.source import Parameters, Source
 from tasuki.drivers.sqs.receiving.timing import LONGEST_DELAY, whole
-from tasuki.drivers.sqs.sending.batches import MOST_ENTRIES, Result, at_once, in_tens, results_of
+from tasuki.drivers.sqs.sending.batches import MOST_ENTRIES, Result, at_once, in_tens, in_turns, results_of
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY, Written, digest, write
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, UnsupportedError
 
@@ -59,7 +59,7 @@ class Publishing:
             await self.send(source, lane, results)
             return
         failed = False
-        for part in in_tens(lane, _size, source.largest):
+        for part in in_turns(lane, _group, _size, source.largest):
             if failed:
                 error = BrokerUnavailableError(_UNSENT, driver=self._driver, queue=source.spec.name)
                 for entry in part:
@@ -148,13 +148,18 @@ def _size(entry: Entry) -> int:
     return entry.written.size
 
 
+def _group(entry: Entry) -> str:
+    group: str = entry.parameters["MessageGroupId"]
+    return group
+
+
 def _lanes(source: Source, entries: list[Entry]) -> list[list[Entry]]:
     """Lists that can be sent at the same time: of a FIFO queue all messages of a group are in one, in order."""
     if not source.is_fifo:
         return [entries] if entries else []
     lanes: list[list[Entry]] = [[] for _ in range(-(-len(entries) // MOST_ENTRIES))]
     for entry in entries:
-        lanes[zlib.crc32(entry.parameters["MessageGroupId"].encode()) % len(lanes)].append(entry)
+        lanes[zlib.crc32(_group(entry).encode()) % len(lanes)].append(entry)
     return [lane for lane in lanes if lane]
 
 

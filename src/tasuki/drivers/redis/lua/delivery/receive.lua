@@ -55,7 +55,7 @@ local function take(limit, most, ends, token)
 end
 
 local ends = text(time + lease)
-local search_at, search_from = string.match(strays or '0 0', '^(%d+) (%d+)$')
+local search_at, search_from = string.match(strays or '0 0', '^(%d+) (m?%d+)$')
 local is_quiet = not conversion and not limits and tonumber(search_at) > time
   and redis.call('ZCOUNT', LEASES, '-inf', time) + redis.call('ZCOUNT', DELAYED, '-inf', time) == 0
 local answer = is_quiet and take(limit, most, ends, token)

@@ -37,6 +37,15 @@ local function placeless(places)
   return left
 end
 
+local function make_places_ready(places)
+  local ready = {}
+  for _, place in ipairs(places) do
+    ready[#ready + 1], ready[#ready + 2] = place, place
+  end
+  make_ready(ready)
+  return #places
+end
+
 -- Of a queue without order: all messages are in one of the three, so their numbers say whether one is missing.
 local function search_plain(cursor)
   local known = redis.call('ZCARD', READY) + redis.call('ZCARD', DELAYED) + redis.call('ZCARD', LEASES)
@@ -44,12 +53,7 @@ local function search_plain(cursor)
     return 0, '0', SEARCHED_EVERY
   end
   local places, after = portion_of(MESSAGES, cursor, MOST_READ)
-  local ready = {}
-  for _, place in ipairs(placeless(places)) do
-    ready[#ready + 1], ready[#ready + 2] = place, place
-  end
-  make_ready(ready)
-  return #ready / 2, after, SEARCHED_AGAIN
+  return make_places_ready(placeless(places)), after, SEARCHED_AGAIN
 end
 
 -- The places of a key's messages, in their order, so many at most.
@@ -59,6 +63,19 @@ local function line_of(key, most)
     places[index] = place_in(line)
   end
   return places
+end
+
+-- Of a queue with order per key, its messages without a key: each is in one of the three. Their number is known, but not how
+-- many of the three they are, so all messages are gone through, and then the keys again.
+local function search_keyless(cursor)
+  local places, after = portion_of(MESSAGES, cursor, MOST_READ)
+  local missing, keyless = placeless(places), {}
+  for index, key in ipairs(answers('HMGET', KEYED, missing)) do
+    if not key then
+      keyless[#keyless + 1] = missing[index]
+    end
+  end
+  return make_places_ready(keyless), after == '0' and after or 'm' .. after, SEARCHED_EVERY
 end
 
 -- Of a queue with order per key: a key is stuck if it has messages, and none of them is ready, held or delayed at its front.
@@ -82,6 +99,9 @@ local function search_keyed(cursor)
     end
   end
   move_on(stuck)
+  if after == '0' and redis.call('HLEN', MESSAGES) > redis.call('HLEN', KEYED) then
+    after = 'm0'
+  end
   return count, after, SEARCHED_EVERY
 end
 
@@ -91,10 +111,13 @@ local function search_strays(time, ordering, cursor)
     return 0
   end
   local found, after, wait
-  if ordering == 'key' then
-    found, after, wait = search_keyed(cursor)
+  local from, keyless = string.gsub(cursor, 'm', '')
+  if ordering == 'key' and keyless > 0 then
+    found, after, wait = search_keyless(from)
+  elseif ordering == 'key' then
+    found, after, wait = search_keyed(from)
   else
-    found, after, wait = search_plain(cursor)
+    found, after, wait = search_plain(from)
   end
   redis.call('HSET', STATE, 'strays', text(time + wait) .. ' ' .. after)
   return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
@@ -134,8 +134,9 @@ class Database:
         """Close the connection; the next one sees the disk's content."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            log = connections.log_of(self.path)
-            # Known for certain while it is open: the inode of a file that nobody has open is soon another file's.
-            is_ours = connections.identity(log) == self._log_identity
-            self._log_head = connections.head_of(log) if is_ours else b""
+            self._log_head = b""
+            # Known for certain while it is open: the inode of a file that is closed may be another file's.
+            with suppress(OSError):
+                log = connections.log_of(self.path)
+                self._log_head = connections.head_of(log) if connections.identity(log) == self._log_identity else b""
             connections.close(connection)

@@ -56,7 +56,7 @@ class Controls:
                 self._under_way[key] = left
 
     def change(self, change: Change, reports: Sequence[Change] = ()) -> None:
-        """Take note of a change that this process has made, unless the watch has reported it, or a later one, already."""
+        """Take note of a change that this process has made, unless the watch has reported it or a later one."""
         if any(_rank(report) >= _rank(change) for report in reports):
             return
         key = change.key.removeprefix(CONTROL)

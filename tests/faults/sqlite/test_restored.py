@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -12,10 +13,12 @@ from typing import TypeVar
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing
+from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.errors import BrokerUnavailableError
 from tests.faults.sqlite.test_storage import opened
+from tests.support.brokers.rig import SECONDS
 from tests.support.sqlite_files import backup, replace, restore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -111,6 +114,36 @@ async def test_a_log_that_another_process_has_written_since_is_left_to_it(
     assert found == [*(f"kept-{number}" for number in range(5)), "after-0", "after-all-0"]
     await driver.close()
     await other.close()
+
+
+@pytest.mark.parametrize("put_back", [replace, replace_beside_its_log])
+async def test_a_store_and_its_watch_have_what_the_restored_file_has(
+    put_back: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    """Reads and watches have a connection of their own, which may open the new file first."""
+    file, copy = tmp_path / "queue.db", tmp_path / "saved.db"
+    driver = await opened(file)
+    store = driver.store("state")
+    await store.open()
+    await store.put("a", b"kept")
+    backup(file, copy)
+    await store.put("a", b"lost")
+    async with asyncio.timeout(SECONDS):
+        changes = store.watch("")
+        assert await anext(changes) is not CURRENT
+        assert await anext(changes) is CURRENT
+        put_back(copy, file)
+        await _again(lambda: store.get("a"))
+        await _again(lambda: store.put("b", b"after"))
+        found = await _again(lambda: store.get("a"))
+        assert found is not None
+        assert found.value == b"kept"
+        told: set[tuple[str, bytes | None]] = set()
+        while not told >= {("a", b"kept"), ("b", b"after")}:
+            change = await anext(changes)
+            if isinstance(change, Change):
+                told.add((change.key, change.value))
+    await driver.close()
 
 
 def _replace_before_commit(monkeypatch: pytest.MonkeyPatch, put_back: Callable[[], None]) -> None:

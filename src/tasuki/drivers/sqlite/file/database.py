@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
@@ -44,6 +44,8 @@ class Database:
         self.holder = 0
         """The number of this connection among those that hold messages."""
         self.room = disk_space.DiskSpace(path)
+        self.alone: Callable[[], AbstractContextManager[object]] = nullcontext
+        """While it is entered, this process has no other connection to the file."""
         self._identity = self._log_identity = (0, 0)
         self._log_head, self._log_written = b"", 0
         """Of the last connection, as ``drop_log`` takes them."""
@@ -68,9 +70,7 @@ class Database:
         self.folder.enter()
         self.folder.wait_turn(self._settings.busy_timeout)
         try:
-            if connections.identity(self.path) != self._identity:
-                connections.drop_log(self._driver, self.path, self._log_head, self._log_written)
-            connection, self.holder = connections.connect(self._driver, self.path, self._settings, self.folder.name)
+            connection, self.holder = self._connect()
         finally:
             self.folder.pass_turn()
         self.connection = connection
@@ -80,6 +80,13 @@ class Database:
         self.on_connect()
         self.room.restore()
         return connection
+
+    def _connect(self) -> tuple[sqlite3.Connection, int]:
+        if connections.identity(self.path) == self._identity:
+            return connections.connect(self._driver, self.path, self._settings, self.folder.name)
+        with self.alone():
+            connections.drop_log(self._driver, self.path, self._log_head, self._log_written)
+            return connections.connect(self._driver, self.path, self._settings, self.folder.name)
 
     def begin(self) -> sqlite3.Connection:
         """Begin a transaction with the write lock, within ``busy_timeout``.

@@ -308,6 +308,22 @@ async def test_a_child_that_dies_right_after_its_start_is_replaced_with_growing_
     assert pauses[:4] == [(0.01, 0), (0.02, 0), (0.04, 0), (0.04, 0)]
 
 
+async def test_a_stop_in_such_a_pause_starts_no_child(
+    hostile: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "BACKOFF", Backoff(initial_delay=3600.0, max_delay=3600.0, jitter=0.0))
+    pool = hostile("leave")
+    await pool.start()
+    while pool.pids() or pool._pause is None:
+        await asyncio.sleep(0.01)
+    running = asyncio.create_task(pool.run(CALL, encode((None, ["act"])), delivery()))
+    await asyncio.sleep(0)  # it waits for the end of the pause
+    await pool.stop()
+    with pytest.raises(HandlerError, match="was stopped while a message waited"):
+        await asyncio.wait_for(running, SOON)
+    assert not pool.pids()
+
+
 @pytest.mark.parametrize("act", sorted(HEAVY))
 async def test_what_a_child_asks_for_all_at_once_is_bounded(
     hostile: Callable[..., Pool], act: str, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 
 from tasuki.contracts.state.store import Change
 
@@ -24,6 +25,8 @@ class Controls:
         self._values: dict[str, bytes] = {}
         self._ours: dict[str, Change] = {}
         """Changes of this process that the watch has not reported yet."""
+        self._under_way: dict[str, list[list[Change]]] = {}
+        """What the watch has reported while this process was changing a key."""
         self._listeners: dict[str, list[Listener]] = {}
 
     def get(self, key: str) -> bytes | None:
@@ -40,8 +43,22 @@ class Controls:
         listeners.append(listener)
         return lambda: listeners.remove(listener)
 
-    def change(self, change: Change) -> None:
-        """Take note of a change that this process has made, before the watch reports it."""
+    @contextmanager
+    def changing(self, key: str) -> Iterator[list[Change]]:
+        """For the time of the block this process changes a key; the value is what ``change`` has to know then."""
+        reports: list[Change] = []
+        self._under_way.setdefault(key, []).append(reports)
+        try:
+            yield reports
+        finally:
+            left = [each for each in self._under_way.pop(key) if each is not reports]
+            if left:
+                self._under_way[key] = left
+
+    def change(self, change: Change, reports: Sequence[Change] = ()) -> None:
+        """Take note of a change that this process has made, unless the watch has reported it or a later one."""
+        if any(_rank(report) >= _rank(change) for report in reports):
+            return
         key = change.key.removeprefix(CONTROL)
         self._ours[key] = change
         self._set(key, change.value)
@@ -52,10 +69,10 @@ class Controls:
         Its versions may fall: a store that has lost its last writes has what it had before (store clause 34).
         """
         key = change.key.removeprefix(CONTROL)
+        for reports in self._under_way.get(key, ()):
+            reports.append(change)
         if (ours := self._ours.get(key)) is not None:
-            # A deletion has the version of the last put, which may still be reported after it.
-            is_older = change.version == ours.version and ours.value is None and change.value is not None
-            if change.version < ours.version or is_older:
+            if _rank(change) < _rank(ours):
                 return
             del self._ours[key]
         self._set(key, change.value)
@@ -75,3 +92,8 @@ class Controls:
             if key.startswith(prefix):
                 for listener in list(listeners):
                     listener(key, value)
+
+
+def _rank(change: Change) -> tuple[int, bool]:
+    """Which of two changes of a key is the later one. A deletion has the version of the last put."""
+    return change.version, change.value is None

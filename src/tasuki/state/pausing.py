@@ -63,10 +63,11 @@ async def pause(
         version = None if may_shorten else found.version if found is not None else 0
         try:
             ttl = None if new.until is None else new.until - now
-            written = await store.put(CONTROL + key, new.encode(), ttl=ttl, version=version)
+            with state.controls.changing(key) as reports:
+                written = await store.put(CONTROL + key, new.encode(), ttl=ttl, version=version)
         except ConflictError:
             continue  # another process was faster: its pause may end later
-        state.controls.change(Change(CONTROL + key, new.encode(), written))
+        state.controls.change(Change(CONTROL + key, new.encode(), written), reports)
         _log.info("paused %s %s %s", kind, name, new)
         return new
 
@@ -108,8 +109,10 @@ async def scale(state: SharedState, consumer: str, concurrency: int, *, actor: s
     store = await state.store()
     await _mark(store)
     new = Scale(concurrency, await store.time(), actor[:MOST_TEXT])
-    version = await store.put(CONTROL + scale_key(consumer), new.encode())
-    state.controls.change(Change(CONTROL + scale_key(consumer), new.encode(), version))
+    key = scale_key(consumer)
+    with state.controls.changing(key) as reports:
+        version = await store.put(CONTROL + key, new.encode())
+    state.controls.change(Change(CONTROL + key, new.encode(), version), reports)
     _log.info("scaled consumer %s to %d%s", consumer, concurrency, f", by {actor}" if actor else "")
     return new
 
@@ -124,10 +127,11 @@ async def reset_scale(state: SharedState, consumer: str, *, actor: str = "") -> 
 
 async def _remove(state: SharedState, key: str) -> Entry | None:
     store = await state.store()
-    found = await store.get(CONTROL + key)
-    if found is None or not await store.delete(CONTROL + key):
-        return None
-    state.controls.change(Change(CONTROL + key, None, found.version))
+    with state.controls.changing(key) as reports:
+        found = await store.get(CONTROL + key)
+        if found is None or not await store.delete(CONTROL + key):
+            return None
+    state.controls.change(Change(CONTROL + key, None, found.version), reports)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -12,10 +13,12 @@ from typing import TypeVar
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing
+from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import connections
+from tasuki.drivers.sqlite.file.database import Database
 from tasuki.errors import BrokerUnavailableError
 from tests.faults.sqlite.test_storage import opened
+from tests.support.brokers.rig import SECONDS
 from tests.support.sqlite_files import backup, replace, restore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -69,26 +72,93 @@ async def test_a_driver_that_the_restored_file_does_not_know_opens_it_again(tmp_
     await first.close()
 
 
+@pytest.mark.parametrize("put_back", [replace, replace_beside_its_log])
 async def test_a_publish_to_a_file_that_is_replaced_before_its_commit_is_not_confirmed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    put_back: Callable[[Path, Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, copy = tmp_path / "queue.db", tmp_path / "saved.db"
     driver = await opened(file)
+    await _publish(driver, "kept", 5)
     backup(file, copy)
-    begin = connections.begin
-
-    def begin_and_replace(*arguments: object) -> None:
-        begin(*arguments)  # type: ignore[arg-type]
-        monkeypatch.undo()
-        replace(copy, file)
-
-    monkeypatch.setattr(connections, "begin", begin_and_replace)
+    await _publish(driver, "lost", 200)
+    _replace_before_commit(monkeypatch, lambda: put_back(copy, file))
     with pytest.raises(BrokerUnavailableError, match="replaced while it was open") as caught:
         await driver.publish("q", [Outgoing("m", b"body", {})])
     assert caught.value.outcome == "unknown"
     await _publish(driver, "after", 1)
-    assert [each.id for each in await driver.receive("q", 10, 1.0)] == ["after-0"]
+    found = [each.id for each in await driver.receive("q", 1000, 1.0)]
+    assert found == [*(f"kept-{number}" for number in range(5)), "after-0"], "the old log is part of the new file"
     await driver.close()
+
+
+async def test_a_log_that_another_process_has_written_since_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last transaction began before the file was replaced: the log is still the old one's, and must not be read."""
+    file, copy = tmp_path / "queue.db", tmp_path / "saved.db"
+    driver, other = await opened(file), await opened(file)
+    await _publish(driver, "kept", 5)
+    backup(file, copy)
+    await _publish(driver, "lost", 200)
+    _replace_before_commit(monkeypatch, lambda: replace_beside_its_log(copy, file))
+    with pytest.raises(BrokerUnavailableError, match="replaced while it was open"):
+        await driver.publish("q", [Outgoing("m", b"body", {})])
+    with pytest.raises(BrokerUnavailableError, match="replaced while it was open"):
+        await _publish(other, "early", 1)
+    with pytest.raises(BrokerUnavailableError, match="stop all processes, remove") as caught:
+        await _publish(other, "early", 1)
+    assert caught.value.outcome == "rejected"
+    await _publish(driver, "after", 1)
+    await _publish(other, "after-all", 1)
+    found = [each.id for each in await other.receive("q", 1000, 1.0)]
+    assert found == [*(f"kept-{number}" for number in range(5)), "after-0", "after-all-0"]
+    await driver.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("put_back", [replace, replace_beside_its_log])
+async def test_a_store_and_its_watch_have_what_the_restored_file_has(
+    put_back: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    """Reads and watches have a connection of their own, which may open the new file first."""
+    file, copy = tmp_path / "queue.db", tmp_path / "saved.db"
+    driver = await opened(file)
+    store = driver.store("state")
+    await store.open()
+    await store.put("a", b"kept")
+    backup(file, copy)
+    await store.put("a", b"lost")
+    async with asyncio.timeout(SECONDS):
+        changes = store.watch("")
+        assert await anext(changes) is not CURRENT
+        assert await anext(changes) is CURRENT
+        put_back(copy, file)
+        await _again(lambda: store.get("a"))
+        await _again(lambda: store.put("b", b"after"))
+        found = await _again(lambda: store.get("a"))
+        assert found is not None
+        assert found.value == b"kept"
+        told: set[tuple[str, bytes | None]] = set()
+        while not told >= {("a", b"kept"), ("b", b"after")}:
+            change = await anext(changes)
+            if isinstance(change, Change):
+                told.add((change.key, change.value))
+    await driver.close()
+
+
+def _replace_before_commit(monkeypatch: pytest.MonkeyPatch, put_back: Callable[[], None]) -> None:
+    """Replace the file within the next transaction, so much earlier than its commit that their times differ."""
+    commit = Database.commit
+
+    def replace_and_commit(database: Database) -> None:
+        monkeypatch.undo()
+        put_back()
+        log = Path(f"{database.path}-wal")
+        while log.exists() and log.stat().st_mtime_ns <= Path(database.path).stat().st_ctime_ns:
+            os.utime(log)
+        commit(database)
+
+    monkeypatch.setattr(Database, "commit", replace_and_commit)
 
 
 async def _publish(driver: SQLiteDriver, word: str, number: int) -> None:

@@ -254,7 +254,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGHUP}})
 while True:
     signal.pause()
 """
-QUICK_LOOK = Limits(silent=2.0, starting=600.0, look=0.05)
+QUICK_LOOK = Limits(silent=2.0, busy=600.0, look=0.05)
 
 
 def promising(folder: Path, promise: str = "0.0") -> Callable[[int], list[str]]:
@@ -321,6 +321,31 @@ async def test_a_process_that_is_silent_for_long_is_replaced(tmp_path: Path, cap
     assert f"(pid {frozen}) is killed: it has given no sign of life for" in caplog.text
     os.kill(os.getpid(), signal.SIGTERM)
     assert await running == 0
+
+
+async def test_a_process_that_computes_in_c_code_is_not_frozen(tmp_path: Path) -> None:
+    """It keeps Python's lock for longer than another one may be silent, and answers nothing meanwhile."""
+    limits = QUICK_LOOK._replace(silent=1.0)
+    end = f"""
+    from time import process_time
+    used = process_time()
+    sum(range(10**7))
+    sum(range(int(10**7 * {2 * limits.silent} / (process_time() - used))))  # all of it in C
+    (folder / "computed").touch()
+    os._exit(0)
+"""
+    start, _, rest = PROMISING.partition('    (folder / f"ended')
+    source = (start + end.lstrip("\n") + rest[rest.index("signal.signal") :]).format(
+        path=sys.path, folder=str(tmp_path), promise="600.0"
+    )
+    fleet = Fleet(program(source), 1, backoff=QUICK, stop_timeout=600.0, limits=limits)
+    running = asyncio.create_task(fleet.run())
+    await appear(tmp_path, "*.ready", 1)
+    await until(lambda: fleet.children.last(1, QUESTION) is not None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await running == 0
+    assert (tmp_path / "computed").exists()
 
 
 class Unkillable:

@@ -277,3 +277,22 @@ async def test_of_two_publishes_of_one_id_the_later_rejection_leaves_the_key(rig
     await unique_claims.keep(rig.store, stored)
     await unique_claims.give_back(rig.store, rejected)
     assert await unique_claims.take(rig.store, Claim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
+
+
+@pytest.mark.parametrize("timeout", [5.0, 60.0, 3600.0])
+async def test_a_claim_lasts_until_its_message_is_stored_however_long_the_publisher_waits(
+    rig: Rig, timeout: float
+) -> None:
+    """Else another message of the key is stored before the first one is, and both are confirmed."""
+
+    async def publish_at_the_last_moment(messages: Sequence[Outgoing], left: float) -> list[Result]:
+        rig.clock.advance(left)
+        assert await rig.store.get(KEY) is not None
+        return [None] * len(messages)
+
+    rig.windows._publish = publish_at_the_last_moment
+    assert await rig.publish("a", timeout) is None
+    await rig.settled()
+    entry = await rig.store.get(KEY)
+    assert entry is not None
+    assert entry.value == b"=a"

@@ -22,6 +22,7 @@ from tasuki.supervisor.children.answering import Answering
 from tasuki.supervisor.children.asking import Children
 from tasuki.supervisor.children.heartbeat import Heartbeat, Limits
 from tasuki.system.forks import signals_on_loop
+from tasuki.system.memory import processor_seconds
 from tasuki.system.stopping import Meaning, StopSignals
 
 SPARE = 5.0
@@ -71,7 +72,7 @@ class Fleet:
         self.version = object()
         """Another one after each HUP."""
         self.children = Children()
-        self._heartbeat = Heartbeat(self.children, self._replace, limits)
+        self._heartbeat = Heartbeat(self.children, self._replace, self._used, limits)
         self.metrics = FleetMetrics(self.children)
         self.health = FleetHealth(self.children, count, health_file)
 
@@ -113,6 +114,9 @@ class Fleet:
     def _replace(self, number: int, silence: float) -> None:
         if (child := self._running.get(number)) is not None:
             child.kill_in(0.0, f"it has given no sign of life for {silence:.0f} s")
+
+    def _used(self) -> dict[int, float]:
+        return {number: processor_seconds(child.pid) for number, child in self._running.items()}
 
     def _forward(self, number: int) -> None:
         if number == signal.SIGHUP:

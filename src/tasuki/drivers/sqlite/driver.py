@@ -101,6 +101,7 @@ class SQLiteDriver(WithinSQLite):
             database = Database(self.name, self._path, self._settings, self._clock, self._known)
             writer = Writer(self.name, database, self._clock, self._known)
             reader = Reader(self.name, self._path, self._settings, self._clock)
+            database.alone = reader.aside
             forks.watch(writer)
             forks.watch(reader)
             writer.start()

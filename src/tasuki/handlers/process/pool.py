@@ -9,6 +9,7 @@ from typing import Any
 from tasuki.backoff import Backoff
 from tasuki.contracts.handler import Context
 from tasuki.contracts.recycling import NO_LIMITS, Limits
+from tasuki.errors import HandlerError
 from tasuki.handlers.process.worker import Recipe, Worker
 from tasuki.system.memory import resident_bytes
 
@@ -114,9 +115,16 @@ class Pool:
         return best if best is not None and (is_full or best.load == 0) else None
 
     async def _start_one(self) -> None:
-        """Wait until one more child is ready; another message may take it first."""
+        """Wait until one more child is ready; another message may take it first.
+
+        Raises:
+            HandlerError: its ``boot`` failed, or the pool was stopped before it was started.
+        """
         if self._pause is not None:
             await asyncio.wait([self._pause])
+            if self._is_stopped:
+                problem = f"{self._id} was stopped while a message waited for its process"
+                raise HandlerError(problem, kind="Internal", retryable=True)
         if len(self._workers) < self._size:
             self._begin()
         starts = list(self._starts)

@@ -25,8 +25,8 @@ Verb = Callable[[Store, Claim], Awaitable[None]]
 
 _log = logging.getLogger("tasuki.queue")
 
-_LONGEST_CLAIM = 60.0
-"""Seconds of a publish for which its key is claimed at most."""
+_LONGEST = 60.0
+"""Seconds of a publish with keys: each is claimed for so long, and a killed publisher keeps it from the others."""
 _MARGIN = 5.0
 """Seconds that a claim lasts longer, in which its key is kept or freed."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -58,11 +58,11 @@ class UniqueWindows:
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
         """Publish in order; one result a message. Messages without a window go as they are.
 
-        Of several with one key in one batch the later ones wait for the first.
+        Of several with one key in one batch the later ones wait for the first. With a window it ends within a minute.
         """
         if not any(map(has_window, messages)):
             return await self._publish(messages, timeout)
-        end = asyncio.get_running_loop().time() + timeout
+        end = asyncio.get_running_loop().time() + min(timeout, _LONGEST)
         results: Results = [None] * len(messages)
         waiting: Sequence[int] = range(len(messages))
         while waiting:
@@ -108,7 +108,7 @@ class UniqueWindows:
         left = end - asyncio.get_running_loop().time()
         try:
             store = await self.find_store()
-            results[index] = await in_store.take(store, claim, min(left, _LONGEST_CLAIM) + _MARGIN)
+            results[index] = await in_store.take(store, claim, left + _MARGIN)
         except DriverError as problem:
             why = f"its key cannot be taken in the store: {problem}"
             results[index] = self._refused(type(problem), message, why)

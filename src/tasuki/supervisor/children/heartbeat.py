@@ -1,9 +1,14 @@
-"""Heartbeat: the parent asks each child every two seconds, and reports a child that has not answered for 30 s."""
+"""Heartbeat: the parent asks each child every two seconds, and reports a child that has not answered for 30 s.
+
+A child that computes is not frozen: a handler may be in C code that keeps Python's lock, and with it all threads. So it
+has as long as one that starts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tasuki.supervisor.children.asking import Children, SignOfLife
@@ -16,11 +21,18 @@ class Limits(NamedTuple):
     """Seconds."""
 
     silent: float = 30.0
-    """Silence after which a child counts as frozen."""
-    starting: float = 300.0
-    """The same before its first answer: the largest projects are imported in less."""
+    """Silence after which a child counts as frozen that has used no processor time meanwhile."""
+    busy: float = 300.0
+    """The same for one that computes, and before its first answer: the largest projects are imported in less."""
     look: float = 2.0
     """Between two questions."""
+
+
+class _Use(NamedTuple):
+    seconds: float
+    """Processor time of a child."""
+    at: float
+    """Time of the loop at which it was found to have used more than before."""
 
 
 class SilenceRule:
@@ -33,30 +45,51 @@ class SilenceRule:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._looked_at = self._watched_since = float("-inf")
+        self._used: dict[int, _Use] = {}
 
-    def frozen(self, now: float, heard: Mapping[int, SignOfLife]) -> dict[int, float]:
-        """The seconds of silence of each frozen child, by its number; ``now`` is a time of the loop."""
+    def frozen(
+        self, now: float, heard: Mapping[int, SignOfLife], used: Mapping[int, float] = MappingProxyType({})
+    ) -> dict[int, float]:
+        """The seconds of silence of each frozen child, by its number.
+
+        Args:
+            now: a time of the loop.
+            heard: the last sign of life of each child.
+            used: seconds of processor time that each has used so far.
+        """
         if now - self._looked_at > self._limits.silent / 4:
             self._watched_since = now
         self._looked_at = now
         silences = {number: now - max(sign.at, self._watched_since) for number, sign in heard.items()}
-        return {number: silence for number, silence in silences.items() if silence >= self._limit(heard[number])}
+        self._used = {number: self._use(number, now, used.get(number, 0.0)) for number in heard}
+        return {number: silence for number, silence in silences.items() if self._is_frozen(number, silence, now, heard)}
 
-    def _limit(self, sign: SignOfLife) -> float:
-        return self._limits.starting if sign.is_first else self._limits.silent
+    def _use(self, number: int, now: float, seconds: float) -> _Use:
+        last = self._used.get(number)
+        return last if last is not None and seconds == last.seconds else _Use(seconds, now)
+
+    def _is_frozen(self, number: int, silence: float, now: float, heard: Mapping[int, SignOfLife]) -> bool:
+        is_idle = now - self._used[number].at >= self._limits.silent
+        return silence >= (self._limits.silent if is_idle and not heard[number].is_first else self._limits.busy)
 
 
 class Heartbeat:
     """Asks the children for a sign of life; ``on_frozen`` is called with the number of a frozen child and its silence.
 
-    A child that is still there two seconds later is reported again.
+    A child that is still there two seconds later is reported again. ``used`` gives the seconds of processor time that
+    each child has used, by its number.
     """
 
     def __init__(
-        self, children: Children, on_frozen: Callable[[int, float], object], limits: Limits | None = None
+        self,
+        children: Children,
+        on_frozen: Callable[[int, float], object],
+        used: Callable[[], Mapping[int, float]],
+        limits: Limits | None = None,
     ) -> None:
         self._children = children
         self._on_frozen = on_frozen
+        self._used = used
         self._limits = limits or Limits()
         self._rule = SilenceRule(self._limits)
 
@@ -65,7 +98,7 @@ class Heartbeat:
         loop = asyncio.get_running_loop()
         while True:
             await self._children.ask(QUESTION, timeout=min(self._limits.look, 1.0))
-            for number, silence in self._rule.frozen(loop.time(), self._children.heard()).items():
+            for number, silence in self._rule.frozen(loop.time(), self._children.heard(), self._used()).items():
                 self._on_frozen(number, silence)
             await asyncio.sleep(self._limits.look)
 

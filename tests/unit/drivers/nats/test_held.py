@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tasuki.drivers.nats.receiving.held import Held, Table
@@ -67,3 +69,42 @@ def test_what_the_book_says_of_a_delivery_that_ends() -> None:
     assert ours.left() == ours.released()
     ours.is_started = True
     assert ours.left() == ours.started()
+
+
+def sure(receipt: str, sequence: int, at: float) -> Held:
+    return Held(receipt, "m", sequence, 1, 0.0, sure_at=at)
+
+
+def test_doubt_is_about_all_from_before_it() -> None:
+    table = Table(10.0)
+    table.add(old := sure("old", 1, 1.0))
+    assert table.doubtful(0.5) == []
+    assert table.doubtful(2.0) == table.doubtful(2.0) == [old]
+    old.sure_at = 3.0
+    assert table.doubtful(2.0) == []
+    table.add(late := sure("late", 2, 1.5))  # it had arrived on the connection before
+    assert table.doubtful(2.0) == [late]
+    late.sure_at = 3.0
+    assert table.doubtful(2.0) == []
+    table.doubted_at = 4.0
+    assert table.doubtful(2.0) == [old, late]
+    late.sure_at = old.sure_at = 4.0
+    assert table.doubtful(2.0) == []
+
+
+def test_a_settlement_without_doubt_costs_the_same_however_many_are_open() -> None:
+    class Counted(dict[str, Held]):
+        reads = 0
+
+        def values(self) -> Any:
+            self.reads += 1
+            return super().values()
+
+    table = Table(10.0)
+    table._by_receipt = counted = Counted()
+    for number in range(100):
+        table.add(sure(str(number), number, 5.0))
+        assert table.doubtful(2.0) == []
+    assert counted.reads <= 1
+    table.doubted_at = 6.0
+    assert len(table.doubtful(2.0)) == 100

@@ -7,6 +7,8 @@ run out by our own clock, the records are read first, to find out whether anothe
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from tasuki.drivers.nats.records.side_records import LastError, Note
@@ -75,6 +77,8 @@ class Table:
         self._by_receipt: dict[str, Held] = {}
         self._by_sequence: dict[int, Held] = {}
         self._next_sweep = _SWEEP
+        self._sure_since = -inf
+        """No open delivery was last known to be the stream's before this moment (loop time)."""
 
     def __len__(self) -> int:
         return len(self._by_receipt)
@@ -86,6 +90,7 @@ class Table:
             self._by_receipt.pop(older.receipt, None)
         self._by_sequence[held.sequence] = held
         self._by_receipt[held.receipt] = held
+        self._sure_since = min(self._sure_since, held.sure_at)
         if len(self._by_receipt) > self._next_sweep:
             self._sweep(held.since)
 
@@ -105,7 +110,13 @@ class Table:
     def doubtful(self, since: float) -> list[Held]:
         """All whose message was last known to be the stream's before a moment, or before the last doubt (loop time)."""
         since = max(since, self.doubted_at)
-        return [held for held in list(self._by_receipt.values()) if held.sure_at < since and not held.is_done]
+        if since <= self._sure_since:  # as at nearly all settlements, which must not cost more the more there is open
+            return []
+        self._sure_since = since  # before we look: another thread may add one meanwhile
+        found = [held for held in list(self._by_receipt.values()) if held.sure_at < since and not held.is_done]
+        if found:
+            self._sure_since = -inf
+        return found
 
     def living(self, now: float) -> list[Held]:
         """All whose lease holds."""

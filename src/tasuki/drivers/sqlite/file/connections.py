@@ -13,10 +13,12 @@ from tasuki.drivers.sqlite.file.errors import error_name
 from tasuki.drivers.sqlite.file.locks import STEP, HolderLocks, boot_id
 from tasuki.drivers.sqlite.schema.schema import migrate
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError
 
 _PATIENCE = 0.25
 """Seconds after which a writer does without its turn: a stopped process may have it."""
+_LOG_HEAD = 32
+"""Bytes of a log before its first frame (sqlite.org/fileformat2.html#walformat)."""
 
 
 def connect(driver: str, path: str, settings: SQLiteSettings, name: str) -> tuple[sqlite3.Connection, int]:
@@ -120,21 +122,48 @@ def log_of(path: str) -> str:
     return f"{path}-wal"
 
 
-def drop_log(path: str, log: tuple[int, int]) -> None:
+def head_of(log: str) -> bytes:
+    """The first bytes of a write-ahead log, whose salts tell it from any other; empty: there is nothing in it."""
+    try:
+        with open(log, "rb") as file:
+            return file.read(_LOG_HEAD)
+    except FileNotFoundError:
+        return b""
+
+
+def drop_log(driver: str, path: str, old: bytes, written: int) -> None:
     """Remove the log of a file that another one has replaced: SQLite would write its pages into the new file.
 
-    The caller holds the turn, so no other process opens the new file meanwhile. A process that has opened it already
-    has written to the log since the replacement, or has made another one than ``log``: that one stays.
+    The caller holds the turn, so no other process opens the new file meanwhile. ``old``: the head of the old log.
+    ``written``: when we wrote to it for the last time after the file was replaced, as its time of change; 0: never.
+
+    Raises:
+        BrokerUnavailableError: another process has written to it since the replacement. If that was a last transaction
+            with the old file, that process removes it; else it has opened the new file with the old log.
     """
+    log = log_of(path)
     try:
-        is_old = identity(log_of(path)) == log and os.stat(log_of(path)).st_mtime_ns <= os.stat(path).st_ctime_ns
+        if not old or head_of(log) != old:
+            return
+        if os.stat(log).st_mtime_ns > max(os.stat(path).st_ctime_ns, written):
+            problem = (
+                f"SQLite file {path!r} was replaced, and another process has written to the log of the old one since; "
+                f"if it stays so, stop all processes, remove {log!r} and {path + '-shm'!r}, and put the file back again"
+            )
+            raise BrokerUnavailableError(problem, driver=driver, outcome="rejected")
     except FileNotFoundError:
         return
-    if log == (0, 0) or not is_old:
-        return
-    for name in (log_of(path), f"{path}-shm"):
+    for name in (log, f"{path}-shm"):
         with suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def written_at(path: str) -> int:
+    """When a file was written for the last time, in nanoseconds; 0: there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def identity(path: str) -> tuple[int, int]:

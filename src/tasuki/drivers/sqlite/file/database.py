@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
@@ -44,7 +44,11 @@ class Database:
         self.holder = 0
         """The number of this connection among those that hold messages."""
         self.room = disk_space.DiskSpace(path)
+        self.alone: Callable[[], AbstractContextManager[object]] = nullcontext
+        """While it is entered, this process has no other connection to the file."""
         self._identity = self._log_identity = (0, 0)
+        self._log_head, self._log_written = b"", 0
+        """Of the last connection, as ``drop_log`` takes them."""
 
     @contextmanager
     def failing(self, outcome: Outcome) -> Iterator[None]:
@@ -66,9 +70,7 @@ class Database:
         self.folder.enter()
         self.folder.wait_turn(self._settings.busy_timeout)
         try:
-            if connections.identity(self.path) != self._identity:
-                connections.drop_log(self.path, self._log_identity)
-            connection, self.holder = connections.connect(self._driver, self.path, self._settings, self.folder.name)
+            connection, self.holder = self._connect()
         finally:
             self.folder.pass_turn()
         self.connection = connection
@@ -79,6 +81,13 @@ class Database:
         self.room.restore()
         return connection
 
+    def _connect(self) -> tuple[sqlite3.Connection, int]:
+        if connections.identity(self.path) == self._identity:
+            return connections.connect(self._driver, self.path, self._settings, self.folder.name)
+        with self.alone():
+            connections.drop_log(self._driver, self.path, self._log_head, self._log_written)
+            return connections.connect(self._driver, self.path, self._settings, self.folder.name)
+
     def begin(self) -> sqlite3.Connection:
         """Begin a transaction with the write lock, within ``busy_timeout``.
 
@@ -88,6 +97,7 @@ class Database:
         connection = self.connected()
         self._check_file("rejected")
         connections.begin(connection, self.folder, self._settings.busy_timeout)
+        self._check_file("rejected")  # it may have been replaced while this waited for its turn
         return connection
 
     def commit(self) -> None:
@@ -98,7 +108,7 @@ class Database:
         """
         assert self.connection is not None
         self.connection.execute("COMMIT")
-        self._check_file("unknown")  # a commit to a file without a name would be lost with it
+        self._check_file("unknown", has_written=True)  # a commit to a file without a name would be lost with it
 
     def check_holder(self) -> None:
         """After another process's commit: the file may have an earlier state (``.restore`` of SQLite's shell).
@@ -111,8 +121,9 @@ class Database:
         if self.connection.execute(sql, (self.holder, self.folder.name)).fetchone() is None:
             self._reopen(f"SQLite file {self.path!r} was put back to an earlier state", "rejected")
 
-    def _check_file(self, outcome: Outcome) -> None:
+    def _check_file(self, outcome: Outcome, *, has_written: bool = False) -> None:
         if connections.identity(self.path) != self._identity:
+            self._log_written = connections.written_at(connections.log_of(self.path)) if has_written else 0
             self._reopen(f"SQLite file {self.path!r} was removed or replaced while it was open", outcome)
 
     def _reopen(self, problem: str, outcome: Outcome) -> None:
@@ -130,4 +141,9 @@ class Database:
         """Close the connection; the next one sees the disk's content."""
         connection, self.connection = self.connection, None
         if connection is not None:
+            self._log_head = b""
+            # Known for certain while it is open: the inode of a file that is closed may be another file's.
+            with suppress(OSError):
+                log = connections.log_of(self.path)
+                self._log_head = connections.head_of(log) if connections.identity(log) == self._log_identity else b""
             connections.close(connection)

@@ -136,6 +136,18 @@ class Reader:
         """In a forked child: the parent's connection, untouched."""
         return self._connection
 
+    # Called from the thread that writes.
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Have no connection for the time of the block: the next read opens one.
+
+        One that has opened a replaced file with the log of the old one would keep that log alive in this process.
+        """
+        with self.at_work:
+            self._disconnect()
+            yield
+
     # The thread.
 
     def _run(self, helper: HelperThread) -> None:

@@ -1,0 +1,78 @@
+"""Freezing: a process stands still for longer than its leases, as on a suspended machine, and then goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.faults.test_cancel import Start, Workers
+
+IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
+FREEZES = 60 if IS_CAMPAIGN else 2
+_SHORT = ("sqlite", "redis")
+_PATIENCE = 20.0
+"""Seconds until a frozen process is thawed that stops the others as well: it may hold the one lock of SQLite."""
+_TRIES = 20
+
+
+def faults_on(drivers: Sequence[str]) -> list[tuple[str, str]]:
+    """Driver and fault, for the parameters of a test: workers are killed on each, frozen on some or in a campaign."""
+    frozen_on = [driver for driver in drivers if IS_CAMPAIGN or driver in _SHORT]
+    return [*((driver, "killed") for driver in drivers), *((driver, "frozen") for driver in frozen_on)]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A child of this process stands still in the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def freeze_until(pid: int, is_taken_over: Callable[[], Awaitable[bool]]) -> bool:
+    """Freeze a process until others have taken over its work; whether they could."""
+    with frozen(pid):
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while not await is_taken_over():
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return False
+    return True
+
+
+async def freeze_one(workers: Workers, message_of: Callable[[Start], str]) -> int:
+    """Freeze a worker until another one runs a message that it was handling; how often that was tried.
+
+    Args:
+        workers: their history tells the process of each line.
+        message_of: the message that a line is about.
+    """
+    for tries in range(1, _TRIES):
+        await workers.wait_for_more(1)
+        before: list[Start] = []
+        held: set[str] = set()
+        pid = random.choice(workers.running).pid
+
+        async def is_taken_over(before: list[Start] = before, held: set[str] = held, pid: int = pid) -> bool:
+            starts = workers.starts()
+            if not before:  # it is frozen now
+                before += starts
+                last = {message_of(start): start.pid for start in before}
+                held |= {message for message, process in last.items() if process == pid}
+            return any(start.pid != pid and message_of(start) in held for start in starts[len(before) :])
+
+        if await freeze_until(pid, is_taken_over):
+            return tries
+    pytest.fail(f"no other worker goes on\n{workers.log()[-3000:]}")

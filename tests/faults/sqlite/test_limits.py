@@ -58,24 +58,25 @@ class History:
 
     def add(self, lines: list[str], ended: float) -> None:
         """Of one worker, which lived until ``ended`` at least; of a line that was cut off nothing is known."""
-        since: dict[str, float] = {}
-        leased: dict[str, float] = {}
+        since: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for line in lines:
             what, *words = line.split()
             if what == "took":
                 before, after, *ids = words
-                since.update(dict.fromkeys(ids, float(after)))
-                leased.update(dict.fromkeys(ids, float(before) + LEASE))
+                for id in ids:  # a worker that was frozen may get one again
+                    since[id].append((float(after), float(before) + LEASE))
                 for lane, number in Counter(id.split("-")[0] for id in ids).items():
                     self.taken[lane].append(Taken(float(before), float(after), number))
             elif what == "stale":
                 self.handled[words[0]] -= 1
             else:
                 at, id = words
-                self._hold(id, since.pop(id), min(float(at), leased[id]))
+                began, until = since[id].pop(0)
+                self._hold(id, began, min(float(at), until))
                 self.handled[id] += 1
-        for id, began in since.items():
-            self._hold(id, began, min(ended, leased[id]))
+        for id, held in since.items():
+            for began, until in held:
+                self._hold(id, began, min(ended, until))
 
     def _hold(self, id: str, began: float, ended: float) -> None:
         self.held[id.split("-", maxsplit=1)[0]].append((began, max(began, ended)))

@@ -315,6 +315,20 @@ async def test_a_group_is_started_again_under_its_id(site: Site) -> None:
     assert [id for id, _ in site.ended] == ["group:g"]
 
 
+async def test_members_that_have_ended_count_when_a_group_is_started_again(make_app: Callable[..., App]) -> None:
+    """As by a publisher that was killed after a part of the members."""
+    site = Site(make_app(), dedup_window="1h")
+    members = [site.jobs.message(1), site.jobs.message(2), site.jobs.message(3, delay="60s")]
+    async with site.app.worker():
+        for _ in range(2):
+            await site.app.group(members, then=site.ends, id="g")
+            await asyncio.sleep(10)
+            assert site.done == [1, 2]
+        await asyncio.sleep(60)
+    assert site.done == [1, 2, 3]
+    assert [id for id, _ in site.ended] == ["group:g"]
+
+
 async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
     app, job = site.app, site.jobs.message(1)
     ruled = app.queue("ruled", unique={"key": "body.id"})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import test_cancel as cancel
-from tests.faults.freezing import FREEZES, faults_on, freeze_one
+from tests.faults.freezing import FREEZES, TRIES, faults_on, freeze_one
 from tests.support.brokers.everywhere import DRIVERS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800)]
@@ -49,23 +49,23 @@ async def test_steps_while_workers_are_killed_or_frozen(
     driver: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancel, "HANDLER", HANDLER)
-    faults = KILLS if fault == "killed" else FREEZES
     async with cancel.place_on(driver, tmp_path) as (app, workers):
         tasks = app.queue("app:tasks")
-        published = strikes = 0
+        published = strikes = freezes = 0
         for _ in range(2):
             workers.start()
-        for _ in range(faults):
+        while strikes < KILLS if fault == "killed" else freezes < FREEZES:
             for result in await app.live_queue("app:tasks").publish_many(list(range(published, published + 30))):
                 assert result.id
             published += 30
             await workers.wait_for_more(40)
-            if fault == "frozen":
-                strikes += await freeze_one(workers, lambda start: start.id.partition("/")[0])
-                continue
-            workers.kill(random.choice(workers.running))
-            workers.start()
             strikes += 1
+            if fault == "killed":
+                workers.kill(random.choice(workers.running))
+                workers.start()
+            else:
+                freezes += await freeze_one(workers, lambda start: start.id.partition("/")[0])
+                assert strikes < TRIES, "no other worker goes on"
         async with asyncio.timeout(120):
             while (await tasks.info())["message_count"]:
                 await asyncio.sleep(0.05)

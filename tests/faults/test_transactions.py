@@ -16,7 +16,7 @@ import pytest
 
 from tasuki import App
 from tasuki.queues.queue import Envelope
-from tests.faults.freezing import FREEZES, freeze_one
+from tests.faults.freezing import FREEZES, TRIES, freeze_one
 from tests.faults.test_cancel import Workers
 from tests.support.brokers.everywhere import overrides
 
@@ -107,12 +107,11 @@ async def opened(driver: str, folder: Path, *, has_keys: bool) -> AsyncIterator[
 @pytest.mark.parametrize("driver", ["sqlite", "postgres"])
 async def test_each_effect_happens_once(driver: str, has_keys: bool, fault: str, tmp_path: Path) -> None:
     """With keys, each is published twice, and its second message has no effect of its own."""
-    faults = KILLS if fault == "killed" else FREEZES
     async with opened(driver, tmp_path, has_keys=has_keys) as site:
-        tasks, published = site.app.queue("app:tasks"), 0
+        tasks, published, strikes, freezes = site.app.queue("app:tasks"), 0, 0, 0
         for _ in range(WORKERS):
             site.workers.start()
-        for _ in range(faults):
+        while strikes < KILLS if fault == "killed" else freezes < FREEZES:
             bodies = [f"{number}" for number in range(published, published + EACH)]
             twice = [Envelope(body=body, headers={"order": body}) for body in bodies for _ in range(1 + has_keys)]
             for result in await site.app.live_queue("app:tasks").publish_many(twice):
@@ -121,11 +120,13 @@ async def test_each_effect_happens_once(driver: str, has_keys: bool, fault: str,
             async with asyncio.timeout(60):
                 while len(site.workers.starts()) < published - random.randrange(EACH):
                     await asyncio.sleep(0.01)
-            if fault == "frozen":
-                await freeze_one(site.workers, lambda start: start.id)
-                continue
-            site.workers.kill(random.choice(site.workers.running))
-            site.workers.start()
+            strikes += 1
+            if fault == "killed":
+                site.workers.kill(random.choice(site.workers.running))
+                site.workers.start()
+            else:
+                freezes += await freeze_one(site.workers, lambda start: start.id)
+                assert strikes < TRIES, "no other worker goes on"
         async with asyncio.timeout(180):
             while (await tasks.info())["message_count"]:
                 await asyncio.sleep(0.05)
@@ -136,4 +137,4 @@ async def test_each_effect_happens_once(driver: str, has_keys: bool, fault: str,
     wanted = dict.fromkeys((f"{number}" for number in range(published)), 1)
     assert effects == wanted
     assert follow_ups == wanted
-    print(f"{driver}: {faults} {fault}, {published} effects once, {runs - published} runs repeated")
+    print(f"{driver}: {strikes} {fault}, {published} effects once, {runs - published} runs repeated")

@@ -21,6 +21,8 @@ pure="
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py
     src/tasuki/units.py
+    src/tasuki/parts.py
+    src/tasuki/queues/messages/beginning.py
     src/tasuki/observe/trace.py
     src/tasuki/observe/tracebacks.py
     src/tasuki/desk/reading/tracebacks.py

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from tasuki.errors import QueueFullError
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -35,5 +37,15 @@ def is_told(failures: int) -> bool:
 
 
 UNTIL_BACK = Backoff(initial_delay=0.05, max_delay=2.0, jitter=0.5)
-"""For whatever waits for a broker that is away: two such waits in a row still end within five seconds of its
-return, and thousands of workers come back over more than a second."""
+"""For any wait for a broker or store that does not answer: two such waits in a row still end within five seconds of
+its return, and thousands of workers come back over more than a second."""
+UNTIL_ROOM = Backoff(initial_delay=0.05, max_delay=30.0, jitter=0.5)
+"""For a write that a queue refuses although its broker answers: a person must act first."""
+
+
+def pause_after(error: BaseException, failures: int, *, is_final: bool = False) -> float:
+    """Seconds to wait before a failed write to a broker or store is tried again; the one rule for all of them.
+
+    ``failures``: in a row, 1 or more. ``is_final``: only a person can heal it, so it is tried less often.
+    """
+    return (UNTIL_ROOM if is_final or type(error) is QueueFullError else UNTIL_BACK).delay(failures)

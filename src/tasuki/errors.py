@@ -11,8 +11,10 @@
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
     ├── DriverError(driver, queue; retryable, outcome)
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
+    │   ├── KeyBusyError ↻
     │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     │   ├── ConflictError · StoreLimitError · StoreFullError ↻
+    │   ├── QueueFullError → StorageFullError ↻
     │   └── StaleReceiptError · MessageNotFoundError · HeldBackError ↻
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
@@ -38,6 +40,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 Outcome = Literal["rejected", "unknown"]
+Nature = Literal["healing", "final", "unknown"]
+"""Whether the same write may succeed later: perhaps, never, or it is a defect that nothing is known of."""
 
 
 class TasukiError(Exception):
@@ -160,9 +164,19 @@ class ThrottledError(DriverError):
 
 
 class QueueFullError(DriverError):
-    """The queue holds ``max_length`` messages, or its storage is full."""
+    """The queue holds ``max_length`` messages, or the storage of its broker is full."""
 
     retryable = True
+
+
+class KeyBusyError(DriverError):
+    """An open transaction of another client keeps the unique key of the message; nothing was stored."""
+
+    retryable = True
+
+
+class StorageFullError(QueueFullError):
+    """The broker has no room for any queue: its disk or its memory is full."""
 
 
 class QueueNotFoundError(DriverError):
@@ -261,6 +275,14 @@ class PolicyDeniedError(TasukiError):
         self.resource = resource
         self.policy = policy
         super().__init__(message)
+
+
+def nature_of(error: BaseException) -> Nature:
+    """Whether a write to a broker or store that has failed may succeed when it is repeated."""
+    if isinstance(error, DriverError):
+        is_known = error.outcome == "rejected"  # else a driver has failed in a way that its authors did not expect
+        return "healing" if error.retryable else "final" if is_known else "unknown"
+    return "final" if isinstance(error, TasukiError) else "unknown"
 
 
 MAX_ERROR_CHARS = 4096

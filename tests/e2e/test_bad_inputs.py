@@ -233,7 +233,7 @@ NOT_JSON = "body is not JSON"
 
 BAD_MESSAGES: list[tuple[str, str, bytes, dict[str, Any], str, str]] = [
     ("T37", "100,000 deep", b"[" * 100_000, {}, "undecodable", NOT_JSON),
-    ("T37", "a number of 10 MB", b"7" * 10_000_000, {}, "undecodable", "out of range"),
+    ("T37", "a number of 10 MB", b"7" * 10_000_000, {}, "invalid", "the max_message_size of its queue"),
     ("T37", "a number beyond any float", b'{"n": 1e309}', {}, "undecodable", "out of range"),
     ("T37", "NaN", b"NaN", {}, "undecodable", NOT_JSON),
     ("T37", "a byte order mark", b"\xef\xbb\xbf1", {}, "undecodable", NOT_JSON),
@@ -244,6 +244,8 @@ BAD_MESSAGES: list[tuple[str, str, bytes, dict[str, Any], str, str]] = [
     ("T35", "a pickle that says so", pickle.dumps(Trap()), {"content_type": "application/x-python-serialize"},
      "undecodable", NOT_JSON),
     ("T35", "compressed", gzip.compress(b"1"), {"content_type": "json", "encoding": "gzip"}, "undecodable", NOT_JSON),
+    ("T36", "a compressed bomb that says so", gzip.compress(b"0" * 50_000_000), {"content_type": "json/plain+gzip"},
+     "invalid", "is more than 1048576 bytes when it is decompressed"),
     ("T36", "a compressed bomb", gzip.compress(b"0" * 50_000_000), {}, "undecodable", NOT_JSON),
     ("T34", "an extension of MessagePack", b"\xc7\x04\x05abcd", {"content_type": "application/msgpack"}, "undecodable",
      "extension type 5"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 import sqlalchemy
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasuki import Context
 from tasuki.contracts.driver import Ack
-from tasuki.errors import HandlerError
+from tasuki.errors import DriverError, HandlerError
 from tests.e2e.test_idempotency import consumer_of
 from tests.e2e.test_transactions import Site, site
 from tests.support.brokers.broker import free_port
@@ -191,3 +192,133 @@ async def test_a_claim_that_the_database_undoes_postpones(site: Site) -> None:
         await site.idle()
     await engine.dispose()
     assert set(attempts) == {1}
+
+
+@pytest.fixture
+async def slow_commits(site: Site) -> AsyncIterator[Callable[[], Awaitable[asyncpg.Connection]]]:
+    """A function that makes commits of effects wait for a lock, and gives the connection that holds it."""
+    holders: list[asyncpg.Connection] = []
+
+    async def slow() -> asyncpg.Connection:
+        holder = await asyncpg.connect(Postgres.shared().url)
+        holders.append(holder)
+        await holder.execute(
+            f"""CREATE FUNCTION {site.name}_waits() RETURNS trigger LANGUAGE plpgsql AS $$
+            begin perform pg_advisory_xact_lock(hashtext('{site.name}')); return null; end $$;
+            CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON {site.name} DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION {site.name}_waits()"""
+        )
+        await holder.execute(f"SELECT pg_advisory_lock(hashtext('{site.name}'))")
+        return holder
+
+    yield slow
+    for holder in holders:
+        await holder.close()
+
+
+async def test_a_handler_that_is_cancelled_in_its_commit_has_succeeded(
+    site: Site, slow_commits: Callable[[], Awaitable[asyncpg.Connection]]
+) -> None:
+    """The commit was sent, so its answer is awaited: nothing follows that is done after a failure."""
+    only_postgres(site)
+    running: list[asyncio.Task[Any] | None] = []
+
+    @site.jobs.consumer(handler_timeout="100ms")
+    async def handle(body: str, context: Context) -> str:
+        running.append(asyncio.current_task())
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+        return "done"
+
+    async with site.worker():
+        holder = await slow_commits()
+        job = await site.jobs.publish("a")
+        await site.until(lambda: _is(any(task is not None and task.cancelling() for task in running)))
+        await holder.execute("SELECT pg_advisory_unlock_all()")
+        assert await job.result() == "done"
+        assert (await job.status()) == "done"
+        await site.idle()
+        assert (len(running), await site.effects(), (await site.dead.depth()).ready) == (1, ["a"], 0)
+
+
+async def test_a_commit_whose_answer_is_lost_is_no_failure_if_it_was_made(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker is asked for the message, before a dead letter says that the handler has failed."""
+    only_postgres(site)
+    attempts: list[int] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        attempts.append(context.attempt)
+        if not context.is_last_attempt:
+            raise ValueError("not yet")
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            kind = type(tx.connection)
+            execute = kind.execute
+
+            async def lost(connection: Any, sql: str, *arguments: Any, **options: Any) -> Any:
+                answer = await execute(connection, sql, *arguments, **options)
+                if sql.startswith("COMMIT"):
+                    raise ConnectionResetError("the answer is lost")
+                return answer
+
+            monkeypatch.setattr(kind, "execute", lost)
+
+    async with site.worker():
+        job = await site.jobs.publish("a")
+        await site.until(lambda: _is(len(attempts) == 3))
+        await site.idle()
+        monkeypatch.undo()
+        assert (attempts, await site.effects(), (await site.dead.depth()).ready) == ([1, 2, 3], ["a"], 0)
+        assert (await job.status()) != "failed"
+
+
+async def test_a_transaction_at_repeatable_read_settles_after_a_renewal(site: Site) -> None:
+    """Which changes the row of the message, unless the transaction has locked it before."""
+    only_postgres(site)
+    told: list[Any] = []
+    own = await asyncpg.connect(
+        Postgres.shared().url, server_settings={"default_transaction_isolation": "repeatable read"}
+    )
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        live = site.app.live_queue("jobs")
+        async with context.transaction(own) as tx:
+            await site.add(tx, body)
+            told.append(await tx.connection.fetchval("SHOW transaction_isolation"))
+            receipt = context.message.receipt  # type: ignore[union-attr]
+            told.append(list(await live.driver.extend(live.spec.name, [receipt], 60.0)))
+
+    async with site.worker():
+        await site.jobs.publish("a")
+        await site.until(lambda: _is(len(told) > 1))
+        await site.idle()
+        assert (told, await site.effects()) == (["repeatable read", []], ["a"])
+    await own.close()
+
+
+async def test_a_queue_with_order_per_key_refuses_repeatable_read(site: Site) -> None:
+    """Which sees one state of the rows: not the message that follows in its key, if that was moved meanwhile."""
+    only_postgres(site)
+    keyed = site.app.queue("keyed", queue_name=f"{site.name}_keyed", ordering="key")
+    told: list[BaseException] = []
+    own = await asyncpg.connect(
+        Postgres.shared().url, server_settings={"default_transaction_isolation": "repeatable read"}
+    )
+
+    @keyed.consumer
+    async def handle(body: str, context: Context) -> None:
+        try:
+            async with context.transaction(own):
+                pass
+        except DriverError as error:
+            told.append(error)
+
+    async with site.worker():
+        await keyed.publish("a", key="k")
+        await site.until(lambda: _is(bool(told)))
+    assert "settled in transactions at READ COMMITTED alone" in str(told[0])
+    await own.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.errors import HandlerError, PublishError
+from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError
 from tasuki.message import Message
 from tasuki.testing import RecordingContext, TestApp
 from tests.e2e.test_transactions import Site, site
@@ -68,6 +68,45 @@ async def test_a_group_in_the_block_of_a_plain_handler_is_refused(site: Site) ->
         await site.idle()
         assert (await site.after.depth()).ready == 0
     assert [problem.partition(",")[0] for problem in problems] == ["context.transaction() is open"] * 2
+
+
+async def test_what_follows_a_committed_message_comes_once_the_store_is_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+    ended: list[str] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> str:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            state = site.app.live_assembly().state_of("app:jobs")
+            assert state is not None
+            store = await state.store()
+            put = store.put
+
+            async def fail_thrice(key: str, *args: Any, **named: Any) -> int:
+                nonlocal failures
+                if key.startswith("group/") and failures < 3:
+                    failures += 1
+                    raise BrokerUnavailableError("gone")
+                return await put(key, *args, **named)
+
+            monkeypatch.setattr(store, "put", fail_thrice)
+        return body.upper()
+
+    @site.after.consumer
+    async def follow(body: str) -> None:
+        ended.append(body)
+
+    async def has_ended() -> bool:
+        return bool(ended)
+
+    async with site.worker():
+        await site.jobs.publish("a", then=site.after)
+        await site.until(has_ended)
+        assert await site.effects() == ["a"]
+    assert (ended, failures) == (["A"], 3)
 
 
 async def test_tests_of_handlers_refuse_it_too() -> None:

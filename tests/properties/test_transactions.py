@@ -20,6 +20,7 @@ import pytest
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import rule_of
+from tasuki.consumers.handling.off_clock import OffClock
 from tasuki.consumers.jobs.once import Once
 from tasuki.consumers.jobs.transacting import Transacting
 from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec
@@ -116,18 +117,21 @@ class World:
             id="app:jobs", driver=driver, spec=QueueSpec("jobs", lease=LEASE), codec=present(Codecs().get(JSON))
         )
         options = SimpleNamespace(auto_ack=False, idempotency={None: rule_of("header.order", 600.0)})
-        consumer: Any = SimpleNamespace(id="app:c", queue=queue, options=options, clock=self.clock)
+        consumer: Any = SimpleNamespace(id="app:c", queue=queue, options=options, clock=self.clock, keeper=None)
         settler = SimpleNamespace(flush=None, on_settled=None)
         holder.transacting = transacting = Transacting(SimpleNamespace(settler=settler), consumer)
         delivery = Delivery(got[0], holder, float("inf"))
         context = Context(delivery, delivery, self.reach(driver))
-        state: Any = SimpleNamespace(store=self._store_of(process), clock=self.clock)
+        alone = SimpleNamespace(capabilities=SimpleNamespace(multi_process=False))
+        state: Any = SimpleNamespace(store=self._store_of(process), clock=self.clock, driver=alone, opened=None)
 
         async def inner(body: Any, context: Context) -> Any:
             self.begun.append(got[0].id)
             return await handle(context)
 
-        once = Once(consumer, state, transacting)
+        pool: Any = SimpleNamespace(workers=[])
+        off_clock = OffClock(SimpleNamespace(pool=pool), self.clock.monotonic)
+        once = Once(consumer, state, transacting, off_clock)
         try:
             await (once.layer(None, context, inner) if has_key else inner(None, context))
             if not delivery.settled:

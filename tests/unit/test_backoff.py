@@ -3,7 +3,8 @@ from collections import Counter
 
 import pytest
 
-from tasuki.backoff import UNTIL_BACK, Backoff, is_told
+from tasuki.backoff import UNTIL_BACK, Backoff, is_told, pause_after
+from tasuki.errors import BrokerUnavailableError, QueueFullError, StorageFullError, StoreFullError
 
 
 def test_it_really_grows_to_its_cap() -> None:
@@ -63,3 +64,12 @@ def test_the_source_of_chance_can_be_given(seed: int) -> None:
 
 def test_without_one_it_differs() -> None:
     assert len({Backoff().delay(3) for _ in range(100)}) > 1
+
+
+def test_one_rule_says_how_long_to_wait_for_a_broker_or_store() -> None:
+    many = range(20, 200)
+    for error in (BrokerUnavailableError(""), StoreFullError(""), StorageFullError(""), KeyError()):
+        assert 1 < max(pause_after(error, failures) for failures in many) <= 2
+    assert 20 < max(pause_after(QueueFullError(""), failures) for failures in many) <= 30
+    assert 20 < max(pause_after(BrokerUnavailableError(""), failures, is_final=True) for failures in many) <= 30
+    assert pause_after(QueueFullError(""), 1) < 0.1

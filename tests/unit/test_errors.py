@@ -12,6 +12,7 @@ from tasuki.errors import (
     DurabilityError,
     HandlerError,
     HeldBackError,
+    KeyBusyError,
     LifecycleError,
     LuaLimitError,
     Position,
@@ -19,9 +20,11 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
     StopTimeoutError,
+    StorageFullError,
     StoreFullError,
     TasukiError,
     ThrottledError,
+    nature_of,
 )
 
 CLASSES = {
@@ -71,7 +74,8 @@ def test_lifecycle_errors_know_the_service() -> None:
 def test_what_is_retryable() -> None:
     retryable = {error for error in CLASSES.values() if issubclass(error, DriverError) and error.retryable}
     broker = {BrokerUnavailableError, BrokerTimeoutError, ThrottledError}
-    assert retryable == broker | {QueueFullError, StoreFullError, DurabilityError, HeldBackError}
+    full = {QueueFullError, StorageFullError, StoreFullError}
+    assert retryable == broker | full | {DurabilityError, HeldBackError, KeyBusyError}
 
 
 def test_outcomes() -> None:
@@ -93,3 +97,9 @@ def test_handler_errors_carry_kind_and_details() -> None:
 def test_limit_errors_name_the_limit() -> None:
     error = LuaLimitError("too long", limit="time")
     assert (error.limit, error.kind, error.retryable) == ("time", "Internal", False)
+
+
+def test_whether_a_failed_write_may_succeed_later() -> None:
+    assert nature_of(BrokerTimeoutError("")) == nature_of(QueueFullError("")) == "healing"
+    assert nature_of(QueueNotFoundError("")) == nature_of(HandlerError("")) == "final"
+    assert nature_of(KeyError()) == nature_of(DriverError("", outcome="unknown")) == "unknown"

@@ -43,6 +43,7 @@ from tasuki.kinds.build import (
     driver_settings,
     is_function,
     is_same_driver,
+    largest_letters,
     queue_policy,
     queue_spec,
 )
@@ -98,6 +99,7 @@ class Assembly(ProjectHost):
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
+        self._letters = largest_letters(project)
         self.drivers: dict[str, Driver] = {}
         self.services: dict[str, DriverService] = {}
         self.queues: dict[str, Queue] = {}
@@ -223,7 +225,7 @@ class Assembly(ProjectHost):
     def _queue(self, id: str, config: QueueConfig) -> Queue:
         codec, driver = self.codecs.get(config.codec), self.drivers[config.driver]
         assert codec is not None  # the check knows the codecs
-        policy = queue_policy(config, driver.capabilities)
+        policy = queue_policy(config, driver.capabilities, letters=self._letters.get(id, 0))
         return Queue(
             id,
             driver=driver,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import AWHILE, Pace
 from tasuki.app.dead.reading import Movable, movable
+from tasuki.app.dead.settling import settle_all
 from tasuki.app.dead.sorting import Sorter
 from tasuki.app.dead.transferring import BATCH, Form, Transferring, after_letter, can_transfer
 from tasuki.clock import Clock
@@ -110,7 +110,7 @@ async def _receive_all(
                 left = depth.ready
     finally:
         if sorter.left:
-            await _settle(source, [Release(receipt) for receipt in reversed(sorter.left)])
+            await settle_all(source, [Release(receipt) for receipt in reversed(sorter.left)])
     sorter.report_forbidden()
     sorter.report_unclear()
     if is_held_back:
@@ -183,14 +183,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float
                     refused = refused or error
     finally:
         # Newest first: each release goes to the head, so the old order is restored.
-        await _settle(source, [*acks, *reversed(releases.values())])
+        await settle_all(source, [*acks, *reversed(releases.values())])
     if refused is not None:
         raise refused
     return len(acks)
-
-
-async def _settle(source: Queue, settlements: list[Settlement]) -> None:
-    """Settle, even if the caller is cancelled meanwhile."""
-    size = source.driver.capabilities.max_batch
-    for start in range(0, len(settlements), size):
-        await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))

@@ -12,6 +12,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stacks_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
+from tasuki.consumers.settling.insisting import Trouble
 from tasuki.contracts.handler import Handler
 from tasuki.errors import BrokerTimeoutError
 from tasuki.observe.events import Event, events_of
@@ -134,6 +135,21 @@ class Consumer(Definition):
         Not counted: deliveries that are kept because their dead letter or reply cannot be published yet.
         """
         return 0 if self.run is None else self.run.unsettled
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """Of the handled messages that are kept, as something about them cannot be written yet; from any thread."""
+        return [] if self.run is None else list(self.run.settler.insisting.troubles.copy().values())
+
+    @property
+    def is_filled_by_kept(self) -> bool:
+        """Whether these messages leave no place for others."""
+        return self.run is not None and self.run.window.is_filled_by_kept
+
+    @property
+    def unreadable(self) -> str:
+        """Why it cannot read which messages are cancelled, if it must before each start; empty: it can."""
+        return "" if self.run is None or self.run.follower is None else self.run.follower.problem
 
     @property
     def held(self) -> int:

@@ -18,7 +18,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
-from tasuki.consumers.fetching.window import Window, prefetch_for
+from tasuki.consumers.fetching.window import Keeping, Window, prefetch_for
 from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
@@ -301,7 +301,7 @@ class Run:
         """See :meth:`tasuki.consumers.consumer.Consumer.unsettled`."""
         running = sum(len(worker.delivery.deliveries) for worker in self.pool.workers if worker.delivery is not None)
         waiting = self.pool.unstarted + (0 if self.gatherer is None else len(self.gatherer))
-        return max(self.window.held - running - waiting - self.window.kept, 0)
+        return max(self.window.held - running - waiting - self.window.kept - self.window.parked, 0)
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
@@ -338,8 +338,9 @@ class Run:
     def _forget(self, delivery: Delivery) -> None:
         self._on_settled([Release(delivery.received.receipt)], {delivery.received.receipt})
 
-    def _on_kept(self, delivery: Delivery, change: int) -> None:
-        self.window.kept += change
+    def _on_kept(self, delivery: Delivery, change: Keeping) -> bool:
+        is_done = self.window.keep(change, len(delivery.received.body))
         # Its handler has ended, and no suspect may wait for room in a dead-letter queue.
         self.suspects.settled([Release(delivery.received.receipt)])
         self.fetcher.room_made()
+        return is_done

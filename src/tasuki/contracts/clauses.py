@@ -122,6 +122,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     nothing changes (``causes``).
 53. ``peek_cause`` shows the waiting messages of one cause as ``peek`` does (24, 38), in the order in which they were
     stored or from the newest back. The first of them cost the same with any number of messages (``causes``).
+56. A ``publish`` of several messages waits for no transaction of a caller's that keeps a unique key (39): the message
+    of that key is answered with KeyBusyError, which names it, and the others are stored at once. One of a single
+    message may wait for a second. Where one transaction writes at a time (``one_writer``), each publish waits for it.
 """
 
 CONTRACT = 4

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from tasuki.contracts.results import Answers
-from tasuki.contracts.values import Outgoing, Settlement
+from tasuki.contracts.values import Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError, StaleReceiptError, UnsupportedError
 
 
@@ -29,6 +29,13 @@ class Within:
         for room.
         """
         raise self._unsupported("publish in a transaction of the caller's", queue)
+
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt]) -> None:
+        """Keep these deliveries for this transaction, which is about to settle them: its first statement.
+
+        Raises StaleReceiptError as ``settle_within`` does. This default does nothing: a database needs it where a
+        transaction sees one state of the rows from its first statement on, while leases are renewed.
+        """
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         """Settle inside the transaction that the caller has open on the connection (``transactional_settle``).

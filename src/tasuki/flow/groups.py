@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.state.store import Store
-from tasuki.errors import CodecError, ConflictError, PublishError
+from tasuki.errors import ConflictError, StoreLimitError, TasukiError, nature_of
 from tasuki.flow.group_records import (
     GROUP_TTL,
     SHARD,
@@ -38,12 +38,26 @@ Publish = Callable[[Plan, str, Any], Awaitable[None]]
 """Publishes the message of a plan under an id, with a result. The same id may come again after a crash."""
 
 
-async def begin(store: Store, id: str, group: Group, now: float) -> None:
-    """Record a group before its members are published. One that is there already stays, and is kept as long."""
-    with suppress(ConflictError):
-        await store.put(group_key(id), encode(group), ttl=group.lasts(now), version=0)
-        return
-    await keep(store, id, group.until, now)
+async def begin(store: Store, id: str, group: Group, now: float) -> int | None:
+    """Record a group before its members are published; the version, or None: one is there already.
+
+    That one stays, is kept as long, and gets a new version: the call that wrote it does not withdraw it any more.
+    """
+    while True:
+        with suppress(ConflictError):
+            return await store.put(group_key(id), encode(group), ttl=group.lasts(now), version=0)
+        found = await store.get(group_key(id))
+        if found is None:
+            continue
+        there = decode_group(found.value)
+        until = max(there.until, group.until)
+        if not there.is_kept_until(until):
+            await keep(store, id, until, now)
+            return None
+        with suppress(ConflictError):
+            await store.put(group_key(id), found.value, ttl=there.lasts(now), version=found.version)
+            return None
+        await _pause()
 
 
 async def keep(store: Store, id: str, until: float, now: float) -> bool:
@@ -82,6 +96,12 @@ async def forget(store: Store, id: str, group: Group) -> None:
     await store.delete(group_key(id))
     for shard in range(group.shards):
         await store.delete(shard_key(id, group.token, shard))
+
+
+async def withdraw(store: Store, id: str, version: int) -> None:
+    """Delete the record that ``begin`` has written, unless others rely on it: its message was certainly not stored."""
+    with suppress(ConflictError):
+        await store.delete(group_key(id), version=version)
 
 
 class Member:
@@ -137,6 +157,11 @@ class Member:
             except ConflictError:
                 await _pause()
                 continue
+            except StoreLimitError as error:
+                if ended.problem:
+                    raise
+                ended = Ended(problem=f"the result of member {self._number} cannot be kept: {error}")
+                continue
             return after
 
     async def _complete(self, group: Group, own: Shard) -> None:
@@ -157,7 +182,9 @@ class Member:
         if not problem and mine.then is not None:
             try:
                 await self._publish(mine.then, f"group:{self._id}", value)
-            except (PublishError, CodecError) as error:
+            except TasukiError as error:
+                if nature_of(error) != "final":
+                    raise
                 problem = str(error)
         if problem:
             _log.error("group %s is done, and its next message cannot be published: %s", self._id, problem)
@@ -173,7 +200,9 @@ class Member:
             return
         try:
             await self._publish(mine.on_error, f"group:{self._id}{_SUFFIX}", {**error, "group": self._id})
-        except (PublishError, CodecError) as problem:
+        except TasukiError as problem:
+            if nature_of(problem) != "final":
+                raise
             _log.error("group %s has failed, and its on_error cannot be published: %s", self._id, problem)
         await self._change(lambda group: msgspec.structs.replace(group, is_failure_told=True), "failed_member")
 

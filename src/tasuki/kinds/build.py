@@ -118,8 +118,20 @@ def queue_spec(config: QueueConfig, capabilities: Capabilities | None = None) ->
     )
 
 
-def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None) -> QueuePolicy:
-    """What the framework enforces for a queue; ``capabilities``: see ``queue_spec``.
+def largest_letters(project: Project) -> dict[str, int]:
+    """By dead-letter queue: bytes of the largest body of the queues whose dead letters it gets."""
+    sizes: dict[str, int] = {}
+    for config in project.of(QueueConfig).values():
+        if config.dead_letter is not None:
+            id = config.dead_letter.queue
+            sizes[id] = max(sizes.get(id, 0), config.max_message_size)
+    return sizes
+
+
+def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, *, letters: int = 0) -> QueuePolicy:
+    """What the framework enforces for a queue.
+
+    ``capabilities``: see ``queue_spec``; ``letters``: bytes of the largest body of the dead letters that it gets.
 
     Raises:
         UnsupportedError: the library of its compression is not installed; the message says what to install.
@@ -131,6 +143,7 @@ def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None) 
             raise UnsupportedError(f"queue {config.queue_name!r}: {error}", queue=config.queue_name) from error
     return QueuePolicy(
         max_message_size=config.max_message_size,
+        max_letter_size=letters,
         message_ttl=config.message_ttl,
         overflow=config.overflow,
         dead_letter=config.dead_letter.queue if config.dead_letter else None,

@@ -68,6 +68,12 @@ class QueueMetrics:
     late_replies: int = 0
     """Replies to requests here that came after their requests had timed out."""
 
+    refused_at: float = float("-inf")
+    """Monotonic time at which its broker last had no room for a message."""
+    refusal: str = ""
+    """What the broker said then; empty: a message was stored since, as far as this process knows."""
+    _published_then: int = 0
+
     former: dict[str, ConsumerMetrics] = field(default_factory=dict)
     """Of consumers that a reload has removed, by id: what they counted for the queue stays."""
 
@@ -80,6 +86,15 @@ class QueueMetrics:
             for reason, count in before.dead.items():
                 consumer.dead[reason] = consumer.dead.get(reason, 0) + count
         self.former[consumer.consumer] = consumer
+
+    def refuse(self, why: str, now: float) -> None:
+        """The broker has no room for any message."""
+        self.refused_at, self.refusal, self._published_then = now, why, self.published
+
+    def refusal_of(self, now: float, recent: float) -> str:
+        """Why the broker has no room, if it said so in the ``recent`` seconds and stored nothing since; else empty."""
+        is_over = self.published != self._published_then or now - self.refused_at > recent
+        return "" if is_over else self.refusal
 
     def confirm(self, outcome: str) -> None:
         """Count a confirmed message, or one for which another one was ``kept``."""

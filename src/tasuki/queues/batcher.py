@@ -10,10 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
-from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
+from tasuki.errors import (
+    BrokerTimeoutError,
+    DriverError,
+    KeyBusyError,
+    LifecycleError,
+    Outcome,
+    QueueFullError,
+    ThrottledError,
+)
 from tasuki.observe.metrics import Histogram
+from tasuki.queues.busy_keys import BusyKeys
 
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; further ones are rejected as throttled."""
@@ -31,13 +41,15 @@ Results = list[DriverError | Merged | None]
 class _Request:
     """One caller's messages; ``results`` grows in order until all are decided."""
 
-    __slots__ = ("deadline", "done", "messages", "results")
+    __slots__ = ("deadline", "done", "messages", "results", "waiting")
 
     def __init__(self, messages: Sequence[Outgoing], deadline: float, done: asyncio.Future[None]) -> None:
         self.messages = messages
         self.deadline = deadline
         self.done = done
         self.results: Results = []
+        self.waiting = 0
+        """Results that still change, as the unique keys of their messages are busy."""
 
     @property
     def undecided(self) -> int:
@@ -50,8 +62,14 @@ class _Request:
             self.finish()
 
     def finish(self) -> None:
-        if not self.undecided and not self.done.done():
+        if not self.undecided and not self.waiting and not self.done.done():
             self.done.set_result(None)
+
+    def change(self, index: int, result: DriverError | Merged | None) -> None:
+        """Give a message whose key was busy its last result."""
+        self.results[index] = result
+        self.waiting -= 1
+        self.finish()
 
 
 class Batcher:
@@ -73,6 +91,7 @@ class Batcher:
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._busy_keys = BusyKeys(self._call_driver)
         self.on_batch: Callable[[Sequence[Outgoing], Results], None] | None = None
         """Called with each batch that the driver has answered for; None: not observed."""
 
@@ -111,7 +130,7 @@ class Batcher:
                 self._sweep()
         else:
             await self._lead(request, timeout)
-        if request.undecided:
+        if request.undecided or request.waiting:
             await request.done
         return request.results
 
@@ -242,12 +261,23 @@ class Batcher:
         start = 0
         for request, messages in parts:
             if not request.done.done():  # else its caller stopped waiting while the batch was under way
-                request.results += results[start : start + len(messages)]
+                told = results[start : start + len(messages)]
+                if any(told):
+                    self._wait_for_keys(request, messages, told)
+                request.results += told
                 request.finish()
             start += len(messages)
 
+    def _wait_for_keys(self, request: _Request, messages: Sequence[Outgoing], told: Results) -> None:
+        """Publish messages whose keys are busy apart from all batches: others do not wait for them."""
+        first = len(request.results)
+        for index, result in enumerate(told):
+            if isinstance(result, KeyBusyError):
+                request.waiting += 1
+                self._busy_keys.add(messages[index], request.deadline, partial(request.change, first + index))
+
     def _drop_decided(self) -> None:
-        while self._pending and self._pending[0].done.done():
+        while self._pending and (self._pending[0].done.done() or not self._pending[0].undecided):
             self._pending_messages -= len(self._pending.popleft().messages)
 
     def _sweep(self) -> None:

@@ -12,9 +12,9 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
-from tasuki.message import Message
+from tasuki.message import CONTENT_TYPE, Message
 from tasuki.queues.limits import limit_facts
-from tasuki.queues.messages.message_builder import MessageBuilder
+from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.policy import QueuePolicy
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class Inspection:
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
     """Finds who has paused the queue, until when and why; empty: the store does not tell. None: it has no state."""
-    _builder: MessageBuilder
+    _reading: Codecs
+    """The codecs that read the bodies of its messages."""
+    _reader: Codec
+    """The one of its own ``codec``."""
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""
@@ -130,8 +133,13 @@ class Inspection:
         return make_decoder(self.codec_of(message), type_)(message.body)
 
     def codec_of(self, message: Message) -> Codec:
-        """The codec of a body: the one that its content type names, or the queue's."""
-        return self._builder.named_codec(message.headers) or self.codec
+        """The codec that reads a body: the one that its content type names, or the queue's. See ``reader``."""
+        return self.reader(message.headers.get(CONTENT_TYPE))
+
+    def reader(self, content_type: object = None) -> Codec:
+        """The codec of a content type, or else the queue's, for the bodies of messages: it refuses too large ones."""
+        codec = self._reading.get(content_type) if isinstance(content_type, str) else None
+        return codec or self._reader
 
     @contextmanager
     def _permitted(self, action: str, verb: str) -> Iterator[None]:

@@ -28,6 +28,9 @@ class QueuePolicy:
     """The rules of a queue that the framework enforces; sizes in bytes, durations in seconds."""
 
     max_message_size: int = 1024 * 1024
+    """Largest body, as it is encoded and before it is compressed; asked of received bodies too."""
+    max_letter_size: int = 0
+    """The largest of the same of the queues whose dead letters it gets."""
     message_ttl: float | None = None
     overflow: Literal["block", "reject"] = "block"
     dead_letter: str | None = None

@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
-from tasuki.errors import DriverError, TasukiError
+from tasuki.errors import DriverError, StorageFullError, TasukiError
 from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
@@ -66,7 +66,16 @@ class Queue(Inspection):
         self.policy = policy
         self.consumer_count = 0
         self._clock = clock
-        self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._reading = codecs.within(max(policy.max_message_size, policy.max_letter_size))
+        self._reader = (codecs.get(codec.name) is codec and self._reading.get(codec.name)) or codec
+        parts: dict[str, Any] = {
+            "driver": driver,
+            "codec": codec,
+            "codecs": self._reading,
+            "policy": policy,
+            "clock": clock,
+        }
+        self._builder = MessageBuilder(id, **parts) if body is None else TypedMessageBuilder(id, body, **parts)
         has_lanes = policy.lanes is not None and policy.lanes.reads_body
         is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
@@ -339,12 +348,10 @@ class Queue(Inspection):
     def _failed(self, id: str, error: DriverError) -> DriverError:
         error = own_copy(self._told(error))
         error.message_id = id
+        if isinstance(error, StorageFullError):
+            self.metrics.refuse(str(error), self._clock.monotonic())
         if error.outcome == "rejected":
             self.metrics.rejected += 1
         else:
             self.metrics.unknown += 1
         return error
-
-
-def _builder_for(queue: str, body: BodyType | None, **parts: Any) -> MessageBuilder:
-    return MessageBuilder(queue, **parts) if body is None else TypedMessageBuilder(queue, body, **parts)

@@ -24,6 +24,8 @@ _AT_ONCE = 32
 """Records that are written at the same time."""
 _BATCH = 1000
 """Most ids of one removal."""
+_LOOKED_AT = 100
+"""Most messages of one search, which reads their bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Cancelled:
 
 
 async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> tuple[Cancellation, list[str]]:
-    """Cancel these messages; each counts once. Returns how many were where, and the ids that no handler has.
+    """Cancel these messages; each counts once. Returns how many were where, and the ids that surely no handler has.
 
     The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
     when it is about to start. A removed message is gone.
@@ -52,13 +54,16 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     asker, store = new_id(), await what.state.store()
     entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
     await each(store.put(key, value, ttl=TTL) for key, value in entries)
+    there = await _waiting(what, wanted)
     removed = await _remove(what, wanted)
     answers = await _answers(what, store, asker, len(wanted) - removed, known_running)
-    left_ids = [id for id in wanted if answers.get(answer_key(asker, id)) != RUNNING]
-    running = len(wanted) - len(left_ids)
+    running = sum(answers.get(answer_key(asker, id)) == RUNNING for id in wanted)
     waiting = removed + len(answers) - running
     if waiting + running < len(wanted):
+        there |= await _waiting(what, wanted)
         waiting += await _remove(what, wanted)  # a worker has put one back meanwhile, before it knew
+    # Without an answer it may be with a worker that is blocked, which ends it itself.
+    left_ids = [id for id in wanted if answers.get(answer_key(asker, id), WAITING if id in there else b"") == WAITING]
     waiting = min(waiting, len(wanted) - running)  # there may be two messages of one id
     left = len(wanted) - waiting - running
     if what.driver.capabilities.remove:
@@ -89,6 +94,18 @@ async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
     if await store.get(key_of(queue, id)) is not None:
         return True
     return any(id in decode(value).ids for value in (await _read(store, shared_prefix(queue))).values())
+
+
+async def _waiting(what: Cancelled, ids: Sequence[str]) -> set[str]:
+    """Which of the messages wait, of all that are about to be removed; all, where no worker can have one of them."""
+    able = what.driver.capabilities
+    if not able.remove or not able.find or await is_held_nowhere(what):
+        return set(ids)
+    found: set[str] = set()
+    for start in range(0, len(ids), _LOOKED_AT):
+        page = ids[start : start + _LOOKED_AT]
+        found.update(message.id for message in await what.driver.find(what.queue, page))
+    return found
 
 
 async def _remove(what: Cancelled, ids: Sequence[str]) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tasuki.app.dead.pace import AWHILE, Pace
+from tasuki.app.dead.settling import settle_all
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Release
 from tasuki.errors import QueueNotFoundError
@@ -52,6 +51,4 @@ async def _borrowed(source: Queue, id: str, clock: Clock) -> Message | None:
             await pace.renew()  # else the first ones come again before the last ones have
         return None
     finally:
-        releases = [Release(receipt) for receipt in reversed(held)]
-        for start in range(0, len(releases), page):
-            await asyncio.shield(source.driver.settle(name, releases[start : start + page]))
+        await settle_all(source, [Release(receipt) for receipt in reversed(held)])

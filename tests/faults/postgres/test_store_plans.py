@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 TABLES = {"store_entries", "store_changes", "store_buckets", "store_places"}
 FILL = (
-    "INSERT INTO plans.store_entries (store, key, value, expires) SELECT s, lpad(n::text, 6, '0'), 'v', "
+    "INSERT INTO plans.store_entries (store, key, value, version, expires) SELECT s, lpad(n::text, 6, '0'), 'v', n, "
     "CASE WHEN n % 2 = 0 THEN extract(epoch FROM clock_timestamp()) + 1000 + n END "
     "FROM generate_series(1, 10000) n, unnest(array['a', 'b']) s",
     "INSERT INTO plans.store_changes (store, key, version, at) SELECT 'a', n::text, 1, "

@@ -12,11 +12,14 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Ack, Driver, Outgoing
 from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.within import opening
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tasuki.system.at_once import at_once, entered_at_once
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.postgres import Postgres
+from tests.support.brokers.rig import fresh
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -136,3 +139,20 @@ async def test_a_block_that_outlives_the_driver_leaves_no_connection(
     with entered_at_once(driver.transaction(None, sync=True), AssertionError) as plain:
         await driver.close()
     assert plain.closed
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+async def test_connections_of_the_driver_have_a_level_of_their_own(url: str, is_sync: bool) -> None:
+    """Whatever the default of the database is."""
+    name = fresh("level")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}".encode())
+        admin.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'".encode())
+    there = f"{url.rpartition('/')[0]}/{name}"
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=there))
+    await driver.open()
+    async with driver.transaction(sync=is_sync) as connection:
+        sql = "SHOW transaction_isolation"
+        found = connection.execute(sql).fetchone()[0] if is_sync else await connection.fetchval(sql)
+    await driver.close()
+    assert found == "read committed"

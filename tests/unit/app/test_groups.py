@@ -205,6 +205,23 @@ async def test_a_member_that_is_cancelled_while_it_waits_is_given_up(site: Site,
     assert site.ended == []
 
 
+async def test_a_member_with_a_worker_that_does_not_answer_is_not_given_up_by_its_cancellation(site: Site) -> None:
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        for id in ("a", "b", "c"):
+            await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
+        queue = site.app.live_queue("slow")
+        (held,) = await queue.driver.receive(queue.spec.name, 1, 0)  # by a worker whose event loop is blocked
+        found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
+        assert (held.id, found.waiting, found.not_found) == ("a", 2, 1)
+        await until(lambda: len(site.failed) == 2)
+        await site.app.live_assembly().end_member(held.headers["x_group"], Ended("done"))
+        await until(lambda: bool(site.ended))
+        await asyncio.sleep(5)
+    assert sorted(error["group"] for _, error in site.failed) == ["b", "c"]
+    assert site.ended == [("group:a", "done")]
+
+
 async def test_a_chain_gives_each_result_to_the_next(site: Site) -> None:
     async with site.app.worker():
         last = site.other.message("two", then=site.ends)

@@ -18,6 +18,7 @@ from tasuki.errors import (
     CodecError,
     DriverError,
     HandlerError,
+    InvalidBodyError,
     PolicyDeniedError,
     PublishError,
     QueueNotFoundError,
@@ -65,6 +66,21 @@ async def test_the_error_of_the_handler_arrives(make_app: Make) -> None:
             await app.request("tasks", "name")
         with pytest.raises(HandlerError, match=r"^x{4096}$"):
             await app.request("tasks", "long")
+
+
+async def test_a_reply_that_is_too_large_says_so(make_app: Make) -> None:
+    app = make_app()
+    double(app, max_message_size="1KiB")
+    async with app.worker():
+        request = asyncio.create_task(app.request("tasks", {"sleep": 5}))
+        await asyncio.sleep(1)
+        inboxes = app.assembly.requests._own  # type: ignore[union-attr]
+        (inbox,) = inboxes.values()
+        (correlation_id,) = inbox._waiting
+        large = Outgoing("large", b'"' + b"x" * 2000 + b'"', {"correlation_id": correlation_id})
+        await inbox.queue.driver.publish(inbox.queue.spec.name, [large])
+        with pytest.raises(InvalidBodyError, match=r"^the body of 2002 bytes is larger than 1024 bytes"):
+            await request
 
 
 async def test_no_reply_in_time(make_app: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ from tasuki.app.health.rules import (
     ConsumerFacts,
     ConsumerRule,
     Finding,
+    Kept,
     Level,
     ProcessFacts,
     findings_of,
@@ -270,3 +271,29 @@ WELL, STUCK = ChildFacts(), ChildFacts(level="not_live", texts=("consumer app:c:
 def test_several_processes(children: list[ChildFacts], expected: dict[str, tuple[str, str]]) -> None:
     found = findings_of_children(dict(enumerate(children, 1)))
     assert {name: tuple(finding) for name, finding in found if finding.level != "ok"} == expected
+
+
+@pytest.mark.parametrize(
+    ("kept", "level"),
+    [
+        (Kept(), "ok"),
+        (Kept(3, 20.0, "cannot be settled: gone"), "ok"),
+        (Kept(3, 31.0, "cannot be settled: gone"), "warning"),
+        (Kept(20, 3.0, "cannot be settled: gone", is_all=True), "ok"),
+        (Kept(20, 5.0, "cannot be settled: gone", is_all=True), "not_ready"),
+    ],
+)
+def test_kept_messages(kept: Kept, level: Level) -> None:
+    finding = series(ConsumerRule(), lambda now: replace(EMPTY, answer=answered(now), kept=kept), 20)
+    assert finding.level == level
+    if level != "ok":
+        assert finding.text.startswith(
+            f"{kept.messages} handled messages are kept, the oldest for {kept.seconds:.0f} s"
+        )
+        assert "cannot be settled: gone" in finding.text
+        assert ("they leave no place for others" in finding.text) == kept.is_all
+
+
+def test_a_consumer_that_cannot_read_what_is_cancelled_is_not_ready() -> None:
+    finding = series(ConsumerRule(), lambda now: replace(EMPTY, answer=answered(now), unreadable="gone"), 4)
+    assert finding == Finding("not_ready", "it starts nothing, as cancelled messages cannot be read: gone")

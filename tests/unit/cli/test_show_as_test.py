@@ -170,7 +170,7 @@ def test_a_body_that_is_nested_deep_is_published_as_its_bytes(depth: int) -> Non
 def test_a_compressed_body_is_published_as_it_was_before() -> None:
     body = {"at": NOON}
     message = Message("m", b"compressed", {"content_type": "application/msgpack+gzip"})
-    source = as_test(message, body, "app:packed", CompressedCodec(MsgpackCodec(), "gzip"))
+    source = as_test(message, body, "app:packed", CompressedCodec(MsgpackCodec(), "gzip", 2**20))
     assert "headers={'content_type': 'application/msgpack'}" in source
     assert repr(MsgpackCodec().encode(body)) in source
 

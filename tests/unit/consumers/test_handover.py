@@ -78,7 +78,7 @@ class Rig:
         self.settler = Settler(
             consumer,
             on_settled=lambda batch, stale: self.settled.extend(batch),
-            on_kept=lambda delivery, change: None,
+            on_kept=lambda delivery, change: True,
         )
 
     async def hold(self, count: int) -> list[Delivery]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.fetching.window import Keeping
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Nack, Release, Settlement
@@ -34,7 +35,7 @@ class Rig:
         self.dead: Queue = make_queue(self.driver, "dead", **dead_options)
         self.metrics = ConsumerMetrics(consumer="c", queue="q", driver="d")
         self.settled: list[Settlement] = []
-        self.kept: list[int] = []
+        self.kept: list[Keeping] = []
         self.errors: list[Exception] = []
         self.publish_errors: list[Exception] = []
         consumer: Any = SimpleNamespace(
@@ -49,8 +50,12 @@ class Rig:
         self.settler = Settler(
             consumer,
             on_settled=lambda batch, stale: self.settled.extend(batch),
-            on_kept=lambda delivery, change: self.kept.append(change),
+            on_kept=self.keep,
         )
+
+    def keep(self, delivery: Delivery, change: Keeping) -> bool:
+        self.kept.append(change)
+        return True
 
     async def trouble(self, verb: str, when: str) -> None:
         if (verb, when) == ("settle", "before") and self.errors:
@@ -208,10 +213,10 @@ async def test_a_dead_letter_that_is_not_taken_is_kept_until_it_is(
     rig.publish_errors = [error] * 3
     async with rig.running():
         rig.settler.settle(delivery, DEAD)
-        await asyncio.sleep(1 + 2 + 3.9)
-        assert (rig.settled, rig.kept) == ([], [1])
-        await asyncio.sleep(0.2)
-    assert (rig.settled, rig.kept) == ([Ack(delivery.received.receipt)], [1, -1])
+        await asyncio.sleep(0.15)
+        assert (rig.settled, rig.kept) == ([], ["kept"])
+        await asyncio.sleep(0.4)
+    assert (rig.settled, rig.kept) == ([Ack(delivery.received.receipt)], ["kept", "ended"])
     assert rig.broker.ids("dead") == [delivery.received.id]
     assert "cannot be dead-lettered yet, kept" in caplog.text
 

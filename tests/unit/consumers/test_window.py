@@ -1,4 +1,4 @@
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import MOST_PARKED, MOST_PARKED_BYTES, Window
 
 
 def held(prefetch: int, count: int) -> Window:
@@ -32,3 +32,37 @@ def test_with_an_empty_buffer_any_room_is_used() -> None:
 def test_a_window_of_one() -> None:
     assert held(1, 0).wanted(buffered=0) == 1
     assert held(1, 1).wanted(buffered=0) == 0
+
+
+def test_as_many_kept_ones_as_the_prefetch_take_no_place() -> None:
+    window = held(10, 10)
+    for _ in range(10):
+        assert window.keep("kept", 1)
+    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (10, False)
+    window.held = 20
+    for _ in range(10):
+        window.keep("kept", 1)
+    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (0, True)
+    window.keep("ended", 1)
+    assert not window.is_filled_by_kept
+
+
+def test_parked_ones_take_no_place_at_all() -> None:
+    window = held(10, 300)
+    for _ in range(300):
+        window.keep("kept", 5)
+        assert window.keep("parked", 5)
+    assert (window.wanted(buffered=0), window.parked_bytes, window.is_filled_by_kept) == (10, 1500, False)
+    for _ in range(300):
+        window.keep("unparked", 5)
+    assert (window.parked, window.parked_bytes, window.kept) == (0, 0, 0)
+
+
+def test_neither_more_than_a_thousand_nor_more_than_64_mib_are_parked() -> None:
+    window = held(10, 2000)
+    window.kept = 2000
+    assert window.keep("parked", MOST_PARKED_BYTES)
+    assert not window.keep("parked", 1)
+    window.keep("unparked", MOST_PARKED_BYTES)
+    assert all(window.keep("parked", 1) for _ in range(MOST_PARKED))
+    assert not window.keep("parked", 1)

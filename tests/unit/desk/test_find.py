@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tasuki import App
+from tasuki.clock import SystemClock
 from tasuki.desk.reading.listed import finding
 from tasuki.desk.reading.listed.question import Question
 from tasuki.observe.redact import masked
@@ -95,6 +96,17 @@ async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytes
     monkeypatch.setattr(finding, "HITS", 10)
     await app.publish("images", 1)
     assert 10 <= (await search(browse, "body.n >= 0")).count('class="open"') <= 200
+
+
+async def test_bodies_that_take_long_end_a_search_in_time(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter(range(1_000_000))
+    monkeypatch.setattr(SystemClock, "monotonic", staticmethod(lambda: float(next(moments))))  # a body takes a second
+    await app.live_queue("mails").publish_many([{"n": number} for number in range(100)])
+    found = await search(browse, "body.n == 99")
+    assert "Not looked through to the end" in found
+    assert "No waiting message was found." in found
 
 
 async def test_few_searches_wait(app: App, browse: MakeBrowser) -> None:

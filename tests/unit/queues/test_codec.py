@@ -13,8 +13,10 @@ import pydantic
 import pytest
 
 from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.parts import MAX_PARTS
 from tasuki.queues.messages import codec as module
 from tasuki.queues.messages.codec import ALIASES, BYTES, JSON, MSGPACK, BytesCodec, Codecs, JsonCodec, MsgpackCodec
+from tests.support.narrow import present
 
 json, msgpack = JsonCodec(), MsgpackCodec()
 
@@ -191,6 +193,59 @@ def test_codecs_of_other_packages_are_looked_up_once(installed: list[int]) -> No
     assert [codecs.get(f"unknown/{i}") for i in range(5)] == [None] * 5
     assert "upper" in codecs.names()
     assert len(installed) == 1
+
+
+def test_codecs_of_other_packages_refuse_large_bodies(installed: list[int]) -> None:
+    codecs = Codecs()
+    within = codecs.within(3)
+    assert codecs.within(3) is within
+    codec = present(within.get("upper"))
+    assert within.get("upper") is codec
+    assert (codec.name, codec.encode("a"), codec.decoder()(b"abc")) == ("upper", b"A", "abc")
+    with pytest.raises(InvalidBodyError, match="the body of 4 bytes is larger than 3 bytes, the max_message_size"):
+        codec.decoder()(b"abcd")
+    assert within.get("unknown") is None
+    assert len(installed) == 1
+
+
+@pytest.mark.parametrize("name", ["json", "msgpack", "bytes"])
+def test_a_body_of_exactly_the_limit_is_decoded(name: str) -> None:
+    codec = present(Codecs().get(name))
+    body = codec.encode(b"x" * 98 if name == "bytes" else "x" * 98)
+    assert present(Codecs().within(len(body)).get(name)).decoder()(body) == codec.decoder()(body)
+    with pytest.raises(InvalidBodyError, match="raise that to have it handled") as refused:
+        present(Codecs().within(len(body) - 1).get(name)).decoder()(body)
+    assert not refused.value.retryable
+
+
+@pytest.mark.parametrize("codec", [json, msgpack])
+def test_a_body_has_at_most_250_000_parts(codec: JsonCodec | MsgpackCodec) -> None:
+    most = [0] * (MAX_PARTS - 1)
+    body = codec.encode(most)
+    assert codec.decoder()(body) == most
+    too_many: list[list[Any]] = [[*most, 0], [[0] * (MAX_PARTS // 2)] * 2, [{}] * MAX_PARTS]
+    for more in too_many:
+        with pytest.raises(CodecError, match="it has more than 250000 parts; publish it in parts, or as bytes"):
+            codec.encode(more)
+        raw = msgspec.json.encode(more) if codec is json else msgspec.msgpack.encode(more)
+        for type_ in (Any, list[Any], Task):
+            with pytest.raises(InvalidBodyError, match="the body is not decoded: it has more than 250000 parts"):
+                codec.decoder(type_)(raw)
+
+
+def test_numbers_as_keys_that_may_collide_are_refused_before_a_dict_is_made() -> None:
+    for step in (2**17 - 1, 2**18, 1000):
+        raw = msgspec.msgpack.encode({"a": [{i * step: 0 for i in range(2000)}]})
+        with pytest.raises(InvalidBodyError, match="an object in it has more than 1000 numbers as keys"):
+            msgpack.decoder()(raw)
+        with pytest.raises(CodecError, match="numbers as keys; write them as texts"):
+            msgpack.encode({i * step: 0 for i in range(2000)})
+    for good in (
+        dict.fromkeys(range(1, 5000), 0),
+        {i * 1000: 0 for i in range(1000)},
+        {str(i): i for i in range(5000)},
+    ):
+        assert msgpack.decoder()(msgpack.encode(good)) == good
 
 
 def test_a_codec_that_does_not_load_says_so(installed: list[int]) -> None:

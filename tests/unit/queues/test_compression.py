@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import zlib
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.compression import METHODS, CompressedCodec, Compression, Method, require
+from tests.support.narrow import present
 from tests.unit.queues.fake import memory_queue
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +23,13 @@ METHODS_HERE = [
     for method in METHODS
 ]
 LONG = "x" * 5000
+MIB = 2**20
 
 
 @pytest.mark.parametrize("method", METHODS_HERE)
 @pytest.mark.parametrize("name", ["json/plain", "application/msgpack", "application/octet-stream"])
 def test_what_is_compressed_is_read_again(method: Method, name: str) -> None:
-    codecs = Codecs()
+    codecs = Codecs(MIB)
     plain, packed = codecs.get(name), codecs.get(f"{name}+{method}")
     assert plain is not None
     assert packed is not None
@@ -46,28 +48,73 @@ def test_what_is_compressed_is_read_again(method: Method, name: str) -> None:
 @pytest.mark.parametrize("method", METHODS_HERE)
 @pytest.mark.parametrize("spoilt", [lambda body: b"{}", lambda body: body[:-9], lambda body: b""])
 def test_what_cannot_be_decompressed_is_undecodable(method: Method, spoilt: Any) -> None:
-    codec = Codecs().get(f"json/plain+{method}")
+    codec = Codecs(MIB).get(f"json/plain+{method}")
     body = Compression(method, 100).compressed(b'"' + LONG.encode() + b'"')
     assert codec is not None
     with pytest.raises(CodecError):
         codec.decoder()(spoilt(body))
 
 
-def test_a_small_body_that_claims_to_be_large_is_refused() -> None:
-    bomb = zlib.compressobj(wbits=31)
-    body = bomb.compress(bytes(64 * 2**20)) + bomb.flush()
-    codec = Codecs().get("json/plain+gzip")
+@pytest.mark.parametrize("method", METHODS_HERE)
+@pytest.mark.parametrize("over", [1, 64 * MIB])
+def test_a_body_that_is_too_large_without_its_compression_is_invalid(method: Method, over: int) -> None:
+    codec = Codecs(MIB).get(f"application/octet-stream+{method}")
     assert codec is not None
-    with pytest.raises(CodecError, match="more than 16777216 bytes when it is decompressed"):
-        codec.decoder()(body)
-    assert Compression("gzip", 1).compressed(bytes(64 * 2**20)) is None  # no consumer would read it
+    packed = present(Compression(method, 1).compressed(bytes(MIB)))
+    assert len(codec.decoder()(packed)) == MIB
+    bomb = present(Compression(method, 1).compressed(bytes(MIB + over)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidBodyError, match="is more than 1048576 bytes when it is decompressed"):
+            codec.decoder()(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_zstd_that_does_not_say_its_size_is_bounded_too() -> None:
+    zstandard = pytest.importorskip("zstandard")
+    pack = zstandard.ZstdCompressor().compressobj()
+    bomb = pack.compress(bytes(64 * MIB)) + pack.flush()
+    codec = present(Codecs(MIB).get("application/octet-stream+zstd"))
+    with pytest.raises(CodecError, match="body is not zstd of at most 1048576 bytes"):
+        codec.decoder()(bomb)
+
+
+@pytest.mark.parametrize("method", METHODS_HERE)
+def test_a_second_body_behind_the_first_one_is_not_lost(method: Method) -> None:
+    codec = present(Codecs(MIB).get(f"application/octet-stream+{method}"))
+    packed = present(Compression(method, 1).compressed(LONG.encode()))
+    with pytest.raises(CodecError, match="body is not"):
+        codec.decoder()(packed + packed)
+
+
+@pytest.mark.parametrize("method", METHODS_HERE)
+def test_the_beginning_costs_no_more_than_it_has(method: Method) -> None:
+    codec = Codecs(MIB).get(f"json/plain+{method}")
+    assert isinstance(codec, CompressedCodec)
+    bomb = present(Compression(method, 1).compressed(b'"' + b"x" * 64 * MIB))
+    tracemalloc.start()
+    try:
+        assert codec.beginning(bomb, 100) == b'"' + b"x" * 99
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert codec.beginning(bomb[:20], 10) in (b'"' + b"x" * 9, b"")  # its end need not be there
+    with pytest.raises(CodecError):
+        codec.beginning(b"{}" * 10, 100)
+
+
+def test_without_a_limit_nothing_is_decompressed() -> None:
+    assert Codecs().get("json/plain+gzip") is None
+    assert Codecs().within(MIB).get("json/plain+gzip") is not None
 
 
 def test_a_name_is_compressed_once_and_of_a_codec_that_there_is() -> None:
-    assert Codecs().get("json/plain+gzip+gzip") is None
-    assert Codecs().get("nothing+gzip") is None
-    assert Codecs().get("json/plain+lz4") is None
-    assert Codecs().get("json+gzip") is not None
+    assert Codecs(MIB).get("json/plain+gzip+gzip") is None
+    assert Codecs(MIB).get("nothing+gzip") is None
+    assert Codecs(MIB).get("json/plain+lz4") is None
+    assert Codecs(MIB).get("json+gzip") is not None
 
 
 async def test_a_queue_compresses_large_bodies_and_says_so() -> None:
@@ -82,7 +129,7 @@ async def test_a_queue_compresses_large_bodies_and_says_so() -> None:
         *(None, "json/plain+gzip", "application/octet-stream+gzip", "msgpack+gzip"),
         *("json/plain+gzip", None),
     ]
-    codecs = Codecs()
+    codecs = Codecs(MIB)
     for message in messages:
         codec = codecs.get(str(message.headers.get("content_type", "json/plain")))
         assert codec is not None
@@ -90,7 +137,7 @@ async def test_a_queue_compresses_large_bodies_and_says_so() -> None:
 
 
 def test_a_publisher_cannot_name_the_compression() -> None:
-    codec = Codecs().get("json/plain+gzip")
+    codec = Codecs(MIB).get("json/plain+gzip")
     assert isinstance(codec, CompressedCodec)
     with pytest.raises(CodecError, match="give the queue the field compress"):
         codec.encode({})
@@ -98,7 +145,7 @@ def test_a_publisher_cannot_name_the_compression() -> None:
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    codec = Codecs().get("json/plain+zstd")
+    codec = Codecs(MIB).get("json/plain+zstd")
     assert codec is not None
     for attempt in (
         lambda: require("zstd"),

@@ -49,6 +49,7 @@ def test_signed_is_good() -> None:
         {"headers": {"priority": 10**5000}},
         {"headers": {"priority": None}},
         {"headers": {"correlation_id": "\udc80"}},
+        {"headers": {"x_group": "app:q 0 another"}},
         {"headers": {"x_signature": "old:é"}},
         {"headers": {"x_signature": "old:\udc80"}},
         {"headers": {"x_signature": "old"}},
@@ -59,6 +60,17 @@ def test_what_it_covers_must_not_change(change: dict[str, Any]) -> None:
     headers = message.headers | change.pop("headers", {})
     forged = Message(**{"id": "1", "body": b"body", "headers": headers, **change})
     assert "signature is wrong" in str(signer().verify(forged))
+
+
+def test_the_group_of_a_message_is_covered_also_where_it_is_taken_away() -> None:
+    message = signed(x_group="app:q 0 g")
+    assert signer().verify(message) is None
+    assert signer().verify(redriven(dead_letter(
+        message, queue="app:q", reason="rejected", error="", attempts=1, now=0.0, content_type="json/plain"
+    ))) is None  # fmt: skip
+    without = {name: value for name, value in message.headers.items() if name != "x_group"}
+    for forged in ({**message.headers, "x_group": "app:q 1 g"}, without):
+        assert "signature is wrong" in str(signer().verify(Message("1", b"body", forged)))
 
 
 def test_the_queue_and_its_codec_are_covered() -> None:

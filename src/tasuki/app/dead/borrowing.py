@@ -10,6 +10,7 @@ from threading import Lock
 from uuid import uuid4
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.dead.settling import settle_all
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received, Release
 from tasuki.errors import DriverError, HeldBackError
@@ -88,10 +89,7 @@ async def _read(source: Queue, most: int, clock: Clock, seconds: float) -> Borro
 
 async def _release(source: Queue, found: list[Received]) -> None:
     """Newest first: each release goes to the head, so the old order is restored. Also if the caller is cancelled."""
-    settlements = [Release(received.receipt) for received in reversed(found)]
-    size = source.driver.capabilities.max_batch
-    for start in range(0, len(settlements), size):
-        await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))
+    await settle_all(source, [Release(received.receipt) for received in reversed(found)])
 
 
 @asynccontextmanager

@@ -21,10 +21,11 @@ from tasuki.flow.group_records import (
     Group,
     Membership,
     Plan,
+    group_key,
     member_key,
     membership_of,
 )
-from tasuki.flow.groups import Member, begin, forget, keep, renew
+from tasuki.flow.groups import Member, begin, keep, renew, withdraw
 from tasuki.message import GROUP, Message, new_id
 from tasuki.queues.messages.headers import check_name
 from tasuki.queues.messages.message_builder import seconds
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.reach.host import FullId
     from tasuki.queues.queue import Queue
     from tasuki.security.guard import Guard
+    from tasuki.state.shared import SharedState
 
 _WINDOW = 86400.0
 """Seconds in which what follows is not published again, where the driver can tell."""
@@ -174,12 +176,13 @@ async def _publish_one(
     home, record = next_
     state = needed_state(host, home, "a message that follows others")
     store, now = await state.store(), state.clock.time()
-    await begin(store, id, kept(record, [envelope], now), now)
+    version = await begin(store, id, kept(record, [envelope], now), now)
     (result,) = await queue.publish_many([_member(envelope, id, Membership(home, 0, id))], timeout=timeout)
     if isinstance(result, Confirmed):
         return result
-    if not isinstance(result.error, DriverError) or result.error.outcome == "rejected":
-        await forget(store, id, record)
+    is_rejected = not isinstance(result.error, DriverError) or result.error.outcome == "rejected"
+    if is_rejected and version is not None:  # else an earlier publish of this id may have been stored
+        await withdraw(store, id, version)
     raise result.error
 
 
@@ -231,24 +234,36 @@ async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
     """Record that a member of a group has ended, and publish what follows.
 
     Raises:
-        QueueNotFoundError: this project does not have the queue whose state keeps the group.
-        DriverError: try it again.
+        QueueNotFoundError: the project has neither the queue whose state keeps the group, nor a state that has it.
+        DriverError: try it again if it is retryable.
     """
     membership = membership_of(header)
     if membership is None:
         return
-    host.queue(membership.home)
-    state = needed_state(host, membership.home, "a message that follows others")
+    state = await _state_of(host, membership)
+    if state is None:
+        host.queue(membership.home)  # raises
+        state = needed_state(host, membership.home, "a message that follows others")
     publish, now = partial(publish_plan, host), state.clock.time()
     await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
+
+
+async def _state_of(host: ProjectHost, membership: Membership) -> SharedState | None:
+    """The state that keeps a group; its home queue may have another name by now. None: no state has it."""
+    if membership.home in host.queues:
+        return host.state_of(membership.home)
+    for state in dict.fromkeys(host.state_of(each) for each in host.queues):
+        if state is not None and await (await state.store()).get(group_key(membership.group)) is not None:
+            return state
+    return None
 
 
 async def keep_member(host: ProjectHost, queue: str, message: Message, pause: float) -> None:
     """Keep the records of a message's group although the message pauses for so long. Raises DriverError."""
     membership = membership_of(message.headers[GROUP])
-    if membership is None or membership.home not in host.queues:  # then its end will tell
+    state = None if membership is None else await _state_of(host, membership)
+    if membership is None or state is None:  # then its end will tell
         return
-    state = needed_state(host, membership.home, "a message that follows others")
     store, now = await state.store(), state.clock.time()
     if await keep(store, membership.group, now + pause + GROUP_TTL, now):
         await renew(store, member_key(queue, message.id), pause + GROUP_TTL)

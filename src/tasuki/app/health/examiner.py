@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.health.blocked import LoopWatch
 from tasuki.app.health.questions import Questions
-from tasuki.app.health.rules import OK, ConsumerFacts, ConsumerRule, Finding, ProcessFacts, findings_of, problem_of
+from tasuki.app.health.rules import (
+    NONE_KEPT,
+    OK,
+    REFUSED,
+    ConsumerFacts,
+    ConsumerRule,
+    Finding,
+    Kept,
+    ProcessFacts,
+    findings_of,
+    problem_of,
+)
 from tasuki.consumers.consumer import Consumer
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
@@ -73,10 +84,13 @@ class Examiner:
             threads=helper_threads.problems(),
         )
 
-    @staticmethod
-    def _refused(assembly: Assembly) -> Iterator[tuple[str, Finding]]:
+    def _refused(self, assembly: Assembly) -> Iterator[tuple[str, Finding]]:
         """The queues to which publishing is refused."""
+        now = self._app.clock.monotonic()
         for id, queue in assembly.queues.items():
+            if refusal := queue.metrics.refusal_of(now, REFUSED):
+                yield f"queue {id}", Finding("not_ready", f"publishing is refused: {refusal}")
+                continue
             demanded, given = queue.demand.level, queue.durability
             if demanded and is_less(given, demanded):
                 text = f"publishing is refused: it demands durability {demanded!r}, and the broker gives {given!r}"
@@ -94,6 +108,14 @@ class Examiner:
         if self.asks and not moved and consumer.is_consuming and (loop := self._app.loop) is not None:
             self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
         return rule.judge(now, facts)
+
+    def _kept(self, consumer: Consumer) -> Kept:
+        troubles = consumer.troubles
+        if not troubles:
+            return NONE_KEPT
+        first = min(troubles, key=lambda each: each.since)
+        seconds = self._app.clock.monotonic() - first.since
+        return Kept(len(troubles), seconds, f"cannot be {first.what}: {first.error}", consumer.is_filled_by_kept)
 
     @staticmethod
     def _paused(consumer: Consumer) -> str:
@@ -113,6 +135,8 @@ class Examiner:
             answer=question.answer,
             asked_since=question.asked_since,
             late_leases=consumer.late_leases,
+            kept=self._kept(consumer),
+            unreadable=consumer.unreadable,
         )
 
 

@@ -20,6 +20,12 @@ STARTING = 300.0
 """Seconds after which a process that has never answered hangs: the largest projects are imported in less."""
 AWAY = 8.0
 """Seconds without an answer after which a broker counts as away."""
+KEPT = 30.0
+"""Seconds after which handled messages that wait for a write are worth a warning."""
+FILLED = 4.0
+"""Seconds after which they count as more than a moment's trouble, if they leave no place for other messages."""
+REFUSED = 15.0
+"""Seconds for which a publish that found the storage full counts, unless one has succeeded since."""
 BLOCKED = 4.5
 """Seconds after which a blocked event loop, or a thread that renews no leases, is not live; with the check within 5."""
 
@@ -32,6 +38,20 @@ class Finding(NamedTuple):
 
 
 OK = Finding()
+
+
+class Kept(NamedTuple):
+    """Handled messages whose result, dead letter or reply cannot be written yet."""
+
+    messages: int = 0
+    seconds: float = 0.0
+    """Since when, of the oldest."""
+    why: str = ""
+    is_all: bool = False
+    """They leave no place for other messages."""
+
+
+NONE_KEPT = Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,9 @@ class ConsumerFacts:
     """Since when the broker owes an answer; None: it owes none."""
     late_leases: float = 0.0
     """Seconds by which the renewal of its leases is late."""
+    kept: Kept = NONE_KEPT
+    unreadable: str = ""
+    """Why it cannot read which messages are cancelled, which it must before each start; empty: it can."""
 
 
 @dataclass(slots=True)
@@ -153,9 +176,7 @@ class ConsumerRule:
         self._away_since = None
         if silence >= AWAY and asked_for >= SEEN:
             return Finding("not_ready", f"the broker has not answered for {silence:.0f} s")
-        if facts.answer is not None and facts.answer.error:
-            return Finding("warning", f"its queue cannot be counted: {facts.answer.error}")
-        return Finding("ok", f"paused {facts.paused}") if facts.paused else OK
+        return _of_answering(facts)
 
     def _absence(self, answer: Answer | None) -> str:
         is_new = answer is not None and answer.answered_at > self._moved_at
@@ -167,6 +188,24 @@ class ConsumerRule:
         if self.broker_red_after is not None and away >= self.broker_red_after:
             return Finding("not_live", f"{problem}; for {away:.0f} s now")
         return Finding("not_ready", problem)
+
+
+def _of_answering(facts: ConsumerFacts) -> Finding:
+    """Of a consumer whose broker answers."""
+    if (finding := _of_kept(facts.kept)) is not OK:
+        return finding
+    if facts.unreadable:
+        return Finding("not_ready", f"it starts nothing, as cancelled messages cannot be read: {facts.unreadable}")
+    if facts.answer is not None and facts.answer.error:
+        return Finding("warning", f"its queue cannot be counted: {facts.answer.error}")
+    return Finding("ok", f"paused {facts.paused}") if facts.paused else OK
+
+
+def _of_kept(kept: Kept) -> Finding:
+    text = f"{kept.messages} handled messages are kept, the oldest for {kept.seconds:.0f} s: {kept.why}"
+    if kept.is_all and kept.seconds >= FILLED:
+        return Finding("not_ready", f"{text}; they leave no place for others")
+    return Finding("warning", text) if kept.seconds >= KEPT else OK
 
 
 def _is_over(now: float, well_at: float, seen_at: float | None) -> bool:

@@ -99,7 +99,7 @@ async def _prepare(new: Assembly, old: Assembly) -> None:
             guard.consume(consumer.queue.id)
         for handler in new.functions_of(id):
             if handler in fresh:
-                handler.decoder(consumer.queue.codec)  # fails here rather than at the first message
+                handler.decoder(consumer.queue.reader())  # fails here rather than at the first message
     for queue in _redefined(new, old):
         await declare(queue)
 

@@ -112,12 +112,14 @@ def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:
 
     Raises:
         HandlerError: the reply carries an error.
-        InvalidBodyError: the result does not fit the type.
+        InvalidBodyError: the result does not fit the type, or is larger than its queue takes.
     """
     if message.headers.get(MESSAGE_TYPE) != ERROR:
         try:
             return replies.decode(message, Any if returns is None else returns)
         except InvalidBodyError as error:
+            if returns is None:
+                raise
             problem = f"queue {asked!r}: the reply is not the {type_name(returns)} that returns names: {error}"
             raise InvalidBodyError(problem, kind="Invalid", retryable=False) from error
     body = replies.decode(message)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
 
 
+_SHORT = 4096
+"""Bytes that a body on one line is read from."""
+
+
 async def peek(queue: Queue, limit: int) -> list[Message]:
     """The first waiting messages, in pages, because a driver gives at most ``max_batch`` at a time."""
     found: list[Message] = []
@@ -51,10 +55,28 @@ def body_of(queue: Queue, message: Message) -> Any:
         return message.body
 
 
-def as_dict(queue: Queue, message: Message) -> dict[str, Any]:
-    """Id, headers and ``body``; where that is bytes ``body_base64`` stands in its place."""
+def _beginning(queue: Queue, message: Message) -> Any:
+    """The same of a small body; of a large one the beginning of its text, or of its bytes."""
+    from tasuki.errors import TasukiError
+    from tasuki.queues.messages.beginning import beginning_of, text_of
+
+    try:
+        first = beginning_of(message.body, queue.codec_of(message), _SHORT)
+    except TasukiError:
+        return message.body[:_SHORT]
+    if first.is_whole:
+        return body_of(queue, message)
+    text = text_of(first)
+    return first.data if text is None else text
+
+
+def as_dict(queue: Queue, message: Message, *, is_short: bool = False) -> dict[str, Any]:
+    """Id, headers and ``body``; where that is bytes ``body_base64`` stands in its place.
+
+    ``is_short``: it is shown on one line, so of a large body only the beginning is read.
+    """
     shown: dict[str, Any] = {"id": message.id, "headers": message.headers}
-    body = body_of(queue, message)
+    body = (_beginning if is_short else body_of)(queue, message)
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}

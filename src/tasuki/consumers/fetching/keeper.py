@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
@@ -27,6 +28,9 @@ _log = logging.getLogger("tasuki.consumer")
 
 _SESSION_PERIOD = 1.0
 """Seconds between two checks whether a session still holds its deliveries, without a request to the broker."""
+
+_IDLE = 60.0
+"""Seconds between two rounds in which nothing is renewed."""
 
 
 def lease_of(queue: Queue) -> float | None:
@@ -92,12 +96,25 @@ class Holding:
         return period if self.queue.driver.capabilities.leases else min(period, _SESSION_PERIOD)
 
 
+class Renewable(Protocol):
+    """What has to be renewed beside the leases, such as the claim of a key."""
+
+    period: float
+    """Seconds between two renewals."""
+    due_at: float
+    """Monotonic time of the next one."""
+
+    async def renew(self) -> None:
+        """Renew once, from whichever event loop; does not raise."""
+
+
 class Keeper:
-    """One thread for all consumers of an application; it runs only while a consumer has leases."""
+    """One thread for all consumers of an application; it runs only while a consumer has leases or claims."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holdings: dict[Holding, None] = {}
+        self._claims: dict[Renewable, None] = {}
         self._period = 0.0
         """Seconds for which the thread waits between two rounds."""
         self._thread: LoopThread | None = None
@@ -113,20 +130,38 @@ class Keeper:
             return
         with self._lock:
             self._holdings[holding] = None
-            if self._thread is None:
-                thread = LoopThread("tasuki keeper", work=lambda: self._keep(thread))
-                thread.start()
-                self._thread = thread
-            if holding.period < self._period:
-                self._wake()
+            self._begin(holding.period)
+
+    def _begin(self, period: float) -> None:
+        """Have a thread that begins a round this often."""
+        if self._thread is None:
+            thread = LoopThread("tasuki keeper", work=lambda: self._keep(thread))
+            thread.start()
+            self._thread = thread
+        if period < self._period:
+            self._wake()
+
+    def add_claim(self, claim: Renewable) -> None:
+        """Renew a claim from now on, whatever blocks the event loop of its handler."""
+        with self._lock:
+            self._claims[claim] = None
+            self._begin(claim.period / 2)
+
+    def remove_claim(self, claim: Renewable) -> None:
+        """Stop renewing it; a renewal may be under way. The thread stays for the next one."""
+        with self._lock:
+            self._claims.pop(claim, None)
 
     def remove(self, holding: Holding) -> None:
         """Stop renewing; the thread ends with the last holding."""
         with self._lock:
             self._holdings.pop(holding, None)
-            if not self._holdings and self._thread is not None:
-                self._thread.stop()
-                self._thread = None
+            self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if not self._holdings and not self._claims and self._thread is not None:
+            self._thread.stop()
+            self._thread = None
 
     def check(self) -> None:
         """Check now whether sessions still hold their deliveries, after a sign of a lost connection."""
@@ -152,26 +187,31 @@ class Keeper:
         if self._thread is not None:
             self._thread.tell(self._changed.set)
 
-    def _round(self, thread: LoopThread, changed: asyncio.Event) -> tuple[float, list[Holding]] | None:
-        """Seconds until the next round, and the holdings of this one; None: the thread is not in use any more."""
+    def _round(self, thread: LoopThread, changed: asyncio.Event) -> tuple[float, list[Holding], list[Renewable]] | None:
+        """Seconds until the next round, and its holdings and claims; None: the thread is not in use any more."""
         changed.clear()
         with self._lock:
             if thread is not self._thread:
                 return None
             self._changed = changed
-            self._period = min(holding.period for holding in self._holdings)
-            return self._period, [holding for holding in self._holdings if holding.deliveries]
+            periods = [holding.period for holding in self._holdings] + [claim.period / 2 for claim in self._claims]
+            self._period, now = min(periods, default=_IDLE), self._clock.monotonic()
+            due = [claim for claim in self._claims if claim.due_at <= now]
+            return self._period, [holding for holding in self._holdings if holding.deliveries], due
 
     async def _keep(self, thread: LoopThread) -> None:
-        """Renew each holding in its own task, so that a silent broker does not delay the others."""
+        """Renew each holding and claim in its own task, so that a silent broker does not delay the others."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        renewals: dict[Holding, asyncio.Task[None]] = {}
+        renewals: dict[Holding | Renewable, asyncio.Task[None]] = {}
         while (found := self._round(thread, changed)) is not None:
-            idle_for, holdings = found
-            renewals = {holding: task for holding, task in renewals.items() if not task.done()}
+            idle_for, holdings, claims = found
+            renewals = {each: task for each, task in renewals.items() if not task.done()}
             for holding in holdings:
                 if holding not in renewals:
                     renewals[holding] = loop.create_task(self.renew(holding), name="renew leases")
+            for claim in claims:
+                if claim not in renewals:
+                    renewals[claim] = loop.create_task(claim.renew(), name="renew a claim")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(idle_for):
                     await changed.wait()

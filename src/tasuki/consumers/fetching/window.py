@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 MOST_CONCURRENCY = 1000
 """Most messages that one consumer of a process handles at the same time."""
@@ -18,17 +19,27 @@ def prefetch_for(concurrency: int, prefetch: int, own: int, least: int = 1) -> i
     return max(min(max(-(-prefetch * concurrency // own), least), MAX_PREFETCH), concurrency)
 
 
+Keeping = Literal["kept", "ended", "parked", "unparked"]
+"""A delivery is kept beside the places of the window, or no more; a kept one takes no place, or has ended as such."""
+MOST_PARKED = 1000
+"""Most messages that take no place, as no queue can take their dead letters."""
+MOST_PARKED_BYTES = 64 * 1024 * 1024
+
+
 @dataclass(eq=False, slots=True)
 class Window:
     """``prefetch`` bounds the held deliveries: buffered, running, and not yet settled at the broker.
 
     As many more may be ``kept`` because their dead letter or reply cannot be published yet, so that a full or
-    unavailable dead-letter queue does not stop the other messages at once.
+    unavailable dead-letter queue does not stop the other messages at once. A ``parked`` one takes no place at all: it
+    is kept for a reason that may last for days.
     """
 
     prefetch: int
     held: int = 0
     kept: int = 0
+    parked: int = 0
+    parked_bytes: int = 0
 
     def wanted(self, buffered: int) -> int:
         """How many messages to request; 0: wait.
@@ -36,5 +47,25 @@ class Window:
         While the buffer keeps the workers busy, at least a quarter of the window is requested at once; with an empty
         buffer any room is used.
         """
-        room = self.prefetch - self.held + min(self.kept, self.prefetch)
+        room = self.prefetch - self.held + self.parked + min(self.kept, self.prefetch)
         return room if room > 0 and (buffered == 0 or room * 4 >= self.prefetch) else 0
+
+    @property
+    def is_filled_by_kept(self) -> bool:
+        """Whether kept deliveries leave no place for others."""
+        return self.kept >= 2 * self.prefetch
+
+    def keep(self, change: Keeping, size: int) -> bool:
+        """Note a change of a delivery with a body of so many bytes; False: it is not parked, as too many are."""
+        if change == "parked":
+            if self.parked >= MOST_PARKED or self.parked_bytes + size > MOST_PARKED_BYTES:
+                return False
+            self.kept -= 1
+            self.parked += 1
+            self.parked_bytes += size
+        elif change == "unparked":
+            self.parked -= 1
+            self.parked_bytes -= size
+        else:
+            self.kept += 1 if change == "kept" else -1
+        return True

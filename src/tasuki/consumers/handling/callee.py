@@ -18,8 +18,6 @@ from tasuki.registry.references import did_you_mean
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Holder
 
-_MOST_DECODERS = 16
-"""Content types come from outside: remember only a few."""
 _MOST_SHOWN = 100
 """Characters of a task's name in an error."""
 
@@ -52,13 +50,10 @@ def decoder_by_header(handler: Handler, queue: Queue) -> Callable[[Received], An
     decoders: dict[str, Callable[[bytes], Any]] = {}
 
     def decode_as(received: Received) -> Any:
-        name = str(received.headers[CONTENT_TYPE])
-        decode = decoders.get(name)
+        codec = queue.codec_of(received)
+        decode = decoders.get(codec.name)  # content types come from outside, of codecs there are a few
         if decode is None:
-            codec = queue.codecs.get(name) or queue.codec
-            decode = handler.decoder(codec)
-            if len(decoders) < _MOST_DECODERS:
-                decoders[name] = decode
+            decode = decoders[codec.name] = handler.decoder(codec)
         return decode(received.body)
 
     return decode_as

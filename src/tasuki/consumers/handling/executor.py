@@ -103,7 +103,7 @@ class Executor:
         if self._tracing is not None:
             most = Limit(float("inf") if limit is None else limit, self._monotonic)
             handle = self._tracing.around(handle, most, is_batch=self._is_batch, has_context=needs_context)
-        decode, decode_as = handler.decoder(self._queue.codec), decoder_by_header(handler, self._queue)
+        decode, decode_as = handler.decoder(self._queue.reader()), decoder_by_header(handler, self._queue)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 
     @staticmethod

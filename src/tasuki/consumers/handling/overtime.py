@@ -7,16 +7,15 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from tasuki.backoff import pause_after
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.settling.verdict import RELEASE, Answer, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
+from tasuki.message import is_member
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
-
-_PAUSE = 0.5
-"""Seconds between two tries while the broker is away."""
 
 _running: set[asyncio.Task[None]] = set()
 """All of this process: an event loop holds only weak references to its tasks."""
@@ -54,15 +53,18 @@ class Overtime:
             self._ended.put_nowait(Release(receipt, verdict.delay if verdict.action == "release" else 0.0))
 
     async def _run(self) -> None:
+        failures = 0
         try:
             while self._held:
                 try:
                     await self._renew()
                     await self._settle_next()
+                    failures = 0
                 except DriverError as error:
                     if not (self._has_leases and error.retryable) or self._now() >= self._lapse_at:
                         raise
-                    await asyncio.sleep(_PAUSE)
+                    failures += 1
+                    await asyncio.sleep(pause_after(error, failures))
         except DriverError as error:
             _log.warning("the broker requeues the messages of handlers that outlast their consumer: %s", error,
                          extra={"consumer": self._consumer.id, "queue": self._queue.id})  # fmt: skip
@@ -108,4 +110,7 @@ class _Late:
         self.settle(delivery, RELEASE)
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply."""
+        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply, and for the messages that follow."""
+        if is_member(delivery.received):
+            _log.error("the handler has outlasted its consumer, and its message was acked before: the messages that "
+                       "follow it do not come", extra=delivery.log_fields())  # fmt: skip

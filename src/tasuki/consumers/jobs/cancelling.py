@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from tasuki.backoff import is_told, pause_after
 from tasuki.consumers.batches.batch import Batch
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.executor import Executor, absorb_cancellation
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.settling.replies import cancelled
 from tasuki.consumers.settling.verdict import RELEASE
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, safe_text
 from tasuki.state.cancelling import RUNNING, WAITING, answer, is_recorded
 from tasuki.state.cancels import CancelledIds
 from tasuki.state.controls import Controls
@@ -21,9 +22,9 @@ from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.consumer")
 
-_PAUSE = 0.5
-"""Seconds before a message is released whose record cannot be read; the broker redelivers it at once."""
 
+_RECENT = 10.0
+"""Seconds for which a failure counts for health; messages come again within two."""
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
@@ -58,12 +59,19 @@ class Cancelling:
         self._close: Callable[[], None] = lambda: None
         self.ids: CancelledIds | frozenset[str] = frozenset()
         """The cancelled messages of the queue."""
+        self._failures = 0
+        self._failed_at, self._failure = float("-inf"), ""
 
     def follow(self, controls: Controls) -> None:
         """Obey these controls, which are current, from now on."""
         self.ids = ids = CancelledIds(controls, self._queue, self._hear)
         self._close = ids.close
         self._choose()
+
+    @property
+    def problem(self) -> str:
+        """Why the records could not be read at the last start, a moment ago; empty: they were; from any thread."""
+        return self._failure if self._state.clock.monotonic() - self._failed_at < _RECENT else ""
 
     def close(self) -> None:
         """Hear of no more."""
@@ -130,6 +138,19 @@ class Cancelling:
         self._answer(self.ids.asker_of(id), id, WAITING)
         return True
 
+    async def _unread(self, error: Exception, delivery: Delivery, worker: Worker) -> None:
+        """Wait for the store before the message is released, as its broker redelivers it at once."""
+        self._failures, self._failure = self._failures + 1, safe_text(error) or repr(error)
+        self._failed_at = self._state.clock.monotonic()
+        level = logging.WARNING if is_told(self._failures) else logging.DEBUG
+        _log.log(level, "cannot read whether a message is cancelled, so it is released: %s", error,
+                 extra=delivery.log_fields())  # fmt: skip
+        try:
+            await asyncio.sleep(pause_after(error, self._failures))
+        except asyncio.CancelledError:
+            if worker.cause is None:
+                raise
+
     def _discard(self, delivery: Delivery) -> None:
         delivery.conclude(cancelled(delivery.received))
         delivery.ended = True
@@ -140,10 +161,9 @@ class Cancelling:
         found: list[bool] | None = None
         try:
             found = await is_recorded(self._state, self._queue, [each.received.id for each in deliveries])
-        except DriverError as error:
-            _log.warning("cannot read whether a message is cancelled, so it is released: %s", error,
-                         extra=deliveries[0].log_fields())  # fmt: skip
-            await _pause(worker)
+            self._failures, self._failure = 0, ""
+        except Exception as error:  # a defect of the store must not end the consumer
+            await self._unread(error, deliveries[0], worker)
         except asyncio.CancelledError:
             if worker.cause is None:
                 raise
@@ -171,12 +191,3 @@ def cancelling_of(run: Held, consumer: Definition) -> Cancelling | None:
     if state is None:
         return None
     return Cancelling(run, state, queue.spec.name, is_strict=queue.policy.cancels_strictly)
-
-
-async def _pause(worker: Worker) -> None:
-    """Let the store come back, unless the worker is interrupted meanwhile."""
-    try:
-        await asyncio.sleep(_PAUSE)
-    except asyncio.CancelledError:
-        if worker.cause is None:
-            raise

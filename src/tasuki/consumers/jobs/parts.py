@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tasuki.consumers.handling.off_clock import OffClock, Timed
 from tasuki.consumers.jobs import steps, transacting
 from tasuki.consumers.jobs.once import once_for
 from tasuki.consumers.jobs.results import Results, results_for
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.handling.middleware import ConsumeMiddleware
 
 
-class Followed(steps.Followed, transacting.Followed, Protocol):
+class Followed(steps.Followed, transacting.Followed, Timed, Protocol):
     """What the parts need of their run."""
 
 
@@ -32,7 +33,7 @@ class Jobs(NamedTuple):
 
 def jobs_of(run: Followed, consumer: Definition) -> Jobs:
     """The parts of a new run."""
-    results, opener = results_for(consumer), Transacting(run, consumer)
-    once = once_for(consumer, opener)
+    off_clock, opener = OffClock(run, consumer.clock.monotonic), Transacting(run, consumer)
+    results, once = results_for(consumer, off_clock), once_for(consumer, opener, off_clock)
     layers = [part.layer for part in (results, once) if part is not None]
     return Jobs(results, Stepping(run, consumer), opener, layers)

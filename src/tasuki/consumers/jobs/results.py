@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from tasuki.consumers.batches.results import results_of
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.middleware import Handle
+from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.jobs import JobStatus, Progress
@@ -22,6 +24,7 @@ from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.handling.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
     from tasuki.queues.policy import ResultPolicy
     from tasuki.state.shared import SharedState
@@ -32,7 +35,7 @@ _EVERY = 1.0
 """Seconds between two records of the progress of a message."""
 
 _PATIENCE = 1.0
-"""Seconds that a handler waits for the record of its start, which counts in its handler_timeout."""
+"""Seconds that a handler waits for the record of its start."""
 
 Settle = Callable[[Delivery, Verdict], None]
 
@@ -51,12 +54,15 @@ class _Job:
 class Results:
     """A layer around the handler, and one around the settling of its deliveries."""
 
-    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy) -> None:
+    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy, off_clock: OffClock) -> None:
         self._queue = consumer.queue
         self._clock, self._events = consumer.clock, consumer.events
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
+        self._off_clock = off_clock
+        self._settler: Settler | None = None
+        """Of the run, once it has one."""
         self._jobs: dict[Delivery, _Job] = {}
 
     async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
@@ -65,14 +71,16 @@ class Results:
         deliveries: list[Delivery] = list(facts.deliveries)
         for each in deliveries:
             self._jobs[each] = _Job()
-        with suppress(TimeoutError):
+        with self._off_clock(), suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
         try:
             result = await inner(body, context)
             self._note(deliveries, result)
         finally:
-            await asyncio.gather(*(self._end_early(each) for each in deliveries if each.settled))
+            for each in deliveries:
+                if each.settled:
+                    await self._end_early(each)
         return result
 
     def _note(self, deliveries: list[Delivery], result: Any) -> None:
@@ -87,22 +95,25 @@ class Results:
                 self._jobs[each].value = (value,)
 
     async def _end_early(self, delivery: Delivery) -> None:
-        """Its message was settled before its handler ended: what it returned is kept all the same, if it can be."""
+        """Its message was settled before its handler ended: what it returned is kept all the same."""
         job = self._jobs.pop(delivery, None)
         if job is None or not delivery.was_acked:
             return
         await self._stop_writing(job)
         if job.value is not None:
-            await self._try_to_put(delivery, self._done(delivery, job))
+            record = self._done(delivery, job)
         elif delivery.cancelled:
-            await self._try_to_put(delivery, self._record("cancelled", delivery, job))
+            record = self._record("cancelled", delivery, job)
         else:
             error = JobError("the handler failed; its message was acked before")
-            await self._try_to_put(delivery, self._record("failed", delivery, job, error=error))
+            record = self._record("failed", delivery, job, error=error)
+        assert self._settler is not None
+        write = Write(partial(self._put_end, delivery, record), "kept as the result of an acked message", is_late=True)
+        self._settler.begin(self._settler.late(delivery, write), "late result")
 
     def around(self, settler: Settler) -> Settle:
         """``settle`` of the settler, after the record of the end is confirmed."""
-        settle = settler.settle
+        settle, self._settler = settler.settle, settler
 
         def kept(delivery: Delivery, verdict: Verdict) -> None:
             job = self._jobs.get(delivery)
@@ -213,7 +224,7 @@ class Results:
         await (await self._state.store()).put(key, encode(record), ttl=self._policy.ttl)
 
 
-def results_for(consumer: Definition) -> Results | None:
+def results_for(consumer: Definition, off_clock: OffClock) -> Results | None:
     """The results of a run; None: its queue keeps none."""
     policy = consumer.queue.policy.result
-    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy)
+    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy, off_clock)

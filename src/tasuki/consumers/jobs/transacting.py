@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery, run_in_loop
 from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
@@ -111,12 +112,14 @@ class Transacting:
     @asynccontextmanager
     async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
         opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
-        driver, began_at = self._consumer.queue.driver, float("inf")
-        block = driver.transaction(connection, sync=sync)
+        queue, began_at = self._consumer.queue, float("inf")
+        block = _Block(queue.driver.transaction(connection, sync=sync), sync=sync)
         with _owned(delivery, opened):
             try:
-                async with _entered(block) as opened.connection:
+                async with block as opened.connection:
                     began_at = self._consumer.clock.monotonic()
+                    receipts = [each.received.receipt for each in opened.deliveries]
+                    await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
                     claim = await self._claimed(delivery, opened)
                     yield opened
                     if not opened.acked:
@@ -127,15 +130,45 @@ class Transacting:
             except StaleReceiptError:
                 run_in_loop(delivery.holder, lambda: _let_go(opened))
                 raise
-            except BaseException:
+            except BaseException as error:
                 if opened.verdicts:
                     run_in_loop(delivery.holder, lambda: _conclude_settled(opened))
+                if block.is_sent and isinstance(error, DriverError) and error.outcome == "unknown":
+                    await self._find_out(delivery, opened, sync=sync)
                 raise
             else:
                 self._warn_if_long(delivery, self._consumer.clock.monotonic() - began_at)
             finally:
                 opened.is_over = True
             run_in_loop(delivery.holder, lambda: self._conclude(opened))
+
+    async def _find_out(self, delivery: Delivery, opened: _Open, *, sync: bool) -> None:
+        """After a commit whose answer is lost: forget messages that are not ours any more, before a failure counts."""
+        looking = self._drop_lost(opened)
+        if sync:
+            asyncio.run_coroutine_threadsafe(looking, delivery.holder.loop).result()
+        else:
+            await looking
+
+    async def _drop_lost(self, opened: _Open) -> None:
+        """Ask until the broker answers; when the leases have ended, the messages are not surely ours any more."""
+        queue, clock = self._consumer.queue, self._consumer.clock
+        left = [each for each in opened.acked if not each.settled]
+        failures = 0
+        try:
+            while any(clock.monotonic() < each.lease_until for each in left):
+                try:
+                    receipts = [each.received.receipt for each in left]
+                    stale = set(await queue.driver.extend(queue.spec.name, receipts, queue.spec.lease))
+                except DriverError:
+                    failures += 1
+                    await asyncio.sleep(UNTIL_BACK.delay(failures))
+                else:
+                    left = [each for each in left if each.received.receipt in stale]
+                    return
+        finally:
+            for each in left:
+                each.drop()
 
     async def _claimed(self, delivery: Delivery, opened: _Open) -> Claim | None:
         claim = self.claims.get(delivery)
@@ -195,22 +228,42 @@ class Transacting:
                          "open it to write", seconds * 1000, extra=delivery.log_fields())  # fmt: skip
 
 
-@asynccontextmanager
-async def _entered(block: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
-    """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done."""
-    try:
-        connection = await block.__aenter__()
-    except DriverError as error:
-        if not error.retryable:
-            raise
-        raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
-    try:
-        yield connection
-    except BaseException as error:  # which ends the block, even if the client hides it: nothing is committed
-        await block.__aexit__(type(error), error, error.__traceback__)
-        raise
-    else:
-        await block.__aexit__(None, None, None)
+class _Block:
+    """The block of the driver; the message is postponed if it cannot be entered now: nothing of it was done.
+
+    A commit that was sent is awaited to its end, also by a handler that is cancelled meanwhile: its work is done.
+    """
+
+    def __init__(self, block: AbstractAsyncContextManager[Any], *, sync: bool) -> None:
+        self._block = block
+        self._sync = sync
+        self.is_sent = False
+
+    async def __aenter__(self) -> Any:
+        try:
+            return await self._block.__aenter__()
+        except DriverError as error:
+            if not error.retryable:
+                raise
+            raise Snooze(_POSTPONED, f"its transaction cannot begin: {error}") from error
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:  # which ends the block, even if the client hides it: nothing is committed
+            await self._block.__aexit__(kind, error, traceback)
+            return
+        self.is_sent = True
+        end = self._block.__aexit__(None, None, None)
+        if self._sync:
+            await end
+            return
+        ending = asyncio.ensure_future(end)
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                if ending.cancelled():
+                    raise
+        ending.result()
 
 
 class _owned:  # noqa: N801 - a context manager

@@ -24,7 +24,6 @@ from tasuki.message import (
     HeaderValue,
     Message,
     is_member,
-    is_request,
     wants_answer,
 )
 from tasuki.queues.middleware import Carry
@@ -76,7 +75,7 @@ class Replies:
         self._metrics = metrics
 
     async def send(self, delivery: Delivery, answer: Answer, handover: Handover | None = None) -> None:
-        """Publish an answer, and what follows the message; returns when both are confirmed.
+        """Publish the answer to a request; returns when it is confirmed.
 
         An answer that cannot be sent is counted and logged.
 
@@ -86,10 +85,6 @@ class Replies:
             StaleReceiptError: the request is not held any more, and nothing was published.
             DriverError: the reply queue cannot take it now; trying again may help.
         """
-        if is_member(delivery.received):
-            await self.end_member(delivery, answer)
-        if not is_request(delivery.received):
-            return
         name, holder = delivery.received.headers[REPLY_TO], delivery.holder
         try:
             if not isinstance(name, str):

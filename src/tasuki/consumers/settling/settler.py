@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.attempts import attempts_for
+from tasuki.consumers.settling.complaints import Complaints
 from tasuki.consumers.settling.handover import Handover, Moves
-from tasuki.consumers.settling.letters import letter_of
+from tasuki.consumers.settling.insisting import Insisting, OnKept, Write
+from tasuki.consumers.settling.letters import Letter
 from tasuki.consumers.settling.replies import Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
 from tasuki.contracts.driver import (
@@ -27,25 +30,24 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.errors import DriverError, MessageTooLargeError, StaleReceiptError
-from tasuki.message import is_member, is_request
+from tasuki.message import LEFT_OUT, is_member, is_request
 from tasuki.observe.events import DEAD_LETTERED
 from tasuki.observe.trace import CURRENT
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.queues.dead.attempts import AttemptRecord
+    from tasuki.queues.queue import Queue
     from tasuki.tracing.consumer import Flush
 
 _log = logging.getLogger("tasuki.consumer")
-
-_LOG_EVERY = 10.0
 
 
 class Settler:
     """Ends the deliveries of one consumer.
 
     ``on_settled`` gets the settlements of deliveries that are no longer held, and which receipts were stale;
-    ``on_kept`` gets 1 for a delivery whose dead letter or reply cannot be published yet, and -1 when that is over.
+    ``on_kept``: see :class:`tasuki.consumers.settling.insisting.Insisting`.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Settler:
         consumer: Definition,
         *,
         on_settled: Callable[[list[Settlement], Collection[Receipt]], None],
-        on_kept: Callable[[Delivery, int], None],
+        on_kept: OnKept,
     ) -> None:
         self._consumer = consumer.id
         self._queue = queue = consumer.queue
@@ -62,6 +64,7 @@ class Settler:
         self._metrics, self._events, self._clock = consumer.metrics, consumer.events, consumer.clock
         self.on_settled = on_settled
         self._on_kept, self.attempts = on_kept, attempts_for(consumer)
+        self.insisting = Insisting(consumer.clock, on_kept)
         self.giving_up = 0
         """Deliveries about which the user's ``on_give_up`` runs."""
         self._replies = Replies(queue, consumer.metrics)
@@ -72,7 +75,7 @@ class Settler:
         self._wake: asyncio.Future[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        self._last_complaint = float("-inf")
+        self._complaints = Complaints(consumer)
         self.flush: Flush = self._flush
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -89,7 +92,7 @@ class Settler:
             self._metrics.nacked += 1
             self.attempts.failed(delivery, verdict)
             if verdict.kept:
-                self._complain_kept(delivery, verdict)
+                self._complaints.kept(delivery, verdict)
             self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
             self._metrics.release(verdict.delay)
@@ -100,13 +103,25 @@ class Settler:
             self.begin(self._move(delivery, verdict, self.attempts.failed(delivery, verdict)), "dead-letter")
 
     async def settle_after(self, work: Callable[[], Awaitable[None]], delivery: Delivery, verdict: Verdict) -> None:
-        """Carry out a verdict once the work has succeeded, which is tried again until then, as a dead letter is."""
-        if await self._insist(work, delivery, "settled, as its result cannot be kept"):
+        """Carry out a verdict once the work has succeeded or is decided, which is tried again until then."""
+        if await self._insist(delivery, Write(work, "settled, as its result cannot be kept")):
             self.settle(delivery, verdict)
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply to a request that is settled already; a failure is only logged."""
-        self.begin(self._try_to_reply(delivery, answer), "late reply")
+        """Answer a message that is settled already; a failed reply is only logged."""
+        self.begin(self._answer_late(delivery, answer), "late reply")
+
+    async def late(self, delivery: Delivery, write: Write) -> None:
+        """Write something that is owed for a message that is settled already."""
+        if await self.insisting.until_done(delivery, write) != "done":
+            self._metrics.result_errors += 1
+
+    async def _answer_late(self, delivery: Delivery, answer: Answer) -> None:
+        if is_member(delivery.received):
+            end = partial(self._replies.end_member, delivery, answer)
+            await self.late(delivery, Write(end, "ended as a member of its group", is_late=True))
+        if is_request(delivery.received):
+            await self._try_to_reply(delivery, answer)
 
     def begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
         """Do it beside all else; a stop waits for it."""
@@ -159,16 +174,16 @@ class Settler:
                 failures += 1
                 is_final = isinstance(error, DriverError) and not error.retryable
                 if is_final or self._clock.monotonic() >= deadline:
-                    self._give_up(batch, error)
+                    self._complaints.given_up(batch, error)
                     untaken = {settlement.receipt for settlement in batch}
                     break
                 self._events.add_error(f"cannot settle yet: {error}")
-                self._complain("cannot settle yet: %s", error)
+                self._complaints.not_yet(error)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:
                 untaken = set(stale)
                 if stale:
-                    self._note_stale(batch, untaken)
+                    self._complaints.stale(batch, untaken)
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
@@ -182,10 +197,20 @@ class Settler:
 
     async def _reply(self, delivery: Delivery, answer: Answer, reason: str) -> None:
         """Reply, and ack the request with it or after it; ``reason``: of the verdict."""
+        if not await self._end_member(delivery, answer):
+            return
         handover = Handover(self._handing_over, delivery.received.receipt)
-        if await self._insist(lambda: self._replies.send(delivery, answer, handover), delivery, "replied to"):
+        send = partial(self._replies.send, delivery, answer, handover)
+        if not is_request(delivery.received) or await self._insist(delivery, Write(send, "replied to")):
             self._metrics.ack(reason)
             self._end(delivery, handover)
+
+    async def _end_member(self, delivery: Delivery, answer: Answer) -> bool:
+        """Record the end of a message of a group; False: the message is not ours to settle any more."""
+        if not is_member(delivery.received):
+            return True
+        end = partial(self._replies.end_member, delivery, answer)
+        return await self._insist(delivery, Write(end, "ended as a member of its group"))
 
     def _end(self, delivery: Delivery, handover: Handover) -> None:
         ack = Ack(delivery.received.receipt)
@@ -194,38 +219,20 @@ class Settler:
         else:
             self._add(ack)
 
-    async def _insist(self, publish: Callable[[], Awaitable[None]], delivery: Delivery, what: str) -> bool:
-        """Publish what must be confirmed before the ack, and retry until it is; the delivery stays held.
+    async def _insist(self, delivery: Delivery, write: Write) -> bool:
+        """Write what must be confirmed before the ack; the delivery stays held.
 
-        This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
-        message is released, or another process has it.
+        False: the consumer stops or the lease is lost; the message is released, or another process has it.
         """
-        CURRENT.set(delivery.trace)  # of this task alone
-        failures = 0
-        try:
-            while not delivery.lost:
-                try:
-                    await publish()
-                except StaleReceiptError:
-                    stale = {delivery.received.receipt}
-                    late: list[Settlement] = [Ack(delivery.received.receipt)]
-                    self._note_stale(late, stale)
-                    self.on_settled(late, stale)
-                    return False
-                except Exception as error:
-                    failures += 1
-                    if failures == 1:
-                        self._on_kept(delivery, 1)
-                    if failures in (1, 4) or failures % 20 == 0:
-                        _log.error("cannot be %s yet, kept: %r", what, error, extra=delivery.log_fields())
-                    await asyncio.sleep(self._queue.policy.retry.delay(failures))
-                else:
-                    return True
-        except asyncio.CancelledError:  # by ``finish``: the consumer must stop now
-            _log.error("cannot be %s before the stop, released", what, extra=delivery.log_fields())
-        finally:
-            if failures:
-                self._on_kept(delivery, -1)
+        end = await self.insisting.until_done(delivery, write)
+        if end in ("done", "decided"):
+            return True
+        if end == "stale":
+            stale = {delivery.received.receipt}
+            late: list[Settlement] = [Ack(delivery.received.receipt)]
+            self._complaints.stale(late, stale)
+            self.on_settled(late, stale)
+            return False
         self._metrics.released += 1
         self._add(Release(delivery.received.receipt))
         return False
@@ -244,31 +251,25 @@ class Settler:
         """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
-        is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
-        is_told_on = is_member(received) and verdict.reason != "unsigned"
+        if verdict.reason != "unsigned":  # no reply to a forged message
+            if not await self._end_member(delivery, failure(verdict)):
+                return
+            if is_request(received):
+                await self._try_to_reply(delivery, failure(verdict))
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
-        carry = handover.to(dead_letters)
         records = [] if last is None else [*await self.attempts.before(delivery), last]
+        letter: Letter | None = None
 
         async def publish() -> None:
-            nonlocal is_untold, give_up
-            if is_told_on:
-                await self._replies.end_member(delivery, failure(verdict))
-            if is_untold:
-                is_untold = False
-                await self._try_to_reply(delivery, failure(verdict))
+            nonlocal give_up, letter
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            letter = letter_of(received, verdict, self._queue, self._consumer, self._clock.time(), records)
-            error = (await dead_letters.forward((letter,), carry=carry, after=(delivery.trace,)))[0]
-            if isinstance(error, MessageTooLargeError):
-                records.clear()  # the next try goes without them
-            if error is not None:
-                raise error
+            letter = letter or Letter(received, verdict, self._queue, self._consumer, records)
+            await self._publish_letter(letter, dead_letters, handover, delivery)
 
-        if not await self._insist(publish, delivery, "dead-lettered"):
+        if not await self._insist(delivery, Write(publish, "dead-lettered", must=True)):
             return
         self._metrics.bury(verdict.reason)
         self._events.add(DEAD_LETTERED, received.id, received.attempt, dead_letters.id)
@@ -277,19 +278,33 @@ class Settler:
         _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
 
+    async def _publish_letter(self, letter: Letter, to: Queue, handover: Handover, delivery: Delivery) -> None:
+        """Publish a dead letter, or as much of it as its queue takes. Raises the error of its queue."""
+        carry, had = handover.to(to), len(letter.left_out)
+        while True:
+            made = letter.made(self._clock.time())
+            error = (await to.forward((made,), carry=carry, after=(delivery.trace,)))[0]
+            if not isinstance(error, MessageTooLargeError) or not letter.shrink():
+                break
+        if error is not None:
+            raise error
+        if len(letter.left_out) > had:
+            _log.warning("the dead letter is too large for %s; it leaves out: %s", to.id, made.headers[LEFT_OUT],
+                         extra=delivery.log_fields())  # fmt: skip
+
     async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
         """Await the user's work about a delivery, which does not count as waiting for the broker meanwhile.
 
         Raises:
             StaleReceiptError: the lease was lost in that time.
         """
-        self._on_kept(delivery, 1)
+        self._on_kept(delivery, "kept")
         self.giving_up += 1
         try:
             await work
         finally:
             self.giving_up -= 1
-            self._on_kept(delivery, -1)
+            self._on_kept(delivery, "ended")
         if delivery.lost:
             raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)
 
@@ -314,32 +329,3 @@ class Settler:
         except TimeoutError:
             return False
         return True
-
-    def _note_stale(self, batch: list[Settlement], stale: set[Receipt]) -> None:
-        self._metrics.stale += len(stale)
-        # A released message was not handled here: another process handles it, once.
-        late = sum(each.receipt in stale and not isinstance(each, Release) for each in batch)
-        if late:
-            _log.warning(
-                "%d settled too late: the lease was lost, so the message may be handled twice",
-                late,
-                extra={"consumer": self._consumer, "queue": self._queue.id},
-            )
-
-    def _give_up(self, batch: list[Settlement], error: Exception) -> None:
-        _log.error(
-            "cannot settle %d deliveries; the broker redelivers them when their leases end: %s",
-            len(batch),
-            error,
-            extra={"consumer": self._consumer, "queue": self._queue.id},
-        )
-
-    def _complain(self, text: str, error: Exception) -> None:
-        now = self._clock.monotonic()
-        if now - self._last_complaint >= _LOG_EVERY:
-            self._last_complaint = now
-            _log.warning(text, error, extra={"consumer": self._consumer, "queue": self._queue.id})
-
-    def _complain_kept(self, delivery: Delivery, verdict: Verdict) -> None:
-        _log.error("%s: %s; kept for another %g s because queue %s has no dead_letter", verdict.reason, verdict.error,
-                   verdict.delay, self._queue.id, extra=delivery.log_fields())  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -12,13 +14,19 @@ from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
 from tasuki.observe.redact import MASK, is_secret_name, masked, redact, redact_bytes
+from tasuki.queues.messages.beginning import Beginning, beginning_of, decoded, text_of
+from tasuki.queues.messages.codec import JSON, BytesCodec
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import grows_long
 
 MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""
+_LAID_OUT = 256 * 1024
+"""Bytes of the largest body that is laid out; of others the beginning is shown as it is."""
 _PREVIEW = 120
 _READ_AHEAD = 8
+_BYTES = BytesCodec()
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
 
 
@@ -34,32 +42,26 @@ class Body:
 
 
 def preview(queue: Queue, message: Message) -> str:
-    """A body on one line, in ``_PREVIEW`` characters."""
-    raw = message.body[: _PREVIEW * _READ_AHEAD]
-    if queue.codec_of(message).name == "json/plain":
-        text = raw.decode("utf-8", "replace")
-    else:
-        value = _value(queue, message)
-        text = _hex(value) if isinstance(value, bytes) and _text(value) is None else _text(value) or _json(value)
-        text = text[: _PREVIEW * _READ_AHEAD]
+    """A body on one line, in ``_PREVIEW`` characters; only the beginning of the body is read."""
+    first = _beginning(queue, message, _PREVIEW * _READ_AHEAD)
+    is_json = first.codec.name == JSON
+    text = decoded(first.data, "replace") if is_json else _read(first)[0][: _PREVIEW * _READ_AHEAD]
     return cut_plainly(escape(redact(text)), _PREVIEW)
 
 
 def body_of(queue: Queue, message: Message) -> Body:
-    """The whole body, laid out; numbers of JSON keep their digits."""
-    size = len(message.body)
-    if queue.codec_of(message).name == "json/plain":
+    """A body, laid out unless it is large; numbers of JSON keep their digits."""
+    size, first = len(message.body), _beginning(queue, message, _LAID_OUT)
+    if first.codec.name == JSON and first.is_whole:
         try:
-            if grows_long(message.body):  # its blanks would be many times as long as the rest
-                return _body(message.body.decode(), "json", size)
-            return _body(msgspec.json.format(message.body, indent=2).decode(), "json", size)
+            if grows_long(first.data):  # its blanks would be many times as long as the rest
+                return _body(first.data.decode(), "json", size)
+            return _body(msgspec.json.format(first.data, indent=2).decode(), "json", size)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # it is shown as it is
-    value = _value(queue, message)
-    if not isinstance(value, bytes):
-        return _body(_json(value), "json", size)
-    text = _text(value)
-    return _body(_hex(value), "bytes", size) if text is None else _body(text, "text", size)
+    is_whole = first.is_whole and len(first.data) <= MOST_SHOWN
+    text, kind = _read(Beginning(first.data[: 2 * MOST_SHOWN], first.codec, is_whole))
+    return _body(text, kind, size, is_cut=not is_whole)
 
 
 def headers_of(message: Message) -> list[tuple[str, str]]:
@@ -70,7 +72,7 @@ def headers_of(message: Message) -> list[tuple[str, str]]:
 
 def lines(text: object) -> str:
     """Text of several lines, such as a traceback."""
-    return cut(escape_lines(redact(str(text))), MOST_SHOWN)
+    return cut(escape_lines(redact(str(text)[: 2 * MOST_SHOWN])), MOST_SHOWN)
 
 
 def line(text: object, most: int = 300) -> str:
@@ -86,12 +88,34 @@ def cut_plainly(text: str, most: int) -> str:
 def _header(name: str, value: object) -> str:
     if is_secret_name(name):
         return MASK
-    return cut(escape(redact(str(value))), 2000)
+    return cut(escape(redact(str(value)[: 2000 * _READ_AHEAD])), 2000)
 
 
-def _body(text: str, kind: str, size: int) -> Body:
+def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:
     shown = escape_lines(redact(text[: 2 * MOST_SHOWN]))
-    return Body(shown[:MOST_SHOWN], kind, size, len(text) > MOST_SHOWN)
+    return Body(shown[:MOST_SHOWN], kind, size, is_cut or len(text) > MOST_SHOWN)
+
+
+def _beginning(queue: Queue, message: Message, size: int) -> Beginning:
+    """The first bytes of a body; as they travel, if their compression cannot be read."""
+    try:
+        return beginning_of(message.body, queue.codec_of(message), size)
+    except TasukiError:
+        return Beginning(message.body[:size], _BYTES, len(message.body) <= size)
+
+
+def _read(first: Beginning) -> tuple[str, str]:
+    """The text of a body, and its kind."""
+    if not first.is_whole and (text := text_of(first)) is not None:
+        return text, "json"
+    value: object = first.data
+    if first.is_whole:
+        with suppress(TasukiError):
+            value = first.codec.decoder()(first.data)
+    if not isinstance(value, bytes):
+        return _json(value), "json"
+    text = _text(value, is_whole=first.is_whole)
+    return (_hex(value), "bytes") if text is None else (text, "text")
 
 
 def plain_of(queue: Queue, message: Message) -> object:
@@ -125,15 +149,13 @@ def _plainly(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else repr(value)
 
 
-def _text(value: object) -> str | None:
+def _text(value: bytes, *, is_whole: bool) -> str | None:
     """The text that bytes are; None: they are none that people read."""
-    if not isinstance(value, bytes):
-        return None
     try:
-        text = value.decode()
+        text = value.decode() if is_whole else decoded(value)
     except UnicodeDecodeError:
         return None
-    return None if any(char < " " and char not in "\n\r\t" for char in text) else text
+    return None if _CONTROL.search(text) else text
 
 
 def _hex(value: bytes) -> str:

@@ -15,6 +15,7 @@ from tasuki.errors import (
     QueueConflictError,
     QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
     ThrottledError,
 )
 
@@ -46,7 +47,7 @@ _TYPES: dict[int, type[DriverError]] = {
     _MESSAGE_TOO_LARGE: MessageTooLargeError,
     _REPLICAS: QueueConflictError,
     _STORE_FAILED: BrokerUnavailableError,
-    **dict.fromkeys(_NO_ROOM, QueueFullError),
+    **dict.fromkeys(_NO_ROOM, StorageFullError),
     **dict.fromkeys(_BUSY, ThrottledError),
 }
 

@@ -23,11 +23,18 @@ from tasuki.errors import (
     DriverError,
     MessageTooLargeError,
     QueueFullError,
+    StorageFullError,
     UnsupportedError,
 )
+from tasuki.message import DEAD_LETTER_REASON
 
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before each further try of messages that no stream took although it is there."""
+
+_ROOM = 256
+"""Bytes that the server's own headers may have."""
+_ROOM_FOR_LETTER = 2048
+"""Bytes that each message leaves for the headers of its dead letter, which then fits as well."""
 
 _Results = list[DriverError | Merged | None]
 _Piece = tuple[tuple[str, bytes], bytes]
@@ -244,7 +251,8 @@ class Publishing:
             data = pack(message, now + message.delay if message.delay > 0 else 0.0)
         except (TypeError, ValueError, OverflowError) as problem:
             return self._refused(UnsupportedError, message, f"its headers cannot be kept: {problem}")
-        if len(data) + 256 > max_payload:
+        for_letter = 0 if DEAD_LETTER_REASON in message.headers else min(_ROOM_FOR_LETTER, max_payload // 16)
+        if len(data) + _ROOM + for_letter > max_payload:
             why = f"with its headers it is larger than the server's max_payload of {max_payload} bytes"
             return self._refused(MessageTooLargeError, message, why)
         return data
@@ -271,7 +279,8 @@ class Publishing:
                 bounds = {"max_length": spec.max_length, "max_bytes": spec.options.get("max_bytes")}
                 own = " or ".join(f"{name} of {most}" for name, most in bounds.items() if most)
                 text = f"queue {self._name!r} is full: {f'its {own} is reached, or ' if own else ''}its storage is full"
-                return QueueFullError(text, driver=self._driver, queue=self._name)
+                kind = StorageFullError if isinstance(refused, StorageFullError) else QueueFullError
+                return kind(text, driver=self._driver, queue=self._name)
             return refused
         if answer is not None or problem is None:
             return lost(UNTAKEN, driver=self._driver, queue=self._name)

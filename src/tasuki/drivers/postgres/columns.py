@@ -9,7 +9,7 @@ import msgspec
 
 from tasuki.contracts.driver import ACTS, Ack, Merged, Nack, Outgoing, Receipt, Received, Settlement, Unique
 from tasuki.drivers.toolkit.database.rules import is_receipt, pieces
-from tasuki.drivers.toolkit.results import failed
+from tasuki.drivers.toolkit.results import busy, failed
 from tasuki.drivers.toolkit.results import refusal as refused
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue, Message
@@ -91,9 +91,17 @@ def _span(unique: Unique) -> float:
     return _SPANS[unique.span] if isinstance(unique.span, str) else unique.span
 
 
-def merged(answers: str) -> list[Merged | None]:
+def merged(driver: str, queue: str, answers: str) -> list[Merged | DriverError | None]:
     """The answers of ``publish_unique``."""
-    return [None if how is None else Merged(cast("Any", how), other or "") for how, other in _read(answers)]
+    told: list[Merged | DriverError | None] = []
+    for how, other in _read(answers):
+        if how is None:
+            told.append(None)
+        elif how == "busy":
+            told.append(busy(queue, other or "", driver=driver))
+        else:
+            told.append(Merged(cast("Any", how), other or ""))
+    return told
 
 
 def _check_text(text: str) -> None:

@@ -1,15 +1,18 @@
-"""Limits and lanes of a queue, as the columns of its row. No I/O."""
+"""Limits, lanes and other options of a queue, as the columns of its row. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from tasuki.contracts.driver import Limit, QueueSpec
+from tasuki.drivers.toolkit.results import in_force as options_in_force
 
 LIMITS = frozenset({"rate", "concurrency"})
+_OPTIONS = ("synchronous_commit",)
 
 
 def columns(spec: QueueSpec) -> tuple[int, list[float | None] | None, list[float | None] | None]:
@@ -21,10 +24,21 @@ def _column(limit: Limit | None) -> list[float | None] | None:
     return None if limit is None else [limit.rate, limit.burst, limit.concurrency]
 
 
-def in_force(row: str) -> Mapping[str, Any]:
-    """``fair``, ``limit`` and ``lane_limit`` of a queue, whose row is given as JSON; a row of layout 18 has none."""
+def in_force(spec: QueueSpec, row: str) -> QueueSpec:
+    """The options of a queue, whose row is given as JSON; a row of an earlier layout lacks columns."""
     found = msgspec.json.decode(row)
-    return {"fair": found.get("fair", 0), "limit": _limit(found, ""), "lane_limit": _limit(found, "lane_")}
+    own = {name: found[name] for name in _OPTIONS if found.get(name) is not None}
+    others = {name: value for name, value in spec.options.items() if name not in _OPTIONS}
+    limit, lane_limit = _limit(found, ""), _limit(found, "lane_")
+    spec = replace(spec, fair=found.get("fair", 0), limit=limit, lane_limit=lane_limit, options={**others, **own})
+    return options_in_force(
+        spec,
+        float(found["lease"]),
+        found["max_length"],
+        found["by_key"] or found.get("by_lane", False),
+        found["dedup_window"],
+        found.get("temporary", False),
+    )
 
 
 def _limit(row: Mapping[str, Any], of: str) -> Limit | None:

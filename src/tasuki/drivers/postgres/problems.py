@@ -12,8 +12,8 @@ from tasuki.errors import (
     DriverError,
     MessageTooLargeError,
     Outcome,
-    QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
 )
 
 NO_QUEUE = "TQ404"
@@ -35,7 +35,7 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     (NO_TYPE, BrokerUnavailableError, "a table is missing; start a process whose role owns the schema, or restore it"),
     (NO_FUNCTION, BrokerUnavailableError, "a function is missing; start a process whose role owns the schema"),
     (NO_SCHEMA, BrokerUnavailableError, "the schema is missing; start a process whose role may make it, or restore it"),
-    ("53100", QueueFullError, "the disk of the server is full"),
+    ("53100", StorageFullError, "the disk of the server is full"),
     ("54", MessageTooLargeError, "it is more than the server takes"),
     ("25006", BrokerUnavailableError, "the server takes no writes: it is a standby, or was made one"),
     ("40", BrokerUnavailableError, "it met another transaction; try again"),

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
@@ -26,7 +25,6 @@ from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import in_force
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
@@ -47,12 +45,9 @@ RECEIVE = (
 )
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-ENTER_LANES = "SELECT {}.enter_all_lanes($1, $2, $3)"
-# Through JSON, for a queue of layout 18 has no limits.
-INSPECT = (
-    "SELECT lease, max_length, by_key OR coalesce((to_jsonb(q) ->> 'by_lane')::boolean, false), dedup_window, "
-    "temporary, synchronous_commit, to_jsonb(q) AS row FROM {}.queues q WHERE name = $1"
-)
+CHANGE_STEP = "SELECT {}.change_step($1, $2, $3)"
+# All columns, by no name: a process that looks makes no change, so the queue may be of any earlier layout.
+INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
 SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
@@ -89,8 +84,11 @@ class Session:
         self._temporary_names: set[str] = set()
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
         self._healing = Healing(known, self._migrate, self._declare, self.tasks.start)
-        self.stores = StoreUpkeep(self.fetch)
+        self.stores = StoreUpkeep(self.fetch, self.holder, lambda: self.hears)
         self._closing: asyncio.Task[None] | None = None
+        self._is_current = False
+        """Whether the schema has our layout, or a newer one; see ``_bring_up_to_date``."""
+        self._migrating = asyncio.Lock()
 
     @property
     def is_closing(self) -> bool:
@@ -104,17 +102,13 @@ class Session:
 
     async def open(self) -> None:
         """Connect, bring the tables up to date if queues are declared, and declare them. Raises DriverError."""
-        is_current = False
 
         async def look(link: Link) -> None:
-            nonlocal is_current
             async with asyncio.timeout(self._settings.timeout):
-                is_current = await check(link.connection, self.schema, self._name)
+                self._is_current = await check(link.connection, self.schema, self._name)
 
         try:
             await self._pool.use(look)
-            if self._known.declared() and not is_current:
-                await self._migrate()
         except Exception as problem:
             raise self._translated(problem, "") from problem
         for spec in self._known.declared():
@@ -122,8 +116,9 @@ class Session:
         channels = {
             f"tasuki:{self.holder:x}": self.waiting.wake,
             f"tasuki:{self.schema}": self.waiting.stir,
+            f"tasuki:{self.holder:x}:store": self.stores.notify,
         }
-        self._listener = Listener(self._listening.open, channels, self._beat, self.waiting.refresh)
+        self._listener = Listener(self._listening.open, channels, self._beat, self._refresh)
 
     async def _migrate(self) -> None:
         async def work(link: Link) -> None:
@@ -131,19 +126,28 @@ class Session:
                 await migrate(link.connection, self.schema, self._name)
 
         await self._pool.use(work)
+        self._is_current = True
+
+    async def _bring_up_to_date(self) -> None:
+        """Make the tables, or change tables of an earlier layout, once for all queues that are declared together."""
+        async with self._migrating:
+            if not self._is_current:
+                await self._migrate()
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist with these options."""
-        await self.ask(spec.name, DECLARE, *_declaring(spec))
+        """Make the queue exist with these options, in a schema of the newest layout."""
+        if not self._is_current:
+            await self.run(spec.name, self._bring_up_to_date())
+        ((is_changing,),) = await self.ask(spec.name, DECLARE, *_declaring(spec))
         self._declared(spec)
-        if spec.fair and spec.ordering == "key":
-            await self._enter_lanes(spec.name)
+        if is_changing:
+            await self._finish_change(spec.name)
 
-    async def _enter_lanes(self, queue: str) -> None:
-        """Bring the messages from before into the lanes of their keys: in steps, for there may be any number."""
+    async def _finish_change(self, queue: str) -> None:
+        """Move messages to their places under a changed ordering: in steps, for there may be any number."""
         last: Sequence[int] | None = (-1, 0)
         while last is not None:
-            ((last,),) = await self.ask(queue, ENTER_LANES, queue, *last)
+            ((last,),) = await self.ask(queue, CHANGE_STEP, queue, *last)
 
     async def _declare(self, spec: QueueSpec) -> None:
         await self._pool.run(lambda link: link.fetch(DECLARE.format(self.schema), *_declaring(spec)))
@@ -158,10 +162,7 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        *options, synchronous_commit, row = found[0]
-        own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
-        others = {name: value for name, value in spec.options.items() if name != "synchronous_commit"}
-        return in_force(replace(spec, **limits.in_force(row), options={**others, **own}), *options)
+        return limits.in_force(spec, found[0][0])
 
     async def _inspect(self, queue: str) -> list[Any]:
         try:
@@ -221,6 +222,10 @@ class Session:
             return await work
         except Exception as problem:
             raise self._translated(problem, queue) from problem
+
+    def _refresh(self) -> None:
+        self.waiting.refresh()
+        self.stores.refresh()
 
     def forget_queue(self, queue: str) -> None:
         """The queue is not known any more; its open deliveries can still be settled, and a close releases them."""

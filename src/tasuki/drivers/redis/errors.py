@@ -9,8 +9,8 @@ from tasuki.errors import (
     DriverError,
     MessageTooLargeError,
     Outcome,
-    QueueFullError,
     QueueNotFoundError,
+    StorageFullError,
     UnsupportedError,
 )
 
@@ -39,7 +39,10 @@ def closed_error() -> LinkLostError:
 
 _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
     "UNDECLARED": (QueueNotFoundError, "the queue was deleted meanwhile"),
-    "OOM": (QueueFullError, "it is at its maxmemory; raise maxmemory or let consumers drain its queues, which goes on"),
+    "OOM": (
+        StorageFullError,
+        "it is at its maxmemory; raise maxmemory or let consumers drain its queues, which goes on",
+    ),
     "MISCONF": (BrokerUnavailableError, "it cannot write to its disk and refuses changes; look at its log"),
     "READONLY": (BrokerUnavailableError, "it is a replica now"),
     "NOREPLICAS": (BrokerUnavailableError, "it has fewer replicas than min-replicas-to-write"),

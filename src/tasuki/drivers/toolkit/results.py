@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tasuki.contracts.driver import Merged, Outgoing, QueueSpec
 from tasuki.contracts.results import Answers, Results, answer
-from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
+from tasuki.errors import DriverError, KeyBusyError, MessageTooLargeError, QueueFullError, UnsupportedError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
 __all__ = ["Answers", "Results", "answer", "answered_in_order", "failed", "full", "published_again", "stored_in_order"]
@@ -43,10 +43,10 @@ def stored_in_order(count: int, stored: int, refused: Mapping[int, DriverError],
 
 
 def answered_in_order(
-    count: int, told: Sequence[Merged | None], refused: Mapping[int, DriverError], failed: DriverError
+    count: int, told: Sequence[Merged | DriverError | None], refused: Mapping[int, DriverError], failed: DriverError
 ) -> Answers:
     """The answer for a batch with unique messages: ``refused`` by index, ``told`` of the first others, then failed."""
-    left = iter(told)
+    left: Iterator[Merged | DriverError | None] = iter(told)
     return answer([refused[index] if index in refused else next(left, failed) for index in range(count)])
 
 
@@ -58,6 +58,14 @@ def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
         else f"its max_length of {max_length} messages"
     )
     return QueueFullError(f"queue {queue!r} holds {bound}", driver=driver, queue=queue)
+
+
+def busy(queue: str, key: str, *, driver: str) -> KeyBusyError:
+    """The error for a message whose unique key an open transaction keeps."""
+    problem = (
+        f"unique key {key[:100]!r} of queue {queue!r} is kept by a transaction that is open; end it, or publish again"
+    )
+    return KeyBusyError(problem, driver=driver, queue=queue)
 
 
 def refusal(

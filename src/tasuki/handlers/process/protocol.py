@@ -36,6 +36,7 @@ from typing import Any
 import msgspec
 
 from tasuki.errors import HandlerError
+from tasuki.parts import count_parts
 
 BOOT, HANDLE, CALL, ANSWER, CANCEL = range(1, 6)
 READY, RESULT, FAILED, ASK, FORGET, PROOF, NOTE, COST = range(16, 24)
@@ -165,37 +166,6 @@ class Shape:
             raise ProtocolError(f"a frame that cannot be read ({type(error).__name__})") from error
 
 
-def _widths() -> list[tuple[int, int, bool]]:
-    """By first byte: bytes of its length field, bytes that follow in any case, and whether the length counts bytes."""
-    table = [(0, 0, False)] * 256
-    for code in range(0xA0, 0xC0):
-        table[code] = (0, code & 31, False)
-    for first, fixed in ((0xC4, 0), (0xC7, 1), (0xD9, 0)):  # binary, extension (and its code), text
-        for power in range(3):
-            table[first + power] = (2**power, fixed, True)
-    for first, size in ((0xCA, 4), (0xCB, 8), *((0xCC + n, 2 ** (n % 4)) for n in range(8))):
-        table[first] = (0, size, False)
-    for power in range(5):
-        table[0xD4 + power] = (0, 1 + 2**power, False)
-    for power in (1, 2):
-        table[0xDB + power] = table[0xDD + power] = (2**power, 0, False)
-    return table
-
-
-_WIDTHS = _widths()
-
-
 def has_few_parts(payload: bytes, most: int = MAX_PARTS) -> bool:
     """Whether MessagePack holds at most so many values."""
     return count_parts(payload, most) <= most
-
-
-def count_parts(payload: bytes, most: int) -> int:
-    """How many values there are, or more than ``most``: from the heads alone, before anything is made of them."""
-    at, parts, end = 0, 0, len(payload)
-    while at < end and parts <= most:
-        parts += 1
-        field, fixed, counts_bytes = _WIDTHS[payload[at]]
-        length = int.from_bytes(payload[at + 1 : at + 1 + field], "big") if counts_bytes else 0
-        at += 1 + field + fixed + length
-    return parts

@@ -12,7 +12,8 @@ from tasuki.errors import HandlerError
 from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.failure import bare
 from tasuki.handlers.process.host import Host
-from tasuki.handlers.process.protocol import ANSWER, ProtocolError, count_parts, encode
+from tasuki.handlers.process.protocol import ANSWER, ProtocolError, encode
+from tasuki.parts import count_parts
 
 _MOST_ASKED = 100_000
 """Most operations under way for one child."""

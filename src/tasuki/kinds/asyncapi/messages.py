@@ -44,6 +44,7 @@ HEADERS: dict[str, Any] = {
         header.CAUSE: {**_TEXT, "description": _OURS + "The same for dead letters that died of the same."},
         header.ERROR_TYPE: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
         header.PLACE: {**_TEXT, "description": _OURS + "The file and the function that it was raised in."},
+        header.LEFT_OUT: {**_TEXT, "description": _OURS + "what it leaves out, as its queue takes no larger message."},
         header.ATTEMPT_RECORDS: {**_TEXT, "description": _OURS + "JSON: when, where and why its last attempts failed."},
         header.REDRIVEN: {"type": "integer", "minimum": 1, "description": _OURS + "How many times it was redriven."},
         header.LAST_ERROR_TIME: {**_TIME, "description": _OURS + "When that was."},

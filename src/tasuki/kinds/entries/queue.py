@@ -197,7 +197,7 @@ class QueueConfig(Config):
     on_expire: Literal["dead_letter", "drop"] = "dead_letter"
     """The fate of an expired message."""
     max_message_size: PositiveSize = 2**20
-    """Largest body."""
+    """Largest body that is published, or handled; counted without its compression."""
     durability: DurabilityLevel | None = None
     """What a confirmed message must survive; publishing is refused while its broker gives less."""
     lease: PositiveDuration = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
@@ -13,7 +14,8 @@ import msgspec
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.handlers.converters import from_plain, to_plain
-from tasuki.queues.messages.compression import METHODS, CompressedCodec
+from tasuki.parts import LEAST_MSGPACK, MAX_PARTS, problem_of_json, problem_of_msgpack
+from tasuki.queues.messages.compression import METHODS, CompressedCodec, too_large
 
 JSON = "json/plain"
 MSGPACK = "application/msgpack"
@@ -26,6 +28,7 @@ _SCALARS = frozenset({str, int, bool, type(None)})
 _NON_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]")
 """Where a MessagePack body may hold NaN or infinity; the same bytes may be part of something else."""
 _NO_NUMBER = ("Number out of range", "Integer value out of range")
+_REMEDY = "publish it in parts, or as bytes"
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -33,9 +36,15 @@ _ENCODE_JSON = msgspec.json.Encoder(enc_hook=to_plain).encode
 
 
 class JsonCodec:
-    """JSON, as msgspec writes it; a number that JSON cannot carry (NaN, infinity) is refused, not turned into null."""
+    """JSON, as msgspec writes it; a number that JSON cannot carry (NaN, infinity) is refused, not turned into null.
+
+    ``most``: bytes of the largest body that it decodes.
+    """
 
     name = JSON
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self._most = most
 
     def encode(self, value: Any, _encode: Callable[[Any], bytes] = _ENCODE_JSON) -> bytes:
         """UTF-8 JSON text. Raises CodecError."""
@@ -47,19 +56,26 @@ class JsonCodec:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         if non_finite:
             raise CodecError("body cannot be written as JSON: a number in it is not finite (NaN, infinity); send null")
+        if len(body) > MAX_PARTS and (problem := problem_of_json(body)):
+            raise CodecError(f"body cannot be written as JSON: {problem}; {_REMEDY}")
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        return _checked(msgspec.json.Decoder(type_, dec_hook=from_plain).decode, "JSON")
+        decode = msgspec.json.Decoder(type_, dec_hook=from_plain).decode
+        return _checked(decode, "JSON", min(self._most, MAX_PARTS), _refusing(problem_of_json, self._most))
 
 
 class MsgpackCodec:
-    """MessagePack without extension types, and without numbers that the other codecs cannot carry."""
+    """MessagePack without extension types, and without numbers that the other codecs cannot carry.
+
+    ``most``: bytes of the largest body that it decodes.
+    """
 
     name = MSGPACK
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self._most = most
         self._encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode
 
     def encode(self, value: Any) -> bytes:
@@ -73,6 +89,8 @@ class MsgpackCodec:
             raise CodecError(
                 "body cannot be written as MessagePack: a number in it is not finite (NaN, infinity); send null"
             )
+        if len(body) >= LEAST_MSGPACK and (problem := problem_of_msgpack(body)):
+            raise CodecError(f"body cannot be written as MessagePack: {problem}; {_REMEDY}")
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -85,13 +103,17 @@ class MsgpackCodec:
                 raise ValueError("a number is not finite")
             return value
 
-        return _checked(finite, "MessagePack")
+        above = min(self._most, LEAST_MSGPACK - 1)
+        return _checked(finite, "MessagePack", above, _refusing(problem_of_msgpack, self._most))
 
 
 class BytesCodec:
-    """Carries bodies that are bytes already."""
+    """Carries bodies that are bytes already. ``most``: bytes of the largest body that it decodes."""
 
     name = BYTES
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self._most = most
 
     def encode(self, value: Any) -> bytes:
         """The bytes themselves. Raises CodecError for anything else."""
@@ -102,7 +124,7 @@ class BytesCodec:
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`; only ``bytes`` (or Any) fits."""
         if type_ in (Any, bytes, object):
-            return bytes
+            return _sized(bytes, self._most)
 
         def decode(body: bytes) -> Any:
             raise InvalidBodyError(f"the body is bytes, but the handler expects {type_!r}")
@@ -110,31 +132,65 @@ class BytesCodec:
         return decode
 
 
-class Codecs:
-    """The codecs of a project by name: built in, or from the entry points ``tasuki.codecs``."""
+class _SizedCodec:
+    """Another package's codec, for bodies of at most ``most`` bytes."""
 
-    def __init__(self) -> None:
-        self._codecs: dict[str, Codec] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec(), BYTES: BytesCodec()}
+    def __init__(self, inner: Codec, most: int) -> None:
+        self.name, self.encode = inner.name, inner.encode
+        self._inner, self._most = inner, most
+
+    def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
+        """See :class:`tasuki.contracts.codec.Codec`."""
+        return _sized(self._inner.decoder(type_), self._most)
+
+
+class Codecs:
+    """The codecs of a project by name: built in, or from the entry points ``tasuki.codecs``.
+
+    ``most``: bytes of the largest body that they decode, without its compression; None: any, but none that is
+    compressed.
+    """
+
+    def __init__(self, most: int | None = None, outer: Codecs | None = None) -> None:
+        self._most = most
+        self._outer = outer
+        made = [kind() if most is None else kind(most) for kind in (JsonCodec, MsgpackCodec, BytesCodec)]
+        self._codecs: dict[str, Codec] = {codec.name: codec for codec in made}
         self._installed: dict[str, EntryPoint] | None = None
+        self._within: dict[int, Codecs] = {}
+
+    def within(self, most: int) -> Codecs:
+        """The same codecs, which refuse larger bodies, and read compressed ones."""
+        return self._within.setdefault(most, Codecs(most, self))
 
     def get(self, name: str) -> Codec | None:
         """The codec of a name, alias or content type; None if there is none. Raises CodecError: it cannot be loaded."""
         name = ALIASES.get(name, name)
-        codec = self._codecs.get(name) or self._compressed(name)
-        if codec is None and (point := self._points().get(name)) is not None:
-            try:
-                codec = self._codecs[name] = point.load()()
-            except Exception as error:
-                raise CodecError(f"codec {name!r} ({point.value}) cannot be loaded: {error}") from error
-        return codec
+        return self._codecs.get(name) or self._foreign(name) or self._compressed(name)
 
     def _compressed(self, name: str) -> Codec | None:
+        if self._most is None:
+            return None
         for method in METHODS:
             plain = name.removesuffix(f"+{method}")
-            if plain != name and (inner := self.get(plain)) is not None and not isinstance(inner, CompressedCodec):
-                codec = self._codecs[CompressedCodec(inner, method).name] = CompressedCodec(inner, method)
-                return codec
+            plain = ALIASES.get(plain, plain)
+            inner = None if plain == name else self._codecs.get(plain) or self._foreign(plain)
+            if inner is not None and not isinstance(inner, CompressedCodec):
+                codec = CompressedCodec(inner, method, self._most)
+                return self._codecs.setdefault(codec.name, codec)
         return None
+
+    def _foreign(self, name: str) -> Codec | None:
+        if self._outer is not None and self._most is not None:
+            codec = self._outer.get(name)
+            return None if codec is None else self._codecs.setdefault(name, _SizedCodec(codec, self._most))
+        point = self._points().get(name)
+        if point is None:
+            return None
+        try:
+            return self._codecs.setdefault(name, point.load()())
+        except Exception as error:
+            raise CodecError(f"codec {name!r} ({point.value}) cannot be loaded: {error}") from error
 
     def names(self) -> list[str]:
         """Every name that ``get`` answers, sorted."""
@@ -147,8 +203,38 @@ class Codecs:
         return self._installed
 
 
-def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], Any]:
+def _sized(decode: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
+    if most == sys.maxsize:
+        return decode
+
+    def sized(body: bytes) -> Any:
+        if len(body) > most:
+            raise too_large(len(body), most)
+        return decode(body)
+
+    return sized
+
+
+def _refusing(problem_of: Callable[[bytes], str], most: int) -> Callable[[bytes], None]:
+    """A function that raises InvalidBodyError for a body that is not to be decoded."""
+
+    def refuse(body: bytes) -> None:
+        if len(body) > most:
+            raise too_large(len(body), most)
+        if problem := problem_of(body):
+            raise InvalidBodyError(f"the body is not decoded: {problem}", kind="Invalid", retryable=False)
+
+    return refuse
+
+
+def _checked(
+    decode: Callable[[bytes], Any], format_: str, above: int, refuse: Callable[[bytes], None]
+) -> Callable[[bytes], Any]:
+    """``refuse`` is called with bodies of more than ``above`` bytes: most are smaller, and cost one comparison."""
+
     def checked(body: bytes) -> Any:
+        if len(body) > above:
+            refuse(body)
         try:
             return decode(body)
         except msgspec.ValidationError as error:

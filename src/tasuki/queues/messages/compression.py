@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasuki.contracts.codec import Codec
-from tasuki.errors import CodecError, HandlerError
+from tasuki.errors import CodecError, HandlerError, InvalidBodyError
 
 Method = Literal["gzip", "zstd"]
 METHODS: tuple[Method, ...] = ("gzip", "zstd")
 
 _GZIP = 16 + zlib.MAX_WBITS
 """To zlib: with the header of a gzip file."""
-_SMALL = 16 * 2**20
-_MOST_TIMES = 64
-"""A body of at most 16 MiB, or of 64 times its compressed size, is read: a few bytes may claim to be many."""
+_WINDOW = 8 * 2**20
+"""Bytes of memory that a reader of zstd should have (RFC 8878, 3.1.1.1.2); a header may demand 2 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Compression:
     above: int
 
     def compressed(self, body: bytes) -> bytes | None:
-        """The smaller body; None if it is not smaller, or if no consumer would read it again.
+        """The smaller body; None if it is not smaller.
 
         Raises:
             HandlerError: the library is missing; the text says what to install.
@@ -37,17 +36,17 @@ class Compression:
         if len(body) < self.above:
             return None
         packed = _gzip(body) if self.method == "gzip" else _zstandard().ZstdCompressor().compress(body)
-        return packed if len(packed) < len(body) <= _limit(packed) else None
+        return packed if len(packed) < len(body) else None
 
 
 class CompressedCodec:
-    """Another codec's bodies, compressed."""
+    """Another codec's bodies, compressed; ``most``: bytes of a body without its compression."""
 
-    def __init__(self, inner: Codec, method: Method) -> None:
+    def __init__(self, inner: Codec, method: Method, most: int) -> None:
         self.name = f"{inner.name}+{method}"
         self.inner = inner
-        self.unpack = _gunzip if method == "gzip" else _unzstd
-        """The body as the other codec has written it. Raises CodecError; HandlerError: the library is missing."""
+        self._unpack = _gunzip if method == "gzip" else _unzstd
+        self._most = most
 
     def encode(self, value: Any) -> bytes:
         """See :class:`tasuki.contracts.codec.Codec`. Queues compress by themselves: their publishers name no method."""
@@ -57,8 +56,21 @@ class CompressedCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`; HandlerError where the library is missing."""
-        decode, unpack = self.inner.decoder(type_), self.unpack
-        return lambda body: decode(unpack(body))
+        decode = self.inner.decoder(type_)
+        return lambda body: decode(self.unpack(body))
+
+    def unpack(self, body: bytes) -> bytes:
+        """The body as the other codec has written it.
+
+        Raises:
+            CodecError: it is not compressed so, or not to its end. InvalidBodyError: it is too large.
+            HandlerError: the library is missing.
+        """
+        return self._unpack(body, self._most)
+
+    def beginning(self, body: bytes, size: int) -> bytes:
+        """The first bytes of the body, at most ``size``; raises as ``unpack``, but the end may be missing."""
+        return _first_of_gzip(body, size) if self._unpack is _gunzip else _first_of_zstd(body, size)
 
 
 def require(method: Method) -> None:
@@ -72,34 +84,55 @@ def _gzip(body: bytes) -> bytes:
     return pack.compress(body) + pack.flush()
 
 
-def _gunzip(body: bytes) -> bytes:
+def _gunzip(body: bytes, most: int) -> bytes:
     unpack = zlib.decompressobj(wbits=_GZIP)
     try:
-        data = unpack.decompress(body, _limit(body) + 1)
+        data = unpack.decompress(body, most + 1)
     except zlib.error as error:
         raise CodecError(f"body is not gzip: {error}") from error
-    if not unpack.eof and len(data) <= _limit(body):
+    if len(data) > most:
+        raise too_large(len(body), most, " when it is decompressed")
+    if not unpack.eof:
         raise CodecError("body is not gzip: it ends too early")
-    return _checked(data, body)
-
-
-def _unzstd(body: bytes) -> bytes:
-    zstandard = _zstandard()
-    try:
-        data: bytes = zstandard.ZstdDecompressor().stream_reader(body).read(_limit(body) + 1)
-    except zstandard.ZstdError as error:
-        raise CodecError(f"body is not zstd: {error}") from error
-    return _checked(data, body)
-
-
-def _checked(data: bytes, body: bytes) -> bytes:
-    if len(data) > _limit(body):
-        raise CodecError(f"body of {len(body)} bytes is more than {_limit(body)} bytes when it is decompressed")
+    if unpack.unused_data:  # a second member, which is not read: a part of a body is no body
+        raise CodecError("body is not gzip: bytes follow its end")
     return data
 
 
-def _limit(packed: bytes) -> int:
-    return max(_SMALL, len(packed) * _MOST_TIMES)
+def _unzstd(body: bytes, most: int) -> bytes:
+    zstandard = _zstandard()
+    try:
+        if zstandard.frame_content_size(body) > most:
+            raise too_large(len(body), most, " when it is decompressed")
+        unpack = zstandard.ZstdDecompressor().decompress
+        data: bytes = unpack(body, max_output_size=most, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CodecError(f"body is not zstd of at most {most} bytes: {error}") from error
+    return data
+
+
+def _first_of_gzip(body: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=_GZIP).decompress(body, size)
+    except zlib.error as error:
+        raise CodecError(f"body is not gzip: {error}") from error
+
+
+def _first_of_zstd(body: bytes, size: int) -> bytes:
+    zstandard = _zstandard()
+    try:
+        reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(body)
+        data: bytes = reader.read(size)
+    except zstandard.ZstdError as error:
+        raise CodecError(f"body is not zstd: {error}") from error
+    return data
+
+
+def too_large(size: int, most: int, when: str = "") -> InvalidBodyError:
+    """The error for a body that is larger than its queue takes."""
+    how = f"is more than {most} bytes{when}" if when else f"is larger than {most} bytes"
+    text = f"the body of {size} bytes {how}, the max_message_size of its queue: raise that to have it handled"
+    return InvalidBodyError(text, kind="Invalid", retryable=False)
 
 
 def _zstandard() -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tasuki.contracts.driver import QueueSpec, Receipt, Settlement
+from tasuki.contracts.driver import Answers, Outgoing, QueueSpec, Receipt, Settlement
 from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.errors import StaleReceiptError
+from tasuki.errors import KeyBusyError, StaleReceiptError
 from tasuki.testing.mutants.mutant import Mutant
 
 
@@ -65,6 +65,17 @@ class ARenewalLosesWhatASettlementLocks(_OfTransactions):
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         locked = {receipt for _, _, receipts in self._settling.all() for receipt in receipts}
         return [*await self.inner.extend(queue, batch, lease), *(each for each in batch if each in locked)]
+
+
+class AnOpenTransactionFailsAllThatAreJoined(_OfTransactions):
+    noticed_by = ("test_56_a_transaction_that_keeps_a_key_holds_up_no_other_message",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = await self.inner.publish(queue, batch)
+        for each in answers:
+            if isinstance(each, KeyBusyError):
+                raise each
+        return answers
 
 
 class AKeyIsClaimedByAll(_OfTransactions):

@@ -16,7 +16,7 @@ from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.contracts.handler import Context, Retry
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tasuki.state.cancelling import PATIENCE, Cancelled, cancel, forget
 from tasuki.state.shared import SharedState
 from tests.unit.consumers.parts import Bench, Gate, clock_of_loop, make_bench, now
@@ -293,10 +293,13 @@ async def test_many_messages_share_few_records() -> None:
 
 
 class Away:
-    """A store that cannot be reached."""
+    """A store that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
     async def get(self, key: str) -> None:
-        raise BrokerUnavailableError("gone")
+        raise self.error
 
 
 async def test_a_strict_queue_reads_the_record_before_each_start() -> None:
@@ -314,8 +317,9 @@ async def test_a_strict_queue_reads_the_record_before_each_start() -> None:
         assert bench.handler.seen == [(1, 1), ("d", 1)]
 
 
+@pytest.mark.parametrize("error", [BrokerUnavailableError("gone"), AccessDeniedError("gone"), ValueError("gone")])
 async def test_a_strict_queue_starts_nothing_that_it_cannot_check(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     async with bench_of(cancels_strictly=True) as bench:
         await bench.queue.publish(1, id="a")
@@ -323,11 +327,16 @@ async def test_a_strict_queue_starts_nothing_that_it_cannot_check(
         state = bench.consumer.state
         assert state is not None
         real = await state.store()
-        monkeypatch.setattr(state, "_store", Away())
+        monkeypatch.setattr(state, "_store", Away(error))
         await bench.queue.publish(2, id="b")
         await asyncio.sleep(3)
         assert bench.handler.seen == [(1, 1)]
+        assert bench.consumer.unreadable == "gone"
+        await asyncio.sleep(300)
+        told = [each for each in caplog.records if each.levelname == "WARNING"]
+        assert 5 <= len(told) <= 20, "the first, the fourth, each twentieth"
         monkeypatch.setattr(state, "_store", real)
         await bench.empty()
         assert bench.handler.seen == [(1, 1), (2, 1)]
+        assert bench.consumer.unreadable == ""
     assert "cannot read whether a message is cancelled, so it is released: gone" in caplog.text

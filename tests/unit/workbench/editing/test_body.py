@@ -26,7 +26,7 @@ def test_json_keeps_its_digits_its_repeated_keys_and_its_characters() -> None:
 
 
 def test_compressed_bodies_are_shown_without_it() -> None:
-    codec = CompressedCodec(JSON, "gzip")
+    codec = CompressedCodec(JSON, "gzip", 2**20)
     packed = gzip.compress(b"[1]")
     assert shown(packed, codec).text == "[\n  1\n]"
     assert (unpacked(packed, codec), unpacked(packed, JSON)) == (b"[1]", packed)

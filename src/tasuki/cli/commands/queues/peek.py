@@ -42,7 +42,7 @@ def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
         if not live.driver.capabilities.peek:
             other = "'tasuki info' counts them, and 'tasuki dead' shows dead letters: it receives and releases them"
             raise CommandError(f"queue {live.id!r}: its broker shows no waiting messages; {other}")
-        return live.id, [as_dict(live, message) for message in await peek(live, limit)]
+        return live.id, [as_dict(live, message, is_short=not as_json) for message in await peek(live, limit)]
 
     id, messages = on_queue(target, queue, look)
     if as_json:

@@ -50,7 +50,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
             shown = {
                 "queue": queue,
                 **({} if pause is None else {"paused": pause}),
-                **as_dict(live, message),
+                **as_dict(live, message, is_short=not as_json),
                 "attempts": records,
             }
             if is_test:

@@ -31,8 +31,8 @@ _LEAST = 0.5
 """Seconds that a broker has to answer, however late it is."""
 _STEP = 100
 """Messages that are in memory at a time: a body may have a megabyte."""
-_BREATH = 10
-"""Messages after which other requests have their turn."""
+_BREATH = 0.02
+"""Seconds after which other requests have their turn: a body of a few bytes may be decompressed to a megabyte."""
 _MOST_WAITING = 8
 """Searches that wait for their turn."""
 
@@ -130,15 +130,15 @@ class Finder:
             except (DriverError, AwayError) as error:
                 search.unseen[row.id] = problem_of(error)
                 return
-            await self._judge(row.id, found, at, question, search, now)
-            at += len(found)
-            search.searched += len(found)
+            judged = await self._judge(row.id, found, at, question, search, end, now)
+            at += judged
+            search.searched += judged
             search.is_over = (
                 self._clock.monotonic() > end
                 or search.searched >= ALL
                 or len(search.hits) >= (1 if question.id else HITS)
             )
-            if len(found) < _STEP:
+            if judged == len(found) < _STEP:
                 break
             if search.is_over or at >= PER_QUEUE:
                 search.cut.append(row.id)
@@ -150,14 +150,26 @@ class Finder:
         return max(end - self._clock.monotonic(), _LEAST)
 
     async def _judge(
-        self, queue: str, messages: Sequence[Message], start: int, question: Question, search: Search, now: float
-    ) -> None:
-        live = self._site.live.queues[queue]
+        self,
+        queue: str,
+        messages: Sequence[Message],
+        start: int,
+        question: Question,
+        search: Search,
+        end: float,
+        now: float,
+    ) -> int:
+        """Collect the messages that are meant; returns how many were judged: fewer if the time is over before."""
+        live, breath = self._site.live.queues[queue], self._clock.monotonic()
         for place, message in enumerate(messages, start):
-            if place % _BREATH == 0:
+            if (moment := self._clock.monotonic()) > breath + _BREATH:
+                if moment > end:
+                    return place - start
                 await asyncio.sleep(0)
+                breath = self._clock.monotonic()
             if question.takes(message, live, now):
                 search.hits.append(Hit(queue, message, place))
+        return len(messages)
 
     async def _look_up(self, row: QueueRow, id: str, search: Search, end: float) -> None:
         """Let the broker search for an id, however deep it is."""

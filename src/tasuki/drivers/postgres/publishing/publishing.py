@@ -68,11 +68,11 @@ async def _publish_unique(
     store: StoreUnique,
 ) -> Answers:
     """The same for a batch with unique messages."""
-    told: list[Merged | None] = []
+    told: list[Merged | DriverError | None] = []
     failed: DriverError = full(queue, None, driver=driver)
     for part in rows.parts((*columns, *rows.unique_columns(sound), *rows.lane_column(sound))):
         try:
-            answers = rows.merged(await store(part))
+            answers = rows.merged(driver, queue, await store(part))
         except DriverError as error:
             if not told:
                 raise

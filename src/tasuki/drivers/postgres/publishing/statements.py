@@ -9,19 +9,24 @@ from __future__ import annotations
 from tasuki.drivers.postgres.durability import VALUES
 
 
-def _call(function: str, columns: int, before: int, *, within: int | None = None) -> str:
-    """For ``before`` arguments and so many columns; ``within``: behind which argument comes that it commits itself."""
+def _call(function: str, columns: int, before: int, *, within: int | None = None, more: str = "") -> str:
+    """For ``before`` arguments and so many columns; ``within``: behind which argument comes that it commits itself.
+
+    ``more``: what follows the arguments.
+    """
     arguments = [f"${number}" for number in range(1, before + columns + 1)]
     if within is not None:
         arguments.insert(within, "false")
-    return f"SELECT {VALUES}, {{}}.{function}({', '.join(arguments)}), current_setting('synchronous_commit')"
+    return f"SELECT {VALUES}, {{}}.{function}({', '.join(arguments)}{more}), current_setting('synchronous_commit')"
 
+
+_BUSY = ", answers_busy => true"
 
 PUBLISH = {
     7: _call("publish", 7, 1, within=8),
     8: _call("publish", 8, 1, within=8),  # with lanes
-    11: _call("publish_unique", 11, 1, within=8),
-    12: _call("publish_unique", 12, 1, within=8),
+    11: _call("publish_unique", 11, 1, within=8, more=_BUSY),
+    12: _call("publish_unique", 12, 1, within=8, more=_BUSY),
 }
 """Behind the name of the queue."""
 

@@ -13,7 +13,7 @@ from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
-LAYOUT = Layout(22, 17)
+LAYOUT = Layout(23, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
 docs/adr/0016."""
 
@@ -44,7 +44,7 @@ _VERSIONS = (
     "coalesce(max((to_jsonb(made) ->> 'min_version')::integer), max(version), 0)] FROM {0}.migrations made"
 )
 _MADE = re.compile(r"^create (?:or replace )?(?:unlogged )?(table|function) (?:if not exists )?(\w+)", re.M)
-# Receipts and versions of a table that was dropped must never fit a row of the one that takes its place.
+# Places that were shown of a table that was dropped must never fit a row of the one that takes its place.
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _RENUMBER = "ALTER TABLE {} ALTER COLUMN {} RESTART WITH {}"
 _VERSION_TABLE = (
@@ -128,8 +128,6 @@ async def _make(connection: Any, schema: str, missing: Sequence[str]) -> None:
     await connection.execute(_NOTE.format(*LAYOUT))
     if "messages" in missing:
         await connection.execute(_RENUMBER.format("messages", "seq", await _one(connection, _NOW)))
-    if "store_entries" in missing:
-        await connection.execute(_RENUMBER.format("store_entries", "version", await _one(connection, _NOW)))
     if "queues" in missing:
         await connection.execute(_RENUMBER.format("queues", "id", await _one(connection, _QUEUES_EVER)))
 

@@ -86,11 +86,11 @@ class PostgresStore(Store):
             problem = f"store {self.name!r} of driver {self.driver!r}: {error}"
             raise StoreFullError(problem, driver=self.driver) from error
 
-    async def _change(self, sql: str, *arguments: Any) -> int:
+    async def _change(self, sql: str, *arguments: Any, keys: Sequence[str]) -> int:
         answer: int = (await self._ask(sql, *arguments, is_put=True))[0][0]
         session = self._session
         if answer > 0 and session is not None:
-            session.stores.notify(self.name)
+            session.stores.changed(self.name, keys)
         return answer
 
     async def get(self, key: str) -> Entry | None:
@@ -102,7 +102,9 @@ class PostgresStore(Store):
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         """See Store."""
         self.check(key, value)
-        answer = await self._change(PUT, self.name, key, bytes(value), None if ttl == inf else ttl, version)
+        answer = await self._change(
+            PUT, self.name, key, bytes(value), None if ttl == inf else ttl, version, keys=(key,)
+        )
         if answer <= 0:
             raise self._conflict(key, -answer, version)
         return answer
@@ -114,12 +116,12 @@ class PostgresStore(Store):
         for start in range(0, len(entries), MOST_LOCKED):
             part = entries[start : start + MOST_LOCKED]
             keys, values = [key for key, _ in part], [bytes(value) for _, value in part]
-            await self._change(PUT_ALL, self.name, keys, values, None if ttl == inf else ttl)
+            await self._change(PUT_ALL, self.name, keys, values, None if ttl == inf else ttl, keys=keys)
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""
         self.check(key)
-        answer = await self._change(DELETE, self.name, key, version)
+        answer = await self._change(DELETE, self.name, key, version, keys=(key,))
         if answer < 0:
             raise self._conflict(key, -1 - answer, version)
         return bool(answer)

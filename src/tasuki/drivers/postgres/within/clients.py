@@ -39,6 +39,7 @@ SETTLE = {
     "acts": "smallint[]",
     "delays": "double precision[]",
 }
+HOLD = {"queue_name": "text", "seqs": "bigint[]", "tokens": "integer[]"}
 CLAIM = {"consumer_id": "text", "wanted": "text", "ttl": "double precision", "patience": "double precision"}
 REMEMBER = {"consumer_id": "text", "wanted": "text", "what": "bytea"}
 """The arguments of functions of the schema, with their types."""

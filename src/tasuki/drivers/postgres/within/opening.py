@@ -49,6 +49,8 @@ class Opening:
         self._timeout = timeout
         self._spare: list[Any] = []
         self._sync_spare: list[Any] = []
+        self._lent: set[int] = set()
+        """Connections of both kinds that a transaction uses, by identity."""
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._forks = forks.count
         self._inherited: list[list[Any]] = []
@@ -64,6 +66,10 @@ class Opening:
             with suppress(Exception):
                 connection.close()
 
+    def is_own(self, connection: Any) -> bool:
+        """Whether a connection is one of the driver's own, in a transaction."""
+        return id(connection) in self._lent
+
     @asynccontextmanager
     async def transaction(self, connection: Any, *, sync: bool) -> AsyncIterator[Any]:
         """See ``Driver.transaction``."""
@@ -76,6 +82,9 @@ class Opening:
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(block)
+                if connection is None:
+                    self._lent.add(id(opened))
+                    stack.callback(self._lent.discard, id(opened))
             except Exception as problem:
                 found = translated(problem, "of the caller", self._driver, "", sent=False)
                 if found.retryable:  # away, or no connection is free
@@ -180,7 +189,9 @@ class Opening:
             raise self._no_own("psycopg has no option for the tls of the driver")
         # A lost connection is noticed by what it does not acknowledge; libpq has no limit for an answer.
         limits = {"connect_timeout": max(math.ceil(self._timeout), 2), "tcp_user_timeout": PATIENCE * 1000}
-        return psycopg.connect(self._sync_url, autocommit=True, **limits)
+        connection = psycopg.connect(self._sync_url, autocommit=True, **limits)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # whatever is the default of the database
+        return connection
 
     def _no_own(self, why: str) -> UnsupportedError:
         remedy = "give context.sync.transaction a connection of yours, or make the handler async"

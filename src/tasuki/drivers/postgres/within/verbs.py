@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tasuki.contracts.driver import Answers, Driver, Outgoing, QueueSpec, Settlement
+from tasuki.contracts.driver import Ack, Answers, Driver, Outgoing, QueueSpec, Receipt, Settlement
 from tasuki.contracts.within import settled_too_late
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.problems import LOCKED, STALE, sql_state, translated
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.postgres.within.clients import CLAIM, LANES, PUBLISH, REMEMBER, SETTLE, UNIQUE, call_on
+from tasuki.drivers.postgres.within.clients import CLAIM, HOLD, LANES, PUBLISH, REMEMBER, SETTLE, UNIQUE, call_on
 from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.errors import ConflictError
 
@@ -47,6 +47,17 @@ class WithinPostgres(Driver):
             return await self._call(connection, queue, "publish_unique" if is_unique else "publish", types, *values)
 
         return await publish_in_parts(self.name, queue, batch, store, store)
+
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt]) -> None:
+        """Lock the rows, unless the connection is the driver's own: those are at READ COMMITTED.
+
+        At REPEATABLE READ a row that a renewal of its lease has changed since could not be settled any more.
+        """
+        self._holding_session(queue)
+        if self._opening.is_own(connection):
+            return
+        columns, _ = rows.settling([Ack(receipt) for receipt in batch])
+        await self._call(connection, queue, "hold_within", HOLD, queue, *columns[:2])
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         """End deliveries in the transaction; the server refuses its commit after a stale receipt."""

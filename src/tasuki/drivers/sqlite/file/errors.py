@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, StorageFullError
 
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "ENOSPC", "EDQUOT"}
 _BROKEN = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
@@ -25,14 +25,14 @@ def translated(driver: str, path: str, outcome: Outcome = "rejected") -> Iterato
     except Exception as problem:
         kind, text = _meaning(problem)
         # A full disk is found before anything is written: the transaction is undone, whenever that is.
-        outcome = "rejected" if kind is QueueFullError else outcome
+        outcome = "rejected" if kind is StorageFullError else outcome
         raise kind(f"SQLite file {path!r}: {text} ({problem})", driver=driver, outcome=outcome) from problem
 
 
 def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
     name = error_name(problem)
     if name in _FULL:
-        return QueueFullError, "the disk is full; free some space, acks still go through"
+        return StorageFullError, "the disk is full; free some space, acks still go through"
     short = "_".join(name.split("_")[:2])
     if short in _DENIED:
         return AccessDeniedError, "this user may not write there; check the owner and mode of the file and its folder"

@@ -17,6 +17,7 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
     ReturnedTextError,
+    StorageFullError,
     TasukiError,
 )
 from tasuki.handlers.lua.host.values import build
@@ -26,7 +27,7 @@ from tasuki.handlers.process.failure import plain_details, plain_text
 
 _NIL_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)$")
 _ABSENT = frozenset({"io", "debug", "package", "dofile", "loadfile", "load", "loadstring", "collectgarbage"})
-_TEXTS = {QueueNotFoundError: "queue not found", QueueFullError: "queue is full"}
+_TEXTS = {QueueNotFoundError: "queue not found", QueueFullError: "queue is full", StorageFullError: "queue is full"}
 
 
 def returned(reply: Sequence[Any]) -> HandlerError:

@@ -1,4 +1,4 @@
-"""Clauses 46 to 48: deliveries are settled, and keys claimed, in a transaction of the caller's."""
+"""Clauses 46 to 48, and 56: deliveries are settled, and keys claimed, in a transaction of the caller's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Release, Settlement
-from tasuki.errors import QueueFullError, QueueNotFoundError, StaleReceiptError
+from tasuki.errors import KeyBusyError, QueueFullError, QueueNotFoundError, StaleReceiptError
+from tasuki.testing.conformance.queues.uniques import told, unique
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 CAN = "transactional_settle"
@@ -48,6 +49,23 @@ class SettlingWithin(Suite):
         await rig.nothing()
         await rig.ack(*taken)
         await rig.counts(0, 0, 0)
+
+    @case(CAN)
+    async def test_56_a_transaction_that_keeps_a_key_holds_up_no_other_message(self, rig: Rig) -> None:
+        if not rig.driver.capabilities.has("unique:pending"):
+            raise SkipTest(f"not applicable: driver {rig.driver.name} has no unique messages")
+        if rig.driver.one_writer is not None:
+            raise SkipTest(f"not applicable: driver {rig.driver.name} lets one transaction write at a time")
+        async with _rolled_back(rig.driver) as connection:
+            await rig.driver.publish_within(connection, rig.queue, [unique(rig, "open")])
+            batch = [unique(rig, "busy"), rig.message(id="plain"), unique(rig, "free", key="other")]
+            answers = await told(rig, *batch)
+            assert isinstance(answers[0], KeyBusyError)
+            assert "'k'" in str(answers[0])
+            assert answers[0].outcome == "rejected"
+            assert answers[1:] == [None, None]
+            assert sorted(ids(await rig.take(2))) == ["free", "plain"]
+        assert await told(rig, unique(rig, "busy")) == [None]
 
     @case(CAN)
     async def test_46_it_commits_together_with_what_is_published(self, rig: Rig) -> None:

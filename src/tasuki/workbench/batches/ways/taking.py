@@ -6,12 +6,12 @@ are held until the end, and then go back to their places.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from tasuki.app.dead.pace import Pace
+from tasuki.app.dead.settling import settle_all
 from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Ack, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, HeldBackError
@@ -51,7 +51,7 @@ class Taking:
             if await self._take_all():
                 return
         finally:
-            await asyncio.shield(self._settle([Release(receipt) for receipt in reversed(self._held)]))
+            await settle_all(self._source, [Release(receipt) for receipt in reversed(self._held)])
         await driving.write(replace(driving.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
         await self._returns.count(driving)
         await driving.end(steps.finished(driving.batch, await driving.now()))
@@ -122,7 +122,7 @@ class Taking:
                     self._held.append(letter.receipt)
                     del releases[letter.receipt]
         finally:
-            await asyncio.shield(self._settle([*acks, *reversed(releases.values())]))
+            await settle_all(self._source, [*acks, *reversed(releases.values())])
         await driving.write(replace(steps.settled(driving.batch, len(acks), 0, stayed), problem=problem))
         if trouble is not None:
             raise trouble
@@ -159,8 +159,3 @@ class Taking:
             after = [after_letter(letter) for letter in letters]
             answers.update(zip(numbers, await self._places.put(queue, sent, after), strict=True))
         return [answers[number] for number in range(len(chosen))]
-
-    async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        driver, size = self._places.driver, self._places.driver.capabilities.max_batch
-        for start in range(0, len(settlements), size):
-            await driver.settle(self._source.spec.name, settlements[start : start + size])

@@ -140,6 +140,7 @@ create or replace function receive_limited(
     pace double precision
 ) returns setof offer language plpgsql as $$
 declare
+    nonce constant integer := new_token();
     at timestamptz;
     now_at double precision;
     lease_end timestamptz;
@@ -204,7 +205,7 @@ begin
             select m.seq, m.rank, octet_length(m.body) as size from messages m
             where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit wanted for update skip locked
         ), taken as (
-            update messages m set state = 2, token = m.token + 1, counted = false, due = lease_end, place = ''
+            update messages m set state = 2, token = nonce, counted = false, due = lease_end, place = ''
             where m.seq = any (array(select s.seq from (
                 select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
                 where s.before < most_bytes))

@@ -11,24 +11,96 @@ create or replace function keep_ordering(q queues) returns void language sql as 
     select pg_advisory_xact_lock_shared(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
 $$;
 
--- Brings messages forward whose earlier message was deleted by other means than these functions.
-create or replace function straighten(q queues) returns void language plpgsql as $$
+-- Brings some messages forward that stood behind others before the queue lost its order per key; null: none was left.
+create or replace function bring_behind(q queues) returns bigint[] language plpgsql as $$
 declare
-    behind record;
-    last_key text := '';
-    last_seq bigint := -1;
+    at_once constant integer := 10000;
+    back integer;
 begin
-    loop
-        select b.key, b.seq into behind from messages b
-        where b.queue = q.id and b.key >= last_key and b.key is not null and b.state = 3
-        and (b.key, b.seq) > (last_key, last_seq) order by b.key, b.seq limit 1;
-        exit when not found;
-        update messages m set state = 0 where m.seq = behind.seq and behind.seq < coalesce((
+    update messages m set state = 0 where m.seq = any (array(
+        select b.seq from messages b where b.queue = q.id and b.key is not null and b.state = 3
+        order by b.key, b.seq limit at_once for update skip locked));
+    get diagnostics back = row_count;
+    if back > 0 then
+        perform wake(q, back, null);
+    end if;
+    return case when back > 0 then array[-1, 0] end;
+end $$;
+
+-- Moves messages behind the first one of their key that were published before the queue had an order per key: as a take does it
+-- that meets them. Returns where it ended in the line, null at its end.
+create or replace function line_up(q queues, after_rank smallint, after_seq bigint) returns bigint[] language plpgsql as $$
+declare
+    at_once constant integer := 10000;
+    last bigint[];
+begin
+    with line as materialized (
+        select m.seq, m.rank, m.key, row_number() over (order by m.rank, m.seq) as place from messages m
+        where m.queue = q.id and m.state = 0 and (m.rank, m.seq) > (after_rank, after_seq)
+        order by m.rank, m.seq limit at_once
+    ), behind as materialized (
+        select l.seq, (
             select e.seq from messages e
-            where e.queue = q.id and e.key >= behind.key and e.key <= behind.key
-            and e.key is not null and e.state <> 3 order by e.key, e.seq limit 1), 9223372036854775807);
-        last_key := behind.key;
-        last_seq := 9223372036854775807;  -- one a key
+            where e.queue = q.id and e.key >= l.key and e.key <= l.key
+            and e.key is not null and e.state <> 3 order by e.key, e.seq limit 1) as front
+        from line l where l.key is not null
+    ), moved as (
+        update messages m set state = 3 where m.seq = any (array(
+            select b.seq from behind b cross join lateral (
+                select 1 from messages o where o.seq = b.seq and o.state < 1 offset 0 for update skip locked
+            ) o cross join lateral (
+                select 1 from messages e where e.seq = b.front offset 0 for key share skip locked
+            ) a where b.front < b.seq))
+    )
+    select array[l.rank, l.seq] into last from line l where l.place = at_once;
+    return last;
+end $$;
+
+-- One step of a change that declare_queue has begun: by the process that declared it, or by the next one. Returns where it ended,
+-- for the next step; null: the change is made.
+create or replace function change_step(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
+language plpgsql as $$
+declare
+    q queues;
+    last bigint[];
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        return null;
+    end if;
+    perform keep_ordering(q);
+    select * into q from queues where id = q.id;  -- it may have changed until the lock was ours
+    if q.changing is distinct from true then
+        return null;
+    end if;
+    last := case when q.by_key then line_up(q, after_rank, after_seq)
+        when q.by_lane then enter_all_lanes(queue_name, after_rank, after_seq) else bring_behind(q) end;
+    if last is null then
+        update queues set changing = false where id = q.id;
+    end if;
+    return last;
+end $$;
+
+-- Brings messages forward whose earlier message was deleted by other means than these functions. Looks at those in some blocks of the
+-- table, picked at random, so that it costs the same however many there are.
+create or replace function find_orphans() returns void language plpgsql as $$
+declare
+    found_now record;
+    q queues;
+begin
+    for found_now in
+        select s.queue, array_agg(distinct s.key) as keys from messages s tablesample system (
+            least(100, 2000.0 / greatest(pg_relation_size('messages') / current_setting('block_size')::bigint, 1)))
+        where s.state = 3 and s.key is not null and not exists (
+            select 1 from messages e
+            where e.queue = s.queue and e.key >= s.key and e.key <= s.key and e.key is not null and e.state <> 3)
+        group by s.queue
+    loop
+        select * into q from queues where id = found_now.queue and by_key;
+        if found and pg_try_advisory_xact_lock_shared(
+            hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0)) then
+            perform wake(q, bring_forward(q, found_now.keys), null);
+        end if;
     end loop;
 end $$;
 
@@ -45,6 +117,7 @@ create type offer as (
 create or replace function take_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
 returns setof offer language plpgsql as $$
 declare
+    nonce constant integer := new_token();
     at_once constant integer := 2000;
     line no scroll cursor for
         select l.seq, l.key, l.size,
@@ -102,7 +175,7 @@ begin
         end if;
         return query
         with claims as (
-            update messages m set state = 2, token = m.token + 1, counted = false, due = until,
+            update messages m set state = 2, token = nonce, counted = false, due = until,
                 place = case when q.limited then '' end
             where m.seq = any (array(
                 select f.seq from unnest(fit, fit_keys) as f (seq, key)

@@ -8,10 +8,10 @@ begin
     for called in select p.oid::regprocedure from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
         and p.proname in (
-            'declare_queue', 'publish', 'publish_unique', 'receive', 'check_queues', 'pass_on', 'start', 'extend', 'settle', 'settle_with_errors', 'settle_within', 'claim', 'remember', 'move',
+            'declare_queue', 'change_step', 'publish', 'publish_unique', 'receive', 'check_queues', 'pass_on', 'start', 'extend', 'settle', 'settle_with_errors', 'settle_within', 'hold_within', 'claim', 'remember', 'move',
             'enter_all_lanes', 'count_messages', 'occupancies', 'show_places', 'show_messages', 'count_causes', 'show_cause', 'clear_queue', 'purge_these', 'transfer', 'delete_rest', 'delete_queue',
             'beat', 'attach', 'leave', 'keep_queues', 'unused_queues', 'sweep_queue',
-            'store_get', 'store_put', 'store_put_all', 'store_delete', 'store_list', 'store_watch', 'store_take', 'store_hold', 'store_release',
+            'store_get', 'store_put', 'store_put_all', 'store_delete', 'store_list', 'store_watch', 'store_follow', 'store_take', 'store_hold', 'store_release',
             'store_sweep')
     loop
         foreach setting in array array[

@@ -32,6 +32,8 @@ begin
     end loop;
     perform sweep_lanes(at, 1000);
     perform find_strays();
+    perform find_orphans();
+    perform change_step(o.name, -1::smallint, 0) from queues o where o.changing and not o.by_key;
     -- No other function adds up the changes of a queue to which all messages are published in transactions of callers.
     for q_id in select c.queue from changes c group by c.queue having count(*) > 1000 loop
         perform 1 from queues q where q.id = q_id for update skip locked;
@@ -57,6 +59,7 @@ create or replace function leave(who bigint) returns void language plpgsql as $$
 begin
     delete from holders where holder = who;
     delete from waiters w where w.holder = who;
+    delete from store_watchers w where w.holder = who;
 end $$;
 
 -- Notes that the process of these temporary queues runs. Writes nothing over a recent note.

@@ -12,6 +12,13 @@ begin
     return q;
 end $$;
 
+-- The token of the deliveries of one receive; never 0, which a message has that was returned. Random and not counted: after a
+-- restore or a promotion of a standby the numbers of messages come a second time, and a receipt from before must fit none of
+-- them. A function of one expression, so the server puts it in the place of its call.
+create or replace function new_token() returns integer language sql volatile as $$
+    select coalesce(nullif((random() * 4294967294)::bigint - 2147483647, 0), 1)::integer
+$$;
+
 -- Lets one transaction at a time change a queue that keeps order per key.
 create or replace function lock_queue(q queues) returns void language sql as $$
     select pg_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
@@ -24,11 +31,13 @@ create or replace function recount(q_id integer) returns void language sql as $$
 $$;
 
 -- new_limit and new_lane_limit: rate, burst and concurrency. new_fair: null from a process that knows no limits, which keeps them.
+-- Returns whether messages wait at places that the earlier options gave them: then change_step moves them, in steps beside
+-- the verbs of others. Where nothing changes, no message is read.
 create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
     new_fair integer default null, new_limit double precision[] default null, new_lane_limit double precision[] default null
-) returns void language plpgsql as $$
+) returns boolean language plpgsql as $$
 declare
     old queues;
     q queues;
@@ -56,10 +65,8 @@ begin
     if new_max_length is not null and old.max_length is null then
         perform recount(q.id);
     end if;
-    if old.by_key and not line_by_key then
+    if old.by_key and not line_by_key and new_by_key then  -- its lanes keep the order, which no step may break
         update messages set state = 0 where queue = q.id and state = 3 and key is not null;
-    elsif line_by_key then
-        perform straighten(q);
     end if;
     if new_fair is null then
         perform declare_limits(
@@ -68,4 +75,10 @@ begin
     else
         perform declare_limits(old, new_by_key, new_fair, new_limit, new_lane_limit);
     end if;
+    select * into q from queues where id = old.id;
+    if q.by_key is distinct from old.by_key or q.by_lane is distinct from old.by_lane then
+        q.changing := true;
+        update queues set changing = true where id = q.id;
+    end if;
+    return q.changing;
 end $$;

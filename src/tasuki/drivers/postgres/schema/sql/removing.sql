@@ -134,8 +134,13 @@ begin
         from generate_series(1, count) as p (place));
 end $$;
 
--- Called again after the commit: a publish may have run meanwhile.
-create or replace function delete_rest(q_id integer) returns void language sql as $$
+-- Called again after the commit: a publish may have run meanwhile. Does nothing if a queue has the number: the server was
+-- set back to an earlier state, and numbers come a second time.
+create or replace function delete_rest(q_id integer) returns void language plpgsql as $$
+begin
+    if exists (select 1 from queues where id = q_id) then
+        return;
+    end if;
     delete from messages where queue = q_id and state = 0;
     delete from messages where queue = q_id and due is not null;
     delete from messages where queue = q_id and state = 3 and key is not null;
@@ -145,8 +150,8 @@ create or replace function delete_rest(q_id integer) returns void language sql a
     delete from lanes where queue = q_id;
     delete from changes where queue = q_id;
     delete from seen where queue = q_id;
-    delete from uniques where queue = q_id
-$$;
+    delete from uniques where queue = q_id;
+end $$;
 
 -- Removes a queue with all that it holds; returns its number. If several callers remove it at once, one succeeds.
 create or replace function delete_queue(queue_name text) returns integer language plpgsql as $$

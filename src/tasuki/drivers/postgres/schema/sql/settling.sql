@@ -88,7 +88,7 @@ begin
             update messages m set
                 state = case when item.delay > 0 then 1 when q.fair > 0 and m.lane is not null then 4 else 0 end,
                 due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
-                token = m.token + 1,
+                token = 0,
                 attempts = m.attempts + case item.act
                     when 1 then case when m.counted then 0 else 1 end
                     when 2 then case when m.counted then -1 else 0 end
@@ -124,6 +124,26 @@ create or replace function settle(
 ) returns integer[] language sql as $$
     select settle(queue_name, seqs, tokens, acts, delays, false);
 $$;
+
+-- Locks deliveries that the caller's transaction will settle: renewals of their leases leave the rows alone from here on. Raises as
+-- settle_within does. At another level than READ COMMITTED no later statement sees which message follows in its key.
+create or replace function hold_within(queue_name text, seqs bigint[], tokens integer[]) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    held integer;
+begin
+    if q.by_key and current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = '0A000',
+            message = 'messages of a queue with ordering: key are settled in transactions at READ COMMITTED alone';
+    end if;
+    select count(*) into held from unnest(seqs, tokens) as s (seq, token) cross join lateral (
+        select 1 from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
+    ) h;
+    if held < cardinality(seqs) then
+        raise exception using errcode = 'TQ410', message = 'a delivery has ended already: nothing is committed';
+    end if;
+    return held;
+end $$;
 
 -- Raises if a delivery was not held with its token: then the transaction can only be rolled back.
 create or replace function settle_within(

@@ -21,7 +21,7 @@ create table if not exists messages (
     state        smallint not null,
     rank         smallint not null,                  -- 9 - priority: lower is first
     attempts     integer not null default 0,         -- deliveries that counted
-    token        integer not null default 0,         -- deliveries; with seq it is the receipt
+    token        integer not null default 0,         -- of the last delivery; with seq it is the receipt; see new_token
     due          timestamptz,                        -- when a delay or a lease ends
     published_at timestamptz not null,
     key          text,
@@ -167,7 +167,9 @@ alter table queues
     add column if not exists lane_burst integer not null default 1,
     add column if not exists lane_concurrency integer,
     add column if not exists by_lane boolean not null default false;
--- attempts: failures, and the recorded start of the open delivery. token: changes with each delivery and each return.
+-- Whether messages wait at places that they had before a change of ordering: see declare_queue.
+alter table queues add column if not exists changing boolean not null default false;
+-- attempts: failures, and the recorded start of the open delivery. token: random for each receive, 0 since a return.
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
     add column if not exists counted boolean not null default false,
@@ -204,3 +206,6 @@ drop function if exists publish_checked(
 drop function if exists move(
     text, text, bigint[], integer[], integer[], text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[]);
 drop function if exists surface_due(integer, timestamptz, integer);
+
+-- Parts of layouts before 23.
+drop function if exists straighten, declare_queue, publish_unique, lock_keys, store_watch;

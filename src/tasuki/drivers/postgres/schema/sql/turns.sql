@@ -6,6 +6,7 @@ create or replace function take_in_turns(
     q queues, most integer, most_bytes bigint, lease double precision, has_locked boolean
 ) returns bigint[] language plpgsql as $$
 declare
+    nonce constant integer := new_token();
     at timestamptz := clock_timestamp();
     now_at double precision := extract(epoch from at);
     old_timeout text := current_setting('lock_timeout');
@@ -107,7 +108,7 @@ begin
             ), fit as materialized (
                 select l.seq, l.nth, l.size, l.number from line l where l.number <= wanted and bytes + l.before < most_bytes
             ), claimed as (
-                update messages m set state = 2, token = m.token + 1, counted = false, place = coalesce(m.lane, ''),
+                update messages m set state = 2, token = nonce, counted = false, place = coalesce(m.lane, ''),
                     due = at + lease * interval '1 second'
                 where m.seq = any (array(select f.seq from fit f))
             )

@@ -6,17 +6,47 @@
 -- message that is kept cannot start before the publisher's commit; a held one is not locked, for its holder must settle.
 
 -- All functions are in plpgsql, which keeps their plans; a function in SQL is planned at each call.
-create or replace function lock_keys(q queues, wanted text[]) returns void language plpgsql as $$
+create or replace function lock_unique(q queues, next text) returns void language plpgsql as $$
+begin
+    perform 1 from uniques where queue = q.id and key = next for update;
+    if not found then
+        insert into uniques (queue, key, seq, id) values (q.id, next, 0, '')
+        on conflict (queue, key) do update set seq = uniques.seq;
+    end if;
+end $$;
+
+-- Returns the keys that other transactions keep locked: one of a caller's may do so for any time. patience: seconds to wait for
+-- the keys of a publish, which several callers may share; null: wait as the session does, and raise.
+create or replace function lock_keys(q queues, wanted text[], patience double precision) returns text[] language plpgsql as $$
 declare
+    old_timeout text := current_setting('lock_timeout');
+    ordered text[] := array(select distinct w.key collate "C" from unnest(wanted) as w (key) where w.key is not null order by 1);
+    busy text[] := '{}';
     next text;
 begin
-    for next in select distinct w.key collate "C" as key from unnest(wanted) as w (key) where w.key is not null order by 1 loop
-        perform 1 from uniques where queue = q.id and key = next for update;
-        if not found then
-            insert into uniques (queue, key, seq, id) values (q.id, next, 0, '')
-            on conflict (queue, key) do update set seq = uniques.seq;
-        end if;
-    end loop;
+    if patience is null then
+        foreach next in array ordered loop
+            perform lock_unique(q, next);
+        end loop;
+        return busy;
+    end if;
+    perform set_config('lock_timeout', ceil(patience * 1000)::text, true);
+    begin
+        foreach next in array ordered loop
+            perform lock_unique(q, next);
+        end loop;
+    exception when lock_not_available then
+        perform set_config('lock_timeout', '5ms', true);
+        foreach next in array ordered loop
+            begin
+                perform lock_unique(q, next);
+            exception when lock_not_available then
+                busy := busy || next;
+            end;
+        end loop;
+    end;
+    perform set_config('lock_timeout', old_timeout, true);
+    return busy;
 end $$;
 
 -- Locks the waiting messages of these keys. A lease that has ended counts as waiting: the message may come back at any time.
@@ -28,6 +58,16 @@ begin
         select 1 from messages m
         where m.seq = s.seq and m.queue = q.id and not (m.state = 2 and m.due > at) offset 0 for update
     ) l;
+end $$;
+
+-- Locks ids in their order, so that no two publishers of the same ones wait for each other in a circle. A new one gets a row that
+-- says nothing yet: its time has passed.
+create or replace function lock_ids(q queues, ids text[], always boolean[]) returns void language plpgsql as $$
+begin
+    insert into seen as s (queue, id, at)
+        select distinct q.id, i.id, '-infinity'::timestamptz from unnest(ids, always) as i (id, always)
+        where not coalesce(i.always, false) order by 2
+    on conflict (queue, id) do update set at = s.at;
 end $$;
 
 -- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random.
@@ -43,11 +83,13 @@ end $$;
 
 -- Arrays of one length; ranks, keys, delays and always may be null, and unique_keys where a message is not unique. spans: seconds,
 -- -1 pending, -2 running. acts: 0 keep, 1 replace, 2 extend. Returns JSON: one [how, other id] for each message from the
--- start up to the first without room; nulls where it is stored.
+-- start up to the first without room; nulls where it is stored. answers_busy: a message whose key another transaction keeps
+-- is not waited for, but answered with 'busy' and its key.
 create or replace function publish_unique(
     queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
     delays double precision[], always boolean[], within boolean,
-    unique_keys text[], spans double precision[], acts smallint[], latests double precision[], lanes text[] default null
+    unique_keys text[], spans double precision[], acts smallint[], latests double precision[], lanes text[] default null,
+    answers_busy boolean default false
 ) returns text language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -68,6 +110,7 @@ declare
     hows text[] := '{}';
     others text[] := '{}';
     arrived text[] := '{}';
+    busy text[];
 begin
     select * into q from queues where name = queue_name;
     if not found then
@@ -82,8 +125,12 @@ begin
     if q.max_length is not null then
         most := greatest(room(q, cardinality(ids), within, at), 0);
     end if;
-    perform lock_keys(q, unique_keys);
-    perform lock_waiting(q, unique_keys, at);
+    busy := lock_keys(q, unique_keys,
+        case when answers_busy then case when cardinality(ids) > 1 then 0.05 else 1 end end);
+    perform lock_waiting(q, array(select w.key from unnest(unique_keys) as w (key) where w.key <> all (busy)), at);
+    if q.dedup_window is not null then
+        perform lock_ids(q, ids, always);
+    end if;
     at := clock_timestamp();  -- it may have waited
     for item in
         select * from unnest(ids, bodies, headers, ranks, keys, delays, always, unique_keys, spans, acts, latests, lanes)
@@ -91,7 +138,11 @@ begin
         order by s.place
     loop
         hides_until := case when item.delay > 0 then at + item.delay * interval '1 second' end;
-        if item.unique_key is not null then
+        if item.unique_key = any (busy) then
+            hows := hows || 'busy'::text;
+            others := others || item.unique_key;
+            continue;
+        elsif item.unique_key is not null then
             select * into u from uniques where queue = q.id and key = item.unique_key;
             select m.seq, m.published_at, m.state, m.due, m.lane into other from messages m where m.seq = u.seq and m.queue = q.id;
             waits := other.seq is not null and not (other.state = 2 and other.due > at);
@@ -132,7 +183,7 @@ begin
             end if;
             update messages m set
                 id = item.id, headers = item.headers, cause = cause_in(item.headers), body = item.body, attempts = 0, counted = false, suspect = false,
-                error = null, failed_at = null, token = m.token + 1, due = hides_until,
+                error = null, failed_at = null, token = 0, due = hides_until,
                 state = case when hides_until is not null then 1 when m.state = 3 then 3
                     when q.fair > 0 and m.lane is not null then 4 else 0 end
             where m.seq = other.seq;
@@ -163,6 +214,9 @@ begin
         ready := ready + case when hides_until is null then 1 else 0 end;
         soonest := least(soonest, hides_until);
     end loop;
+    if q.dedup_window is not null then  -- of messages that were not stored
+        delete from seen where queue = q.id and id = any (ids) and at = '-infinity';
+    end if;
     if q.fair > 0 then
         insert into arrivals (queue, lane) select distinct q.id, a.lane from unnest(arrived) as a (lane);
     end if;

@@ -60,7 +60,7 @@ create or replace function check_queues(
 #variable_conflict use_column
 declare
     listens boolean := hears;
-    turn double precision := case when hears then pace / 3 else pace end;
+    turn double precision := case when hears then pace / 2 else pace end;
 begin
     return query
     with asked as materialized (

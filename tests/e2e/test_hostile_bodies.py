@@ -1,0 +1,168 @@
+"""Hostile bodies through the real ways: a shared Lua handler, a Python handler, the desk and its API.
+
+The measures: processor time, memory, and the longest turn of the event loop, which is how late another consumer is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import time
+from asyncio.events import Handle
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tasuki import App
+from tasuki.app.lifecycle.drain import until_empty
+from tasuki.contracts.driver import Outgoing
+from tests.support.hostile_bodies import ROWS, Hostile
+
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+
+PROJECT = """\
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: dead, kind: queue.queue, driver: driver}
+  - {name: shown, kind: queue.queue, driver: driver}
+  - {name: lua, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: python, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: lua_function, kind: function.lua, source: "return function(body) end"}
+  - {name: python_function, kind: function.python, source: file://handlers.py, method: handle}
+  - {name: lua_worker, kind: queue.consumer, queue: lua, func: lua_function, concurrency: 8,
+     lifecycle: {auto_start: true}}
+  - {name: python_worker, kind: queue.consumer, queue: python, func: python_function, concurrency: 8,
+     lifecycle: {auto_start: true}}
+"""
+HANDLERS = """\
+async def handle(body):
+    pass
+"""
+
+PATHS = (
+    "/queues/app:shown",
+    "/messages/app:shown/{id}",
+    "/api/v1/queues/app:shown/messages",
+    "/api/v1/messages/app:shown/{id}",
+    "/dead/app:dead",
+)
+MOST_LATE = 0.2
+"""Seconds for which the thread of the event loop computes at a time for a body of a Python handler."""
+MOST_LATE_IN_LUA = 0.6
+"""The same of a shared Lua handler: its value of up to 250,000 parts becomes tables there, as docs/security.md says."""
+MOST_HANDLED, MOST_SHOWN = 1.5, 1.5
+"""Seconds of processor time: for a body at one handler, and for all pages that show it."""
+MOST_MEMORY = 128 * 2**20
+"""Bytes that the process grows by for one body."""
+
+
+class Turns:
+    """The longest turn of an event loop in this thread, in seconds of its processor time."""
+
+    longest = 0.0
+
+
+@contextmanager
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[Turns]:
+    found, run = Turns(), Handle._run
+
+    def timed(handle: Handle) -> None:
+        began = time.thread_time()
+        try:
+            run(handle)
+        finally:
+            found.longest = max(found.longest, time.thread_time() - began)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Handle, "_run", timed)
+        yield found
+
+
+def peak() -> int:
+    """Bytes of memory that this process has had at most since ``forget_peak``."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def forget_peak() -> None:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    (tmp_path / "project.yaml").write_text(PROJECT)
+    (tmp_path / "handlers.py").write_text(HANDLERS)
+    async with App.load(tmp_path).worker() as app:
+        await pages_of(app, "nothing")  # imports the desk
+        yield app
+
+
+async def put(app: App, queue: str, row: Hostile, body: bytes, *, times: int = 1) -> None:
+    """Straight into the broker, as another program would do it; the first one has the name of its queue as its id."""
+    live = app.live_queue(f"app:{queue}")
+    for number in range(times):
+        message = Outgoing(f"{queue}{number or ''}", body, {"content_type": row.type, **row.headers})
+        assert not any(await live.driver.publish(live.spec.name, [message]) or ())
+
+
+async def pages_of(app: App, id: str) -> list[int]:
+    """The codes of all answers that show a message, or a list with it."""
+    transport = httpx.ASGITransport(app.desk())
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return [(await client.get(path.format(id=id))).status_code for path in PATHS]
+
+
+@contextmanager
+def measured(monkeypatch: pytest.MonkeyPatch, *, seconds: float, late: float) -> Iterator[None]:
+    """The block may take so many seconds of processor time, and so many at a time in the thread of the event loop."""
+    forget_peak()
+    before, began = peak(), time.process_time()
+    with turns(monkeypatch) as found:
+        yield
+    assert time.process_time() - began <= seconds
+    assert found.longest <= late
+    assert peak() - before <= MOST_MEMORY
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+async def test_a_hostile_body_costs_little_and_delays_no_other_consumer(
+    row: Hostile, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = row.make()
+    dead = app.live_queue("app:dead")
+    for queue, reason, late in zip(("lua", "python"), row.reasons, (MOST_LATE_IN_LUA, MOST_LATE), strict=True):
+        with measured(monkeypatch, seconds=MOST_HANDLED, late=late):
+            await put(app, queue, row, body)
+            await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
+        found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id == queue]
+        assert found == [reason] * bool(reason)
+    await put(app, "shown", row, body)
+    with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
+        assert set(await pages_of(app, "shown")) == {200}
+
+
+async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight at each handler, and a page of fifty at the desk."""
+    (row,) = (row for row in ROWS if row.name == "16 MiB of objects in 16 KB")
+    body = row.make()
+    assert len(body) < 20 * 2**10
+    with measured(monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE):
+        await put(app, "lua", row, body, times=8)
+        await put(app, "python", row, body, times=8)
+        await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
+    assert (await app.live_queue("app:dead").depth()).ready == 16
+    await put(app, "shown", row, body, times=50)
+    with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
+        assert set(await pages_of(app, "shown")) == {200}
+
+
+def test_there_are_at_least_sixty() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS) >= 60

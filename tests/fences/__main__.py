@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.fences.mutant import SOURCE, Mutant
-from tests.fences.table import MUTANTS
+from tests.fences.tables import MUTANTS
 
 _ROOT = Path(__file__).parents[2]
 

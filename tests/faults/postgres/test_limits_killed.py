@@ -21,7 +21,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tests.faults.freezing import IS_CAMPAIGN, freeze_until
+from tests.faults.freezing import FREEZES, IS_CAMPAIGN, freeze_until
 from tests.faults.postgres.load import address
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import until
@@ -84,7 +84,7 @@ async def test_no_more_than_its_places_are_held_past_faults(
     ordering: Any,
     fault: str,
 ) -> None:
-    chance = random.Random(7)
+    chance, strikes = random.Random(7), KILLS if fault == "killed" else FREEZES
     spec = QueueSpec("q", lease=LEASE, fair=1, lane_limit=Limit(concurrency=PLACES), ordering=ordering)
     driver = await make(spec=spec, timeout=10.0)
     await sql.execute(HISTORY.format(schema))
@@ -99,8 +99,8 @@ async def test_no_more_than_its_places_are_held_past_faults(
             return process
 
         processes = [start() for _ in range(PROCESSES)]
-        for kill in range(KILLS):
-            first, end = MESSAGES * kill // KILLS, MESSAGES * (kill + 1) // KILLS
+        for strike in range(strikes):
+            first, end = MESSAGES * strike // strikes, MESSAGES * (strike + 1) // strikes
             lanes = [(id, id.partition("-")[0]) for id in published[first:end]]
             await driver.publish("q", [Outgoing(id, b"", {}, lane=lane, key=lane) for id, lane in lanes])
             await until(

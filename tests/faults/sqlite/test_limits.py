@@ -21,7 +21,7 @@ from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance.windows import Taken, check_windows
-from tests.faults.freezing import IS_CAMPAIGN, freeze_until
+from tests.faults.freezing import FREEZES, IS_CAMPAIGN, freeze_until
 from tests.support.settings import parsed
 
 KILLS, MESSAGES = (66, 4000) if IS_CAMPAIGN else (5, 250)
@@ -134,9 +134,10 @@ async def run(driver: SQLiteDriver, path: Path, history: History, fault: str) ->
     ids = [f"{numbers.choice(KEYS)}-{number}" for number in range(MESSAGES)]
     with ExitStack() as stack:
         started = [stack.enter_context(worker(path, number)) for number in range(WORKERS)]
-        part = MESSAGES // KILLS
-        for number in range(KILLS):
-            batch = ids[number * part : (number + 1) * part if number < KILLS - 1 else MESSAGES]
+        strikes = KILLS if fault == "killed" else FREEZES
+        part = MESSAGES // strikes
+        for number in range(strikes):
+            batch = ids[number * part : (number + 1) * part if number < strikes - 1 else MESSAGES]
             assert not await driver.publish("q", [Outgoing(id, b"", {}, lane=id.split("-")[0]) for id in batch])
             while await left(driver) > part / 2:  # all are busy
                 await driver.receive("none", 1, 0.02)

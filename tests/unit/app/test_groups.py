@@ -125,8 +125,11 @@ async def test_a_member_that_is_given_up_is_told_once(site: Site, bad: str) -> N
         assert ("boom" if bad == "bad" else "no") in body["message"]
         assert site.ended == []
         if bad == "bad":  # a redrive goes on with the group
+            assert await site.app.redrive(site.dead) == 2
+            await asyncio.sleep(60)
+            assert len(site.failed) == 1, "it has failed again"
             site.is_broken = False
-            await site.app.redrive(site.dead)
+            assert await site.app.redrive(site.dead) == 2
             await until(lambda: bool(site.ended))
             await asyncio.sleep(60)
             assert await site.records() == []

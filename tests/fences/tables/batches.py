@@ -1,43 +1,12 @@
-"""The mutants: each lease, fence and version check above the drivers, taken out."""
+"""Mutants of the leases and versions of batches."""
 
 from __future__ import annotations
 
 from tests.fences.mutant import Mutant
 
-_FIRING = ("unit/schedules/test_firing.py", "unit/schedules/test_firing_trouble.py")
 _BATCHES = ("unit/workbench/batches/test_leases.py", "unit/workbench/batches/test_verbs.py")
-_STEPS = ("properties/test_steps.py", "unit/app/test_steps.py")
-_GROUPS = ("unit/app/test_groups.py", "properties/test_groups.py")
 
-MUTANTS = [
-    Mutant(
-        "a schedule's lost place is not noticed",
-        "schedules/firing.py",
-        "return self._turn is not None and self._clock.monotonic() < self._held_until",
-        "return self._turn is not None",
-        _FIRING,
-    ),
-    Mutant(
-        "every worker fires schedules",
-        "schedules/firing.py",
-        "        return end is not None\n",
-        "        return True\n",
-        _FIRING,
-    ),
-    Mutant(
-        "a mark is written over a newer one",
-        "schedules/firing.py",
-        "value, version=turn.version, ttl=KEPT)",
-        "value, ttl=KEPT)",
-        _FIRING,
-    ),
-    Mutant(
-        "a beginning goes on without its lease",
-        "schedules/firing.py",
-        'raise ConflictError("the lease ended before its holder began")',
-        "pass",
-        _FIRING,
-    ),
+BATCHES = [
     Mutant(
         "the lease of a batch is never renewed",
         "workbench/batches/driving.py",

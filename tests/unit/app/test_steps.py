@@ -377,8 +377,8 @@ async def test_after_an_interrupted_write_a_delivery_learns_that_another_one_has
         store = await store_of(app)
         await context.step("one", effects.plain, 1)
 
-        async def hang(*args: Any, **named: Any) -> int:
-            return await asyncio.get_running_loop().create_future()
+        async def hang(*args: Any, **named: Any) -> None:
+            await asyncio.get_running_loop().create_future()
 
         with monkeypatch.context() as patch:
             patch.setattr(store, "put", hang)

@@ -10,7 +10,7 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.places import LEASE, Places
-from tasuki.contracts.driver import Limit
+from tasuki.contracts.driver import Limit, Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.state.shared import SharedState
@@ -97,9 +97,9 @@ async def test_no_place_is_given_away_that_is_being_taken_for_a_message(slow: st
         await asyncio.sleep(0.009)
         return await hold(*args, **options)
 
-    async def slow_receive(*args: Any) -> Any:
+    async def slow_receive(queue: str, limit: int, wait: float) -> list[Received]:
         await asyncio.sleep(0.05)
-        return await receive(*args)
+        return await receive(queue, limit, wait)
 
     if slow == "hold":
         store.hold = slow_hold  # type: ignore[method-assign]

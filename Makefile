@@ -23,7 +23,7 @@ help: ## Show this list
 demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
 	@$(VENV)/bin/python examples/survey/demo.py
 
-test: $(VENV)/.dev brokers ## Run every test but the faults (under ten minutes); CI=true measures branch coverage too
+test: $(VENV)/.dev brokers ## Run every test but the faults (about 25 minutes on two cores); CI=true measures branch coverage too
 	@sh scripts/test.sh rules --quiet --numprocesses $(WORKERS) --dist worksteal
 
 faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
@@ -38,7 +38,7 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers, and the browser, that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing tests (two minutes)
+check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing tests
 	@$(PYTEST) tests/unit tests/typing --quiet --numprocesses $(WORKERS)
 
 lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words

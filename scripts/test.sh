@@ -23,6 +23,8 @@ pure="
     src/tasuki/units.py
     src/tasuki/parts.py
     src/tasuki/queues/messages/beginning.py
+    src/tasuki/observe/redact.py
+    src/tasuki/observe/secrets/*
     src/tasuki/observe/trace.py
     src/tasuki/observe/tracebacks.py
     src/tasuki/desk/reading/tracebacks.py

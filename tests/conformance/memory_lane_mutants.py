@@ -51,6 +51,20 @@ class _RestartedLanes(Lanes):
         super()._begin()
 
 
+class _ArrearsLanes(Lanes):
+    def stir(self) -> None:
+        kept = [lane for lane in self._lanes.values() if lane.keeps_turn and not lane.ranks]
+        super().stir()
+        for lane in kept:
+            lane.keeps_turn = True
+
+    def _begin(self) -> None:
+        kept = [lane for lane in self._lanes.values() if lane.keeps_turn]
+        super()._begin()
+        for lane in kept:
+            lane.keeps_turn = True
+
+
 class ANewLaneGoesFirst(_OtherLanes):
     lanes = _FirstLanes
 
@@ -59,6 +73,10 @@ class ALaneGoesOnWhereItWas(_OtherLanes):
     """However far behind it the new ones begin."""
 
     lanes = _OldLanes
+
+
+class ALaneThatWasEmptiedKeepsItsTurn(_OtherLanes):
+    lanes = _ArrearsLanes
 
 
 class ALaneIsForgottenWithWhatItOwes(_OtherLanes):

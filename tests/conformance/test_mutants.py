@@ -30,6 +30,7 @@ INNER = [
 NOTICED_BY = {
     "ALaneGoesOnWhereItWas": "test_44_a_lane_that_was_full_need_not_wait_for_newer_ones",
     "ALaneIsForgottenWithWhatItOwes": "test_43_a_spent_lane_holds_up_no_other",
+    "ALaneThatWasEmptiedKeepsItsTurn": "test_44_a_lane_that_was_purged_has_no_arrears",
     "ALaneThatRestsIsNotStirred": "test_45_a_settlement_brings_its_lane_to_life",
     "AnotherRateLeavesTheTime": "test_42_a_raised_rate_holds_at_once",
     "ANewLaneGoesFirst": "test_44_lanes_that_come_anew_hold_up_no_other",

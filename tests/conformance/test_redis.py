@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import pytest
 
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.scripts import place as place_of
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
@@ -47,6 +49,13 @@ class TestRedis(Proxied, DriverConformance):
 
     def version(self) -> str:
         return _version(self.shared_broker)
+
+    async def misplace(self, place: Path, queue: str) -> None:
+        """Take them out of the set of the ready ones; the next receive searches, as one does every half minute."""
+        keys = [key.decode() for key in place_of(address(self.shared_broker, place)["name"], QueueSpec(queue)).keys]
+        broker = self.shared_broker.shared()
+        assert broker.ask("DEL", keys[2]) == ":1"
+        broker.ask("HDEL", keys[0], "strays")
 
     async def restart(self, place: Path) -> None:
         await asyncio.to_thread(self.shared_broker.shared().restart)

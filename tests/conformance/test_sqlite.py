@@ -11,6 +11,7 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.settings import parsed
+from tests.support.sqlite_files import backup, replace
 
 
 class TestSQLite(DriverConformance):
@@ -21,6 +22,14 @@ class TestSQLite(DriverConformance):
 
     def version(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
+
+    async def save(self, place: Path) -> None:
+        """A backup, as SQLite's shell makes it."""
+        backup(place / "queue.db", place / "saved.db")
+
+    async def restore(self, place: Path) -> None:
+        """Replace the open file by the backup."""
+        replace(place / "saved.db", place / "queue.db")
 
     @asynccontextmanager
     async def broken(self, place: Path) -> AsyncIterator[None]:

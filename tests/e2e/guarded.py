@@ -16,7 +16,7 @@ entries:
   - {name: driver, kind: queue.driver.DRIVER}
   - {name: tasks, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
   - {name: results, kind: queue.queue, driver: driver}
-  - {name: secret, kind: queue.queue, driver: driver}
+  - {name: secret, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
   - {name: dead, kind: queue.queue, driver: driver}
 """
 

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.attacks.attack import Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
+from tests.e2e.attacks.heavy import HEAVY
 from tests.e2e.attacks.judge import Run, attempts, cases, judge
 from tests.e2e.attacks.table import committed, missing
 
@@ -28,8 +29,8 @@ def test_an_attack_costs_only_its_own_message(attack: Attack, run: Run) -> None:
 
 def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
     assert len(ESCAPES) >= 60
-    assert len(BOMBS) >= 80
-    names = [attack.name for attack in (*ESCAPES, *BOMBS)]
+    assert len(BOMBS) + len(HEAVY) >= 240
+    names = [attack.name for attack in (*ESCAPES, *BOMBS, *HEAVY)]
     assert len(set(names)) == len(names)
 
 

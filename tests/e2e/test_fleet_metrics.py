@@ -53,7 +53,7 @@ async def test_no_count_is_lost_to_the_sum(tmp_path: Path) -> None:
         assert value(found, "tasuki_messages_settled_total", queue="app:mails", result="acked") <= MESSAGES
         victim = next(iter(fleet._running.values()))
         os.kill(victim.pid, signal.SIGKILL)
-        await victim.wait()
+        await victim.ended()
         await mails.publish_many(list(range(MESSAGES)))
         found = await until(2 * MESSAGES)
         assert value(found, "tasuki_message_wait_seconds_count") > MESSAGES

@@ -39,7 +39,8 @@ def test_a_new_project_is_good_and_its_worker_works(tmp_path: Path, template: st
     assert made.returncode == 0, made.stderr
     assert "  cd 'My shop'\n" in made.stdout
     shop = tmp_path / "My shop"
-    assert (shop / ".gitignore").exists()
+    for name in (".gitignore", ".dockerignore"):
+        assert ".env" in (shop / name).read_text().splitlines()
     readme = (shop / "README.md").read_text()
     assert readme.startswith("# My-shop\n")
     assert len(readme.splitlines()) <= 10

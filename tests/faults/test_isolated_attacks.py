@@ -18,7 +18,11 @@ def run() -> Iterator[Run]:
         yield ask
 
 
-@pytest.mark.parametrize("isolation", ["pool", "process"])
 @pytest.mark.parametrize("attack", cases())
-def test_an_attack_costs_only_its_own_message(attack: Attack, isolation: str, run: Run) -> None:
-    judge(attack, run(attack, isolation))
+def test_an_attack_costs_only_its_own_message_in_a_thread(attack: Attack, run: Run) -> None:
+    judge(attack, run(attack, "pool"))
+
+
+@pytest.mark.parametrize("attack", cases(are_killed=True))
+def test_an_attack_costs_only_its_own_message_in_a_process(attack: Attack, run: Run) -> None:
+    judge(attack, run(attack, "process"))

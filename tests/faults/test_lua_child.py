@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -15,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from tasuki.backoff import Backoff
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import LuaLimits, LuaSource
 from tasuki.handlers.lua.remote.answers import LuaHost
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.process import pool as pools
 from tasuki.handlers.process import questions
 from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, encode
@@ -279,6 +282,30 @@ async def test_what_a_child_sends_is_not_believed(
     assert len(str(caught.value)) < 500
     wait_until(lambda: not any(map(is_alive, pids)), "the liar's end")
     assert await commit(pool, "good") == "good", "it is replaced"
+
+
+async def test_a_child_that_dies_right_after_its_start_is_replaced_with_growing_pauses(
+    hostile: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "BACKOFF", Backoff(initial_delay=0.01, max_delay=0.04, jitter=0.0))
+    pool = hostile("leave")
+    pauses: list[tuple[float, int]] = []
+    fourth = asyncio.Event()
+
+    def note(record: logging.LogRecord) -> bool:
+        if "before its first message" in record.msg:
+            pauses.append((record.args[1], len(pool.pids())))  # type: ignore[index, arg-type]
+            fourth.set() if len(pauses) == 4 else None
+        return True
+
+    logger = logging.getLogger("tasuki.handlers.process")
+    logger.addFilter(note)
+    try:
+        await pool.start()
+        await asyncio.wait_for(fourth.wait(), SOON)
+    finally:
+        logger.removeFilter(note)
+    assert pauses[:4] == [(0.01, 0), (0.02, 0), (0.04, 0), (0.04, 0)]
 
 
 @pytest.mark.parametrize("act", sorted(HEAVY))

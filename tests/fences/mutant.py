@@ -12,7 +12,7 @@ class Mutant(NamedTuple):
     """A change of one place of a file.
 
     Args:
-        name: says what is missing, as a word.
+        name: says which check is missing, as a word.
         file: below ``src/tasuki``.
         before: the text that stands there now, once.
         after: the text in its place.

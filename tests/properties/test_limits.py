@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasuki.contracts.driver import Ack, Limit, Nack, QueueSpec, Release
-from tests.properties.limit_model import LEASE, Ending, Kind, LimitModel, Parts
+from tests.properties.limit_model import LEASE, Ending, Item, Kind, LimitModel, Parts
 
 limits = st.sampled_from(
     [None, None, Limit(0.5, 3), Limit(0.01, 2), Limit(0.02, 4), Limit(concurrency=1), Limit(0.2, 4, 3)]
@@ -106,3 +107,46 @@ TestLimits = LimitMachine.TestCase
 TestLimits.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+LIMIT = Limit(0.02, 4)
+
+
+def plain(lane: str, delay: float = 0.0) -> Parts:
+    return lane, None, 0, delay
+
+
+def waiting(model: LimitModel) -> list[Item]:
+    return [item for item in model.items if item.receipt is None]
+
+
+def purged_with_a_message_held(model: LimitModel, spec: QueueSpec) -> None:
+    """A history in which lane 'a' was served three times while 'b' waited."""
+    model.start(QueueSpec("q", lease=LEASE))
+    try:
+        model.declare(spec)
+        model.publish([plain(""), plain("a")])
+        model.remove(model.items[:1])
+        (held,) = model.receive(2)
+        model.publish([("", "k", 0, 4.0), plain("a")])
+        model.publish([plain("")])
+        model.publish([plain("")])
+        model.remove(waiting(model)[1:3])
+        model.publish([plain("")])
+        model.purge()
+        for parts in ([plain("")], [plain("")], [plain("a", 4.0)], [plain(""), plain("b")]):
+            model.publish(parts)
+        model.wait(100.0)
+        model.publish([plain("a")])
+        model.settle([(Nack, held, 0.0)])
+        for _ in range(4):
+            model.serve(1)
+        model.drain()
+    finally:
+        model.close()
+
+
+@pytest.mark.parametrize("lane_limit", [None, LIMIT], ids=["queue", "lanes"])
+def test_a_lane_that_was_purged_while_one_of_it_was_held_goes_behind(lane_limit: Limit | None) -> None:
+    limit = None if lane_limit else LIMIT
+    purged_with_a_message_held(LimitModel(), QueueSpec("q", lease=LEASE, fair=1, limit=limit, lane_limit=lane_limit))

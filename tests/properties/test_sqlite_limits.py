@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-from tasuki.contracts.driver import Driver
+from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tests.properties.limit_model import LimitModel
-from tests.properties.test_limits import LimitMachine
+from tests.properties.limit_model import LEASE, LimitModel
+from tests.properties.test_limits import LIMIT, LimitMachine, purged_with_a_message_held
 from tests.support.settings import parsed
 
 
@@ -41,3 +41,7 @@ TestSQLiteLimits = SQLiteLimitMachine.TestCase
 TestSQLiteLimits.settings = settings(
     max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_a_lane_of_the_sqlite_driver_that_was_purged_goes_behind() -> None:
+    purged_with_a_message_held(SQLiteLimitModel(), QueueSpec("q", lease=LEASE, fair=1, limit=LIMIT, lane_limit=LIMIT))

@@ -20,7 +20,7 @@ import pytest
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import rule_of
-from tasuki.consumers.handling.off_clock import OffClock
+from tasuki.consumers.jobs.off_clock import OffClock
 from tasuki.consumers.jobs.once import Once
 from tasuki.consumers.jobs.transacting import Transacting
 from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec

@@ -1,9 +1,12 @@
-"""What runs elsewhere (hosted CI, hooks on a commit) runs the checks of the Makefile, and finds them there."""
+"""Rules that CONTRIBUTING names, and what runs elsewhere (hosted CI, hooks): it runs the checks of the Makefile."""
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,94 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+
+
+SOURCES = {str(path.relative_to(ROOT / "src/tasuki")): path for path in sorted((ROOT / "src/tasuki").rglob("*.py"))}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+MOST_FILES, MOST_LINES = 12, 40
+LARGE_FOLDERS = {"cli/tools": 13, "contracts": 14, "contracts/state": 13, "system": 13, "testing/mutants": 14}
+"""Folders with more files than the rule allows. The numbers may only fall; a folder that keeps the rule leaves."""
+LONG_FUNCTIONS = {
+    "app/assembly.py __init__": 46,
+    "cli/commands/queues/publish.py command": 45,
+    "cli/commands/queues/redrive.py command": 47,
+    "cli/commands/work/run.py command": 45,
+    "cli/commands/work/run.py run_here": 42,
+    "consumers/handling/executor.py execute": 46,
+    "desk/pages/queue.py message": 45,
+    "drivers/redis/batches.py publishing": 42,
+    "testing/real/drivers.py noted": 50,
+    "workbench/batches/verbs.py begin": 42,
+}
+"""The same for functions."""
+OPEN_OPTIONS = {
+    "app/messaging.py Messaging.use_store": "its caller is StoreHandle, whose verbs name their options",
+    "app/tasks/task.py Sender.filled": "its options are the task's arguments but the first, which no type can say",
+}
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def lines_of(function: Function) -> int:
+    """All its lines without its docstring."""
+    first, end = function.body[0], function.end_lineno
+    doc = first if ast.get_docstring(function, clean=False) is not None else None
+    assert end is not None
+    return end - function.lineno + 1 - (0 if doc is None else (doc.end_lineno or 0) - doc.lineno + 1)
+
+
+def test_a_folder_has_twelve_files_at_most() -> None:
+    files = Counter(str(Path(name).parent) for name in SOURCES if not name.endswith("__init__.py"))
+    assert {name: count for name, count in files.items() if count > LARGE_FOLDERS.get(name, MOST_FILES)} == {}
+    assert [name for name in LARGE_FOLDERS if files[name] <= MOST_FILES] == [], "these keep the rule: take them out"
+
+
+def test_a_function_has_forty_lines_at_most() -> None:
+    found = {
+        f"{name} {function.name}": lines_of(function)
+        for name, path in SOURCES.items()
+        for function in functions(ast.parse(path.read_text()))
+        if lines_of(function) > MOST_LINES
+    }
+    assert {name: lines for name, lines in found.items() if lines > LONG_FUNCTIONS.get(name, MOST_LINES)} == {}
+    assert sorted(LONG_FUNCTIONS.keys() - found.keys()) == [], "these keep the rule: take them out"
+
+
+def test_a_public_method_names_its_options() -> None:
+    found = [
+        f"{name} {owner.name}.{function.name}"
+        for name, path in SOURCES.items()
+        if name.startswith("app/")
+        for owner in ast.walk(ast.parse(path.read_text()))
+        if isinstance(owner, ast.ClassDef)
+        for function in owner.body
+        if isinstance(function, Function) and not function.name.startswith("_")
+        if function.args.kwarg is not None and ast.unparse(function.args.kwarg.annotation or function) == "Any"
+    ]
+    assert sorted(found) == sorted(OPEN_OPTIONS)
+
+
+def test_an_edit_from_code_without_a_loop_takes_the_same_options() -> None:
+    tree = ast.parse(SOURCES["app/dead/mending.py"].read_text())
+    [edit] = [function for function in functions(tree) if function.name == "edit"]
+    [changes] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Changes"]
+    named = {
+        node.target.id for node in changes.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    assert named == {argument.arg for argument in edit.args.kwonlyargs}
+
+
+def test_hosted_ci_keeps_no_token_in_the_folder_of_the_tests() -> None:
+    jobs = read(".github/workflows/ci.yml")
+    assert jobs["permissions"] == {"contents": "read"}
+    checkouts = [
+        step for job in jobs["jobs"].values() for step in job["steps"] if "actions/checkout@" in step.get("uses", "")
+    ]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def read(name: str) -> Any:

@@ -99,7 +99,6 @@ class Assembly(ProjectHost):
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
-        self._letters = largest_letters(project)
         self.drivers: dict[str, Driver] = {}
         self.services: dict[str, DriverService] = {}
         self.queues: dict[str, Queue] = {}
@@ -114,8 +113,7 @@ class Assembly(ProjectHost):
         self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
         has_hooks = old is not None and is_same_code(HookConfig, project, old.project)
         self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
-        self._shared = shared_workers(project.configs)
-        self._roles = roles(project.configs)
+        self._shared, self._roles = shared_workers(project.configs), roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
@@ -125,12 +123,14 @@ class Assembly(ProjectHost):
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
-        before = old.schedulers if old else {}
-        self.schedulers: dict[str, Scheduler] = build_schedulers(project, self.queues, self.state_of, clock, before)
+        self.schedulers: dict[str, Scheduler] = build_schedulers(
+            project, self.queues, self.state_of, clock, old.schedulers if old else {}
+        )
 
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
+        self._letters = largest_letters(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None

@@ -123,7 +123,8 @@ async def would_move(
 ) -> Movable:
     """What a redrive would move. Raises as ``redrive``, and HeldBackError."""
     _require(assembly, source, target)
-    targets = () if target is not None else assembly.queues
+    homes = [queue.id for queue in assembly.queues.values() if queue.policy.dead_letter == source.id]
+    targets = () if target is not None else homes or [source.id]
     return await movable(assembly, source, targets, choice, limit, clock)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.dead.mending import Changes
     from tasuki.app.explain.rule import Explanation
     from tasuki.app.owner import Owner
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
@@ -142,13 +143,15 @@ class SyncApp:
         """See :meth:`tasuki.App.attempts`."""
         return self.run(self._app.attempts(queue, id))
 
-    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Any) -> Edited:
+    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Unpack[Changes]) -> Edited:
         """See :meth:`tasuki.App.edit`."""
         return self.run(self._app.edit(dead_letters, id, **changes))
 
-    def dry_run(self, queue: str | QueueHandle[Any], id: str, **options: Any) -> DryRun:
+    def dry_run(
+        self, queue: str | QueueHandle[Any], id: str, *, limit: Duration = 30.0, actor: str | None = None
+    ) -> DryRun:
         """See :meth:`tasuki.App.dry_run`."""
-        return self.run(self._app.dry_run(queue, id, **options))
+        return self.run(self._app.dry_run(queue, id, limit=limit, actor=actor))
 
     def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
         """See :meth:`tasuki.App.cancel`."""

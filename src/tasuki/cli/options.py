@@ -24,6 +24,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
 
 
+def secrets_option(function: F) -> F:
+    """``--secrets``: the command gets ``shows_secrets``."""
+    text = "Show values of telling names (password, api_key) too; they are masked else."
+    return click.option("--secrets", "shows_secrets", is_flag=True, help=text)(function)
+
+
 def printing(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--json``: the command returns a document, which ``show`` prints for people."""
 

@@ -122,10 +122,16 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     nothing changes (``causes``).
 53. ``peek_cause`` shows the waiting messages of one cause as ``peek`` does (24, 38), in the order in which they were
     stored or from the newest back. The first of them cost the same with any number of messages (``causes``).
+54. After the broker's data was put back to an earlier state, as from a backup, a receipt from before then is stale: it
+    settles, moves, extends and starts no delivery of a message that was published afterwards. A driver that is open
+    meanwhile goes on, and no message that is confirmed afterwards is lost.
+55. A process of an earlier layout, which does not know how messages are kept now, is refused by what it reads at the
+    broker, before it changes a queue. A message that a failed step has left where no receive finds it is found by the
+    workers of its queue within minutes, and is ready again.
 56. A ``publish`` of several messages waits for no transaction of a caller's that keeps a unique key (39): the message
     of that key is answered with KeyBusyError, which names it, and the others are stored at once. One of a single
     message may wait for a second. Where one transaction writes at a time (``one_writer``), each publish waits for it.
 """
 
-CONTRACT = 4
-"""The edition of this contract, which a driver's kind names; the earlier ones ended at clauses 35, 38 and 41."""
+CONTRACT = 5
+"""The edition of this contract, which a driver's kind names; the earlier ones ended at clauses 35, 38, 41 and 53."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,9 @@ class DriverKind(Kind):
 
     None: each entry has its own.
     """
+
+    in_clear: Callable[[Any], Sequence[str]] | None = None
+    """The hosts beyond this machine to which a password goes unencrypted, by the driver's settings; None: nowhere."""
 
     @property
     def short_name(self) -> str:

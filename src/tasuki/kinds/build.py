@@ -243,9 +243,9 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
         from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)
-    from tasuki.handlers.lua.handler import LuaHandler
+    from tasuki.handlers.lua.remote.shared import SharedLuaHandler
 
-    return LuaHandler(script)
+    return SharedLuaHandler(script)
 
 
 def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:

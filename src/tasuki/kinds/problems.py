@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from tasuki.errors import InvalidEntryError
 from tasuki.fields.types import Config
-from tasuki.observe.redact import redact
+from tasuki.observe.redact import MASK, redact
+from tasuki.observe.secrets.names import is_secret_name
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, describe, placeholder_values
@@ -137,7 +138,13 @@ def _unknown(path: KeyPath, name: str, value: object, model: type[Config], what:
     hint = near or (f"known are: {', '.join(known)}" if known else "there are none")
     if _is_secret(path[:-1], model) and (value is None or len(path) > 1):
         return f"unknown {what} in {name.rpartition('.')[0] or 'the entry'}", hint
-    return f"unknown {what} {redact(name)!r}", hint
+    return f"unknown {what} {_without_value(name)!r}", hint
+
+
+def _without_value(name: str) -> str:
+    """An unknown name; without the colon behind it, a secret has become a part of its name."""
+    head, blank, _ = redact(name).partition(" ")
+    return f"{head} {MASK}" if blank and is_secret_name(head) else redact(name)
 
 
 def _annotation(path: KeyPath, model: type[Config]) -> Any:

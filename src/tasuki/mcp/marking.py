@@ -14,7 +14,7 @@ import msgspec
 from tasuki.app.explain.rule import Cause
 from tasuki.desk.api import answers
 from tasuki.observe.plain import cut, escape_lines
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import masked, redact
 from tasuki.state.presence import PresentConsumer, RunningMessage
 
 UNTRUSTED = "untrusted"
@@ -129,8 +129,9 @@ def _pairs(value: Any) -> dict[str, Any]:
     """Names and values that are both theirs."""
     pairs = list(dict(value).items())
     found = {
-        shown(str(name))[:200]: MASK if is_secret_name(str(name)) else item if _is_number(item) else shown(str(item))
-        for name, item in pairs[:_MOST_PAIRS]
+        shown(str(name))[:200]: item if _is_number(item) else shown(str(item))
+        for name, value in pairs[:_MOST_PAIRS]
+        for item in (masked(value, str(name)),)
     }
     return found if len(pairs) <= _MOST_PAIRS else found | {"…": f"+{len(pairs) - _MOST_PAIRS}"}
 

@@ -10,14 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import MASK, is_nothing, redact
+from tasuki.observe.secrets.names import is_secret_name
 
 MAX_TEXT = 8_192
 """Longest text of one value, in characters."""
 MAX_ITEMS = 50
 MAX_DEPTH = 4
 _READ_AHEAD = 8
-"""How many times ``MAX_TEXT`` is looked through for secrets: one that is cut in two would not be recognised."""
+"""How many times the limit of a text is masked before it is cut: a mask is shorter than most secrets."""
 
 # Control characters (C0, C1, DEL), line and paragraph separators, what turns the direction of text (a forged line can
 # hide behind it), byte-order marks, and lone surrogates, which cannot be encoded.
@@ -47,9 +48,10 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
     """The text without secrets, cut; control characters are still in it."""
-    if len(text) > limit * _READ_AHEAD:
-        return cut(redact(text[: limit * _READ_AHEAD])[:limit] + text[limit:], limit)
-    return cut(redact(text), limit)
+    shown = redact(text[: limit * _READ_AHEAD])
+    if len(text) <= limit * _READ_AHEAD:
+        return cut(shown, limit)
+    return f"{shown[:limit]}… (+{len(text) - limit} characters)"
 
 
 def to_text(value: object) -> str:
@@ -65,7 +67,7 @@ def to_plain(value: Any, *, name: str = "", depth: int = MAX_DEPTH) -> Any:
 
     A field whose ``name`` suggests a secret is masked; values deeper than ``depth`` become text.
     """
-    if name and value is not None and is_secret_name(name):
+    if name and not is_nothing(value) and is_secret_name(name):
         return MASK
     if type(value) is str:
         return clean(value)

@@ -1,55 +1,47 @@
-"""Mask secrets in text: passwords in URLs, values of telling names, bearer tokens, private keys.
+"""Mask secrets: in decoded values, and in texts: values of telling names, passwords in URLs, bearer tokens, keys.
 
-It errs on the side of masking too much: of a value that is cut off nothing is left. No text makes it slow: a pattern is
-bounded, or takes what it has read, so that nothing is read twice.
+``masked`` is for values, ``redact`` for texts; for a JSON document both say the same. They err on the side of masking
+too much: of a value that is cut off nothing is left. No text makes them slow: nothing is read more than a few times.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-MASK = "***"
-_DEEPEST = 20
-"""Levels of a value that are looked into."""
+from tasuki.observe.secrets.names import PARTS, is_secret_name
+from tasuki.observe.secrets.pairs import Masker
 
-_NAMES = (
-    r"password|passwd|passphrase|(?<![a-z])pass|pwd|secret|token|credentials?|cookie|authorization|signature|dsn"
-    r"|(?:api|access|secret|private|account|signing|encryption)[_-]?key(?:[_-]?id)?"
-)
-_PARTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "authorization", "signature", "dsn", "key")
-"""Each of the names has one of these in it: texts without them need no slow search."""
-_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})$|password")
-_URL = re.compile(r"(://[^\s:/@]{0,256}:)[^\s\"'<>]{1,512}@")
-_PAIR = re.compile(
-    rf"""(?ix)
-    ((?:{_NAMES}) \\{{0,4}} ["']? \s{{0,4}} [=:] \s{{0,4}} (?:(?:bearer|basic|digest)\s{{1,4}})? )
-    (?:
-        "(?:[^"\\]|\\.)*+" | '(?:[^'\\]|\\.)*+'                # quoted
-        | "(?:[^"\\\n]|\\.)++\\? | '(?:[^'\\\n]|\\.)++\\?      # quoted, and cut off
-        | (?P<escaped>\\{{1,4}}["']) (?:.*?(?P=escaped)|.*)  # quoted within a quoted text
-        | \\{{0,4}} ["']? [^\s,;&{{}}\[\]()"'\\]++            # bare
-    )
-    """
-)
+MASK = "***"
+_DEEPEST = 100
+"""Levels of a value that are looked into; deeper ones are masked."""
+
+_URL = re.compile(r"""(://[^\s:/@]*+:)(?:(?:(?!://)[^\s"'<>@])++@)++""")
+_CUT_URL = re.compile(r"""(://[^\s:/@]*+:)(?!\d*+[/?]?(?:…|$))[^\s"'<>@/…]++(?=(?:…\s\(\+\d++\scharacters\))?$)""")
+"""A password of which the rest and the host are cut off; digits alone are a port."""
+_PLAIN = frozenset({"", "null", "none", "true", "false", "nil", "undefined", MASK})
+"""Bare values that are no secret, and say something where one is missing."""
 _BEARER = re.compile(r"(?i)\b(bearer\s{1,4})[\w.~+/=-]{6,}+")
+_BASIC = re.compile(r"(?i)\b(basic\s{1,4})([\w+/=-]{8,}+)")
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]++(?:\.[\w-]*+)?")
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]++")
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` in the place of each likely secret; of any length, also empty."""
+    """The text with ``***`` in the place of each likely secret; of any length, also empty, also cut off."""
     if "://" in text:
-        text = _URL.sub(rf"\1{MASK}@", text)
+        text = _CUT_URL.sub(rf"\1{MASK}", _URL.sub(rf"\1{MASK}@", text))
     folded = text.casefold()
-    if ":" in text or "=" in text:
-        for part in _PARTS:
-            if part in folded:
-                text = _PAIR.sub(_mask_value, text)
-                break
+    if (":" in text or "=" in text) and ("\\u" in text or any(part in folded for part in PARTS)):
+        text = Masker(text, MASK, _PLAIN).masked()
     if "bearer" in folded:
         text = _BEARER.sub(rf"\1{MASK}", text)
+    if "basic" in folded:
+        text = _BASIC.sub(lambda found: found[1] + MASK if _is_basic(found[2]) else found[0], text)
+    if "eyJ" in text:
+        text = _JWT.sub(MASK, text)
     return _PEM.sub(rf"\1{MASK}", text) if "PRIVATE KEY" in text else text
 
 
@@ -61,24 +53,53 @@ def redact_bytes(data: bytes) -> bytes:
         return redact(data.decode("latin-1")).encode("latin-1")
 
 
-@lru_cache(1024)
-def is_secret_name(name: str) -> bool:
-    """Whether a field of this name (``password``, ``apiKey``, ``db_token``) holds a secret."""
-    return _SECRET_NAME.search(name) is not None
+def masked(value: Any, name: str = "", *, keeps_types: bool = False) -> Any:
+    """A plain value with a mask for what stands under a telling name, and for what looks like a secret in a text.
+
+    Args:
+        value: plain data, as a codec decodes it.
+        name: the field that it is the value of.
+        keeps_types: whether a container under a telling name keeps its form, and a number becomes 0, so that code which
+            reads the value still can; it may be nested without a bound.
+    """
+    top: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any, str, int]] = [(top, 0, value, name, 0)]
+    while todo:  # without recursion: strangers nest as deep as they like
+        into, at, value, name, depth = todo.pop()
+        is_secret = bool(name) and is_secret_name(name)
+        if is_nothing(value):
+            into[at] = value
+        elif not keeps_types and (is_secret or depth > _DEEPEST):
+            into[at] = MASK
+        elif isinstance(value, Mapping):
+            into[at] = inner = dict.fromkeys(value)
+            todo += [(inner, key, each, name if is_secret else str(key), depth + 1) for key, each in value.items()]
+        elif isinstance(value, list | tuple):
+            into[at] = items = [None] * len(value)
+            todo += [(items, n, each, name if is_secret else "", depth + 1) for n, each in enumerate(value)]
+        else:
+            into[at] = _leaf(value, is_secret=is_secret)
+    return top[0]
 
 
-def masked(value: Any, depth: int = 0) -> Any:
-    """A plain value with a mask for what stands under a telling name, and for what looks like a secret in a text."""
+def _leaf(value: Any, *, is_secret: bool) -> Any:
+    """A value without parts; a secret becomes one of its type."""
     if isinstance(value, str):
-        return redact(value)
-    if depth > _DEEPEST:
-        return MASK
-    if isinstance(value, Mapping):
-        return {name: MASK if is_secret_name(str(name)) else masked(each, depth + 1) for name, each in value.items()}
-    return [masked(each, depth + 1) for each in value] if isinstance(value, list | tuple) else value
+        return MASK if is_secret else redact(value)
+    if isinstance(value, bytes):
+        return MASK.encode() if is_secret else redact_bytes(value)
+    return type(value)(0) if is_secret and isinstance(value, int | float) else value
 
 
-def _mask_value(match: re.Match[str]) -> str:
-    value = match[0][len(match[1]) :]
-    quote = match["escaped"] or (value[0] if value[0] in "\"'" and value[-1] == value[0] else "")
-    return f"{match[1]}{quote}{MASK}{quote}"
+def is_nothing(value: Any) -> bool:
+    """Whether a value is no secret under any name, and says something where one is missing: null, false, empty."""
+    return value is None or isinstance(value, bool) or (isinstance(value, str | bytes | list | dict) and not value)
+
+
+def _is_basic(value: str) -> bool:
+    """Whether this is a name and a password, as HTTP sends them."""
+    value = value.rstrip("=")
+    try:
+        return b":" in b64decode(value[: len(value) // 4 * 4], validate=True)
+    except ValueError:
+        return False

@@ -29,7 +29,7 @@ from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import of_stored, tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
-from tasuki.queues.unique_windows import FindStore, UniqueWindows
+from tasuki.queues.unique.windows import FindStore, UniqueWindows
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -68,14 +68,7 @@ class Queue(Inspection):
         self._clock = clock
         self._reading = codecs.within(max(policy.max_message_size, policy.max_letter_size))
         self._reader = (codecs.get(codec.name) is codec and self._reading.get(codec.name)) or codec
-        parts: dict[str, Any] = {
-            "driver": driver,
-            "codec": codec,
-            "codecs": self._reading,
-            "policy": policy,
-            "clock": clock,
-        }
-        self._builder = MessageBuilder(id, **parts) if body is None else TypedMessageBuilder(id, body, **parts)
+        self._builder = _builder(id, body, driver=driver, codec=codec, codecs=self._reading, policy=policy, clock=clock)
         has_lanes = policy.lanes is not None and policy.lanes.reads_body
         is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
@@ -355,3 +348,7 @@ class Queue(Inspection):
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _builder(id: str, body: BodyType | None, **parts: Any) -> MessageBuilder:
+    return MessageBuilder(id, **parts) if body is None else TypedMessageBuilder(id, body, **parts)

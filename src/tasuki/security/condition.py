@@ -3,7 +3,7 @@
 ===================================  =======================================================================
 operator                             holds if
 ===================================  =======================================================================
-``eq`` ``ne``                        equal, as numbers if both look like numbers, else as text; or not
+``eq`` ``ne``                        equal, as numbers if one is a number and the other looks like one, else as text
 ``lt`` ``lte`` ``gt`` ``gte``        less, … : numbers only
 ``in`` ``nin``                       equal to an item of the list (a text is a list of one); or not
 ``contains`` ``ncontains``           the field is a text with that text in it, or a list with that item; or not
@@ -11,7 +11,8 @@ operator                             holds if
 ``exists`` ``nexists``               the field is there; or not (``value: false`` turns it round)
 ===================================  =======================================================================
 
-Fields: ``actor.id``, ``actor.meta.*``, ``action``, ``resource``, ``meta.*``. A field that is missing satisfies only
+Fields: ``actor.id``, ``actor.meta.*``, ``action``, ``resource``, ``meta.*``. The first, ``action`` and ``resource`` are
+names, and equal to the same text alone. A field that is missing satisfies only
 ``exists`` and ``nexists``. What cannot be compared raises ComparisonError; then the policy says nothing.
 """
 
@@ -46,6 +47,10 @@ OPERATORS = (*_TESTS, *_PRESENCE, *_REGEX)
 
 Path = tuple[str, ...]
 
+_ALIKE = ("eq", "ne", "in", "nin")
+_TEXTS: tuple[Path, ...] = (("actor", "id"), ("action",), ("resource",))
+"""Names: ``01`` and ``1`` are two of them, also where the other value was written as a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -67,7 +72,17 @@ class Condition:
         left = look_up(request, self.field)
         if left is None and self.operator not in _PRESENCE:
             return False
-        return self.test(left, look_up(request, self.value_from) if self.value_from else self.value)
+        right = look_up(request, self.value_from) if self.value_from else self.value
+        if self.operator in _ALIKE and (self.field in _TEXTS or self.value_from in _TEXTS):
+            left, right = _as_text(left), _as_text(right)
+        return self.test(left, right)
+
+
+def _as_text(value: Any) -> Any:
+    """A number or a boolean as text, also within a list; other values as they are."""
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    return value if value is None or is_container(value) else text(value)
 
 
 def parse_condition(field: str, operator: str, value: Any = None, value_from: str | None = None) -> Condition:

@@ -9,8 +9,9 @@ from tasuki.contracts.state.store import Change
 CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""
 
-_GONE = 1_000
-"""Deleted keys of which the version is known: more than a watch reports late."""
+MADE = CONTROL + "made"
+"""A mark that the first order writes and no process removes: a store without it has lost its entries. It sorts before
+the orders, so that a watch reports its loss first."""
 
 Listener = Callable[[str, bytes | None], None]
 """Gets a key, without ``CONTROL``, and its new value; None: it is gone. Runs in the loop of the watch."""
@@ -21,9 +22,8 @@ class Controls:
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
-        self._versions: dict[str, int] = {}
-        self._gone: dict[str, int] = {}
-        """The versions of the last deleted keys, the oldest first."""
+        self._ours: dict[str, Change] = {}
+        """Changes of this process that the watch has not reported yet."""
         self._listeners: dict[str, list[Listener]] = {}
 
     def get(self, key: str) -> bytes | None:
@@ -40,28 +40,29 @@ class Controls:
         listeners.append(listener)
         return lambda: listeners.remove(listener)
 
-    def apply(self, change: Change) -> None:
-        """Take note of a change of the store; nothing happens if a later one is known.
+    def change(self, change: Change) -> None:
+        """Take note of a change that this process has made, before the watch reports it."""
+        key = change.key.removeprefix(CONTROL)
+        self._ours[key] = change
+        self._set(key, change.value)
 
-        Who changes a control in this process applies it at once, and the watch reports it again.
+    def apply(self, change: Change) -> None:
+        """Take note of a change that the watch reports, unless it is older than one of this process.
+
+        Its versions may fall: a store that has lost its last writes has what it had before (store clause 34).
         """
         key = change.key.removeprefix(CONTROL)
-        if change.version < self._versions.get(key, self._gone.get(key, 0)):
-            return
-        self._gone.pop(key, None)
-        if change.value is not None:
-            self._versions[key] = change.version
-        else:  # it has the version of the last put, which may still be reported after it
-            self._versions.pop(key, None)
-            self._gone[key] = change.version + 1
-            if len(self._gone) > _GONE:
-                del self._gone[next(iter(self._gone))]
+        if (ours := self._ours.get(key)) is not None:
+            # A deletion has the version of the last put, which may still be reported after it.
+            is_older = change.version == ours.version and ours.value is None and change.value is not None
+            if change.version < ours.version or is_older:
+                return
+            del self._ours[key]
         self._set(key, change.value)
 
     def forget_others(self, keys: Container[str]) -> None:
         """These are all keys of the store; others have gone while there was no watch."""
-        self._versions = {key: version for key, version in self._versions.items() if CONTROL + key in keys}
-        self._gone = {key: version for key, version in self._gone.items() if CONTROL + key in keys}
+        self._ours = {key: change for key, change in self._ours.items() if CONTROL + key in keys}
         for key in [key for key in self._values if CONTROL + key not in keys]:
             self._set(key, None)
 

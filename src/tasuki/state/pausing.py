@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 
-from tasuki.contracts.state.store import MAX_PAGE, Change, Entry
+from tasuki.contracts.state.store import MAX_PAGE, Change, Entry, Store
 from tasuki.errors import ConflictError
 from tasuki.observe.plain import escape
-from tasuki.state.controls import CONTROL
+from tasuki.state.controls import CONTROL, MADE
 from tasuki.state.pauses import (
     MOST_TEXT,
     Pausable,
@@ -51,6 +52,7 @@ async def pause(
         DriverError: the store cannot be written.
     """
     store = await state.store()
+    await _mark(store)
     key = pause_key(kind, name)
     while True:
         now = await store.time()
@@ -64,9 +66,14 @@ async def pause(
             written = await store.put(CONTROL + key, new.encode(), ttl=ttl, version=version)
         except ConflictError:
             continue  # another process was faster: its pause may end later
-        state.controls.apply(Change(CONTROL + key, new.encode(), written))
+        state.controls.change(Change(CONTROL + key, new.encode(), written))
         _log.info("paused %s %s %s", kind, name, new)
         return new
+
+
+async def _mark(store: Store) -> None:
+    with suppress(ConflictError):
+        await store.put(MADE, b"1", version=0)
 
 
 def _end(due: When | None, now: float) -> float | None:
@@ -99,9 +106,10 @@ async def resume(state: SharedState, kind: Pausable, name: str, *, actor: str = 
 async def scale(state: SharedState, consumer: str, concurrency: int, *, actor: str = "") -> Scale:
     """Set how many messages each process handles at the same time; it holds until it is reset. Raises DriverError."""
     store = await state.store()
+    await _mark(store)
     new = Scale(concurrency, await store.time(), actor[:MOST_TEXT])
     version = await store.put(CONTROL + scale_key(consumer), new.encode())
-    state.controls.apply(Change(CONTROL + scale_key(consumer), new.encode(), version))
+    state.controls.change(Change(CONTROL + scale_key(consumer), new.encode(), version))
     _log.info("scaled consumer %s to %d%s", consumer, concurrency, f", by {actor}" if actor else "")
     return new
 
@@ -119,7 +127,7 @@ async def _remove(state: SharedState, key: str) -> Entry | None:
     found = await store.get(CONTROL + key)
     if found is None or not await store.delete(CONTROL + key):
         return None
-    state.controls.apply(Change(CONTROL + key, None, found.version))
+    state.controls.change(Change(CONTROL + key, None, found.version))
     return found
 
 
@@ -134,6 +142,6 @@ async def find_all(state: SharedState, prefix: str) -> dict[str, bytes]:
     store, found, after = await state.store(), dict[str, bytes](), ""
     while True:
         page = await store.list(CONTROL + prefix, after=after, limit=MAX_PAGE)
-        found.update((key.removeprefix(CONTROL), value) for key, value, _ in page.entries)
+        found.update((key.removeprefix(CONTROL), value) for key, value, _ in page.entries if key != MADE)
         if not (after := page.cursor):
             return found

@@ -11,9 +11,9 @@ from typing import TypeVar
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Store
-from tasuki.errors import DriverError
-from tasuki.state.controls import CONTROL, Controls
-from tasuki.state.hour import Hour
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.observe.hour import Hour
+from tasuki.state.controls import CONTROL, MADE, Controls
 
 T = TypeVar("T")
 
@@ -94,15 +94,21 @@ class SharedState:
         """The controls, which are current when this returns and follow the store from now on.
 
         Raises:
-            DriverError: the store cannot be opened.
+            DriverError: the store cannot be opened, or was closed meanwhile.
         """
         if self._following is None or self._following.done():
             store = await self.store()
             if self._following is None or self._following.done():
                 self._is_current = asyncio.get_running_loop().create_future()
                 self._following = asyncio.create_task(self._follow(store), name=f"watch {self.driver.name}")
-        assert self._is_current is not None
-        await asyncio.shield(self._is_current)
+        is_current, following = self._is_current, self._following
+        assert is_current is not None
+        await asyncio.wait([is_current, following], return_when=asyncio.FIRST_COMPLETED)
+        if not is_current.done():
+            problem = (
+                f"the state of driver {self.driver.name!r} was closed before it could be read; open the driver again"
+            )
+            raise BrokerUnavailableError(problem, driver=self.driver.name)
         return self.controls
 
     async def _follow(self, store: Store) -> None:
@@ -112,6 +118,8 @@ class SharedState:
             try:
                 async for change in store.watch(CONTROL):
                     if change is not CURRENT:
+                        if change.key == MADE and change.value is None:
+                            self._report_loss()
                         known.apply(change)
                         if found is not None:
                             found.add(change.key)
@@ -126,6 +134,16 @@ class SharedState:
             except Exception:  # a defect of one who listens must not leave all others without news
                 _log.exception("cannot follow the state of driver %s, trying again", self.driver.name)
             await asyncio.sleep(_PAUSE)
+
+    def _report_loss(self) -> None:
+        """The mark of the store went, which no process removes: the store has lost its entries, and the orders too."""
+        lost = ", ".join(key for key, _ in self.controls.under("") if CONTROL + key != MADE)
+        _log.warning(
+            "the state of driver %s came back without its entries: these orders are lost with it, and do not hold any "
+            "more: %s; pause and scale again as needed",
+            self.driver.name,
+            lost or "none",
+        )
 
     async def close(self, driver: Driver) -> None:
         """End the watch and close the store, if it is of this driver; the next use opens it again."""

@@ -24,7 +24,7 @@ from tasuki.message import (
     Message,
     is_reserved,
 )
-from tasuki.observe.redact import MASK, is_secret_name, redact, redact_bytes
+from tasuki.observe.redact import MASK, masked, redact
 from tasuki.queues.dead.cause import normalized
 from tasuki.queues.messages.compression import CompressedCodec
 
@@ -109,12 +109,12 @@ def _wanted(message: Message, origin: str) -> str:
 def _body_and_options(message: Message, body: Any, codec: Codec) -> tuple[list[str], bool]:
     """The arguments after the queue, and whether something in them is masked."""
     headers: dict[str, HeaderValue] = {
-        name: masked(value, name)
+        name: masked(value, name, keeps_types=True)
         for name, value in message.headers.items()
         if name not in _OF_ONE_PUBLISH and not is_reserved(name)
     }
     is_same = all(message.headers[name] == value for name, value in headers.items())
-    given, body = body, masked(body)
+    given, body = body, masked(body, keeps_types=True)
     is_masked = not is_same or (body is not given and repr(body) != repr(given))
     if given == message.body and CONTENT_TYPE in message.headers:  # published as it is, with what it claims to be
         headers[CONTENT_TYPE] = message.headers[CONTENT_TYPE]
@@ -122,32 +122,6 @@ def _body_and_options(message: Message, body: Any, codec: Codec) -> tuple[list[s
         codec = codec.inner if isinstance(codec, CompressedCodec) else codec
         headers[CONTENT_TYPE], body = codec.name, codec.encode(body)
     return [_literal(body), *_options(message, headers)], is_masked
-
-
-def masked(value: Any, name: str = "") -> Any:
-    """The value with a value of the same type in the place of each secret: ``***``, or 0."""
-    if isinstance(value, str):
-        return MASK if value and is_secret_name(name) else redact(value)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float):
-        return type(value)(0) if is_secret_name(name) else value
-    if isinstance(value, dict):
-        try:
-            return {key: masked(each, _inner(name, key)) for key, each in value.items()}
-        except RecursionError:
-            return value
-    if isinstance(value, list):
-        try:
-            return [masked(each, name) for each in value]
-        except RecursionError:
-            return value
-    return redact_bytes(value) if isinstance(value, bytes) else value
-
-
-def _inner(outer: str, key: object) -> str:
-    """The name by which a value within another is judged: all that a secret holds is secret."""
-    return outer if is_secret_name(outer) else str(key)
 
 
 def _can_be_written(value: Any) -> bool:

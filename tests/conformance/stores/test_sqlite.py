@@ -21,6 +21,8 @@ from tests.support.settings import parsed
 
 class TestSQLiteStore(StoreConformance):
     broken = test_sqlite.TestSQLite.broken
+    save = test_sqlite.TestSQLite.save
+    restore = test_sqlite.TestSQLite.restore
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
         return SQLiteDriver("sqlite", parsed(SQLiteSettings, path=place / "queue.db", busy_timeout=1.0), clock)

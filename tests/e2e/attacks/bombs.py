@@ -8,21 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.attacks.attack import Attack
+from tests.e2e.attacks.attack import cpu as _cpu
+from tests.e2e.attacks.attack import either as _any
+from tests.e2e.attacks.attack import ram as _ram
 
-_CPU, _RAM, _EITHER = ("time",), ("memory",), ("time", "memory")
 _SPIN = "function() while true do end end"
-
-
-def _cpu(name: str, tries: str, code: str, **more: Any) -> Attack:
-    return Attack(name, tries, code, "longer than its 100ms", _CPU, **more)
-
-
-def _ram(name: str, tries: str, code: str, **more: Any) -> Attack:
-    return Attack(name, tries, code, "more than its 32MiB of memory", _RAM, **more)
-
-
-def _any(name: str, tries: str, code: str, **more: Any) -> Attack:
-    return Attack(name, tries, code, "the script", _EITHER, **more)
 
 
 def _nested(levels: int) -> Any:
@@ -205,12 +195,12 @@ BOMBS = [
     Attack("json encode deep", "a table 10^5 levels deep", "local t = {} for i = 1, 1e5 do t = {t} end assert(json.encode(t))", "maximum nesting"),
     Attack("json encode wide", "2^60 values as JSON", "local t = {1} for i = 1, 60 do t = {t, t} end assert(json.encode(t))", "250000 parts"),
     Attack("json number", "a number of 10^6 digits", "if json.decode(('9'):rep(1e6)) ~= math.maxinteger then error('?') end"),
-    Attack("json storm", "JSON of kilobytes, repeatedly", "local s = '[' .. ('1,'):rep(2e4) .. '1]' while true do json.decode(s) end", "script.lua:", _EITHER),
+    Attack("json storm", "JSON of kilobytes, repeatedly", "local s = '[' .. ('1,'):rep(2e4) .. '1]' while true do json.decode(s) end", "script.lua:", ("time", "memory")),
     Attack("yaml tag", "an object of Python", "assert(payload.new('!!python/object/apply:os.system [\"touch canary\"]'):transcode('text/plain'):transcode('yaml/plain'):data())", "could not determine a constructor"),
     Attack("yaml cycle", "an alias within itself", "assert(payload.new('&a [*a]'):transcode('text/plain'):transcode('yaml/plain'):data())", "maximum nesting depth"),
-    Attack("yaml to the base of 60", "a number that takes quadratic time", "local y = '1' .. (':1'):rep(2e5) return payload.new(y):transcode('text/plain'):transcode('yaml/plain'):data() == y"),
+    Attack("yaml to the base of 60", "a number that takes quadratic time", "local y = '1' .. (':1'):rep(3e4) return payload.new(y):transcode('text/plain'):transcode('yaml/plain'):data() == y"),
     Attack("yaml aliases", "a text of a kilobyte for 2^40 values", "local y = 'a0: &a0 [x, x]' for i = 1, 40 do y = y .. ('\\na%d: &a%d [*a%d, *a%d]'):format(i, i, i - 1, i - 1) end assert(payload.new(y):transcode('text/plain'):transcode('yaml/plain'):data())", "250000 parts"),
-    Attack("json of many parts", "a text of 9 MB for 3 million tables", "assert(json.decode('[' .. ('[],'):rep(3e6) .. '1]'))", "1000000 parts"),
+    Attack("json of many parts", "a text of 9 MB for 3 million tables", "assert(json.decode('[' .. ('[],'):rep(3e6) .. '1]'))", "250000 parts"),
     # While the script loads --------------------------------------------------------------------------------------------
     _cpu("load loop", "an endless top level", "while true do end", whole=True),
     _ram("load memory", "a top level that fills the memory", "local t = {} while true do t[#t + 1] = {} end", whole=True),
@@ -222,5 +212,5 @@ BOMBS = [
     # Memory that stays --------------------------------------------------------------------------------------------------
     _ram("kept", "memory kept from message to message", "while true do kept[#kept + 1] = {} end"),
     _ram("kept after pcall", "the same after catching the error", "pcall(function() while true do kept[#kept + 1] = {} end end) while true do kept[#kept + 1] = {} end"),
-    Attack("log storm", "records without end", "while true do logger.info(('x'):rep(1000)) end", "script.lua:", _EITHER),
+    Attack("log storm", "records without end", "while true do logger.info(('x'):rep(1000)) end", "script.lua:", ("time", "memory")),
 ]  # fmt: skip

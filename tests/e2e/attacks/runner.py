@@ -24,11 +24,13 @@ from typing import Any
 from tasuki.errors import LuaLimitError, TasukiError
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.shared import SharedLuaHandler
 from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tests.e2e.attacks.attack import GOOD, MEMORY, Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
+from tests.e2e.attacks.heavy import HEAVY
 from tests.unit.handlers.lua.support import ALL, delivery, handler
 
 DEADLINE = 60.0
@@ -47,11 +49,11 @@ def _peak() -> int:
 
 
 def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler | ThreadedLuaHandler:
-    if isolation == "shared":
-        return handler(attack.script(), memory=MEMORY, time=attack.seconds)
     limits = LuaLimits(memory=MEMORY, time=attack.seconds)
     source = LuaSource(attack.script(), "script.lua")
     script = LuaScript("app:script", source, modules=ALL, limits=limits)
+    if isolation == "shared":
+        return SharedLuaHandler(script)
     return ThreadedLuaHandler(script, threads=2) if isolation == "pool" else IsolatedLuaHandler(script, processes=1)
 
 
@@ -139,7 +141,7 @@ def attempt(attack: Attack, isolation: str = "shared") -> dict[str, Any]:
 
 def main() -> None:
     """Answer one name a line."""
-    attacks = {attack.name: attack for attack in (*ESCAPES, *BOMBS)}
+    attacks = {attack.name: attack for attack in (*ESCAPES, *BOMBS, *HEAVY)}
     asyncio.run(_honest())  # what it imports and reads is there for every attempt
     for line in sys.stdin:
         isolation, _, name = line.strip().partition(":")

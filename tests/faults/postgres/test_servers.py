@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,38 @@ async def test_a_certificate_for_another_name_or_of_a_stranger(encrypted: Encryp
     ):
         with pytest.raises(BrokerUnavailableError, match="certificate"):
             await works(encrypted, tls=tls)
+
+
+async def test_beyond_loopback_the_server_must_be_known_unless_the_address_says_otherwise(
+    encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **named: resolve("127.0.0.1" if host == NAME else host, *rest, **named),
+    )
+    monkeypatch.setenv("HOME", str(encrypted.folder / "nowhere"))
+    far = url(encrypted).replace("127.0.0.1", NAME)
+    assert far != url(encrypted)
+    with pytest.raises(BrokerUnavailableError, match=r"is not trusted: .*sslrootcert=.*sslmode=require") as caught:
+        await opened(far)
+    assert NAME in str(caught.value)
+    await opened(f"{far}?sslrootcert={encrypted.ca}")
+    await opened(f"{far}?sslmode=require")
+    await opened(far, tls={"ca": encrypted.ca})
+    other = far.replace(NAME, "other.example")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **named: resolve("127.0.0.1", *rest, **named))
+    with pytest.raises(BrokerUnavailableError, match="is not trusted"):
+        await opened(f"{other}?sslrootcert={encrypted.ca}")
+
+
+async def opened(address: str, **options: Any) -> None:
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=address, **options))
+    try:
+        await driver.open()
+    finally:
+        await driver.close()
 
 
 async def test_what_the_address_says_of_encryption_counts_without_tls(encrypted: Encrypted) -> None:

@@ -22,7 +22,19 @@ from tests.support.settings import parsed
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 RIGHTS = (
-    *("~{tasuki:*", "&{tasuki:*", "+@hash", "+@sortedset", "+evalsha", "+script|load", "+subscribe", "+unsubscribe"),
+    *(
+        "~{tasuki:*",
+        "&{tasuki:*",
+        "+@hash",
+        "+@sortedset",
+        "+type",
+        "+rename",
+        "+set",
+        "+evalsha",
+        "+script|load",
+        "+subscribe",
+        "+unsubscribe",
+    ),
     *("+publish", "+ping", "+select", "+info", "+time", "+exists", "+del", "+unlink", "+pexpire", "+persist"),
 )
 """What a user needs; the guide shows the same."""

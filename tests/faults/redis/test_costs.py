@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Limit, Merged, Nack, Outgoing, QueueSpec, Release, Unique
 from tests.faults.redis.rig import driver_at
 from tests.faults.redis.test_steps import patch_scripts
 from tests.support.brokers.redis import Redis
@@ -97,3 +99,33 @@ async def test_keys_need_a_command_for_each_key_at_most(broker: Redis, monkeypat
         calls = dict(zip(map(bytes.decode, found[::2]), map(int, found[1::2]), strict=True))
         assert calls.keys() >= {"PUBLISH", "SETTLE", "CONVERT", "PURGE"}
         assert {name: number for name, number in calls.items() if number > keys + OTHERS} == {}
+
+
+HELD = 20_000
+
+
+async def test_a_unique_publish_beside_many_held_messages_of_other_keys_is_quick(broker: Redis) -> None:
+    """By the server's own count of the time of its scripts: one message, and a hundred in one batch."""
+    spec = QueueSpec("q", ordering="key", lease=600.0)
+    async with driver_at(broker.port, spec=spec) as driver:
+        nodes = driver._session.nodes("q")
+        for start in range(0, HELD, 1000):
+            batch = [Outgoing(f"m{number}", b"", {}, key=f"k{number}") for number in range(start, start + 1000)]
+            await driver.publish("q", batch)
+        while held := await driver.receive("q", 1000, 0.0):
+            assert held
+        for number in (1, 100):
+            twice = [
+                Outgoing(f"u{number}-{count}", b"", {}, key=f"k{count}", unique=Unique(f"u{number}-{count}"))
+                for count in range(number)
+            ]
+            assert not any(await driver.publish("q", twice))
+            spent: list[int] = []
+            for _ in range(10):  # a busy machine makes the server wait amid a script
+                await nodes.call(0, "CONFIG", "RESETSTAT")
+                answers = await driver.publish("q", twice)
+                assert len([each for each in answers if isinstance(each, Merged)]) == number
+                stats = (await nodes.call(0, "INFO", "commandstats")).decode()
+                found = re.findall(r"cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)", stats)
+                spent.append(sum(map(int, found)))
+            assert min(spent) / number < 5000, f"{spent} microseconds for {number}"

@@ -15,6 +15,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.session import LAYOUT
 from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
 from tests.support.brokers.rig import SECONDS
@@ -232,7 +233,7 @@ async def test_a_conversion_goes_on_when_its_process_dies(broker: Redis, orderin
     async with driver_at(broker.port, spec=spec) as dead, driver_at(broker.port, spec=spec) as worker:
         for number in range(30):
             await dead.publish("q", [Outgoing(f"{key}{number}", b"", {}, key=key) for key in "abc"])
-        options = (30_000_000, "", ordering, "", "", "", "", 2, 1)
+        options = (30_000_000, "", ordering, "", "", "", "", *LAYOUT)
         assert (await dead._session.ask("q", scripts.DECLARE, *options))[-1] == 1, "and it makes no step of its own"
         got: list[str] = []
         async with asyncio.timeout(SECONDS):
@@ -240,7 +241,7 @@ async def test_a_conversion_goes_on_when_its_process_dies(broker: Redis, orderin
                 taken = await worker.receive("q", 10, SECONDS)
                 got += [item.id for item in taken]
                 await worker.settle("q", [Ack(item.receipt) for item in taken])
-            while await ask(worker, "HGET", "{tasuki:q}", "conversion"):
+            while await ask(worker, "HGET", "{tasuki:q}:queue", "conversion"):
                 assert not await worker.receive("q", 10, 0.0)
         assert sorted(got) == sorted(f"{key}{number}" for key in "abc" for number in range(30))
         assert await ask(worker, "EXISTS", *(f"{{tasuki:q}}:{part}" for part in ("lines", "fronts", "keyed"))) == 0
@@ -250,6 +251,6 @@ async def test_a_conversion_goes_on_when_its_process_dies(broker: Redis, orderin
 async def test_a_declaration_waits_for_the_conversion_of_another_process(broker: Redis) -> None:
     async with driver_at(broker.port, spec=PLAIN) as one, driver_at(broker.port, spec=PLAIN) as other:
         await publish(one, 100, keys=7)
-        assert (await one._session.ask("q", scripts.DECLARE, 30_000_000, "", "key", "", "", "", "", 2, 1))[-1] == 1
+        assert (await one._session.ask("q", scripts.DECLARE, 30_000_000, "", "key", "", "", "", "", *LAYOUT))[-1] == 1
         await other.declare(KEYED)
         assert [item.id for item in await other.receive("q", 100, 0.0)] == [str(number) for number in range(7)]

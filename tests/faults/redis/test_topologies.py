@@ -241,6 +241,27 @@ async def test_a_slot_on_its_way_is_followed_or_retryable(cluster: Cluster) -> N
         assert sorted(item.id for item in await take(driver, "q", 2)) == ["a", "b"]
 
 
+async def test_a_store_whose_slot_is_on_its_way_takes_and_holds(cluster: Cluster) -> None:
+    """The node that the slot goes to does not know the scripts, and is not the one that has the slot."""
+    async with driver_at(0, addrs=f"127.0.0.1:{cluster.port}", is_cluster_mode=True) as driver:
+        store = driver.store("moving")
+        await store.open()
+        slot = store._place.slot
+        owner = next(node for node in cluster.nodes if node.ask("CLUSTER", "COUNTKEYSINSLOT", str(slot)) != ":0")
+        target = cluster.nodes[cluster.nodes.index(owner) - 1]
+        source_id, target_id = (node.ask("CLUSTER", "MYID").splitlines()[1] for node in (owner, target))
+        assert target.ask("SCRIPT", "FLUSH") == "+OK"
+        target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
+        owner.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+        # Their keys are not there yet: the owner sends the caller on.
+        assert (await store.take("bucket", 1, rate=1.0, burst=5)).tokens == 1
+        assert await store.hold("places", "me", places=1, lease=60.0) is not None
+        assert await store.hold("places", "other", places=1, lease=60.0) is None
+        for node in (target, owner, *cluster.nodes):
+            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", source_id)
+        await store.close()
+
+
 async def test_a_cluster_must_be_called_one(cluster: Cluster) -> None:
     driver = RedisDriver("test", RedisSettings(addrs=[f"127.0.0.1:{node.port}" for node in cluster.nodes]))
     await driver.open()

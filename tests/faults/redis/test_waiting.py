@@ -264,7 +264,7 @@ async def test_a_frozen_process_keeps_a_message_until_the_next_check(
         silent = await frozen.driver._session.nodes("q").listener(0)
         silent.send("SUBSCRIBE", process.driver._session.place("q").channel + b":ghost")
         async with asyncio.timeout(SECONDS):
-            while ":0" in broker.ask("PUBLISH", "{tasuki:q}:ghost", "there?"):
+            while ":0" in broker.ask("PUBLISH", "{tasuki:q}:queue:ghost", "there?"):
                 await asyncio.sleep(0.01)
         task = process.receive()
         async with asyncio.timeout(SECONDS):

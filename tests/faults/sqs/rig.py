@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.driver import SQSDriver
@@ -17,9 +18,9 @@ from tests.support.settings import parsed
 SECRET = "wJalrXUtnFEMI-not-a-real-one"
 
 
-def driver_at(port: int, **fields: Any) -> SQSDriver:
+def driver_at(port: int, clock: Clock | None = None, **fields: Any) -> SQSDriver:
     config = parsed(AwsConfig, region="us-east-1", access_key_id="AKIA-canary", secret_access_key=SECRET)
-    return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields))
+    return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields), clock)
 
 
 @asynccontextmanager

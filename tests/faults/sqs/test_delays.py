@@ -9,6 +9,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqs.receiving import settling
 from tasuki.drivers.sqs.sending import publishing
+from tasuki.testing.conformance import ShiftedClock
 from tests.faults.sqs.rig import messages, once, opened
 from tests.support.brokers.rig import SECONDS, take
 from tests.support.brokers.sqs import SQS
@@ -51,6 +52,20 @@ async def test_a_message_that_went_by_hops_arrives_in_time_as_a_first_attempt(
         assert gate.times("SendMessageBatch") == 3
         await driver.settle(queue, [Nack(got.receipt)])
         assert (await take(driver, queue))[0].attempt == 2
+
+
+@pytest.mark.parametrize("wrong_by", [3600.0, -3600.0])
+async def test_a_delay_of_a_fifo_queue_is_kept_by_the_clock_of_sqs(gate: Gate, queue: str, wrong_by: float) -> None:
+    """SQS cannot delay a message of such a queue: the receiver hides it until its time, whatever its own clock says."""
+    clock = ShiftedClock()
+    clock.advance(wrong_by)
+    spec = QueueSpec(f"{queue}.fifo", ordering="key")
+    async with opened(gate.port, spec, clock=clock) as driver:
+        await driver.publish(spec.name, [Outgoing("late", b"body", {}, delay=3.0, key="k")])
+        began = time.monotonic()
+        (got,) = await take(driver, spec.name)
+        assert time.monotonic() - began >= 2.5
+        assert got.id == "late"
 
 
 def without_delays(operation: str, body: Body) -> None:

@@ -130,6 +130,24 @@ class Broker(ABC):
         self.kill()
         self.start()
 
+    @property
+    def data(self) -> Path:
+        """The folder of its data, below ``folder``."""
+        return self.folder / "data"
+
+    def save(self) -> None:
+        """Keep a copy of its data, as a snapshot of its disk; it is killed for that, and runs again afterwards."""
+        self.sync()
+        self.kill()
+        _copy(self.data, self.folder / "saved")
+        self.start()
+
+    def restore(self) -> None:
+        """Put its data back to the copy: what it has confirmed since then is gone."""
+        self.kill()
+        _copy(self.folder / "saved", self.data)
+        self.start()
+
     def sync(self) -> None:  # noqa: B027 - most brokers have nothing to do here
         """Let it put on disk which queues were made just now, where it takes its time for that; before a kill."""
 
@@ -186,6 +204,12 @@ class Broker(ABC):
                     os.kill(pid, number)
                 except ProcessLookupError:
                     continue
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Replace a folder by a copy of another one; its files keep their owner."""
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
 def missing(name: str, remedy: str) -> None:

@@ -77,6 +77,14 @@ class Proxied(Suite):
         """SIGKILL the broker, and start it again."""
         await asyncio.to_thread(self.shared_broker.shared().restart)
 
+    async def save(self, place: Path) -> None:
+        """Kill the broker, copy its data, and start it again."""
+        await asyncio.to_thread(self.shared_broker.shared().save)
+
+    async def restore(self, place: Path) -> None:
+        """Kill the broker, put the copy in place of its data, and start it again."""
+        await asyncio.to_thread(self.shared_broker.shared().restore)
+
 
 @contextmanager
 def _until_served(place: Path) -> Iterator[Proxy]:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import hiredis
 
@@ -32,6 +33,11 @@ class Redis(Broker):
         super().__init__()
         self.options: Sequence[str] = options or _LOG
         """Beside those that every server has."""
+
+    @property
+    def data(self) -> Path:
+        """The folder of its append-only log."""
+        return self.folder / "appendonlydir"
 
     def command(self) -> Sequence[str]:
         """Without snapshots, on loopback only."""

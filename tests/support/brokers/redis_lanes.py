@@ -21,7 +21,7 @@ class LanesSeen:
 
     async def ask(self, command: str, part: str, *words: str | int) -> Any:
         """The answer to a command about one key of the queue."""
-        key = self._where.keys[0] + (b":" + part.encode() if part else b"")
+        key = self._where.keys[0].removesuffix(b"queue") + (part.encode() or b"queue")
         return await self._nodes.call(self._where.slot, command, key, *words)
 
     async def scores(self, part: str) -> dict[bytes, float]:

@@ -30,9 +30,11 @@ def app(make_app: MakeApp, request: pytest.FixtureRequest, monkeypatch: pytest.M
     app = make_app()
     if request.param == "receive":
         receive_only(monkeypatch)
-    for name in ("tasks", "other", "dead"):
-        app.queue(name)
-    app.queue("full", max_length=2, overflow="reject")
+    app.queue("dead")
+    for name in ("tasks", "other"):
+        app.queue(name, dead_letter="dead")
+    app.queue("full", max_length=2, overflow="reject", dead_letter="dead")
+    app.queue("stranger")
     return app
 
 
@@ -58,6 +60,19 @@ async def test_back_to_where_they_came_from_as_they_were(app: App) -> None:
     assert (message.body, set(message.headers)) == (b"0", {"mine", "x_due", "x_redriven"})
     assert told == sorted(told)
     assert told[-1] == 450
+
+
+async def test_a_letter_does_not_choose_a_queue_whose_letters_go_elsewhere(app: App) -> None:
+    async with app:
+        await bury(app, 2)
+        await bury(app, 3, "app:stranger", 2)
+        await bury(app, 1, "app:dead", 5)
+        assert await app.redrive("dead", dry_run=True) == 2
+        assert await app.redrive("dead") == 2
+        assert await ids(app, "stranger") == []
+        assert await ids(app, "dead") == ["2", "3", "4", "5"]
+        assert await app.redrive("dead", to="stranger", limit=3) == 3
+        assert await ids(app, "stranger") == ["2", "3", "4"]
 
 
 async def test_to_another_queue(app: App) -> None:
@@ -181,8 +196,8 @@ async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: py
 
 async def test_others_may_take_letters_meanwhile(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app()
-    for name in ("tasks", "dead"):
-        app.queue(name)
+    app.queue("dead")
+    app.queue("tasks", dead_letter="dead")
     transfer = MemoryDriver.transfer
     taken: list[str] = []
 
@@ -203,7 +218,7 @@ async def test_others_may_take_letters_meanwhile(make_app: MakeApp, monkeypatch:
 async def test_a_full_queue_is_waited_for(make_app: MakeApp) -> None:
     app = make_app()
     app.queue("dead")
-    app.queue("small", max_length=3)
+    app.queue("small", max_length=3, dead_letter="dead")
     async with app:
         await bury(app, 10, "app:small")
 
@@ -224,9 +239,9 @@ async def test_a_full_queue_is_waited_for(make_app: MakeApp) -> None:
 async def test_letters_of_a_queue_of_another_driver_go_too(make_app: MakeApp) -> None:
     app = make_app()
     other = app.entry("other", "queue.driver.memory")
-    for name in ("tasks", "dead"):
-        app.queue(name)
-    app.queue("far", driver=other)
+    app.queue("dead")
+    app.queue("tasks", dead_letter="dead")
+    app.queue("far", driver=other, dead_letter="dead")
     async with app:
         for start, queue in ((0, "app:tasks"), (3, "app:far"), (6, "app:gone"), (9, "app:tasks")):
             await bury(app, 3, queue, start)
@@ -257,7 +272,7 @@ async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(
 
 async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) -> None:
     app = make_app()
-    app.queue("tasks")
+    app.queue("tasks", dead_letter="dead")
     app.queue("dead", limit={"rate": "1/h", "burst": 2, "concurrency": 3})
     async with app:
         await bury(app, 5)
@@ -274,7 +289,7 @@ async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) ->
 
 async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> None:
     app = make_app()
-    app.queue("tasks")
+    app.queue("tasks", dead_letter="dead")
     app.queue("dead", limit={"rate": "2/m", "key": "header.mine"})
     async with app:
         await bury(app, 4)
@@ -283,7 +298,7 @@ async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> Non
 
 async def test_it_says_who_has_the_places(make_app: MakeApp) -> None:
     app = make_app()
-    app.queue("tasks")
+    app.queue("tasks", dead_letter="dead")
     app.queue("dead", limit={"concurrency": 2})
     async with app:
         await bury(app, 2, "app:gone")

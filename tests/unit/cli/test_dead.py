@@ -104,6 +104,22 @@ def test_one_letter_and_a_question(buried: CommandLine) -> None:
     assert (wrong.returncode, "'colour' is not known" in wrong.stderr) == (2, True)
 
 
+def test_secrets_are_masked_unless_they_are_asked_for(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "def handle(body):\n    raise ValueError(str(body))\n")
+    body = '{"password": {"old": "hunter2"}, "n": 1}'
+    tasuki.json("publish", "tasks", body, "--id", "m-1", "--header", "Cookie=a=b; c=hunter2")
+    assert "hunter2" not in tasuki("peek", "tasks").stdout
+    assert "hunter2" not in tasuki("show", "m-1").stdout
+    assert tasuki("run", "--until-empty").returncode == 0
+    for command in (("peek", "dead"), ("show", "m-1"), ("dead",), ("dead", "--id", "m-1")):
+        for json in ((), ("--json",)):
+            shown = tasuki(*command, *json).stdout
+            assert "hunter2" not in shown, (command, shown)
+    for command in (("peek", "dead"), ("show", "m-1"), ("dead", "--id", "m-1")):
+        assert '"password": {"old": "hunter2"}' in tasuki(*command, "--secrets").stdout.replace("\n", " ")
+    assert tasuki.json("show", "m-1", "--secrets")["headers"]["Cookie"] == "a=b; c=hunter2"
+
+
 def test_a_redrive_of_some(buried: CommandLine) -> None:
     dry = buried("redrive", "dead", "--where", "body.n < 2", "--dry-run")
     assert dry.stdout == "2 messages of app:dead would be sent back\n"

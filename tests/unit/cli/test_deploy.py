@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,27 @@ def test_a_unit_for_systemd(tasuki: CommandLine, project: Path, tmp_path: Path) 
     assert words[4:7] == [".", "--override=app:tasks:meta.note=50%% of $$x", "--processes=3"]
     assert words[7] == "--health-file"
     assert words[8].startswith("%t/")
+    assert done.stdout.startswith(f"# /etc/systemd/system/{service['User']}.service\n"), "the files are its own"
+    assert (service["PrivateTmp"], service["NoNewPrivileges"]) == ("yes", "yes")
+    assert service["SystemCallFilter"] == "@system-service"
+    assert service["CapabilityBoundingSet"] == ""
     if verify := shutil.which("systemd-analyze"):
         path = tmp_path / "tasuki-worker.service"
         path.write_text(done.stdout)
         checked = subprocess.run([verify, "verify", str(path)], capture_output=True, text=True, check=False, timeout=60)
         assert "tasuki-worker.service" not in checked.stderr, checked.stderr
+
+
+def test_a_unit_without_files_runs_as_a_user_of_its_own_and_sees_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/opt/venv")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    at = Plan(name="shop", folder=Path("/srv/shop"), words=["."], grace=20, extras=[], files=[])
+    service = unit(systemd(at, None))["Service"]
+    assert (service["DynamicUser"], service["ProtectSystem"]) == ("yes", "strict")
+    assert service["ProtectHome"] == "yes"
+    kept = unit(systemd(replace(at, folder=Path("/home/me/shop"), files=[Path("/srv/q.db")]), None))["Service"]
+    assert (kept["User"], kept["ProtectSystem"]) == ("shop", "full")
+    assert {"DynamicUser", "ProtectHome"}.isdisjoint(kept)
 
 
 def test_the_folder_of_a_unit_is_written_as_systemd_reads_it(tmp_path: Path) -> None:
@@ -64,6 +81,15 @@ def test_a_file_for_compose(tasuki: CommandLine, project: Path) -> None:
     assert worker["volumes"] == ["queues1:/srv/app/.tasuki"]
     assert set(document["volumes"]) == {"queues1"}
     assert "pip install --no-cache-dir 'tasuki' -r requirements.txt" in worker["build"]["dockerfile_inline"]
+    build = worker["build"]["dockerfile_inline"]
+    assert "\nRUN rm -rf .env .env.* .git" in build
+    assert build.index("COPY . .") < build.index("FROM", 200) < build.index("COPY --from=project /srv/app ."), (
+        "not in a layer"
+    )
+    assert "RUN install -d -o 10001 -g 10001 /srv/app/.tasuki\n" in build
+    assert build.endswith("USER 10001\n")
+    assert (worker["user"], worker["cap_drop"]) == ("10001:10001", ["ALL"])
+    assert worker["security_opt"] == ["no-new-privileges:true"]
     done = tasuki("deploy", "compose", "--image", "shop:1", *REDIS)
     document = yaml.safe_load(done.stdout)
     worker = document["services"]["worker"]
@@ -84,6 +110,13 @@ def test_a_deployment_for_kubernetes(tasuki: CommandLine, project: Path) -> None
     (container,) = pod["containers"]
     assert container["command"][:3] == ["tasuki", "run", "."]
     assert "--override=app:driver:kind=queue.driver.redis" in container["command"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    own = container["securityContext"]
+    assert (own["allowPrivilegeEscalation"], own["readOnlyRootFilesystem"]) == (False, True)
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
     assert container["readinessProbe"]["exec"]["command"][-1] == "--ready"
     assert "'tasuki[redis]' installed" in done.stdout
 

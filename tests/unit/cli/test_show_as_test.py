@@ -11,9 +11,10 @@ import pytest
 
 from tasuki import App
 from tasuki.message import Message
+from tasuki.observe.redact import masked
 from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 from tasuki.queues.messages.compression import CompressedCodec
-from tasuki.workbench.test_case import as_test, masked
+from tasuki.workbench.test_case import as_test
 from tests.unit.cli.conftest import CommandLine
 from tests.unit.cli.test_show import run_source
 
@@ -185,7 +186,7 @@ def test_secrets_are_masked_with_values_of_the_same_types() -> None:
     for secret in ("hunter2", "abc", "'y'", "7"):
         assert secret not in source
     assert "# Its secrets are masked" in source
-    assert masked(body) == {
+    assert masked(body, keeps_types=True) == {
         "user": "a",
         "password": "***",
         "db": {"api_key": 0, "dsn": {"x": ["***", 0, True, None]}},

@@ -19,9 +19,9 @@ from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError, MessageTooLargeError
 from tasuki.flow.attempts import TTL, read_attempts
 from tasuki.message import ATTEMPT_RECORDS, ATTEMPTS, REDRIVEN
+from tasuki.observe import hour
 from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead_letter import redriven
-from tasuki.state import hour
 from tasuki.state.shared import SharedState
 from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -217,6 +218,20 @@ async def test_a_wrong_body_of_a_message_is_told(program: Program) -> None:
     assert (await program.post("/queues/app:mails/publish", 400, body=1, headers={"x_cause": "1"}))[
         "code"
     ] == "not_valid"
+
+
+async def test_no_message_is_published_that_a_consumer_cannot_read(app: App, program: Program) -> None:
+    url, kind = f"{V1}/queues/app:images/publish", {"content-type": "application/json"}
+    for content in (b'{"body": "\xff"}', b'{"body": {"a": "\\ud800"}}', b'{"body": 1e999}'):
+        answer = await program.client.post(url, content=content, headers=kind)
+        assert answer.status_code == 400, content
+    assert await ready(app, "images") == 0
+    for name in ("application/msgpack", "application/json", "text/plain"):
+        body = {"body": {"n": 1}, "headers": {"content_type": name}}
+        answer = await program.client.post(url, content=json.dumps(body).encode(), headers=kind)
+        for message in await app.live_queue("images").peek(10):
+            assert app.live_queue("images").decode(message) == {"n": 1}, (name, answer.text)
+    assert await ready(app, "images") > 0
 
 
 async def test_a_queue_without_its_namespace_is_told_its_id(program: Program) -> None:

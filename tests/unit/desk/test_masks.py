@@ -28,6 +28,25 @@ BODIES: dict[str, tuple[str, bytes]] = {
         "application/msgpack",
         msgspec.msgpack.encode({"password": "hunter2", "data": b"\x00\xff"}),
     ),
+    "all kinds of names": (
+        "json/plain",
+        json.dumps(
+            {
+                "password": {"old": ["hunter2"]},
+                "passwords": ["hunter2", {"n": "hunter2"}],
+                "user_password_hash": "hunter2",
+                "auth": "Basic hunter2",
+                "api_keys": ["hunter2"],
+                "secret_value": "hunter2",
+                "sessionid": "hunter2",
+                "jwt": "hunter2",
+                "request": "GET /\nCookie: a=b; c=hunter2\nHost: x",
+                "note": json.dumps({"token_value": {"x": "hunter2"}}),
+            }
+        ).encode(),
+    ),
+    "an escape in a name": ("json/plain", rb'{"pass\u0077ord": "hunter2", "n": 5}'),
+    "messagepack with lists": ("application/msgpack", msgspec.msgpack.encode({"api_keys": ["hunter2"], "n": 5})),
     "messagepack with a time": ("application/msgpack", msgspec.msgpack.encode({"password": "hunter2", "at": AT})),
 }
 HEX = b"hunter2".hex(" ")
@@ -42,7 +61,7 @@ def told(text: str) -> str:
 @pytest.mark.parametrize("name", BODIES)
 async def test_no_page_and_no_download_tells_them(app: App, browse: MakeBrowser, name: str) -> None:
     kind, body = BODIES[name]
-    letter: dict[str, Any] = {"content_type": kind}
+    letter: dict[str, Any] = {"content_type": kind, "Cookie": "a=b; c=hunter2", "x-auth": "Basic hunter2"}
     await bury(app, "1", body=body, **letter)
     browser = browse()
     pages = ("/messages/app:dead/1", "/messages/app:dead/1/json", "/messages/app:dead/1/test", "/queues/app:dead")

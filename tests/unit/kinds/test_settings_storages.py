@@ -73,7 +73,20 @@ def test_routers_that_lead_to_themselves_or_nowhere(problems: Callable[..., list
         "app:a: entries refer to each other in a circle: 'app:a' → 'app:b' → 'app:a'",
         "app:c: storages",
         "refers to storage 'app:nowhere', which is not defined",
-        "app:e: values.X must be text, not the number 1.5",
+        "app:e: values.X must be text, not something else",
         "the variable 'V' is not set",
     ):
         assert said in found
+
+
+def test_no_problem_shows_a_setting_or_a_secret_that_has_lost_its_colon(problems: Callable[..., list[str]]) -> None:
+    text = """\
+  - {name: a, kind: env.storage.static, values: S3cret}
+  - {name: b, kind: env.storage.static, values: {X: 4711.5, Y: [S3cret], Z: {s: S3cret}}}
+  - {name: c, kind: env.storage.static, valuse: {X: S3cret}}
+  - {name: d, kind: queue.driver.memory, password S3cret: 1}
+"""
+    found = "\n".join(problems(text))
+    assert "S3cret" not in found
+    assert "4711" not in found
+    assert "unknown field 'password ***'" in found

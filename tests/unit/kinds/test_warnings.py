@@ -47,6 +47,42 @@ def test_options_without_effect_are_named_at_their_line(project: Make) -> None:
     assert all(reasons)
 
 
+@pytest.mark.parametrize(
+    ("entry", "hosts"),
+    [
+        ("redis, url: 'redis://:word@cache:6379/0'", "cache:6379"),
+        ("redis, url: 'redis://me:word@10.0.0.5/0'", "10.0.0.5"),
+        ("redis, addrs: 'a:6379,localhost:1,b:6379', password: word", "a:6379, b:6379"),
+        ("redis, addrs: [s:26379], master_name: m, sentinel_password: word", "s:26379"),
+        ("redis, url: 'redis://:word@cache/0', tls: {enabled: false}", "cache"),
+        ("redis, url: 'redis://cache/0'", ""),
+        ("redis, url: 'rediss://:word@cache/0'", ""),
+        ("redis, url: 'redis://:word@cache/0', tls: {enabled: true}", ""),
+        ("redis, url: 'redis://:word@127.0.0.2/0'", ""),
+        ("redis, url: 'unix:///run/redis.sock', password: word", ""),
+        ("redis", ""),
+        ("amqp, url: 'amqp://me:word@one,localhost,two:5673/'", "one, two:5673"),
+        ("amqp, url: 'amqps://me:word@one/'", ""),
+        ("amqp, url: 'amqp://me:word@one/', tls: {enabled: true}", ""),
+        ("amqp, url: 'amqp://one/'", ""),
+        ("amqp", ""),
+        ("nats, servers: ['nats://one:4222', 'nats://localhost'], user: a, password: b", "one:4222"),
+        ("nats, servers: ['nats://one:4222'], token: word", "one:4222"),
+        ("nats, servers: ['nats://word@one:4222']", "one:4222"),
+        ("nats, servers: ['nats://one:4222']", ""),
+        ("nats, servers: ['tls://one:4222'], token: word", ""),
+        ("nats, servers: ['nats://one:4222'], token: word, tls: {ca: x.pem}", ""),
+        ("nats", ""),
+    ],
+)
+def test_a_password_that_leaves_the_machine_in_clear_is_one_warning(project: Make, entry: str, hosts: str) -> None:
+    text = f"  - {{name: d, kind: queue.driver.{entry}}}\n"
+    found = [str(warning) for warning in warnings_of(project(text)) if "in clear" in str(warning)]
+    assert [each.partition(";")[0].partition("app:d: ")[2] for each in found] == (
+        [f"the password goes to {hosts} in clear"] if hosts else []
+    )
+
+
 def test_only_those_of_the_driver_in_use_and_no_defaults(project: Make) -> None:
     text = ENTRIES % ("rabbit", "false")
     assert [warning.position.line for warning in warnings_of(project(text)) if warning.position] == [15, 16, 17]

@@ -11,10 +11,17 @@ import pytest
 from tasuki.contracts.driver import Merged, Outgoing, Unique
 from tasuki.contracts.state.store import MAX_KEY_BYTES, Entry, Store
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import BrokerUnavailableError, ConflictError, DriverError, QueueFullError, UnsupportedError
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConflictError,
+    DriverError,
+    QueueFullError,
+    UnsupportedError,
+)
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
-from tasuki.queues.unique_windows import UniqueWindows, has_window, key_of
+from tasuki.queues.unique.windows import UniqueWindows, has_window, key_of
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.parts import make_queue
 from tests.unit.queues.fake import FakeDriver, outgoing, raising
@@ -69,9 +76,22 @@ async def test_the_same_id_again_is_published_again(rig: Rig) -> None:
     with pytest.raises(BrokerUnavailableError):
         await rig.publish("a")
     rig.driver.answer = None
-    assert (await rig.publish("b")).outcome == "kept", "the first one may be stored"
     assert (await rig.publish("a")).outcome == "stored"
+    assert (await rig.publish("b")).outcome == "kept"
     assert rig.driver.stored == ["a"]
+
+
+async def test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour(rig: Rig) -> None:
+    rig.driver.answer = raising(BrokerUnavailableError("gone", outcome="unknown"))
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await rig.publish("a", timeout=1.0)
+    assert caught.value.outcome == "unknown"
+    rig.driver.answer = None
+    with pytest.raises(BrokerTimeoutError, match="another publish of its key has not ended") as late:
+        await rig.publish("b", timeout=0.1)
+    assert (late.value.outcome, late.value.retryable) == ("rejected", True)
+    rig.clock.advance(10.0)
+    assert (await rig.publish("b")).outcome == "stored", "the claim is over"
 
 
 async def test_a_rejected_message_takes_no_key(rig: Rig) -> None:

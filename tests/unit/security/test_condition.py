@@ -46,6 +46,25 @@ def test_what_holds(condition: tuple[Any, ...], holds: bool) -> None:
     assert parse_condition(*condition).holds(REQUEST) is holds
 
 
+@pytest.mark.parametrize("id", ["01", "1.0", "+1", "1e0"])
+def test_a_name_is_equal_to_the_same_text_alone(id: str) -> None:
+    request = Request(Actor(id, {"owner": 1, "flag": True}), id, id, {"owner": 1, "owners": [1, [1]]})
+    for field in ("actor.id", "action", "resource"):
+        assert not parse_condition(field, "eq", 1).holds(request)
+        assert parse_condition(field, "ne", 1).holds(request)
+        assert not parse_condition(field, "in", [1, 2]).holds(request)
+        assert parse_condition(field, "nin", [1, True]).holds(request)
+        assert not parse_condition(field, "eq", None, "actor.meta.owner").holds(request)
+        assert not parse_condition("meta.owner", "eq", None, field).holds(request)
+        assert not parse_condition(field, "in", None, "meta.owners").holds(request)
+        assert parse_condition(field, "eq", id).holds(request)
+    same = Request(Actor("1", {}), "1", "1", {"owners": [1]})
+    assert parse_condition("actor.id", "eq", 1).holds(same)
+    assert parse_condition("actor.id", "in", None, "meta.owners").holds(same)
+    assert not parse_condition("actor.id", "eq", None, "meta.gone").holds(same)
+    assert parse_condition("actor.meta.owner", "eq", "01").holds(request), "a field of meta may be a number"
+
+
 @pytest.mark.parametrize("field", ["actor.meta.gone", "meta.gone", "meta.owner.name", "actor.meta.none", "meta.a.b.c"])
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_a_missing_field_satisfies_only_a_question_whether_it_exists(field: str, operator: str) -> None:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.state.store import Store
+from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threads.threaded import Threaded
-from tasuki.errors import UnsupportedError
-from tasuki.state import shared
+from tasuki.errors import BrokerUnavailableError, UnsupportedError
+from tasuki.state import pausing, shared
 from tasuki.state.controls import CONTROL, Controls
 from tasuki.state.shared import SharedState, States
 
@@ -88,6 +88,60 @@ async def test_after_a_close_it_begins_again(state: SharedState, driver: MemoryD
     await driver.open()
     await (await state.store()).delete(CONTROL + "pause/queue/q")
     assert (await state.follow()).get("pause/queue/q") is None
+
+
+async def test_one_who_follows_is_told_when_it_is_closed_meanwhile(
+    state: SharedState, driver: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(self: Store, prefix: str = "") -> AsyncIterator[object]:
+        await asyncio.Event().wait()
+        yield CURRENT
+
+    monkeypatch.setattr(type(await state.store()), "watch", never)
+    following = asyncio.create_task(state.follow())
+    while state._following is None:
+        await asyncio.sleep(0)
+    await state.close(driver)
+    with pytest.raises(BrokerUnavailableError, match="closed before it could be read"):
+        async with asyncio.timeout(10):
+            await following
+
+
+async def test_a_store_that_comes_back_empty_is_warned_of_with_the_lost_orders(
+    state: SharedState, caplog: pytest.LogCaptureFixture
+) -> None:
+    await pausing.pause(state, "queue", "mails")
+    await pausing.scale(state, "app:sender", 3)
+    controls = await state.follow()
+    store = await state.store()
+    for entry in (await store.list(CONTROL)).entries:
+        await store.delete(entry.key)
+    while controls.get("scale/app:sender") is not None:
+        await asyncio.sleep(0.01)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "came back without its entries" in warning
+    assert "pause/queue/mails, scale/app:sender" in warning
+
+
+def test_a_value_that_the_store_has_again_counts_though_its_version_is_lower() -> None:
+    """A store that has lost its last write lists the value before it; a resume that was lost is a pause again."""
+    controls = Controls()
+    controls.apply(Change(CONTROL + "pause/queue/q", b"new", 9))
+    controls.apply(Change(CONTROL + "pause/queue/q", b"old", 5))
+    assert controls.get("pause/queue/q") == b"old"
+    controls.apply(Change(CONTROL + "pause/queue/q", None, 5))
+    controls.apply(Change(CONTROL + "pause/queue/q", b"old", 5))
+    assert controls.get("pause/queue/q") == b"old"
+
+
+def test_a_change_of_this_process_is_kept_until_the_watch_reports_it() -> None:
+    controls = Controls()
+    controls.change(Change(CONTROL + "key", b"ours", 7))
+    controls.apply(Change(CONTROL + "key", b"older", 6))
+    assert controls.get("key") == b"ours"
+    controls.apply(Change(CONTROL + "key", b"ours", 7))
+    controls.apply(Change(CONTROL + "key", b"listed", 6))
+    assert controls.get("key") == b"listed"
 
 
 async def test_each_driver_and_each_name_has_its_own(driver: MemoryDriver) -> None:

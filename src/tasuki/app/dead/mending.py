@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tasuki.app.handle import id_of
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from tasuki.workbench.editing.edit import Edited
 
 _SAME: Any = object()
+
+
+class Changes(TypedDict, total=False):
+    """What an edit changes; see :meth:`Mending.edit`."""
+
+    body: Any
+    text: str | None
+    headers: Mapping[str, HeaderValue | None] | None
+    to: str | QueueHandle[Any] | None
+    keep: bool
+    actor: str | None
 
 
 class Mending:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasuki.app.dead.choice import Choice
 from tasuki.contracts.driver import Receipt, Received
-from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.message import Message
+from tasuki.queues.dead.home import home_of
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 
@@ -55,7 +56,7 @@ class Sorter:
         self._sought.discard(letter.id)
         if not self._choice.takes(letter, self._source, self._now):
             return None
-        queue = self._target or self._queues.get(str(letter.headers.get(ORIGINAL_QUEUE, "")))
+        queue = self._target or home_of(letter, self._source, self._queues)
         return queue if queue is not None and self._allows(queue) and self.takes(queue) else None
 
     def by_queue(self, batch: Sequence[Received]) -> dict[Queue, list[Received]]:

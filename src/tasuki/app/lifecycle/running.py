@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.app")
 
-_SPARE = 5.0
-"""Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop."""
+_SPARE = 3.0
+"""Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop. The parent
+of several processes kills one after 5 s, so this process can still end by itself."""
 
 
 async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import Target
-from tasuki.cli.worker.running import file_of
+from tasuki.cli.worker.running import file_of, longest_stop
 from tasuki.fields.kinds import DriverKind
 
 if TYPE_CHECKING:
@@ -22,7 +23,35 @@ if TYPE_CHECKING:
 _AFTER = 10
 """Seconds that a process has after the last handler, to close its connections."""
 _HOME = "/srv/app"
+_UID = 10001
+"""A user of no name, and no one else's."""
 _HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
+
+
+_CONFINED = """\
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+"""
+"""What a container of any project does without; the health file is in /tmp."""
+_HARDENED = """\
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
+"""What workers of any project do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +79,6 @@ class Plan:
 
 def plan_of(target: Target, project: Project, processes: int) -> Plan:
     """The plan for a good project."""
-    from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
     from tasuki.kinds.entries.telemetry.traces import TracesConfig
 
@@ -61,7 +89,6 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
     drivers = list(dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values()))
     kinds = [kind for id in drivers if isinstance(kind := project.kinds[id], DriverKind)]
     traces = {"traces"} if project.of(TracesConfig) else set()
-    stops = [consumer.lifecycle.stop_timeout for consumer in project.of(ConsumerConfig).values()]
     return Plan(
         name=name,
         folder=found.folder.resolve(),
@@ -70,7 +97,7 @@ def plan_of(target: Target, project: Project, processes: int) -> Plan:
             *(f"--override={override}" for override in target.overrides),
             *([f"--processes={processes}"] if processes > 1 else []),
         ],
-        grace=ceil(max(stops, default=10.0)) + _AFTER,
+        grace=ceil(longest_stop(project)) + _AFTER,
         extras=sorted({kind.short_name for kind in kinds if kind.client} | traces),
         files=[Path(path) for id in drivers if (path := file_of(project, id))],
     )
@@ -90,8 +117,8 @@ Wants=network-online.target
 
 [Service]
 Type=exec
-# User= comes here: the user that may write the queues. {plan.name}.env sets variables such as QUEUE_URL.
-EnvironmentFile=-/etc/{plan.name}.env
+# {plan.name}.env sets variables such as QUEUE_URL; let root alone read it.
+{_user(plan)}EnvironmentFile=-/etc/{plan.name}.env
 WorkingDirectory={str(plan.folder).replace("%", "%%")}
 ExecStart={" ".join(map(_escaped, command[:-1]))} {command[-1]}
 ExecReload=/bin/kill -HUP $MAINPID
@@ -105,11 +132,28 @@ RestartSec=2
 # A wrong project or command line does not mend itself.
 RestartPreventExitStatus=2 3
 NoNewPrivileges=yes
-ProtectSystem=full
-
+ProtectSystem={"full" if plan.files else "strict"}
+{_home(plan)}{_HARDENED}
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _user(plan: Plan) -> str:
+    """The user of the unit: the owner of the queues' files; without files systemd makes one."""
+    if not plan.files:
+        return "DynamicUser=yes\n"
+    return (
+        f"# The user that owns the files of the queues; make it with: useradd --system {plan.name}\nUser={plan.name}\n"
+    )
+
+
+def _home(plan: Plan) -> str:
+    """What the unit sees of home folders, where the project or this Python may be."""
+    places = (plan.folder, Path(sys.prefix), Path(sys.base_prefix), *plan.files)
+    if any(place.is_relative_to(home) for place in places for home in ("/home", "/root", "/run/user")):
+        return "# The project is in a home folder: move it, to /srv for example, and write ProtectHome=yes here.\n"
+    return "ProtectHome=yes\n"
 
 
 def compose(plan: Plan, image: str | None) -> str:
@@ -131,6 +175,9 @@ services:
     # .env sets variables such as QUEUE_URL; a broker beside it has the name of its service, not localhost.
     env_file: [{{path: .env, required: false}}]
     restart: unless-stopped
+    user: "{_UID}:{_UID}"
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
     # TERM drains: running handlers finish within their stop_timeout.
     stop_grace_period: {plan.grace}s
     healthcheck:
@@ -145,7 +192,6 @@ def k8s(plan: Plan, image: str | None) -> str:
     """A Deployment. Raises CommandError for queues in files: pods share no disk."""
     _refuse_files(plan)
     command = json.dumps(["tasuki", "run", *plan.words, "--health-file", _HEALTH])
-    health = ["tasuki", "health", _HEALTH]
     return f"""\
 # kubectl apply -f {plan.name}.yaml; the image has the project in {_HOME} and '{plan.requirement}' installed.
 apiVersion: apps/v1
@@ -158,6 +204,12 @@ spec:
   template:
     metadata: {{labels: {{app: {plan.name}}}}}
     spec:
+      automountServiceAccountToken: false
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: {_UID}
+        runAsGroup: {_UID}
+        seccompProfile: {{type: RuntimeDefault}}
       # Longer than the longest stop_timeout: TERM drains, and running handlers finish.
       terminationGracePeriodSeconds: {plan.grace}
       containers:
@@ -165,8 +217,20 @@ spec:
           image: {json.dumps(image or f"{plan.name}:latest")}
           workingDir: {_HOME}
           command: {command}
-          envFrom:
+{_CONFINED}          envFrom:
             - secretRef: {{name: {plan.name}, optional: true}}  # variables such as QUEUE_URL
+{_probes()}          resources:
+            requests: {{cpu: 250m, memory: 128Mi}}
+            limits: {{memory: 512Mi}}
+      volumes:
+        - {{name: tmp, emptyDir: {{}}}}
+"""
+
+
+def _probes() -> str:
+    """Liveness and readiness, by the health file."""
+    health = ["tasuki", "health", _HEALTH]
+    return f"""\
           livenessProbe:
             exec: {{command: {json.dumps(health)}}}
             initialDelaySeconds: 30
@@ -177,9 +241,6 @@ spec:
             exec: {{command: {json.dumps([*health, "--ready"])}}}
             periodSeconds: 20
             timeoutSeconds: 5
-          resources:
-            requests: {{cpu: 250m, memory: 128Mi}}
-            limits: {{memory: 512Mi}}
 """
 
 
@@ -195,14 +256,23 @@ def _image(plan: Plan, image: str | None) -> str:
     if image is not None:
         return f"    image: {json.dumps(image)}\n"
     own = " -r requirements.txt" if (plan.folder / "requirements.txt").is_file() else ""
+    places = dict.fromkeys(_inside(plan, path.parent) for path in plan.files)
+    # A new volume takes the owner of the folder that it covers.
+    owned = f"        RUN install -d -o {_UID} -g {_UID} {' '.join(map(quote, places))}\n" if places else ""
     return f"""\
     build:
       context: .
       dockerfile_inline: |
-        FROM python:3.13-slim
+        # Secrets and files of this machine stay out of the image; .dockerignore keeps them out of the build too.
+        FROM python:3.13-slim AS project
         WORKDIR {_HOME}
         COPY . .
+        RUN rm -rf .env .env.* .git .venv .tasuki
+        FROM python:3.13-slim
+        WORKDIR {_HOME}
+        COPY --from=project {_HOME} .
         RUN pip install --no-cache-dir '{plan.requirement}'{own}
+{owned}        USER {_UID}
 """
 
 

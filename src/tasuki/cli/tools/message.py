@@ -70,13 +70,17 @@ def _beginning(queue: Queue, message: Message) -> Any:
     return first.data if text is None else text
 
 
-def as_dict(queue: Queue, message: Message, *, is_short: bool = False) -> dict[str, Any]:
-    """Id, headers and ``body``; where that is bytes ``body_base64`` stands in its place.
+def as_dict(queue: Queue, message: Message, *, is_short: bool = False, shows_secrets: bool = False) -> dict[str, Any]:
+    """Id, headers and ``body``, without secrets; where that is bytes ``body_base64`` stands in its place.
 
     ``is_short``: it is shown on one line, so of a large body only the beginning is read.
     """
+    from tasuki.observe.redact import masked
+
     shown: dict[str, Any] = {"id": message.id, "headers": message.headers}
     body = (_beginning if is_short else body_of)(queue, message)
+    if not shows_secrets:
+        shown["headers"], body = masked(message.headers), masked(body)
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}

@@ -47,6 +47,13 @@ def file_of(project: Project, driver: str) -> str | None:
     return place if isinstance(place, str) and os.path.isabs(place) else None
 
 
+def longest_stop(project: Project) -> float:
+    """The longest ``stop_timeout`` of a consumer, in seconds: how long a worker may take to drain."""
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+
+    return max((consumer.lifecycle.stop_timeout for consumer in project.of(ConsumerConfig).values()), default=10.0)
+
+
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__

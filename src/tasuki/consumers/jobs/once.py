@@ -32,7 +32,7 @@ from tasuki.message import MESSAGE_TYPE, new_id
 if TYPE_CHECKING:
     from tasuki.clock import Clock
     from tasuki.consumers.definition import Definition
-    from tasuki.consumers.handling.off_clock import OffClock
+    from tasuki.consumers.jobs.off_clock import OffClock
     from tasuki.state.shared import SharedState
 
 _log = logging.getLogger("tasuki.consumer")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tasuki.consumers.handling.off_clock import OffClock, Timed
 from tasuki.consumers.jobs import steps, transacting
+from tasuki.consumers.jobs.off_clock import OffClock, Timed
 from tasuki.consumers.jobs.once import once_for
 from tasuki.consumers.jobs.results import Results, results_for
 from tasuki.consumers.jobs.steps import Stepping

@@ -24,7 +24,7 @@ from tasuki.state.results import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
-    from tasuki.consumers.handling.off_clock import OffClock
+    from tasuki.consumers.jobs.off_clock import OffClock
     from tasuki.consumers.settling.settler import Settler
     from tasuki.queues.policy import ResultPolicy
     from tasuki.state.shared import SharedState

@@ -18,7 +18,7 @@ connection, file or memory. ``tasuki.testing.conformance.stores`` has a test for
     there all the time exactly once, and never an expired one.
 11. After a put has returned, every get and list in every process sees it or a later one.
 12. ``watch`` first gives the entries, then ``CURRENT``, then changes until the store is closed. Changes of one key
-    may be merged; the last one comes; the versions of a key never fall.
+    may be merged; the last one comes; the versions of a key never fall, but see 34.
 13. A watch reports deletions, and expiries within ``expiry_margin`` + 1 s.
 14. A watch reports a change within 1 s of its put; with ``push`` within 0.2 s on an idle machine.
 15. After a lost connection or a restart of the broker a watch goes on and reports all that changed meanwhile, deletions
@@ -49,6 +49,9 @@ connection, file or memory. ``tasuki.testing.conformance.stores`` has a test for
     contract); elsewhere from the loop that opened the driver.
 33. ``put_all`` writes each entry as a put without a version does: of one key that is there twice the last value holds.
     If it raises, any of them may have been written; a key or a value that is too large lets it write none.
+34. After the broker's data was put back to an earlier state, or was lost, a watch reports what the broker has now: the
+    value of each key that differs, with its version, and the keys that are gone. ``put(version=n)`` and
+    ``delete(version=n)`` with a version from before then change no entry that was written afterwards.
 
 A store never retries beyond one unanswered connection, logs above debug, or catches CancelledError. Nothing but
 DriverError leaves it. Times are seconds.

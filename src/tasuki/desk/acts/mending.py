@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import AwayError, Site
-from tasuki.message import ORIGINAL_QUEUE, REPLY_TO
+from tasuki.message import REPLY_TO
 from tasuki.workbench.dry_run.report import DryRun
 from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
 from tasuki.workbench.editing.building import Made, Wanted
@@ -30,7 +30,7 @@ def _editor(site: Site, live: Assembly, dead: str, session: Session) -> Editor:
 def other_queues(draft: Draft, wanted: Wanted, known: Collection[str]) -> list[str]:
     """The queues beside its own that an edit reaches: another target, and a changed queue for the reply."""
     reply_to = wanted.headers.get(REPLY_TO)
-    found = [] if draft.to == draft.headers.get(ORIGINAL_QUEUE) else [draft.to]
+    found = [] if draft.to == draft.home else [draft.to]
     if isinstance(reply_to, str) and reply_to != draft.headers.get(REPLY_TO) and reply_to in known:
         found.append(reply_to)
     return found

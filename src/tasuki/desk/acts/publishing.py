@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tasuki.desk.reading.counts import asked
-from tasuki.queues.messages.codec import JSON
+from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.message import Message
+from tasuki.queues.messages.codec import JSON, JsonCodec
 from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
@@ -26,7 +28,17 @@ async def publish(live: Assembly, id: str, options: Mapping[str, Any]) -> Confir
     queue, given = live.queues[id], dict(options)
     body: object = given.pop("body")
     assert isinstance(body, msgspec.Raw)
-    if queue.codec.name != JSON:
-        body = msgspec.json.decode(body)
+    text = bytes(body)
+    value = _read(text)
+    if queue.codec_of(Message("", text, given.get("headers") or {})).name != JSON:
+        body = value  # the header content_type may name another codec than the queue
     await asked(queue, lambda: queue.driver.occupancy(queue.spec.name))
     return await queue.publish(body, **given)
+
+
+def _read(text: bytes) -> object:
+    """The value, as a consumer reads it. Raises ValueError: no consumer can, as of a text that is no valid UTF-8."""
+    try:
+        return JsonCodec().decoder()(text)
+    except (CodecError, InvalidBodyError) as error:
+        raise ValueError(f"no consumer could read the body: {error}") from error

@@ -10,7 +10,8 @@ from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
-from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.message import Message
+from tasuki.queues.dead.home import home_of, homeless
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) ->
     as far as it is known.
 
     Raises:
-        LookupError: there is no such letter. QueueNotFoundError: its original queue is not one of the project.
+        LookupError: there is no such letter. QueueNotFoundError: it is not from a queue whose letters go here.
         UnsupportedError: the driver cannot remove a message by its id. DriverError: a broker refuses.
     """
     source = live.queues[dead]
@@ -37,12 +38,9 @@ async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) ->
     letter = await _find(source, id, place)
     if letter is None:
         raise LookupError(f"message {id} is not in {dead} any more")
-    name = str(letter.headers.get(ORIGINAL_QUEUE, ""))
-    target = live.queues.get(name)
+    target = home_of(letter, source, live.queues)
     if target is None:
-        raise QueueNotFoundError(
-            f"message {id} comes from queue {name or '(none)'}, which is not one of this project", queue=name
-        )
+        raise QueueNotFoundError(homeless(letter, source), queue=dead)
     await asked(target, lambda: target.driver.occupancy(target.spec.name))
     if not await redrive(live, source, target, 1, clock=clock, choice=Choice(ids=[id]), is_permitted=True):
         raise LookupError(f"message {id} is not in {dead} any more, or another process holds it")

@@ -13,7 +13,7 @@ import msgspec
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
-from tasuki.observe.redact import MASK, is_secret_name, masked, redact, redact_bytes
+from tasuki.observe.redact import masked, redact, redact_bytes
 from tasuki.queues.messages.beginning import Beginning, beginning_of, decoded, text_of
 from tasuki.queues.messages.codec import JSON, BytesCodec
 from tasuki.queues.queue import Queue
@@ -86,9 +86,8 @@ def cut_plainly(text: str, most: int) -> str:
 
 
 def _header(name: str, value: object) -> str:
-    if is_secret_name(name):
-        return MASK
-    return cut(escape(redact(str(value)[: 2000 * _READ_AHEAD])), 2000)
+    read = value[: 2000 * _READ_AHEAD] if isinstance(value, str) else value
+    return cut(escape(str(masked(read, name))), 2000)
 
 
 def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:

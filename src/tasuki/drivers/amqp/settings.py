@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT, SMALLEST_FRAME, whole_of
-from tasuki.drivers.toolkit.address import hosts_of, parts_of, servers_in
+from tasuki.drivers.toolkit.address import far_hosts, hosts_of, parts_of, servers_in
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
 from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import (
@@ -196,6 +196,12 @@ def _place(config: AMQPSettings, _: Path) -> Hashable:
     return hosts, config.vhost or unquote(url.path[1:]) or "/"
 
 
+def _in_clear(config: AMQPSettings) -> Sequence[str]:
+    url = parts_of(config.url.get_secret_value())
+    is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
+    return far_hosts(url.netloc.rpartition("@")[2]) if url.password and not is_encrypted else []
+
+
 KIND = DriverKind(
     DRIVER_PREFIX + "amqp",
     AMQPSettings,
@@ -204,4 +210,5 @@ KIND = DriverKind(
     client="pamqp",
     consumer_options=AMQPConsumerOptions,
     place=_place,
+    in_clear=_in_clear,
 )

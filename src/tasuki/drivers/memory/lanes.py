@@ -81,9 +81,13 @@ class Lanes:
         self._begin()
 
     def stir(self) -> None:
-        """Let each lane go where it belongs: those that are empty too."""
+        """Let each lane go where it belongs: those that are empty too, which keep no turn.
+
+        The others go on without it: later it would lie behind theirs, and give messages until it has caught up.
+        """
         for lane in [*self._lanes.values()]:
             self._stir(lane)
+            lane.keeps_turn = False
 
     def put(self, name: str, slot: Slot) -> None:
         """Add a message that can be handed out."""
@@ -145,7 +149,7 @@ class Lanes:
             self._turn = self._in_turn[0][0]
         self._in_turn, self._waiting, self._fading = [], [], []
         for lane in self._lanes.values():
-            lane.keeps_turn = lane.is_in_turn or lane.keeps_turn
+            lane.keeps_turn = lane.is_in_turn
             lane.is_in_turn = False
 
     def _stir(self, lane: Lane) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.toolkit.address import UNREADABLE, servers_in, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, far_hosts, servers_in, shown
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
 from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import (
@@ -144,6 +144,16 @@ def _place(config: NATSSettings, _: Path) -> Hashable:
     return servers_in(hosts, 4222), account, config.stream_prefix
 
 
+def _in_clear(config: NATSSettings) -> Sequence[str]:
+    if config.tls is not None and config.tls.enabled:
+        return []
+    urls = [urlsplit(server.get_secret_value()) for server in config.servers or ()]
+    is_known = bool(config.password or config.token)
+    # nats://TOKEN@host: a token stands where a user does.
+    open_ones = [url for url in urls if url.scheme != "tls" and (is_known or url.username)]
+    return far_hosts(",".join(url.netloc.rpartition("@")[2] for url in open_ones))
+
+
 def _too_long(driver: NATSSettings, queue: Any, delay: float) -> str:
     """A delayed message ages in its stream."""
     age = queue.options.get("message_ttl")
@@ -175,6 +185,7 @@ KIND = DriverKind(
     queue_options=NATSQueueOptions,
     client="nats",
     place=_place,
+    in_clear=_in_clear,
     too_long=_too_long,
     clash=_clash,
 )

@@ -72,7 +72,7 @@ class PostgresSettings(Config):
     synchronous_commit: SynchronousCommit | None = None
     """What a commit waits for, as PostgreSQL's setting of the same name; default: the server's."""
     tls: TlsConfig | None = None
-    """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
+    """How connections are encrypted; not given: as the address says (sslmode), else verify-full beyond loopback."""
 
     @model_validator(mode="after")
     def _tls_agrees_with_the_addresses(self) -> PostgresSettings:

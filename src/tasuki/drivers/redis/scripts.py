@@ -38,9 +38,10 @@ _KEYS = [
     "ids",
     "waiting",
 ]
+_STATE = "queue"
 TIMED = 2
 """The last keys of a queue, which have a time of their own."""
-_TRIES = 3
+_TRIES = 2
 _QUEUES = 250
 """Most queues of one script: however many there are, it is soon over."""
 _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
@@ -90,12 +91,12 @@ _SWEEP = (*_LINES, "history", "sweep")
 _CONVERSION = ("laning", "conversion")
 _SWEPT = (*_WATCH, *_SWEEP, "swept")
 
-DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "declare")
+DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "adopt", "declare")
 CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
 RECEIVE = Script(
-    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, *_CONVERSION),
+    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "strays", *_CONVERSION),
     *("take_limited", "pace", "receive_general"),
 )
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
@@ -116,8 +117,8 @@ TRANSFER = Script.joined("transfer", publish=PUBLISH, leave=Script(*_SWEPT, "hel
 KEEP = Script.about(_KEYS[:-TIMED], "keep")
 KEPT_KEYS = 1 + len(_KEYS) - TIMED
 """Keys of a queue that the script has."""
-INSPECT = Script("inspect")
-DELETE = Script("wake", "delete")
+INSPECT = Script("adopt", "inspect")
+DELETE = Script("wake", "adopt", "delete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Place:
 def place(prefix: str, spec: QueueSpec) -> Place:
     """The place of a queue. Braces in names are written otherwise: they would end the hash tag."""
     tag = f"{prefix}:{spec.name}".replace("%", "%25").replace("{", "%7B").replace("}", "%7D").encode()
-    keys = (b"{%b}" % tag, *(b"{%b}:%b" % (tag, part.encode()) for part in _KEYS))
+    keys = tuple(b"{%b}:%b" % (tag, part.encode()) for part in (_STATE, *_KEYS))
     return Place(spec, keys, crc_hqx(tag, 0) % SLOTS)
 
 
@@ -182,13 +183,16 @@ async def run_for_each(
 
 
 async def run(nodes: Nodes, slot: int, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Any:
-    """Run a script, and load it where the server does not know it: that it said so means that it did nothing."""
+    """Run a script, and load it where the server does not know it: that it said so means that it did nothing.
+
+    While a slot moves, the script goes to another node than the one that has the slot, and its text has to go with it.
+    """
+    words = (len(keys), *keys, *arguments)
     for _ in range(_TRIES):
         try:
-            return await nodes.call(slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)
+            return await nodes.call(slot, "EVALSHA", script.hash, *words)
         except ReplyError as refusal:
             if refusal.code != "NOSCRIPT":
                 raise
-            missing = refusal
         await nodes.call(slot, "SCRIPT", "LOAD", script.text)
-    raise missing
+    return await nodes.call(slot, "EVAL", script.text, *words)

@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-LAYOUT = Layout(5, 1)
+LAYOUT = Layout(6, 6)
 """Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors,
-4 unique messages, 5 limits and lanes."""
-LIMITED = 5
-"""The oldest layout whose processes keep the limits of a queue."""
+4 unique messages, 5 limits and lanes, 6 the options under another key, which no process of an earlier layout reads."""
 KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
@@ -187,8 +185,7 @@ class Session:
         options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
         if keeping.wants_fsync(spec):
             await self._check_fsync(nodes, where)
-        layout = Layout(LAYOUT.version, LIMITED if limits(spec) else LAYOUT.min_version)
-        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *layout, limits(spec))
+        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *LAYOUT, limits(spec))
         self.check_layout(Layout(*found), spec.name)
         while is_converting:  # by this process, or by another one
             is_converting = await self.run(nodes, where, scripts.CONVERT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.redis.connecting.servers import PORT, servers
-from tasuki.drivers.toolkit.address import UNREADABLE, redis_database, servers_in, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, far_hosts, redis_database, servers_in, shown
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
 from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import Config, Count, Flag, PositiveDuration, Secret, Text, at_field
@@ -108,6 +108,15 @@ def _place(config: RedisSettings, _: Path) -> Hashable:
     return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
 
 
+def _in_clear(config: RedisSettings) -> Sequence[str]:
+    url = urlsplit(config.url.get_secret_value() if config.url else "")
+    has_password = bool(config.password or config.sentinel_password or url.password)
+    if not has_password or url.scheme in (*_ENCRYPTED, "unix") or (config.tls is not None and config.tls.enabled):
+        return []
+    given = ",".join(config.addrs) if isinstance(config.addrs, list) else config.addrs
+    return far_hosts(given or url.netloc.rpartition("@")[2])
+
+
 KIND = DriverKind(
     DRIVER_PREFIX + "redis",
     RedisSettings,
@@ -115,4 +124,5 @@ KIND = DriverKind(
     queue_options=RedisQueueOptions,
     client="hiredis",
     place=_place,
+    in_clear=_in_clear,
 )

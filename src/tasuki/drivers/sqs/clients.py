@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.loaders import create_loader
 
+from tasuki.clock import Clock
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.drivers.sqs.translate import translated
@@ -20,6 +23,10 @@ from tasuki.fields.types import revealed
 _MOST_CONNECTIONS = 1000
 """Each receive that waits has one to itself; they must not keep publishers and settlers out."""
 _CLOSE_TIMEOUT = 2.0
+_COMPARED_EVERY = 60.0
+"""Seconds between two comparisons of our clock with the one of SQS."""
+_ROUNDED = 2.0
+"""Seconds by which they may differ as an answer takes its time, and its date is rounded."""
 
 
 class _Entry:
@@ -34,9 +41,13 @@ class _Entry:
 class Clients:
     """Calls SQS on whatever loop is running; what leaves ``call`` is a DriverError or a cancellation."""
 
-    def __init__(self, driver: str, settings: SQSSettings) -> None:
+    def __init__(self, driver: str, settings: SQSSettings, clock: Clock) -> None:
         self._driver = driver
         self._settings = settings
+        self._clock = clock
+        self._skew = 0.0
+        """Seconds that the clock of SQS is ahead of ours, if that is much; it may be negative."""
+        self._compared_at = -_COMPARED_EVERY
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._is_closed = False
 
@@ -53,9 +64,25 @@ class Clients:
             async with asyncio.timeout(self._settings.request_timeout + wait):
                 client = await self._client()
                 answer: dict[str, Any] = await getattr(client, operation)(**parameters)
-                return answer
         except Exception as error:
             raise translated(error, self._driver, queue) from error
+        self._compare(answer)
+        return answer
+
+    def time(self) -> float:
+        """The time of SQS, which dates its messages, in Unix seconds: by its own word, if our clock is wrong."""
+        return self._clock.time() + self._skew
+
+    def _compare(self, answer: Mapping[str, Any]) -> None:
+        """Compare our clock with the ``Date`` of an answer, now and then; it is rounded down to a second."""
+        now = self._clock.monotonic()
+        if now < self._compared_at + _COMPARED_EVERY:
+            return
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        with suppress(TypeError, ValueError):  # there is none, or it is no date
+            skew = parsedate_to_datetime(headers.get("date")).timestamp() - self._clock.time()
+            self._skew = skew if abs(skew) > _ROUNDED else 0.0
+            self._compared_at = now
 
     async def close(self) -> None:
         """Close the clients of all loops."""

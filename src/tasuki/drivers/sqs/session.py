@@ -35,7 +35,7 @@ class Session:
         self._driver = driver
         self._clock = clock
         self._checks_digests = not settings.disable_message_checksum_validation
-        self._clients = Clients(driver, settings)
+        self._clients = Clients(driver, settings, clock)
         self._declaring = Declaring(
             driver,
             self._clients,

@@ -63,6 +63,11 @@ def is_local(host: str) -> bool:
         return False
 
 
+def far_hosts(hosts: str) -> list[str]:
+    """The hosts in ``one:5432,two`` that are beyond this machine, as they are written; none for an empty text."""
+    return [host for text in hosts.split(",") if (host := text.strip()) and not is_local(host)]
+
+
 def servers_in(hosts: str, port: int) -> frozenset[tuple[str, int]]:
     """The servers of ``one:5432,two`` to compare with others: all names of loopback are one, a socket has port 0.
 

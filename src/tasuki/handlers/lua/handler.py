@@ -37,6 +37,10 @@ class LuaHandler(Handler):
 
     own_clock: Callable[[], float] | None = None
     """See Runtime."""
+    tired: Callable[[], None] | None = None
+    """See Runtime; it sets ``beside``."""
+    beside: Handler | None = None
+    """Has all messages from when the script has kept the event loop for too long."""
 
     async def start(self) -> None:
         """Compile the script and run its top level.
@@ -58,7 +62,7 @@ class LuaHandler(Handler):
         script = self._script
         used = catalogue.closure(script.modules, script.imports)
         self._operations = self.operations(used)
-        runtime = Runtime(self._limits, self.own_clock)
+        runtime = Runtime(self._limits, self.own_clock, self.tired)
         context, budget = LoadingContext(self.id), Budget(self._limits.time)
         try:
             reply = runtime.boot(script, catalogue.texts(used), catalogue.MODULES)
@@ -102,6 +106,8 @@ class LuaHandler(Handler):
         """
         runtime = self._runtime
         if runtime is None:
+            if self.beside is not None:
+                return await self.beside.handle(body, context)
             runtime = self._runtime = self._boot()
         if context.wants_result:
             return await self.call((body,), context)
@@ -115,6 +121,9 @@ class LuaHandler(Handler):
             budget = Budget(self._limits.time, Budget.of_caller(), used=runtime.spent(reply[1]))
             with budget.calling():
                 reply = await self._serve(runtime, reply, context, budget)
+        if self.beside is not None and _is_to_move(reply):
+            del runtime  # its memory, before another one is filled
+            return await self.beside.handle(body, context)
         return self._result(reply)
 
     async def handle_batch(self, bodies: list[Any], context: Context) -> Any:
@@ -125,6 +134,8 @@ class LuaHandler(Handler):
         """Call with any number of arguments and convert the result; errors as for ``handle``."""
         runtime = self._runtime
         if runtime is None:
+            if self.beside is not None:
+                return await self.beside.call(args, context)
             runtime = self._runtime = self._boot()
         budget = Budget.of_call(self.id, self._limits)
         with budget.calling():
@@ -132,7 +143,10 @@ class LuaHandler(Handler):
                 reply = runtime.call(args, budget.used)
             except runtime.lua_error as error:
                 raise self._escaped(error) from None
-            return self._result(await self._serve(runtime, reply, context, budget))
+            if self.beside is None or not _is_to_move(reply):
+                return self._result(await self._serve(runtime, reply, context, budget))
+        del runtime
+        return await self.beside.call(args, context)
 
     def _result(self, reply: Any) -> Any:
         if type(reply) is not tuple:
@@ -190,3 +204,7 @@ class LuaHandler(Handler):
         """Give the next message a new runtime if the script keeps most of its memory: it would fail from then on."""
         if self._runtime is not None and self._runtime.is_worn():
             self._runtime = None
+
+
+def _is_to_move(reply: Any) -> bool:
+    return type(reply) is tuple and reply[0] == LIMITED and reply[1] == "patience"

@@ -13,8 +13,8 @@ class LuaLimits:
 
     Time is the processor time of the process while the script runs, with all that it calls: waiting for a publish, a
     store or a sleep does not count, busy threads beside it do (with a pool of threads, only in the first 50 ms of a
-    step). It is looked at every few thousand instructions, sooner where they work on large texts, so a script overruns
-    it by a fraction of a second.
+    step). What a body takes on its way into Lua counts for both. Time is looked at every few thousand instructions,
+    sooner where they work on large texts, so a script overruns it by a fraction of a second.
     """
 
     memory: int = 64 * 1024 * 1024

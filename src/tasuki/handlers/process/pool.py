@@ -6,10 +6,16 @@ import asyncio
 import logging
 from typing import Any
 
+from tasuki.backoff import Backoff
 from tasuki.contracts.handler import Context
 from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.handlers.process.worker import Recipe, Worker
 from tasuki.system.memory import resident_bytes
+
+BACKOFF = Backoff(initial_delay=0.1, max_delay=30.0)
+"""Pauses before the next child, after children that have died without a message."""
+_STABLE = 10.0
+"""Seconds after which a child without a message was of use: it was idle."""
 
 _log = logging.getLogger("tasuki.handlers.process")
 
@@ -18,8 +24,8 @@ class Pool:
     """At most ``size`` children of one recipe.
 
     A message goes to a child that has nothing to do; if there is none, to a new one; if there are enough, to the one
-    with the fewest. A child that has died is replaced at once. One that has reached one of the ``limits`` gets no more
-    messages, and ends with its last one.
+    with the fewest. A child that has died is replaced at once, or after a growing pause if it has handled nothing. One
+    that has reached one of the ``limits`` gets no more messages, and ends with its last one.
     """
 
     def __init__(self, id: str, recipe: Recipe, size: int, limits: Limits = NO_LIMITS) -> None:
@@ -32,6 +38,10 @@ class Pool:
         """Children that get no more messages, and still have some."""
         self._burials: set[asyncio.Task[None]] = set()
         self._starts: dict[asyncio.Task[None], Worker] = {}
+        self._useless = 0
+        """Children in a row that have died without a message."""
+        self._pause: asyncio.Task[None] | None = None
+        """Ends when the next child may start; None: it may start now."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_stopped = False
 
@@ -94,7 +104,7 @@ class Pool:
             for worker in (*self._workers, *self._leaving):
                 worker.abandon()
             self._leaving = []
-            self._workers, self._starts, self._burials, self._loop = [], {}, set(), loop
+            self._workers, self._starts, self._burials, self._pause, self._loop = [], {}, set(), None, loop
 
     def _free(self) -> Worker | None:
         """The child for the next message; None: one has to be started, or is starting."""
@@ -105,6 +115,8 @@ class Pool:
 
     async def _start_one(self) -> None:
         """Wait until one more child is ready; another message may take it first."""
+        if self._pause is not None:
+            await asyncio.wait([self._pause])
         if len(self._workers) < self._size:
             self._begin()
         starts = list(self._starts)
@@ -133,12 +145,34 @@ class Pool:
         self._bury(worker)
         has_run = worker not in self._starts.values()
         if has_run and not self._is_stopped:
+            self._replace(worker)
+
+    def _replace(self, worker: Worker) -> None:
+        loop = asyncio.get_running_loop()
+        was_of_use = worker.runs > 0 or loop.time() - worker.started > _STABLE
+        self._useless = 0 if was_of_use else self._useless + 1
+        if was_of_use:
             _log.warning("a process of %s is gone and is replaced", self._id)
+            self._begin()
+        elif self._pause is None:
+            delay = BACKOFF.delay(self._useless)
+            _log.warning(
+                "a process of %s is gone before its first message; the next one starts in %.1f s", self._id, delay
+            )
+            self._pause = loop.create_task(self._begin_in(delay))
+
+    async def _begin_in(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self._pause = None
+        if len(self._workers) < self._size:
             self._begin()
 
     async def stop(self) -> None:
         """End all children with their messages and calls. Idempotent; ``start`` and ``run`` start new ones."""
         self._is_stopped = True
+        if self._pause is not None and self._loop is asyncio.get_running_loop():
+            self._pause.cancel()
+        self._pause = None
         workers, self._workers, self._leaving = [*self._workers, *self._leaving], [], []
         is_here = self._loop is asyncio.get_running_loop()
         for worker in workers:

@@ -51,6 +51,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
     aspects = (
         _no_client,
         _no_library,
+        _in_clear,
         _unused_options,
         _long_scripts,
         _nothing_declared,
@@ -82,6 +83,15 @@ def _no_library(project: Project) -> Iterator[ConfigWarning]:
             place = project.registry.entries[id].position(("compress",))
             hint = "to run it, pip install 'tasuki[zstd]', or write compress: gzip"
             yield ConfigWarning("the library 'zstandard' is not installed here", place, id, hint)
+
+
+def _in_clear(project: Project) -> Iterator[ConfigWarning]:
+    """Drivers whose passwords anyone on the way to the broker can read."""
+    for id, kind in project.kinds.items():
+        if isinstance(kind, DriverKind) and kind.in_clear and (hosts := kind.in_clear(project.configs[id])):
+            hint = "turn TLS on at the broker, and write the scheme that encrypts, or tls: {enabled: true}"
+            place = project.registry.entries[id].position(("kind",))
+            yield ConfigWarning(f"the password goes to {', '.join(hosts)} in clear", place, id, hint)
 
 
 def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:

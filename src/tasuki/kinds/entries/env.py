@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Flag, Id, Text
@@ -66,8 +66,8 @@ class EnvOsConfig(EnvMemoryConfig):
 class EnvStaticConfig(EnvMemoryConfig):
     """Settings in the entry itself; read-only."""
 
-    values: dict[str, Annotated[str, BeforeValidator(_text)]]
-    """The settings: name to text."""
+    values: dict[str, Annotated[SecretStr, BeforeValidator(_text, json_schema_input_type=str)]] = Field(repr=False)
+    """The settings: name to text. No error shows a value."""
 
 
 class EnvRouterConfig(EnvMemoryConfig):

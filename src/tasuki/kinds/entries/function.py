@@ -123,7 +123,8 @@ class LuaFunctionConfig(LuaLibraryConfig):
     isolation: Isolation = "shared"
     """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
     pool: Pool | None = None
-    """Number of threads or processes that run it; default: the worker's own thread, or up to 8 processes, as needed."""
+    """Number of threads or processes that run it; default: the worker's own thread, and one beside it when a step has
+    computed for more than 20 ms; or up to 8 processes, as needed."""
 
     @model_validator(mode="after")
     def _threads_are_not_replaced(self) -> LuaFunctionConfig:

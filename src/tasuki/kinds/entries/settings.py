@@ -81,7 +81,7 @@ class Settings:
             if isinstance(config, EnvFileConfig):
                 found.update(settings_file.read(self._project.registry.root, config))
             elif isinstance(config, EnvStaticConfig):
-                found.update(config.values)
+                found.update({name: value.get_secret_value() for name, value in config.values.items()})
             found.update(self.memory.get(id, {}))
         found = {name: value for name, value in found.items() if name and value}
         for id, variable in self._variables.items():
@@ -116,7 +116,8 @@ class Settings:
         if isinstance(storage, EnvRouterConfig):
             return next((value for each in storage.storages if (value := self._stored(each, key))), None)
         if isinstance(storage, EnvStaticConfig):
-            return storage.values.get(key)
+            held = storage.values.get(key)
+            return None if held is None else held.get_secret_value()
         if isinstance(storage, EnvFileConfig):
             return settings_file.read(self._project.registry.root, storage).get(key)
         if isinstance(storage, EnvOsConfig):

@@ -25,6 +25,15 @@ class NoAnswerError(Exception):
     """A child does not answer: it has ended, has too many questions open, or cannot."""
 
 
+class SignOfLife(NamedTuple):
+    """The last frame that a child has sent."""
+
+    at: float
+    """Time of the loop; of a child that has sent none: when its socket was made."""
+    is_first: bool = False
+    """It has sent none: it starts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The state of a question to one child."""
@@ -55,6 +64,8 @@ class Link:
         self._keep = keep
         self._numbers = count(1)
         self._open: dict[int, _Asked] = {}
+        self.heard = SignOfLife(asyncio.get_running_loop().time(), is_first=True)
+        """Any frame counts, as an answer that there is no answer yet."""
         self._sending = asyncio.Lock()
         self._reading = asyncio.create_task(self._read(), name="answers of a child")
 
@@ -95,6 +106,7 @@ class Link:
         loop, frames = asyncio.get_running_loop(), Frames()
         try:
             while data := await loop.sock_recv(self._ours, _PIECE):
+                self.heard = SignOfLife(loop.time())
                 for number, text, value in frames.feed(data):
                     self._take(number, text, value)
         except ConnectionError:
@@ -147,6 +159,14 @@ class Children:
         await self._links.pop(number).close()
         del self._answers[number]
         self.on_end(number)
+
+    def heard(self) -> dict[int, SignOfLife]:
+        """The last sign of life of each child, by its number."""
+        return {number: link.heard for number, link in self._links.items()}
+
+    def last(self, number: int, name: str) -> Any:
+        """The last answer of a child to a question without arguments; None: it has given none, or it does not run."""
+        return self._answers.get(number, {}).get(name, Answer()).value
 
     async def ask(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE

@@ -44,6 +44,7 @@ from tasuki.testing.conformance.whole.batches import Batches
 from tasuki.testing.conformance.whole.causes import CausesOfDeath
 from tasuki.testing.conformance.whole.finding import Finding
 from tasuki.testing.conformance.whole.publishing import Publishing
+from tasuki.testing.conformance.whole.restoring import Restoring
 from tasuki.testing.conformance.whole.stress import Stress
 from tasuki.testing.conformance.whole.transfers import Transfers
 from tasuki.testing.conformance.whole.whole import Whole
@@ -58,6 +59,7 @@ class DriverConformance(
     Inspecting,
     Edges,
     Failing,
+    Restoring,
     Running,
     Whole,
     Stress,

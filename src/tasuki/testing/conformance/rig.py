@@ -89,6 +89,18 @@ class Suite:
         """SIGKILL the broker of this place, and start it again with its data; drivers are open."""
         raise SkipTest("not applicable: the suite cannot kill this broker")
 
+    async def save(self, place: Path) -> None:
+        """Keep a copy of the data of the broker of this place, for ``restore``; drivers are open."""
+        raise SkipTest("not applicable: the suite cannot put the data of this broker back to an earlier state")
+
+    async def restore(self, place: Path) -> None:
+        """Put the data of the broker of this place back to what ``save`` has kept; drivers are open."""
+        raise SkipTest("not applicable: the suite cannot put the data of this broker back to an earlier state")
+
+    async def misplace(self, place: Path, queue: str) -> None:
+        """Leave the ready messages of a queue where no receive finds them, as a step that failed; drivers are open."""
+        raise SkipTest("not applicable: this broker keeps a message in one place alone")
+
     async def restart(self, place: Path) -> None:
         """Restart the broker of this place; the drivers are closed. Nothing to do where there is no broker process."""
 

@@ -23,7 +23,19 @@ from tasuki.testing.mutants.stores import STORE_MUTANTS, StoreMutant, UnbrokenSt
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(
     found
-    for topic in (publishing, receiving, settling, moving, counting, queues, uniques, limits, places, within, causes)
+    for topic in (
+        publishing,
+        receiving,
+        settling,
+        moving,
+        counting,
+        queues,
+        uniques,
+        limits,
+        places,
+        within,
+        causes,
+    )
     for found in vars(topic).values()
     if isinstance(found, type) and issubclass(found, Mutant) and found.noticed_by
 )

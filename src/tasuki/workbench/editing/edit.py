@@ -13,7 +13,8 @@ from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError, QueueNotFoundError
-from tasuki.message import ORIGINAL_QUEUE, HeaderValue, Message
+from tasuki.message import HeaderValue, Message
+from tasuki.queues.dead.home import home_of, homeless
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import Shown, shown
@@ -35,6 +36,8 @@ class Draft:
     to: str
     """The id of the queue that it goes to."""
     shown: Shown
+    home: str
+    """The id of the queue that it comes from; empty: none whose letters go there."""
 
     @property
     def headers(self) -> Mapping[str, HeaderValue]:
@@ -85,12 +88,14 @@ class Editor:
     def draft_of(self, letter: Message, to: str | None = None) -> Draft:
         """The same of a letter that has been read. Raises QueueNotFoundError, PolicyDeniedError."""
         target = self._target(letter, to)
-        return Draft(letter, self._source.id, target.id, shown(letter.body, target.codec_of(letter)))
+        home = home_of(letter, self._source, self._live.queues)
+        text = shown(letter.body, target.codec_of(letter))
+        return Draft(letter, self._source.id, target.id, text, "" if home is None else home.id)
 
     async def check(self, draft: Draft, wanted: Wanted) -> Made:
         """The message that it would become. Raises EditError, with every problem."""
         target = self._live.queue(draft.to)
-        origin = self._live.queues.get(str(draft.headers.get(ORIGINAL_QUEUE, "")))
+        origin = self._live.queues.get(draft.home)
         made = make(draft.letter, origin, target, wanted, self._actor, self._clock.time())
         text = draft.shown.text if wanted.text is None else wanted.text
         unchecked = await check(self._live, target, made.message, made.plain, text)
@@ -167,14 +172,10 @@ class Editor:
             raise LookupError(_gone(letter, self._source))
 
     def _target(self, letter: Message, to: str | None) -> Queue:
-        name = str(letter.headers.get(ORIGINAL_QUEUE, "")) if to is None else to
-        target = self._live.queues.get(name)
+        target = home_of(letter, self._source, self._live.queues) if to is None else self._live.queues.get(to)
         if target is None:
-            raise QueueNotFoundError(
-                f"message {letter.id} comes from queue {name or '(none)'}, which is not one of this project; say where "
-                "it is to go (to)",
-                queue=name,
-            )
+            why = homeless(letter, self._source) if to is None else f"there is no queue {to!r} in this project"
+            raise QueueNotFoundError(why, queue=to or self._source.id)
         if self._guard is not None:
             self._guard.publish(target.id)
         return target

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from tasuki.drivers.postgres.connecting.tls import REMEDY, encryption
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.errors import AccessDeniedError
+from tasuki.errors import AccessDeniedError, DriverError
 from tasuki.fields.tls import TlsConfig
 from tests.support.settings import parsed
 
@@ -21,14 +22,6 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("url", "environ", "argument"),
     [
-        ("postgresql://me:word@db.example/app", {}, "require"),
-        ("postgresql://me:word@10.0.0.5:5432/app", {}, "require"),
-        ("postgresql://me:word@[2001:db8::1]:5432/app", {}, "require"),
-        ("postgresql://me:word@localhost,db.example/app", {}, "require"),
-        ("postgresql://me:word@localhost.example/app", {}, "require"),
-        ("postgresql:///app?host=db.example", {}, "require"),
-        ("postgresql:///app", {"PGHOST": "db.example"}, "require"),
-        ("postgresql://db.example", {"PGSSLMODE": "", "PGSERVICE": ""}, "require"),
         ("postgresql://me:word@db.example/app?sslmode=disable", {}, None),
         ("postgresql://me:word@db.example/app?sslmode=verify-full", {}, None),
         ("postgresql://db.example", {"PGSSLMODE": "prefer"}, None),
@@ -45,6 +38,42 @@ pytestmark = pytest.mark.anyio
 )
 def test_encryption_by_the_address(url: str, environ: Mapping[str, str], argument: str | None) -> None:
     assert encryption("app:pg", url, None, environ) == argument
+
+
+@pytest.mark.parametrize(
+    ("url", "environ"),
+    [
+        ("postgresql://me:word@db.example/app", {}),
+        ("postgresql://me:word@10.0.0.5:5432/app", {}),
+        ("postgresql://me:word@[2001:db8::1]:5432/app", {}),
+        ("postgresql://me:word@localhost,db.example/app", {}),
+        ("postgresql://me:word@localhost.example/app", {}),
+        ("postgresql:///app?host=db.example", {}),
+        ("postgresql:///app", {"PGHOST": "db.example"}),
+        ("postgresql://db.example", {"PGSSLMODE": "", "PGSERVICE": ""}),
+        ("postgresql://db.example?sslrootcert=system", {}),
+    ],
+)
+def test_beyond_loopback_the_server_is_verified(url: str, environ: Mapping[str, str], tmp_path: Path) -> None:
+    context = encryption("app:pg", url, None, {**environ, "HOME": str(tmp_path)})
+    assert isinstance(context, ssl.SSLContext)
+    assert context.check_hostname
+    assert context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_the_authorities_of_libpq_count_where_there_are_some(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    assert encryption("app:pg", "postgresql://db.example?sslrootcert=x.pem", None, home) == "verify-full"
+    assert encryption("app:pg", "postgresql://db.example", None, home | {"PGSSLROOTCERT": "x"}) == "verify-full"
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").touch()
+    assert encryption("app:pg", "postgresql://db.example", None, home) == "verify-full"
+
+
+def test_a_certificate_of_the_client_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    address = "postgresql://db.example?sslcert=/nowhere/a.pem&sslkey=/nowhere/a.key"
+    with pytest.raises(DriverError, match="a file cannot be used"):
+        encryption("app:pg", address, None, {"HOME": str(tmp_path)})
 
 
 def test_encryption_by_the_entry() -> None:

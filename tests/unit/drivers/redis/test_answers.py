@@ -91,7 +91,7 @@ def test_levels() -> None:
 
 def test_all_keys_of_a_queue_are_in_one_slot_whatever_its_name() -> None:
     # The slot of "123456789" is the check value of the checksum's definition.
-    assert place("123456789", QueueSpec("x")).keys[0] == b"{123456789:x}"
+    assert place("123456789", QueueSpec("x")).keys[0] == b"{123456789:x}:queue"
     for name in ("tasks", "{", "}", "a{b}c", "%7B", "app:tasks"):
         where = place("tasuki", QueueSpec(name))
         tags = {key[key.index(b"{") + 1 : key.index(b"}")] for key in where.keys}

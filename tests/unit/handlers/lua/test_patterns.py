@@ -11,7 +11,7 @@ from tests.unit.handlers.lua.support import run
 
 pytestmark = pytest.mark.anyio
 
-SLOW = _text("patterns").replace("2e7", "-1")
+SLOW = _text("text/patterns").replace("2e7", "-1")
 """patterns.lua with a threshold that sends everything to the Lua matcher."""
 
 CASES = [
@@ -81,13 +81,13 @@ return json.encode({table.concat({json.encode(out[10]), ""}), (function() local 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
+    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "text/patterns" else _text(name))
 
 
 @pytest.mark.parametrize(("text", "pattern"), CASES)
 async def test_it_matches_like_c(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")])
-    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
+    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "text/patterns" else _text(name))
     assert await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")]) == fast
 
 
@@ -165,9 +165,9 @@ async def test_no_work_is_reckoned_less_than_nothing(monkeypatch: pytest.MonkeyP
     """That would put off the looks at the clock."""
     checked = "local assert = assert local function heed(n) assert(n >= 0) end "
     checked += "host = setmetatable({heed = heed}, {__index = host})\n"
-    text = _text("patterns").replace("local host, guards = ...\n", "local host, guards = ...\n" + checked)
+    text = _text("text/patterns").replace("local host, guards = ...\n", "local host, guards = ...\n" + checked)
     assert checked in text
-    monkeypatch.setattr(runtime, "_text", lambda name: text if name == "patterns" else _text(name))
+    monkeypatch.setattr(runtime, "_text", lambda name: text if name == "text/patterns" else _text(name))
     code = "for _, i in next, {1, -1, 99, math.maxinteger, math.mininteger} do %s end return 1"
     for wanted in ("'x'", "('x'):rep(70)"):
         assert await run(code % f"assert(not ('a'):rep(80):find({wanted}, i, true))") == 1

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host.values import Outbound, build, clamp_integers, plain_decimal
-from tests.unit.handlers.lua.support import run
+from tasuki.handlers.lua.limits import LuaLimits
+from tests.unit.handlers.lua.support import delivery, handler, run
 
 
 class Marked:
@@ -23,8 +24,8 @@ class Marked:
         self.items = items
 
 
-def outbound() -> Outbound:
-    return Outbound(Marked, Marked, Marked, lambda value: ("table", value))
+def outbound(limits: LuaLimits = LuaLimits()) -> Outbound:  # noqa: B008 - frozen
+    return Outbound(Marked, Marked, Marked, lambda value: ("table", value), limits)
 
 
 def test_clean_values_are_passed_as_they_are() -> None:
@@ -49,6 +50,43 @@ def test_a_list_with_holes_is_made_of_its_items() -> None:
 def test_keys_become_texts() -> None:
     assert outbound().prepare({(1, 2): "a", 1: "b"}) == {"(1, 2)": "a", "1": "b"}
     assert outbound().prepare({1: "b", b"k": "c"}) == {1: "b", b"k": "c"}
+
+
+def test_a_table_with_many_integer_keys_that_are_no_list_is_refused() -> None:
+    alike = {number * (2**17 - 1): 1 for number in range(1, 1002)}  # all share one place in a table of 2^17
+    for value in (alike, [{"a": alike}], [dict.fromkeys(range(-500, 0)), dict.fromkeys(range(-501, 0))]):
+        with pytest.raises(HandlerError, match="more than 1000 integer keys") as raised:
+            outbound().prepare(value)
+        assert (raised.value.kind, raised.value.retryable) == ("Invalid", False)
+    alike.popitem()
+    assert outbound().prepare(alike) is alike
+    assert len(outbound().prepare(dict.fromkeys(range(1, 50000), 1))) == 49_999
+
+
+def test_a_value_that_cannot_fit_the_memory_of_a_script_is_not_converted() -> None:
+    with pytest.raises(LuaLimitError, match="more than its 1MiB of memory"):
+        outbound(LuaLimits(memory=2**20)).prepare([[]] * 20_000)
+
+
+@pytest.mark.anyio
+async def test_the_conversion_of_a_body_counts_for_the_time_of_its_script() -> None:
+    made = handler("return function(body) return true end", time=0.001)
+    with pytest.raises(LuaLimitError, match="longer than its 1ms"):
+        await made.handle([[1, 2, 3]] * 20_000, delivery())
+    with pytest.raises(LuaLimitError, match="longer than its 1ms"):
+        await made.handle({str(number): number for number in range(100_000)}, delivery())
+    assert await made.handle({"small": 1}, delivery()) is True
+
+
+@pytest.mark.anyio
+async def test_a_format_that_allows_integer_keys_builds_no_table_of_them_in_a_script() -> None:
+    body = msgspec.msgpack.encode({number * (2**17 - 1): 1 for number in range(1, 70_000)})
+    code = (
+        "local p = payload.new(body):transcode(payload.format.BYTES):transcode(payload.format.MSGPACK)"
+        " local value, err = p:data() return {value == nil, err:kind(), err:message()}"
+    )
+    told = [True, "Invalid", "value has more than 1000 integer keys that are not 1…n; write them as texts"]
+    assert await run(code, body) == told
 
 
 @dataclasses.dataclass

@@ -103,7 +103,7 @@ async def test_a_broker_that_stays_away_is_a_failed_batch_that_can_be_resumed(
 
 
 async def test_a_full_queue_is_waited_for_and_a_letter_that_fits_nowhere_stays(app: App) -> None:
-    app.queue("small", max_length=10)
+    app.queue("small", max_length=10, dead_letter="dead")
     async with app:
         await bury(app, *many(15), queue="app:small")
         batch = await app.batches.begin("retry", "dead", rate=0)

@@ -251,7 +251,7 @@ KEYS: SigningFields = {"keys": [{"id": "k", "secret": "a-secret-of-some-length"}
 async def test_a_signed_letter_is_signed_again_by_a_process_with_the_key(make_app: Callable[..., App]) -> None:
     app = make_app()
     app.queue("dead")
-    app.queue("free")
+    app.queue("free", dead_letter="dead")
     signed = app.queue("signed", dead_letter="dead", signing=KEYS)
     async with app:
         await signed.publish({"n": 1}, id="m")

@@ -18,7 +18,7 @@ _TEMPLATES = {
     "fastapi": ("an app in Python, and a web application", ("every", "python", "fastapi"), "pytest"),
 }
 """Name → what it is, the folders of its files (a later one wins), and the command that runs its tests."""
-_RENAMED = {"gitignore": ".gitignore"}
+_RENAMED = {"gitignore": ".gitignore", "dockerignore": ".dockerignore"}
 _NAME = "__name__"
 
 

@@ -9,11 +9,12 @@ import click
 
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
-from tasuki.cli.options import printing, project_options
+from tasuki.cli.options import printing, project_options, secrets_option
 from tasuki.cli.output import UNKNOWN, age, count, preview, print_text, print_wrapped
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
 from tasuki.cli.tools.message import as_dict, attempt_texts, choice_of
 from tasuki.message import is_cause
+from tasuki.observe.redact import masked, redact
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -104,10 +105,18 @@ def _show_letter(letter: dict[str, Any], *, is_chosen: bool) -> None:
 @click.option("--of", "key", metavar="KEY", help="Show the letters of this group, as of cause 9f3a….")
 @click.option("--where", default="", metavar="EXPR", help="Only letters that it holds for: queue == 'a:b' && age > 60.")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Show this letter; may be repeated.")
+@secrets_option
 @printing(_show)
 @project_options()
 def command(
-    target: Target, queue: str | None, by: str, key: str | None, where: str, ids: tuple[str, ...]
+    target: Target,
+    queue: str | None,
+    by: str,
+    key: str | None,
+    where: str,
+    ids: tuple[str, ...],
+    *,
+    shows_secrets: bool,
 ) -> dict[str, Any]:
     """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
 
@@ -136,7 +145,9 @@ def command(
                 "is_chosen": bool(choice) or key is not None,
             }
             shown["has_ids"] = bool(ids)
-            return shown | (_letters(app, found, by, key) if is_list else _groups(found))
+            if not is_list:
+                return shown | _groups(found)
+            return shown | _letters(app, found, by, key, shows_secrets=shows_secrets)
 
     return loop.run(look())
 
@@ -162,18 +173,20 @@ def _groups(found: DeadLetters) -> dict[str, Any]:
 
 def _fields(group: DeadGroup) -> dict[str, Any]:
     names = ("key", "count", "first", "last", "queue", "reason", "type", "place", "sample", "ids")
-    return {name: getattr(group, name) for name in names}
+    return {name: getattr(group, name) for name in names} | {"sample": redact(group.sample)}
 
 
-def _letters(app: App, found: DeadLetters, by: str, key: str | None) -> dict[str, Any]:
+def _letters(app: App, found: DeadLetters, by: str, key: str | None, *, shows_secrets: bool) -> dict[str, Any]:
     from tasuki.queues.dead.groups import KEYS
 
     mine = [letter for letter in found.letters if key is None or KEYS[by](letter) == key]
     mine.sort(key=lambda letter: letter.at or 0.0, reverse=True)
-    return {"count": len(mine), "letters": [_letter(app, letter) for letter in mine]}
+    return {"count": len(mine), "letters": [_letter(app, letter, shows_secrets=shows_secrets) for letter in mine]}
 
 
-def _letter(app: App, letter: Letter) -> dict[str, Any]:
+def _letter(app: App, letter: Letter, *, shows_secrets: bool) -> dict[str, Any]:
     names = ("queue", "dead", "reason", "type", "place", "cause", "error", "task", "at", "attempts", "redriven")
     about = {name: getattr(letter, name) for name in names}
-    return {**about, **as_dict(app.live_queue(letter.dead), letter.message), "records": letter.attempt_records}
+    about = about if shows_secrets else masked(about)
+    message = as_dict(app.live_queue(letter.dead), letter.message, shows_secrets=shows_secrets)
+    return {**about, **message, "records": letter.attempt_records}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli.exits import CommandError
-from tasuki.cli.options import json_option, project_options
+from tasuki.cli.options import json_option, project_options, secrets_option
 from tasuki.cli.output import age, preview, print_json, print_table
 from tasuki.cli.project import Target
 from tasuki.cli.tools.message import as_dict, peek
@@ -33,16 +33,18 @@ if TYPE_CHECKING:
 @click.command("peek")
 @click.argument("queue")
 @click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Most messages to show.")
+@secrets_option
 @json_option
 @project_options()
-def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
+def command(target: Target, queue: str, limit: int, *, shows_secrets: bool, as_json: bool) -> None:
     """Show the first messages of QUEUE without taking them: those that are ready, then the delayed ones."""
 
     async def look(live: Queue) -> tuple[str, list[dict[str, Any]]]:
         if not live.driver.capabilities.peek:
             other = "'tasuki info' counts them, and 'tasuki dead' shows dead letters: it receives and releases them"
             raise CommandError(f"queue {live.id!r}: its broker shows no waiting messages; {other}")
-        return live.id, [as_dict(live, message, is_short=not as_json) for message in await peek(live, limit)]
+        shown = await peek(live, limit)
+        return live.id, [as_dict(live, each, is_short=not as_json, shows_secrets=shows_secrets) for each in shown]
 
     id, messages = on_queue(target, queue, look)
     if as_json:

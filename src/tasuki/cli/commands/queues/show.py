@@ -9,7 +9,7 @@ import click
 
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
-from tasuki.cli.options import json_option, project_options
+from tasuki.cli.options import json_option, project_options, secrets_option
 from tasuki.cli.output import preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 @click.command("show")
 @click.argument("id")
 @click.option("--as-test", "is_test", is_flag=True, help="Print a pytest test that handles the message again.")
+@secrets_option
 @json_option
 @project_options()
-def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
+def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_json: bool) -> None:
     """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter; with its last failed attempts."""
     from tasuki.app.dead.attempts import attempts_shown
 
@@ -50,7 +51,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
             shown = {
                 "queue": queue,
                 **({} if pause is None else {"paused": pause}),
-                **as_dict(live, message, is_short=not as_json),
+                **as_dict(live, message, is_short=not as_json, shows_secrets=shows_secrets),
                 "attempts": records,
             }
             if is_test:
@@ -59,7 +60,7 @@ def command(target: Target, id: str, *, is_test: bool, as_json: bool) -> None:
                 print_json(shown)
             else:
                 body = shown.get("body", "base64:" + str(shown.get("body_base64")))
-                headers = dict(message.headers)
+                headers = dict(shown["headers"])
                 traceback = headers.pop(LAST_TRACEBACK, "")
                 headers.pop(ATTEMPT_RECORDS, None)
                 paused = {} if pause is None else {"paused": pause_text(pause)}

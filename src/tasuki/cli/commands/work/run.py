@@ -22,10 +22,11 @@ from tasuki.cli.worker.choosing import choose
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
 from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
-from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
+from tasuki.cli.worker.running import drivers_of, follow_emptying, longest_stop, refuse_memory, summary
 from tasuki.cli.worker.watched_fleet import WatchedFleet
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
+from tasuki.supervisor.children.heartbeat import QUESTION as STOP_TIMEOUT
 from tasuki.system.memory import resident_bytes
 from tasuki.system.replacing import touch
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
     from tasuki.contracts.recycling import Limits
+    from tasuki.kinds.check.project import Project
     from tasuki.supervisor.children.answering import Answering
 
 _log = logging.getLogger("tasuki.cli")
@@ -100,7 +102,7 @@ def command(
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        fleet = _fleet(context, target, processes, health_file, until_empty=until_empty)
+        fleet = _fleet(context, target, project, processes, health_file, until_empty=until_empty)
         with admin.beside(app, WatchedFleet(fleet)) as desk:
             announce(desk.door)
             desk.start()
@@ -116,7 +118,13 @@ def command(
 
 
 def _fleet(
-    context: click.Context, target: Target, processes: int, health_file: Path | None, *, until_empty: bool
+    context: click.Context,
+    target: Target,
+    project: Project,
+    processes: int,
+    health_file: Path | None,
+    *,
+    until_empty: bool,
 ) -> Fleet:
     options = [option for option in context.command.params if isinstance(option, click.Option)]
     given = {option.opts[-1]: context.params[str(option.name)] for option in options}
@@ -127,7 +135,14 @@ def _fleet(
         return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj
-    fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
+    fleet = Fleet(
+        arguments,
+        processes,
+        ends_when_done=until_empty,
+        signals=early.stops,
+        health_file=health_file,
+        stop_timeout=longest_stop(project),
+    )
     early.is_starting = False
     return fleet
 
@@ -155,6 +170,7 @@ def run_here(
     if parent is not None:
         from tasuki.app.health.recorded import events_of
 
+        parent.answers[STOP_TIMEOUT] = lambda: app.supervisor.stop_timeout
         parent.answers["health"] = app.health_watch.document
         parent.answers["events"] = partial(events_of, app)
     # Lines of the log would break a bar, and show the progress as well.

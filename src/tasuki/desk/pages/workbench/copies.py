@@ -12,9 +12,9 @@ from tasuki.desk.pages.workbench.found import Subject, subject_of
 from tasuki.desk.reading.bodies import plain_of
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.observe.plain import escape_json, escape_lines
-from tasuki.observe.redact import redact
+from tasuki.observe.redact import masked, redact
 from tasuki.workbench.editing.body import laid_out, shown
-from tasuki.workbench.test_case import as_test, masked
+from tasuki.workbench.test_case import as_test
 
 _MOST = 512 * 1024
 """Characters of a page."""
@@ -43,7 +43,7 @@ async def json(view: View) -> Response:
     text = shown(message.body, subject.queue.codec_of(message)).text
     document: dict[str, object] = {
         "id": message.id,
-        "headers": {name: masked(value, name) for name, value in message.headers.items()},
+        "headers": {name: masked(value, name, keeps_types=True) for name, value in message.headers.items()},
     }
     try:
         msgspec.json.decode(text)

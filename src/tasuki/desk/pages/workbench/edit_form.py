@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasuki.message import HeaderValue
-from tasuki.observe.redact import MASK, is_secret_name, redact
+from tasuki.observe.redact import MASK, redact
+from tasuki.observe.secrets.names import is_secret_name
 from tasuki.workbench.editing.building import Wanted
 from tasuki.workbench.editing.document import changes, read_value
 from tasuki.workbench.editing.edit import Draft

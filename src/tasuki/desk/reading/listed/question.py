@@ -27,7 +27,7 @@ class _Subject(NamedTuple):
     now: float
 
     def header(self, name: str) -> Any:
-        return self.message.headers.get(name)
+        return masked(self.message.headers.get(name), name)
 
     def age(self) -> float | None:
         at = published_at(_Published(self.message.id, self.message.headers))
@@ -56,7 +56,7 @@ NAMES: Mapping[str, Node] = {
     "key": lambda subject: subject.header(PARTITION_KEY),
     "priority": lambda subject: subject.header(PRIORITY),
     "attempts": lambda subject: subject.header(ATTEMPTS) or 0,
-    "error": lambda subject: masked(subject.header(LAST_ERROR)),
+    "error": lambda subject: subject.header(LAST_ERROR),
     "age": lambda subject: subject.age(),
     "headers": lambda subject: masked(subject.message.headers),
     "body": lambda subject: subject.body(),

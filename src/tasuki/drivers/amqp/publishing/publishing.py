@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Sequence
 
@@ -10,13 +9,11 @@ from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
 from tasuki.drivers.amqp.protocol import envelope
+from tasuki.drivers.amqp.publishing.delayed_count import DelayedCount
 from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher, UnsentError
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, partition_lane, priority_lane, return_lane
 from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
-
-_ON_THE_WAY = 1.0
-"""Seconds that a message may need from its last delay queue to its queue."""
 
 
 class Publishing:
@@ -26,7 +23,7 @@ class Publishing:
         self.publisher = publisher
         self._errors = errors
         self._expiration = expiration
-        self._delayed: dict[str, list[float]] = {}
+        self._delayed: dict[str, DelayedCount] = {}
 
     async def publish(self, spec: QueueSpec, batch: Sequence[Outgoing]) -> Results:
         """One result a message."""
@@ -57,10 +54,8 @@ class Publishing:
 
     def delayed(self, queue: str) -> int:
         """How many messages of a queue this process has delayed whose time is not over."""
-        due, now = self._delayed.get(queue, []), time.monotonic()
-        while due and due[0] < now:
-            heapq.heappop(due)
-        return len(due)
+        count = self._delayed.get(queue)
+        return count.at(time.monotonic()) if count is not None else 0
 
     def forget(self, queue: str) -> None:
         """None of its messages is delayed any more; the next one makes sure of its way again."""
@@ -71,8 +66,7 @@ class Publishing:
         now = time.monotonic()
         for parcel, fate in zip(parcels, fates, strict=True):
             if parcel.delay > 0 and fate == "stored":
-                self.delayed(queue)
-                heapq.heappush(self._delayed.setdefault(queue, []), now + parcel.delay + _ON_THE_WAY)
+                self._delayed.setdefault(queue, DelayedCount()).add(now, parcel.delay)
 
     def _parcel(self, spec: QueueSpec, message: Outgoing) -> Parcel:
         if spec.ordering == "key" and message.key is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tasuki.drivers.nats.failures import denied, lost, unconnected
@@ -30,6 +31,8 @@ _log = logging.getLogger("tasuki.driver.nats")
 
 _CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
 """Where the server says that a stream was changed."""
+_RESTORED = b"$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE."
+"""Where the server says that a stream was made out of a backup."""
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 
@@ -75,6 +78,8 @@ class Connection:
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
+        self.opened_at = inf
+        """When it was made, by the loop's clock, which all threads share."""
         self.server = ""
         """The address that it is connected to."""
         self.max_payload = 0
@@ -86,7 +91,7 @@ class Connection:
         self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
-        self._subscriptions = count(3)
+        self._subscriptions = count(4)
         self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), secrets.token_hex(11).encode())
         self._problem: DriverError | None = None
 
@@ -147,11 +152,12 @@ class Connection:
 
     def _connected(self, client: Client, server: str) -> None:
         self._client = client
+        self.opened_at = asyncio.get_running_loop().time()
         self.server = server
         client.write(b"SUB %b.*.* 1\r\n" % self._inbox)
         if self._on_change is not None:
             # A user without the right to subscribe is refused that, and no more.
-            client.write(b"SUB %b* 2\r\n" % _CHANGED)
+            client.write(b"SUB %b* 2\r\nSUB %b* 3\r\n" % (_CHANGED, _RESTORED))
         self.max_payload = client.max_payload
         self._pulse = Pulse(
             self.address.timeout,
@@ -303,9 +309,9 @@ class Connection:
             if reply.startswith(b"$JS.ACK."):
                 self._on_delivery(reply.decode(), data)
                 return
-            if subject.startswith(_CHANGED):
+            if subject.startswith((_CHANGED, _RESTORED)):
                 if self._on_change is not None:
-                    self._on_change(subject[len(_CHANGED) :].decode())
+                    self._on_change(subject.rpartition(b".")[2].decode())
                 return
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""

@@ -15,6 +15,7 @@ from tasuki.drivers.nats.queues.lanes import plan_in
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
+from tasuki.drivers.nats.receiving.continuity import Breaks, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.holding import Holding
 from tasuki.drivers.nats.receiving.pull_requests import PullRequests
@@ -63,7 +64,7 @@ class OpenQueue:
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         records, table, tasks = self.records, self.table, self._tasks
         self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect)
-        self.holding = Holding(self._unknown, self._remove, records, table, tasks, clock)
+        self.holding = Holding(self._unknown, self._remove, self._compare, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self.pulls = PullRequests(self.stream, self.give_back, count)
         self.is_missing = False
@@ -73,6 +74,7 @@ class OpenQueue:
         self.inspected_on: Connection | None = None
         """The connection on which its stream was inspected."""
         self.inspected_at = 0.0
+        self._last_number = 0
         self.learn(spec, info)
 
     def learn(self, spec: QueueSpec, info: Answer) -> None:
@@ -84,6 +86,9 @@ class OpenQueue:
         """The ids of its ``dedup_window``, if it has one."""
         self.table.lease = self.spec.lease
         self.pulls.use(self.plan.lanes())
+        before, self._last_number = self._last_number, int(info.get("state", {}).get("last_seq", 0))
+        if self._last_number < before:
+            self.doubt()
         self.is_missing = self.is_outdated = False
 
     def durability(self, *, is_synced: bool) -> Durability:
@@ -93,11 +98,17 @@ class OpenQueue:
     def changed(self) -> None:
         """Another process changed the stream: inspect it before the next operation."""
         self.is_outdated = True
+        self.doubt()
         self.pulls.interrupt()
+
+    def doubt(self) -> None:
+        """The stream may have been made again, or put back to an earlier state."""
+        self.table.doubted_at = asyncio.get_running_loop().time()
 
     def consumers_made(self) -> None:
         """They may be new, and know of no earlier delivery."""
         self.pulls.is_doubtful = False
+        self.doubt()
         self._admission.forget()
 
     async def receive(self, connection: Connection, limit: int, wait: float) -> list[Received]:
@@ -122,6 +133,10 @@ class OpenQueue:
         receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
         gone = await remove(connection, self.spec.name, self.stream, receipts)
         return {each.receipt for each in held if each.sequence in gone}
+
+    async def _compare(self, connection: Connection, held: Sequence[Held]) -> Breaks:
+        receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
+        return await breaks_of(connection, self.spec.name, self.stream, receipts)
 
     async def leave(self) -> None:
         """Receive no more; held messages can still be settled."""

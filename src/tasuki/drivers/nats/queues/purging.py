@@ -9,6 +9,7 @@ from __future__ import annotations
 from tasuki.clock import Clock
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
@@ -52,7 +53,7 @@ class Purging:
         notes = await self._queue.records.hidden(self._connection, self._clock.time())
         sequences = [note.sequence for note in notes if note.sequence <= self._last]
         receipts = await self._queue.records.receipts(self._connection, sequences)
-        signs = [(receipt.split(".")[-6], receipt, ACK) for receipt in receipts.values() if receipt]
+        signs = [(parts.consumer, receipt, ACK) for receipt in receipts.values() if (parts := read(receipt))]
         await confirmed(self._connection, signs)
         await self._queue.records.erase(self._connection, sequences)
         return len(signs)

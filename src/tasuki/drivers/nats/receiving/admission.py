@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from math import inf
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.pull_requests import Arrival
@@ -67,10 +69,12 @@ class Admission:
             return
         notes = await self._records.notes(connection)
         (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
-        first = int(info.get("state", {}).get("first_seq", 0))
+        state = info.get("state", {"last_seq": inf})
+        # A note on a message that is not there yet is from before the stream was put back to an earlier state.
+        gone = [number for number in notes if not state.get("first_seq", 0) <= number <= state["last_seq"]]
         self._noted = notes.keys()
         self._recalled_on = connection
-        await self._records.erase(connection, [number for number in notes if number < first][:_CLEANED])
+        await self._records.erase(connection, gone[:_CLEANED])
 
     async def admit(
         self, connection: Connection, arrivals: Sequence[Arrival], put_back: Callable[[Sequence[Arrival]], None]
@@ -99,7 +103,10 @@ class Admission:
         """Return messages that no receive took; if that fails, their lease ends by itself."""
         with suppress(DriverError):
             connection = await self._connect()
-            items = await self._with_notes(connection, [ParsedDelivery(arrival) for arrival in arrivals])
+            doubtful = [arrival.parts for arrival in arrivals if arrival.at < connection.opened_at]
+            gone, lost = await breaks_of(connection, self._queue, self._stream, doubtful) if doubtful else NO_BREAKS
+            ours = [arrival for arrival in arrivals if arrival.parts.sequence not in gone | lost]
+            items = await self._with_notes(connection, [ParsedDelivery(arrival) for arrival in ours])
             items.sort(key=lambda item: item.arrival.parts.sequence)
             await self._records.write(connection, [item.returned() for item in items])
             await confirmed(connection, [item.sign(NAK) for item in items])
@@ -115,6 +122,7 @@ class Admission:
                 parts.sequence,
                 item.delivered,
                 since,
+                arrival.at,
                 item.failures,
                 item.is_suspect,
                 item.last_error,

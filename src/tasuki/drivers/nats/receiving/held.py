@@ -25,6 +25,8 @@ class Held(msgspec.Struct, gc=False):
     delivered: int
     since: float
     """When its lease began (monotonic)."""
+    sure_at: float = 0.0
+    """When its message was last known to be the stream's (loop time)."""
     failures: int = 0
     """How many deliveries of its message failed before this one."""
     is_suspect: bool = False
@@ -37,6 +39,8 @@ class Held(msgspec.Struct, gc=False):
     """Whether a settlement is under way."""
     is_unanswered: bool = False
     """Whether the server left its last settlement without an answer."""
+    is_gone: bool = False
+    """Whether its message was no longer in the stream after a reconnect: an ack is done, another settlement stale."""
     is_done: bool = False
     """Whether its message is known to be gone, though not all that was settled with it."""
 
@@ -66,6 +70,8 @@ class Table:
 
     def __init__(self, lease: float) -> None:
         self.lease = lease
+        self.doubted_at = 0.0
+        """When something said last that the stream may be another one (loop time)."""
         self._by_receipt: dict[str, Held] = {}
         self._by_sequence: dict[int, Held] = {}
         self._next_sweep = _SWEEP
@@ -95,6 +101,11 @@ class Table:
         """A delivery that has ended."""
         if self._by_receipt.pop(held.receipt, None) is not None:
             self._by_sequence.pop(held.sequence, None)
+
+    def doubtful(self, since: float) -> list[Held]:
+        """All whose message was last known to be the stream's before a moment, or before the last doubt (loop time)."""
+        since = max(since, self.doubted_at)
+        return [held for held in list(self._by_receipt.values()) if held.sure_at < since and not held.is_done]
 
     def living(self, now: float) -> list[Held]:
         """All whose lease holds."""

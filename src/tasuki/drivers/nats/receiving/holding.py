@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.receiving.continuity import Breaks
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import LastError, Note, SideRecords
@@ -17,6 +19,7 @@ from tasuki.system.tasks import Tasks
 
 _Item = tuple[Held, Settlement]
 Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
+Compare = Callable[[Connection, Sequence[Held]], Awaitable[Breaks]]
 
 
 class Holding:
@@ -25,6 +28,7 @@ class Holding:
     Args:
         unknown: asks which deliveries no consumer knows of.
         remove: carries acks out at the stream; returns the acks whose messages are gone then.
+        compare: says which messages are not in the stream any more.
         records: the queue's notes.
         table: the open deliveries.
         tasks: carries settlements out.
@@ -35,6 +39,7 @@ class Holding:
         self,
         unknown: Look,
         remove: Look,
+        compare: Compare,
         records: SideRecords,
         table: Table,
         tasks: Tasks,
@@ -42,6 +47,7 @@ class Holding:
     ) -> None:
         self._unknown = unknown
         self._remove = remove
+        self._compare = compare
         self._records = records
         self._table = table
         self._tasks = tasks
@@ -49,9 +55,10 @@ class Holding:
 
     async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
         """Note that the handlers of these deliveries begin; returns the receipts that were stale."""
+        await self._assure(connection)
         now = self._clock.monotonic()
         found = {receipt: self._table.find(receipt) for receipt in batch}
-        begun = [held for held in found.values() if held and not held.is_ending and not self._table.is_over(held, now)]
+        begun = [held for held in found.values() if held and self._is_open(held, now) and not held.is_ending]
         await self._tasks.run(self._start(connection, [held for held in begun if not held.is_started]))
         stale = set(found) - {held.receipt for held in begun}
         return [receipt for receipt in batch if receipt in stale]
@@ -63,11 +70,12 @@ class Holding:
 
     async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries, even if the caller is cancelled; returns the receipts that were stale."""
+        await self._tasks.run(self._assure(connection))
         stale: list[Receipt] = []
         items: list[_Item] = []
         for settlement in batch:
             held = self._table.find(settlement.receipt)
-            if held is None or held.is_ending:
+            if held is None or held.is_ending or (held.is_gone and not isinstance(settlement, Ack)):
                 stale.append(settlement.receipt)
             else:
                 held.is_ending = True
@@ -78,12 +86,13 @@ class Holding:
 
     async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
         """Renew leases, on whichever loop the connection is; returns the receipts that were stale."""
+        await self._assure(connection)
         now = self._clock.monotonic()
         stale: list[Receipt] = []
         items: list[Held] = []
         for receipt in batch:
             held = self._table.find(receipt)
-            if held is None or self._table.is_over(held, now):
+            if held is None or not self._is_open(held, now):
                 stale.append(receipt)
             else:
                 items.append(held)
@@ -103,13 +112,41 @@ class Holding:
 
     async def close(self, connection: Connection | None) -> None:
         """Return held messages as they are."""
-        held = sorted(self._table.living(self._clock.monotonic()), key=lambda held: held.sequence)
-        self._table.clear()
-        if connection is None or not held:
+        if connection is None:
+            self._table.clear()
             return
         with suppress(DriverError):  # else their leases end by themselves
+            await self._assure(connection)
+        living = [held for held in self._table.living(self._clock.monotonic()) if not held.is_gone]
+        doubtful = self._table.doubtful(connection.opened_at)
+        held = sorted((each for each in living if each not in doubtful), key=lambda held: held.sequence)
+        self._table.clear()
+        if not held:
+            return
+        with suppress(DriverError):
             await self._records.write(connection, [each.left() for each in held])
             await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
+
+    async def _assure(self, connection: Connection) -> None:
+        """Compare what we hold with the stream, if the connection is newer, or the stream in doubt.
+
+        What the stream has lost is not ours any more. Raises DriverError where it is not known.
+        """
+        doubtful = self._table.doubtful(connection.opened_at)
+        if not doubtful:
+            return
+        now = asyncio.get_running_loop().time()
+        breaks = await self._compare(connection, doubtful)
+        for held in doubtful:
+            held.sure_at = now
+            if held.sequence in breaks.lost:
+                self._table.remove(held)
+            elif held.sequence in breaks.gone:
+                held.is_gone = held.is_done = True
+                held.is_noted = False
+
+    def _is_open(self, held: Held, now: float) -> bool:
+        return not held.is_gone and not self._table.is_over(held, now)
 
     async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
         """Write down what does not count or is hidden, then tell the server; returns what it knows nothing of."""

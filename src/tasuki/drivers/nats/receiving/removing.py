@@ -29,26 +29,28 @@ async def remove(connection: Connection, queue: str, stream: str, receipts: Coll
         BrokerUnavailableError, BrokerTimeoutError: some may have been removed; trying again does no harm.
     """
     by_number = {receipt.sequence: receipt for receipt in receipts}
-    found = await _read(connection, queue, stream, list(by_number))
-    ours = [number for number, answer in found.items() if _is_of(answer, by_number[number])]
+    found = await read_messages(connection, queue, stream, list(by_number))
+    ours = [number for number, answer in found.items() if is_of(answer, by_number[number])]
     gone = {number for number, answer in found.items() if is_message_missing(answer.get("error"))}
     if not ours:
         return gone
     requests: list[Request] = [(f"STREAM.MSG.DELETE.{stream}", {"seq": number, "no_erase": True}) for number in ours]
     await ask(connection, queue, requests)
     # What counts is that they are gone: a removal may fail because the ack was committed meanwhile.
-    left = await _read(connection, queue, stream, ours)
+    left = await read_messages(connection, queue, stream, ours)
     if not all(is_message_missing(answer.get("error")) for answer in left.values()):
         raise lost("messages cannot be removed", driver=connection.address.driver, queue=queue, outcome="unknown")
     return gone | set(ours)
 
 
-async def _read(connection: Connection, queue: str, stream: str, numbers: Sequence[int]) -> dict[int, Answer]:
+async def read_messages(connection: Connection, queue: str, stream: str, numbers: Sequence[int]) -> dict[int, Answer]:
+    """What the stream has under these numbers."""
     requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"seq": number}) for number in numbers]
     answers = await demand(connection, queue, *requests, unless=is_stream_or_message_missing)
     return dict(zip(numbers, answers, strict=True))
 
 
-def _is_of(answer: Answer, receipt: Receipt) -> bool:
+def is_of(answer: Answer, receipt: Receipt) -> bool:
+    """Whether it is the message of the receipt, by the time at which it was stored."""
     message = answer.get("message")
     return message is not None and abs(seconds_of(message["time"]) - receipt.published_at) < _SAME

@@ -22,7 +22,7 @@ from tasuki.drivers.nats.protocol.connection import Address
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.protocol.reconnecting import reconnecting
 from tasuki.drivers.nats.state.pushes import Beat, Push, PushConnection
-from tasuki.drivers.nats.state.records import read_headers
+from tasuki.drivers.nats.state.records import read_headers, version_of
 from tasuki.drivers.nats.state.stream import StoreStream
 from tasuki.drivers.nats.state.subjects import StoreSubjects
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -230,17 +230,18 @@ class Feed:
         self._complete(watch, is_idle=not push.pending)
 
     def _tell(self, watch: _Watch, key: str, push: Push) -> None:
-        ttl, removed = read_headers(push.headers)
+        ttl, removed, mark = read_headers(push.headers)
+        version = version_of(push.sequence, mark)
         if watch.entries is not None:
             if removed:
                 watch.entries.pop(key, None)
             else:
-                watch.entries[key] = Entry(key, push.data, push.sequence)
+                watch.entries[key] = Entry(key, push.data, version)
         elif removed:
-            watch.watcher.tell(Change(key, None, removed))
+            watch.watcher.tell(Change(key, None, version))
         else:
-            watch.watcher.tell(Change(key, push.data, push.sequence))
-        self._expect(key, push.sequence, inf if removed else push.written_at + ttl)
+            watch.watcher.tell(Change(key, push.data, version))
+        self._expect(key, version, inf if removed else push.written_at + ttl)
 
     def _complete(self, watch: _Watch, *, is_idle: bool = False) -> None:
         """The entries are there once as many have come as there were; fewer come if some are removed meanwhile."""
@@ -286,11 +287,11 @@ class Feed:
         records, now = await self._stream.read(connection, *map(self._subjects.entry, versions))
         old = []
         for (key, version), record in zip(versions.items(), records, strict=True):
-            if record is None or (record.sequence == version and not record.lives(now)):
+            if record is None or (record.version == version and not record.lives(now)):
                 for watch in self._watches:
                     watch.watcher.tell(Change(key, None, version))
                 if record is not None:
-                    old.append((self._subjects.entry(key), version))
-            elif record.sequence == version and key not in self._versions:
+                    old.append((self._subjects.entry(key), record.sequence))
+            elif record.version == version and key not in self._versions:
                 self._expect(key, version, record.ends)  # the clocks do not agree
         await self._stream.erase_all(connection, old)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Mapping
 from math import ceil, inf
 from typing import Any, NamedTuple
@@ -19,6 +20,11 @@ _TTL = b"Tasuki-TTL"
 """Seconds for which the message counts, from its time on."""
 _GONE = b"Tasuki-Gone"
 """The version of the entry that this message has removed."""
+_MARK = b"Tasuki-Mark"
+"""A random number, which is a part of the version."""
+_MARK_BITS = 20
+_LEAST_UNIQUE = 2**40
+"""From here on a sequence is a time (see ``stream``), and comes only once."""
 MARKED = 60.0
 """Seconds for which the note of a removal stays: watches hear of it at once, or list again."""
 _LONGEST = 10**9
@@ -34,6 +40,12 @@ class Record(NamedTuple):
     ttl: float
     removed: int = 0
     """The version of the entry that was removed; 0: it was not."""
+    mark: int = 0
+
+    @property
+    def version(self) -> int:
+        """See ``version_of``."""
+        return version_of(self.sequence, self.mark)
 
     @property
     def ends(self) -> float:
@@ -45,30 +57,48 @@ class Record(NamedTuple):
         return not self.removed and self.ends > now
 
 
+def new_mark() -> int:
+    """The mark of a message that is to be written."""
+    return secrets.randbelow(2**_MARK_BITS)
+
+
+def version_of(sequence: int, mark: int) -> int:
+    """The version of an entry. It rises with the sequence.
+
+    A server whose files were put back to an earlier state gives the later sequences again: the mark tells such entries
+    apart.
+    """
+    return sequence if sequence >= _LEAST_UNIQUE else sequence << _MARK_BITS | mark
+
+
 def record_in(message: Mapping[str, Any]) -> Record:
     """The record in the answer to a request for a message."""
     headers = base64.b64decode(message.get("hdrs") or "")
     return Record(int(message["seq"]), data_of(message), seconds_of(message["time"]), *read_headers(headers))
 
 
-def read_headers(headers: bytes | None) -> tuple[float, int]:
-    """How many seconds a message counts, and what it has removed."""
-    ttl, removed = inf, 0
+def read_headers(headers: bytes | None) -> tuple[float, int, int]:
+    """How many seconds a message counts, what it has removed, and its mark."""
+    ttl, removed, mark = inf, 0, 0
     for line in (headers or b"").split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name == _TTL:
             ttl = float(value)
         elif name == _GONE:
             removed = int(value)
-    return ttl, removed
+        elif name == _MARK:
+            mark = int(value)
+    return ttl, removed, mark
 
 
-def headers_of(*, ttl: float = inf, removed: int = 0, expected: int | None = None, tells_server: bool = False) -> bytes:
+def headers_of(
+    *, ttl: float = inf, removed: int = 0, mark: int = 0, expected: int | None = None, tells_server: bool = False
+) -> bytes:
     """The headers of a message; ``expected``: the sequence that the last message of its subject must have; 0: none.
 
     ``tells_server``: the server itself removes the message later than its ttl.
     """
-    lines = []
+    lines = [b"%b: %d" % (_MARK, mark)] if mark else []
     if removed:
         ttl = MARKED
         lines.append(b"%b: %d" % (_GONE, removed))

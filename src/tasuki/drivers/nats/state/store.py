@@ -99,7 +99,7 @@ class NATSStore(Store):
             return record if record is not None and record.lives(now) else None
 
         found = await self._ways.reach(get)
-        return None if found is None else Entry(key, found.value, found.sequence)
+        return None if found is None else Entry(key, found.value, found.version)
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         """See Store. Without a version, or for an absent key, in one round trip; else after a read."""
@@ -137,12 +137,12 @@ class NATSStore(Store):
             self._expect(key, version, record, now)
             if record is None or not record.lives(now):
                 return Step(False)
-            return Step(True, b"", MARKED, removed=record.sequence, frees=True)
+            return Step(True, b"", MARKED, removed=record.version, frees=True)
 
         return (await self._ways.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
 
     def _expect(self, key: str, version: int | None, record: Record | None, now: float) -> None:
-        found = record.sequence if record is not None and record.lives(now) else 0
+        found = record.version if record is not None and record.lives(now) else 0
         if version is not None and found != version:
             problem = f"key {key[:40]!r} has version {found}, not {version}"
             raise ConflictError(f"store {self.name!r} of driver {self.driver!r}: {problem}", driver=self.driver)
@@ -168,7 +168,7 @@ class NATSStore(Store):
             records, _ = await self._stream.read(connection, *(subject for _, subject in part))
             for (key, subject), record in zip(part, records, strict=True):
                 if record is not None and record.lives(now):
-                    entries.append(Entry(key, record.value, record.sequence))
+                    entries.append(Entry(key, record.value, record.version))
                     size += len(record.value)
                 elif record is not None and record.ends < now:
                     old.append((subject, record.sequence))

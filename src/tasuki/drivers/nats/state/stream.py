@@ -22,7 +22,7 @@ from tasuki.drivers.nats.failures import (
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.setup import Storage
-from tasuki.drivers.nats.state.records import MARKED, Record, headers_of, record_in
+from tasuki.drivers.nats.state.records import MARKED, Record, headers_of, new_mark, record_in, version_of
 from tasuki.drivers.nats.state.subjects import StoreSubjects
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import (
@@ -111,7 +111,7 @@ class StoreStream:
             "max_msgs_per_subject": 1,
             "storage": self._storage.kind,
             "num_replicas": self._storage.replicas,
-            # Sequences are versions, which must rise when the stream was lost with the server's memory. A file keeps
+            # Sequences begin the versions, which must rise when the stream was lost with the memory. A file keeps
             # them, and with a first sequence it loses its messages when NATS 2.10 (to 2.10.27 at least) starts again
             # (nats-io/nats-server#6753).
             **({"first_seq": time.time_ns() // 1000} if self._storage.kind == "memory" else {}),
@@ -163,8 +163,9 @@ class StoreStream:
         removed: int = 0,
         expected: int | None = None,
     ) -> int | None:
-        """Write a message; returns its sequence, None if the subject's last one is not the expected one."""
-        headers = headers_of(ttl=ttl, removed=removed, expected=expected, tells_server=self._removes_itself)
+        """Write a message; returns its version, None if the subject's last one is not the expected one."""
+        tells_server, mark = self._removes_itself, new_mark()
+        headers = headers_of(ttl=ttl, removed=removed, mark=mark, expected=expected, tells_server=tells_server)
         for is_last in (False, True):
             exchange = await connection.exchange([(subject, data)], headers=[headers])
             exchange.check()
@@ -177,7 +178,7 @@ class StoreStream:
         fields = _fields(answer)
         if "error" not in fields:
             await self._written(connection)
-            return int(fields["seq"])
+            return version_of(int(fields["seq"]), mark)
         if is_wrong_sequence(fields["error"]):
             return None
         raise self._refused(fields["error"])
@@ -185,7 +186,7 @@ class StoreStream:
     async def change(
         self, connection: Connection, subject: str, decide: Callable[[Record | None, float], Step[R]]
     ) -> tuple[R, int]:
-        """Read, decide and write in one step; returns the result and the new sequence, 0 if nothing was written.
+        """Read, decide and write in one step; returns the result and the new version, 0 if nothing was written.
 
         ``decide`` gets the last record and the server's time. It is called again if another caller was faster.
         """
@@ -203,9 +204,9 @@ class StoreStream:
                 step = decide(record, now)
                 if step.data is None:
                     return step.result, 0
-                sequence = await self._step(connection, subject, step, record.sequence if record else 0)
-                if sequence is not None:
-                    return step.result, sequence
+                version = await self._step(connection, subject, step, record.sequence if record else 0)
+                if version is not None:
+                    return step.result, version
                 if loop.time() >= until:
                     raise self._late(seconds)
                 pauses += 1

@@ -6,8 +6,9 @@ import asyncio
 import ssl
 from typing import Any
 
-from tasuki.drivers.postgres.connecting.tls import REMEDY
+from tasuki.drivers.postgres.connecting.tls import REMEDY, UNVERIFIED
 from tasuki.drivers.postgres.durability import VALUES, Level
+from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 
 CACHED_STATEMENTS = 100
@@ -66,7 +67,8 @@ class Connector:
     async def open(self) -> Link:
         """A connection that is ready for statements.
 
-        Raises what the client raises, BrokerUnavailableError for a standby, and AccessDeniedError for a server that has
+        Raises what the client raises, BrokerUnavailableError for a standby and a certificate that is not trusted, and
+        AccessDeniedError for a server that has
         no TLS where it is required.
         """
         async with asyncio.timeout(self.connect_timeout):
@@ -97,9 +99,12 @@ class Connector:
                 server_settings={"application_name": self._name},
                 **options,
             )
+        except ssl.SSLCertVerificationError as error:
+            problem = f"the certificate of {shown(self._url)} is not trusted: {error.verify_message}; {UNVERIFIED}"
+            raise BrokerUnavailableError(problem) from error
         except ConnectionError as error:
             # The client says no more of a server without TLS; its subclasses mean the network.
-            if self._tls == "require" and type(error) is ConnectionError:
+            if self._tls not in (None, "disable") and type(error) is ConnectionError:
                 raise AccessDeniedError(f"{error}; {REMEDY}") from error
             raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -22,6 +23,12 @@ REMEDY = (
     "beyond loopback a connection must be encrypted, since the server may ask for the password in clear: turn TLS on "
     "at the server, or write sslmode=disable into the address where the network is trusted"
 )
+UNVERIFIED = (
+    "name the authority that signed it in tls: {ca: …} or sslrootcert=…, or write sslmode=require into the address to "
+    "encrypt without knowing the server"
+)
+_HOME = ".postgresql"
+"""Where libpq has certificates, within the user's folder."""
 
 
 class _Named(ssl.SSLContext):
@@ -50,7 +57,20 @@ def encryption(
         return None
     hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1] or environ.get("PGHOST") or "localhost"
     # Without this the client would try TLS and then go on without it ("prefer").
-    return None if all(is_local(unquote(host)) for host in hosts.split(",")) else "require"
+    return None if all(is_local(unquote(host)) for host in hosts.split(",")) else _verified(driver, query, environ)
+
+
+def _verified(driver: str, query: Mapping[str, list[str]], environ: Mapping[str, str]) -> ssl.SSLContext | str | None:
+    """As sslmode=verify-full, with the authorities of libpq's root.crt; without that file, with the system's."""
+    if _given("sslrootcert", query, environ) or Path(environ.get("HOME", "/"), _HOME, "root.crt").exists():
+        return "verify-full"
+    cert, key = (_given(name, query, environ) or None for name in ("sslcert", "sslkey"))
+    return _context(driver, TlsConfig.model_validate({"cert": cert, "key": key} if cert and key else {}))
+
+
+def _given(name: str, query: Mapping[str, list[str]], environ: Mapping[str, str]) -> str:
+    value = query.get(name, [environ.get(f"PG{name.upper()}", "")])[-1]
+    return "" if value == "system" else value
 
 
 def _context(driver: str, tls: TlsConfig) -> ssl.SSLContext | None:

@@ -115,6 +115,28 @@ def close(connection: sqlite3.Connection) -> None:
         connection.close()
 
 
+def log_of(path: str) -> str:
+    """The write-ahead log of a database file."""
+    return f"{path}-wal"
+
+
+def drop_log(path: str, log: tuple[int, int]) -> None:
+    """Remove the log of a file that another one has replaced: SQLite would write its pages into the new file.
+
+    The caller holds the turn, so no other process opens the new file meanwhile. A process that has opened it already
+    has written to the log since the replacement, or has made another one than ``log``: that one stays.
+    """
+    try:
+        is_old = identity(log_of(path)) == log and os.stat(log_of(path)).st_mtime_ns <= os.stat(path).st_ctime_ns
+    except FileNotFoundError:
+        return
+    if log == (0, 0) or not is_old:
+        return
+    for name in (log_of(path), f"{path}-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
 def identity(path: str) -> tuple[int, int]:
     """Tells the file from another one of the same name; zeros: there is none."""
     try:

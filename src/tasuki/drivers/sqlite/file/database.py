@@ -44,7 +44,7 @@ class Database:
         self.holder = 0
         """The number of this connection among those that hold messages."""
         self.room = disk_space.DiskSpace(path)
-        self._identity = (0, 0)
+        self._identity = self._log_identity = (0, 0)
 
     @contextmanager
     def failing(self, outcome: Outcome) -> Iterator[None]:
@@ -66,11 +66,14 @@ class Database:
         self.folder.enter()
         self.folder.wait_turn(self._settings.busy_timeout)
         try:
+            if connections.identity(self.path) != self._identity:
+                connections.drop_log(self.path, self._log_identity)
             connection, self.holder = connections.connect(self._driver, self.path, self._settings, self.folder.name)
         finally:
             self.folder.pass_turn()
         self.connection = connection
         self._identity = connections.identity(self.path)
+        self._log_identity = connections.identity(connections.log_of(self.path))
         self.store = Store(connection, self._driver, self._clock, self.holder, self._known)
         self.on_connect()
         self.room.restore()
@@ -83,12 +86,39 @@ class Database:
             BrokerUnavailableError: the file was removed or replaced; this connection is closed.
         """
         connection = self.connected()
-        if connections.identity(self.path) != self._identity:
-            self.disconnect()
-            problem = f"SQLite file {self.path!r} was removed or replaced while it was open; it will be opened again"
-            raise BrokerUnavailableError(problem, driver=self._driver)
+        self._check_file("rejected")
         connections.begin(connection, self.folder, self._settings.busy_timeout)
         return connection
+
+    def commit(self) -> None:
+        """Commit the transaction, to the file that has the path now.
+
+        Raises:
+            BrokerUnavailableError: the file was removed or replaced before the commit was done.
+        """
+        assert self.connection is not None
+        self.connection.execute("COMMIT")
+        self._check_file("unknown")  # a commit to a file without a name would be lost with it
+
+    def check_holder(self) -> None:
+        """After another process's commit: the file may have an earlier state (``.restore`` of SQLite's shell).
+
+        Raises:
+            BrokerUnavailableError: the file does not know this connection; it is closed.
+        """
+        assert self.connection is not None
+        sql = "SELECT 1 FROM holders WHERE holder = ? AND name = ?"
+        if self.connection.execute(sql, (self.holder, self.folder.name)).fetchone() is None:
+            self._reopen(f"SQLite file {self.path!r} was put back to an earlier state", "rejected")
+
+    def _check_file(self, outcome: Outcome) -> None:
+        if connections.identity(self.path) != self._identity:
+            self._reopen(f"SQLite file {self.path!r} was removed or replaced while it was open", outcome)
+
+    def _reopen(self, problem: str, outcome: Outcome) -> None:
+        self.store.undo()
+        self.disconnect()
+        raise BrokerUnavailableError(f"{problem}; it will be opened again", driver=self._driver, outcome=outcome)
 
     def make_room(self) -> None:
         """The disk is full: leave what there is to acks."""

@@ -55,7 +55,7 @@ CREATE TABLE lines (
     PRIMARY KEY (queue, key, waiting, seq)
 ) WITHOUT ROWID;
 
--- Handed out. The delivery number is the receipt and is never used again, so an old receipt finds nothing.
+-- Handed out. The delivery number is the receipt. It is random and never used again, so an old receipt finds nothing.
 CREATE TABLE held (
     delivery    INTEGER PRIMARY KEY AUTOINCREMENT,
     seq         INTEGER NOT NULL,

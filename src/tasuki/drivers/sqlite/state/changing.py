@@ -17,7 +17,12 @@ _SWEPT_BY_PUT = 2
 """The same for a put with a ttl: so expired rows never become more than the living ones for long."""
 
 _VERSION = "SELECT version, expires FROM store_entries WHERE store = ? AND key = ?"
-_PUT = "INSERT OR REPLACE INTO store_entries (store, key, value, expires) VALUES (?, ?, ?, ?)"
+# A version is a time in microseconds, or the last version and 1 where that is more: so the versions rise also after the
+# file was put back to an earlier state, and no version comes again.
+_PUT = """
+    INSERT OR REPLACE INTO store_entries (version, store, key, value, expires)
+    VALUES (max(?, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'store_entries'), 0)), ?, ?, ?, ?)
+"""
 _REMOVED = "INSERT INTO store_removals (store, key, version, at) VALUES (?, ?, ?, ?)"
 _EXPIRED = """
     DELETE FROM store_entries WHERE version IN
@@ -68,14 +73,19 @@ class StoreTables:
         if ttl is not None:
             sweep_entries(self._connection, self._now, _SWEPT_BY_PUT)
         expires = None if ttl is None else self._now + ttl
-        return int(self._execute(_PUT, (self._store, key, value, expires)).lastrowid or 0)
+        return int(self._execute(_PUT, (self._version_now, self._store, key, value, expires)).lastrowid or 0)
 
     def put_all(self, entries: Sequence[tuple[str, bytes]], ttl: float | None) -> None:
         """Write all."""
         if ttl is not None:
             sweep_entries(self._connection, self._now, _SWEPT_BY_PUT * len(entries))
         expires = None if ttl is None else self._now + ttl
-        self._connection.executemany(_PUT, [(self._store, key, value, expires) for key, value in entries])
+        rows = [(self._version_now, self._store, key, value, expires) for key, value in entries]
+        self._connection.executemany(_PUT, rows)
+
+    @property
+    def _version_now(self) -> int:
+        return int(self._now * 1_000_000)
 
     def delete(self, key: str, expected: int | None) -> bool | VersionConflict:
         """Remove; returns whether the key was there, or a VersionConflict."""

@@ -226,9 +226,9 @@ class Reader:
             isolation_level=None,
             check_same_thread=False,
         )
-        is_other_file, self._identity, self._seen_version = identity != self._identity, identity, -1
+        self._identity, self._seen_version = identity, -1
         for watch in list(self._watches):
-            watch.has_reconnected(is_other_file=is_other_file)
+            watch.has_reconnected()
         return self._connection
 
     def _disconnect(self) -> None:

@@ -84,11 +84,9 @@ class StoreWatch:
                 self.watcher.tell(Change(key, None, version))
         self._at = now
 
-    def has_reconnected(self, *, is_other_file: bool) -> None:
-        """Let the next check tell all entries. The versions of another file may be lower."""
+    def has_reconnected(self) -> None:
+        """Let the next check tell all entries."""
         self._version = -1
-        if is_other_file:
-            self.watcher.tell_all(())
 
     def _tell_all(self, connection: sqlite3.Connection, keys: KeyRange, now: float) -> None:
         """Tell all entries: at first, and where changes may have been missed."""
@@ -98,6 +96,8 @@ class StoreWatch:
     def _tell_changes(self, connection: sqlite3.Connection, keys: KeyRange, now: float) -> bool:
         """Tell removals and puts; False: some removals are not to be found any more."""
         newest = _number(connection, "store_removals")
+        if newest < self._removal or _number(connection, "store_entries") < self._version:
+            return False  # the file was put back to an earlier state
         removals = connection.execute(_REMOVED_SINCE, (self._removal,)).fetchall()
         if len(removals) != newest - self._removal:
             return False

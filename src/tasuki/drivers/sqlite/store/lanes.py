@@ -113,8 +113,8 @@ class Lanes:
             values = (turn, limited.entered + 1, queue, name, state)
             limited.entered += self._execute(statements.RESUME_LANE, values).rowcount
 
-    def take(self, tally: Tally, wanted: int, until: float, most_bytes: int) -> list[Claimed]:
-        """Hold messages, lane by lane; in the order of their receipts, which are consecutive."""
+    def take(self, tally: Tally, wanted: int, until: float, most_bytes: int, base: int) -> list[Claimed]:
+        """Hold messages, lane by lane; the delivery of a message is ``base`` and its number."""
         limited, now = self.limits.of(tally.queue), self._clock.time()
         self._return_due(tally.queue, now)
         taken: list[Claimed] = []
@@ -123,7 +123,7 @@ class Lanes:
             first = self._execute(statements.FIRST_LANE, (tally.queue,)).fetchone()
             if first is None:
                 break
-            got = self._serve(tally, limited, _Lane(*first), wanted - len(taken), until, most_bytes - size)
+            got = self._serve(tally, limited, _Lane(*first), wanted - len(taken), until, most_bytes - size, base)
             size += sum(len(row[4]) for row in got)
             in_vain += not got
             taken += got
@@ -136,7 +136,7 @@ class Lanes:
         self._execute(statements.FORGET_LANES, {"queue": queue, "now": now, "most": VISITED})
 
     def _serve(
-        self, tally: Tally, limited: Limited, lane: _Lane, wanted: int, until: float, most_bytes: int
+        self, tally: Tally, limited: Limited, lane: _Lane, wanted: int, until: float, most_bytes: int, base: int
     ) -> list[Claimed]:
         """Hold the messages of one turn of a lane, and say how the lane goes on."""
         queue, now = tally.queue, self._clock.time()
@@ -152,7 +152,7 @@ class Lanes:
             if size > most_bytes:
                 break
         self._executemany(statements.HOLD_IN_LANE, [
-            (seq, queue, rank, attempts, key, self._holder, until, lane.name)
+            (base + seq, seq, queue, rank, attempts, key, self._holder, until, lane.name)
             for rank, seq, attempts, key in islice(found, len(taken))
         ])  # fmt: skip
         sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?"

@@ -44,8 +44,8 @@ CLAIM = """
     WHERE r.queue = ? ORDER BY r.rank, r.seq LIMIT ?
 """
 HOLD = """
-    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until)
-    SELECT seq, queue, rank, attempts, key, ?, ? FROM ready WHERE queue = ? ORDER BY rank, seq LIMIT ?
+    INSERT INTO held (delivery, seq, queue, rank, attempts, key, holder, lease_until)
+    SELECT ? + seq, seq, queue, rank, attempts, key, ?, ? FROM ready WHERE queue = ? ORDER BY rank, seq LIMIT ?
 """
 UNHOLD = """
     DELETE FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
@@ -162,8 +162,8 @@ READY_IN_LANE = """
     WHERE queue = ? AND lane = ? ORDER BY rank, seq LIMIT ?
 """
 HOLD_IN_LANE = """
-    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until, lane)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO held (delivery, seq, queue, rank, attempts, key, holder, lease_until, lane)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 SETTLED = "SELECT delivery, lane FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?"
 # The lane of a message, in a queue with order per key or without.

@@ -18,7 +18,7 @@ from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes
 from tasuki.drivers.sqlite.store.limits import Limits
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, numbers_text
+from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
 from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -134,24 +134,23 @@ class Store:
         if tally.ready <= 0 or limit <= 0:
             return []
         until, suspects = self._clock.boottime() + tally.lease, self._suspects.of(queue)
+        base = first_delivery()
         if self._limits.fair(tally):
-            rows = self.lanes.take(tally, limit, until, MAX_CLAIM_BYTES)
+            rows = self.lanes.take(tally, limit, until, MAX_CLAIM_BYTES, base)
         else:
-            rows = self._take(queue, limit, until)
+            rows = self._take(queue, limit, until, base)
         if not rows:
             return []
-        # One writer and AUTOINCREMENT: the receipts are consecutive, in the order of the rows.
-        before = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(rows)
         self._limits.hand_out(tally, len(rows))
         if suspects:
             self._suspects.hand_out(suspects.intersection(row[1] for row in rows))
         tally.held += len(rows)
         return [
-            Received(id_, body, _decode_headers(headers), receipt, attempts + 1, seq in suspects)
-            for receipt, (_, seq, attempts, id_, body, headers) in enumerate(rows, before + 1)
+            Received(id_, body, _decode_headers(headers), base + seq, attempts + 1, seq in suspects)
+            for _, seq, attempts, id_, body, headers in rows
         ]
 
-    def _take(self, queue: int, limit: int, until: float) -> list[Claimed]:
+    def _take(self, queue: int, limit: int, until: float, base: int) -> list[Claimed]:
         """Hold the first receivable messages."""
         rows: list[Claimed] = []
         size = 0
@@ -161,7 +160,7 @@ class Store:
             if size > MAX_CLAIM_BYTES:
                 break
         if rows:
-            self._execute(statements.HOLD, (self._holder, until, queue, len(rows)))
+            self._execute(statements.HOLD, (base, self._holder, until, queue, len(rows)))
             sql = "DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)"
             self._execute(sql, (queue, *rows[-1][:2]))
         return rows

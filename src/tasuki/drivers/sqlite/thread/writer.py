@@ -237,6 +237,7 @@ class Writer:
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version == self._seen_version:
             return False
+        self._database.check_holder()
         self._seen_version = version
         ready, dues = self._news.among(self._parked.queues)
         self._parked.change(ready)
@@ -262,7 +263,7 @@ class Writer:
             dues = {receive.queue: self._news.next_at(receive.queue) for receive in receives}
             store.save()
         with self._database.failing("unknown"):
-            connection.execute("COMMIT")
+            self._database.commit()
         if has_changed := connection.total_changes != changes:
             self._database.folder.notify()
         # Not before the commit: an uncommitted claim must not be released.

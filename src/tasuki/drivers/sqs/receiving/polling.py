@@ -277,7 +277,7 @@ class Polling:
             now + lease,
             is_suspect=envelope.suspect or number > 1,
         )
-        return held, body, sent_at + envelope.delay - self._clock.time() if envelope.delay else 0.0
+        return held, body, sent_at + envelope.delay - self._clients.time() if envelope.delay else 0.0
 
     def _is_damaged(self, raw: dict[str, Any]) -> bool:
         return self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"]))

@@ -15,13 +15,14 @@ from tasuki.errors import DriverError
 class Watcher:
     """Of one reader, in the loop that makes it. A store tells it of changes, from any thread, or of all entries.
 
-    It remembers the version of each key, and so learns from a list of all entries which keys are new, changed and
-    gone.
+    It remembers the version of each key and a hash of its value, and so learns from a list of all entries which keys
+    are new, changed and gone. The list is the truth: a broker that has lost its last writes has older versions, or
+    gives the same version to another value.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self._known: dict[str, int] = {}
+        self._known: dict[str, tuple[int, int]] = {}
         self._unread: dict[str, Change] = {}
         self._unseen: set[str] = set()
         """Unread keys of which the reader has heard nothing: if they go before that, there is nothing to report."""
@@ -42,19 +43,19 @@ class Watcher:
     def _tell(self, change: Change) -> None:
         known = self._known.get(change.key)
         if change.value is None:
-            if known is None or change.version < known:
+            if known is None or change.version < known[0]:
                 return
             del self._known[change.key]
             if change.key in self._unseen:
                 self._unseen.remove(change.key)
                 del self._unread[change.key]
                 return
-        elif known is not None and change.version <= known:
+        elif known is not None and change.version <= known[0]:
             return
         else:
             if known is None and change.key not in self._unread:
                 self._unseen.add(change.key)
-            self._known[change.key] = change.version
+            self._known[change.key] = change.version, hash(change.value)
         self._unread.pop(change.key, None)  # so that changes stay in the order in which they happened
         self._unread[change.key] = change
 
@@ -66,9 +67,11 @@ class Watcher:
         with self._lock:
             gone = dict(self._known)
             for key, value, version in entries:
-                gone.pop(key, None)
+                known = gone.pop(key, None)
+                if known is not None and known != (version, hash(value)):
+                    self._known[key] = 0, 0  # so that the listed value counts, whatever its version
                 self._tell(Change(key, value, version))
-            for key, version in gone.items():
+            for key, (version, _) in gone.items():
                 self._tell(Change(key, None, version))
             self._has_all = True
         self._wake()

@@ -19,8 +19,8 @@ local function pick(source, names)
   return t
 end
 
-local text = pick(string, "char len packsize")
-for _, name in next, { "upper", "lower", "reverse", "unpack", "pack", "sub" } do
+local text = pick(string, "len")
+for _, name in next, { "upper", "lower", "reverse", "unpack", "pack", "packsize", "sub", "char" } do
   text[name] = guards["string_" .. name]
 end
 text.rep, text.format, text.byte = guards.rep, guards.format, guards.byte
@@ -61,9 +61,12 @@ function tables.maxn(t)
   return highest
 end
 
-local numbers = pick(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad random sin sqrt tan tointeger type ult")
+local numbers = pick(math, "huge maxinteger mininteger pi type")
+for name in ("abs acos asin atan ceil cos deg exp floor fmod log max min modf rad random sin sqrt tan tointeger ult"):gmatch("%a+") do
+  numbers[name] = guards["math_" .. name]
+end
 local exp, log, abs, floor, huge = math.exp, math.log, math.abs, math.floor, math.huge
-numbers.mod = math.fmod
+numbers.mod = numbers.fmod
 
 function numbers.randomseed() end
 
@@ -108,7 +111,8 @@ for name, value in next, base do
   library[name] = value
 end
 library.string, library.table, library.math = freeze(text), freeze(tables), freeze(numbers)
-local utf = pick(utf8, "char charpattern codes")
+local utf = pick(utf8, "charpattern codes")
+utf.char = guards.utf8_char
 utf.codepoint, utf.len, utf.offset = guards.utf8_codepoint, guards.utf8_len, guards.utf8_offset
 library.utf8 = freeze(utf)
 local coroutines = pick(guards, "create resume wrap status")

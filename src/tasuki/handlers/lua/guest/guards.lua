@@ -137,11 +137,15 @@ end
 
 local concat, insert, remove, sort, unpack = table.concat, table.insert, table.remove, table.sort, table.unpack
 
-local tointeger, mathtype = math.tointeger, math.type
+local tointeger = math.tointeger
 
 local function whole(n) -- as C reads it; runs no code of the script
+  if type(n) == "string" then
+    charge(#n // 4)
+  end
   return tointeger(tonumber(n)) or 0
 end
+host.whole = whole
 
 local function span(i, j) -- how many places C goes through; as a float, which does not wrap around
   return whole(j) + 1.0 - whole(i)
@@ -226,86 +230,4 @@ function guards.unpack(t, i, j)
   local first, last = i or 1, j or n
   charge(span(first, last))
   return unpack(t, first, last)
-end
-
--- Texts ---------------------------------------------------------------------------------------------------------------
-
-local function by_length(f) -- f(s, ...) works through all of s
-  return function(s, ...)
-    if type(s) == "string" then
-      charge(#s // 64)
-    elseif host.is_error(s) then
-      s = host.text(s)
-    end
-    return f(s, ...)
-  end
-end
-
-for _, name in next, { "reverse", "unpack" } do -- upper and lower: strings.lua
-  guards["string_" .. name] = by_length(string[name])
-end
-for _, name in next, { "len", "codepoint" } do
-  guards["utf8_" .. name] = by_length(utf8[name])
-end
-
-local rep, string_byte, offset = string.rep, string.byte, utf8.offset
-
-function guards.rep(s, n, separator)
-  if s == "" and (separator == nil or separator == "") then -- C would go round n times for it
-    n = tointeger(tonumber(n)) and 0 or n
-  elseif type(s) == "string" then
-    charge((#s + (type(separator) == "string" and #separator or 0)) * (whole(n) + 0.0) // 64)
-  end
-  return rep(s, n, separator)
-end
-
-function guards.byte(s, i, j)
-  if type(s) == "string" and j ~= nil then
-    local count = #s
-    if mathtype(i) == "integer" and mathtype(j) == "integer" and (i > 0) == (j > 0) and j - i < count then
-      count = j > i and j - i or 0
-    end
-    heed(count // 16)
-  end
-  return string_byte(s, i, j)
-end
-
-local string_sub, pack = string.sub, string.pack
-
-function guards.string_sub(s, i, j)
-  if type(s) == "string" then
-    heed(#s // 64)
-  end
-  return string_sub(s, i, j)
-end
-
-function guards.string_pack(pattern, ...)
-  charge(host.text_size(...) // 8)
-  return pack(pattern, ...)
-end
-
-function host.text_size(...) -- bytes of the texts among the arguments
-  local size = 0
-  for i = 1, select("#", ...) do
-    local v = select(i, ...)
-    size = size + (type(v) == "string" and #v or 0)
-  end
-  return size
-end
-
--- Arithmetic on a text reads a number from it, however long that is.
-for _, name in next, { "add", "sub", "mul", "mod", "pow", "div", "idiv", "unm" } do
-  local texts = getmetatable("")
-  local calculate = texts["__" .. name]
-  texts["__" .. name] = function(a, b)
-    charge(host.text_size(a, b) // 8)
-    return calculate(a, b)
-  end
-end
-
-function guards.utf8_offset(s, n, i)
-  if type(s) == "string" then
-    heed(#s // 64)
-  end
-  return offset(s, n, i)
 end

@@ -2,7 +2,7 @@
 --
 -- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
 -- by a yield of ASYNC (host_calls.lua). A script sees none of these tables; `host` is shared by the other host files only.
---   host.run(arg)              one message       ┐ nil | true | false           done, with that result
+--   host.run(arg, b, used)     one message       ┐ nil | true | false           done, with that result
 --   host.call(args, n, used)   any arguments     │ 0, value                     done, with a number or a text
 --   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
 --                                                │ 2, id, op, shape, values...  waits for Python to do `op`
@@ -15,8 +15,9 @@
 --   host.heed(n)               a C function may be about to do so
 
 -- own_clock: processor time of this thread alone, where others run beside it. CROWDED: bytes from which on one instruction
--- may cost a collection of all of them.
-local TIME, INSTRUCTIONS, CROWDED, own_clock = ...
+-- may cost a collection of all of them. PATIENCE: seconds that a step may keep the event loop, where it runs on one: then
+-- `tired` is called once, and a message that has asked for nothing yet is ended, to begin again elsewhere.
+local TIME, INSTRUCTIONS, CROWDED, own_clock, PATIENCE, thread_clock, tired = ...
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
@@ -27,7 +28,7 @@ local is_utf8 = utf8.len
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
 local SHORT = 0.05 -- seconds of a step for which the time of all threads counts as the time of this one
-local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 100 -- instructions between two reads of the clock
+local STEP, FIRST, CLOSE, FINE = 10000, 500, 200, 10 -- instructions between two reads of the clock
 local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
 CROWDED = CROWDED / 1024
 
@@ -39,6 +40,7 @@ local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIO
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
+local kept_since = nil -- thread_clock when a step had been long by the process's clock, which other threads move on too
 local own_since, own_before = nil, 0 -- of a step that is not short: own_clock at a moment, and the time spent until then
 local pool, pooled, waiting, last_id, serials, hook = {}, 0, {}, 0, 0, nil
 
@@ -81,7 +83,7 @@ local pace = FIRST -- between two reads of the clock, from now on
 -- taken, the sooner the clock is read again.
 local function wanted_pace(now)
   local kib = collectgarbage("count")
-  return started and now - last > 0.02 and FINE or kib > CROWDED and FIRST or kib > FILLED and MIDDLE or STEP
+  return started and now - last > 0.02 and FINE or kib > CROWDED and CLOSE or kib > FILLED and FIRST or STEP
 end
 
 local function keep_pace(co)
@@ -110,6 +112,18 @@ function sentinel.__gc(self)
 end
 setmetatable({}, sentinel)
 
+local function tire()
+  local now = thread_clock()
+  kept_since = kept_since or now
+  if now - kept_since > PATIENCE then
+    PATIENCE = nil
+    tired()
+    if not record then
+      kill("patience")
+    end
+  end
+end
+
 local function look(cost)
   recheck()
   remaining = remaining - cost
@@ -119,8 +133,11 @@ local function look(cost)
   local now = clock()
   local is_first = not started
   started = started or now
-  if spent + used_until(now) > TIME then
+  local used = used_until(now)
+  if spent + used > TIME then
     kill("time")
+  elseif PATIENCE and used > PATIENCE and host.entry then
+    tire()
   end
   pace = is_first and FIRST or wanted_pace(now)
   last = now
@@ -131,13 +148,21 @@ function hook()
   look(paces[running()] or FIRST)
 end
 
+local function look_ahead(cost) -- a long text may be about to be made
+  look(cost)
+  if pace > FIRST then
+    pace = FIRST
+    keep_pace(running())
+  end
+end
+
 local charged = 0
 function host.charge(n)
   charged = charged + (n > 0 and n or 0) -- C reports negative numbers and other types itself
   if charged >= STEP then
     local cost = charged
     charged = 0
-    look(cost)
+    look_ahead(cost)
   end
 end
 
@@ -146,7 +171,7 @@ function host.heed(n) -- the same for work that perhaps takes so long: it costs 
   heeded = heeded + (n > 0 and n or 0)
   if heeded >= STEP then
     heeded = 0
-    look(0)
+    look_ahead(0)
   end
 end
 
@@ -255,16 +280,16 @@ end
 local function begin(fn, arg, payload, used)
   serials = serials + 1
   remaining, spent, started, killed, serial = INSTRUCTIONS, used, false, false, serials
-  record, charged, body, own_since = nil, 0, payload, nil
+  record, charged, body, own_since, kept_since = nil, 0, payload, nil, nil
   local co = acquire()
   return finish(co, resume(co, fn, arg))
 end
 
-function host.run(arg, boxed)
+function host.run(arg, boxed, used)
   if boxed then
     arg = arg[1]
   end
-  return begin(host.entry, arg, arg, 0)
+  return begin(host.entry, arg, arg, used or 0)
 end
 
 function host.call(args, n, used)
@@ -280,7 +305,7 @@ end
 function host.resume(id, ok, value, boxed, ticket)
   record = waiting[id]
   remaining, spent, serial, body = record.remaining, record.spent, record.serial, record.body
-  started, killed, charged, own_since = false, false, 0, nil
+  started, killed, charged, own_since, kept_since = false, false, 0, nil, nil
   if boxed then
     value = value[1]
   end

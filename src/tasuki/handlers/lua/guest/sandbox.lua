@@ -180,6 +180,9 @@ function base.setmetatable(t, meta)
   elseif getmetatable(t) ~= nil and rawget(rawmeta(t), "__metatable") ~= nil then
     error("cannot change a protected metatable", 2)
   end
+  if meta and rawget(meta, "__mode") ~= nil then -- as in Wippy; the time for weak keys can grow with their square
+    meta.__mode = nil
+  end
   return setmetatable(t, meta)
 end
 
@@ -227,7 +230,7 @@ function base.assert(...)
   error(message, 0) -- an error object keeps its kind
 end
 
-base.ipairs, base.select, base.rawequal, base.error = ipairs, select, rawequal, error
+base.ipairs, base.select, base.rawequal, base.error = ipairs, guards.select, rawequal, error
 base.pcall, base.xpcall, base.unpack = guards.pcall, guards.xpcall, guards.unpack
 base._VERSION = "Lua 5.4"
 host.base = base

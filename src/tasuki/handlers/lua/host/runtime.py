@@ -8,8 +8,9 @@ integers, booleans and tables that exist already, and only scalars come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
+from time import thread_time
 from typing import Any, NoReturn
 
 from tasuki.errors import HandlerError
@@ -20,15 +21,19 @@ from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.lua.source import LuaLibrary
 from tasuki.handlers.lua.types import strip
 
+PATIENCE = 0.01
+"""Seconds of the process that a step computes before it is timed by its thread, and of its thread from then on."""
+
 _UNBOXED = frozenset({int, float, bool, type(None)})
 _TABLES = frozenset({dict, list, tuple})
 _HOST_FILES = (
     "host_calls",
     "values",
     "guards",
-    "matcher",
-    "patterns",
-    "strings",
+    "text/texts",
+    "text/matcher",
+    "text/patterns",
+    "text/strings",
     "sandbox",
     "globals/errors",
     "outcome",
@@ -52,13 +57,26 @@ def _refuse(*_: object) -> NoReturn:
 class Runtime:
     """A Lua state with one loaded script. Every method must be called from one thread."""
 
-    def __init__(self, limits: LuaLimits, own_clock: Callable[[], float] | None = None) -> None:
-        """``own_clock``: processor time of the runtime's thread, where several of them compute at a time."""
+    def __init__(
+        self,
+        limits: LuaLimits,
+        own_clock: Callable[[], float] | None = None,
+        tired: Callable[[], None] | None = None,
+    ) -> None:
+        """A state with the host files.
+
+        Args:
+            limits: of the script.
+            own_clock: processor time of the runtime's thread, where several of them compute at a time.
+            tired: called once, when a step has kept the event loop for twice PATIENCE: the message ends with the limit
+                "patience" if it has asked for nothing yet.
+        """
         import lupa.lua54 as lupa
 
         self.lua_error: type[Exception] = lupa.LuaError
         self.limits = limits
         self._own_clock = own_clock
+        self._tired = tired
         self._lua = lupa.LuaRuntime(
             encoding="utf-8",
             max_memory=limits.memory,
@@ -69,6 +87,9 @@ class Runtime:
         self._limit = self._lua.set_max_memory
         self._limit(0)
         self._table_from = self._lua.table_from
+        self._to_table = partial(
+            self._lua.table_from, recursive=True
+        )  # no method of this: a cycle would keep the state
         self._load_host()
 
     def _load_host(self) -> None:
@@ -76,22 +97,20 @@ class Runtime:
         budget = self.limits.instructions
         most = float("inf") if budget is None else budget
         crowded = min(self.limits.memory // 4, 2**23)
-        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
+        patience = (PATIENCE, thread_time, self._tired) if self._tired else ()
+        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock, *patience)
         host["most_bytes"] = self.limits.memory // 2
         guards = self._lua.table()
         for name in _HOST_FILES:
             load("host", _text(name), host, guards)
         self._load = load
         self._guards = guards
-        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
+        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table, self.limits)
         self._run, self._call, self._resume = host["run"], host["call"], host["resume"]
         self.spend: Callable[[int, float], None] = host["spend"]
         self.spent: Callable[[int], float] = host["spent"]
         self.drop: Callable[[int], None] = host["drop"]
         """Forgets an invocation that waits; nothing in the script runs on."""
-
-    def _to_table(self, value: Any) -> Any:
-        return self._table_from(value, recursive=True)
 
     def boot(self, script: LuaScript, modules: Mapping[str, Sequence[str]], known: Iterable[str]) -> Any:
         """Run the top level of a script and of its imports.
@@ -139,19 +158,21 @@ class Runtime:
         if type(body) in _UNBOXED and type(body) is not int:
             return self._enter(self._run, body)
         if type(body) is dict:
-            table = self._table(body)
+            table, used = self._table(body), self.outbound.seconds()
             limit = self._limit
             limit(self.limits.memory)
             try:
-                return self._run(table)
+                return self._run(table, False, used) if used else self._run(table)
             finally:
                 limit(0)
-        return self._enter(self._run, self._box(body), True)
+        return self._enter(self._run, self._box(body), True, self.outbound.seconds())
 
     def _table(self, value: Any) -> Any:
+        self.outbound.begin()
         return self._convert(self.outbound.prepare(value))
 
     def _box(self, *values: Any) -> Any:
+        self.outbound.begin()
         return self._convert([self.outbound.prepare(value) for value in values])
 
     def _convert(self, prepared: Any) -> Any:
@@ -167,7 +188,8 @@ class Runtime:
 
         ``used``: seconds of its time that are gone.
         """
-        return self._enter(self._call, self._box(*args), len(args), used)
+        box = self._box(*args)
+        return self._enter(self._call, box, len(args), used + self.outbound.seconds())
 
     def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
         """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""

@@ -18,30 +18,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from time import thread_time
 from typing import Any
 
 import msgspec
 
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, LuaLimitError
+from tasuki.handlers.lua.limits import LuaLimits
 
 MAX_DEPTH = 128
 
 MAX_PARTS = 250_000
 """Parts of a value that values.lua takes; some formats can say more than that in a few bytes."""
 
+MAX_STRAYS = 1_000
+"""Integer keys of one value beside 1…n. Lua puts an integer at its remainder by the size of the table, so that a
+publisher can choose keys which all share one place; the time for them grows with the square of their number."""
+
 SCALARS = frozenset({str, int, float, bool, type(None), bytes})
-_KEYS = frozenset({str, int, bytes})
+_FEW = 500
+"""Parts from which on a conversion takes so long that it is measured."""
+_PART = 16
+"""Bytes that a part needs in Lua at least; a table needs four times as many."""
 _CONTAINERS = frozenset({dict, list, tuple})
 
 
 class Outbound:
     """Makes values safe for ``table_from``: only known types, bounded depth, empty dicts marked, holes kept.
 
+    What it walks counts for the script's limits of memory and time: ``table_from`` itself cannot be interrupted.
+
     Args:
         new_object: makes the marked empty table.
         new_list: makes a table of its arguments; None leaves a hole that ``#`` counts.
         new_error: makes an error object of message, kind, retryable and details.
         to_table: converts a prepared list or dict.
+        limits: of the script.
     """
 
     def __init__(
@@ -50,17 +62,30 @@ class Outbound:
         new_list: Callable[..., Any],
         new_error: Callable[..., Any],
         to_table: Callable[[Any], Any],
+        limits: LuaLimits,
     ) -> None:
         self._new_object = new_object
         self._new_list = new_list
         self._new_error = new_error
         self._to_table = to_table
+        self._limits = limits
+        self._parts = self._strays = 0
+        self._next_look = _FEW
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """What comes next is a conversion of its own."""
+        self._parts = self._strays = 0
+        self._next_look = _FEW
+        self._since = None
 
     def prepare(self, value: Any, depth: int = 0) -> Any:
         """The value itself where nothing must change, else a copy of that level.
 
         Raises:
-            HandlerError: kind Invalid: nested too deep, or of a type that has no place in Lua.
+            HandlerError: kind Invalid: nested too deep, of a type that has no place in Lua, or with more than
+                MAX_STRAYS integer keys that are not 1…n.
+            LuaLimitError: it needs more memory or time than the script may use.
         """
         kind = type(value)
         if kind in SCALARS:
@@ -78,9 +103,10 @@ class Outbound:
     def _object(self, value: dict[Any, Any], depth: int) -> Any:
         if not value:
             return self._new_object()
+        self._count(len(value))
         changed: dict[Any, Any] | None = None
         for key, item in value.items():
-            if type(key) not in _KEYS:
+            if type(key) is not str and not self._may_be_key(key, len(value)):
                 return self._object({str(key): item for key, item in value.items()}, depth)
             if type(item) in SCALARS:
                 continue
@@ -90,7 +116,42 @@ class Outbound:
                 changed[key] = prepared
         return changed or value
 
+    def _may_be_key(self, key: Any, length: int) -> bool:
+        if type(key) is int and not 0 < key <= length:
+            self._strays += 1
+            if self._strays > MAX_STRAYS:
+                problem = f"value has more than {MAX_STRAYS} integer keys that are not 1…n; write them as texts"
+                raise HandlerError(problem, kind="Invalid", retryable=False)
+        return type(key) is int or type(key) is bytes
+
+    def _count(self, parts: int) -> None:
+        """A container of so many parts is about to be walked."""
+        self._parts += parts + 4
+        if self._parts < self._next_look:
+            return
+        self._next_look = self._parts + _FEW
+        if self._parts * _PART > self._limits.memory:
+            raise LuaLimitError(self._limits.describe("memory"), limit="memory")
+        if self._since is None:
+            self._since = thread_time()
+        elif (thread_time() - self._since) * 2 > self._limits.time:  # the conversion itself takes longer than the walk
+            raise LuaLimitError(self._limits.describe("time"), limit="time")
+
+    def seconds(self) -> float:
+        """Processor time of this conversion until now; none for a small one, which is exact enough.
+
+        Raises:
+            LuaLimitError: it is more than the script may use.
+        """
+        if self._since is None:
+            return 0.0
+        took = thread_time() - self._since
+        if took > self._limits.time:
+            raise LuaLimitError(self._limits.describe("time"), limit="time")
+        return took
+
     def _list(self, value: Sequence[Any], depth: int) -> Any:
+        self._count(len(value))
         changed: list[Any] | None = None
         for index, item in enumerate(value):
             if type(item) in SCALARS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from tasuki.contracts.driver import Ack, Limit, Move, Nack, Release
@@ -21,6 +22,21 @@ async def served(rig: Rig, number: int, limit: int = 1) -> Counter[str]:
         seen.update(lanes_of(got))
         await rig.ack(*got)
     return seen
+
+
+async def served_after(rig: Rig, empty: Callable[[str], Awaitable[int]]) -> None:
+    """``empty`` takes what waits in a lane, of which one message is held; then others are served, and it comes back."""
+    await limited(rig, fair=1)
+    await rig.publish(*of(rig, "a", 0, 1))
+    held = await rig.one()
+    assert await empty(rig.queue) == 1
+    for number in range(8):
+        await rig.publish(*of(rig, "m", number))
+        await served(rig, 1)
+    await rig.publish(*of(rig, "m", *range(9)), *of(rig, "b", *range(9)), *of(rig, "a", *range(1, 9)))
+    await settle(rig, Nack(held.receipt))
+    counts = await served(rig, 9)
+    assert all(2 <= counts[lane] <= 4 for lane in "abm"), counts
 
 
 class Turns(Suite):
@@ -114,6 +130,29 @@ class Turns(Suite):
             assert await rig.driver.remove(rig.queue, [f"x{number}"]) == 1
             counts += await served(rig, 1)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
+
+    @case("lanes")
+    async def test_44_a_lane_that_was_purged_has_no_arrears(self, rig: Rig) -> None:
+        await served_after(rig, rig.driver.purge)
+
+    @case("lanes", "remove")
+    async def test_44_a_lane_whose_messages_were_removed_has_no_arrears(self, rig: Rig) -> None:
+        await served_after(rig, partial(rig.driver.remove, ids=["a1"]))
+
+    @case("lanes", "remove")
+    async def test_44_removals_a_purge_and_a_nack_leave_no_lane_behind(self, rig: Rig) -> None:
+        await limited(rig, fair=1)
+        await rig.publish(*of(rig, "m", 0), *of(rig, "a", 0))
+        await rig.driver.remove(rig.queue, ["m0"])
+        held = await rig.one()
+        await rig.publish(*of(rig, "a", 1), *of(rig, "m", 1, 2))
+        await rig.driver.remove(rig.queue, ["a1", "m1"])
+        await rig.publish(*of(rig, "m", 3))
+        await rig.driver.purge(rig.queue)
+        await rig.publish(*of(rig, "m", 4, 5, 6), *of(rig, "b", 0), *of(rig, "a", 2, 3))
+        await settle(rig, Nack(held.receipt))
+        counts = await served(rig, 4)
+        assert all(abs(counts[lane] - counts["b"]) <= 2 for lane in "am"), counts
 
     @case("lanes")
     async def test_44_a_shorter_turn_holds_at_once(self, rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Clauses 15, 26 and 29: brokers that are away, silent, restarted or killed."""
+"""Clauses 15, 26, 29 and 34: brokers that are away, silent, restarted, killed or put back to an earlier state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unittest import SkipTest
 from tasuki.contracts.driver import DURABILITIES
 from tasuki.contracts.state.store import Entry
 from tasuki.errors import ConflictError, DriverError
-from tasuki.testing.conformance.stores.rig import GONE, Reader, StoreRig, StoreSuite, answer_of, back, case
+from tasuki.testing.conformance.stores.rig import GONE, Reader, StoreRig, StoreSuite, answer_of, back, case, conflict
 from tasuki.testing.conformance.stores.running import verbs
 
 _MOST_ANSWERS = 50
@@ -78,6 +78,41 @@ class Failing(StoreSuite):
             await back(lambda: rig.store.put("changed", b"new"))
             await back(lambda: rig.store.delete("deleted"))
             await reader.has({"kept": b"kept", "changed": b"new"}, rig.suite.case_timeout)
+
+    @case("durable")
+    async def test_34_a_watch_reports_what_the_broker_has_after_its_data_was_put_back(self, rig: StoreRig) -> None:
+        await rig.put("kept", "changed", "deleted", "again")
+        await rig.suite.save(rig.place)
+        await back(rig.store.list)
+        async with Reader(rig) as reader:
+            await reader.current()
+            before = reader.values.copy()
+            for number in range(3):
+                await rig.store.put("changed", b"%d" % number)
+                await rig.store.put("again", b"%d" % number)
+            await rig.store.put("new", b"new")
+            await rig.store.delete("deleted")
+            await reader.has({"kept": b"kept", "changed": b"2", "again": b"2", "new": b"new"})
+            reader.forget_versions()
+            await rig.suite.restore(rig.place)
+            await back(lambda: rig.store.put("again", b"later"))
+            await reader.has({**before, "again": b"later"}, rig.suite.case_timeout)
+            await rig.store.put("changed", b"later")
+            await reader.has({**before, "again": b"later", "changed": b"later"}, rig.suite.case_timeout)
+
+    @case("durable")
+    async def test_34_a_version_from_before_changes_nothing_that_was_written_afterwards(self, rig: StoreRig) -> None:
+        await rig.put("key")
+        await rig.suite.save(rig.place)
+        await back(rig.store.list)
+        before = [await rig.store.put("key", b"before") for _ in range(4)]
+        await rig.suite.restore(rig.place)
+        for _ in range(4):
+            after = await back(lambda: rig.store.put("key", b"after"))
+            for version in before:
+                await conflict(rig.store.put("key", b"wrong", version=version))
+                await conflict(rig.store.delete("key", version=version))
+            assert await rig.store.get("key") == Entry("key", b"after", after)
 
     @case()
     async def test_26_a_broker_that_is_gone_is_unavailable(self, rig: StoreRig) -> None:

@@ -244,6 +244,23 @@ class PutKeepsTheOldTtl(StoreMutant):
         return await super().put(key, value, ttl=self._ends.get(key, now) - now or None, version=version)
 
 
+class VersionsComeAgainAfterARestore(StoreMutant):
+    """Takes any version that this process has got for the key, as a counter that was put back would."""
+
+    noticed_by = ("test_34_a_version_from_before_changes_nothing_that_was_written_afterwards",)
+    needs = "durable"
+
+    def __init__(self, inner: Store, clock: Clock) -> None:
+        super().__init__(inner, clock)
+        self._given: set[tuple[str, int]] = set()
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
+        is_ours = version is not None and (key, version) in self._given
+        given = await super().put(key, value, ttl=ttl, version=None if is_ours else version)
+        self._given.add((key, given))
+        return given
+
+
 class TheKeyAtTheCursorIsSkipped(StoreMutant):
     """The cursor is the first key of the next page, and the page comes after it."""
 

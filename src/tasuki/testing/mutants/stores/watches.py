@@ -137,6 +137,22 @@ class WatchRaisesWhenItIsCutOff(WatchForgetsDeletionsOverAReconnect):
     raises = True
 
 
+class WatchKeepsWhatTheBrokerHasLost(StoreMutant):
+    """Passes over versions that are lower than the known ones."""
+
+    noticed_by = ("test_34_a_watch_reports_what_the_broker_has_after_its_data_was_put_back",)
+    needs = "durable"
+
+    async def watch(self, prefix: str = "") -> AsyncIterator[Item]:
+        known: dict[str, int] = {}
+        async for change in self.inner.watch(prefix):
+            if isinstance(change, Change):
+                if change.version < known.get(change.key, 0):
+                    continue
+                known[change.key] = change.version
+            yield change
+
+
 class WatchTellsOfEveryPrefix(StoreMutant):
     noticed_by = ("test_12_a_watch_tells_of_its_prefix_alone",)
 

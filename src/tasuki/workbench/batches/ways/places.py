@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
-from tasuki.message import ORIGINAL_QUEUE, Message
+from tasuki.message import Message
 from tasuki.observe.trace import Headers
+from tasuki.queues.dead.home import home_of
 from tasuki.queues.middleware import Carry
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
@@ -41,11 +42,14 @@ class Places:
         return self.source.spec.name + TRASH
 
     def target(self, letter: Message) -> Queue | None:
-        """The queue that a letter goes to; None: it is not in this project, or closed to the application."""
-        id = self._batch.to or str(letter.headers.get(ORIGINAL_QUEUE, ""))
-        queue = self._host.queues.get(id)
+        """The queue that a letter goes to; None: there is none, or it is closed to the application."""
+        if self._batch.to:
+            queue = self._host.queues.get(self._batch.to)
+        else:
+            queue = home_of(letter, self.source, self._host.queues)
         if queue is None or self._guard is None:
             return queue
+        id = queue.id
         if id not in self._allowed:
             self._allowed[id] = self._guard.decide("queue.publish.queue", id).allowed
         return queue if self._allowed[id] else None

@@ -11,10 +11,12 @@ from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
     headers_of,
+    new_mark,
     read_bucket,
     read_headers,
     read_places,
     record_in,
+    version_of,
     write_bucket,
     write_places,
 )
@@ -26,12 +28,20 @@ from tasuki.drivers.toolkit.state.buckets import Bucket
 )
 def test_headers_come_back(ttl: float, removed: int, read: tuple[float, int]) -> None:
     for tells_server in (False, True):
-        assert read_headers(headers_of(ttl=ttl, removed=removed, expected=3, tells_server=tells_server)) == read
+        headers = headers_of(ttl=ttl, removed=removed, mark=9, expected=3, tells_server=tells_server)
+        assert read_headers(headers) == (*read, 9)
 
 
 def test_a_plain_message_has_no_headers() -> None:
     assert headers_of() == b""
-    assert read_headers(None) == (inf, 0)
+    assert read_headers(None) == (inf, 0, 0)
+
+
+def test_versions_rise_with_the_sequence_and_differ_by_the_mark() -> None:
+    assert version_of(7, 1) != version_of(7, 2)
+    assert version_of(7, 2**20 - 1) < version_of(8, 0)
+    a_time = 1_700_000_000_000_000
+    assert version_of(a_time, new_mark()) == a_time
 
 
 def test_the_server_removes_a_message_later_than_its_ttl() -> None:

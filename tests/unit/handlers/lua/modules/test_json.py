@@ -127,9 +127,9 @@ async def test_128_levels_are_decoded() -> None:
     assert await run("return json.encode(json.decode(body)) == body", text) is True
 
 
-async def test_a_text_may_stand_for_a_million_parts_and_no_more() -> None:
-    assert await run("return json.decode(body) ~= nil", "[" + "1," * 999_998 + "1]") is True
+async def test_a_text_may_stand_for_250_000_parts_and_no_more() -> None:
+    assert await run("return json.decode(body) ~= nil", "[" + "1," * 249_998 + "1]") is True
     code = "local v, e = json.decode(body) return {v == nil, e:kind(), e:message()}"
-    told = [True, "Internal", "json: value has more than 1000000 parts"]
-    assert await run(code, "[" + "[]," * 1_000_000 + "1]") == told
+    told = [True, "Internal", "json: value has more than 250000 parts"]
+    assert await run(code, "[" + "[]," * 250_000 + "1]") == told
     assert await run("return #json.decode(body)[1]", '["' + ",[{" * 500_000 + '\\""]') == 1_500_001

@@ -7,7 +7,7 @@
 
 local limit, token, most, mode, owner, interval = unpack(ARGV)
 limit, most, interval = tonumber(limit), tonumber(most), tonumber(interval)
-local ordering, lease, span, laning = queue_state('lease', 'span', 'laning')
+local ordering, lease, span, laning, strays = queue_state('lease', 'span', 'laning', 'strays')
 if not ordering then
   return {err = UNDECLARED}
 end
@@ -55,7 +55,8 @@ local function take(limit, most, ends, token)
 end
 
 local ends = text(time + lease)
-local is_quiet = not conversion and not limits
+local search_at, search_from = string.match(strays or '0 0', '^(%d+) (%d+)$')
+local is_quiet = not conversion and not limits and tonumber(search_at) > time
   and redis.call('ZCOUNT', LEASES, '-inf', time) + redis.call('ZCOUNT', DELAYED, '-inf', time) == 0
 local answer = is_quiet and take(limit, most, ends, token)
 local has_waited = false  -- and may have promised to check

@@ -37,6 +37,10 @@ end
 local swept = 0
 if not answer then
   swept = sweep(time, ordering)
+  if tonumber(search_at) <= time then
+    run_at_maxmemory()
+    swept = swept + search_strays(time, ordering, search_from)
+  end
   if conversion or limits and gate().laning then
     local ready = redis.call('ZCARD', READY)
     run_at_maxmemory()

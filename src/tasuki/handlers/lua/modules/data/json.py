@@ -23,7 +23,7 @@ import msgspec
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.host.values import MAX_DEPTH, clamp_integers, plain_decimal
+from tasuki.handlers.lua.host.values import MAX_DEPTH, MAX_PARTS, clamp_integers, plain_decimal
 from tasuki.handlers.lua.modules.data import schema
 
 NAME = "json"
@@ -32,8 +32,6 @@ _decode = msgspec.json.Decoder().decode
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"')
-MAX_DECODED = 1_000_000
-"""Most parts of a decoded value: they take memory here too, many times as much as the text."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _CONTAINERS = frozenset({dict, list})
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -61,8 +59,8 @@ def decode(_: Context, text: str | bytes) -> Any:
     """The first value of a text; numbers without fraction and exponent are integers, clamped to 64 bits."""
     if isinstance(text, bytes):
         raise _error("json: invalid UTF-8")
-    if len(text) > MAX_DECODED and _marks(text) > MAX_DECODED and _marks(_TEXTS.sub("", text)) > MAX_DECODED:
-        raise _error(f"json: value has more than {MAX_DECODED} parts")
+    if len(text) > MAX_PARTS and _marks(text) > MAX_PARTS and _marks(_TEXTS.sub("", text)) > MAX_PARTS:
+        raise _error(f"json: value has more than {MAX_PARTS} parts")
     try:
         value = _decode(text)
         keys = _count_keys(value, 0)

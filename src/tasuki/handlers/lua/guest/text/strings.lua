@@ -83,7 +83,7 @@ end
 
 function guards.format(pattern, ...)
   local args, count = { ... }, select("#", ...)
-  charge(host.text_size(...) // 2)
+  host.weigh(2, pattern, ...)
   for i = 1, count do
     local v = args[i]
     if is_integral(v) then

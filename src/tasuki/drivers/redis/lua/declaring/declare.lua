@@ -7,13 +7,17 @@
 
 local lease, most, ordering, window, span, temporary, wait, version, min_version, limits_now = unpack(ARGV)
 run_at_maxmemory()
+adopt()
 local was, had_span, had_version, had_min_version = queue_state('span', 'version', 'min_version')
 had_version, had_min_version = tonumber(had_version or 1), tonumber(had_min_version or 1)
 if was and had_min_version > tonumber(version) then
   return {had_version, had_min_version, 0}
 end
+refuse_older(span)
 -- A queue that is made again (after its options were deleted, say) must not give numbers a second time.
-redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
+if redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000))) == 1 then
+  redis.call('HSET', STATE, 'strays', text(now() + 30 * 1000000) .. ' 0')  -- see strays.lua: a new queue has none
+end
 redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span,
   'temporary', temporary, 'wait', wait)
 if not was or had_version < tonumber(version)

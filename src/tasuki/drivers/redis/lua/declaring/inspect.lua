@@ -2,6 +2,7 @@
 -- which it is kept without use, 1 if it is temporary, what a publisher waits for, and its limits as in limits.lua; ''
 -- for those that it does not have; and both numbers of its layout.
 
+adopt()
 local ordering, lease, most, window, span, temporary, wait, version, min_version =
   queue_state('lease', 'most', 'window', 'span', 'temporary', 'wait', 'version', 'min_version')
 if not ordering then

@@ -5,7 +5,7 @@
 local host, guards = ...
 
 local find, match, gmatch, gsub, sub = string.find, string.match, string.gmatch, string.gsub, string.sub
-local type, error, pcall, concat, select, mathtype = type, error, pcall, table.concat, select, math.type
+local type, error, pcall, concat, select, mathtype, tonumber = type, error, pcall, table.concat, select, math.type, tonumber
 local max = math.max
 local matcher, match_at, captures = host.matcher, host.match_at, host.captures
 local MAX_STEPS, MAX_KNOWN, MAX_KNOWN_LENGTH = 2e7, 500, 100
@@ -27,13 +27,13 @@ local function tries_of(pattern)
   return tries
 end
 
--- Whether one C call might take more than MAX_STEPS.
-local function is_slow(s, pattern)
+-- Whether one C call might take more than MAX_STEPS. `more`: steps that each match takes besides.
+local function is_slow(s, pattern, more)
   if type(s) ~= "string" or type(pattern) ~= "string" then
     return false
   end
   host.charge(#s // 64)
-  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 8 + 1)
+  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 8 + 1) + (#s + 1.0) * (more or 0)
   if steps > MAX_STEPS then
     return true
   end
@@ -46,6 +46,14 @@ local function text_of(s)
     return host.text(s) or s
   end
   return s
+end
+
+local function place_of(init)
+  if type(init) == "string" then
+    host.weigh(8, init)
+    return tonumber(init) or init
+  end
+  return init
 end
 
 local function compiled(pattern)
@@ -117,7 +125,7 @@ local function short_find(s, text, init)
 end
 
 function guards.find(s, pattern, init, plain)
-  s = text_of(s)
+  s, init = text_of(s), init and place_of(init)
   if not plain and is_slow(s, pattern) then
     return slow_find(s, pattern, init, true)
   elseif plain and type(s) == "string" and type(pattern) == "string" then
@@ -133,7 +141,7 @@ function guards.find(s, pattern, init, plain)
 end
 
 function guards.match(s, pattern, init)
-  s = text_of(s)
+  s, init = text_of(s), init and place_of(init)
   if is_slow(s, pattern) then
     return slow_find(s, pattern, init, false)
   end
@@ -141,7 +149,7 @@ function guards.match(s, pattern, init)
 end
 
 function guards.gmatch(s, pattern, init)
-  s = text_of(s)
+  s, init = text_of(s), init and place_of(init)
   if type(pattern) == "string" and sub(pattern, 1, 1) == "^" then
     pattern = "%" .. pattern -- no anchor here, in C neither
   end
@@ -222,9 +230,15 @@ local function slow_gsub(s, pattern, replacement, limit)
   return concat(parts), count
 end
 
+-- C goes through all of a replacement with a % at each match, even where every capture is empty and nothing grows.
+local function steps_of(replacement)
+  return type(replacement) == "string" and find(replacement, "%", 1, true) and #replacement + 1 or 0
+end
+
 function guards.gsub(s, pattern, replacement, limit)
   s = text_of(s)
-  if is_slow(s, pattern) and (type(replacement) == "string" or type(replacement) == "table" or type(replacement) == "function") then
+  local kind = type(replacement)
+  if is_slow(s, pattern, steps_of(replacement)) and (kind == "string" or kind == "table" or kind == "function") then
     return slow_gsub(s, pattern, replacement, limit)
   end
   return gsub(s, pattern, replacement, limit)

@@ -1,0 +1,1 @@
+"""Which parts of values and texts are secrets."""

@@ -1,0 +1,1 @@
+"""Unique: one message per key for a time, by a store."""

@@ -1,0 +1,207 @@
+"""UniqueWindows: one message per key for a time, on a driver that cannot do that itself, by the queue's store.
+
+The key is claimed in the store for as long as the publish lasts, the message is published, and then its key is kept for
+the window (docs/adr/0049). So a crash in between leaves a claim that is soon over, and no key without a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from hashlib import sha256
+from typing import Any
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.state.store import MAX_KEY_BYTES, Store
+from tasuki.errors import BrokerTimeoutError, DriverError, UnsupportedError
+from tasuki.queues.batcher import Results
+from tasuki.queues.unique import claims as in_store
+from tasuki.queues.unique.claims import Claim, RestlessError
+
+FindStore = Callable[[], Awaitable[Store]]
+Publish = Callable[[Sequence[Outgoing], float], Awaitable[Results]]
+Verb = Callable[[Store, Claim], Awaitable[None]]
+
+_log = logging.getLogger("tasuki.queue")
+
+_LONGEST_CLAIM = 60.0
+"""Seconds of a publish for which its key is claimed at most."""
+_MARGIN = 5.0
+"""Seconds that a claim lasts longer, in which its key is kept or freed."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between two attempts."""
+
+_NO_TIME = "the store did not answer within the deadline"
+_BEHIND = "another publish of its key has not ended within the deadline"
+_NO_STORE = "its driver keeps no windows, and the queue has no state: write 'state: <id of a store>' at the queue"
+
+
+class UniqueWindows:
+    """Of one queue.
+
+    Args:
+        queue: its id; ``name``: its name at the broker.
+        driver: the driver's name, for errors.
+        publish: publishes messages that are not unique, within so many seconds.
+    """
+
+    def __init__(self, queue: str, name: str, driver: str, publish: Publish) -> None:
+        self._queue = queue
+        self._name = name
+        self._driver = driver
+        self._publish = publish
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.find_store: FindStore | None = None
+        """Gives the store of the queue's state; raises DriverError where there is none, or it is away."""
+
+    async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
+        """Publish in order; one result a message. Messages without a window go as they are.
+
+        Of several with one key in one batch the later ones wait for the first.
+        """
+        if not any(map(has_window, messages)):
+            return await self._publish(messages, timeout)
+        end = asyncio.get_running_loop().time() + timeout
+        results: Results = [None] * len(messages)
+        waiting: Sequence[int] = range(len(messages))
+        while waiting:
+            first, waiting = _first_of_each_key(messages, waiting)
+            answers = await self._publish_once([messages[index] for index in first], end)
+            for index, answer in zip(first, answers, strict=True):
+                results[index] = answer
+        return results
+
+    async def _publish_once(self, messages: Sequence[Outgoing], end: float) -> Results:
+        """Messages of different keys."""
+        claims: dict[int, Claim] = {}
+        results: Results = [None] * len(messages)
+        try:
+            async with asyncio.timeout_at(end):
+                places = [index for index, each in enumerate(messages) if has_window(each)]
+                await asyncio.gather(*(self._claim(index, messages, claims, results, end) for index in places))
+        except TimeoutError:
+            for index, message in enumerate(messages):
+                is_behind = index in claims and claims[index].is_behind
+                why = _BEHIND if is_behind else _NO_TIME
+                results[index] = results[index] or self._refused(BrokerTimeoutError, message, why)
+            self._start(self._settle(in_store.give_back, claims.values()))
+            return results
+        except asyncio.CancelledError:
+            self._start(self._settle(in_store.give_back, claims.values()))
+            raise
+        return await asyncio.shield(self._start(self._finish(messages, claims, results, end)))
+
+    async def _claim(
+        self, index: int, messages: Sequence[Outgoing], claims: dict[int, Claim], results: Results, end: float
+    ) -> None:
+        """Claim the key of one message, or say who has it, or why that is not known; it was not published then."""
+        message = messages[index]
+        unique = message.unique
+        assert unique is not None
+        assert not isinstance(unique.span, str)
+        if self.find_store is None:
+            results[index] = self._refused(UnsupportedError, message, _NO_STORE)
+            return
+        id = message.id.encode("utf-8", "surrogatepass")
+        claim = claims[index] = Claim(key_of(self._name, unique.key), id, unique.span)
+        left = end - asyncio.get_running_loop().time()
+        try:
+            store = await self.find_store()
+            results[index] = await in_store.take(store, claim, min(left, _LONGEST_CLAIM) + _MARGIN)
+        except DriverError as problem:
+            why = f"its key cannot be taken in the store: {problem}"
+            results[index] = self._refused(type(problem), message, why)
+        except RestlessError as problem:
+            results[index] = self._refused(DriverError, message, str(problem))
+        if results[index] is None:
+            message.unique = None  # the broker need not know
+
+    async def _finish(
+        self, messages: Sequence[Outgoing], claims: dict[int, Claim], results: Results, end: float
+    ) -> Results:
+        """Publish what has its key, and settle the claims by what became of it; waits for that until ``end``."""
+        loop = asyncio.get_running_loop()
+        sent = [index for index, result in enumerate(results) if result is None]
+        if sent:
+            answers = await self._publish([messages[index] for index in sent], max(end - loop.time(), 0.0))
+            for index, published in zip(sent, answers, strict=True):
+                results[index] = published
+        stored = [claim for index, claim in claims.items() if claim.is_asked and results[index] is None]
+        refused = [claim for index, claim in claims.items() if _is_rejected(results[index])]
+        self._start(self._settle(in_store.give_back, [claim for claim in refused if not claim.version]))
+        settled = [
+            self._start(self._settle(in_store.keep, stored)),
+            self._start(self._settle(in_store.give_back, [claim for claim in refused if claim.version])),
+        ]
+        await asyncio.wait(settled, timeout=max(end - loop.time(), 0.0))
+        return results
+
+    async def _settle(self, verb: Verb, claims: Collection[Claim]) -> None:
+        """Do this with each claim that may be in the store, until the claims are over."""
+        asked = [claim for claim in claims if claim.is_asked]
+        if not asked or self.find_store is None:
+            return
+        problem: DriverError | None = None
+        try:
+            async with asyncio.timeout(_MARGIN):
+                delay = _SHORTEST_PAUSE
+                while True:
+                    try:
+                        store = await self.find_store()
+                        await asyncio.gather(*(verb(store, claim) for claim in asked))
+                    except DriverError as error:
+                        problem = error
+                    else:
+                        return
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, _LONGEST_PAUSE)
+        except TimeoutError:
+            if verb is in_store.keep:
+                text = "queue %s: the windows of %d messages end early, for the store has not recorded them: %s"
+                _log.warning(text, self._queue, len(asked), problem or "no answer")
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Have it done, whatever happens to the caller."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _refused(self, type_: type[DriverError], message: Outgoing, why: str) -> DriverError:
+        problem = f"message {message.id!r} of queue {self._queue!r} was not published: {why}"
+        return type_(problem, driver=self._driver, queue=self._queue, outcome="rejected")
+
+
+def has_window(message: Outgoing) -> bool:
+    """Whether a message is to be the only one of its key for a time."""
+    return message.unique is not None and not isinstance(message.unique.span, str)
+
+
+def _first_of_each_key(messages: Sequence[Outgoing], places: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The places of the messages that need not wait for another of their key, and the others."""
+    keys: set[str] = set()
+    first: list[int] = []
+    others: list[int] = []
+    for index in places:
+        unique = messages[index].unique if has_window(messages[index]) else None
+        if unique is not None and unique.key in keys:
+            others.append(index)
+            continue
+        if unique is not None:
+            keys.add(unique.key)
+        first.append(index)
+    return first, others
+
+
+def _is_rejected(result: object) -> bool:
+    """Whether a message is certainly not stored."""
+    return isinstance(result, DriverError) and result.outcome == "rejected"
+
+
+def key_of(queue: str, key: str) -> str:
+    """The key in the store, of a queue by its name at the broker: a digest where a store would not take it as it is."""
+    plain = f"unique/{queue}/{key}"
+    if "/" not in queue and len(plain.encode()) <= MAX_KEY_BYTES:
+        return plain
+    return f"unique/{sha256(f'{len(queue)} {queue} {key}'.encode()).hexdigest()}"

@@ -9,5 +9,6 @@ from tests.fences.tables.flow import FLOW
 from tests.fences.tables.places import PLACES
 from tests.fences.tables.schedules import SCHEDULES
 from tests.fences.tables.state import STATE
+from tests.fences.tables.windows import WINDOWS
 
-MUTANTS = [*BATCHES, *CLAIMS, *DELIVERIES, *FLOW, *PLACES, *SCHEDULES, *STATE]
+MUTANTS = [*BATCHES, *CLAIMS, *DELIVERIES, *FLOW, *PLACES, *SCHEDULES, *STATE, *WINDOWS]

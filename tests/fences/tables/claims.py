@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.fences.mutant import Mutant
 
-_ONCE = ("properties/test_claims.py",)
+_ONCE = ("properties/test_claims.py::test_no_write_of_a_claim_takes_anything_from_another_delivery",)
 
 CLAIMS = [
     Mutant(

@@ -118,7 +118,7 @@ async def test_a_job_that_starts_at_the_same_moment_is_not_noted_as_cancelled(
 
         async def starting(wanted: str) -> Entry | None:
             found = await get(wanted)
-            if wanted == key and found is None:  # its worker is faster than the writing of what was read here
+            if wanted == key and found is None:  # its worker writes first
                 await store.put(key, encode(JobRecord("running", 0.0)))
             return found
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 FREEZES = 60 if IS_CAMPAIGN else 2
 _SHORT = ("sqlite", "redis")
-_PATIENCE = 20.0
-"""Seconds until a frozen process is thawed that stops the others as well: it may hold the one lock of SQLite."""
+_PATIENCE = 15.0
+"""Seconds until a frozen process is thawed that stops the others as well, as it may hold the one lock of SQLite: longer
+than the leases here, and shorter than the longest wait for that lock."""
 TRIES = 3 * FREEZES
 """Not each freeze meets a worker that others can take over from."""
 

@@ -99,6 +99,7 @@ class Worker:
     log: Path
 
     def kill(self, history: History) -> None:
+        assert self.process.poll() is None, "it has ended by itself"
         ended = time.monotonic()
         self.process.kill()
         self.process.wait()

@@ -115,7 +115,7 @@ FLOW = [
         "flow/groups.py",
         "if mine is None or mine.on_error is None or mine.is_failure_told:",
         "if mine is None or mine.on_error is None:",
-        ("unit/app/test_groups.py::test_a_member_that_is_given_up_is_told_once",),
+        ("properties/test_groups.py::test_a_failure_is_told",),
     ),
     Mutant(
         "a second signal replaces the first",

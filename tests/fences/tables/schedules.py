@@ -40,6 +40,6 @@ SCHEDULES = [
         "schedules/firing.py",
         "lambda: self._turn is turn and self._has_place())",
         "lambda: True)",
-        ("unit/schedules/test_firing.py::test_a_worker_whose_lease_ended_while_it_slept_publishes_no_later_ticks",),
+        ("unit/schedules/test_firing_trouble.py::test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease",),
     ),
 ]

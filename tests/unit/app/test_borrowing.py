@@ -88,7 +88,7 @@ async def test_one_reader_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch, h
     reader = asyncio.create_task(ask(app))
     await began.wait()
     with pytest.raises(HeldBackError, match=r"queue 'app:dead': another reader .* for up to 10 s; do it again then"):
-        await ask(app)
+        await asyncio.wait_for(ask(app), 60)
     goes_on.set()
     assert (await reader).is_all
     assert (await ask(app)).is_all

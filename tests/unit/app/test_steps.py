@@ -47,8 +47,9 @@ async def record_of(app: App, id: str) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(600):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_retry_goes_on_after_the_last_step(make_app: Callable[..., App]) -> None:

@@ -15,8 +15,8 @@ SCHEDULES = [
     Mutant(
         "every worker fires schedules",
         "schedules/firing.py",
-        "        return end is not None\n",
-        "        return True\n",
+        "places=1, lease=LEASE)",
+        "places=99, lease=LEASE)",
         ("unit/schedules/test_firing.py::test_each_tick_is_published_once_and_not_early",),
     ),
     Mutant(

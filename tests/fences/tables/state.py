@@ -24,7 +24,7 @@ STATE = [
         "state/controls.py",
         "if change.version < ours.version or is_older:",
         "if is_older:",
-        ("unit/state/test_controls.py::test_a_change_that_is_reported_late_does_not_bring_a_deleted_key_back",),
+        ("unit/state/test_shared.py::test_a_change_of_this_process_is_kept_until_the_watch_reports_it",),
     ),
     Mutant(
         "a put of a control that is reported late undoes its deletion",

@@ -26,9 +26,7 @@ WINDOWS = [
         "queues/unique/windows.py",
         "in_store.take(store, claim, min(left, _LONGEST_CLAIM) + _MARGIN)",
         "in_store.take(store, claim, unique.span)",
-        (
-            "unit/queues/test_unique_claims.py::test_a_publisher_killed_between_key_and_message_holds_up_others_for_a_moment_only",
-        ),
+        ("unit/queues/test_unique_windows.py::test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour",),
     ),
     Mutant(
         "a publish keeps a key that another one has claimed since",

@@ -57,8 +57,9 @@ fuzz: $(VENV)/.fuzz ## Fuzz each target for a minute; SECONDS=600 for longer; by
 	@for target in loader json msgpack pattern policy rights stripper typed lua values; do \
 		$(VENV)/bin/python -m tests.fuzz $$target $(or $(SECONDS),60) || exit 1; done
 
-mutate: $(VENV)/.dev brokers ## Break each driver and store on purpose; the suite must notice every time; DRIVERS="redis nats" for some
+mutate: $(VENV)/.dev brokers ## Break each driver and store, and each lease and fence above them, on purpose; tests must notice; DRIVERS="redis" for some drivers
 	@$(VENV)/bin/python -m tests.conformance.mutate $(DRIVERS)
+	@$(if $(DRIVERS),,$(VENV)/bin/python -m tests.fences)
 
 matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md
 	@rm -f build/conformance.json

@@ -227,6 +227,7 @@ async def test_an_error_after_the_commit_is_logged_and_not_retried(
 
 async def test_who_lost_the_message_commits_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     told: list[BaseException] = []
+    lost: list[bool] = []
 
     @site.jobs.consumer
     async def handle(body: str, context: Context) -> None:
@@ -238,12 +239,14 @@ async def test_who_lost_the_message_commits_nothing(site: Site, caplog: pytest.L
                 await site.add(tx, body)
         except StaleReceiptError as error:
             told.append(error)
+            lost.append(context.lease_lost)
 
     async with site.worker():
         await site.jobs.publish("a")
         await site.until(lambda: _is(bool(told)))
         assert await site.effects() == []
     assert len(told) == 1
+    assert lost == [True]
 
 
 async def _is(what: bool) -> bool:

@@ -53,10 +53,11 @@ entries:
 
 
 class Start(NamedTuple):
-    """Of a handler; ``at``: monotonic time, which all processes share."""
+    """Of a handler; ``at``: monotonic time, which all processes share; ``pid``: where the history says it."""
 
     id: str
     at: float
+    pid: int = 0
 
 
 class Workers:
@@ -88,6 +89,9 @@ class Workers:
         async with asyncio.timeout(60):
             while len(self.starts()) < wanted:
                 await asyncio.sleep(0.02)
+
+    def log(self) -> str:
+        return (self._history.parent / "worker.log").read_text(errors="replace")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGKILL)

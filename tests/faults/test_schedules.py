@@ -1,29 +1,35 @@
-"""Workers that are killed while they fire schedules: every tick is published, and once where the driver can tell."""
+"""Workers are killed or frozen while they fire schedules: every tick is published, once where the driver can tell."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack
+from tasuki.schedules.firing import LEASE
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed
+from tests.faults.freezing import IS_CAMPAIGN, faults_on, frozen
 from tests.support.brokers.everywhere import DRIVERS, overrides
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1200)]
 
-TICKS = 200 if os.environ.get("CAMPAIGN") else 12
+TICKS = 200 if IS_CAMPAIGN else 12
 """One worker is killed after each."""
+WORKERS = 3
+FREEZES = WORKERS * (20 if IS_CAMPAIGN else 1)
+"""Each worker in its turn, so that the one that fires is among them."""
+FROZEN = 2 * int(LEASE)
+"""Ticks for which a worker is frozen: by then another one has its place."""
 STATELESS = ("amqp", "sqs")
 """Their schedules keep their state in another driver's store, and a kill may repeat a tick."""
 
@@ -57,7 +63,7 @@ class Workers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            self._processes = [self._start() for _ in range(3)]
+            self._processes = [self._start() for _ in range(WORKERS)]
             yield
         finally:
             for process in self._processes:
@@ -69,17 +75,39 @@ class Workers:
             return subprocess.Popen(self._command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill_one(self) -> None:
-        number = random.randrange(3)
+        number = random.randrange(WORKERS)
         self._processes[number].kill()
         self._processes[number].wait()
         self._processes[number] = self._start()
+
+    def freeze(self, number: int) -> AbstractContextManager[None]:
+        return frozen(self._processes[number].pid)
 
     def log(self) -> str:
         return (self._folder / "worker.log").read_text(errors="replace")[-5000:]
 
 
-@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver != "memory"])
-async def test_every_tick_is_published_while_workers_are_killed(driver: str, tmp_path: Path) -> None:
+class Ticks:
+    """The ticks whose messages have arrived, in UTC seconds."""
+
+    def __init__(self, arriving: AsyncIterator[int], workers: Workers) -> None:
+        self._arriving, self._workers = arriving, workers
+        self.seen: Counter[int] = Counter()
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many have arrived."""
+        while len(self.seen) < count:
+            try:
+                async with asyncio.timeout(120):
+                    self.seen[await anext(self._arriving)] += 1
+            except TimeoutError:
+                pytest.fail(f"no tick for two minutes\n{self._workers.log()}")
+
+
+@pytest.mark.parametrize(("driver", "fault"), faults_on([driver for driver in DRIVERS if driver != "memory"]))
+async def test_every_tick_is_published_while_workers_are_killed_or_frozen(
+    driver: str, fault: str, tmp_path: Path
+) -> None:
     options = [*overrides(driver, "app:driver", tmp_path), *renamed("app:ticks", "app:work")]
     if driver in STATELESS:
         options.append("app:driver:state=state")
@@ -88,16 +116,17 @@ async def test_every_tick_is_published_while_workers_are_killed(driver: str, tmp
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     workers = Workers(tmp_path, options)
     async with app, workers.running():
-        ticks = _ticks(app, "app:ticks")
-        published: Counter[int] = Counter()
-        for kills in range(TICKS):
-            while len(published) <= kills:
-                try:
-                    async with asyncio.timeout(120):
-                        published[await anext(ticks)] += 1
-                except TimeoutError:
-                    pytest.fail(f"no tick for two minutes\n{workers.log()}")
-            workers.kill_one()
+        ticks = Ticks(_ticks(app, "app:ticks"), workers)
+        await ticks.wait_for(1)
+        for number in range(TICKS if fault == "killed" else FREEZES):
+            if fault == "killed":
+                workers.kill_one()
+                await ticks.wait_for(len(ticks.seen) + 1)
+                continue
+            with workers.freeze(number % WORKERS):
+                await ticks.wait_for(len(ticks.seen) + FROZEN)
+            await ticks.wait_for(len(ticks.seen) + 2)
+    published = ticks.seen
     first, last = min(published), max(published)
     assert sorted(published) == list(range(first, last + 1)), f"ticks are missing\n{workers.log()}"
     repeated = sum(published.values()) - len(published)

@@ -1,4 +1,4 @@
-"""Handlers in one transaction with their acks, under kill -9 of their workers: each effect and each message once."""
+"""Handlers in one transaction with their acks, while workers are killed or frozen: each effect and message once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from tasuki import App
 from tasuki.queues.queue import Envelope
+from tests.faults.freezing import FREEZES, TRIES, freeze_one
 from tests.faults.test_cancel import Workers
 from tests.support.brokers.everywhere import overrides
 
@@ -34,7 +35,7 @@ table, mark = os.environ["TABLE"], os.environ["MARK"]
 
 async def handle(body: str, message: Message, context: Context) -> None:
     # One write a line, before going on: what stands here has happened, whatever kills the process.
-    os.write(history, json.dumps([body, time.monotonic()]).encode() + b"\\n")
+    os.write(history, json.dumps([body, time.monotonic(), os.getpid()]).encode() + b"\\n")
     await asyncio.sleep(random.uniform(0, 0.01))
     async with context.transaction() as tx:
         done = tx.connection.execute(f"INSERT INTO {table} VALUES ({mark})", *([body] if mark == "$1" else [(body,)]))
@@ -101,15 +102,16 @@ async def opened(driver: str, folder: Path, *, has_keys: bool) -> AsyncIterator[
         site.workers.close()
 
 
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
 @pytest.mark.parametrize("has_keys", [False, True], ids=["messages", "keys"])
 @pytest.mark.parametrize("driver", ["sqlite", "postgres"])
-async def test_each_effect_happens_once(driver: str, has_keys: bool, tmp_path: Path) -> None:
+async def test_each_effect_happens_once(driver: str, has_keys: bool, fault: str, tmp_path: Path) -> None:
     """With keys, each is published twice, and its second message has no effect of its own."""
     async with opened(driver, tmp_path, has_keys=has_keys) as site:
-        tasks, published = site.app.queue("app:tasks"), 0
+        tasks, published, strikes, freezes = site.app.queue("app:tasks"), 0, 0, 0
         for _ in range(WORKERS):
             site.workers.start()
-        for _ in range(KILLS):
+        while strikes < KILLS if fault == "killed" else freezes < FREEZES:
             bodies = [f"{number}" for number in range(published, published + EACH)]
             twice = [Envelope(body=body, headers={"order": body}) for body in bodies for _ in range(1 + has_keys)]
             for result in await site.app.live_queue("app:tasks").publish_many(twice):
@@ -118,8 +120,13 @@ async def test_each_effect_happens_once(driver: str, has_keys: bool, tmp_path: P
             async with asyncio.timeout(60):
                 while len(site.workers.starts()) < published - random.randrange(EACH):
                     await asyncio.sleep(0.01)
-            site.workers.kill(random.choice(site.workers.running))
-            site.workers.start()
+            strikes += 1
+            if fault == "killed":
+                site.workers.kill(random.choice(site.workers.running))
+                site.workers.start()
+            else:
+                freezes += await freeze_one(site.workers, lambda start: start.id)
+                assert strikes < TRIES, "no other worker goes on"
         async with asyncio.timeout(180):
             while (await tasks.info())["message_count"]:
                 await asyncio.sleep(0.05)
@@ -130,4 +137,4 @@ async def test_each_effect_happens_once(driver: str, has_keys: bool, tmp_path: P
     wanted = dict.fromkeys((f"{number}" for number in range(published)), 1)
     assert effects == wanted
     assert follow_ups == wanted
-    print(f"{driver}: {KILLS} kills, {published} effects once, {runs - published} runs repeated")
+    print(f"{driver}: {strikes} {fault}, {published} effects once, {runs - published} runs repeated")

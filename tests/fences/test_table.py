@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fences.mutant import SOURCE, Mutant
-from tests.fences.table import MUTANTS
+from tests.fences.tables import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

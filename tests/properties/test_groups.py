@@ -52,6 +52,9 @@ class World:
         self.published.append((id, value))
         await self.gates.wait()
 
+    async def note(self, plan: Plan, id: str, value: Any) -> None:
+        self.published.append((id, value))
+
     async def end(self, number: int) -> None:
         store: Any = self
         error = {"message": f"{number}"} if number < self.bad else None
@@ -79,6 +82,9 @@ class World:
             number = left.pop(task)
             self.cut += before > 0
             left[asyncio.create_task(self.end(number))] = number
+        for number in range(self.bad):  # redriven, and given up again
+            error = {"message": f"{number}"}
+            await groups.Member(self.store, "g", number, self.note, 0.0).end(Ended(number, error))
 
 
 def simulate(seed: int, total: int, bad: int = 0, kills: float = 0.05) -> World:

@@ -182,10 +182,11 @@ def check(world: World) -> None:
 
 
 def test_random_schedules() -> None:
-    worlds = [simulate(seed) for seed in range(SEEDS)]
-    for seed, world in enumerate(worlds):
+    worlds = []
+    for seed in range(SEEDS):
+        worlds.append(simulate(seed))
         try:
-            check(world)
+            check(worlds[-1])
         except AssertionError as error:
             raise AssertionError(f"seed {seed}") from error
     # The simulation has met what it is for.

@@ -1,4 +1,4 @@
-"""Places of a lane, over processes that are killed: never more are held, by the history, and nothing stays.
+"""Places of a lane, over processes that are killed or frozen: never more are held, by the history; nothing stays.
 
 Triggers write the history, so a killed process leaves nothing out: each claim with what it found held, and each ack.
 """
@@ -21,12 +21,12 @@ import pytest
 from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
+from tests.faults.freezing import FREEZES, IS_CAMPAIGN, freeze_until
 from tests.faults.postgres.load import address
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import until
 from tests.support.settings import parsed
 
-IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800 if IS_CAMPAIGN else 300)]
 
 PROCESSES, PLACES, LEASE = 3, 3, 1.0
@@ -74,15 +74,17 @@ def work(port: int, schema: str, spec: QueueSpec) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
 @pytest.mark.parametrize("ordering", ["none", "key"])
-async def test_no_more_than_its_places_are_held_past_kills(
+async def test_no_more_than_its_places_are_held_past_faults(
     server: Postgres,
     make: Callable[..., Awaitable[PostgresDriver]],
     sql: asyncpg.Connection,
     schema: str,
     ordering: Any,
+    fault: str,
 ) -> None:
-    chance = random.Random(7)
+    chance, strikes = random.Random(7), KILLS if fault == "killed" else FREEZES
     spec = QueueSpec("q", lease=LEASE, fair=1, lane_limit=Limit(concurrency=PLACES), ordering=ordering)
     driver = await make(spec=spec, timeout=10.0)
     await sql.execute(HISTORY.format(schema))
@@ -97,14 +99,19 @@ async def test_no_more_than_its_places_are_held_past_kills(
             return process
 
         processes = [start() for _ in range(PROCESSES)]
-        for kill in range(KILLS):
-            first, end = MESSAGES * kill // KILLS, MESSAGES * (kill + 1) // KILLS
+        for strike in range(strikes):
+            first, end = MESSAGES * strike // strikes, MESSAGES * (strike + 1) // strikes
             lanes = [(id, id.partition("-")[0]) for id in published[first:end]]
             await driver.publish("q", [Outgoing(id, b"", {}, lane=lane, key=lane) for id, lane in lanes])
             await until(
                 partial(sql.fetchval, f"SELECT count(*) >= {(first + end) // 2} FROM {schema}.acks"), "half of them"
             )
             number = chance.randrange(PROCESSES)
+            if fault == "frozen":
+                await freeze_until(
+                    processes[number].pid, partial(sql.fetchval, f"SELECT count(*) >= {end} FROM {schema}.acks")
+                )
+                continue
             processes[number].kill()
             processes[number] = start()
         await until(lambda: sql.fetchval(f"SELECT count(*) = {MESSAGES} FROM {schema}.acks"), "all are acked")

@@ -1,7 +1,8 @@
 """A worker of a limited queue, in a process of its own: ``python limited_worker.py DATABASE``.
 
 It tells what it did by one line at a time on stdout, with times of CLOCK_MONOTONIC, which all processes share:
-``took BEFORE AFTER ID…`` with the times of the call of ``receive``, and ``ends TIME ID`` right before it settles one.
+``took BEFORE AFTER ID…`` with the times of the call of ``receive``, ``ends TIME ID`` right before it settles one, and
+``stale ID`` if its lease was over by then.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ async def work(driver: SQLiteDriver) -> None:
         for item in got:
             await asyncio.sleep(random.random() * 0.02)
             tell("ends", time.monotonic(), item.id)
-            assert not await driver.settle("q", [Ack(item.receipt)])
+            if await driver.settle("q", [Ack(item.receipt)]):
+                tell("stale", item.id)
 
 
 async def main(path: str) -> None:

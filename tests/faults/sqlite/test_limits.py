@@ -1,8 +1,7 @@
-"""Limits and lanes at SQLite: workers in several processes that are killed, and the history of what they held."""
+"""Limits and lanes at SQLite: workers in several processes that are killed or frozen, and what they held."""
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import subprocess
@@ -12,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance.windows import Taken, check_windows
+from tests.faults.freezing import FREEZES, IS_CAMPAIGN, freeze_until
 from tests.support.settings import parsed
 
-IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 KILLS, MESSAGES = (66, 4000) if IS_CAMPAIGN else (5, 250)
 WORKERS = 3
+LEASE = 5.0
 KEYS = [f"key{number}" for number in range(5)]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800 if IS_CAMPAIGN else 300)]
@@ -46,7 +47,10 @@ async def driver(path: Path) -> AsyncIterator[SQLiteDriver]:
 
 @dataclass
 class History:
-    """What workers told, by lane: intervals in which a message was held for sure, and what receives took."""
+    """What workers told, by lane: intervals in which a message was held for sure, and what receives took.
+
+    A worker that is frozen holds its messages until their leases end.
+    """
 
     held: defaultdict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     taken: defaultdict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))
@@ -54,20 +58,28 @@ class History:
 
     def add(self, lines: list[str], ended: float) -> None:
         """Of one worker, which lived until ``ended`` at least; of a line that was cut off nothing is known."""
-        since: dict[str, float] = {}
+        since: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for line in lines:
             what, *words = line.split()
             if what == "took":
                 before, after, *ids = words
-                since.update(dict.fromkeys(ids, float(after)))
+                for id in ids:  # a worker that was frozen may get one again
+                    since[id].append((float(after), float(before) + LEASE))
                 for lane, number in Counter(id.split("-")[0] for id in ids).items():
                     self.taken[lane].append(Taken(float(before), float(after), number))
+            elif what == "stale":
+                self.handled[words[0]] -= 1
             else:
                 at, id = words
-                self.held[id.split("-")[0]].append((since.pop(id), float(at)))
+                began, until = since[id].pop(0)
+                self._hold(id, began, min(float(at), until))
                 self.handled[id] += 1
-        for id, began in since.items():
-            self.held[id.split("-")[0]].append((began, max(began, ended)))
+        for id, held in since.items():
+            for began, until in held:
+                self._hold(id, began, min(ended, until))
+
+    def _hold(self, id: str, began: float, ended: float) -> None:
+        self.held[id.split("-", maxsplit=1)[0]].append((began, max(began, ended)))
 
     def most_at_once(self, lane: str) -> int:
         """The largest number of messages that were held at one time."""
@@ -87,6 +99,7 @@ class Worker:
     log: Path
 
     def kill(self, history: History) -> None:
+        assert self.process.poll() is None, "it has ended by itself"
         ended = time.monotonic()
         self.process.kill()
         self.process.wait()
@@ -112,18 +125,26 @@ async def left(driver: SQLiteDriver) -> int:
     return depth.ready + depth.in_flight
 
 
-async def run(driver: SQLiteDriver, path: Path, history: History) -> list[str]:
-    """Publish while workers handle messages, are killed and are replaced; returns the published ids."""
+async def is_drained(driver: SQLiteDriver) -> bool:
+    return not await left(driver)
+
+
+async def run(driver: SQLiteDriver, path: Path, history: History, fault: str) -> list[str]:
+    """Publish while workers handle messages and are killed and replaced, or frozen; returns the published ids."""
     numbers = random.Random()
     ids = [f"{numbers.choice(KEYS)}-{number}" for number in range(MESSAGES)]
     with ExitStack() as stack:
         started = [stack.enter_context(worker(path, number)) for number in range(WORKERS)]
-        part = MESSAGES // KILLS
-        for number in range(KILLS):
-            batch = ids[number * part : (number + 1) * part if number < KILLS - 1 else MESSAGES]
+        strikes = KILLS if fault == "killed" else FREEZES
+        part = MESSAGES // strikes
+        for number in range(strikes):
+            batch = ids[number * part : (number + 1) * part if number < strikes - 1 else MESSAGES]
             assert not await driver.publish("q", [Outgoing(id, b"", {}, lane=id.split("-")[0]) for id in batch])
             while await left(driver) > part / 2:  # all are busy
                 await driver.receive("none", 1, 0.02)
+            if fault == "frozen":
+                await freeze_until(numbers.choice(started).process.pid, partial(is_drained, driver))
+                continue
             started.pop(numbers.randrange(WORKERS)).kill(history)
             started.append(stack.enter_context(worker(path, WORKERS + number)))
         while await left(driver):
@@ -133,21 +154,24 @@ async def run(driver: SQLiteDriver, path: Path, history: History) -> list[str]:
     return ids
 
 
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
 @pytest.mark.parametrize(
     "limit", [Limit(concurrency=3), Limit(rate=80.0, burst=5, concurrency=4)], ids=["places", "rate"]
 )
-async def test_limits_of_keys_hold_while_workers_are_killed(driver: SQLiteDriver, path: Path, limit: Limit) -> None:
+async def test_limits_of_keys_hold_while_workers_are_killed_or_frozen(
+    driver: SQLiteDriver, path: Path, limit: Limit, fault: str
+) -> None:
     await driver.declare(QueueSpec("none"))
-    await driver.declare(QueueSpec("q", fair=1, lane_limit=limit))
+    await driver.declare(QueueSpec("q", lease=LEASE, fair=1, lane_limit=limit))
     history = History()
-    published = await run(driver, path, history)
+    published = await run(driver, path, history, fault)
     assert limit.concurrency is not None
     assert {lane: history.most_at_once(lane) <= limit.concurrency for lane in KEYS} == dict.fromkeys(KEYS, True)
     if limit.rate is not None:
         for lane in KEYS:
             check_windows(history.taken[lane], limit.rate, limit.burst)
     # Settled right before the kill: such a message has gone, or comes again.
-    assert set(history.handled) == set(published)
+    assert {id for id, times in history.handled.items() if times} == set(published)
     assert sum(history.handled.values()) <= MESSAGES + KILLS * 4
     await forget(driver)
     assert left_behind(path) == {"messages": 0, "ready": 0, "held": 0, "lanes": 0}

@@ -73,7 +73,10 @@ async def test_letters_are_held_for_no_longer_than_half_a_lease(app: App, monkey
     assert await waiting(app) == ALL
 
 
-async def test_one_reader_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_state", [True, False])
+async def test_one_reader_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch, has_state: bool) -> None:
+    if not has_state:
+        monkeypatch.setattr("tasuki.app.assembly.Assembly.state_of", lambda *_: None)
     receive, began, goes_on = MemoryDriver.receive, asyncio.Event(), asyncio.Event()
 
     async def waits(self: MemoryDriver, *args: Any, **named: Any) -> Any:
@@ -85,7 +88,7 @@ async def test_one_reader_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch) -
     reader = asyncio.create_task(ask(app))
     await began.wait()
     with pytest.raises(HeldBackError, match=r"queue 'app:dead': another reader .* for up to 10 s; do it again then"):
-        await ask(app)
+        await asyncio.wait_for(ask(app), 60)
     goes_on.set()
     assert (await reader).is_all
     assert (await ask(app)).is_all

@@ -11,6 +11,7 @@ from tasuki import App, Context
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.moment import Moment
 from tasuki.contracts.state.jobs import Cancellation
+from tasuki.contracts.state.store import Entry
 from tasuki.errors import (
     HandlerError,
     LifecycleError,
@@ -19,6 +20,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     UnsupportedError,
 )
+from tasuki.state.results import JobRecord, encode, result_key
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -82,6 +84,48 @@ async def test_many_at_once(make_app: Callable[..., App]) -> None:
         assert await app.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
         assert {await app.job(id, queue=jobs).status() for id in (ids[0], ids[-1])} == {"cancelled"}
         assert await app.job("other", queue=jobs).status() == "unknown"
+
+
+async def test_a_job_that_has_ended_stays_as_it_ended(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        return body
+
+    async with app.worker():
+        done = await jobs.publish(7)
+        assert await done.result() == 7
+        await jobs.publish(8, id="late", delay="1h")
+        assert await app.cancel_many([done.id, "late"], queue=jobs) == Cancellation(1, not_found=1)
+        assert await done.result() == 7
+        assert await app.job("late", queue=jobs).status() == "cancelled"
+
+
+async def test_a_job_that_starts_at_the_same_moment_is_not_noted_as_cancelled(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+    async with app:
+        for id in ("a", "b"):
+            await jobs.publish(1, id=id, delay="1h")
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        store = await state.store()
+        get, key = store.get, result_key("jobs", "a")
+
+        async def starting(wanted: str) -> Entry | None:
+            found = await get(wanted)
+            if wanted == key and found is None:  # its worker writes first
+                await store.put(key, encode(JobRecord("running", 0.0)))
+            return found
+
+        monkeypatch.setattr(store, "get", starting)
+        await app.cancel_many(["a", "b"], queue=jobs)
+        assert await app.job("a", queue=jobs).status() == "running"
+        assert await app.job("b", queue=jobs).status() == "cancelled"
 
 
 @pytest.mark.parametrize("id", ["字" * 255, "\0", "\ud800", ""])

@@ -270,21 +270,30 @@ async def test_a_rate_is_kept_and_what_is_held_does_not_come_again(app: App) -> 
             await app.redrive("dead", rate=0)
 
 
-async def test_the_leases_of_what_is_held_are_renewed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rate", "receives"), [(0.02, 0.0), (None, 9.0)], ids=["a low rate", "slow receives"])
+async def test_the_leases_of_what_is_held_are_renewed(
+    app: App, monkeypatch: pytest.MonkeyPatch, rate: float | None, receives: float
+) -> None:
     renewed: list[float] = []
-    extend = MemoryDriver.extend
+    extend, receive = MemoryDriver.extend, MemoryDriver.receive
 
     async def timed(self: MemoryDriver, *args: Any, **named: Any) -> Any:
         renewed.append(app.clock.monotonic())
         return await extend(self, *args, **named)
 
+    async def slow(self: MemoryDriver, *args: Any, **named: Any) -> Any:
+        await asyncio.sleep(receives)
+        return await receive(self, *args, **named)
+
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True, transfer=False))
     monkeypatch.setattr(MemoryDriver, "extend", timed)
+    monkeypatch.setattr(MemoryDriver, "receive", slow)
+    monkeypatch.setattr("tasuki.app.redrive.BATCH", 1)
     async with app:
-        await bury(app, "stays", "1", "2", "3", "4")
+        await bury(app, "stays", "1", "2", "3", "4", "5")
         started = app.clock.monotonic()
-        assert await app.redrive("dead", where="id != 'stays'", rate=0.02) == 4
-        assert app.clock.monotonic() - started >= 150
-    gaps = [later - earlier for earlier, later in zip([started, *renewed], renewed, strict=False)]
-    assert len(gaps) >= 10
+        assert await app.redrive("dead", where="id != 'stays'", rate=rate) == 5
+        ended = app.clock.monotonic()
+    assert ended - started >= 50
+    gaps = [later - earlier for earlier, later in zip([started, *renewed], [*renewed, ended], strict=True)]
     assert max(gaps) <= 20  # of 30

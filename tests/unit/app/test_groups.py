@@ -125,8 +125,11 @@ async def test_a_member_that_is_given_up_is_told_once(site: Site, bad: str) -> N
         assert ("boom" if bad == "bad" else "no") in body["message"]
         assert site.ended == []
         if bad == "bad":  # a redrive goes on with the group
+            assert await site.app.redrive(site.dead) == 2
+            await asyncio.sleep(60)
+            assert len(site.failed) == 1, "it has failed again"
             site.is_broken = False
-            await site.app.redrive(site.dead)
+            assert await site.app.redrive(site.dead) == 2
             await until(lambda: bool(site.ended))
             await asyncio.sleep(60)
             assert await site.records() == []
@@ -329,6 +332,20 @@ async def test_a_group_is_started_again_under_its_id(site: Site) -> None:
         async with site.app.worker():
             await until(lambda: len(site.done) == 6)
             await asyncio.sleep(60)
+    assert [id for id, _ in site.ended] == ["group:g"]
+
+
+async def test_members_that_have_ended_count_when_a_group_is_started_again(make_app: Callable[..., App]) -> None:
+    """As by a publisher that was killed after a part of the members."""
+    site = Site(make_app(), dedup_window="1h")
+    members = [site.jobs.message(1), site.jobs.message(2), site.jobs.message(3, delay="60s")]
+    async with site.app.worker():
+        for _ in range(2):
+            await site.app.group(members, then=site.ends, id="g")
+            await asyncio.sleep(10)
+            assert site.done == [1, 2]
+        await asyncio.sleep(60)
+    assert site.done == [1, 2, 3]
     assert [id for id, _ in site.ended] == ["group:g"]
 
 

@@ -20,6 +20,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.queues.result import Confirmed
+from tasuki.state.results import decode
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -135,6 +136,35 @@ async def test_the_last_progress_of_a_thread_is_not_overtaken_by_its_end(make_ap
         job = await jobs.publish(4)
         await job.result()
         assert await job.progress() == Progress(4, 10)
+
+
+async def test_a_progress_that_is_long_on_its_way_does_not_follow_the_end(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        context.progress(1, 10)
+        await asyncio.sleep(1)
+
+    async with app.worker():
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        store = await state.store()
+        put = store.put
+
+        async def slow(key: str, value: bytes, **named: Any) -> int:
+            record = decode(value) if key.startswith("result/") else None
+            if record is not None and record.progress is not None and record.status == "running":
+                await asyncio.sleep(5)
+            return await put(key, value, **named)
+
+        monkeypatch.setattr(store, "put", slow)
+        job = await jobs.publish(4)
+        await asyncio.sleep(20)
+        assert await job.status() == "done"
 
 
 async def test_a_result_that_cannot_be_kept(make_app: Callable[..., App]) -> None:

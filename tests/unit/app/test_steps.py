@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from tasuki import App, Context, Retry, Snooze
+from tasuki.contracts.driver import Receipt, Release, Settlement
 from tasuki.contracts.state.store import Store
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, HandlerError, UnsupportedError
-from tasuki.flow.records import run_key
+from tasuki.flow.records import RunRecord, decode, encode, run_key
+from tests.support.narrow import present
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -44,8 +47,9 @@ async def record_of(app: App, id: str) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(600):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_retry_goes_on_after_the_last_step(make_app: Callable[..., App]) -> None:
@@ -322,3 +326,127 @@ async def test_a_step_waits_for_a_store_that_is_away(
         await jobs.publish(1)
         await until(lambda: 1 in ends)
     assert (ends, effects.done) == (["away"] * 5 + [1], [1, 2])
+
+
+async def test_a_delivery_that_has_lost_its_lease_begins_no_step(make_app: Callable[..., App]) -> None:
+    """Another worker may have begun it by now: the refusal must come before the work, not after it."""
+    effects = Effects()
+
+    async def run(context: Context) -> None:
+        await context.step("one", effects.plain, 1)
+        lose(context)
+        await context.step("two", effects.plain, 2)
+
+    error = await error_of(make_app(), run)
+    assert isinstance(error, HandlerError)
+    assert error.kind == "Conflict"
+    assert "has lost its lease" in error.message
+    assert effects.done == [1]
+
+
+async def test_a_delivery_that_has_lost_its_lease_does_not_wait_for_its_store(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, took = make_app(), list[float]()
+
+    async def run(context: Context) -> None:
+        async def away(*args: Any, **named: Any) -> int:
+            lose(context)
+            raise BrokerUnavailableError("away")
+
+        await context.step("one", int)
+        monkeypatch.setattr(await store_of(app), "put", away)
+        begun = asyncio.get_running_loop().time()
+        try:
+            await context.step("two", int)
+        finally:
+            monkeypatch.undo()
+            took.append(asyncio.get_running_loop().time() - begun)
+
+    error = await error_of(app, run)
+    assert isinstance(error, HandlerError)
+    assert error.kind == "Conflict"
+    assert took[0] < 1
+
+
+async def test_after_an_interrupted_write_a_delivery_learns_that_another_one_has_its_steps(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, effects = make_app(), Effects()
+
+    async def run(context: Context) -> None:
+        store = await store_of(app)
+        await context.step("one", effects.plain, 1)
+
+        async def hang(*args: Any, **named: Any) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "put", hang)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(context.step("two", effects.plain, 2), 1)
+        await give_to_another(app, context)
+        await context.step("three", effects.plain, 3)
+
+    error = await error_of(app, run)
+    assert isinstance(error, HandlerError)
+    assert error.kind == "Conflict"
+    assert effects.done == [1, 2]
+
+
+async def test_the_end_of_a_message_leaves_the_steps_of_another_delivery(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs")
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        await context.step("one", int)
+        await give_to_another(app, context)
+
+    async with app.worker():
+        job = await jobs.publish(1)
+        while (await jobs.info())["message_count"]:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        assert decode((await record_of(app, job.id)).value).owner == "another"
+
+
+async def test_a_message_that_is_settled_too_late_keeps_its_steps_for_the_next_delivery(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, effects = make_app(), Effects()
+    jobs = app.queue("jobs", lease="5s")
+    settle, late = MemoryDriver.settle, [True]
+
+    async def too_late(self: MemoryDriver, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        if not late:
+            return await settle(self, queue, batch)
+        late.clear()
+        receipts = [each.receipt for each in batch]
+        await settle(self, queue, [Release(receipt) for receipt in receipts])  # its lease is over, another one has it
+        return receipts
+
+    @jobs.consumer
+    async def work(body: int, context: Context) -> None:
+        await context.step("one", effects.plain, 1)
+
+    monkeypatch.setattr(MemoryDriver, "settle", too_late)
+    async with app.worker():
+        await jobs.publish(1)
+        while (await jobs.info())["message_count"]:
+            await asyncio.sleep(0.1)
+    assert not late
+    assert effects.done == [1]
+
+
+async def give_to_another(app: App, context: Context) -> None:
+    """Let another delivery of its message take over its steps."""
+    found = await record_of(app, present(context.message).id)
+    record = RunRecord("another", decode(found.value).steps)
+    await (await store_of(app)).put(found.key, encode(record), version=found.version)
+
+
+def lose(context: Context) -> None:
+    """Let its delivery know that its lease is lost, as the renewal of leases does."""
+    facts: Any = context.facts
+    facts.lost = True

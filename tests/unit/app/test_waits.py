@@ -153,10 +153,11 @@ async def test_a_signal_that_came_before_is_found(make_app: Callable[..., App]) 
         ends.append(await context.signal("done", body, None))
 
     async with app.worker():
-        assert await app.signal("approved", 7)
+        assert await app.signal("approved", 7, "first")
+        assert not await app.signal("approved", 7, "second")
         await jobs.publish(7)
         await until(lambda: len(ends) == 3)
-    assert ends == [True, True, True]
+    assert ends == ["first", "first", True]
 
 
 async def test_a_wait_ends(make_app: Callable[..., App]) -> None:

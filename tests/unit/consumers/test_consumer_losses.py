@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError, StopTimeoutError
@@ -75,6 +76,28 @@ async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
     assert bench.consumer.metrics.lease_lost == 1
     assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: no other receiver had taken it
     await stopped_late(bench, 0)
+
+
+class SlowDriver(ModelDriver):
+    """Its answers with messages take longer than a lease."""
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        found = await super().receive(queue, limit, wait)
+        if found:
+            await asyncio.sleep(40)
+        return found
+
+
+async def test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_started() -> None:
+    broker = ModelBroker(clock_of_loop())
+    bench = await make_bench(driver=SlowDriver(broker), options=ConsumerOptions(concurrency=1, prefetch=1), lease=30.0)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    bench.consumer.keeper.remove(bench.run.holding)  # else it asks the broker, which may renew the lease after all
+    await asyncio.sleep(60)
+    assert bench.handler.seen == []
+    assert bench.consumer.metrics.lease_lost == 1
+    await bench.consumer.stop(1)
 
 
 class SessionDriver(ModelDriver):

@@ -29,6 +29,7 @@ class Killer(Handler):
     def __init__(self) -> None:
         super().__init__("app:give_up")
         self.is_called = asyncio.Event()
+        self.seconds = 3600.0
 
     async def start(self) -> None:
         return
@@ -38,7 +39,7 @@ class Killer(Handler):
 
     async def give_up(self, arguments: Any, error: BaseException, context: Context) -> None:
         self.is_called.set()
-        await asyncio.sleep(3600)
+        await asyncio.sleep(self.seconds)
 
 
 async def fail(body: Any, context: Context) -> None:
@@ -49,8 +50,8 @@ async def reject(body: Any, context: Context) -> None:
     raise Reject("no")
 
 
-async def bench_of(broker: ModelBroker, handle: Any, killer: Killer) -> Bench:
-    bench = await make_bench(driver=ModelDriver(broker), options=ConsumerOptions(1, 10))
+async def bench_of(broker: ModelBroker, handle: Any, killer: Killer, **options: Any) -> Bench:
+    bench = await make_bench(driver=ModelDriver(broker), options=ConsumerOptions(1, 10), **options)
     bench.consumer.gate = Gate()
     policy = RetryPolicy(Backoff(0, 0, 1, 0), ATTEMPTS, True, max_delay=3600)
     task = Task(ScriptedHandler(handle, "app:send"), policy, on_give_up=killer)
@@ -119,3 +120,20 @@ async def test_a_function_that_gets_the_text_of_the_error_is_called_where_it_has
     async with bench:
         await bench.empty()
     assert given == [[1, "(its text cannot be shown)"]]
+
+
+async def test_a_message_whose_lease_is_lost_meanwhile_is_no_dead_letter() -> None:
+    """Its dead letters are at another broker, which takes what it gets; and another worker has the message."""
+    broker, killer = ModelBroker(clock_of_loop()), Killer()
+    bench = await bench_of(broker, reject, killer, dead_driver=ModelDriver(ModelBroker(clock_of_loop())))
+    killer.seconds = 20.0
+    await bench.queue.publish(1, {"message_type": "send"})
+    await bench.consumer.start()
+    await killer.is_called.wait()
+    (stored,) = broker.queues["tasks"].stored
+    stored.lease_until = 0.0
+    assert len(await ModelDriver(broker).receive("tasks", 1, 0)) == 1
+    await asyncio.sleep(25)
+    assert await bench.dead_letters() == []
+    assert broker.ids("tasks") == [stored.id]
+    await bench.consumer.stop(1)

@@ -92,6 +92,20 @@ async def test_renews_only_what_has_used_a_third_of_its_lease() -> None:
     assert held.deliveries[0].lease_until == 30.0
 
 
+async def test_a_renewed_lease_counts_from_the_request_and_not_from_its_answer() -> None:
+    """The broker renews it at some moment between the two."""
+    driver, clock = ExtendingDriver(), FakeClock()
+    held, extend = holding(driver, clock), driver.extend
+
+    async def slow(queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        clock.advance(12)
+        return await extend(queue, batch, lease)
+
+    driver.extend = slow  # type: ignore[method-assign]
+    await Keeper(clock).renew(held)
+    assert held.deliveries[0].lease_until == clock.monotonic() - 12 + 30
+
+
 async def test_renews_in_driver_sizes() -> None:
     driver, clock = ExtendingDriver(), FakeClock()
     await Keeper(clock).renew(holding(driver, clock, 16))

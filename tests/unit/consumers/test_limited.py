@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.places import LEASE, Places
-from tasuki.contracts.driver import Limit
+from tasuki.contracts.driver import Limit, Receipt, Release, Settlement
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -271,7 +271,9 @@ async def test_a_stop_returns_places_and_messages() -> None:
     assert (await shop.benches[0].queue.depth()).ready == 2
 
 
-async def test_a_message_that_never_started_gives_its_token_back() -> None:
+@pytest.mark.parametrize(("is_late", "tokens"), [(False, 2), (True, 0)], ids=["in time", "too late"])
+async def test_a_message_that_never_started_gives_its_token_back(is_late: bool, tokens: int) -> None:
+    """Unless it is another worker's by then, which has taken another token for it."""
     gate = Gate()
     shop = Shop(Limit(0.01, 4), run=gate, options=ConsumerOptions(concurrency=1, prefetch=3))
     store = await shop.open(workers=1)
@@ -279,10 +281,17 @@ async def test_a_message_that_never_started_gives_its_token_back() -> None:
     while shop.benches[0].consumer.held < 3:
         await asyncio.sleep(0.01)
     assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == 1
+    settle = shop.driver.settle
+
+    async def too_late(queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        stale = await settle(queue, batch)
+        return [each.receipt for each in batch if type(each) is Release] if is_late else stale
+
+    shop.driver.settle = too_late  # type: ignore[method-assign]
     gate.open.set()
     await shop.close()
     assert len(shop.starts) == 1
-    assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == 2
+    assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == tokens
 
 
 async def test_a_message_that_comes_first_and_may_not_start_is_released() -> None:

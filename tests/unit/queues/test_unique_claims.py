@@ -266,8 +266,26 @@ async def test_a_late_give_back_leaves_what_another_publish_has_claimed(rig: Rig
     await unique_claims.give_back(rig.store, mine)
     mine.version = 0
     await unique_claims.give_back(rig.store, mine)
+    assert await rig.store.get(KEY) is not None
     await unique_claims.keep(rig.store, other)
     assert await unique_claims.take(rig.store, Claim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
+
+
+@pytest.mark.parametrize("is_rejected", [False, True])
+async def test_a_publisher_that_stood_still_for_longer_than_its_claim_leaves_the_key_to_the_next_message(
+    rig: Rig, is_rejected: bool
+) -> None:
+    async def stands_still() -> None:
+        del rig.hooks["before publish"]
+        rig.clock.advance(100)
+        assert await rig.publish("b") is None
+        rig.answer = QueueFullError("full", outcome="rejected") if is_rejected else None
+
+    rig.hooks["before publish"] = stands_still
+    await rig.publish("a")
+    await rig.settled()
+    assert rig.stored == ["b"] if is_rejected else ["b", "a"]
+    assert await rig.publish("c") == Merged("kept", "b")
 
 
 async def test_of_two_publishes_of_one_id_the_later_rejection_leaves_the_key(rig: Rig) -> None:

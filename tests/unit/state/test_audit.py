@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.state.audit import ring
 from tasuki.state.audit.ring import AUDIT, KEPT, MOST, AuditRecord
 from tasuki.testing.conformance import ShiftedClock
+from tests.support.slow_store import SlowStore
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +59,8 @@ async def test_the_oldest_makes_room(store: Store, monkeypatch: pytest.MonkeyPat
 
 
 async def test_acts_of_many_at_once_are_all_kept(store: Store) -> None:
-    await asyncio.gather(*(ring.write(store, act(str(number))) for number in range(15)))
+    slow: Any = SlowStore(store)
+    await asyncio.gather(*(ring.write(slow, act(str(number))) for number in range(15)))
 
     assert {record.target for record in await ring.read(store)} == {str(number) for number in range(15)}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tasuki.state.shared import SharedState
 from tasuki.testing.clock import FakeClock
 from tasuki.units import When
 from tests.support.narrow import present
+from tests.support.slow_store import SlowStore
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +104,22 @@ async def test_one_that_may_not_shorten_leaves_a_longer_pause(state: SharedState
     endless = await pausing.pause(state, "queue", "mails")
     assert await pausing.pause(state, "queue", "mails", due="3h", may_shorten=False) == endless
     assert await pausing.pause(state, "queue", "mails", due="30s") != endless
+
+
+@pytest.mark.parametrize("dues", [("30s", "2h"), ("2h", "30s")])
+async def test_of_two_pauses_at_the_same_time_the_longer_one_holds(
+    state: SharedState, monkeypatch: pytest.MonkeyPatch, dues: tuple[str, str]
+) -> None:
+    slow = SlowStore(await state.store())
+
+    async def store() -> Any:
+        return slow
+
+    monkeypatch.setattr(state, "store", store)
+    found = await asyncio.gather(*(pausing.pause(state, "queue", "mails", due=due, may_shorten=False) for due in dues))
+    longer = max(found, key=lambda pause: present(pause.until))
+    assert present(longer.until) - longer.at == 7200
+    assert await pausing.find_pause(state, "queue", "mails") == longer
 
 
 async def test_resume_says_what_it_ended(state: SharedState, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,71 +1,38 @@
-"""The mutants: each lease, fence and version check above the drivers, taken out."""
+"""Mutants of the leases and versions of batches."""
 
 from __future__ import annotations
 
 from tests.fences.mutant import Mutant
 
-_FIRING = ("unit/schedules/test_firing.py", "unit/schedules/test_firing_trouble.py")
-_BATCHES = ("unit/workbench/batches/test_leases.py", "unit/workbench/batches/test_verbs.py")
-_STEPS = ("properties/test_steps.py", "unit/app/test_steps.py")
-_GROUPS = ("unit/app/test_groups.py", "properties/test_groups.py")
-
-MUTANTS = [
-    Mutant(
-        "a schedule's lost place is not noticed",
-        "schedules/firing.py",
-        "return self._turn is not None and self._clock.monotonic() < self._held_until",
-        "return self._turn is not None",
-        _FIRING,
-    ),
-    Mutant(
-        "every worker fires schedules",
-        "schedules/firing.py",
-        "        return end is not None\n",
-        "        return True\n",
-        _FIRING,
-    ),
-    Mutant(
-        "a mark is written over a newer one",
-        "schedules/firing.py",
-        "value, version=turn.version, ttl=KEPT)",
-        "value, ttl=KEPT)",
-        _FIRING,
-    ),
-    Mutant(
-        "a beginning goes on without its lease",
-        "schedules/firing.py",
-        'raise ConflictError("the lease ended before its holder began")',
-        "pass",
-        _FIRING,
-    ),
+BATCHES = [
     Mutant(
         "the lease of a batch is never renewed",
         "workbench/batches/driving.py",
         "        if self.clock.monotonic() - self._renewed > self._lease / 3 and not await self._hold(self.batch.id):\n"
         "            raise HaltedError\n",
         "        return\n",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_running_batch_keeps_its_lease_however_long_it_takes",),
     ),
     Mutant(
         "the lost lease of a batch is not noticed",
         "workbench/batches/driving.py",
         "and not await self._hold(self.batch.id):\n            raise HaltedError",
         "and not await self._hold(self.batch.id):\n            pass",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_batch_whose_lease_another_process_has_moves_no_more_letters",),
     ),
     Mutant(
         "a batch is driven by two processes",
         "workbench/batches/driving.py",
         "        if not await self._hold(id):\n            return False\n",
         "        await self._hold(id)\n",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_process_that_was_stopped_sees_its_successor_while_it_waits",),
     ),
     Mutant(
         "a batch is written over what others have ordered",
         "workbench/batches/shelf.py",
         "encode(batch), ttl=ttl, version=version)",
         "encode(batch), ttl=ttl)",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_process_that_was_stopped_writes_nothing_over_its_successor",),
     ),
     Mutant(
         "a batch is written on for another runner",
@@ -73,27 +40,27 @@ MUTANTS = [
         "                if found is None or found[0].runner != self._holder:\n"
         "                    raise HaltedError from None\n",
         "                assert found is not None\n",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_process_that_was_stopped_writes_nothing_over_its_successor",),
     ),
     Mutant(
         "a batch ignores what was ordered while it waits",
         "workbench/batches/driving.py",
         "        if found is None or found[0].runner != self._holder:\n            raise HaltedError\n",
         "        assert found is not None\n",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_process_that_was_stopped_sees_its_successor_while_it_waits",),
     ),
     Mutant(
         "an undo takes letters that another batch has moved",
         "workbench/batches/ways/undoing.py",
         "mine = [each for each in page if each.headers.get(BATCH) == self._driving.batch.id]",
         "mine = list(page)",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_an_undo_leaves_letters_that_a_later_batch_has_moved",),
     ),
     Mutant(
         "a word to all processes is taken back although it was said again",
         "workbench/batches/shelf.py",
         "await self.store.delete(CONTROL + PLACE + id, version=version)",
         "await self.store.delete(CONTROL + PLACE + id)",
-        _BATCHES,
+        ("unit/workbench/batches/test_leases.py::test_a_word_to_all_processes_that_was_said_again_is_not_taken_back",),
     ),
 ]

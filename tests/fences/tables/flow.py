@@ -1,0 +1,127 @@
+"""Mutants of steps, groups and signals."""
+
+from __future__ import annotations
+
+from tests.fences.mutant import Mutant
+
+FLOW = [
+    Mutant(
+        "a delivery without its lease goes on with its steps",
+        "flow/own_record.py",
+        "        if self._owner.lost:\n            raise self._fenced()\n        if self._owner.settled",
+        "        if self._owner.settled",
+        ("unit/app/test_steps.py::test_a_delivery_that_has_lost_its_lease_begins_no_step",),
+    ),
+    Mutant(
+        "a settled message has more steps",
+        "flow/own_record.py",
+        '            raise invalid("the message is settled already: call its steps before")',
+        "            pass",
+        ("unit/app/test_steps.py::test_refusals",),
+    ),
+    Mutant(
+        "steps are taken over without what was recorded meanwhile",
+        "flow/own_record.py",
+        "ttl=self._ttl_of(record), version=version)",
+        "ttl=self._ttl_of(record))",
+        ("properties/test_steps.py::test_random_schedules",),
+    ),
+    Mutant(
+        "a step is recorded over those of another worker",
+        "flow/own_record.py",
+        "value, ttl=ttl, version=self._version)",
+        "value, ttl=ttl)",
+        ("properties/test_steps.py::test_random_schedules",),
+    ),
+    Mutant(
+        "the record of another worker is taken for the own one",
+        "flow/own_record.py",
+        "if found is None or found.value != value:",
+        "if found is None:",
+        ("properties/test_steps.py::test_random_schedules",),
+    ),
+    Mutant(
+        "after an interrupted write the record of another worker is used",
+        "flow/own_record.py",
+        "if found is None or record is None or record.owner != self._token:",
+        "if found is None or record is None:",
+        ("unit/app/test_steps.py::test_after_an_interrupted_write_a_delivery_learns_that_another_one_has_its_steps",),
+    ),
+    Mutant(
+        "a delivery without its lease waits for its store",
+        "flow/own_record.py",
+        "                if self._owner.lost:\n                    raise self._fenced() from error\n",
+        "",
+        ("unit/app/test_steps.py::test_a_delivery_that_has_lost_its_lease_does_not_wait_for_its_store",),
+    ),
+    Mutant(
+        "the end of a message deletes the steps of another delivery",
+        "flow/own_record.py",
+        "delete(self._key, version=self._version)",
+        "delete(self._key)",
+        ("unit/app/test_steps.py::test_the_end_of_a_message_leaves_the_steps_of_another_delivery",),
+    ),
+    Mutant(
+        "the steps of a message that was settled too late are deleted",
+        "consumers/jobs/steps.py",
+        "if delivery is None or each.receipt in stale:",
+        "if delivery is None:",
+        ("unit/app/test_steps.py::test_a_message_that_is_settled_too_late_keeps_its_steps_for_the_next_delivery",),
+    ),
+    Mutant(
+        "a group begins again over its ended members",
+        "flow/groups.py",
+        "encode(group), ttl=group.lasts(now), version=0)",
+        "encode(group), ttl=group.lasts(now))",
+        ("unit/app/test_groups.py::test_members_that_have_ended_count_when_a_group_is_started_again",),
+    ),
+    Mutant(
+        "a group that is kept longer loses what its members wrote",
+        "flow/groups.py",
+        "kept, ttl=until - now, version=found.version)",
+        "kept, ttl=until - now)",
+        ("properties/test_groups.py::test_every_group_is_followed[3]",),
+    ),
+    Mutant(
+        "a shard that is kept longer loses what its members wrote",
+        "flow/groups.py",
+        "found.value, ttl=ttl, version=found.version)",
+        "found.value, ttl=ttl)",
+        ("properties/test_groups.py::test_every_group_is_followed[3]",),
+    ),
+    Mutant(
+        "a member that ends removes the end of another one",
+        "flow/groups.py",
+        "key, encode(after), ttl=group.lasts(self._now), version=0 if found is None else found.version\n",
+        "key, encode(after), ttl=group.lasts(self._now)\n",
+        ("properties/test_groups.py::test_every_group_is_followed[3]",),
+    ),
+    Mutant(
+        "two members take the role of the last one at the same time",
+        "flow/groups.py",
+        "group_key(self._id), encode(changed), ttl=group.lasts(self._now), version=found.version\n",
+        "group_key(self._id), encode(changed), ttl=group.lasts(self._now)\n",
+        ("properties/test_groups.py::test_every_group_is_followed[3]",),
+    ),
+    Mutant(
+        "a member takes the role of another one",
+        "flow/groups.py",
+        "            if getattr(group, role) not in (-1, self._number):\n                return None\n",
+        "",
+        ("properties/test_groups.py::test_every_group_is_followed[3]",),
+    ),
+    Mutant(
+        "a failure of a group is announced again",
+        "flow/groups.py",
+        "if mine is None or mine.on_error is None or mine.is_failure_told:",
+        "if mine is None or mine.on_error is None:",
+        ("properties/test_groups.py::test_a_failure_is_told",),
+    ),
+    Mutant(
+        "a second signal replaces the first",
+        "flow/signals.py",
+        "_encoder.encode(signal), ttl=ttl, version=0)",
+        "_encoder.encode(signal), ttl=ttl)",
+        ("unit/app/test_waits.py::test_a_signal_that_came_before_is_found",),
+    ),
+]

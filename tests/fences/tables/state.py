@@ -1,0 +1,107 @@
+"""Mutants of what processes share in a store: pauses, the audit, keys of requests, borrowed letters, depths."""
+
+from __future__ import annotations
+
+from tests.fences.mutant import Mutant
+
+STATE = [
+    Mutant(
+        "two acts take one place of the audit",
+        "state/audit/ring.py",
+        "following, ttl=KEPT, version=0 if found is None else found.version)",
+        "following, ttl=KEPT)",
+        ("unit/state/test_audit.py::test_acts_of_many_at_once_are_all_kept",),
+    ),
+    Mutant(
+        "a pause is shortened by another process at the same moment",
+        "state/pausing.py",
+        "new.encode(), ttl=ttl, version=version)",
+        "new.encode(), ttl=ttl)",
+        ("unit/state/test_pauses.py::test_of_two_pauses_at_the_same_time_the_longer_one_holds",),
+    ),
+    Mutant(
+        "an older change of a control replaces a later one",
+        "state/controls.py",
+        "if change.version < ours.version or is_older:",
+        "if is_older:",
+        ("unit/state/test_shared.py::test_a_change_of_this_process_is_kept_until_the_watch_reports_it",),
+    ),
+    Mutant(
+        "a put of a control that is reported late undoes its deletion",
+        "state/controls.py",
+        "if change.version < ours.version or is_older:",
+        "if change.version < ours.version:",
+        ("unit/state/test_controls.py::test_a_change_that_is_reported_late_does_not_bring_a_deleted_key_back",),
+    ),
+    Mutant(
+        "two requests with one key are carried out",
+        "desk/api/idempotency.py",
+        "msgspec.msgpack.encode(claim), ttl=CLAIM, version=0)",
+        "msgspec.msgpack.encode(claim), ttl=CLAIM)",
+        ("unit/desk/test_idempotency.py::test_of_several_at_once_one_is_carried_out",),
+    ),
+    Mutant(
+        "a request with a key is answered before the first has ended",
+        "desk/api/idempotency.py",
+        "    if not known.status:\n",
+        "    if False:\n",
+        ("unit/desk/test_idempotency.py::test_of_several_at_once_one_is_carried_out",),
+    ),
+    Mutant(
+        "a handler's conditional put is unconditional",
+        "handlers/store/handler_store.py",
+        "store.put(key, data, ttl=lifetime, version=version)",
+        "store.put(key, data, ttl=lifetime)",
+        ("unit/handlers/store/test_handler_store.py::test_one_version_counter_for_all_keys",),
+    ),
+    Mutant(
+        "two processes borrow letters at the same time",
+        "app/dead/borrowing.py",
+        "        if await store.hold(place, holder, places=1, lease=_LEASE) is None:\n"
+        "            raise _busy(source)\n",
+        "        await store.hold(place, holder, places=1, lease=_LEASE)\n",
+        ("unit/app/test_borrowing.py::test_one_reader_at_a_time_over_all_processes",),
+    ),
+    Mutant(
+        "two readers of a process borrow letters at the same time",
+        "app/dead/borrowing.py",
+        "        if key in _here:\n            raise _busy(source)\n",
+        "",
+        ("unit/app/test_borrowing.py::test_one_reader_at_a_time",),
+    ),
+    Mutant(
+        "the place of a reader is kept after its borrow",
+        "app/dead/borrowing.py",
+        "                await asyncio.shield(store.release(place, holder))",
+        "                pass",
+        ("unit/app/test_borrowing.py::test_all_letters_or_the_first_of_them",),
+    ),
+    Mutant(
+        "letters that a redrive holds are not renewed",
+        "app/dead/pace.py",
+        "        await self.renew()\n        if self._rate is None",
+        "        if self._rate is None",
+        ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
+    ),
+    Mutant(
+        "letters that a slow redrive holds are not renewed while it waits",
+        "app/dead/pace.py",
+        "            await asyncio.sleep(min(left, self.step))\n            await self.renew()",
+        "            await asyncio.sleep(min(left, self.step))",
+        ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
+    ),
+    Mutant(
+        "every process reads the depths of the queues",
+        "app/measuring/depths.py",
+        "lease=LEASE) is not None\n        except",
+        "lease=LEASE) is not False\n        except",
+        ("unit/app/measuring/test_depths.py::test_one_of_two_processes_reads",),
+    ),
+    Mutant(
+        "the end of a session at the desk is forgotten",
+        "desk/security/sessions.py",
+        " and id not in self._ended",
+        "",
+        ("unit/desk/test_door.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
+    ),
+]

@@ -244,9 +244,9 @@ def signs(monkeypatch: pytest.MonkeyPatch) -> dict[object, list[float]]:
     found: dict[object, list[float]] = {}
     written = attendance._Entry.written
 
-    def signed(entry: attendance._Entry, presence: Presence) -> None:
-        found.setdefault(entry, []).append(time.monotonic())
-        written(entry, presence)
+    def signed(entry: attendance._Entry, presence: Presence, at: float) -> None:
+        found.setdefault(entry, []).append(at)
+        written(entry, presence, at)
 
     monkeypatch.setattr(attendance._Entry, "written", signed)
     return found

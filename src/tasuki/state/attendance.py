@@ -113,7 +113,7 @@ class Attendance(Generic[M]):
         if (store := state.opened) is None:
             return self._period
         try:
-            now = await entry.time()
+            now, at = await entry.time(), state.clock.monotonic()
             if not (present := self._present.get(state)):
                 return 0.0
             presence = entry.named(self._describe(present, now))
@@ -121,7 +121,7 @@ class Attendance(Generic[M]):
             if wait:
                 return min(wait, self._period)
             await store.put(presence.key, encode(presence), ttl=TTL)
-            entry.written(presence)
+            entry.written(presence, at)
             if self._entries.get(state) is not entry:  # the last consumer has left meanwhile
                 await store.delete(presence.key)
         except DriverError as error:
@@ -175,9 +175,9 @@ class _Entry:
         self.key = presence.key
         return presence
 
-    def written(self, presence: Presence) -> None:
-        """The store has it."""
-        self.last, self._written_at, self._failures = presence, self._clock.monotonic(), 0
+    def written(self, presence: Presence, at: float) -> None:
+        """The store has it; ``at``: when it was begun, as its time to live may count from then."""
+        self.last, self._written_at, self._failures = presence, at, 0
 
     def failed(self) -> float:
         """It could not be written: another server may answer next. Returns the seconds until the next try."""

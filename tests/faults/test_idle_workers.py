@@ -49,7 +49,7 @@ class Idle(ABC):
     has_signs = True
     """Whether the signs of presence, of a request each, come to it."""
     rare = 0.0
-    """Requests a second that all workers make less often than this test looks, and ``count`` leaves out."""
+    """Requests a second that all workers make less often than this test counts, and ``count`` leaves out."""
 
     def __init__(self, folder: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -170,7 +170,7 @@ class IdleNATS(Idle):
 
 
 class IdleAMQP(Idle):
-    """What is written to the connections but heartbeats."""
+    """Frames that are written to the connections, without heartbeats."""
 
     has_signs = False
     entry = "queue.driver.amqp", {}

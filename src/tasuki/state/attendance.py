@@ -36,7 +36,7 @@ class Attendance(Generic[M]):
 
     Args:
         describe: the entry for a state whose consumers are these, by the time of its store.
-        period: seconds between two looks at what an entry says.
+        period: seconds between two checks of what an entry says.
     """
 
     def __init__(self, describe: Callable[[Sequence[M], float], Presence], period: float = PERIOD) -> None:
@@ -108,7 +108,7 @@ class Attendance(Generic[M]):
                     await look.wait()
 
     async def _sign(self, state: SharedState) -> float:
-        """Write the entry if that is due; seconds until the next look. Does not raise, as that is another try."""
+        """Write the entry if that is due; seconds until the next check. Does not raise, as that is another try."""
         entry = self._entries.setdefault(state, _Entry(state))
         if (store := state.opened) is None:
             return self._period

@@ -11,7 +11,7 @@ PRESENCE = "presence/"
 TTL = 15.0
 """Seconds after which a worker that gave no sign is gone."""
 PERIOD = 5.0
-"""Seconds between two looks at what the entry says: a change is written at once, also while a handler runs."""
+"""Seconds between two checks of what the entry says: a change is written at once, also while a handler runs."""
 QUIET = 12.0
 """Seconds between two signs of an idle worker whose entry stays the same; the rest of ``TTL`` is for a busy machine."""
 MAX_BYTES = 8 * 1024
@@ -90,7 +90,7 @@ def late_after(running: int) -> float:
 def next_sign_in(presence: Presence, last: Presence | None, since: float) -> float:
     """Seconds until this entry must be written; 0: now. ``last``: the one that was, so many seconds ago.
 
-    A worker that runs handlers says so with every look, as one of them may keep the thread from the next one.
+    A worker that runs handlers says so with every check, as one of them may keep the thread from the next one.
     """
     if last is None or presence.running or msgspec.structs.replace(last, seen=presence.seen) != presence:
         return 0.0

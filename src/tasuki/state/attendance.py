@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.errors import DriverError
-from tasuki.state.presence import PERIOD, TTL, Presence, encode
+from tasuki.state.presence import PERIOD, TTL, Presence, encode, next_sign_in
 from tasuki.state.shared import SharedState
 from tasuki.system.loop_thread import LoopThread
 
@@ -21,28 +22,31 @@ _log = logging.getLogger("tasuki.state")
 M = TypeVar("M")
 _GOODBYE = 1.0
 """Longest time that a consumer's stop waits for the store."""
+TIME_KEPT = 600.0
+"""Seconds for which this machine's clocks count a store's time on: in that time they drift by milliseconds."""
+_JUMP = 1.0
+"""Seconds by which this machine's clocks part where one was set, or the machine slept: the store is asked again."""
 
 
 class Attendance(Generic[M]):
     """Of all consumers (``M``) of a process. A handler that blocks the event loop does not make its worker look dead.
 
-    A store that is away is tried again with the next sign; a missing entry delays no message.
+    An entry is written when it changes, within a period, and else as often as its time to live asks for. A store that
+    is away is tried again soon; a missing entry delays no message.
 
     Args:
         describe: the entry for a state whose consumers are these, by the time of its store.
-        period: seconds between two signs.
+        period: seconds between two checks of what an entry says.
     """
 
     def __init__(self, describe: Callable[[Sequence[M], float], Presence], period: float = PERIOD) -> None:
         self._describe = describe
         self._period = period
         self._present: dict[SharedState, list[M]] = {}
-        self._keys: dict[SharedState, str] = {}
-        self._started: dict[SharedState, float] = {}
-        """By the clock of each store, as its first entry says: the clocks drift, and the key must stay."""
+        self._entries: dict[SharedState, _Entry] = {}
         self._thread: LoopThread | None = None
         self._changed = asyncio.Event()
-        """Of the thread's loop: wakes it for another sign."""
+        """Of the thread's loop: consumers have come or gone."""
 
     async def join(self, state: SharedState, consumer: M) -> None:
         """A consumer has started; its worker's entry tells of it soon."""
@@ -70,44 +74,116 @@ class Attendance(Generic[M]):
             await _ended(thread)  # so that no sign follows the removal
         if state in self._present:
             return  # another consumer has joined meanwhile, and the entry is its
-        key, store = self._keys.pop(state, ""), state.opened
-        self._started.pop(state, None)
-        if key and store is not None:
+        entry, store = self._entries.pop(state, None), state.opened
+        if entry is not None and entry.key and store is not None:
             with suppress(DriverError, TimeoutError):
                 async with asyncio.timeout(_GOODBYE):
-                    await store.delete(key)
+                    await store.delete(entry.key)
 
     def key_in(self, state: SharedState) -> str:
         """The key of this process's entry in a state; '' before its first sign."""
-        return self._keys.get(state, "")
+        entry = self._entries.get(state)
+        return "" if entry is None else entry.key
 
     async def _keep(self) -> None:
+        """Each state has a task, so that a silent store delays no sign in another one."""
         self._changed = changed = asyncio.Event()
+        tasks: dict[SharedState, tuple[asyncio.Task[None], asyncio.Event]] = {}
         while True:
             changed.clear()
-            await asyncio.gather(*(self._sign(state) for state in list(self._present)))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._period):
-                    await changed.wait()
+            for state in list(self._present):
+                task, look = tasks.get(state, (None, asyncio.Event()))
+                if task is None or task.done():
+                    task = asyncio.create_task(self._keep_in(state, look), name="sign of presence")
+                    tasks[state] = task, look
+                look.set()
+            await changed.wait()
 
-    async def _sign(self, state: SharedState) -> None:
-        """Put the entry; does not raise, as the next sign is another try."""
+    async def _keep_in(self, state: SharedState, look: asyncio.Event) -> None:
+        while state in self._present:
+            look.clear()
+            wait = await self._sign(state)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await look.wait()
+
+    async def _sign(self, state: SharedState) -> float:
+        """Write the entry if that is due; seconds until the next check. Does not raise, as that is another try."""
+        entry = self._entries.setdefault(state, _Entry(state))
         if (store := state.opened) is None:
-            return
+            return self._period
         try:
-            now = await store.time()
-            present = self._present.get(state)
-            if not present:
-                return
-            presence = self._describe(present, now)
-            started = self._started.setdefault(state, presence.started)
-            presence = msgspec.structs.replace(presence, started=started)
-            self._keys[state] = presence.key
+            now, at = await entry.time(), state.clock.monotonic()
+            if not (present := self._present.get(state)):
+                return 0.0
+            presence = entry.named(self._describe(present, now))
+            wait = next_sign_in(presence, entry.last, entry.age)
+            if wait:
+                return min(wait, self._period)
             await store.put(presence.key, encode(presence), ttl=TTL)
+            entry.written(presence, at)
+            if self._entries.get(state) is not entry:  # the last consumer has left meanwhile
+                await store.delete(presence.key)
         except DriverError as error:
             _log.debug("no sign of presence: %s", error)
+            return min(entry.failed(), self._period)
         except Exception:  # a defect here must not end the worker
             _log.exception("no sign of presence")
+        return self._period
+
+
+class _Entry:
+    """The entry in one state: what it said last, and the time of its store.
+
+    ``key`` is '' before the first sign; any thread may read it.
+    """
+
+    def __init__(self, state: SharedState) -> None:
+        self._state = state
+        self._clock = state.clock
+        self.key = ""
+        self.last: Presence | None = None
+        """As the store has it, or may have it no more after a failed write: None."""
+        self._started: float | None = None
+        """By the store's clock, as the first entry says: the clocks drift, and the key must stay."""
+        self._written_at = self._asked_at = 0.0
+        self._ahead: float | None = None
+        """Of the store's time to this process's monotonic clock."""
+        self._apart = 0.0
+        """Of this machine's clocks, when the store was asked."""
+        self._failures = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last sign."""
+        return self._clock.monotonic() - self._written_at
+
+    async def time(self) -> float:
+        """The time of the store, which is asked now and then. Raises DriverError."""
+        here = self._clock.monotonic()
+        apart = self._clock.time() - here
+        if self._ahead is None or here - self._asked_at > TIME_KEPT or abs(apart - self._apart) > _JUMP:
+            self._ahead = await (await self._state.store()).time() - self._clock.monotonic()
+            self._asked_at, self._apart = here, apart
+        return self._clock.monotonic() + self._ahead
+
+    def named(self, presence: Presence) -> Presence:
+        """The entry with the start, and so the key, of the first one."""
+        if self._started is None:
+            self._started = presence.started
+        presence = msgspec.structs.replace(presence, started=self._started)
+        self.key = presence.key
+        return presence
+
+    def written(self, presence: Presence, at: float) -> None:
+        """The store has it; ``at``: when it was begun, as its time to live may count from then."""
+        self.last, self._written_at, self._failures = presence, at, 0
+
+    def failed(self) -> float:
+        """It could not be written: another server may answer next. Returns the seconds until the next try."""
+        self.last, self._ahead = None, None
+        self._failures += 1
+        return UNTIL_BACK.delay(self._failures)
 
 
 async def _ended(thread: LoopThread) -> None:

@@ -11,7 +11,9 @@ PRESENCE = "presence/"
 TTL = 15.0
 """Seconds after which a worker that gave no sign is gone."""
 PERIOD = 5.0
-"""Seconds between two signs."""
+"""Seconds between two checks of what the entry says: a change is written at once, also while a handler runs."""
+QUIET = 12.0
+"""Seconds between two signs of an idle worker whose entry stays the same; the rest of ``TTL`` is for a busy machine."""
 MAX_BYTES = 8 * 1024
 """Largest entry: of long lists the last items are left out."""
 
@@ -65,6 +67,10 @@ class Presence(msgspec.Struct, frozen=True):
         """Handlers that run now."""
         return sum(consumer.running for consumer in self.consumers)
 
+    def is_late(self, now: float) -> bool:
+        """Whether it should have given another sign by this time of the store."""
+        return now - self.seen > late_after(self.running)
+
     @property
     def done(self) -> int:
         """Messages that were handled since it started."""
@@ -74,6 +80,21 @@ class Presence(msgspec.Struct, frozen=True):
     def failed(self) -> int:
         """Failures of handlers since it started."""
         return sum(consumer.failed for consumer in self.consumers)
+
+
+def late_after(running: int) -> float:
+    """Seconds after its last sign from which a worker is late, by how many handlers it ran then."""
+    return 2 * PERIOD if running else (QUIET + TTL) / 2
+
+
+def next_sign_in(presence: Presence, last: Presence | None, since: float) -> float:
+    """Seconds until this entry must be written; 0: now. ``last``: the one that was, so many seconds ago.
+
+    A worker that runs handlers says so with every check, as one of them may keep the thread from the next one.
+    """
+    if last is None or presence.running or msgspec.structs.replace(last, seen=presence.seen) != presence:
+        return 0.0
+    return max(QUIET - since, 0.0)
 
 
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Presence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.attendance import Attendance
-from tasuki.state.presence import PRESENCE, TTL, Presence, PresentConsumer, decode
+from tasuki.state.attendance import TIME_KEPT, Attendance
+from tasuki.state.presence import PRESENCE, QUIET, TTL, Presence, PresentConsumer, decode
 from tasuki.state.shared import SharedState
 from tasuki.testing.conformance import ShiftedClock
 
@@ -138,6 +140,139 @@ async def test_a_worker_without_signs_is_gone_after_its_time(state: SharedState,
     clock.advance(1.1)
     assert not (await (await state.store()).list(PRESENCE)).entries
     await attendance.leave(state, "a")
+
+
+class StillClock(SystemClock):
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now, self.apart = 1000.0, 1e9
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now + self.apart
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def slow(still: StillClock) -> AsyncIterator[SharedState]:
+    """A state in a process whose clock stands."""
+    driver = MemoryDriver("app:db")
+    await driver.open()
+    state = SharedState(driver, "state", still)
+    await state.store()
+    yield state
+    await state.close(driver)
+    await driver.close()
+
+
+@pytest.fixture
+async def puts(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+    """An item for each time that an entry was written."""
+    put, written, loop = MemoryStore.put, asyncio.Queue[None](), asyncio.get_running_loop()
+
+    async def noting(store: MemoryStore, *arguments: Any, **options: Any) -> int:
+        version = await put(store, *arguments, **options)
+        loop.call_soon_threadsafe(written.put_nowait, None)
+        return version
+
+    monkeypatch.setattr(MemoryStore, "put", noting)
+    return written
+
+
+async def test_an_idle_worker_writes_its_entry_as_seldom_as_its_end_allows(
+    slow: SharedState, puts: asyncio.Queue[None], still: StillClock
+) -> None:
+    looks = threading.Semaphore(0)
+
+    def described(consumers: Sequence[str], now: float) -> Presence:
+        looks.release()
+        return describe(consumers, now)
+
+    attendance = Attendance(described, period=0.001)
+    await attendance.join(slow, "a")
+    await puts.get()
+    for passed in (QUIET / 2, QUIET / 2 - 0.5):
+        still.now += passed
+        for _ in range(3):
+            await asyncio.to_thread(looks.acquire)
+    assert puts.empty()
+    still.now += 0.6
+    await puts.get()
+    await attendance.leave(slow, "a")
+
+
+async def test_a_change_and_a_running_handler_are_written_with_the_next_look(
+    slow: SharedState, puts: asyncio.Queue[None]
+) -> None:
+    done = running = 0
+
+    def described(consumers: Sequence[str], now: float) -> Presence:
+        consumer = PresentConsumer("a", "q", "app:db", 1, running, done)
+        return msgspec.structs.replace(describe(consumers, now), consumers=[consumer])
+
+    attendance = Attendance(described, period=0.001)
+    await attendance.join(slow, "a")
+    await puts.get()
+    done = 1
+    await puts.get()
+    running = 1
+    for _ in range(3):
+        await puts.get()
+    await attendance.leave(slow, "a")
+
+
+async def test_the_store_is_asked_for_its_time_only_where_the_clocks_may_have_parted(
+    slow: SharedState, still: StillClock, puts: asyncio.Queue[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, store = 0, await slow.store()
+    time = store.time
+
+    async def counting() -> float:
+        nonlocal asked
+        asked += 1
+        return await time()
+
+    monkeypatch.setattr(store, "time", counting)
+    attendance = Attendance(describe, period=0.001)
+    await attendance.join(slow, "a")
+    await puts.get()
+    for _ in range(3):
+        still.now += QUIET
+        await puts.get()
+    assert asked == 1
+    still.now += TIME_KEPT
+    await puts.get()
+    assert asked == 2
+    still.apart += 60.0
+    still.now += QUIET
+    await puts.get()
+    assert asked == 3
+    await attendance.leave(slow, "a")
+
+
+async def test_a_silent_store_delays_no_sign_in_another(
+    state: SharedState, puts: asyncio.Queue[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = MemoryDriver("app:other")
+    await driver.open()
+    silent, silences = SharedState(driver, "state", SystemClock()), asyncio.Event()
+    store = await silent.store()
+    monkeypatch.setattr(store, "time", silences.wait)
+    attendance = Attendance(describe)
+    await attendance.join(silent, "a")
+    await attendance.join(state, "b")
+    await puts.get()
+    await attendance.leave(state, "b")
+    await attendance.leave(silent, "a")
+    await silent.close(driver)
+    await driver.close()
 
 
 async def test_a_store_that_is_away_delays_nothing_and_is_tried_again(

@@ -5,7 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tasuki.state.presence import MAX_BYTES, Presence, PresentConsumer, RunningMessage, consumers_of, decode, encode
+from tasuki.state.presence import (
+    MAX_BYTES,
+    PERIOD,
+    QUIET,
+    TTL,
+    Presence,
+    PresentConsumer,
+    RunningMessage,
+    consumers_of,
+    decode,
+    encode,
+    next_sign_in,
+)
 
 
 def presence(consumers: int = 1, messages: int = 0, host: str = "web-1") -> Presence:
@@ -71,3 +83,21 @@ def test_consumers_of_a_queue_are_unknown_where_an_entry_had_no_room_for_all() -
     busy = decode(encode(presence(3, 90)))
     assert busy is not None
     assert (busy.hidden, consumers_of([busy], "q3")) == (0, 0), "only messages were left out"
+
+
+def test_an_entry_that_stays_the_same_is_written_seldom() -> None:
+    idle, busy = (Presence("here", 1, "1", 5.0, 9.0, [PresentConsumer("c", "q", "d", 4, each)]) for each in (0, 1))
+    later = msgspec.structs.replace(idle, seen=10.0)
+    assert next_sign_in(idle, None, 0.0) == 0, "the first one"
+    assert next_sign_in(later, idle, 1.0) == QUIET - 1.0
+    assert next_sign_in(later, idle, QUIET + 1.0) == 0
+    assert next_sign_in(busy, idle, 1.0) == next_sign_in(busy, busy, 1.0) == 0
+    assert next_sign_in(idle, busy, 1.0) == 0, "a change"
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_a_worker_is_late_after_its_next_sign_was_due_and_before_it_is_gone(running: int) -> None:
+    worker = Presence("here", 1, "1", 5.0, 100.0, [PresentConsumer("c", "q", "d", 4, running)])
+    due = PERIOD if running else QUIET
+    assert not worker.is_late(100.0 + due + 1)
+    assert worker.is_late(100.0 + TTL - 1)

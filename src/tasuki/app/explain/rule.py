@@ -14,11 +14,8 @@ from tasuki.observe.plain import escape
 from tasuki.observe.redact import redact
 from tasuki.queues.limits import limit_text
 from tasuki.state.pauses import text_of_time
-from tasuki.state.presence import PERIOD, TTL
+from tasuki.state.presence import TTL, late_after
 from tasuki.units import format_duration
-
-ALIVE = 2 * PERIOD
-"""Seconds after its last sign for which a worker counts as alive here."""
 
 _NAMED = 10
 """Queues that an answer names after a search in many."""
@@ -137,7 +134,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         return
     if running and facts.message is None:
         work, message = running[0]
-        if life is None and facts.now - work.seen > ALIVE:
+        if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
                 f"comes again when its lease of {format_duration(facts.lease)} ends"
@@ -229,7 +226,7 @@ def _of_workers(facts: Facts) -> Iterator[Cause]:
         yield Cause("workers unknown", f"whether a worker is alive is not known: queue {facts.queue} has no state",
                     "give its driver or the queue a store (state: …)")  # fmt: skip
         return
-    alive = [work for work in facts.workers if facts.now - work.seen <= ALIVE]
+    alive = [work for work in facts.workers if facts.now - work.seen <= late_after(work.consumer.running)]
     if not alive:
         seen = max((work.seen for work in facts.workers), default=None)
         last = f"none gave a sign in the last {TTL:.0f}s" if seen is None else f"last seen {ago(facts, seen)} ago"

@@ -10,8 +10,6 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 
 OLD = 300.0
 """Seconds after which the oldest ready message has waited too long."""
-SILENT = 10.0
-"""Seconds after which a worker that renews its entry every 5 s is late."""
 LONG_PAUSE = 86400.0
 
 
@@ -30,8 +28,8 @@ def notices_of(snapshot: Snapshot) -> list[Notice]:
     for row in snapshot.queues.values():
         found += _of_queue(row, snapshot.now)
     for worker in snapshot.workers:
-        if (silent := snapshot.now - worker.seen) > SILENT:
-            values = {"worker": f"{worker.host}:{worker.pid}", "age": silent}
+        if worker.is_late(snapshot.now):
+            values = {"worker": f"{worker.host}:{worker.pid}", "age": snapshot.now - worker.seen}
             found.append(Notice("attention.silent", values, ("workers",)))
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres import limits
+from tasuki.drivers.postgres import limits, temporary
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
@@ -43,6 +43,8 @@ RECEIVE = (
     "SELECT seq, token, attempt, id, headers, body, suspect, check_in, registered "
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
+# The settings first: the beat itself is not worth a flush, and says so to the server.
+BEAT = f"SELECT {VALUES}, {{0}}.beat($1, $2), ARRAY(SELECT {{0}}.unused_queues($3))"
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 CHANGE_STEP = "SELECT {}.change_step($1, $2, $3)"
@@ -292,10 +294,10 @@ class Session:
             return await self._pool.run(lambda link: link.fetch(statement, *arguments))
 
         pid = None if link is None else link.connection.get_server_pid()
-        # The settings first: the beat itself is not worth a flush, and says so to the server.
-        settings, _ = (await ask(f"SELECT {VALUES}, {{}}.beat($1, $2)", self.holder, pid))[0]
+        settings, _, unused = (await ask(BEAT, self.holder, pid, temporary.KEPT))[0]
         self.learn(settings)
-        await self._temporary.beat(ask, [name for name in self._temporary_names if self._known.is_kept(name)])
+        ours = [name for name in self._temporary_names if self._known.is_kept(name)]
+        await self._temporary.beat(ask, ours, unused)
 
     def learn(self, values: str) -> None:
         """What the commit of an answered statement survives."""

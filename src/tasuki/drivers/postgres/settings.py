@@ -63,7 +63,7 @@ class PostgresSettings(Config):
     """Schema of the tables; made if it is missing."""
     pool_size: Positive = 5
     """Most connections for the work; one more listens, and one keeps leases."""
-    poll_interval: PositiveDuration = 1.0
+    poll_interval: PositiveDuration = 2.0
     """Longest time between two checks of an empty queue, by any of its waiting processes."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""

@@ -98,7 +98,7 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(), message=WAITS, consumers=(Declared("c", "", Pause(1.0)),)), ["paused"], "consumer c is paused"),
     (facts(message=WAITS, knows_workers=False), ["workers unknown"], "has no state"),
     (facts(message=WAITS), ["no worker"], "none gave a sign in the last 15s"),
-    (facts(work(seen=988.0), message=WAITS), ["no worker"], "last seen 12s ago"),
+    (facts(work(seen=986.0), message=WAITS), ["no worker"], "last seen 14s ago"),
     (facts(work(running=(OTHER,), places=1), message=WAITS), ["busy"], "1 of 1 handlers run"),
     (facts(work(*GIVEN), message=WAITS, limit=Limit(10.0)), ["limit"], "limit 10/s of queue app:mail is reached: next"),
     (facts(work(*GIVEN, *(event("released", 999.99, f"r{n}") for n in range(5))), message=WAITS, limit=Limit(10.0)),

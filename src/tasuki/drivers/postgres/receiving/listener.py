@@ -13,7 +13,7 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.toolkit.database.pool import NotConnectedError
 
-BEAT = 40.0
+BEAT = 60.0
 """Seconds between two signs of life, which keep the temporary queues of a process and clear up after dead ones."""
 _TIMEOUT = 5.0
 """Seconds in which the server has to begin to notify."""

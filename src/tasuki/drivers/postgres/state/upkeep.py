@@ -14,13 +14,13 @@ from tasuki.errors import DriverError
 
 POLL = 0.4
 """Seconds between two polls of a store that has watches, where the server cannot notify this process of changes."""
-FOLLOWED = 60.0
+FOLLOWED = 300.0
 """The same where it can: in case a notification was lost."""
 FRESH = 5.0
 """Seconds in which a new watch is polled as often as if it could not: a change under way may not have seen it."""
 HURRY = 0.05
 """The same at least, after changes of this process."""
-SWEEP = 120.0
+SWEEP = 300.0
 """Seconds between two sweeps; of several processes one sweeps."""
 SWEPT = 1000
 """Most rows of a table that one transaction removes."""

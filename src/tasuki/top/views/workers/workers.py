@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasuki.desk.reading.attention import SILENT
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.state.presence import Presence
@@ -73,9 +72,9 @@ class WorkersView(View):
         rows = [
             Row(
                 worker.key,
-                (seen := _Seen(worker, snapshot.now)),
+                _Seen(worker, snapshot.now),
                 f"{worker.host}:{worker.pid} {' '.join(each.id for each in worker.consumers)}",
-                seen.silent > SILENT,
+                worker.is_late(snapshot.now),
             )
             for worker in snapshot.workers
         ]

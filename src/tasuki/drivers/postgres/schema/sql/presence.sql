@@ -1,7 +1,7 @@
 -- A listening process sends heartbeats less often, because its connection shows that it runs. After a power failure the
--- connection may stay for long: then two minutes without a heartbeat are enough.
+-- connection may stay for long: then three minutes without a heartbeat are enough.
 create or replace function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
-    select h.seen > at - case when h.pid is null then interval '20 seconds' else interval '2 minutes' end
+    select h.seen > at - case when h.pid is null then interval '20 seconds' else interval '3 minutes' end
         and (h.pid is null or exists (
             select 1 from pg_stat_activity a
             where a.pid = h.pid and coalesce(a.backend_start = h.started, true)))

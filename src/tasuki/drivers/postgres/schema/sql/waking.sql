@@ -52,7 +52,7 @@ end $$;
 
 -- Checks queues at which a process waits, and notes that it waits. ready: whether there is a message. check_in: seconds until
 -- the process checks again by itself: in its turn, for which time is divided among all processes that wait at the queue, or
--- earlier, if it watches the next due message. pace: seconds between the checks of a process that waits alone. registered: the
+-- earlier, if it watches the next due message. pace: seconds between two checks of the queue, by any of them. registered: the
 -- process was not noted before, so a publish that is under way may not see it.
 create or replace function check_queues(
     names text[], who bigint, hears boolean, pace double precision, at timestamptz default clock_timestamp()
@@ -60,7 +60,6 @@ create or replace function check_queues(
 #variable_conflict use_column
 declare
     listens boolean := hears;
-    turn double precision := case when hears then pace / 2 else pace end;
 begin
     return query
     with asked as materialized (
@@ -75,7 +74,7 @@ begin
                 select m.due from messages m where m.queue = a.queue and m.due is not null order by m.due limit 1)) as due
         from asked a
     ), placed as materialized (
-        select s.*, w.noted_until, w.noted_due, w.place, greatest(pace, turn * (w.others + 1)) as cycle,
+        select s.*, w.noted_until, w.noted_due, w.place, pace * (w.others + 1) as cycle,
             case when not w.is_watched then s.due end as watched
         from seen s cross join lateral (
             select count(*) filter (where w.holder <> who) as others, count(*) filter (where w.holder < who) as place,
@@ -94,13 +93,13 @@ begin
         on conflict (queue, holder) do update
             set until = excluded.until, hears = excluded.hears, wakes_at = excluded.wakes_at
     ), turns as (
-        select p.*, p.place * turn - extract(epoch from at)::double precision as ahead from placed p
+        select p.*, p.place * pace - extract(epoch from at)::double precision as ahead from placed p
     ), planned as (
         select t.*, t.ahead - floor(t.ahead / t.cycle) * t.cycle as rest from turns t
     )
     select t.name, coalesce(t.is_ready, false) or coalesce(t.due <= at, false),
         least(
-            t.rest + case when t.rest < turn / 2 then t.cycle else 0 end,
+            t.rest + case when t.rest < pace / 2 then t.cycle else 0 end,
             case when t.watched > at then extract(epoch from t.watched - at)::double precision
                 when t.watched is not null then 0.05 end),
         t.noted_until is null

@@ -13,8 +13,6 @@ from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays import delay_removal as sweep
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
-from tasuki.drivers.amqp.limits import TIMES
-from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.topology import queue_arguments as topology
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
@@ -104,42 +102,11 @@ async def test_a_sweep_that_is_longer_than_one_consumer_can_hold(
     monkeypatch.setattr(sweep, "_MOST", 7)
     other = f"{queue}-other"
     async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other)) as driver:
-        for number in range(30):  # in one delay queue: what moves on meanwhile is the next test's
+        for number in range(30):  # in one delay queue: none moves on meanwhile
             await driver.publish(queue, messages(f"{number}", delay=8.0))
             await driver.publish(other, messages(f"{number:02d}", delay=8.0))
         assert await driver.purge(queue) == 30
         assert [item.id for item in await take(driver, other, 30)] == [f"{number:02d}" for number in range(30)]
-
-
-async def test_what_arrives_during_a_sweep_does_not_overtake_what_the_sweep_holds(
-    broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweep, "_MOST", 5)  # as many as there are: the first consumer has no room for more
-    fill, flush = sweep._fill, sweep._flush
-    other, to_publish, pauses = f"{queue}-other", ["last"], list[float]()
-
-    async def fill_and_publish(channel: Channel, place: str, fetched: sweep.Fetched, most: int) -> bool:
-        is_empty = await fill(channel, place, fetched, most)
-        if to_publish:
-            assert not any(await driver.publish(other, messages(to_publish.pop(), delay=4.0)))
-            pauses.append(4.5)  # longer than a message lies in this delay queue
-        return is_empty
-
-    async def only(connection: object) -> list[sweep.Place]:  # to search all takes longer than that on a busy machine
-        return [(TIMES.index(40), 0)]
-
-    async def flush_late(channel: Channel) -> None:
-        await flush(channel)
-        await asyncio.sleep(pauses.pop() if pauses else 0.0)
-
-    async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other)) as driver:
-        await driver.publish(other, messages("0", "1", "2", "3", delay=4.0))
-        await driver.publish(queue, messages("gone", delay=4.0))
-        monkeypatch.setattr(sweep, "_existing", only)
-        monkeypatch.setattr(sweep, "_fill", fill_and_publish)
-        monkeypatch.setattr(sweep, "_flush", flush_late)
-        assert await driver.purge(queue) == 1
-        assert [item.id for item in await take(driver, other, 5)] == ["0", "1", "2", "3", "last"]
 
 
 async def test_a_purge_that_is_cut_off_loses_nothing_of_others(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:

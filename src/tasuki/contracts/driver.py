@@ -160,8 +160,9 @@ class Driver(Within, ABC):
 
         Must: keep body, id and headers (2), the publisher's order (12, 22), delays and priorities (7, 21); store each
         message whole or not at all, also if cancelled (16); reject for room in order (23); confirm a remembered id
-        (26); make no temporary queue (30); keep keys unique (39, 40, 41), or refuse a message whose span or act it does
-        not claim with UnsupportedError. May: store a part of a batch. Need not: wait for room.
+        (26); make no temporary queue (30); keep keys unique (39, 40, 41), without a wait for another client's key in a
+        batch (56), or refuse a message whose span or act it does not claim with UnsupportedError. May: store a part of
+        a batch. Need not: wait for room.
         """
 
     @abstractmethod
@@ -174,7 +175,8 @@ class Driver(Within, ABC):
         Must: wait, and return at most ``limit`` (3); give each message to one receiver (4, 10, 15), in order (12, 21,
         22), with its attempt and whether it is a suspect (8, 20, 28); lose nothing if it is cancelled (16) or its
         process is killed (18); keep the queue's limits, give its lanes their turns, and wake up for what became free
-        (42, 43, 44, 45). May: return fewer messages than are ready. Need not: be fair to waiting receives.
+        (42, 43, 44, 45); find messages that a failed step has left (55). May: return fewer messages than are ready.
+        Need not: be fair to waiting receives.
         """
 
     @abstractmethod
@@ -194,8 +196,9 @@ class Driver(Within, ABC):
 
         Must: forget acked messages (5); show the others at once, or after their delay (6, 7), at their places (12, 22),
         also in a full queue (23); count nacks, and releases only where ``counts_releases`` says so (8); report stale
-        receipts (9, 10); work after ``undeclare`` (29); leave no message held that it could not settle (31). May: take
-        several requests for a batch, keep the errors of nacks (38). Need not: undo any.
+        receipts (9, 10), also from before the data was put back (54); work after ``undeclare`` (29); leave no message
+        held that it could not settle (31). May: take several requests for a batch, keep the errors of nacks (38). Need
+        not: undo any.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:

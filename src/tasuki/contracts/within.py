@@ -35,6 +35,8 @@ class Within:
 
         Raises StaleReceiptError as ``settle_within`` does. This default does nothing: a database needs it where a
         transaction sees one state of the rows from its first statement on, while leases are renewed.
+
+        Must: let ``settle_within`` of the same transaction end them at any level of isolation (46).
         """
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
+from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays import delay_removal as sweep
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
@@ -58,6 +59,28 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
         assert await driver.receive(queue, 10, 1.0) == []
 
 
+async def test_a_purge_or_delete_of_a_queue_that_never_delayed_touches_no_delayed_message(
+    broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delay_queues, "_MARKS", 2**32)  # no queue of another test shares its mark
+    plain, late = QueueSpec(queue, priorities=True, ordering="key"), QueueSpec(f"{queue}-late")
+    async with driver_at(broker.port, plain, late) as driver:
+        await driver.publish(late.name, messages(*map(str, range(40)), delay=60.0))
+        await driver.publish(queue, messages("a", priority=5) + messages("b", key="k"))
+        before = await asyncio.to_thread(delivered, broker)
+        assert await driver.purge(queue) == 2
+        await driver.delete(queue)
+        assert await asyncio.to_thread(delivered, broker) == before
+        assert await driver.purge(late.name) == 40
+        assert await asyncio.to_thread(delivered, broker) >= before + 40
+
+
+def delivered(broker: RabbitMQ) -> int:
+    """How many messages the broker has ever delivered to consumers, as it counts them itself."""
+    counts = "[Count || #{messages_delivered_total := Count} <- maps:values(rabbit_global_counters:overview())]"
+    return int(broker.control("eval", f"lists:sum({counts})."))
+
+
 async def test_sweeps_side_by_side_take_all_that_is_theirs(broker: RabbitMQ, queue: str) -> None:
     names = [f"{queue}-{number}" for number in range(3)]
     specs = [QueueSpec(name) for name in names]
@@ -79,9 +102,9 @@ async def test_a_sweep_that_is_longer_than_one_consumer_can_hold(
     monkeypatch.setattr(sweep, "_MOST", 7)
     other = f"{queue}-other"
     async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other)) as driver:
-        for number in range(30):
-            await driver.publish(queue, messages(f"{number}", delay=6.4))
-            await driver.publish(other, messages(f"{number:02d}", delay=6.4))
+        for number in range(30):  # in one delay queue: none moves on meanwhile
+            await driver.publish(queue, messages(f"{number}", delay=8.0))
+            await driver.publish(other, messages(f"{number:02d}", delay=8.0))
         assert await driver.purge(queue) == 30
         assert [item.id for item in await take(driver, other, 30)] == [f"{number:02d}" for number in range(30)]
 

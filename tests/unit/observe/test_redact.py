@@ -79,6 +79,7 @@ password passwords Password userPassword user_password_hash password2 DB_PASS pa
 secret secrets client_secret secret_value clientSecretValue token db_token token_value tokenHash access_tokens
 refreshTokens apiKey api_key api_keys apikeys X-Api-Key secret_key access_key_id private_key signing_keys
 sessionid session_id PHPSESSID sessionKey jwt user_jwt auth basic_auth proxy-auth Authorization
+passcode ssh_key private_key_pem token_b64 stripe_secret_live
 authorization_header Cookie Set-Cookie cookies credential credentials signature x_signature connectionString
 pass\u0077ord
 """

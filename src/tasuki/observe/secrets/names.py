@@ -10,17 +10,17 @@ PARTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "auth", "sign
 """Each secret name has one of these in it, in lower case: a text without them needs no slow search."""
 _NAME = re.compile(
     r"""(?x)
-    password | passwd | passphrase  # anywhere: user_password_hash, passwords, passwordRepeat
+    password | passwd | passphrase | passcode  # anywhere: user_password_hash, passwords, passwordRepeat
     | (?:
         (?<![a-z])pass | pwd | secrets? | token | credentials? | cookies? | authorization | (?<![a-z])auth | signature
         | dsn | jwts? | connection_?string | sess(?:ion)?_?ids? | session_?cookies?
         | (?:access|refresh|auth|api|session|bearer|csrf)_?tokens
-        | (?:api|access|secret|private|account|signing|encryption|master|shared|auth|session)_?keys?(?:_?ids?)?
+        | (?:api|access|secret|private|ssh|account|signing|encryption|master|shared|auth|session)_?keys?(?:_?ids?)?
     ) $
     """
 )
 _UNTELLING = re.compile(
-    r"(?<!connection)_(?:values?|hash(?:e[sd])?|texts?|plain|raw|strings?|encrypted|encoded|headers?)$|_?\d+$"
+    r"(?<!connection)_(?:values?|hash(?:e[sd])?|texts?|plain|raw|strings?|encrypted|encoded|headers?|pem|b64|base64|live)$|_?\d+$"
 )
 """Ends of names that say nothing of what the field is for: ``secret_value``, ``token_2``."""
 _LONGEST = 256

@@ -23,18 +23,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
 from tasuki.drivers.amqp.protocol.tables import encode_texts
-from tasuki.drivers.amqp.topology.queue_arguments import DELIVERY_LIMIT, GIVEN_UP, given_up
+from tasuki.drivers.amqp.topology.queue_arguments import DELIVERY_LIMIT, GIVEN_UP, given_up, whole_name
 
 NAME = "tasuki.delayed"
 """Exchange behind the last delay queue; it routes to the targets."""
 SHARDS = 8
 """Queues side by side for one time."""
+_MARKS = 1024
+"""Into how many shares the names of queues are divided; a share has one mark."""
 _SECOND = round(1 / STEP)
 _ROUNDED_UP = ((60.0, _SECOND), (10.0, _SECOND // 2), (0.0, 1))
 """From how many seconds on a delay is rounded up to how many steps: that saves hops."""
@@ -100,6 +103,15 @@ def queue_name(time: int, shard: int) -> str:
 def target_binding(queue: str) -> Method:
     """Route delayed messages to their target."""
     return commands.Queue.Bind(queue=queue, exchange=NAME, routing_key=queue)
+
+
+def mark(queue: str, *, passive: bool = False) -> Method:
+    """Make the exchange that says that messages of a queue, or of one of few others, may be delayed; or look for it.
+
+    It stays: another process may delay a message of a queue that was deleted and made again.
+    """
+    name = f"{NAME}.to.{crc32(whole_name(queue).encode()) % _MARKS}"
+    return commands.Exchange.Declare(exchange=name, exchange_type="direct", durable=True, passive=passive)
 
 
 def last_exchange() -> list[Method]:

@@ -21,7 +21,7 @@ from tasuki.drivers.amqp.limits import STEP, TIMES
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
+from tasuki.drivers.amqp.protocol.existing import are_there, passively, up_to_missing
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.topology import counting
 
@@ -74,17 +74,20 @@ class Fetched:
             part.last = deliver.tag
 
 
-async def remove(connection: Connection, queues: Collection[str], turn: asyncio.Lock) -> int:
-    """Remove the delayed messages of these queues; returns how many. Raises ClosedError or LateError.
+async def remove(connection: Connection, queue: str, lanes: Collection[str], turn: asyncio.Lock) -> int:
+    """Remove the delayed messages for the lanes of a queue; returns how many. Raises ClosedError or LateError.
 
     Sweeps run one after the other over all processes, and the ones with the same ``turn`` do not ask the broker for it.
+    A queue of which no message was ever delayed, as its mark says, needs none.
     """
+    if not await are_there(connection, delay_queues.mark(queue, passive=True)):
+        return 0
     async with turn:
         found = await _existing(connection)
         if not found:
             return 0
         async with _alone(connection):
-            return await _passes(connection, queues, found)
+            return await _passes(connection, lanes, found)
 
 
 async def _existing(connection: Connection) -> list[Place]:
@@ -145,31 +148,32 @@ async def _passes(connection: Connection, queues: Collection[str], found: Sequen
 
 
 async def _sweep(channel: Channel, place: Place, queues: Collection[str]) -> int:
-    """One delay queue. Messages that arrive meanwhile may stay."""
-    (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+    """One delay queue, until it is empty: what arrived behind held messages could expire, and leave, before them."""
+    queue = delay_queues.queue_name(*place)
+    (there,) = await counting.ready(channel, [queue])
     if not there:
         return 0
     fetched = Fetched(queues)
     channel.on_delivery = fetched.came
     tags: list[str] = []
     is_empty = False
-    while fetched.seen < there and not is_empty:
+    while not is_empty:
         tags.append(f"sweep.{len(tags)}")
-        consume = commands.Basic.Consume(queue=delay_queues.queue_name(*place), consumer_tag=tags[-1])
+        consume = commands.Basic.Consume(queue=queue, consumer_tag=tags[-1])
         await channel.ask(commands.Basic.Qos(prefetch_count=_MOST), consume)
-        is_empty = await _fill(channel, place, fetched, min(there, len(tags) * _MOST))
+        is_empty = await _fill(channel, queue, fetched, len(tags) * _MOST)
     await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
     await _flush(channel)
     parts = list(fetched.parts.values())
     for part in parts[:-1]:
-        await _put_back(channel, place, part)
+        await _put_back(channel, queue, part)
     for part in parts[-1:]:
         channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     return sum(len(part.ours) for part in parts)
 
 
-async def _put_back(channel: Channel, place: Place, part: Part) -> None:
+async def _put_back(channel: Channel, queue: str, part: Part) -> None:
     """Settle a part, and wait until it lies there again: the broker does not keep the order of two consumers' parts.
 
     It comes back at once, but what has expired meanwhile leaves at once too. Half is a sign; and there is an end to
@@ -177,21 +181,21 @@ async def _put_back(channel: Channel, place: Place, part: Part) -> None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + channel.connection.settings.request_timeout
-    (before,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+    (before,) = await counting.ready(channel, [queue])
     channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     while loop.time() < deadline:
-        (now,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+        (now,) = await counting.ready(channel, [queue])
         if now >= before + part.others / 2:
             break
 
 
-async def _fill(channel: Channel, place: Place, fetched: Fetched, most: int) -> bool:
-    """Wait until so many are here, or all (True). Raises LateError when no more come although there are."""
+async def _fill(channel: Channel, queue: str, fetched: Fetched, most: int) -> bool:
+    """Wait until all are here (True), or so many. Raises LateError when no more come although there are."""
     loop = asyncio.get_running_loop()
     seen, deadline = fetched.seen, loop.time() + channel.connection.settings.request_timeout
     while fetched.seen < most:
-        (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+        (there,) = await counting.ready(channel, [queue])
         await _flush(channel)
         if not there:
             return True

@@ -108,7 +108,7 @@ class Delaying:
         """What these messages need, each with its key, in the order in which it can be made."""
         yield ("last",), delay_queues.last_exchange()
         for queue in {each.target for each in messages}:
-            yield ("target", queue), [delay_queues.target_binding(queue)]
+            yield ("target", queue), [delay_queues.mark(queue), delay_queues.target_binding(queue)]
         for shard, way in {(each.shard, each.way) for each in messages}:
             yield ("entry", shard), [delay_queues.entry_exchange(shard)]
             for index in way.times:

@@ -22,6 +22,7 @@ PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue that nothing uses."""
+_RETURNED = ".returned"
 
 Kind = Literal["priorities", "keys"]
 """What the lanes are for that only some options make."""
@@ -148,7 +149,12 @@ def return_lane(spec: QueueSpec) -> str:
 
 def returned_name(queue: str) -> str:
     """The name of that lane."""
-    return f"{queue}.returned"
+    return f"{queue}{_RETURNED}"
+
+
+def whole_name(lane: str) -> str:
+    """The name of the queue to which messages return in this lane: in that lane, or in the queue itself."""
+    return lane.removesuffix(_RETURNED)
 
 
 def is_bounded(spec: QueueSpec) -> bool:

@@ -24,7 +24,7 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
     """
     async with session.turn(queue):
         connection = await session.link.get()
-        removed = await delay_removal.remove(connection, {lane.name for lane in lanes}, session.sweeping)
+        removed = await delay_removal.remove(connection, queue, {lane.name for lane in lanes}, session.sweeping)
         session.publishing.forget(queue)
         async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
@@ -60,7 +60,7 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
             await turn.give_up()
         connection = await session.link.get()
         if is_swept:
-            await delay_removal.remove(connection, {lane.name for lane in lanes}, session.sweeping)
+            await delay_removal.remove(connection, queue, {lane.name for lane in lanes}, session.sweeping)
         names = [*(lane.name for lane in lanes), active_queue_name(queue)]
         async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))

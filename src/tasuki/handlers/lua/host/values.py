@@ -69,13 +69,13 @@ class Outbound:
         self._new_error = new_error
         self._to_table = to_table
         self._limits = limits
-        self._parts = self._strays = 0
+        self._parts = 0
         self._next_look = _FEW
         self._since: float | None = None
 
     def begin(self) -> None:
         """What comes next is a conversion of its own."""
-        self._parts = self._strays = 0
+        self._parts = 0
         self._next_look = _FEW
         self._since = None
 
@@ -84,7 +84,7 @@ class Outbound:
 
         Raises:
             HandlerError: kind Invalid: nested too deep, of a type that has no place in Lua, or with more than
-                MAX_STRAYS integer keys that are not 1…n.
+                MAX_STRAYS integer keys that are not 1…n, in one table.
             LuaLimitError: it needs more memory or time than the script may use.
         """
         kind = type(value)
@@ -105,9 +105,15 @@ class Outbound:
             return self._new_object()
         self._count(len(value))
         changed: dict[Any, Any] | None = None
+        strays = 0
         for key, item in value.items():
-            if type(key) is not str and not self._may_be_key(key, len(value)):
-                return self._object({str(key): item for key, item in value.items()}, depth)
+            if type(key) is not str:
+                if type(key) is not int and type(key) is not bytes:
+                    return self._object({str(key): item for key, item in value.items()}, depth)
+                strays += type(key) is int and not 0 < key <= len(value)
+                if strays > MAX_STRAYS:
+                    problem = f"value has more than {MAX_STRAYS} integer keys that are not 1…n; write them as texts"
+                    raise HandlerError(problem, kind="Invalid", retryable=False)
             if type(item) in SCALARS:
                 continue
             prepared = self.prepare(item, depth + 1)
@@ -115,14 +121,6 @@ class Outbound:
                 changed = changed or dict(value)
                 changed[key] = prepared
         return changed or value
-
-    def _may_be_key(self, key: Any, length: int) -> bool:
-        if type(key) is int and not 0 < key <= length:
-            self._strays += 1
-            if self._strays > MAX_STRAYS:
-                problem = f"value has more than {MAX_STRAYS} integer keys that are not 1…n; write them as texts"
-                raise HandlerError(problem, kind="Invalid", retryable=False)
-        return type(key) is int or type(key) is bytes
 
     def _count(self, parts: int) -> None:
         """A container of so many parts is about to be walked."""

@@ -82,8 +82,17 @@ def ref_condition(request: Request, field: str, verb: str, value: Any, value_fro
         return (left is not None) == bool(right == (verb == "exists"))
     if left is None:
         return False
+    if verb in ("eq", "ne", "in", "nin") and {field, value_from} & {"actor.id", "action", "resource"}:
+        left, right = ref_as_text(left), ref_as_text(right)
     positive = {"ne": "eq", "nin": "in", "ncontains": "contains", "nmatches": "matches"}.get(verb)
     return REFERENCE[verb](left, right) if positive is None else not REFERENCE[positive](left, right)
+
+
+def ref_as_text(value: Any) -> Any:
+    """Names are compared as texts."""
+    if isinstance(value, list):
+        return [ref_as_text(item) for item in value]
+    return value if value is None or isinstance(value, dict) else ref_text(value)
 
 
 def ref_in(left: Any, right: Any) -> bool:

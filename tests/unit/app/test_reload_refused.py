@@ -103,7 +103,7 @@ async def test_options_that_cannot_be_given_back_are_told(
         raise BrokerUnavailableError("away")
 
     monkeypatch.setattr(MemoryDriver, "declare", declare)
-    yaml.queue = "max_length: 1"
+    yaml.queue += ", max_length: 1"
     with pytest.raises(BrokerUnavailableError):
         await reload(app, yaml)
     assert declared == ["tasks", "tasks"]

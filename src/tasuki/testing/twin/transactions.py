@@ -14,7 +14,7 @@ from tasuki.contracts.within import settled_too_late
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import ConflictError, DriverError
+from tasuki.errors import ConflictError, DriverError, KeyBusyError
 from tasuki.testing.transactions import on_connection
 
 _CLAIM_WAIT = 5.0
@@ -58,6 +58,25 @@ class TwinTransactions(MemoryDriver):
         self._claims: dict[Claim, Future[None]] = {}
         """The keys of open transactions; done when the transaction ends."""
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _publish_each(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Answers:
+        """As the memory driver; a key that an open transaction keeps is busy for all others."""
+        busy = {
+            message.unique.key
+            for opened in self._transactions.values()
+            for message in opened.published_to(target.spec.name)
+            if message.unique is not None
+        }
+        if not busy:
+            return super()._publish_each(target, batch, now)
+        answers: list[DriverError | Merged | None] = []
+        for message in batch:
+            if message.unique is not None and message.unique.key in busy:
+                problem = f"an open transaction keeps the unique key {message.unique.key!r}"
+                answers.append(KeyBusyError(problem, driver=self.name, queue=target.spec.name))
+            else:
+                answers.append(next(iter(super()._publish_each(target, (message,), now)), None))
+        return answer(answers)
 
     async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
         """Publish with the commit; each message is answered now, and refused if its queue is full."""

@@ -167,3 +167,10 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     began = time.thread_time()
     assert redact(piece * (65_536 // len(piece)))
     assert time.thread_time() - began < 2.0, "it takes some 10 ms, and quadratic patterns take minutes"
+
+
+def test_a_bracket_in_a_quoted_text_does_not_end_its_container() -> None:
+    text = redact("""{"password": {"a": "b}c]d", "g": "it's }", "e": "f"}, "next": "shown"}""")
+    assert "b}c" not in text
+    assert '"f"' not in text
+    assert '"next": "shown"' in text

@@ -1,4 +1,4 @@
-"""Complaints: how the log of a consumer tells of settlements that did not go well."""
+"""Complaints: what a consumer logs about settlements that failed."""
 
 from __future__ import annotations
 

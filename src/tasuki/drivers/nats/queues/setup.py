@@ -59,7 +59,7 @@ async def make_records_stream(connection: Connection, names: Names, storage: Sto
 
 
 async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
-    """Make a queue's stream and consumers what the spec says; returns what the server says of the stream.
+    """Make a queue's stream and consumers what the spec says; returns the server's description of the stream.
 
     Raises:
         QueueConflictError: the stream holds messages that the new options cannot be kept for.
@@ -86,7 +86,7 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
 
 
 async def make_lanes(connection: Connection, names: Names, spec: QueueSpec, wanted: Iterable[str]) -> Answer:
-    """Make some of ``MADE_LATER``; returns what the server says of the stream."""
+    """Make some of ``MADE_LATER``; returns the server's description of the stream."""
     stream = names.stream(spec.name)
     (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}))
     kept = info["config"].get("metadata") or {}

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli_project import lines_of, notes, write_project
+from tests.support.ports import free_port
 from tests.support.process import Process, run, run_json, start, wait_until
-from tests.support.serving import free_port
 
 pytestmark = pytest.mark.e2e
 

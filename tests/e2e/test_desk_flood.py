@@ -13,8 +13,8 @@ import pytest
 
 from tasuki.desk.server.protocol import MOST_CONNECTIONS
 from tests.support.cli_project import lines_of, notes, write_project
+from tests.support.ports import free_port
 from tests.support.process import run, start, wait_until
-from tests.support.serving import free_port
 
 CLIENTS = 10_000
 OTHERS = 200

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.chromium import chromium, page_of
 from tests.support.desk_site import address_of
+from tests.support.ports import free_port
 from tests.support.process import run, run_json, start
-from tests.support.serving import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

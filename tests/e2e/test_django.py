@@ -15,8 +15,9 @@ import pytest
 
 from tests.support.brokers.postgres import Postgres
 from tests.support.django_shop import Shop, postgres_variables
+from tests.support.ports import free_port
 from tests.support.process import wait_until
-from tests.support.serving import free_port, serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.e2e
 _names = (f"shop_{os.getpid()}_{number}" for number in itertools.count())

@@ -16,8 +16,8 @@ from tasuki.contracts.driver import Received
 from tasuki.errors import ProjectError, UnsupportedError
 from tests.e2e import seed
 from tests.e2e.projects import write
-from tests.support.brokers.broker import free_port
 from tests.support.brokers.everywhere import AWS, DRIVERS, overrides
+from tests.support.ports import free_port
 from tests.support.process import run, run_json
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tasuki.testing import TestApp
+from tests.support.ports import free_port
 from tests.support.process import run
-from tests.support.serving import free_port, serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.e2e
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi"

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.process import TIMEOUT, Process, environ, wait_until
-from tests.support.serving import free_port, serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.e2e
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flask"

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki import App, Message
 from tasuki.drivers import SQLite
-from tests.support.serving import free_port
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 

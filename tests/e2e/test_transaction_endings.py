@@ -18,8 +18,8 @@ from tasuki.contracts.driver import Ack
 from tasuki.errors import BrokerUnavailableError, DriverError, HandlerError
 from tests.e2e.test_idempotency import consumer_of
 from tests.e2e.test_transactions import Site, site
-from tests.support.brokers.broker import free_port
 from tests.support.brokers.postgres import Postgres
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 __all__ = ["site"]

@@ -26,7 +26,6 @@ from tasuki.drivers.postgres.state import upkeep
 from tasuki.drivers.sqlite.file import connections
 from tasuki.state import attendance
 from tasuki.state.presence import Presence
-from tests.support.brokers.broker import free_port
 from tests.support.brokers.everywhere import AWS
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.postgres import Postgres
@@ -34,6 +33,7 @@ from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(180)]
 

@@ -15,8 +15,8 @@ from tasuki.app.history.keys import TTL, key_of
 from tasuki.observe.history.minutes import Minute, Point, encode, sparse
 from tasuki.observe.metrics import BUCKETS
 from tests.support.desk_site import address_of
+from tests.support.ports import free_port
 from tests.support.process import Process, start
-from tests.support.serving import free_port
 
 JOBS = """
 import asyncio

@@ -13,8 +13,8 @@ from typing import Any
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
 from tasuki.queues.dead.cause import cause_of
+from tests.support.ports import free_port
 from tests.support.process import start, wait_until
-from tests.support.serving import free_port
 
 EMPTY = """
 from tasuki import App

@@ -12,13 +12,6 @@ from pathlib import Path
 from tests.support.process import TIMEOUT, environ, wait_until
 
 
-def free_port() -> int:
-    """A port that no one listens on now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
 @contextmanager
 def serving(command: Sequence[str], folder: Path, port: int) -> Iterator[None]:
     """Start a server and wait until it listens; stop it in order, and fail if it does not."""

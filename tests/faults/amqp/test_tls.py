@@ -13,9 +13,10 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tests.faults.amqp.rig import driver_at
-from tests.support.brokers.broker import free_port, missing
+from tests.support.brokers.broker import missing
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import messages, take
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

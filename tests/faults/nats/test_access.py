@@ -15,7 +15,7 @@ from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError
 from tests.faults.nats.site import QUEUE, a_site, declared, drained, messages
-from tests.support.brokers.broker import free_port
+from tests.support.ports import free_port
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -184,7 +184,7 @@ async def test_encrypted_with_certificates_on_both_sides(tmp_path: Path) -> None
 
 
 def _tls_port(broker: Redis) -> int:
-    from tests.support.brokers.broker import free_port
+    from tests.support.ports import free_port
 
     port = free_port()
     assert broker.ask("CONFIG", "SET", "tls-port", str(port)) == "+OK"

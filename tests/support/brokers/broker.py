@@ -7,7 +7,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 from unittest import SkipTest
+
+from tests.support.ports import free_port
 
 START_TIMEOUT = 60.0
 """Seconds within which a broker must answer."""
@@ -218,14 +219,6 @@ def missing(name: str, remedy: str) -> None:
     if os.environ.get("CI") == "true":
         raise AssertionError(message)
     raise SkipTest(message)
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _die_with_parent() -> None:

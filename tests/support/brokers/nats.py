@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from tests.support.brokers.broker import START_TIMEOUT, Broker, free_port
+from tests.support.brokers.broker import START_TIMEOUT, Broker
+from tests.support.ports import free_port
 
 
 class NATSBroker(Broker):

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.brokers.broker import Broker, _die_with_parent, _starter, free_port
+from tests.support.brokers.broker import Broker, _die_with_parent, _starter
+from tests.support.ports import free_port
 
 _SETTINGS = """\
 loopback_users = none

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import hiredis
 
-from tests.support.brokers.broker import START_TIMEOUT, Broker, free_port
+from tests.support.brokers.broker import START_TIMEOUT, Broker
+from tests.support.ports import free_port
 
 MASTER = "queues"
 """What the Sentinel calls its master."""

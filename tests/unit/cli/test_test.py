@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.cli.exits import LATE, UNREACHABLE
-from tests.support.brokers.broker import free_port
 from tests.support.cli_project import notes, write_project
+from tests.support.ports import free_port
 from tests.unit.cli.conftest import CommandLine
 
 HANDLERS = """

@@ -195,9 +195,9 @@ def test_keys(browser: Browser, full_desk: str) -> None:
         page.keyboard.press("Escape")
         assert not page.locator("dialog").is_visible()
         page.keyboard.press("r")
-        assert page.locator("#live").inner_text() == "refresh paused"
+        page.locator("#live", has_text="refresh paused").wait_for()
         page.keyboard.press("r")
-        assert page.locator("#live").inner_text() == "live"
+        page.locator("#live", has_text=re.compile("^live$")).wait_for()
         page.keyboard.press("t")
         page.locator('html[data-theme="light"]').wait_for()
         assert said == []

@@ -171,7 +171,7 @@
     "?": () => openDialog([document.getElementById("keys").content.cloneNode(true)]),
   };
   document.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog[open]")) {
       if (event.key === "Escape" && event.target.matches("input[type=search]")) event.target.blur();
       return;
     }

@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def first_delivery() -> int:
-    """What the numbers of one claim's messages are added to, which gives their receipts.
+    """Where a connection begins to number what it hands out; these numbers are its receipts.
 
     It is random, so that no receipt comes again, also after the file was put back to an earlier state. Older versions
     count on from it: half of the numbers are left to them.

@@ -49,6 +49,8 @@ class Store:
         )
         self._clock = clock
         self._holder = holder
+        # Rising, so that rows are appended: at random places each claim would write many pages.
+        self._delivery = first_delivery()
         self._ids = DedupIds(connection)
         self._lines = KeyOrder(connection, self._show)
         self._suspects = Suspects(connection)
@@ -134,7 +136,7 @@ class Store:
         if tally.ready <= 0 or limit <= 0:
             return []
         until, suspects = self._clock.boottime() + tally.lease, self._suspects.of(queue)
-        base = first_delivery()
+        base, self._delivery = self._delivery, self._delivery + tally.newest + 1
         if self._limits.fair(tally):
             rows = self.lanes.take(tally, limit, until, MAX_CLAIM_BYTES, base)
         else:

@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.observe.secrets.names import PARTS, is_secret_name
+from tasuki.observe.secrets.names import is_secret_name, may_have_secret_names
 from tasuki.observe.secrets.pairs import Masker
 
 MASK = "***"
@@ -34,7 +34,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _CUT_URL.sub(rf"\1{MASK}", _URL.sub(rf"\1{MASK}@", text))
     folded = text.casefold()
-    if (":" in text or "=" in text) and ("\\u" in text or any(part in folded for part in PARTS)):
+    if (":" in text or "=" in text) and ("\\u" in text or may_have_secret_names(folded)):
         text = Masker(text, MASK, _PLAIN).masked()
     if "bearer" in folded:
         text = _BEARER.sub(rf"\1{MASK}", text)

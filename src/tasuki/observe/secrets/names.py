@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-PARTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "auth", "signature", "dsn", "jwt", "key", "sess",
-         "connection")  # fmt: skip
-"""Each secret name has one of these in it, in lower case: a text without them needs no slow search."""
+_PARTS = ("pass", "pwd", "secret", "token", "credential", "cookie", "auth", "signature", "dsn", "jwt", "key", "sess")
+"""Each secret name but ``connection_string`` has one of these in it, in lower case."""
 _NAME = re.compile(
     r"""(?x)
     password | passwd | passphrase | passcode  # anywhere: user_password_hash, passwords, passwordRepeat
@@ -45,3 +44,11 @@ def is_secret_name(name: str) -> bool:
     if len(name) <= _LONGEST:
         return _is_secret(name)
     return "passw" in name.casefold() or _is_secret(name[-_LONGEST:])
+
+
+def may_have_secret_names(folded: str) -> bool:
+    """Whether a case-folded text can have a secret name in it, unescaped: most texts need no slow search."""
+    for part in _PARTS:
+        if part in folded:
+            return True
+    return "connection" in folded and "string" in folded

@@ -67,7 +67,7 @@ def to_plain(value: Any, *, name: str = "", depth: int = MAX_DEPTH) -> Any:
 
     A field whose ``name`` suggests a secret is masked; values deeper than ``depth`` become text.
     """
-    if name and not is_nothing(value) and is_secret_name(name):
+    if name and is_secret_name(name) and not is_nothing(value):
         return MASK
     if type(value) is str:
         return clean(value)

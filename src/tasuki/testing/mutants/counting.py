@@ -84,6 +84,7 @@ class PurgeTakesWhatComesMeanwhile(Mutant):
         removed = 0
         while count := await self.inner.purge(queue):
             removed += count
+            await asyncio.sleep(0)  # a driver without a broker leaves no time for others
         return removed
 
 

@@ -67,6 +67,9 @@ begin
         end if;
 
         if q.by_lane then  -- the first message of a key, where it is neither held nor delayed
+            if q.change_at is not null then
+                perform bring_into_lanes(q, names);
+            end if;
             select array_agg(c.seq), array_agg(u.nth), array_agg(c.size) into seqs, places, sizes
             from unnest(names, mosts) with ordinality as u (name, most, nth) cross join lateral (
                 select e.seq from messages e
@@ -75,7 +78,8 @@ begin
             ) f cross join lateral (
                 select m.seq, octet_length(m.body) as size from messages m
                 where m.seq = f.seq and m.state > 3 offset 0 for update skip locked  -- with = it might take another index
-            ) c where u.most > 0 and u.name <> '';
+            ) c where u.most > 0 and u.name <> ''
+                and (q.change_at is null or coalesce(first_behind(q, u.name) > c.seq, true));
         else
             select array_agg(c.seq), array_agg(u.nth), array_agg(c.size) into seqs, places, sizes
             from unnest(names, mosts) with ordinality as u (name, most, nth) cross join lateral (
@@ -108,7 +112,7 @@ begin
             ), fit as materialized (
                 select l.seq, l.nth, l.size, l.number from line l where l.number <= wanted and bytes + l.before < most_bytes
             ), claimed as (
-                update messages m set state = 2, token = nonce, counted = false, place = coalesce(m.lane, ''),
+                update messages m set state = 2, token = nonce, counted = false, place = lane_of(q, m.key, m.lane),
                     due = at + lease * interval '1 second'
                 where m.seq = any (array(select f.seq from fit f))
             )

@@ -85,6 +85,7 @@ begin
             if q is not distinct from old then
                 if q.temporary then
                     update queues set used_at = clock_timestamp() where id = q.id;
+                    continue when not found;  -- it was swept just now
                 end if;
                 return q.change_at is not null;
             end if;

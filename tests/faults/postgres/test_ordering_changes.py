@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Release, Unique
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release, Unique
 from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.faults.postgres.test_plans import Explainer, driver, explainer, server
 from tests.support.brokers.postgres import Postgres
+from tests.support.brokers.rig import opened
+from tests.support.settings import parsed
 
 __all__ = ["driver", "explainer", "server"]
 
@@ -153,6 +157,9 @@ async def test_lanes_of_keys_take_over_an_order_per_key_in_steps(
     behind = await _count(sql, 3)
     assert await sql.fetchval(_DECLARE, True, 1) is True
     assert await _count(sql, 3) == behind == MESSAGES - KEYS
+    for start in range(MESSAGES, MESSAGES + KEYS, 1000):  # they are in lanes before the ones that stand behind
+        numbers = range(start, start + 1000)
+        await driver.publish("q", [Outgoing(str(number), b"", {}, key=str(number % KEYS)) for number in numbers])
     acked: dict[int, list[int]] = {}
     is_changing, turn, taken = True, 0, list[Any]()
     while is_changing or taken:
@@ -166,7 +173,7 @@ async def test_lanes_of_keys_take_over_an_order_per_key_in_steps(
             is_changing = await _step(sql)
             assert before - await _count(sql, 3) <= STEP
     assert await _count(sql, 3) == 0
-    assert acked == {key: list(range(key, MESSAGES, KEYS)) for key in range(KEYS)}
+    assert acked == {key: list(range(key, MESSAGES + KEYS, KEYS)) for key in range(KEYS)}
 
 
 async def test_other_lanes_and_the_end_of_lanes_come_in_steps(driver: PostgresDriver, sql: asyncpg.Connection) -> None:
@@ -221,3 +228,80 @@ async def test_delayed_messages_get_their_lanes_when_they_are_due(
         if released.id in {item.id for item in taken}:
             assert not await driver.settle("q", [Ack(held.receipt)])
     assert len(found) == number + 2
+
+
+@pytest.mark.parametrize("end", ["ack", "remove"])
+async def test_a_message_that_stood_behind_comes_before_later_ones_of_its_key(
+    driver: PostgresDriver, explainer: Explainer, end: str
+) -> None:
+    """In lanes of keys that no step has filled yet: after an ack it comes at once, after a removal with its step."""
+    await driver.declare(QueueSpec("q", ordering="key"))
+    await driver.publish("q", [Outgoing(id, b"", {}, key="k") for id in ("first", "second")])
+    (first,) = await driver.receive("q", 10, 5.0)
+    assert await explainer.connection.fetchval(_DECLARE, True, 1) is True
+    await driver.publish("q", [Outgoing("third", b"", {}, key="k")])
+    if end == "ack":
+        assert not await driver.settle("q", [Ack(first.receipt)])
+    else:
+        assert not await driver.settle("q", [Nack(first.receipt, 3600.0)])
+        assert await driver.remove("q", ["first"]) == 1
+        assert await driver.receive("q", 10, 0.5) == []
+        while await _step(explainer.connection):
+            pass
+    for id in ("second", "third"):
+        (item,) = await driver.receive("q", 10, 5.0)
+        assert item.id == id
+        assert not await driver.settle("q", [Ack(item.receipt)])
+
+
+class Following:
+    """The number that each key gives next, and the messages that came too early or too late."""
+
+    def __init__(self) -> None:
+        self.numbers = dict.fromkeys(range(30), 0)
+        self.each = 40
+        self.wrong: list[tuple[str, int]] = []
+
+    async def publish(self, driver: PostgresDriver) -> None:
+        for number in range(self.each):
+            for first in range(0, len(self.numbers), 10):
+                batch = range(first, first + 10)
+                await driver.publish("q", [Outgoing(f"{key} {number}", b"", {}, key=str(key)) for key in batch])
+
+    async def work(self, settings: PostgresSettings, unlucky: int) -> None:
+        async with opened(PostgresDriver("postgres", settings), QueueSpec("q", ordering="key")) as worker:
+            while any(number < self.each for number in self.numbers.values()):
+                for item in await worker.receive("q", 5, 0.05):
+                    assert not await worker.settle("q", [self._end(item, unlucky)])
+
+    def _end(self, item: Received, unlucky: int) -> Ack | Nack:
+        key, number = map(int, item.id.split())
+        if number != self.numbers[key]:
+            self.wrong.append((item.id, self.numbers[key]))
+        if (number + key) % 7 == unlucky and item.attempt == 1:
+            return Nack(item.receipt, 0.01 * (key % 2))
+        self.numbers[key] = number + 1
+        return Ack(item.receipt)
+
+
+async def test_several_workers_keep_the_order_of_each_key_beside_changes(
+    driver: PostgresDriver, explainer: Explainer, server: Postgres
+) -> None:
+    """Between an order per key and lanes of keys, to and fro, in small steps."""
+    sql = explainer.connection
+    step = await sql.fetchval("SELECT pg_get_functiondef('plans.change_step'::regproc)")
+    assert "10000" in step
+    await sql.execute(step.replace("10000", "20"))
+    following, settings = Following(), parsed(PostgresSettings, url=server.url, schema="plans")
+    await driver.declare(QueueSpec("q", ordering="key"))
+    try:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
+            for unlucky in range(4):
+                tasks.create_task(following.work(settings, unlucky))
+            tasks.create_task(following.publish(driver))
+            for number in range(12):
+                await driver.declare(QueueSpec("q", ordering="key", fair=(number + 1) % 2))
+    finally:
+        await sql.execute(step)
+    assert following.wrong == []
+    assert set(following.numbers.values()) == {following.each}

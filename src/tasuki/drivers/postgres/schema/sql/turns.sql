@@ -67,9 +67,6 @@ begin
         end if;
 
         if q.by_lane then  -- the first message of a key, where it is neither held nor delayed
-            if q.change_at is not null then
-                perform bring_into_lanes(q, names);
-            end if;
             select array_agg(c.seq), array_agg(u.nth), array_agg(c.size) into seqs, places, sizes
             from unnest(names, mosts) with ordinality as u (name, most, nth) cross join lateral (
                 select e.seq from messages e
@@ -92,12 +89,25 @@ begin
         if nth is not null then
             if q.by_lane then
                 perform enter_lanes(q);
+                -- Not past many messages with keys, which a change of the ordering moves in steps.
+                select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size)
+                into seqs, places, sizes
+                from (
+                    select m.seq, m.size from (
+                        select o.seq, o.key from messages o where o.queue = q.id and o.state = 0
+                        order by o.rank, o.seq limit 1000 + mosts[nth]) l
+                    cross join lateral (
+                        select o.seq, octet_length(o.body)::bigint as size from messages o
+                        where o.seq = l.seq and o.state < 1 offset 0 for update skip locked) m
+                    where coalesce(l.key, '') = '' limit mosts[nth]) c;
+            else
+                select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size)
+                into seqs, places, sizes
+                from (
+                    select m.seq, octet_length(m.body)::bigint as size from messages m
+                    where m.queue = q.id and m.state = 0
+                    order by m.rank, m.seq limit mosts[nth] for update skip locked) c;
             end if;
-            select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size) into seqs, places, sizes
-            from (
-                select m.seq, octet_length(m.body)::bigint as size from messages m
-                where m.queue = q.id and m.state = 0 and (not q.by_lane or coalesce(m.key, '') = '')
-                order by m.rank, m.seq limit mosts[nth] for update skip locked) c;
         end if;
 
         got := array_fill(0, array[cardinality(names)]);

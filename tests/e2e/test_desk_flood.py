@@ -1,10 +1,12 @@
-"""Event streams without end, and clients that read nothing or send half a request, at the desk of a worker."""
+"""Floods at the desk of a worker: dear requests, event streams without end, clients that send half a request."""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,12 +22,7 @@ CLIENTS = 10_000
 OTHERS = 200
 """Files of the worker and of this test beside the connections."""
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(300),
-    # test_desk.py has the same with 700 connections
-    pytest.mark.skipif(not os.environ.get("CAMPAIGN"), reason="takes two minutes; CAMPAIGN=1 runs it"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 STREAM = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET /events HTTP/1.1\r\nHost: localhost\r\nX-Half: "
 
@@ -42,6 +39,8 @@ def many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+# test_desk.py has the same with 700 connections
+@pytest.mark.skipif(not os.environ.get("CAMPAIGN"), reason="takes two minutes; CAMPAIGN=1 runs it")
 def test_ten_thousand_event_streams_and_slow_clients_leave_the_worker_alone(tmp_path: Path) -> None:
     folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
     with (
@@ -65,3 +64,50 @@ def _probe(port: int) -> bytes:
     with socket.create_connection(("127.0.0.1", port), 20) as line:
         line.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return line.recv(1000)
+
+
+FLOOD = 100
+"""Requests at once: as many as one address may send before it is slowed."""
+SHARE = 1 / 3
+"""Of the processor time of a flood, so much at most has passed when a probe is answered."""
+FREE = 0.1
+"""Seconds of processor time that do not count."""
+FLOODS = {
+    "pages of messages": ("GET", "/queues/app:dead", "", b""),
+    "long lists": ("GET", "/api/v1/queues/app%3Adead/messages?limit=200", "", b""),
+    "wrong tokens": ("GET", "/api/v1/queues", "Authorization: Bearer wrong\r\n", b""),
+    "large bodies": (
+        *("POST", "/api/v1/queues/app%3Adead/messages"),
+        *(
+            "Content-Type: application/json\r\nOrigin: http://localhost\r\n",
+            json.dumps({"body": ["x"] * 50_000}).encode(),
+        ),
+    ),
+}
+
+
+def test_a_probe_is_answered_while_a_flood_of_dear_requests_is(tmp_path: Path) -> None:
+    """Early in it, by the processor time of the worker: without turns a probe waits for three quarters of the pages."""
+    folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
+    bodies = ({"items": [f"item-{number}-{each}" for each in range(1500)]} for number in range(100))
+    run("publish", "dead", "--file", "-", folder=folder, stdin=lines_of(*bodies))
+    with start("run", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder) as worker:
+        worker.wait_for("running; stop with")
+        clock = (
+            ~worker.process.pid << 3
+        ) | 2  # CLOCK_PROCESS_CPUTIME_ID of another process, see clock_getcpuclockid(3)
+        for name, (method, path, head, body) in FLOODS.items():
+            length = f"Content-Length: {len(body)}\r\n" if body else ""
+            request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}{length}\r\n".encode()
+            begun = time.clock_gettime(clock)
+            with ExitStack() as stack:
+                lines = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(FLOOD)]
+                for line in lines:
+                    line.sendall(request + body)
+                asked = time.clock_gettime(clock)
+                assert _probe(port).startswith(b"HTTP/1.1 200")
+                late = time.clock_gettime(clock) - asked
+                answers = [line.recv(12) for line in lines]
+            assert all(answer.startswith(b"HTTP/1.1 ") for answer in answers), name
+            whole = time.clock_gettime(clock) - begun
+            assert late <= max(FREE, SHARE * whole), f"{name}: {late:.2f} of {whole:.2f} s"

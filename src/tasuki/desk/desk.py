@@ -30,6 +30,7 @@ from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.security.sessions import Sessions
+from tasuki.desk.server.turns import Turns
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.desk.watched import Watched, WatchedApp
@@ -104,6 +105,7 @@ class Desk:
             site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, finder
         )
         self._api = Api(self.tools)
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
@@ -113,17 +115,21 @@ class Desk:
             await self._gate(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._respond(Request(scope, receive))
+        path = segments_of(scope)
+        if path and len(path) == 1 and path[0] in self._probes:
+            await self._probes[path[0]](Request(scope, receive))(scope, receive, send)
+        else:
+            await self._turns.run(self._show(path, scope, receive, send))
+
+    async def _show(self, path: list[str] | None, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(Request(scope, receive), path)
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
-        path = segments_of(request.scope)
+    async def _respond(self, request: Request, path: list[str] | None) -> Response:
         if is_api(request.scope):
             return await self._api.answer(request, path)
         if path is None:
             return PlainTextResponse("there is no such page\n", 404)
-        if path and len(path) == 1 and path[0] in self._probes:
-            return self._probes[path[0]](request)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
         view = View(self.tools, request, path)

@@ -98,6 +98,8 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     results: dict[int, msgspec.Raw] = {}
     problem: str = ""
     """Why a result is missing."""
+    cancelled: int = 0
+    """Members that were given up because they were cancelled: what a worker reports of one later does not count."""
 
 
 class Membership(NamedTuple):
@@ -120,6 +122,8 @@ class Ended(NamedTuple):
     error: dict[str, Any] | None = None
     problem: str = ""
     """Why there is no result, although it is done."""
+    is_kept: bool = False
+    """The error is recorded, so that a worker that has the message after all cannot end it as done."""
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=to_plain)
@@ -152,9 +156,9 @@ def shard_key(id: str, token: str, shard: int) -> str:
 
 
 def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool) -> Shard:
-    """The shard after a member is done. Its first result counts."""
+    """The shard after a member is done. Its first result counts, unless it was cancelled before."""
     bit = 1 << number % SHARD
-    if shard.done & bit:
+    if (shard.done | shard.cancelled) & bit:
         return shard
     done, results, problem = shard.done | bit, shard.results, shard.problem or ended.problem
     if needs_result and not ended.problem:
@@ -168,7 +172,15 @@ def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool) ->
                 problem = problem or _too_large(size)
             else:
                 results = {**results, number: value}
-    return Shard(done, results, problem)
+    return Shard(done, results, problem, shard.cancelled)
+
+
+def with_cancelled(shard: Shard, number: int) -> Shard:
+    """The shard after a member is given up because it was cancelled, unless it was done before."""
+    bit = 1 << number % SHARD
+    if (shard.done | shard.cancelled) & bit:
+        return shard
+    return msgspec.structs.replace(shard, cancelled=shard.cancelled | bit)
 
 
 def results_of(group: Group, shards: list[Shard]) -> tuple[Any, str]:

@@ -26,6 +26,7 @@ from tasuki.flow.group_records import (
     group_key,
     results_of,
     shard_key,
+    with_cancelled,
     with_done,
 )
 
@@ -140,15 +141,16 @@ class Member:
             await keep(self._store, self._id, self._now + GROUP_TTL, self._now)
 
     async def _mark(self, group: Group, ended: Ended) -> Shard:
-        """Its shard, in which its bit is set if it is done."""
+        """Its shard, in which its bit is set if it is done; or as cancelled, where its error is kept."""
         number = self._number // SHARD
         key = shard_key(self._id, group.token, number)
         while True:
             found = await self._store.get(key)
             before = Shard() if found is None else decode_shard(found.value)
-            if ended.error is not None:
-                return before
-            after = with_done(before, self._number, ended, needs_result=group.needs_results)
+            if ended.error is None:
+                after = with_done(before, self._number, ended, needs_result=group.needs_results)
+            else:
+                after = with_cancelled(before, self._number) if ended.is_kept else before
             if after is before:
                 return before
             try:
@@ -159,7 +161,7 @@ class Member:
                 await _pause()
                 continue
             except StoreLimitError as error:
-                if ended.problem:
+                if ended.problem or ended.error is not None:
                     raise
                 ended = Ended(problem=f"the result of member {self._number} cannot be kept: {error}")
                 continue

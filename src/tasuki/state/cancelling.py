@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,11 @@ class Cancelled:
     is_strict: bool = False
 
 
-async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> tuple[Cancellation, list[str]]:
-    """Cancel these messages; each counts once. Returns how many were where, and the ids that surely no handler has.
+async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) -> tuple[Cancellation, dict[str, bool]]:
+    """Cancel these messages; each counts once.
+
+    Returns how many were where, and the ids that no handler has, as far as is known: True, it surely has none; False, a
+    worker that does not answer may have taken the message just before its removal.
 
     The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
     when it is about to start. A removed message is gone.
@@ -54,21 +57,24 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     asker, store = new_id(), await what.state.store()
     entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
     await each(store.put(key, value, ttl=TTL) for key, value in entries)
-    there = await _waiting(what, wanted)
-    removed = await _remove(what, wanted)
+    removed, there = await _take_out(what, wanted)
     answers = await _answers(what, store, asker, len(wanted) - removed, known_running)
     running = sum(answers.get(answer_key(asker, id)) == RUNNING for id in wanted)
     waiting = removed + len(answers) - running
     if waiting + running < len(wanted):
-        there |= await _waiting(what, wanted)
-        waiting += await _remove(what, wanted)  # a worker has put one back meanwhile, before it knew
+        again, there_again = await _take_out(what, wanted)  # a worker has put one back meanwhile, before it knew
+        waiting += again
+        for id, is_removed in there_again.items():
+            there[id] = is_removed or there.get(id, False)
     # Without an answer it may be with a worker that is blocked, which ends it itself.
-    left_ids = [id for id in wanted if answers.get(answer_key(asker, id), WAITING if id in there else b"") == WAITING]
+    said = {id: answers.get(answer_key(asker, id)) for id in wanted}
+    given_up = {id: there.get(id, False) for id in wanted if said[id] is None and id in there}
+    given_up |= {id: True for id in wanted if said[id] == WAITING}
     waiting = min(waiting, len(wanted) - running)  # there may be two messages of one id
     left = len(wanted) - waiting - running
     if what.driver.capabilities.remove:
-        return Cancellation(waiting, running, not_found=left), left_ids
-    return Cancellation(waiting, running, requested=left), left_ids
+        return Cancellation(waiting, running, not_found=left), given_up
+    return Cancellation(waiting, running, requested=left), given_up
 
 
 async def forget(what: Cancelled, id: str) -> None:
@@ -96,26 +102,26 @@ async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
     return any(id in decode(value).ids for value in (await _read(store, shared_prefix(queue))).values())
 
 
-async def _waiting(what: Cancelled, ids: Sequence[str]) -> set[str]:
-    """Which of the messages wait, of all that are about to be removed; all, where no worker can have one of them."""
+async def _take_out(what: Cancelled, ids: Sequence[str]) -> tuple[int, dict[str, bool]]:
+    """Remove the messages that wait: how many there were, and their ids; False: a worker may have taken it just before.
+
+    All ids, where no worker can have had one of them before.
+    """
     able = what.driver.capabilities
-    if not able.remove or not able.find or await is_held_nowhere(what):
-        return set(ids)
-    found: set[str] = set()
-    for start in range(0, len(ids), _LOOKED_AT):
-        page = ids[start : start + _LOOKED_AT]
-        found.update(message.id for message in await what.driver.find(what.queue, page))
-    return found
+    if not able.remove:
+        return 0, dict.fromkeys(ids, False)
+    is_searched = able.find and not await is_held_nowhere(what)
+    removed, there = 0, dict[str, bool]()
+    for page in _pages(ids, _LOOKED_AT if is_searched else _BATCH):
+        found = [message.id for message in await what.driver.find(what.queue, page)] if is_searched else page
+        count = await what.driver.remove(what.queue, page)
+        there.update(dict.fromkeys(found, count >= len(found)))
+        removed += count
+    return removed, there
 
 
-async def _remove(what: Cancelled, ids: Sequence[str]) -> int:
-    if not what.driver.capabilities.remove:
-        return 0
-    return sum([await what.driver.remove(what.queue, page) for page in _pages(ids)])
-
-
-def _pages(ids: Sequence[str]) -> Iterator[Collection[str]]:
-    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+def _pages(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 async def _answers(what: Cancelled, store: Store, asker: str, expected: int, known: int) -> dict[str, bytes]:

@@ -115,6 +115,31 @@ async def test_a_queue_of_an_earlier_layout_is_taken_over_with_its_messages(brok
         assert (await driver.depth("q")).in_flight == 2, "its lease ends by itself"
 
 
+@pytest.mark.parametrize("use", ["publish", "receive", "ack", "sign"])
+async def test_the_refusal_stays_as_long_as_a_queue_that_expires(broker: Redis, use: str) -> None:
+    """Else an earlier process would find no queue, and make one of its own among the keys of this one."""
+    spec = QueueSpec("q", options={"expires": 300.0})
+    async with side_by_side(broker.port, spec=spec) as (old, driver):
+        await driver.publish("q", messages("a", "b"))
+        (held,) = await driver.receive("q", 1, 0.0)
+        nodes = driver._session.nodes("q")
+        for key in ("{tasuki:q}", "{tasuki:q}:queue"):
+            assert await nodes.call(0, "PEXPIRE", key, "60000") == 1
+        if use == "publish":
+            await driver.publish("q", messages("c"))
+        elif use == "receive":
+            await driver.receive("q", 1, 0.0)
+        elif use == "ack":
+            assert not await driver.settle("q", [Ack(held.receipt)])
+        else:
+            await driver._queues.keep(nodes, ["q"])
+        ends = [await nodes.call(0, "PEXPIRETIME", key) for key in ("{tasuki:q}", "{tasuki:q}:queue")]
+        assert ends[0] == ends[1]
+        assert await nodes.call(0, "PTTL", "{tasuki:q}") > 60_000
+        with pytest.raises(ReplyError, match="WRONGTYPE"):
+            await old.declare("none")
+
+
 async def test_this_version_brings_the_layout_up_to_date_once(broker: Redis) -> None:
     async with side_by_side(broker.port) as (old, driver):
         await driver.delete("q")

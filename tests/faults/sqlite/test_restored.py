@@ -116,7 +116,7 @@ async def test_a_log_that_another_process_has_written_since_is_left_to_it(
     await other.close()
 
 
-@pytest.mark.parametrize("put_back", [replace, replace_beside_its_log])
+@pytest.mark.parametrize("put_back", [replace, replace_beside_its_log, restore])
 async def test_a_store_and_its_watch_have_what_the_restored_file_has(
     put_back: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
@@ -143,6 +143,37 @@ async def test_a_store_and_its_watch_have_what_the_restored_file_has(
             change = await anext(changes)
             if isinstance(change, Change):
                 told.add((change.key, change.value))
+    await driver.close()
+
+
+async def test_a_watch_that_looks_after_a_restore_and_the_next_write_reports_both(tmp_path: Path) -> None:
+    """The numbers of the rows have passed the ones that it knows by then."""
+    file, copy = tmp_path / "queue.db", tmp_path / "saved.db"
+    driver = await opened(file)
+    store = driver.store("state")
+    await store.open()
+    await store.put("changed", b"kept")
+    await store.put("deleted", b"kept")
+    backup(file, copy)
+    await store.put("changed", b"lost")
+    await store.put("new", b"lost")
+    await store.delete("deleted")
+    reader = driver._readers.current
+    assert reader is not None
+    async with asyncio.timeout(SECONDS):
+        changes = store.watch("")
+        assert [await anext(changes) for _ in range(3)][2] is CURRENT
+        with reader.at_work:  # it looks no earlier
+            restore(copy, file)
+            await store.put("other", b"after")
+            await store.put("gone", b"after")
+            await store.delete("gone")
+        found = dict[str, bytes | None]()
+        while len(found) < 4:
+            change = await anext(changes)
+            if isinstance(change, Change):
+                found[change.key] = change.value
+        assert found == {"changed": b"kept", "deleted": b"kept", "new": None, "other": b"after"}
     await driver.close()
 
 

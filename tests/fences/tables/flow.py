@@ -124,4 +124,18 @@ FLOW = [
         "_encoder.encode(signal), ttl=ttl)",
         ("unit/app/test_waits.py::test_a_signal_that_came_before_is_found",),
     ),
+    Mutant(
+        "a worker ends a member as done that was cancelled",
+        "app/flow/members.py",
+        ", is_kept=not is_removed",
+        "",
+        ("unit/app/test_groups.py::test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_or_on_error",),
+    ),
+    Mutant(
+        "a message that was found is taken as removed",
+        "state/cancelling.py",
+        "count >= len(found)",
+        "True",
+        ("unit/app/test_groups.py::test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_or_on_error",),
+    ),
 ]

@@ -104,4 +104,11 @@ STATE = [
         "",
         ("unit/desk/test_door.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
     ),
+    Mutant(
+        "a watch keeps what a restore in place has taken back",
+        "drivers/sqlite/state/reading.py",
+        "if _schema(connection) != self._schema:",
+        "if newest < self._removal:",
+        ("faults/sqlite/test_restored.py::test_a_watch_that_looks_after_a_restore_and_the_next_write_reports_both",),
+    ),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context, QueueHandle, Reject
+from tasuki.contracts.driver import Received
 from tasuki.contracts.state.store import Store
 from tasuki.errors import (
     BodyTypeError,
@@ -223,6 +224,37 @@ async def test_a_member_with_a_worker_that_does_not_answer_is_not_given_up_by_it
         await asyncio.sleep(5)
     assert sorted(error["group"] for _, error in site.failed) == ["b", "c"]
     assert site.ended == [("group:a", "done")]
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+async def test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_or_on_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch, ends_first: bool
+) -> None:
+    """Whichever end is recorded first, its worker's or the cancellation's."""
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        for id in ("held", "a", "b", "c"):
+            await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
+        queue, host = site.app.live_queue("slow"), site.app.live_assembly()
+        driver, name = queue.driver, queue.spec.name
+        await driver.receive(name, 1, 0)  # so that the broker is searched
+        find, taken = driver.find, list[Received]()
+
+        async def find_late(*arguments: Any) -> Any:
+            found = await find(*arguments)
+            if not taken:  # by a worker whose event loop is blocked
+                taken.extend(await driver.receive(name, 1, 0))
+                if ends_first:
+                    await host.end_member(taken[0].headers["x_group"], Ended("done"))
+            return found
+
+        monkeypatch.setattr(driver, "find", find_late)
+        found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
+        assert (found.waiting, found.not_found, [item.id for item in taken]) == (2, 1, ["a"])
+        await host.end_member(taken[0].headers["x_group"], Ended("done"))
+        await asyncio.sleep(5)
+    assert site.ended == ([("group:a", "done")] if ends_first else [])
+    assert sorted(error["group"] for _, error in site.failed) == (["b", "c"] if ends_first else ["a", "b", "c"])
 
 
 async def test_a_chain_gives_each_result_to_the_next(site: Site) -> None:

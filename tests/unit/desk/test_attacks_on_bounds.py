@@ -51,7 +51,7 @@ async def opened_at_once(desk: Desk, path: str, clients: list[str]) -> int:
         await desk(scope, receive, send)
 
     tasks = [asyncio.create_task(ask(client)) for client in clients]
-    for _ in range(50):
+    for _ in range(50 + 10 * len(clients)):  # one step of one page in each turn of the loop
         await asyncio.sleep(0)
     gone.set()
     await asyncio.gather(*tasks)

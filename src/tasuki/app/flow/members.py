@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 _ERROR = {"kind": "Canceled", "message": "the message was cancelled", "retryable": False}
 
 
-async def end_cancelled(host: ProjectHost, queue: str, id: str) -> None:
-    """End a message that was cancelled before it started, as a member of its groups. Raises DriverError: try again."""
+async def end_cancelled(host: ProjectHost, queue: str, id: str, *, is_removed: bool) -> None:
+    """End a message that was cancelled before it started, as a member of its groups. Raises DriverError: try again.
+
+    ``is_removed``: it surely is; else a worker may have it, and the first end that is recorded counts.
+    """
     for state in dict.fromkeys(host.state_of(each) for each in host.queues):
         if state is None:
             continue
@@ -27,7 +30,7 @@ async def end_cancelled(host: ProjectHost, queue: str, id: str) -> None:
             found = await store.get(group_key(group))
             if found is not None and is_one in (None, decode_group(found.value).is_one):
                 member = Member(store, group, number, partial(publish_plan, host), state.clock.time())
-                await member.end(Ended(error=_ERROR))
+                await member.end(Ended(error=_ERROR, is_kept=not is_removed))
 
 
 def _by_id(id: str) -> Iterator[tuple[int, str, bool]]:

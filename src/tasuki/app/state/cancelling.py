@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -42,11 +42,11 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     wanted, place = list(dict.fromkeys(ids)), _cancelled(host, queue)
     kept = host.queue(queue).policy.result
     is_one = kept is not None and len(wanted) == 1  # of many, no caller waits for one
-    found, left = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
+    found, given_up = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
     if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
     if found.waiting and place.driver.capabilities.remove:
-        await _end_members(host, queue, left)
+        await _end_members(host, queue, given_up)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip
     return found
@@ -81,11 +81,11 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
     return sum(found, Cancellation()).outcome
 
 
-async def _end_members(host: ProjectHost, queue: str, ids: Iterable[str]) -> None:
-    """Tell the groups of members that were removed, and so never reach a worker that would."""
+async def _end_members(host: ProjectHost, queue: str, given_up: Mapping[str, bool]) -> None:
+    """Tell the groups of members that were removed, and so never reach a worker that would; or surely, as each says."""
     from tasuki.app.flow.members import end_cancelled
 
-    await each(end_cancelled(host, queue, id) for id in ids)
+    await each(end_cancelled(host, queue, id, is_removed=is_removed) for id, is_removed in given_up.items())
 
 
 async def _is_running(place: Cancelled, id: str) -> bool:

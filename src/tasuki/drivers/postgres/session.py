@@ -47,7 +47,7 @@ RECEIVE = (
 BEAT = f"SELECT {VALUES}, {{0}}.beat($1, $2), ARRAY(SELECT {{0}}.unused_queues($3))"
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-CHANGE_STEP = "SELECT {}.change_step($1, $2, $3)"
+CHANGE_STEP = "SELECT {}.change_step($1)"
 # All columns, by no name: a process that looks makes no change, so the queue may be of any earlier layout.
 INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
@@ -147,9 +147,9 @@ class Session:
 
     async def _finish_change(self, queue: str) -> None:
         """Move messages to their places under a changed ordering: in steps, for there may be any number."""
-        last: Sequence[int] | None = (-1, 0)
-        while last is not None:
-            ((last,),) = await self.ask(queue, CHANGE_STEP, queue, *last)
+        goes_on = True
+        while goes_on:
+            ((goes_on,),) = await self.ask(queue, CHANGE_STEP, queue)
 
     async def _declare(self, spec: QueueSpec) -> None:
         await self._pool.run(lambda link: link.fetch(DECLARE.format(self.schema), *_declaring(spec)))

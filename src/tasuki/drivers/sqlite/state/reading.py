@@ -66,6 +66,7 @@ class StoreWatch:
         self._keys = key_range(watcher.prefix)
         self._version = -1
         self._removal = -1
+        self._schema = -1
         self._at = 0.0
 
     def look(self, connection: sqlite3.Connection, now: float, *, is_changed: bool) -> None:
@@ -91,12 +92,13 @@ class StoreWatch:
     def _tell_all(self, connection: sqlite3.Connection, keys: KeyRange, now: float) -> None:
         """Tell all entries: at first, and where changes may have been missed."""
         self._version, self._removal = _number(connection, "store_entries"), _number(connection, "store_removals")
+        self._schema = _schema(connection)
         self.watcher.tell_all(_entries(connection, self.store, keys, -1, now))
 
     def _tell_changes(self, connection: sqlite3.Connection, keys: KeyRange, now: float) -> bool:
         """Tell removals and puts; False: some removals are not to be found any more."""
         newest = _number(connection, "store_removals")
-        if newest < self._removal or _number(connection, "store_entries") < self._version:
+        if _schema(connection) != self._schema:
             return False  # the file was put back to an earlier state
         removals = connection.execute(_REMOVED_SINCE, (self._removal,)).fetchall()
         if len(removals) != newest - self._removal:
@@ -113,6 +115,14 @@ class StoreWatch:
 
     def _wanted(self, keys: KeyRange) -> dict[str, object]:
         return {"store": self.store, "low": keys.low, "high": keys.high, "since": self._at}
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    """A number that no write of ours changes. SQLite raises it when a backup is written into the file (backup.c).
+
+    The numbers of rows do not show that: with the next write they may be as high as before.
+    """
+    return int(connection.execute("PRAGMA schema_version").fetchone()[0])
 
 
 def _number(connection: sqlite3.Connection, table: str) -> int:

@@ -12,8 +12,8 @@ declare
     back integer;
 begin
     with due as (
-        update messages m set state = case when m.lane is null then 0 else 4 end, due = null,
-            suspect = m.suspect or m.state = 2
+        update messages m set state = case when lane_of(q, m.key, m.lane) = '' then 0 else 4 end, due = null,
+            lane = nullif(lane_of(q, m.key, m.lane), ''), suspect = m.suspect or m.state = 2
         where m.seq = any (array(
             select d.seq from messages d where d.queue = q.id and d.due <= at
             order by d.due limit most for update skip locked))
@@ -57,10 +57,10 @@ declare
     lanes text[];
 begin
     with held as materialized (
-        select coalesce(m.place, m.lane, '') as lane, coalesce(s.act > 0 and not s.delay > 0, false) as is_back,
+        select coalesce(case when q.by_lane then m.key end, m.place, m.lane, '') as lane, coalesce(s.act > 0 and not s.delay > 0, false) as is_back,
             case when s.act = 2 and not s.delay > 0 and m.state = 2 and m.place is not null then 1 else 0 end as given
         from unnest(seqs, tokens, acts, delays) as s (seq, token, act, delay) cross join lateral (
-            select o.lane, o.place, o.state from messages o
+            select o.key, o.lane, o.place, o.state from messages o
             where o.seq = s.seq and o.queue = q.id and o.token = s.token offset 0
         ) m
     ), arrived as (
@@ -231,7 +231,8 @@ begin
     end loop;
 end $$;
 
--- Puts messages of lanes in line, in a queue that has no lanes any more; returns how many, at most most.
+-- Puts messages of lanes in line, in a queue that has no lanes any more; returns how many, at most most. The others go on meanwhile,
+-- so messages of several lanes may pass each other.
 create or replace function leave_lanes(q queues, most integer) returns integer language plpgsql as $$
 declare
     back integer;
@@ -240,6 +241,9 @@ begin
         select m.seq from messages m where m.queue = q.id and m.state = 4
         order by m.lane, m.rank, m.seq limit most for update skip locked));
     get diagnostics back = row_count;
+    if back > 0 then
+        perform wake(q, back, null);
+    end if;
     if back > 0 or exists (select 1 from arrivals a where a.queue = q.id and a.lane >= '') then
         delete from arrivals where ctid = any (array(
             select a.ctid from arrivals a where a.queue = q.id and a.lane >= '' limit 1000 for update skip locked));
@@ -269,28 +273,17 @@ begin
 end $$;
 
 -- The same for those behind the first ones, which a long lane '' that must wait would hold up: one step along the line of a queue
--- whose lanes are its keys, by the process that declares it. Returns where it ended, for the next step; null at the end of the line.
-create or replace function enter_all_lanes(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
+-- whose lanes are its keys. Returns where it ended, for the next step; null at the end of the line.
+create or replace function enter_line(q queues, after_rank smallint, after_seq bigint, most integer) returns text[]
 language plpgsql as $$
 declare
-    at_once constant integer := 10000;
-    q queues;
     entered integer;
-    last bigint[];
+    last text[];
 begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        return null;
-    end if;
-    perform keep_ordering(q);
-    select * into q from queues where id = q.id;  -- it may have changed until the lock was ours
-    if q.by_lane is distinct from true then
-        return null;
-    end if;
     with line as materialized (
         select m.seq, m.rank, m.key, row_number() over (order by m.rank, m.seq) as place from messages m
         where m.queue = q.id and m.state = 0 and (m.rank, m.seq) > (after_rank, after_seq)
-        order by m.rank, m.seq limit at_once
+        order by m.rank, m.seq limit most
     ), moved as (
         update messages m set state = 4, lane = m.key where m.seq = any (array(
             select f.seq from line l cross join lateral (
@@ -301,10 +294,35 @@ begin
     ), arrived as (
         insert into arrivals (queue, lane) select distinct q.id, m.lane from moved m
     )
-    select (select array[l.rank, l.seq] from line l where l.place = at_once), (select count(*) from moved) into last, entered;
+    select (select array['line', l.rank::text, l.seq::text] from line l where l.place = most), (select count(*) from moved)
+    into last, entered;
     if entered > 0 then
         perform wake(q, entered, null);
     end if;
+    return last;
+end $$;
+
+-- One step along the lanes of a queue whose lanes are its keys: into the lane of its key with each message that earlier options
+-- put into another one. Returns where it ended; null after the last lane.
+create or replace function change_lanes(q queues, after_lane text, after_rank smallint, after_seq bigint, most integer)
+returns text[] language plpgsql as $$
+declare
+    last text[];
+begin
+    with line as materialized (
+        select m.seq, m.rank, m.lane, m.key, row_number() over (order by m.lane, m.rank, m.seq) as place from messages m
+        where m.queue = q.id and m.state = 4 and (m.lane, m.rank, m.seq) > (after_lane collate "C", after_rank, after_seq)
+        order by m.lane, m.rank, m.seq limit most
+    ), moved as (
+        update messages m set state = case when m.key <> '' then 4 else 0 end, lane = nullif(m.key, '') where m.seq = any (array(
+            select f.seq from line l cross join lateral (
+                select o.seq from messages o where o.seq = l.seq and o.state > 3 offset 0 for update skip locked
+            ) f where l.key is distinct from l.lane))
+        returning m.lane
+    ), arrived as (
+        insert into arrivals (queue, lane) select distinct q.id, coalesce(m.lane, '') from moved m
+    )
+    select array['lanes', l.lane, l.rank::text, l.seq::text] into last from line l where l.place = most;
     return last;
 end $$;
 

@@ -13,54 +13,38 @@ create or replace function rebased(
         else now_at + (full_at - now_at) * old_rate / new_rate end
 $$;
 
--- Sets the limits of a queue whose other options were just declared. No receive that keeps limits runs; one that began while the
--- queue had none may still be about to commit, and its messages take no place.
-create or replace function declare_limits(
-    old queues, new_by_key boolean, new_fair integer, whole double precision[], lane double precision[]
-) returns void language plpgsql as $$
+-- Puts the limits and lanes of a queue in force whose options were just declared. No receive that keeps limits runs; one that began
+-- while the queue had none may still be about to commit, and its messages take no place. Delayed and held messages
+-- keep their lane until they are ready again: see lane_of.
+create or replace function apply_limits(old queues, q queues) returns void language plpgsql as $$
 declare
-    q queues := old;
     at timestamptz := clock_timestamp();
     now_at double precision := extract(epoch from at);
+    has_other_lanes boolean := (q.by_lane, q.fair > 0) is distinct from (old.by_lane, old.fair > 0);
 begin
-    q.fair := new_fair;
-    q.by_lane := new_by_key and new_fair > 0;
-    q.rate := whole[1];
-    q.burst := coalesce(whole[2], 1);
-    q.concurrency := whole[3];
-    q.lane_rate := lane[1];
-    q.lane_burst := coalesce(lane[2], 1);
-    q.lane_concurrency := lane[3];
-    q.limited := q.rate is not null or q.concurrency is not null or q.fair > 0 or old.fair > 0
-        or (old.limited and exists (select 1 from messages m where m.queue = q.id and m.state = 4));
-    if q is not distinct from old then
-        return;
-    end if;
-    update queues set fair = q.fair, by_lane = q.by_lane, rate = q.rate, burst = q.burst, concurrency = q.concurrency,
-        lane_rate = q.lane_rate, lane_burst = q.lane_burst, lane_concurrency = q.lane_concurrency, limited = q.limited
-        where id = q.id;
-    if q.by_lane and not old.by_lane then
-        -- Ready messages enter the lanes of their keys afterwards, in steps: see enter_all_lanes.
-        update messages m set state = 0, lane = null where m.queue = q.id and m.state = 4;
-        update messages m set lane = nullif(m.key, '') where m.queue = q.id and m.due is not null;
-    elsif q.fair = 0 and old.fair > 0 then
-        update messages m set lane = null where m.queue = q.id and m.due is not null and m.lane is not null;
-    end if;
-    if q.limited then
-        update messages m set place = coalesce(m.lane, '')
-            where m.queue = q.id and m.due is not null and m.state = 2 and m.place is distinct from coalesce(m.lane, '');
+    if q.limited and (has_other_lanes or not old.limited) then
+        -- Among delayed messages, which may be many, so far as a lease may end.
+        update messages m set place = lane_of(q, m.key, m.lane)
+            where m.queue = q.id and m.due is not null and m.due <= at + greatest(old.lease, q.lease) * interval '1 second'
+            and m.state = 2 and m.place is distinct from lane_of(q, m.key, m.lane);
     end if;
     if q.fair > 0 then
         update lanes l set ready_at = case when l.is_empty then l.ready_at when l.ready_at is not null then at end,
             full_at = rebased(l.full_at, now_at, old.lane_rate, q.lane_rate)
-            where l.queue = q.id;
+            where l.queue = q.id and (l.full_at > 0 or (l.ready_at is not null and not l.is_empty));
         insert into arrivals (queue, lane) values (q.id, '');
-        if old.fair = 0 then  -- it had lanes before, and no receive has put all their messages in line since
+        if old.fair = 0 then  -- it had lanes before, and no step has put all their messages in line since
             insert into arrivals (queue, lane)
-            select distinct q.id, m.lane from messages m where m.queue = q.id and m.state = 4;
+            with recursive names as (
+                (select m.lane from messages m where m.queue = q.id and m.lane >= '' and m.state = 4 order by m.lane limit 1)
+                union all
+                select (
+                    select m.lane from messages m
+                    where m.queue = q.id and m.lane > n.lane and m.state = 4 order by m.lane limit 1)
+                from names n where n.lane is not null
+            )
+            select q.id, n.lane from names n where n.lane is not null;
         end if;
-    elsif old.fair > 0 then
-        delete from lanes l where l.queue = q.id;
     end if;
     if q.rate is null then
         delete from arrivals a where a.queue = q.id and a.lane is null;
@@ -71,7 +55,9 @@ begin
         insert into gates (queue, full_at) values (q.id, 0) on conflict do nothing;
         update gates g set full_at = rebased(g.full_at, now_at, old.rate, q.rate) where g.queue = q.id;
     end if;
-    perform wake(q, 1000000, null);
+    if q.limited or old.limited or q.change_at is not null then
+        perform wake(q, 1000000, null);
+    end if;
 end $$;
 
 -- When a queue with a limit or lanes may hand out a message by itself: a time that has passed if it can now, null if something else
@@ -178,8 +164,8 @@ begin
     if q.concurrency is not null then
         wanted := least(wanted, q.concurrency - places_taken(q, at));
     end if;
-    if q.fair = 0 and leave_lanes(q, 5000) = 5000 then
-        wanted := 0;  -- all must be in line before one is handed out
+    if q.fair = 0 and q.change_at is null then  -- else steps put them in line
+        perform leave_lanes(q, 5000);
     end if;
     if wanted <= 0 then
         null;

@@ -11,33 +11,55 @@ create or replace function keep_ordering(q queues) returns void language sql as 
     select pg_advisory_xact_lock_shared(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
 $$;
 
--- Brings some messages forward that stood behind others before the queue lost its order per key; null: none was left.
-create or replace function bring_behind(q queues) returns bigint[] language plpgsql as $$
+-- Brings some messages forward that stood behind others before the queue lost its order per key; returns how many.
+create or replace function bring_behind(q queues, most integer) returns integer language plpgsql as $$
 declare
-    at_once constant integer := 10000;
     back integer;
 begin
-    update messages m set state = 0 where m.seq = any (array(
-        select b.seq from messages b where b.queue = q.id and b.key is not null and b.state = 3
-        order by b.key, b.seq limit at_once for update skip locked));
-    get diagnostics back = row_count;
-    if back > 0 then
-        perform wake(q, back, null);
-    end if;
-    return case when back > 0 then array[-1, 0] end;
+    with moved as (
+        update messages m set state = case when q.by_lane and m.key <> '' then 4 else 0 end,
+            lane = case when q.by_lane then nullif(m.key, '') end
+        where m.seq = any (array(
+            select b.seq from messages b where b.queue = q.id and b.key is not null and b.state = 3
+            order by b.key, b.seq limit most for update skip locked))
+        returning m.lane
+    ), arrived as (
+        insert into arrivals (queue, lane) select distinct q.id, coalesce(m.lane, '') from moved m where q.fair > 0
+    )
+    select count(*) into back from moved m;
+    return back;
+end $$;
+
+-- The same for the first one of each of these keys, in a queue whose lanes are its keys.
+create or replace function bring_into_lanes(q queues, names text[]) returns void language sql as $$
+    update messages m set state = 4, lane = m.key where m.seq = any (array(
+        select b.seq from unnest(names) as n (name) cross join lateral (
+            select o.seq from messages o
+            where o.queue = q.id and o.key >= n.name and o.key <= n.name and o.key is not null and o.state = 3
+            order by o.key, o.seq limit 1 for update skip locked) b
+        where n.name <> ''))
+$$;
+
+-- The first message of a key that stands behind others; null: there is none.
+create or replace function first_behind(q queues, name text) returns bigint language plpgsql as $$
+begin
+    return (
+        select b.seq from messages b
+        where b.queue = q.id and b.key >= name and b.key <= name and b.key is not null and b.state = 3
+        order by b.key, b.seq limit 1);
 end $$;
 
 -- Moves messages behind the first one of their key that were published before the queue had an order per key: as a take does it
 -- that meets them. Returns where it ended in the line, null at its end.
-create or replace function line_up(q queues, after_rank smallint, after_seq bigint) returns bigint[] language plpgsql as $$
+create or replace function line_up(q queues, after_rank smallint, after_seq bigint, most integer) returns text[]
+language plpgsql as $$
 declare
-    at_once constant integer := 10000;
-    last bigint[];
+    last text[];
 begin
     with line as materialized (
         select m.seq, m.rank, m.key, row_number() over (order by m.rank, m.seq) as place from messages m
         where m.queue = q.id and m.state = 0 and (m.rank, m.seq) > (after_rank, after_seq)
-        order by m.rank, m.seq limit at_once
+        order by m.rank, m.seq limit most
     ), behind as materialized (
         select l.seq, (
             select e.seq from messages e
@@ -52,36 +74,61 @@ begin
                 select 1 from messages e where e.seq = b.front offset 0 for key share skip locked
             ) a where b.front < b.seq))
     )
-    select array[l.rank, l.seq] into last from line l where l.place = at_once;
+    select array['line', l.rank::text, l.seq::text] into last from line l where l.place = most;
     return last;
 end $$;
 
--- One step of a change that declare_queue has begun: by the process that declared it, or by the next one. Returns where it ended,
--- for the next step; null: the change is made, but for locked messages.
-create or replace function change_step(queue_name text, after_rank smallint, after_seq bigint) returns bigint[]
-language plpgsql as $$
+-- One step of a change that declare_queue has begun: by the process that declared it, by the next one, or by a heartbeat. It walks
+-- lanes first, then the line, then the messages that stand behind others. Returns whether another step follows. A message that
+-- another transaction keeps locked is left: a heartbeat brings it, as no receive would.
+create or replace function change_step(queue_name text) returns boolean language plpgsql as $$
 declare
+    at_once constant integer := 10000;
     q queues;
-    last bigint[];
+    last text[];
+    is_over boolean := false;
 begin
     select * into q from queues where name = queue_name;
     if not found then
-        return null;
+        return false;
     end if;
     perform keep_ordering(q);
     select * into q from queues where id = q.id;  -- it may have changed until the lock was ours
-    if q.changing is distinct from true then
-        return null;
+    if q.change_at is null then
+        return false;
     end if;
-    last := case when q.by_key then line_up(q, after_rank, after_seq)
-        when q.by_lane then enter_all_lanes(queue_name, after_rank, after_seq) else bring_behind(q) end;
-    if last is null then
-        -- A message that another transaction keeps locked is left: a heartbeat brings it, as no receive would.
-        update queues set changing = not (q.by_key or q.by_lane) and exists (
-            select 1 from messages b where b.queue = q.id and b.key is not null and b.state = 3) where id = q.id;
+    if q.change_at[1] = 'lanes' then
+        if q.by_lane then
+            last := change_lanes(q, q.change_at[2], q.change_at[3]::smallint, q.change_at[4]::bigint, at_once);
+        elsif q.fair = 0 then
+            delete from lanes where ctid = any (array(
+                select l.ctid from lanes l where l.queue = q.id limit at_once for update skip locked));
+            if found or leave_lanes(q, at_once) > 0 then
+                last := q.change_at;
+            end if;
+        end if;
+        last := coalesce(last, '{line,-1,0}');
+    elsif q.change_at[1] = 'line' then
+        if q.by_lane then
+            last := enter_line(q, q.change_at[2]::smallint, q.change_at[3]::bigint, at_once);
+        elsif q.by_key then
+            last := line_up(q, q.change_at[2]::smallint, q.change_at[3]::bigint, at_once);
+        end if;
+        last := coalesce(last, '{behind}');
+    else
+        is_over := q.by_key or bring_behind(q, at_once) = 0;
+        last := case when not is_over or (not q.by_key and exists (
+            select 1 from messages b where b.queue = q.id and b.key is not null and b.state = 3)) then '{behind}'::text[] end;
     end if;
-    return last;
+    -- Two processes may make the same step; and a declaration begins a new change.
+    update queues set change_at = last where id = q.id and change_at = q.change_at and change_at is distinct from last;
+    return not is_over;
 end $$;
+
+-- For processes of layouts before 23, which call it until it returns null.
+create or replace function enter_all_lanes(queue_name text, after_rank smallint, after_seq bigint) returns bigint[] language sql as $$
+    select case when change_step(queue_name) then array[-1, 0]::bigint[] end
+$$;
 
 -- Brings messages forward whose earlier message was deleted by other means than these functions. Looks at those in some blocks of the
 -- table, picked at random, so that it costs the same however many there are.

@@ -33,7 +33,7 @@ begin
     perform sweep_lanes(at, 1000);
     perform find_strays();
     perform find_orphans();
-    perform change_step(o.name, -1::smallint, 0) from queues o where o.changing and not o.by_key;
+    perform change_step(o.name) from queues o where o.change_at is not null;
     -- No other function adds up the changes of a queue to which all messages are published in transactions of callers.
     for q_id in select c.queue from changes c group by c.queue having count(*) > 1000 loop
         perform 1 from queues q where q.id = q_id for update skip locked;

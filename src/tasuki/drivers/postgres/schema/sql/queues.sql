@@ -30,9 +30,44 @@ create or replace function recount(q_id integer) returns void language sql as $$
     where id = q_id
 $$;
 
--- new_limit and new_lane_limit: rate, burst and concurrency. new_fair: null from a process that knows no limits, which keeps them.
+-- The lane of a message under these options; '' where the queue has none.
+create or replace function lane_of(q queues, key text, lane text) returns text language sql immutable as $$
+    select coalesce(case when q.by_lane then key when q.fair > 0 then lane end, '')
+$$;
+
+-- The queue as a declaration with these options makes it. new_limit and new_lane_limit: rate, burst and concurrency. new_fair: null
+-- from a process that knows no limits, which keeps them.
+create or replace function declared(
+    q queues, new_lease double precision, new_max_length bigint, new_by_key boolean,
+    new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
+    new_fair integer, new_limit double precision[], new_lane_limit double precision[]
+) returns queues language plpgsql stable as $$
+declare
+    had_lanes constant boolean := q.fair > 0;
+begin
+    q.lease := new_lease;
+    q.max_length := new_max_length;
+    q.dedup_window := new_dedup_window;
+    q.temporary := new_temporary;
+    q.synchronous_commit := new_synchronous_commit;
+    if new_fair is not null then
+        q.fair := new_fair;
+        q.rate := new_limit[1];
+        q.burst := coalesce(new_limit[2], 1);
+        q.concurrency := new_limit[3];
+        q.lane_rate := new_lane_limit[1];
+        q.lane_burst := coalesce(new_lane_limit[2], 1);
+        q.lane_concurrency := new_lane_limit[3];
+    end if;
+    q.by_key := new_by_key and q.fair = 0;  -- else its lanes keep the order
+    q.by_lane := new_by_key and q.fair > 0;
+    q.limited := q.rate is not null or q.concurrency is not null or q.fair > 0 or had_lanes
+        or (q.limited and exists (select 1 from messages m where m.queue = q.id and m.state = 4));
+    return q;
+end $$;
+
 -- Returns whether messages wait at places that the earlier options gave them: then change_step moves them, in steps beside
--- the verbs of others. Where nothing changes, no message is read.
+-- the verbs of others. Where nothing changes, no message is read and nothing is locked.
 create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
@@ -41,44 +76,41 @@ create or replace function declare_queue(
 declare
     old queues;
     q queues;
-    line_by_key boolean;
 begin
-    for turn in 1..10 loop  -- more than once only if another process removes the queue meanwhile
-        begin
-            insert into queues (name, lease, max_length, by_key, dedup_window)
-                values (queue_name, new_lease, new_max_length, new_by_key, new_dedup_window) on conflict (name) do nothing;
-            perform lock_queue(queue_named(queue_name));
-            select * into old from queues where name = queue_name for update;
+    for turn in 1..10 loop  -- more than twice only if another process removes the queue meanwhile
+        select * into old from queues where name = queue_name;
+        if found then
+            q := declared(old, new_lease, new_max_length, new_by_key, new_dedup_window, new_temporary,
+                new_synchronous_commit, new_fair, new_limit, new_lane_limit);
+            if q is not distinct from old then
+                if q.temporary then
+                    update queues set used_at = clock_timestamp() where id = q.id;
+                    continue when not found;  -- it was swept just now
+                end if;
+                return q.change_at is not null;
+            end if;
+            perform lock_queue(old);
+            select * into old from queues where id = old.id for update;
             exit when found;
-        exception when sqlstate 'TQ404' then
-            null;
-        end;
+        end if;
+        insert into queues (name, lease, max_length, by_key, by_lane, fair, dedup_window) values (
+            queue_name, new_lease, new_max_length, new_by_key and coalesce(new_fair, 0) = 0,
+            new_by_key and coalesce(new_fair, 0) > 0, coalesce(new_fair, 0), new_dedup_window) on conflict (name) do nothing;
     end loop;
-    line_by_key := new_by_key and coalesce(new_fair, old.fair) = 0;  -- else its lanes keep the order
-    update queues set lease = new_lease, max_length = new_max_length, by_key = line_by_key,
-        dedup_window = new_dedup_window, synchronous_commit = new_synchronous_commit
-        where id = old.id and (lease, max_length, by_key, dedup_window, synchronous_commit)
-            is distinct from (new_lease, new_max_length, line_by_key, new_dedup_window, new_synchronous_commit);
-    update queues set temporary = new_temporary, used_at = clock_timestamp()
-        where id = old.id and (temporary or new_temporary);
-    select * into q from queues where id = old.id;
-    if new_max_length is not null and old.max_length is null then
+    q := declared(old, new_lease, new_max_length, new_by_key, new_dedup_window, new_temporary,
+        new_synchronous_commit, new_fair, new_limit, new_lane_limit);
+    if (q.by_key, q.by_lane, q.fair > 0) is distinct from (old.by_key, old.by_lane, old.fair > 0) then
+        q.change_at := '{lanes,"",-1,0}';
+    end if;
+    update queues set lease = q.lease, max_length = q.max_length, by_key = q.by_key, dedup_window = q.dedup_window,
+        temporary = q.temporary, used_at = clock_timestamp(), synchronous_commit = q.synchronous_commit,
+        fair = q.fair, by_lane = q.by_lane, rate = q.rate, burst = q.burst, concurrency = q.concurrency,
+        lane_rate = q.lane_rate, lane_burst = q.lane_burst, lane_concurrency = q.lane_concurrency, limited = q.limited,
+        change_at = q.change_at
+        where id = q.id;
+    if q.max_length is not null and old.max_length is null then
         perform recount(q.id);
     end if;
-    if (old.by_key or old.changing) and not line_by_key and new_by_key then  -- no step may break the order
-        update messages set state = 0 where queue = q.id and state = 3 and key is not null;
-    end if;
-    if new_fair is null then
-        perform declare_limits(
-            old, new_by_key, old.fair, array[old.rate, old.burst, old.concurrency],
-            array[old.lane_rate, old.lane_burst, old.lane_concurrency]);
-    else
-        perform declare_limits(old, new_by_key, new_fair, new_limit, new_lane_limit);
-    end if;
-    select * into q from queues where id = old.id;
-    if q.by_key is distinct from old.by_key or q.by_lane is distinct from old.by_lane then
-        q.changing := true;
-        update queues set changing = true where id = q.id;
-    end if;
-    return q.changing;
+    perform apply_limits(old, q);
+    return q.change_at is not null;
 end $$;

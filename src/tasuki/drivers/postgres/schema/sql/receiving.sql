@@ -7,7 +7,7 @@ begin
     if q.fair > 0 then
         return surface_in_lanes(q, at, most);
     end if;
-    update messages set state = 0, due = null, suspect = suspect or state = 2 where seq = any (array(
+    update messages set state = 0, due = null, lane = null, suspect = suspect or state = 2 where seq = any (array(
         select seq from messages where queue = q.id and due <= at order by due limit most for update skip locked));
     get diagnostics back = row_count;
     return back;

@@ -76,6 +76,9 @@ begin
         if q.max_length is not null then
             insert into changes (queue, change) values (q.id, -gone);
         end if;
+        if q.by_lane and q.change_at is not null and keys is not null then
+            perform bring_into_lanes(q, keys);
+        end if;
         if not q.by_key then
             keys := null;
         elsif keys is not null then
@@ -86,7 +89,8 @@ begin
         for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
             where s.act > 0 and s.place = any (places) loop
             update messages m set
-                state = case when item.delay > 0 then 1 when q.fair > 0 and m.lane is not null then 4 else 0 end,
+                state = case when item.delay > 0 then 1 when lane_of(q, m.key, m.lane) <> '' then 4 else 0 end,
+                lane = nullif(lane_of(q, m.key, m.lane), ''),
                 due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
                 token = 0,
                 attempts = m.attempts + case item.act

@@ -167,8 +167,8 @@ alter table queues
     add column if not exists lane_burst integer not null default 1,
     add column if not exists lane_concurrency integer,
     add column if not exists by_lane boolean not null default false;
--- Whether messages wait at places that they had before a change of ordering: see declare_queue.
-alter table queues add column if not exists changing boolean not null default false;
+-- Where change_step goes on with a change of ordering or lanes: the part, and the place of the last message there; null: no change.
+alter table queues add column if not exists change_at text[];
 -- attempts: failures, and the recorded start of the open delivery. token: random for each receive, 0 since a return.
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
@@ -208,4 +208,4 @@ drop function if exists move(
 drop function if exists surface_due(integer, timestamptz, integer);
 
 -- Parts of layouts before 23.
-drop function if exists straighten, declare_queue, publish_unique, lock_keys, store_watch;
+drop function if exists straighten, declare_queue, declare_limits, publish_unique, lock_keys, store_watch;

@@ -75,7 +75,8 @@ begin
             ) f cross join lateral (
                 select m.seq, octet_length(m.body) as size from messages m
                 where m.seq = f.seq and m.state > 3 offset 0 for update skip locked  -- with = it might take another index
-            ) c where u.most > 0 and u.name <> '';
+            ) c where u.most > 0 and u.name <> ''
+                and (q.change_at is null or coalesce(first_behind(q, u.name) > c.seq, true));
         else
             select array_agg(c.seq), array_agg(u.nth), array_agg(c.size) into seqs, places, sizes
             from unnest(names, mosts) with ordinality as u (name, most, nth) cross join lateral (
@@ -88,12 +89,25 @@ begin
         if nth is not null then
             if q.by_lane then
                 perform enter_lanes(q);
+                -- Not past many messages with keys, which a change of the ordering moves in steps.
+                select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size)
+                into seqs, places, sizes
+                from (
+                    select m.seq, m.size from (
+                        select o.seq, o.key from messages o where o.queue = q.id and o.state = 0
+                        order by o.rank, o.seq limit 1000 + mosts[nth]) l
+                    cross join lateral (
+                        select o.seq, octet_length(o.body)::bigint as size from messages o
+                        where o.seq = l.seq and o.state < 1 offset 0 for update skip locked) m
+                    where coalesce(l.key, '') = '' limit mosts[nth]) c;
+            else
+                select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size)
+                into seqs, places, sizes
+                from (
+                    select m.seq, octet_length(m.body)::bigint as size from messages m
+                    where m.queue = q.id and m.state = 0
+                    order by m.rank, m.seq limit mosts[nth] for update skip locked) c;
             end if;
-            select seqs || array_agg(c.seq), places || array_agg(nth), sizes || array_agg(c.size) into seqs, places, sizes
-            from (
-                select m.seq, octet_length(m.body)::bigint as size from messages m
-                where m.queue = q.id and m.state = 0 and (not q.by_lane or coalesce(m.key, '') = '')
-                order by m.rank, m.seq limit mosts[nth] for update skip locked) c;
         end if;
 
         got := array_fill(0, array[cardinality(names)]);
@@ -108,7 +122,7 @@ begin
             ), fit as materialized (
                 select l.seq, l.nth, l.size, l.number from line l where l.number <= wanted and bytes + l.before < most_bytes
             ), claimed as (
-                update messages m set state = 2, token = nonce, counted = false, place = coalesce(m.lane, ''),
+                update messages m set state = 2, token = nonce, counted = false, place = lane_of(q, m.key, m.lane),
                     due = at + lease * interval '1 second'
                 where m.seq = any (array(select f.seq from fit f))
             )

@@ -144,7 +144,7 @@ begin
             continue;
         elsif item.unique_key is not null then
             select * into u from uniques where queue = q.id and key = item.unique_key;
-            select m.seq, m.published_at, m.state, m.due, m.lane into other from messages m where m.seq = u.seq and m.queue = q.id;
+            select m.seq, m.published_at, m.state, m.due, m.key, m.lane into other from messages m where m.seq = u.seq and m.queue = q.id;
             waits := other.seq is not null and not (other.state = 2 and other.due > at);
             has_key := case item.span
                 when -1 then waits when -2 then other.seq is not null else coalesce(u.until > at, false) end;
@@ -185,10 +185,11 @@ begin
                 id = item.id, headers = item.headers, cause = cause_in(item.headers), body = item.body, attempts = 0, counted = false, suspect = false,
                 error = null, failed_at = null, token = 0, due = hides_until,
                 state = case when hides_until is not null then 1 when m.state = 3 then 3
-                    when q.fair > 0 and m.lane is not null then 4 else 0 end
+                    when lane_of(q, m.key, m.lane) <> '' then 4 else 0 end,
+                lane = nullif(lane_of(q, m.key, m.lane), '')
             where m.seq = other.seq;
             update uniques set id = item.id where queue = q.id and key = item.unique_key;
-            arrived := arrived || coalesce(other.lane, '');  -- with order per key, the next one may be ready now
+            arrived := arrived || lane_of(q, other.key, other.lane);  -- with order per key, the next one may be ready now
             hows := hows || case item.act when 1 then 'replaced' else 'extended' end::text;
             others := others || u.id;
         else

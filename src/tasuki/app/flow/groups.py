@@ -83,7 +83,7 @@ class Grouping:
         batches: dict[str, list[GroupEnvelope[Any]]] = {}
         ids = ids_of(group, members)
         for number, each in enumerate(members):
-            envelope = _member(each.envelope, ids[number], Membership(home, number, group))
+            envelope = _member(each.envelope, ids[number], Membership(home, number, group, record.token))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
         state = needed_state(self._host, home, "a group")
         store, now = await state.store(), state.clock.time()
@@ -92,7 +92,7 @@ class Grouping:
         for number, each in enumerate(members):
             if each.envelope.id is not None:  # which does not say to which group it belongs
                 key = member_key(self._id(each.queue), each.envelope.id)
-                await store.put(key, str(Membership(home, number, group)).encode(), ttl=record.lasts(now))
+                await store.put(key, str(Membership(home, number, group, record.token)).encode(), ttl=record.lasts(now))
         for queue, batch in batches.items():
             results = await self._queue(queue).publish_many(batch)
             _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")
@@ -177,7 +177,9 @@ async def _publish_one(
     state = needed_state(host, home, "a message that follows others")
     store, now = await state.store(), state.clock.time()
     version = await begin(store, id, kept(record, [envelope], now), now)
-    (result,) = await queue.publish_many([_member(envelope, id, Membership(home, 0, id))], timeout=timeout)
+    (result,) = await queue.publish_many(
+        [_member(envelope, id, Membership(home, 0, id, record.token))], timeout=timeout
+    )
     if isinstance(result, Confirmed):
         return result
     is_rejected = not isinstance(result.error, DriverError) or result.error.outcome == "rejected"

@@ -13,6 +13,7 @@ import msgspec
 
 from tasuki.consumers.batches.results import results_of
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.idempotency import AlreadyDone
 from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
@@ -75,7 +76,10 @@ class Results:
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
         try:
-            result = await inner(body, context)
+            try:
+                result = await inner(body, context)
+            except AlreadyDone as done:
+                result = done.result
             self._note(deliveries, result)
         finally:
             for each in deliveries:

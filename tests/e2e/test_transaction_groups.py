@@ -223,3 +223,31 @@ async def test_a_group_that_is_begun_again_after_its_end_does_its_work_again(sit
 
 async def _is(found: list[Any]) -> bool:
     return bool(found)
+
+
+async def test_the_job_of_a_member_that_is_cut_off_after_its_commit_waits(site: Site) -> None:
+    committed = asyncio.Event()
+    ids: list[str] = []
+
+    @site.jobs.consumer(lifecycle={"stop_timeout": "100ms"})
+    async def handle(body: str, context: Context) -> str:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            tx.remember("done")
+        committed.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def first_life() -> None:
+        async with site.worker():
+            ids.append((await site.jobs.publish("a", then=site.after)).id)
+            await committed.wait()
+
+    with pytest.raises(StopTimeoutError):
+        await first_life()
+    async with site.app:
+        assert await site.app.job(ids[0], queue=site.jobs).status() == "waiting"
+    async with site.app.worker():
+        assert await site.app.job(ids[0], queue=site.jobs).result() == "done"
+        await site.idle()
+        assert (await site.effects(), (await site.after.depth()).ready) == (["a"], 1)

@@ -17,7 +17,7 @@ from tasuki.consumers.handling.idempotency import AlreadyDone
 from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
-from tasuki.contracts.handler import Context
+from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.errors import DriverError, StoreLimitError, TasukiError
 from tasuki.observe.events import PROGRESS
@@ -75,16 +75,20 @@ class Results:
         with self._off_clock(), suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
+        is_cut_off = False
         try:
             try:
                 result = await inner(body, context)
             except AlreadyDone as done:
                 result = done.result
             self._note(deliveries, result)
+        except (asyncio.CancelledError, Interrupted):
+            is_cut_off = facts.stopping
+            raise
         finally:
             for each in deliveries:
                 if each.settled:
-                    await self._end_early(each)
+                    await self._end_early(each, is_cut_off=is_cut_off)
         return result
 
     def _note(self, deliveries: list[Delivery], result: Any) -> None:
@@ -98,7 +102,7 @@ class Results:
             if each in self._jobs and not isinstance(value, BaseException):
                 self._jobs[each].value = (value,)
 
-    async def _end_early(self, delivery: Delivery) -> None:
+    async def _end_early(self, delivery: Delivery, *, is_cut_off: bool) -> None:
         """Its message was settled before its handler ended: what it returned is kept all the same."""
         job = self._jobs.pop(delivery, None)
         if job is None or not delivery.was_acked:
@@ -108,6 +112,8 @@ class Results:
             record = self._done(delivery, job)
         elif delivery.cancelled:
             record = self._record("cancelled", delivery, job)
+        elif is_cut_off and self._settler is not None and self._settler.owes(delivery):
+            record = self._record("waiting", delivery, job)  # it is released, and comes again
         else:
             error = JobError("the handler failed; its message was acked before")
             record = self._record("failed", delivery, job, error=error)

@@ -449,7 +449,7 @@ async def test_a_member_that_was_acked_early_is_ended_once_its_store_is_back(
         await jobs.publish(7, then=ends)
         broken.breaks(await store_of(app), monkeypatch)
         await until(lambda: broken.failures >= 3)
-        assert (await jobs.info())["message_count"] == 0
+        assert (await jobs.info())["message_count"] == (how == "ack")  # whose ack follows the record of its end
         assert not ended
         broken.error = None
         await until(lambda: bool(ended))

@@ -242,20 +242,28 @@ async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
     membership = membership_of(header)
     if membership is None:
         return
-    state = await _state_of(host, membership)
-    if state is None:
+    home = host.state_of(membership.home) if membership.home in host.queues else None
+    if home is not None and await _end_in(home, host, membership, ended):
+        return
+    state = await _elsewhere(host, membership, home)
+    if state is not None:
+        await _end_in(state, host, membership, ended)
+    elif home is None:
         host.queue(membership.home)  # raises
-        state = needed_state(host, membership.home, "a message that follows others")
+        needed_state(host, membership.home, "a message that follows others")
+
+
+async def _end_in(state: SharedState, host: ProjectHost, membership: Membership, ended: Ended) -> bool:
     publish, now = partial(publish_plan, host), state.clock.time()
-    await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
+    return await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
 
 
-async def _state_of(host: ProjectHost, membership: Membership) -> SharedState | None:
-    """The state that keeps a group; its home queue may have another name by now. None: no state has it."""
-    if membership.home in host.queues:
-        return host.state_of(membership.home)
+async def _elsewhere(host: ProjectHost, membership: Membership, home: SharedState | None) -> SharedState | None:
+    """Another state that keeps a group: its home queue may have another name or state by now. None: no state has it."""
     for state in dict.fromkeys(host.state_of(each) for each in host.queues):
-        if state is not None and await (await state.store()).get(group_key(membership.group)) is not None:
+        if state is None or state is home:
+            continue
+        if await (await state.store()).get(group_key(membership.group)) is not None:
             return state
     return None
 
@@ -263,8 +271,11 @@ async def _state_of(host: ProjectHost, membership: Membership) -> SharedState | 
 async def keep_member(host: ProjectHost, queue: str, message: Message, pause: float) -> None:
     """Keep the records of a message's group although the message pauses for so long. Raises DriverError."""
     membership = membership_of(message.headers[GROUP])
-    state = None if membership is None else await _state_of(host, membership)
-    if membership is None or state is None:  # then its end will tell
+    if membership is None:
+        return
+    home = host.state_of(membership.home) if membership.home in host.queues else None
+    state = home or await _elsewhere(host, membership, None)
+    if state is None:  # then its end will tell
         return
     store, now = await state.store(), state.clock.time()
     if await keep(store, membership.group, now + pause + GROUP_TTL, now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_home_queue_that_gets_another_state_does_not_stop_what_follows(tmp_path: Path) -> None:
-    def version(**options: str) -> tuple[App, list[str], asyncio.Event]:
+    def version(**options: Any) -> tuple[App, list[str], asyncio.Event]:
         app, ended, has_ended = App(f"sqlite:///{tmp_path}/queue.db"), list[str](), asyncio.Event()
         app.entry("other", "queue.driver.sqlite", {"path": f"{tmp_path}/other.db"})
         app.entry("state", "store.sqlite", {"driver": "other"})

@@ -165,6 +165,7 @@ async def test_a_worker_that_stops_after_the_commit_leaves_what_follows_to_the_n
 
 async def test_the_members_of_a_batch_that_are_done_are_not_done_again(site: Site) -> None:
     seen: list[list[str]] = []
+    ids: list[str] = []
     ended: list[Any] = []
     committed = asyncio.Event()
 
@@ -187,7 +188,7 @@ async def test_the_members_of_a_batch_that_are_done_are_not_done_again(site: Sit
 
     async def first_life() -> None:
         async with site.worker():
-            await site.app.group([site.jobs.message(body) for body in "abc"], then=site.after)
+            ids.extend((await site.app.group([site.jobs.message(body) for body in "abc"], then=site.after)).members)
             await committed.wait()
             assert await site.effects() == ["a", "c"]
 
@@ -197,6 +198,7 @@ async def test_the_members_of_a_batch_that_are_done_are_not_done_again(site: Sit
         await site.until(lambda: _is(ended))
         await site.idle()
         assert await site.effects() == ["a", "b", "c"]
+        assert [await site.app.job(id, queue=site.jobs).result() for id in ids] == [None] * 3
     assert ended == [[None, None, None]]
     assert seen[0] == ["a", "b", "c"]
 

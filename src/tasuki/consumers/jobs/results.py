@@ -19,7 +19,7 @@ from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
-from tasuki.errors import DriverError, StoreLimitError, TasukiError
+from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError
 from tasuki.observe.events import PROGRESS
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 
@@ -47,6 +47,10 @@ class _Job:
     def __init__(self) -> None:
         self.value: tuple[Any] | None = None
         """What the handler returned; None: it runs, or has failed."""
+        self.has_ended = False
+        """Its handler has; what settles it until then is the handler itself."""
+        self.problem = ""
+        """Why there is no result although the handler has succeeded."""
         self.progress: Progress | None = None
         self.writing: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
@@ -82,11 +86,18 @@ class Results:
             except AlreadyDone as done:
                 result = done.result
             self._note(deliveries, result)
+        except ResultError as unfit:
+            for each in deliveries:
+                if each in self._jobs:
+                    self._jobs[each].problem = str(unfit)
+            raise
         except (asyncio.CancelledError, Interrupted):
             is_cut_off = facts.stopping
             raise
         finally:
             for each in deliveries:
+                if each in self._jobs:
+                    self._jobs[each].has_ended = True
                 if each.settled:
                     await self._end_early(each, is_cut_off=is_cut_off)
         return result
@@ -127,9 +138,11 @@ class Results:
 
         def kept(delivery: Delivery, verdict: Verdict) -> None:
             job = self._jobs.get(delivery)
-            if job is not None and job.value is None and verdict.action == "ack" and verdict.reason != "cancelled":
-                settle(delivery, verdict)  # by the handler itself, which goes on
-                return
+            if job is not None and not job.has_ended and verdict.action == "ack" and verdict.reason != "cancelled":
+                if verdict.answer is None:
+                    settle(delivery, verdict)  # by the handler itself, which goes on
+                    return
+                job.value = (verdict.answer.body,)  # of work that was committed by an earlier delivery
             self._jobs.pop(delivery, None)
             if job is None and verdict.action in ("release", "nack"):
                 settle(delivery, verdict)  # it has not started
@@ -193,8 +206,9 @@ class Results:
         return self._record("failed" if is_final else "waiting", delivery, job, error=error)
 
     def _done(self, delivery: Delivery, job: _Job) -> JobRecord:
-        assert job.value is not None
         record = self._record("done", delivery, job)
+        if job.value is None:
+            return msgspec.structs.replace(record, problem=job.problem)
         try:
             value = self._queue.codec.encode(job.value[0])
         except TasukiError as error:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError, StopTimeoutError
+from tasuki.contracts.driver import Ack
+from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError, StaleReceiptError, StopTimeoutError
 from tasuki.message import Message
 from tasuki.testing import RecordingContext, TestApp
 from tests.e2e.test_transactions import Site, site
@@ -253,3 +254,24 @@ async def test_the_job_of_a_member_that_is_cut_off_after_its_commit_waits(site: 
         assert await site.app.job(ids[0], queue=site.jobs).result() == "done"
         await site.idle()
         assert (await site.effects(), (await site.after.depth()).ready) == (["a"], 1)
+
+
+async def test_a_member_that_was_lost_commits_nothing(site: Site) -> None:
+    lost: list[bool] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        live = site.app.live_queue("jobs")
+        await live.driver.settle(live.spec.name, [Ack(context.message.receipt)])  # type: ignore[union-attr]
+        try:
+            async with context.transaction() as tx:
+                await site.add(tx, body)
+        except StaleReceiptError:
+            lost.append(context.lease_lost)
+            raise
+
+    async with site.worker():
+        await site.jobs.publish("a", then=site.after)
+        await site.until(lambda: _is(lost))
+        await site.idle()
+        assert (await site.effects(), lost) == ([], [True])

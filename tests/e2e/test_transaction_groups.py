@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tasuki import App, Context
-from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError
+from tasuki.contracts.driver import Ack
+from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError, StaleReceiptError, StopTimeoutError
 from tasuki.message import Message
 from tasuki.testing import RecordingContext, TestApp
 from tests.e2e.test_transactions import Site, site
@@ -124,3 +126,152 @@ async def test_tests_of_handlers_refuse_it_too() -> None:
     async with TestApp(app) as t:
         with pytest.raises(HandlerError, match=r"context.transaction\(\) is open"):
             await t.run(handle, "a")
+
+
+async def test_a_worker_that_stops_after_the_commit_leaves_what_follows_to_the_next_one(site: Site) -> None:
+    runs: list[str] = []
+    ended: list[Any] = []
+    committed = asyncio.Event()
+
+    @site.jobs.consumer(handler_timeout="1h", lifecycle={"stop_timeout": "100ms"})
+    async def handle(body: str, context: Context) -> str:
+        runs.append(body)
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            tx.remember(body.upper())
+        committed.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append(body)
+
+    async def first_life() -> None:
+        async with site.worker():
+            await site.app.group([site.jobs.message("a")], then=site.after)
+            await committed.wait()
+            assert (await site.jobs.depth()).in_flight == 1
+
+    with pytest.raises(StopTimeoutError):
+        await first_life()
+    assert ended == []
+    async with site.app.worker():
+        await site.until(lambda: _is(ended))
+        await site.idle()
+        assert (await site.effects(), runs) == (["a"], ["a", "a"])
+        assert (await site.dead.depth()).ready == 0
+    assert ended == [["A"]]
+
+
+async def test_the_members_of_a_batch_that_are_done_are_not_done_again(site: Site) -> None:
+    seen: list[list[str]] = []
+    ids: list[str] = []
+    ended: list[Any] = []
+    committed = asyncio.Event()
+
+    @site.jobs.consumer(batch={"size": 3, "wait": "2s"}, lifecycle={"stop_timeout": "100ms"})
+    async def handle(bodies: list[str], context: Context) -> None:
+        seen.append(sorted(bodies))
+        async with context.transaction() as tx:
+            for body, each in zip(bodies, context.batch, strict=True):
+                if len(seen) == 1 and body == "b":
+                    each.nack("10ms")
+                else:
+                    await site.add(tx, body)
+        if len(seen) == 1:
+            committed.set()
+            await asyncio.Event().wait()
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append(body)
+
+    async def first_life() -> None:
+        async with site.worker():
+            ids.extend((await site.app.group([site.jobs.message(body) for body in "abc"], then=site.after)).members)
+            await committed.wait()
+            assert await site.effects() == ["a", "c"]
+
+    with pytest.raises(StopTimeoutError):
+        await first_life()
+    async with site.app.worker():
+        await site.until(lambda: _is(ended))
+        await site.idle()
+        assert await site.effects() == ["a", "b", "c"]
+        assert [await site.app.job(id, queue=site.jobs).result() for id in ids] == [None] * 3
+    assert ended == [[None, None, None]]
+    assert seen[0] == ["a", "b", "c"]
+
+
+async def test_a_group_that_is_begun_again_after_its_end_does_its_work_again(site: Site) -> None:
+    ended: list[Any] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> str:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+        return body
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append(body)
+
+    async with site.worker():
+        for body in ("first", "second"):
+            await site.app.group([site.jobs.message(body)], then=site.after, id="nightly")
+            await site.idle()
+        assert await site.effects() == ["first", "second"]
+
+
+async def _is(found: list[Any]) -> bool:
+    return bool(found)
+
+
+async def test_the_job_of_a_member_that_is_cut_off_after_its_commit_waits(site: Site) -> None:
+    committed = asyncio.Event()
+    ids: list[str] = []
+
+    @site.jobs.consumer(lifecycle={"stop_timeout": "100ms"})
+    async def handle(body: str, context: Context) -> str:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+            tx.remember("done")
+        committed.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def first_life() -> None:
+        async with site.worker():
+            ids.append((await site.jobs.publish("a", then=site.after)).id)
+            await committed.wait()
+
+    with pytest.raises(StopTimeoutError):
+        await first_life()
+    async with site.app:
+        assert await site.app.job(ids[0], queue=site.jobs).status() == "waiting"
+    async with site.app.worker():
+        assert await site.app.job(ids[0], queue=site.jobs).result() == "done"
+        await site.idle()
+        assert (await site.effects(), (await site.after.depth()).ready) == (["a"], 1)
+
+
+async def test_a_member_that_was_lost_commits_nothing(site: Site) -> None:
+    lost: list[bool] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> None:
+        live = site.app.live_queue("jobs")
+        await live.driver.settle(live.spec.name, [Ack(context.message.receipt)])  # type: ignore[union-attr]
+        try:
+            async with context.transaction() as tx:
+                await site.add(tx, body)
+        except StaleReceiptError:
+            lost.append(context.lease_lost)
+            raise
+
+    async with site.worker():
+        await site.jobs.publish("a", then=site.after)
+        await site.until(lambda: _is(lost))
+        await site.idle()
+        assert (await site.effects(), lost) == ([], [True])

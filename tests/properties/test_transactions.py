@@ -112,6 +112,7 @@ class World:
         holder: Any = SimpleNamespace(
             thread=threading.get_ident(), loop=asyncio.get_running_loop(), drop=lambda delivery: None,
             settle=lambda delivery, verdict: acked.append(verdict), results=None, policy=None, function_id="app:f",
+            id="app:c", queue_id="app:jobs",
         )  # fmt: skip
         queue = SimpleNamespace(
             id="app:jobs", driver=driver, spec=QueueSpec("jobs", lease=LEASE), codec=present(Codecs().get(JSON))

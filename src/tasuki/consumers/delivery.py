@@ -11,14 +11,14 @@ from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.reach.host import Host
-from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
+from tasuki.consumers.settling.verdict import ACK, LATER, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
 from tasuki.contracts.state.steps import Steps
 from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError
-from tasuki.message import Message
+from tasuki.message import Message, is_member
 from tasuki.observe.trace import Headers, OpenSpan, trace_of
 from tasuki.units import When
 
@@ -123,8 +123,8 @@ class Holder(Protocol):
     def drop(self, delivery: Delivery) -> None:
         """Forget a delivery that the broker has taken back."""
 
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply to a request that is settled already."""
+    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+        """Reply to a message that is settled already; None: its handler was cut off, and its end is not known."""
 
     async def ack(self, delivery: Delivery) -> bool:
         """Ack and wait until the broker has taken it; False: it did not, and the message comes again."""
@@ -174,6 +174,10 @@ class Delivery:
         self.was_acked = verdict.action == "ack"
         self.holder.settle(self, verdict)
         return True
+
+    def conclude_early(self) -> bool:
+        """Ack while its handler goes on; see ``conclude``. A member's ack is sent after the record of its end."""
+        return self.conclude(LATER if is_member(self.received) else ACK)
 
     def drop(self) -> None:
         """Forget a delivery that the broker reported as stale, without settling it."""
@@ -321,7 +325,7 @@ class Delivery:
     def _settle_here(self, verdict: Verdict) -> None:
         if self.ended:
             raise HandlerError("released: the handler has returned", kind="Invalid", retryable=False)
-        if not self.conclude(verdict):
+        if not (self.conclude_early() if verdict is ACK else self.conclude(verdict)):
             raise HandlerError("already settled", kind="Invalid", retryable=False)
 
 

@@ -241,7 +241,7 @@ class Run:
         self._cut_off += len(running)
         await self.pool.drain(CANCEL_GRACE)
         deliveries = [delivery for each in running for delivery in each.deliveries]
-        left = [delivery for delivery in deliveries if not (delivery.ended or delivery.settled)]
+        left = [each for each in deliveries if not each.ended and (not each.settled or self.settler.owes(each))]
         if left:
             _log.error("handlers that go on although they were interrupted: %d; their messages are kept until they end",
                        len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip

@@ -98,7 +98,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 46. ``settle_within`` settles with the commit of the caller's transaction, which wakes receivers; until then, and after
     a rollback, the deliveries are held and their receipts good. While it is open, ``extend`` takes them as held and
     does not wait, unless the broker has ``one_writer`` (``transactional_settle``).
-47. A stale receipt makes ``settle_within`` raise StaleReceiptError, and nothing of the transaction can be committed.
+47. A stale receipt makes ``settle_within``, and ``hold_within`` of a transaction that settles nothing, raise
+    StaleReceiptError, and nothing of the transaction can be committed.
 48. Of transactions that claim one key of a consumer, one commits. A later claim gets what that one has remembered,
     until the time of the key is over; a claim that was rolled back never was.
 49. ``expedite`` ends the delays of the delayed messages of these ids, and returns how many there were: they are ready

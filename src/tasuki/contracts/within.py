@@ -30,14 +30,20 @@ class Within:
         """
         raise self._unsupported("publish in a transaction of the caller's", queue)
 
-    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt]) -> None:
-        """Keep these deliveries for this transaction, which is about to settle them: its first statement.
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        """Keep these deliveries for this transaction: its first statement.
 
-        Raises StaleReceiptError as ``settle_within`` does. This default does nothing: a database needs it where a
-        transaction sees one state of the rows from its first statement on, while leases are renewed.
+        ``settles``: it is about to settle them, which finds a stale receipt. Else it leaves them held, and no other
+        consumer may get them before it ends.
 
-        Must: let ``settle_within`` of the same transaction end them at any level of isolation (46).
+        Raises StaleReceiptError as ``settle_within`` does. A database needs it before it settles where a transaction
+        sees one state of the rows from its first statement on, while leases are renewed.
+
+        Must: let ``settle_within`` of the same transaction end them at any level of isolation (46); without
+        ``settles`` raise for a stale receipt (47).
         """
+        if not settles:
+            raise self._unsupported("hold in a transaction of the caller's", queue)
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         """Settle inside the transaction that the caller has open on the connection (``transactional_settle``).

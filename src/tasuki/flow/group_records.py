@@ -109,10 +109,12 @@ class Membership(NamedTuple):
     """Id of the queue whose state has the record."""
     number: int
     group: str
+    token: str = ""
+    """Of the call that has published it; empty: an earlier version of Tasuki did."""
 
     def __str__(self) -> str:
         """The header."""
-        return f"{self.home} {self.number} {self.group}"
+        return f"{self.home} {self.number}+{self.token} {self.group}"
 
 
 class Ended(NamedTuple):
@@ -142,7 +144,8 @@ def membership_of(header: object) -> Membership | None:
     """What a header says; None: Tasuki has not written it."""
     home, _, rest = str(header).partition(" ")
     number, _, group = rest.partition(" ")
-    return Membership(home, int(number), group) if number.isdecimal() and number.isascii() and group else None
+    number, _, token = number.partition("+")
+    return Membership(home, int(number), group, token) if number.isdecimal() and number.isascii() and group else None
 
 
 def group_key(id: str) -> str:

@@ -124,14 +124,17 @@ class Member:
         self._publish = publish
         self._now = now
 
-    async def end(self, ended: Ended) -> None:
-        """Record how it has ended, and publish what follows. Raises DriverError: end it again."""
+    async def end(self, ended: Ended) -> bool:
+        """Record how it has ended, and publish what follows; False: the group is over, or its record is elsewhere.
+
+        Raises DriverError: end it again.
+        """
         found = await self._store.get(group_key(self._id))
         if found is None:
-            return  # the group is over
+            return False
         group = decode_group(found.value)
         if self._number >= group.total:
-            return
+            return True
         shard = await self._mark(group, ended)
         if ended.error is not None and not shard.done & 1 << self._number % SHARD:
             await self._fail(ended.error)
@@ -139,6 +142,7 @@ class Member:
             await self._complete(group, shard)
         if not group.is_kept_until(self._now + GROUP_TTL):
             await keep(self._store, self._id, self._now + GROUP_TTL, self._now)
+        return True
 
     async def _mark(self, group: Group, ended: Ended) -> Shard:
         """Its shard, in which its bit is set if it is done; or as cancelled, where its error is kept."""

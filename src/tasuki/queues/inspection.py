@@ -42,7 +42,7 @@ class Inspection:
     _reading: Codecs
     """The codecs that read the bodies of its messages."""
     _reader: Codec
-    """The one of its own ``codec``."""
+    """The one of its ``codec``."""
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""

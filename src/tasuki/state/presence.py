@@ -88,7 +88,7 @@ def late_after(running: int) -> float:
 
 
 def next_sign_in(presence: Presence, last: Presence | None, since: float) -> float:
-    """Seconds until this entry must be written; 0: now. ``last``: the one that was, so many seconds ago.
+    """Seconds until this entry must be written; 0: now. ``last``: the one that was, this number of seconds ago.
 
     A worker that runs handlers says so with every check, as one of them may keep the thread from the next one.
     """

@@ -171,4 +171,45 @@ DELIVERIES = [
         "",
         ("e2e/test_transactions.py::test_who_lost_the_message_commits_nothing[sqlite]",),
     ),
+    Mutant(
+        "a member is acked before its end",
+        "consumers/delivery.py",
+        "LATER if is_member(self.received) else ACK",
+        "ACK",
+        (
+            "e2e/test_transaction_groups.py::"
+            "test_a_worker_that_stops_after_the_commit_leaves_what_follows_to_the_next_one[sqlite]",
+        ),
+    ),
+    Mutant(
+        "a member that was lost commits",
+        "consumers/jobs/transacting.py",
+        "settles=not opened.members",
+        "settles=True",
+        ("e2e/test_transaction_groups.py::test_a_member_that_was_lost_commits_nothing[sqlite]",),
+    ),
+    Mutant(
+        "the committed work of a member is done again",
+        "consumers/jobs/committed.py",
+        "            elif found is not None:\n",
+        "            elif False:\n",
+        (
+            "e2e/test_transaction_groups.py::"
+            "test_a_worker_that_stops_after_the_commit_leaves_what_follows_to_the_next_one[sqlite]",
+        ),
+    ),
+    Mutant(
+        "a member that was left out of its commit counts as done",
+        "consumers/jobs/committed.py",
+        "            if each in left_out:\n",
+        "            if False:\n",
+        ("e2e/test_transaction_groups.py::test_the_members_of_a_batch_that_are_done_are_not_done_again[sqlite]",),
+    ),
+    Mutant(
+        "a group that is begun again is taken for the one before",
+        "consumers/jobs/committed.py",
+        "{'' if membership is None else membership.token} ",
+        "",
+        ("e2e/test_transaction_groups.py::test_a_group_that_is_begun_again_after_its_end_does_its_work_again[sqlite]",),
+    ),
 ]

@@ -83,7 +83,7 @@ class Grouping:
         batches: dict[str, list[GroupEnvelope[Any]]] = {}
         ids = ids_of(group, members)
         for number, each in enumerate(members):
-            envelope = _member(each.envelope, ids[number], Membership(home, number, group))
+            envelope = _member(each.envelope, ids[number], Membership(home, number, group, record.token))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
         state = needed_state(self._host, home, "a group")
         store, now = await state.store(), state.clock.time()
@@ -92,7 +92,7 @@ class Grouping:
         for number, each in enumerate(members):
             if each.envelope.id is not None:  # which does not say to which group it belongs
                 key = member_key(self._id(each.queue), each.envelope.id)
-                await store.put(key, str(Membership(home, number, group)).encode(), ttl=record.lasts(now))
+                await store.put(key, str(Membership(home, number, group, record.token)).encode(), ttl=record.lasts(now))
         for queue, batch in batches.items():
             results = await self._queue(queue).publish_many(batch)
             _raise_first(results, f"group {group!r}: not all members are published; start it again with id={group!r}")
@@ -177,7 +177,9 @@ async def _publish_one(
     state = needed_state(host, home, "a message that follows others")
     store, now = await state.store(), state.clock.time()
     version = await begin(store, id, kept(record, [envelope], now), now)
-    (result,) = await queue.publish_many([_member(envelope, id, Membership(home, 0, id))], timeout=timeout)
+    (result,) = await queue.publish_many(
+        [_member(envelope, id, Membership(home, 0, id, record.token))], timeout=timeout
+    )
     if isinstance(result, Confirmed):
         return result
     is_rejected = not isinstance(result.error, DriverError) or result.error.outcome == "rejected"
@@ -240,20 +242,28 @@ async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
     membership = membership_of(header)
     if membership is None:
         return
-    state = await _state_of(host, membership)
-    if state is None:
+    home = host.state_of(membership.home) if membership.home in host.queues else None
+    if home is not None and await _end_in(home, host, membership, ended):
+        return
+    state = await _elsewhere(host, membership, home)
+    if state is not None:
+        await _end_in(state, host, membership, ended)
+    elif home is None:
         host.queue(membership.home)  # raises
-        state = needed_state(host, membership.home, "a message that follows others")
+        needed_state(host, membership.home, "a message that follows others")
+
+
+async def _end_in(state: SharedState, host: ProjectHost, membership: Membership, ended: Ended) -> bool:
     publish, now = partial(publish_plan, host), state.clock.time()
-    await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
+    return await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
 
 
-async def _state_of(host: ProjectHost, membership: Membership) -> SharedState | None:
-    """The state that keeps a group; its home queue may have another name by now. None: no state has it."""
-    if membership.home in host.queues:
-        return host.state_of(membership.home)
+async def _elsewhere(host: ProjectHost, membership: Membership, home: SharedState | None) -> SharedState | None:
+    """Another state that keeps a group: its home queue may have another name or state by now. None: no state has it."""
     for state in dict.fromkeys(host.state_of(each) for each in host.queues):
-        if state is not None and await (await state.store()).get(group_key(membership.group)) is not None:
+        if state is None or state is home:
+            continue
+        if await (await state.store()).get(group_key(membership.group)) is not None:
             return state
     return None
 
@@ -261,8 +271,11 @@ async def _state_of(host: ProjectHost, membership: Membership) -> SharedState | 
 async def keep_member(host: ProjectHost, queue: str, message: Message, pause: float) -> None:
     """Keep the records of a message's group although the message pauses for so long. Raises DriverError."""
     membership = membership_of(message.headers[GROUP])
-    state = None if membership is None else await _state_of(host, membership)
-    if membership is None or state is None:  # then its end will tell
+    if membership is None:
+        return
+    home = host.state_of(membership.home) if membership.home in host.queues else None
+    state = home or await _elsewhere(host, membership, None)
+    if state is None:  # then its end will tell
         return
     store, now = await state.store(), state.clock.time()
     if await keep(store, membership.group, now + pause + GROUP_TTL, now):

@@ -72,7 +72,7 @@ class Admin:
 
     @contextmanager
     def beside(self, app: App, watched: Watched | None = None) -> Iterator[Beside]:
-        """For the time of the block, a desk in a thread of its own, and the function that starts it.
+        """For the time of the block, a desk in a separate thread, and the function that starts it.
 
         A worker calls it on its event loop: before that, ``Descriptors`` would take the desk's files for the loop's.
         ``watched``: what its probes and metrics are about, if not the app.

@@ -60,7 +60,7 @@ class Window:
         return self.kept + self.owed >= 2 * self.prefetch
 
     def keep(self, change: Keeping, size: int) -> bool:
-        """Note a change of a delivery with a body of so many bytes; False: it is not parked, as too many are."""
+        """Note a change of a delivery with a body of ``size`` bytes; False: it is not parked, as too many are."""
         if change == "parked":
             if self.parked >= MOST_PARKED or self.parked_bytes + size > MOST_PARKED_BYTES:
                 return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
+from tasuki.consumers.handling.idempotency import AlreadyDone
 from tasuki.consumers.handling.middleware import ConsumeMiddleware, Handle, around
 from tasuki.consumers.handling.observed import observed
 from tasuki.consumers.handling.outcome import (
@@ -241,6 +242,8 @@ class Executor:
         return not stale
 
     def _of_error(self, delivery: Delivery, worker: Worker, error: BaseException) -> Verdict:
+        if isinstance(error, AlreadyDone):
+            return Verdict("ack", answer=Answer(error.result))
         task = asyncio.current_task()
         outcome = outcome_of(error, is_task_cancelled=task is not None and task.cancelling() > 0)
         if outcome == "signal" and delivery.settled:
@@ -259,6 +262,8 @@ class Executor:
             if concluded.failure:
                 delivery.conclude(concluded.verdict)
                 delivery.ended = True
+            if delivery.was_acked:
+                delivery.holder.answer(delivery, None)
             raise error
         return concluded.verdict
 
@@ -286,8 +291,9 @@ class Executor:
             verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
         elif verdict is CANCELLED:
             verdict = cancelled(delivery.received)
-        if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
-            delivery.holder.answer(delivery, verdict.answer or failure(verdict))
+        if not delivery.conclude(verdict) and delivery.was_acked:
+            answer = None if verdict.action == "release" else verdict.answer or failure(verdict)
+            delivery.holder.answer(delivery, answer)
 
     def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
         """Count and log a failure."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasuki.backoff import pause_after
 from tasuki.consumers.delivery import Delivery, Holder
-from tasuki.consumers.settling.verdict import RELEASE, Answer, Verdict
+from tasuki.consumers.settling.verdict import LATER, RELEASE, Answer, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.message import is_member
@@ -45,12 +45,18 @@ class Overtime:
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Settle when the broker can; a message to be dead-lettered or answered is released."""
         receipt = delivery.received.receipt
+        if verdict is LATER:
+            return
         if verdict.action == "ack" and verdict.answer is None:
             self._ended.put_nowait(Ack(receipt))
         elif verdict.action == "nack":
             self._ended.put_nowait(Nack(receipt, verdict.delay))
         else:
             self._ended.put_nowait(Release(receipt, verdict.delay if verdict.action == "release" else 0.0))
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether it is still held."""
+        return delivery.received.receipt in self._held
 
     async def _run(self) -> None:
         failures = 0
@@ -98,7 +104,7 @@ class _Late:
     stopping = True
 
     def __init__(self, overtime: Overtime, before: Holder) -> None:
-        self.settle = overtime.settle
+        self._overtime, self.settle = overtime, overtime.settle
         self._before = before
 
     def __getattr__(self, name: str) -> Any:
@@ -109,8 +115,10 @@ class _Late:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self.settle(delivery, RELEASE)
 
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply, and for the messages that follow."""
-        if is_member(delivery.received):
+    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply. A member that is held comes again."""
+        if self._overtime.holds(delivery):
+            self.settle(delivery, RELEASE)
+        elif is_member(delivery.received):
             _log.error("the handler has outlasted its consumer, and its message was acked before: the messages that "
                        "follow it do not come", extra=delivery.log_fields())  # fmt: skip

@@ -13,12 +13,13 @@ import msgspec
 
 from tasuki.consumers.batches.results import results_of
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.idempotency import AlreadyDone
 from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
-from tasuki.contracts.handler import Context
+from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
-from tasuki.errors import DriverError, StoreLimitError, TasukiError
+from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError
 from tasuki.observe.events import PROGRESS
 from tasuki.state.results import JobError, JobRecord, encode, result_key
 
@@ -46,6 +47,10 @@ class _Job:
     def __init__(self) -> None:
         self.value: tuple[Any] | None = None
         """What the handler returned; None: it runs, or has failed."""
+        self.has_ended = False
+        """Its handler has; what settles it until then is the handler itself."""
+        self.problem = ""
+        """Why there is no result although the handler has succeeded."""
         self.progress: Progress | None = None
         self.writing: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
@@ -74,13 +79,27 @@ class Results:
         with self._off_clock(), suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*(self._try_to_put(each, self._record("running", each)) for each in deliveries))
+        is_cut_off = False
         try:
-            result = await inner(body, context)
+            try:
+                result = await inner(body, context)
+            except AlreadyDone as done:
+                result = done.result
             self._note(deliveries, result)
+        except ResultError as unfit:
+            for each in deliveries:
+                if each in self._jobs:
+                    self._jobs[each].problem = str(unfit)
+            raise
+        except (asyncio.CancelledError, Interrupted):
+            is_cut_off = facts.stopping
+            raise
         finally:
             for each in deliveries:
+                if each in self._jobs:
+                    self._jobs[each].has_ended = True
                 if each.settled:
-                    await self._end_early(each)
+                    await self._end_early(each, is_cut_off=is_cut_off)
         return result
 
     def _note(self, deliveries: list[Delivery], result: Any) -> None:
@@ -94,7 +113,7 @@ class Results:
             if each in self._jobs and not isinstance(value, BaseException):
                 self._jobs[each].value = (value,)
 
-    async def _end_early(self, delivery: Delivery) -> None:
+    async def _end_early(self, delivery: Delivery, *, is_cut_off: bool) -> None:
         """Its message was settled before its handler ended: what it returned is kept all the same."""
         job = self._jobs.pop(delivery, None)
         if job is None or not delivery.was_acked:
@@ -104,6 +123,8 @@ class Results:
             record = self._done(delivery, job)
         elif delivery.cancelled:
             record = self._record("cancelled", delivery, job)
+        elif is_cut_off and self._settler is not None and self._settler.owes(delivery):
+            record = self._record("waiting", delivery, job)  # it is released, and comes again
         else:
             error = JobError("the handler failed; its message was acked before")
             record = self._record("failed", delivery, job, error=error)
@@ -117,9 +138,11 @@ class Results:
 
         def kept(delivery: Delivery, verdict: Verdict) -> None:
             job = self._jobs.get(delivery)
-            if job is not None and job.value is None and verdict.action == "ack" and verdict.reason != "cancelled":
-                settle(delivery, verdict)  # by the handler itself, which goes on
-                return
+            if job is not None and not job.has_ended and verdict.action == "ack" and verdict.reason != "cancelled":
+                if verdict.answer is None:
+                    settle(delivery, verdict)  # by the handler itself, which goes on
+                    return
+                job.value = (verdict.answer.body,)  # of work that was committed by an earlier delivery
             self._jobs.pop(delivery, None)
             if job is None and verdict.action in ("release", "nack"):
                 settle(delivery, verdict)  # it has not started
@@ -183,8 +206,9 @@ class Results:
         return self._record("failed" if is_final else "waiting", delivery, job, error=error)
 
     def _done(self, delivery: Delivery, job: _Job) -> JobRecord:
-        assert job.value is not None
         record = self._record("done", delivery, job)
+        if job.value is None:
+            return msgspec.structs.replace(record, problem=job.problem)
         try:
             value = self._queue.codec.encode(job.value[0])
         except TasukiError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery, run_in_loop
 from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
+from tasuki.consumers.jobs.committed import Committed
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Ack, Receipt, Settlement
@@ -43,11 +44,11 @@ class _RolledBackError(Exception):
 class _Open:
     """See ``OpenTransaction`` and ``OwnTransaction``."""
 
-    def __init__(self, deliveries: Sequence[Delivery], codec: Codec) -> None:
+    def __init__(self, deliveries: Sequence[Delivery], codec: Codec, members: Committed) -> None:
         self._codec = codec
         self._connection: Any = None
         self.is_over = False
-        self.deliveries = deliveries
+        self.deliveries, self.members = deliveries, members
         self.verdicts: dict[Delivery, Verdict] = {}
         self.result = b""
 
@@ -113,16 +114,15 @@ class Transacting:
 
     @asynccontextmanager
     async def _opened(self, delivery: Delivery, connection: Any, *, sync: bool) -> AsyncIterator[_Open]:
-        opened = _Open([each for each in delivery.deliveries if not each.settled], self._consumer.queue.codec)
+        opened = self._open(delivery)
         queue, began_at = self._consumer.queue, float("inf")
         block = _Block(queue.driver.transaction(connection, sync=sync), None if sync else self._off_clock)
         with _owned(delivery, opened):
             try:
                 async with block as opened.connection:
                     began_at = self._consumer.clock.monotonic()
-                    receipts = [each.received.receipt for each in opened.deliveries]
                     with _postponed("its transaction cannot begin: "):
-                        await queue.driver.hold_within(opened.connection, queue.spec.name, receipts)
+                        await self._hold(opened)
                     claim = await self._claimed(delivery, opened)
                     yield opened
                     if not opened.acked:
@@ -138,12 +138,27 @@ class Transacting:
                     run_in_loop(delivery.holder, lambda: _conclude_settled(opened))
                 if block.is_sent and isinstance(error, DriverError) and error.outcome == "unknown":
                     await self._find_out(delivery, opened, sync=sync)
+                    if opened.members and not all(each.lost for each in opened.acked):
+                        raise Snooze(
+                            _POSTPONED, f"whether its transaction is committed is not known: {error}"
+                        ) from error
                 raise
             else:
                 self._warn_if_long(delivery, self._consumer.clock.monotonic() - began_at)
             finally:
                 opened.is_over = True
             run_in_loop(delivery.holder, lambda: self._conclude(opened))
+
+    def _open(self, delivery: Delivery) -> _Open:
+        consumer, queue = self._consumer, self._consumer.queue
+        deliveries = [each for each in delivery.deliveries if not each.settled]
+        members = Committed(queue.driver, f"{queue.spec.name}/{consumer.id}", deliveries, self.claims.get(delivery))
+        return _Open(deliveries, queue.codec, members)
+
+    async def _hold(self, opened: _Open) -> None:
+        queue = self._consumer.queue
+        receipts = [each.received.receipt for each in opened.deliveries]
+        await queue.driver.hold_within(opened.connection, queue.spec.name, receipts, settles=not opened.members)
 
     async def _find_out(self, delivery: Delivery, opened: _Open, *, sync: bool) -> None:
         """After a commit whose answer is lost: forget messages that are not ours any more, before a failure counts."""
@@ -174,14 +189,15 @@ class Transacting:
                 each.drop()
 
     async def _claimed(self, delivery: Delivery, opened: _Open) -> Claim | None:
-        claim = self.claims.get(delivery)
-        if claim is None:
-            return None
-        driver = self._consumer.queue.driver
+        claim, queue = self.claims.get(delivery), self._consumer.queue
+        driver = queue.driver
         with _postponed():  # also where the database undoes one of two that wait for each other
+            if claim is None:
+                await opened.members.begin(opened.connection, queue.codec, is_batch=bool(delivery.batch))
+                return None
             found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
         if found is not None:
-            raise AlreadyDone(decoded(self._consumer.queue.codec, found))
+            raise AlreadyDone(decoded(queue.codec, found))
         return claim
 
     async def _settle(self, opened: _Open, claim: Claim | None) -> None:
@@ -189,7 +205,9 @@ class Transacting:
         queue = self._consumer.queue
         if claim is not None and opened.result:
             await queue.driver.remember_within(opened.connection, claim.consumer, claim.key, opened.result)
-        acks = [Ack(each.received.receipt) for each in opened.acked]
+        if claim is None:
+            await opened.members.end(opened.connection, opened.verdicts, opened.result)
+        acks = [Ack(each.received.receipt) for each in opened.acked if each not in opened.members]
         await queue.driver.settle_within(opened.connection, queue.spec.name, acks)
 
     def _conclude(self, opened: _Open) -> None:
@@ -197,6 +215,8 @@ class Transacting:
         for each in opened.deliveries:
             if each in opened.verdicts:
                 each.conclude(opened.verdicts[each])
+            elif each in opened.members:
+                each.conclude_early()
             else:
                 self._committed.add(each.received.receipt)
                 each.conclude(ACK)

@@ -19,7 +19,7 @@ from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.insisting import Insisting, OnKept, Write
 from tasuki.consumers.settling.letters import Letter
 from tasuki.consumers.settling.replies import Replies, failure
-from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
+from tasuki.consumers.settling.verdict import ACK, LATER, Answer, Verdict
 from tasuki.contracts.driver import (
     NACK_ERROR_CHARS,
     Ack,
@@ -71,6 +71,8 @@ class Settler:
         self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
+        self._owed: set[Receipt] = set()
+        """Deliveries that their handlers have acked, and whose acks are sent after the records of their ends."""
         self._awaited: dict[Receipt, asyncio.Future[bool]] = {}
         self._wake: asyncio.Future[None] | None = None
         self._empty = asyncio.Event()
@@ -85,7 +87,9 @@ class Settler:
             self._add(Ack(delivery.received.receipt))
             return
         receipt, action = delivery.received.receipt, verdict.action
-        if action == "ack" and verdict.answer is None:
+        if verdict is LATER:
+            self._owed.add(receipt)
+        elif action == "ack" and verdict.answer is None:
             self._metrics.ack(verdict.reason)
             self._add(Ack(receipt))
         elif action == "nack":
@@ -107,21 +111,39 @@ class Settler:
         if await self._insist(delivery, Write(work, "settled, as its result cannot be kept")):
             self.settle(delivery, verdict)
 
-    def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Answer a message that is settled already; a failed reply is only logged."""
-        self.begin(self._answer_late(delivery, answer), "late reply")
+    def owes(self, delivery: Delivery) -> bool:
+        """Whether its handler has acked it, and the ack waits for the end of the handler."""
+        return delivery.received.receipt in self._owed
+
+    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+        """Answer a message that is settled already, and send its ack if that is owed; a failed reply is only logged.
+
+        None: its handler was cut off. If its ack is owed, the message is released, and comes again.
+        """
+        is_owed = self.owes(delivery)
+        self._owed.discard(delivery.received.receipt)
+        if answer is not None:
+            self.begin(self._answer_late(delivery, answer, is_owed=is_owed), "late reply")
+        elif is_owed:
+            self._release(delivery)
 
     async def late(self, delivery: Delivery, write: Write) -> None:
         """Write something that is owed for a message that is settled already."""
         if await self.insisting.until_done(delivery, write) != "done":
             self._metrics.result_errors += 1
 
-    async def _answer_late(self, delivery: Delivery, answer: Answer) -> None:
-        if is_member(delivery.received):
+    async def _answer_late(self, delivery: Delivery, answer: Answer, *, is_owed: bool) -> None:
+        if is_owed:
+            if not await self._end_member(delivery, answer):
+                return
+        elif is_member(delivery.received):
             end = partial(self._replies.end_member, delivery, answer)
             await self.late(delivery, Write(end, "ended as a member of its group", is_late=True))
         if is_request(delivery.received):
             await self._try_to_reply(delivery, answer)
+        if is_owed:
+            self._metrics.acked += 1
+            self._add(Ack(delivery.received.receipt))
 
     def begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
         """Do it beside all else; a stop waits for it."""

@@ -42,6 +42,8 @@ class Verdict(NamedTuple):
 
 
 ACK = Verdict("ack")
+LATER = Verdict("ack")
+"""The ack of a group's member whose handler goes on: sent once its end is recorded, so that a kill loses nothing."""
 RELEASE = Verdict("release")
 CANCELLED = Verdict("ack", reason="cancelled", error="the message was cancelled", kind="Canceled", retryable=False)
 

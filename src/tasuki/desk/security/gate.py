@@ -114,7 +114,7 @@ class Gate:
     def _refuse_stranger(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
         """The answer to a client that asks too often, or is not logged in; None: a page answers.
 
-        Clients with a session have a rate of their own: strangers at the same address cannot use it up. The right
+        Clients with a session have a separate rate: strangers at the same address cannot use it up. The right
         token always opens the door, so posts to it are counted where they are wrong.
         """
         if self._is_free(path):

@@ -151,5 +151,5 @@ def _quote_of(found: re.Match[str]) -> str:
 
 
 def _closes(quote: str, escapes: int, opened: str, level: int) -> bool:
-    """Whether a quote ends a text that was opened with so many escapes; an even number of them are backslashes."""
+    """Whether a quote ends a text that was opened with ``escapes``; an even number of them are backslashes."""
     return quote == opened and (escapes == level or (not level and escapes % 2 == 0))

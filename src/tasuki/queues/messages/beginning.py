@@ -74,7 +74,7 @@ def _written(data: bytes) -> str:
 
 
 class _Open:
-    """A list (``per`` 1) or an object (2), of which so many values are still to come."""
+    """A list (``per`` 1) or an object (2), of which this number of values is still to come."""
 
     __slots__ = ("left", "per", "separator")
 

@@ -44,7 +44,7 @@ class Claim:
 
 
 async def take(store: Store, claim: Claim, ttl: float) -> Merged | None:
-    """Claim a key for so many seconds, and wait while another publish has claimed it.
+    """Claim a key for ``ttl`` seconds, and wait while another publish has claimed it.
 
     Returns:
         None: the message is to be published. Else the one that has the key.

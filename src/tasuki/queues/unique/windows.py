@@ -43,7 +43,7 @@ class UniqueWindows:
     Args:
         queue: its id; ``name``: its name at the broker.
         driver: the driver's name, for errors.
-        publish: publishes messages that are not unique, within so many seconds.
+        publish: publishes messages that are not unique, within this number of seconds.
     """
 
     def __init__(self, queue: str, name: str, driver: str, publish: Publish) -> None:

@@ -90,8 +90,8 @@ class Mutant(Driver):
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         await self.inner.settle_within(connection, queue, batch)
 
-    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt]) -> None:
-        await self.inner.hold_within(connection, queue, batch)
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        await self.inner.hold_within(connection, queue, batch, settles=settles)
 
     async def claim_within(self, connection: Any, consumer: str, key: str, ttl: float) -> bytes | None:
         return await self.inner.claim_within(connection, consumer, key, ttl)

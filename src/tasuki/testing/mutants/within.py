@@ -51,6 +51,14 @@ class ATransactionOutlivesWhatIsStale(_OfTransactions):
                 await self.inner.settle_within(other, queue, [each])
 
 
+class ATransactionThatSettlesNothingHoldsWhatIsStale(_OfTransactions):
+    noticed_by = ("test_47_a_transaction_that_settles_nothing_finds_what_is_stale",)
+
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        with suppress(StaleReceiptError):
+            await self.inner.hold_within(connection, queue, batch, settles=settles)
+
+
 class ARenewalLosesWhatASettlementLocks(_OfTransactions):
     noticed_by = ("test_46_renewals_do_not_wait_for_an_open_transaction",)
 

@@ -105,6 +105,14 @@ class TwinTransactions(MemoryDriver):
         fits = target.fits([*pending, message], self._clock.monotonic())
         return None if fits else self._full(target)
 
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        """Look whether they are held."""
+        held = self._held(queue).held
+        if not settles and not all(each in held for each in batch):
+            opened = self._transactions[id(connection)]
+            opened.undone = settled_too_late(self.name, queue)
+            raise opened.undone
+
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         """Settle with the commit. A stale receipt undoes the transaction, here or at the commit."""
         opened, held = self._transactions[id(connection)], self._held(queue).held

@@ -191,7 +191,7 @@ async def _put_back(channel: Channel, queue: str, part: Part) -> None:
 
 
 async def _fill(channel: Channel, queue: str, fetched: Fetched, most: int) -> bool:
-    """Wait until all are here (True), or so many. Raises LateError when no more come although there are."""
+    """Wait until all are here (True), or this number. Raises LateError when no more come although there are."""
     loop = asyncio.get_running_loop()
     seen, deadline = fetched.seen, loop.time() + channel.connection.settings.request_timeout
     while fetched.seen < most:

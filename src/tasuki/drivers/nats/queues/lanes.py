@@ -4,7 +4,7 @@ A plain queue has one lane. With priorities there is one more for each level, as
 per key there is a fixed number of partitions, each with at most one delivery at a time: strict order within a
 partition, and so within each key. A queue's lanes are written into its stream,
 because those that once were must be emptied too. The first unique message adds a lane for those: there each key has a
-subject of its own, so that the server stores one message of it. The first delayed message adds one for those, so that
+separate subject, so that the server stores one message of it. The first delayed message adds one for those, so that
 no ready message waits behind them; one with a priority, a unique key or an order per key stays in the lane of that.
 """
 

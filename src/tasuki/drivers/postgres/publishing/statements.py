@@ -10,7 +10,7 @@ from tasuki.drivers.postgres.durability import VALUES
 
 
 def _call(function: str, columns: int, before: int, *, within: int | None = None, more: str = "") -> str:
-    """For ``before`` arguments and so many columns; ``within``: behind which argument comes that it commits itself.
+    """For ``before`` arguments and ``columns``; ``within``: behind which argument comes that it commits itself.
 
     ``more``: what follows the arguments.
     """

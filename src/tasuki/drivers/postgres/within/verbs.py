@@ -48,15 +48,18 @@ class WithinPostgres(Driver):
 
         return await publish_in_parts(self.name, queue, batch, store, store)
 
-    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt]) -> None:
-        """Lock the rows, unless the connection is the driver's own: those are at READ COMMITTED.
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        """Lock the rows; not where a connection of the driver's own settles them: those are at READ COMMITTED.
 
         At REPEATABLE READ a row that a renewal of its lease has changed since could not be settled any more.
         """
         self._holding_session(queue)
-        if self._opening.is_own(connection):
+        if settles and self._opening.is_own(connection):
             return
-        columns, _ = rows.settling([Ack(receipt) for receipt in batch])
+        acks = [Ack(receipt) for receipt in batch]
+        columns, wanted = rows.settling(acks)
+        if rows.stale(acks, wanted, ()):
+            raise settled_too_late(self.name, queue)
         await self._call(connection, queue, "hold_within", HOLD, queue, *columns[:2])
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:

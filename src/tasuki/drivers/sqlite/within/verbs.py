@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, ClassVar, cast
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Answers, Driver, Outgoing, Settlement
+from tasuki.contracts.driver import Answers, Driver, Outgoing, Receipt, Settlement
 from tasuki.contracts.within import settled_too_late
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.file.errors import translated
@@ -63,6 +63,18 @@ class WithinSQLite(Driver):
         if stored == len(batch):
             return ()
         return stored_in_order(len(batch), stored, work.refused, self._full(queue))
+
+    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
+        """Look whether they are held: the write lock is ours, so no other process changes that."""
+        self._check_open(queue)
+        if settles:
+            return
+        with self._store(connection) as store:
+            number = store.queues.find_held(queue)
+            is_stale = not all(store.is_held(number, each) for each in batch)
+            store.save()
+        if is_stale:
+            raise settled_too_late(self.name, queue)
 
     async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
         """End deliveries; a stale receipt rolls the caller's transaction back."""

@@ -74,7 +74,7 @@ class Outbound:
         self._since: float | None = None
 
     def begin(self) -> None:
-        """What comes next is a conversion of its own."""
+        """What comes next is another conversion."""
         self._parts = 0
         self._next_look = _FEW
         self._since = None
@@ -123,7 +123,7 @@ class Outbound:
         return changed or value
 
     def _count(self, parts: int) -> None:
-        """A container of so many parts is about to be walked."""
+        """A container of this number of parts is about to be walked."""
         self._parts += parts + 4
         if self._parts < self._next_look:
             return

@@ -165,6 +165,28 @@ class SettlingWithin(Suite):
         await rig.counts(0, 1, 0)
         await rig.ack(held)
 
+    @case(CAN)
+    async def test_47_a_transaction_that_settles_nothing_finds_what_is_stale(self, rig: Rig) -> None:
+        await rig.declare(name=rig.other)
+        await rig.publish(*rig.messages(2))
+        done, held = await rig.take(2)
+        await rig.ack(done)
+        for receipts in ([held.receipt, done.receipt], ["never given"]):
+            try:
+                async with rig.driver.transaction() as connection:
+                    await rig.driver.publish_within(connection, rig.other, [rig.message(id="no")])
+                    await rig.driver.hold_within(connection, rig.queue, receipts, settles=False)
+            except StaleReceiptError:
+                continue
+            raise AssertionError("a stale receipt was held")
+        await rig.nothing(queue=rig.other)
+        async with rig.driver.transaction() as connection:
+            await rig.driver.hold_within(connection, rig.queue, [held.receipt], settles=False)
+            await rig.driver.publish_within(connection, rig.other, [rig.message(id="yes")])
+        assert await rig.drain(queue=rig.other) == ["yes"]
+        await rig.counts(0, 1, 0)
+        await rig.ack(held)
+
     @case(CAN, "leases")
     async def test_47_of_two_holders_one_commits(self, rig: Rig) -> None:
         await rig.declare(name=rig.other)

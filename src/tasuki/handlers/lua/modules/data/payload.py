@@ -22,7 +22,7 @@ from tasuki.handlers.lua.host.values import MAX_DEPTH, MAX_PARTS, clamp_integers
 from tasuki.handlers.lua.modules.data import json
 
 MAX_YAML = 64 * 1024
-"""Bytes of a YAML text: reading so much takes up to 0.13 s, a hundred times as long as JSON, in one step."""
+"""Bytes of a YAML text: reading them takes up to 0.13 s, a hundred times as long as JSON, in one step."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

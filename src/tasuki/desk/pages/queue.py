@@ -19,6 +19,7 @@ from tasuki.desk.reading.tracebacks import attempt_of
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
@@ -106,19 +107,20 @@ async def message(view: View) -> Response:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
-    failures, unseen = await attempts(site, id, message_id, found.message)
+    message_id, shown = found.id, found.message
+    failures, unseen = await attempts(site, id, message_id, shown)
     try:
         told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         told = Explanation(message_id, id, None, [away_from(id, error)])
     running = [each for each in row.running if each.message.id == message_id]
-    shown = found.message
     return view.page(
         "message.html",
         status=200 if shown or running or found.status or told.found else 404,
         snapshot=snapshot,
         row=row,
         id=message_id,
+        name=message_id if shown is None or not row.is_dead_letters else name_of(shown),
         found=found,
         running=running,
         state=state_of(row, found.message, found.place, bool(running), found.status),

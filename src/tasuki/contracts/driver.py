@@ -304,9 +304,9 @@ class Driver(Within, ABC):
         sequence if all are done, else one item per transfer, in order: None where done, else the error:
         MessageNotFoundError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate.
 
-        Must: leave both queues as they were where it answers an error (50); take out only what is at the place that is
-        named (57). May: search all messages of the queue for an id without a place. Need not: do so between all queues
-        (``can_transfer``).
+        Must: leave both queues as they were where it answers an error (50); take out only the message at the place
+        that is named (57). May: search all messages of the queue for an id without a place. Need not: do so between
+        all queues (``can_transfer``).
         """
         raise self._unsupported("transfer messages", queue)
 

@@ -17,7 +17,7 @@ from tasuki.queues.dead.naming import name_of
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "transfer": {},
     "peek": {"transfer": False, "find": False},
     "receive": dict.fromkeys(("transfer", "find", "peek"), False),

@@ -51,8 +51,12 @@ class Transferring:
         self._source, self._sorter, self._pace, self._clock, self._form = source, sorter, pace, clock, form
         self._told = tell(observers, "on_publish")
         self._walk = Walk(source.driver, source.spec.name)
-        self._moved: set[tuple[str, int]] = set()
-        """Ids, and how many times each had been redriven."""
+        self._moved: dict[str, set[int]] = {}
+        """Of the letters of earlier pages the ids, and how many times each had been redriven."""
+        self._latest: list[Message] = []
+        """The letters of this page that were moved."""
+        self._is_bounded = True
+        """Whether no more letters are looked at than were there when it began."""
         self.moved = 0
         self.is_elsewhere = False
         sorter.takes = self._reaches
@@ -63,6 +67,9 @@ class Transferring:
         if most <= 0:
             return
         async for page in self._pages():
+            for letter in self._latest:
+                self._moved.setdefault(letter.id, set()).add(round_of(letter))
+            self._latest.clear()
             chunk: list[tuple[Message, Queue]] = []
             for letter in page:
                 if (queue := self._target(letter)) is None:
@@ -78,9 +85,12 @@ class Transferring:
                 await self._send(chunk, progress)
 
     def _target(self, letter: Message) -> Queue | None:
-        if (letter.id, round_of(letter) - 1) in self._moved:  # it has failed again meanwhile
-            return None
-        return self._sorter.target_of(letter)
+        return None if self._came_again(letter) else self._sorter.target_of(letter)
+
+    def _came_again(self, letter: Message) -> bool:
+        """Whether it may be one that was moved and has failed again meanwhile, not another one of its id."""
+        before = self._moved.get(letter.id)
+        return before is not None and (not self._is_bounded or round_of(letter) - 1 in before)
 
     def _reaches(self, queue: Queue) -> bool:
         is_near = can_transfer(self._source, queue)
@@ -102,8 +112,9 @@ class Transferring:
             depth = await driver.depth(name)
             left = inf if depth.is_estimate else depth.ready + depth.delayed
         while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
-            yield page if left == inf else page[: int(left)]
-            left = inf if self._walk.restarts else left - len(page)  # moved ones that come again are left alone
+            self._is_bounded = left < inf
+            yield page[: int(left)] if self._is_bounded else page
+            left = inf if self._walk.restarts else left - len(page)
 
     async def _send(self, chunk: Sequence[tuple[Message, Queue]], progress: Callable[[int], None] | None) -> None:
         """Move letters, as soon as the rate allows it."""
@@ -115,7 +126,7 @@ class Transferring:
         for queue, letters in groups.items():
             for letter, error in zip(letters, await self._transfer(queue, letters), strict=True):
                 if error is None:
-                    self._moved.add((letter.id, round_of(letter)))
+                    self._latest.append(letter)
                     self.moved += 1
                 elif not isinstance(error, MessageNotFoundError):  # else another process has it
                     refused = refused or error

@@ -58,7 +58,7 @@ class Removing(Suite):
 
     @case("remove", "peek")
     async def test_57_remove_takes_the_messages_at_the_places(self, rig: Rig) -> None:
-        """One of an id goes alone, and what is somewhere else stays."""
+        """One of an id goes alone, and the others stay."""
         bodies = (b"1", b"2", b"3")
         await rig.publish(*(rig.message(body, id="a", deduplicate=False) for body in bodies), rig.message(id="b"))
         first, second, third, other = [place_of(each) for each in await rig.driver.peek(rig.queue, 10)]

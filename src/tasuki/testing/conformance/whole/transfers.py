@@ -125,7 +125,7 @@ class Transfers(Suite):
 
     @case("transfer", "peek")
     async def test_57_a_transfer_takes_out_the_message_at_its_place(self, rig: Rig) -> None:
-        """What is stored was made from the message that was read, and that one leaves."""
+        """The stored one was made from the message that was read, and that one leaves."""
         await declare_near(rig)
         await _publish_twins(rig, b"1", b"2", b"3")
         first, second, third = await rig.driver.peek(rig.queue, 10)

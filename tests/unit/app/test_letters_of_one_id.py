@@ -134,6 +134,22 @@ async def test_a_batch_of_all_comes_back_as_it_was(app: App, act: Any) -> None:
 
 
 @pytest.mark.parametrize("app", ["transfer"], indirect=True)
+async def test_one_of_them_is_removed_by_its_name(app: App) -> None:
+    async with app:
+        first, second, third, _ = await bury(app, b"1", b"2", b"3", b"3")
+        await bury(app, b"4", id="b")
+        queue = app.live_queue("dead")
+        assert await queue.remove([second, "never", f"b{first[-9:]}"]) == 1
+        assert await bodies(app, "dead") == [b"1", b"3", b"3", b"4"]
+        assert await queue.remove([third]) == 1, "one of two that are equal"
+        assert await queue.remove([first, "b"]) == 2
+        assert await queue.remove([second]) == 0
+        assert await bodies(app, "dead") == [b"3"]
+        await bury(app, b"5")
+        assert await queue.remove(["a"]) == 2, "an id means each message that has it"
+
+
+@pytest.mark.parametrize("app", ["transfer"], indirect=True)
 async def test_the_trash_keeps_the_one_that_was_deleted_later(app: App) -> None:
     async with app:
         first, second = await bury(app, b"1", b"2")

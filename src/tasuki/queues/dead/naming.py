@@ -35,8 +35,9 @@ class Names(Collection[str]):
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
-        self._marked = frozenset(id for name in self._names if (id := id_of(name)) != name)
-        self.ids = sorted(self._names | self._marked)
+        self.marked = frozenset(id for name in self._names if (id := id_of(name)) != name)
+        """The ids of those that have a mark."""
+        self.ids = sorted(self._names | self.marked)
         """The ids that their letters may have, for a search."""
 
     def __len__(self) -> int:
@@ -50,6 +51,6 @@ class Names(Collection[str]):
 
     def of(self, message: Message) -> str:
         """The name among them that means a letter; empty: none does."""
-        if message.id in self._marked and (name := name_of(message)) in self._names:
+        if message.id in self.marked and (name := name_of(message)) in self._names:
             return name
         return message.id if message.id in self._names else ""

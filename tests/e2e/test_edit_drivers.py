@@ -9,6 +9,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
+from tasuki.queues.dead.naming import name_of
 from tasuki.workbench.editing.problems import EditError
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -44,3 +45,17 @@ async def test_one_letter_is_changed_and_the_others_keep_their_places(app: App) 
     while len(left) < 2:
         left += [letter.id for letter in await dead.driver.receive(dead.spec.name, 5, 5.0)]
     assert left == ["m-0", "m-2"]
+
+
+async def test_of_two_letters_of_one_id_the_named_one_is_changed(app: App) -> None:
+    """The broker takes out none by name: the content of what it hands out is compared."""
+    orders, dead = app.live_queue("orders"), app.live_queue("dead")
+    twin = Outgoing("m-1", b'{"n":7}', {"x_original_queue": "app:orders", "share": 1.5, "late": True})
+    assert not any(await dead.forward([twin]))
+    done = await app.edit("dead", name_of(twin), headers={"tenant": "b"})
+    [sent] = await orders.driver.receive(orders.spec.name, 5, 5.0)
+    assert (sent.id, sent.body, sent.headers["tenant"], done.edited_from) == (done.id, b'{"n":7}', "b", "m-1")
+    assert await app.redrive("dead", ids=[name_of(twin)]) == 0
+    assert await app.redrive("dead", ids=["m-1"]) == 1
+    [back] = await orders.driver.receive(orders.spec.name, 5, 5.0)
+    assert (back.id, back.body, back.headers["tenant"]) == ("m-1", b'{"n":1}', "a")

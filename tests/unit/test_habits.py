@@ -30,7 +30,6 @@ LONG_FUNCTIONS = {
     "cli/commands/work/run.py command": 45,
     "cli/commands/work/run.py run_here": 42,
     "consumers/handling/executor.py execute": 46,
-    "desk/pages/queue.py message": 45,
     "drivers/redis/batches.py publishing": 42,
     "testing/real/drivers.py noted": 50,
     "workbench/batches/verbs.py begin": 42,

@@ -132,6 +132,11 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 56. A ``publish`` of several messages waits for no transaction of a caller's that keeps a unique key (39): the message
     of that key is answered with KeyBusyError, which names it, and the others are stored at once. One of a single
     message may wait for a second. Where one transaction writes at a time (``one_writer``), each publish waits for it.
+57. ``peek``, ``find`` and ``peek_cause`` of a driver with ``remove`` or ``transfer`` name the place of each message
+    (``Waiting.place``), as long as the message is in its queue, also past nacks and releases; no other message of the
+    queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
+    MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
+    it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
 """
 
 CONTRACT = 5

@@ -43,6 +43,8 @@ from tasuki.contracts.values import (
     Span,
     Transfer,
     Unique,
+    Waiting,
+    place_of,
 )
 from tasuki.contracts.within import Within
 from tasuki.errors import DriverError, UnsupportedError
@@ -51,7 +53,7 @@ from tasuki.message import Message
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Causes",
     "Depth", "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
-    "Received", "Release", "Settlement", "Span", "Transfer", "Unique",
+    "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
 ]  # fmt: skip
 
 
@@ -255,12 +257,12 @@ class Driver(Within, ABC):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.
 
-        Must: leave them untouched (24), and show their last errors if ``keeps_errors`` (38).
+        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), and name their places (57).
         """
         raise self._unsupported("peek", queue)
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Show the waiting messages of these ids by a search. Must: leave them untouched (51)."""
+        """Show the waiting messages of these ids by a search. Must: leave them (51), and name their places (57)."""
         raise self._unsupported("find messages by their ids", queue)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
@@ -283,8 +285,12 @@ class Driver(Within, ABC):
         """Remove the messages that are not held; returns how many. Must: keep those published meanwhile (24)."""
         raise self._unsupported("purge", queue)
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
-        """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        """Remove the messages of these ids by a search; returns how many.
+
+        ``places``: where they were shown (``Waiting.place``); none: each message of the ids. Must: keep held ones (37),
+        and with places all others of the ids (57).
+        """
         raise self._unsupported("remove messages by their ids", queue)
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
@@ -298,8 +304,9 @@ class Driver(Within, ABC):
         sequence if all are done, else one item per transfer, in order: None where done, else the error:
         MessageNotFoundError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate.
 
-        Must: leave both queues as they were where it answers an error (50). May: search all messages of the queue; find
-        those quickly that ``peek`` or ``find`` has shown here. Need not: do so between all queues (``can_transfer``).
+        Must: leave both queues as they were where it answers an error (50); take out only the message at the place
+        that is named (57). May: search all messages of the queue for an id without a place. Need not: do so between
+        all queues (``can_transfer``).
         """
         raise self._unsupported("transfer messages", queue)
 

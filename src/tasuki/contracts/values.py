@@ -187,6 +187,19 @@ class Received(Message, gc=False):
     """
 
 
+class Waiting(Message, gc=False):
+    """A waiting message as ``peek``, ``find`` and ``peek_cause`` show it."""
+
+    place: str = ""
+    """Names this one stored message among all of its queue, as long as it is there (57). Opaque: only the driver that
+    gave it can read it."""
+
+
+def place_of(message: Message) -> str:
+    """The place of a message that was shown; empty: its driver does not name it."""
+    return message.place if isinstance(message, Waiting) else ""
+
+
 class Ack(msgspec.Struct, frozen=True, gc=False):
     """Done: forget the message."""
 
@@ -239,6 +252,8 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
     id: str
     to: str
     message: Outgoing
+    place: str = ""
+    """Where the one that leaves was shown (``Waiting.place``); empty: the oldest of the id leaves."""
 
 
 @dataclass(frozen=True, slots=True)

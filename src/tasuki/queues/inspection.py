@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec
+from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec, place_of
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import CONTENT_TYPE, Message
+from tasuki.queues.dead.naming import Names
 from tasuki.queues.limits import limit_facts
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.policy import QueuePolicy
@@ -119,9 +120,12 @@ class Inspection:
             return await self.driver.purge(self.spec.name)
 
     async def remove(self, ids: Collection[str]) -> int:
-        """Remove the messages of these ids that no consumer holds; returns how many."""
+        """Remove the messages of these ids that no consumer holds, each message of an id; returns how many.
+
+        A name (:mod:`tasuki.queues.dead.naming`) means one message alone, where the driver can ``find`` it.
+        """
         with self._permitted("queue.admin.remove", "remove messages from"):
-            return await self.driver.remove(self.spec.name, ids)
+            return await self._remove_named(Names(ids)) + await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:
         """Delete the queue with all its messages; a process that still declares it makes it again."""
@@ -140,6 +144,14 @@ class Inspection:
         """The codec of a content type, or else the queue's, for the bodies of messages: it refuses too large ones."""
         codec = self._reading.get(content_type) if isinstance(content_type, str) else None
         return codec or self._reader
+
+    async def _remove_named(self, names: Names) -> int:
+        if not names.marked or not self.driver.capabilities.find:
+            return 0
+        shown = await self.driver.find(self.spec.name, names.marked)
+        found = {name: each for each in reversed(shown) if (name := names.of(each)) not in ("", each.id)}
+        places = [place_of(each) for each in found.values()]
+        return await self.driver.remove(self.spec.name, names.marked, places) if all(places) and places else 0
 
     @contextmanager
     def _permitted(self, action: str, verb: str) -> Iterator[None]:

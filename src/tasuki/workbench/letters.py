@@ -8,14 +8,15 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Release
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
+from tasuki.queues.dead.naming import Names
 from tasuki.queues.queue import Queue
 
 
 async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
-    """The waiting message of an id. Raises LookupError: there is none; DriverError."""
-    can_peek = source.driver.capabilities.peek
+    """The waiting message of an id, the oldest, or of a name. Raises LookupError: there is none; DriverError."""
+    can_peek, name = source.driver.capabilities.peek, Names([id])
     try:
-        found = await (_seen(source, id) if can_peek else _borrowed(source, id, clock))
+        found = await (_seen(source, name) if can_peek else _borrowed(source, name, clock))
     except QueueNotFoundError:  # no worker has made it yet
         found = None
     if found is None:
@@ -23,19 +24,19 @@ async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
     return found
 
 
-async def _seen(source: Queue, id: str) -> Message | None:
+async def _seen(source: Queue, name: Names) -> Message | None:
     if source.driver.capabilities.find:
-        return next(iter(await source.driver.find(source.spec.name, [id])), None)
+        return next((each for each in await source.driver.find(source.spec.name, name.ids) if name.of(each)), None)
     page, seen = source.driver.capabilities.max_batch, 0
     while more := await source.driver.peek(source.spec.name, page, seen):
         for message in more:
-            if message.id == id:
+            if name.of(message):
                 return message
         seen += len(more)
     return None
 
 
-async def _borrowed(source: Queue, id: str, clock: Clock) -> Message | None:
+async def _borrowed(source: Queue, wanted: Names, clock: Clock) -> Message | None:
     """Receive until it comes, and release all of them, the newest first: each goes back to the head."""
     name, page = source.spec.name, source.driver.capabilities.max_batch
     left = (await source.driver.depth(name)).ready
@@ -46,7 +47,7 @@ async def _borrowed(source: Queue, id: str, clock: Clock) -> Message | None:
             held += [received.receipt for received in batch]
             left -= len(batch)
             for received in batch:
-                if received.id == id:
+                if wanted.of(received):
                     return Message(received.id, received.body, dict(received.headers))
             await pace.renew()  # else the first ones come again before the last ones have
         return None

@@ -186,3 +186,19 @@ def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monke
     cause = counted["groups"][0]["key"]
     assert buried.json("dead", "--of", cause)["count"] == 2
     assert buried.json("dead", "--of", cause, "--where", "id == 'm-0' || id == 'm-2'")["count"] == 1
+
+
+def test_each_letter_of_an_id_has_a_name(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, BROKEN)
+    for number in (0, 1):
+        tasuki.json("publish", "tasks", f'{{"n": {number}}}', "--id", "twin")
+    assert tasuki("run", "--until-empty").returncode == 0
+    letters = {each["name"]: each["body"]["n"] for each in tasuki.json("dead", "--id", "twin")["letters"]}
+    assert sorted(letters.values()) == [0, 1]
+    [name] = [name for name, number in letters.items() if number == 1]
+    assert f"id      {name} from" in tasuki("dead", "tasks", "--id", "twin").stdout
+    assert tasuki.json("redrive", "dead", "--id", name)["moved"] == 1
+    [waiting] = tasuki.json("peek", "tasks")
+    assert (waiting["id"], waiting["body"]) == ("twin", {"n": 1})
+    [left] = tasuki.json("dead", "--id", "twin")["letters"]
+    assert (left["name"], left["body"]) == ("twin", {"n": 0})

@@ -79,7 +79,8 @@ def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
         "MessageItem": {"id", "queue", "attempts", "priority", "key", "type", "error", "reason", "body"},
         "Message": {"id", "queue", "error", "traceback"}, "Body": {"text"},
         "Group": {"dead", "key", "queue", "reason", "type", "place", "sample"},
-        "Letter": {"id", "dead", "queue", "reason", "type", "place", "cause", "error", "body"}, "Hit": {"queue"},
+        "Letter": {"id", "name", "dead", "queue", "reason", "type", "place", "cause", "error", "body"},
+        "Hit": {"queue"},
         "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key"}, "Done": {"message"},
         "Cause": {"text", "act"}, "RunningMessage": {"id", "key"},
     }  # fmt: skip

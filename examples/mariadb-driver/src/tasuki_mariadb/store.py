@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tasuki.contracts.driver import Depth, Move, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Depth, Move, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement, Waiting
 from tasuki.drivers.toolkit.database import rules
 from tasuki.drivers.toolkit.database.transactions import BeginAgainError
 from tasuki.drivers.toolkit.results import in_force
@@ -288,12 +288,12 @@ class MariaDbStore:
         queue = await self._queue(name, lock=False)
         order = f"NOT {IS_READY}, IF({IS_READY}, state = {BEHIND}, due), place, seq"
         sql = f"""
-            SELECT id, body, headers FROM {{}}_messages JOIN (
+            SELECT id, body, headers, seq FROM {{}}_messages JOIN (
                 SELECT seq FROM {{}}_messages WHERE queue = %s AND {WAITS} ORDER BY {order} LIMIT %s OFFSET %s
             ) AS shown USING (seq) ORDER BY {order}
         """
         found = await self._rows(sql, queue.number, *[queue.now] * 3, limit, after, *[queue.now] * 2)
-        return [Message(id.decode(), body, _decode(headers)) for id, body, headers in found]
+        return [Waiting(id.decode(), body, _decode(headers), str(seq)) for id, body, headers, seq in found]
 
     async def extent(self, name: str) -> tuple[int, list[int]]:
         """The newest message, and the held ones."""

@@ -14,6 +14,7 @@ from tasuki.app.dead.settling import settle_all
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received, Release
 from tasuki.errors import DriverError, HeldBackError
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 
@@ -84,7 +85,8 @@ async def _read(source: Queue, most: int, clock: Clock, seconds: float) -> Borro
     finally:
         await _release(source, found)
     is_all = is_empty if depth.is_estimate else len(found) >= depth.ready
-    return Borrowed(list({received.id: received for received in found}.values()), is_all)
+    # A broker may have handed out one twice.
+    return Borrowed(list({name_of(received): received for received in found}.values()), is_all)
 
 
 async def _release(source: Queue, found: list[Received]) -> None:

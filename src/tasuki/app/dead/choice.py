@@ -10,6 +10,7 @@ from tasuki.message import Message, is_cause
 from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import day_of
 from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.dead.naming import Names
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
 from tasuki.security.expressions.demands import demand_of
@@ -70,7 +71,7 @@ class Choice:
 
     Args:
         where: the expression.
-        ids: of letters.
+        ids: of letters, or their names: see :mod:`tasuki.queues.dead.naming`.
         masks: whether secrets are compared as their mask: who asks may not know them, and cannot guess them letter by
             letter.
 
@@ -81,7 +82,7 @@ class Choice:
     def __init__(self, where: str = "", ids: Collection[str] = (), *, masks: bool = False) -> None:
         check_texts(where, *ids)
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
-        self.ids = frozenset(ids)
+        self.names = Names(ids)
         demand = demand_of(where, "cause") if where else None
         self.cause = demand.text if demand is not None and is_cause(demand.text) else ""
         """The one cause that all chosen letters have; empty: it is not known."""
@@ -94,17 +95,17 @@ class Choice:
         """Why the last of these could not be judged."""
 
     def __bool__(self) -> bool:
-        return self._question is not None or bool(self.ids)
+        return self._question is not None or bool(self.names)
 
     def takes(self, message: Message, source: Queue, now: float) -> bool:
         """Whether a message of the dead-letter queue ``source`` is chosen."""
-        if self.ids and message.id not in self.ids:
+        if self.names and not self.names.of(message):
             return False
         return self._question is None or self._holds(self._question, letter_in(message, source.id), source, now)
 
     def chosen(self, letter: Letter, source: Queue, now: float) -> bool:
         """The same of a letter that has been read."""
-        if self.ids and letter.id not in self.ids:
+        if self.names and not self.names.of(letter.message):
             return False
         return self._question is None or self._holds(self._question, letter, source, now)
 

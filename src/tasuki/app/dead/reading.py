@@ -13,7 +13,7 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.counting import causes_of, count_of, groups_of, rest_of
 from tasuki.app.dead.ending import Peek, end_of
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Causes, Depth
+from tasuki.contracts.driver import Causes, Depth, place_of
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
@@ -199,13 +199,13 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
     most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)
-    size, weight, found = min(FIRST, most), 0, dict[str, Letter]()
+    size, weight, found = min(FIRST, most), 0, dict[tuple[str, str], Letter]()
     while end > lowest and weight < MOST_BYTES:  # backwards: where letters are large, the newest are read
         start = max(end - size, lowest)
         page = await peek(end - start, start)
         for message in reversed(page):
             # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
-            found.setdefault(message.id, letter_in(message, source.id))
+            found.setdefault((message.id, place_of(message)), letter_in(message, source.id))
         weight += sum(len(message.body) for message in page)
         end, size = start, min(most, 4 * size, fitting(page))
     return [*reversed(found.values())], end > 0

@@ -9,6 +9,7 @@ from tasuki.app.dead.choice import Choice
 from tasuki.contracts.driver import Receipt, Received
 from tasuki.message import Message
 from tasuki.queues.dead.home import home_of
+from tasuki.queues.dead.naming import Names
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 
@@ -30,16 +31,18 @@ class Sorter:
         self._queues, self._guard = queues, guard
         self._source, self._target, self._choice, self._now = source, target, choice, now
         self._forbidden: set[str] = set()
-        self._sought = set(choice.ids)
+        self._sought = set(choice.names)
+        self._taken: set[str] = set()
+        """Names of which a letter goes: none takes two."""
         self.takes: Callable[[Queue], bool] = lambda _: True
         """Whether letters of this queue are to be moved; the others stay."""
         self.left: list[Receipt] = []
         """Of received messages without a target, or not chosen, held until the end: else they come again first."""
 
     @property
-    def ids(self) -> frozenset[str]:
-        """The ids of which a letter is wanted still; empty: of all, or of none any more."""
-        return frozenset(self._sought)
+    def names(self) -> Names:
+        """The names of the letters that are wanted; empty: all are."""
+        return self._choice.names
 
     @property
     def cause(self) -> str:
@@ -48,16 +51,21 @@ class Sorter:
 
     @property
     def has_all(self) -> bool:
-        """Whether a letter of each id that was asked for has come, so that no more need be looked at."""
-        return bool(self._choice.ids) and not self._sought
+        """Whether a letter of each name that was asked for has come, so that no more need be looked at."""
+        return bool(self._choice.names) and not self._sought
 
     def target_of(self, letter: Message) -> Queue | None:
         """Where a letter goes; None: it stays."""
-        self._sought.discard(letter.id)
-        if not self._choice.takes(letter, self._source, self._now):
+        name = self.names.of(letter)
+        self._sought.discard(name)
+        if name in self._taken or not self._choice.takes(letter, self._source, self._now):
             return None
         queue = self._target or home_of(letter, self._source, self._queues)
-        return queue if queue is not None and self._allows(queue) and self.takes(queue) else None
+        if queue is None or not self._allows(queue) or not self.takes(queue):
+            return None
+        if name:
+            self._taken.add(name)
+        return queue
 
     def by_queue(self, batch: Sequence[Received]) -> dict[Queue, list[Received]]:
         """Received letters by their target queue; ``left`` gets the others."""
@@ -72,7 +80,7 @@ class Sorter:
 
     def again(self) -> None:
         """Look at all letters from the beginning."""
-        self._sought = set(self._choice.ids)
+        self._sought = set(self._choice.names)
         self._choice.unclear = 0
 
     def _allows(self, queue: Queue) -> bool:

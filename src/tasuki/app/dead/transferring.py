@@ -10,11 +10,12 @@ from tasuki.app.dead.counting import counted_at
 from tasuki.app.dead.pace import Pace
 from tasuki.app.dead.sorting import Sorter
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
 from tasuki.message import TRACE, TRACEPARENT, Message
 from tasuki.observe.trace import Headers
+from tasuki.queues.dead.attempts import round_of
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
 from tasuki.workbench.batches.ways.walk import Search, Walk
@@ -50,9 +51,15 @@ class Transferring:
         self._source, self._sorter, self._pace, self._clock, self._form = source, sorter, pace, clock, form
         self._told = tell(observers, "on_publish")
         self._walk = Walk(source.driver, source.spec.name)
-        self._moved: set[str] = set()
+        self._moved: dict[str, set[int]] = {}
+        """Of the letters of earlier pages the ids, and how many times each had been redriven."""
+        self._latest: list[Message] = []
+        """The letters of this page that were moved."""
+        self._is_bounded = True
+        """Whether no more letters are looked at than were there when it began."""
         self.moved = 0
         self.is_elsewhere = False
+        sorter.takes = self._reaches
 
     async def run(self, limit: int | None, progress: Callable[[int], None] | None) -> None:
         """Move up to ``limit`` of the letters that are there now. Raises DriverError: the first refusal."""
@@ -60,6 +67,9 @@ class Transferring:
         if most <= 0:
             return
         async for page in self._pages():
+            for letter in self._latest:
+                self._moved.setdefault(letter.id, set()).add(round_of(letter))
+            self._latest.clear()
             chunk: list[tuple[Message, Queue]] = []
             for letter in page:
                 if (queue := self._target(letter)) is None:
@@ -75,24 +85,25 @@ class Transferring:
                 await self._send(chunk, progress)
 
     def _target(self, letter: Message) -> Queue | None:
-        queue = self._sorter.target_of(letter)
-        if queue is None or letter.id in self._moved:  # one that has failed again meanwhile
-            return None
-        if not can_transfer(self._source, queue):
-            self.is_elsewhere = True
-            return None
-        return queue
+        return None if self._came_again(letter) else self._sorter.target_of(letter)
+
+    def _came_again(self, letter: Message) -> bool:
+        """Whether it may be one that was moved and has failed again meanwhile, not another one of its id."""
+        before = self._moved.get(letter.id)
+        return before is not None and (not self._is_bounded or round_of(letter) - 1 in before)
+
+    def _reaches(self, queue: Queue) -> bool:
+        is_near = can_transfer(self._source, queue)
+        self.is_elsewhere = self.is_elsewhere or not is_near
+        return is_near
 
     async def _pages(self) -> AsyncIterator[Sequence[Message]]:
         """The letters that are there now, from the oldest on: the ones of these ids, or all but newer ones."""
         driver, name = self._source.driver, self._source.spec.name
-        if self._sorter.ids and driver.capabilities.find:
-            search = Search(driver, name, sorted(self._sorter.ids))
+        if self._sorter.names and driver.capabilities.find:
+            search = Search(driver, name, self._sorter.names.ids)
             while page := await search.page():
-                found: dict[str, Message] = {}
-                for letter in page:
-                    found.setdefault(letter.id, letter)
-                yield [*found.values()]
+                yield page
             return
         count = await counted_at(driver, name, self._sorter.cause)
         if count is not None:
@@ -101,8 +112,9 @@ class Transferring:
             depth = await driver.depth(name)
             left = inf if depth.is_estimate else depth.ready + depth.delayed
         while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
-            yield page if left == inf else page[: int(left)]
-            left = inf if self._walk.restarts else left - len(page)  # moved ones that come again are left alone
+            self._is_bounded = left < inf
+            yield page[: int(left)] if self._is_bounded else page
+            left = inf if self._walk.restarts else left - len(page)
 
     async def _send(self, chunk: Sequence[tuple[Message, Queue]], progress: Callable[[int], None] | None) -> None:
         """Move letters, as soon as the rate allows it."""
@@ -114,7 +126,7 @@ class Transferring:
         for queue, letters in groups.items():
             for letter, error in zip(letters, await self._transfer(queue, letters), strict=True):
                 if error is None:
-                    self._moved.add(letter.id)
+                    self._latest.append(letter)
                     self.moved += 1
                 elif not isinstance(error, MessageNotFoundError):  # else another process has it
                     refused = refused or error
@@ -127,7 +139,8 @@ class Transferring:
         messages = [self._form(letter, self._clock.time()) for letter in letters]
 
         async def carry(sent: Sequence[Outgoing]) -> list[DriverError | None]:
-            batch = [Transfer(each.id, queue.spec.name, message) for each, message in zip(letters, sent, strict=True)]
+            pairs = zip(letters, sent, strict=True)
+            batch = [Transfer(each.id, queue.spec.name, message, place_of(each)) for each, message in pairs]
             return await self._when_there_is_room(queue, batch)
 
         answers = await queue.forward(messages, carry=carry, after=[after_letter(letter) for letter in letters])

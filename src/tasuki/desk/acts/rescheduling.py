@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import DUE, LAST_ERROR, PARTITION_KEY, PRIORITY, Message
@@ -38,8 +38,8 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
         if not count:
             raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
         return count
-    messages = {message.id: message for message in await asked(found, lambda: found.driver.find(found.spec.name, ids))}
-    fresh = [message for message in messages.values() if LAST_ERROR not in message.headers]
+    messages = await asked(found, lambda: found.driver.find(found.spec.name, ids))
+    fresh = [message for message in messages if LAST_ERROR not in message.headers]
     if not fresh:
         why = "has failed before, and can only run now" if messages else "waits there any more"
         raise LookupError(f"of the {len(ids)} in {queue} {'each' if messages else 'none'} {why}")
@@ -48,7 +48,9 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
 
 async def _store_again(queue: Queue, messages: Sequence[Message], seconds: float, now: float) -> int:
     name, driver = queue.spec.name, queue.driver
-    batch = [Transfer(message.id, name, _delayed(queue, message, seconds, now)) for message in messages]
+    batch = [
+        Transfer(message.id, name, _delayed(queue, message, seconds, now), place_of(message)) for message in messages
+    ]
     answers = await asked(queue, lambda: driver.transfer(name, batch)) or [None] * len(batch)
     errors = [answer for answer in answers if isinstance(answer, DriverError)]
     if len(errors) == len(batch):

@@ -12,6 +12,7 @@ from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import Message
 from tasuki.queues.dead.home import home_of, homeless
+from tasuki.queues.dead.naming import Names, name_of
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
@@ -42,15 +43,16 @@ async def retry(live: Assembly, dead: str, id: str, place: int, clock: Clock) ->
     if target is None:
         raise QueueNotFoundError(homeless(letter, source), queue=dead)
     await asked(target, lambda: target.driver.occupancy(target.spec.name))
-    if not await redrive(live, source, target, 1, clock=clock, choice=Choice(ids=[id]), is_permitted=True):
+    choice = Choice(ids=[name_of(letter)])
+    if not await redrive(live, source, target, 1, clock=clock, choice=choice, is_permitted=True):
         raise LookupError(f"message {id} is not in {dead} any more, or another process holds it")
     return target.id
 
 
 async def _find(source: Queue, id: str, place: int) -> Message | None:
-    driver, name = source.driver, source.spec.name
+    driver, name, wanted = source.driver, source.spec.name, Names([id])
     if driver.capabilities.find:
-        found = await asked(source, partial(driver.find, name, [id]))
+        found = await asked(source, partial(driver.find, name, wanted.ids))
     else:
         found = await asked(source, partial(driver.peek, name, _AROUND, max(place - _AROUND // 2, 0)))
-    return next((message for message in found if message.id == id), None)
+    return next((message for message in found if wanted.of(message)), None)

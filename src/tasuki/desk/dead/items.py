@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tasuki.app.dead.choice import Choice
+from tasuki.contracts.driver import Waiting, place_of
 from tasuki.desk.reading.bodies import preview
 from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message, cause_in
 from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 
 _MOST_TEXT = 300
@@ -24,11 +26,18 @@ class Item:
     letter: Letter
     number: int
     """Where it was in its queue."""
+    name: str
+    """Means this letter alone: see :mod:`tasuki.queues.dead.naming`."""
     key: str
     shown: str | None
     """The body on one line; None: it is made when it is shown."""
     is_marked: bool = False
     """Whether the message itself says its cause, so that an index knows it."""
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """Where it is stored, as far as its driver says: pages that shift meanwhile may show one twice."""
+        return self.letter.id, place_of(self.letter.message) or self.name
 
     def body(self, queue: Queue) -> str:
         """The body on one line."""
@@ -54,7 +63,7 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
     kept = {name: headers[name] for name in (CONTENT_TYPE,) if name in headers}
     slim = replace(
         letter,
-        message=Message(message.id, message.body[:_BODY], kept),
+        message=Waiting(message.id, message.body[:_BODY], kept, place_of(message)),
         queue=_cut(letter.queue),
         reason=_cut(letter.reason),
         type=_cut(letter.type),
@@ -67,6 +76,7 @@ def _item(source: Queue, letter: Letter, number: int) -> Item:
     return Item(
         slim,
         number,
+        name_of(message),
         _cut(str(headers.get(PARTITION_KEY, ""))),
         None if is_plain else preview(source, message),
         bool(cause_in(headers)),

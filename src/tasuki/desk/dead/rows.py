@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasuki.app.dead.counting import groups_of, rest_of
 from tasuki.contracts.values import RECENT, RECENT_PARTS
@@ -76,10 +77,18 @@ def bars(trend: Sequence[int], height: int = 16, width: int = 5) -> str:
 def count_of(window: Window, by: str, key: str | None) -> int:
     """How many letters a group has, as far as they were looked at or counted."""
     is_whole = key is None or (by == "cause" and key == window.cause)
-    return window.count if is_whole else len(of_group(window, by, key))
+    return window.count if is_whole else sum(KEYS[by](item.letter) == key for item in window.items)
 
 
 def of_group(window: Window, by: str, key: str | None) -> list[Item]:
-    """The letters of one group, the newest death first; None: all of the window."""
-    items = [item for item in window.items if key is None or KEYS[by](item.letter) == key]
+    """The letters of one group, the newest death first; None: all of the window.
+
+    Each has its id as its name, unless another letter of the window has this id too.
+    """
+    ids = Counter(item.letter.id for item in window.items)
+    items = [
+        item if ids[item.letter.id] > 1 else replace(item, name=item.letter.id)
+        for item in window.items
+        if key is None or KEYS[by](item.letter) == key
+    ]
     return sorted(items, key=lambda item: item.letter.at or 0.0, reverse=True)

@@ -100,14 +100,14 @@ async def read_window(
     )
     if before is not None and before.mark == mark:
         return before
-    found: dict[str, Item] = {}
+    found: dict[tuple[str, str], Item] = {}
     end, start, size, now = total, max(total - most, 0), _FIRST_PAGE, clock.time()
     while True:
         at = max(end - size, start)
         page = await site.at(queue, partial(peek_page, queue, at, end - at)) if end > at else []
         items = await asyncio.to_thread(items_of, source, page, at, choice, now)
         # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
-        found |= {each.letter.id: each for each in reversed(items)}
+        found |= {each.at: each for each in reversed(items)}
         window = Window(
             queue, list(found.values()), total, total - at, choice.unclear, choice.problem, clock.monotonic(), mark=mark
         )
@@ -158,12 +158,12 @@ async def read_cause(
     if before is not None and before.causes == causes and before.read >= min(before.total, most):
         return before
     total, size, choice = causes.marked, _FIRST_PAGE, Choice()
-    found: dict[str, Item] = {}
+    found: dict[tuple[str, str], Item] = {}
     at = 0
     while True:
         page = await site.at(queue, partial(cause_page, queue, cause, True, at, min(size, most - at)))
         at += len(page)
-        found |= {each.letter.id: each for each in await asyncio.to_thread(items_of, source, page, 0, choice, 0.0)}
+        found |= {each.at: each for each in await asyncio.to_thread(items_of, source, page, 0, choice, 0.0)}
         window = Window(queue, list(found.values()), total, at, taken=clock.monotonic(), causes=causes, cause=cause)
         if not page or at >= min(total, most):
             return window

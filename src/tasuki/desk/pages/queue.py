@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from tasuki.app.explain.rule import Explanation, away_from
@@ -11,7 +13,17 @@ from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.listed.timing import held_back, number
-from tasuki.desk.reading.messages import DEEPEST, SEARCHED, Page, attempts, delayed_page, failed_page, find, ready_page
+from tasuki.desk.reading.messages import (
+    DEEPEST,
+    SEARCHED,
+    Found,
+    Page,
+    attempts,
+    delayed_page,
+    failed_page,
+    find,
+    ready_page,
+)
 from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
@@ -19,6 +31,7 @@ from tasuki.desk.reading.tracebacks import attempt_of
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
@@ -106,13 +119,13 @@ async def message(view: View) -> Response:
         found = await find(site, id, message_id, view.number_of("at", DEEPEST))
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
-    failures, unseen = await attempts(site, id, message_id, found.message)
+    message_id, shown = found.id, found.message
+    failures, unseen = await attempts(site, id, message_id, shown)
     try:
         told = await view.tools.asked.explained(id, message_id, found, letters)
     except (DriverError, AwayError) as error:
         told = Explanation(message_id, id, None, [away_from(id, error)])
     running = [each for each in row.running if each.message.id == message_id]
-    shown = found.message
     return view.page(
         "message.html",
         status=200 if shown or running or found.status or told.found else 404,
@@ -122,17 +135,28 @@ async def message(view: View) -> Response:
         found=found,
         running=running,
         state=state_of(row, found.message, found.place, bool(running), found.status),
-        shown=None if shown is None else row_of(live, shown, found.place),
-        failed=None
-        if shown is None
-        else number(shown.headers.get(LAST_ERROR_TIME, shown.headers.get(DEAD_LETTER_TIME))),
-        origin="" if shown is None else str(shown.headers.get(ORIGINAL_QUEUE, "")),
-        error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
-        traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
-        body=None if shown is None else body_of(live, shown),
-        headers=[] if shown is None else headers_of(shown),
+        **_content(live, found, is_letter=row.is_dead_letters),
         attempts=[attempt_of(record) for record in reversed(failures)],
         why=told.causes,
         unseen=unseen,
         can=live.driver.capabilities,
     )
+
+
+def _content(live: Queue, found: Found, *, is_letter: bool) -> dict[str, Any]:
+    """The message itself, as its page shows it, and the name by which acts on it take no other one of its id."""
+    shown = found.message
+    if shown is None:
+        nothing = dict.fromkeys(("shown", "failed", "body"))
+        return {**nothing, "name": found.id, "headers": [], "origin": "", "error": "", "traceback": ""}
+    headers = shown.headers
+    return {
+        "shown": row_of(live, shown, found.place),
+        "name": name_of(shown) if is_letter else found.id,
+        "failed": number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))),
+        "origin": str(headers.get(ORIGINAL_QUEUE, "")),
+        "error": lines(headers.get(LAST_ERROR, "")),
+        "traceback": lines(headers.get(LAST_TRACEBACK, "")),
+        "body": body_of(live, shown),
+        "headers": headers_of(shown),
+    }

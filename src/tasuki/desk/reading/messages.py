@@ -15,6 +15,7 @@ from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.queues.dead.naming import Names, id_of
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Found:
     """One message: ``message`` while it waits, at ``place`` in its queue; else what its record says."""
 
     message: Message | None = None
+    id: str = ""
+    """Of the message, also one that does not wait."""
     place: int = 0
     status: str = ""
     """Of its record, in a queue that keeps one."""
@@ -80,8 +83,9 @@ async def failed_page(site: Site, queue: str) -> Page:
 
 
 async def find(site: Site, queue: str, id: str, place: int) -> Found:
-    """A message by its id, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
-    status, progress = await _record(site, queue, id)
+    """A message by its id or its name, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
+    wanted, plain = Names([id]), id_of(id)
+    status, progress = await _record(site, queue, plain)
     searched = 0
     for start in (max(place - PAGE, 0), 0):
         at = start
@@ -89,10 +93,10 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
             try:
                 found = await _peek(site, queue, at, 10 * PAGE)
             except (QueueNotFoundError, UnsupportedError):
-                return Found(status=status, progress=progress)
+                return Found(None, plain, status=status, progress=progress)
             for number, message in enumerate(found, at):
-                if message.id == id:
-                    return Found(message, number, status, progress)
+                if wanted.of(message):
+                    return Found(message, message.id, number, status, progress)
             at += len(found)
             searched = max(searched, at)
             if not found:
@@ -100,16 +104,16 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
         if not start:
             break
     if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.find:
-        deep = await site.at(queue, lambda live: _by_id(live, queue, id))
+        deep = await site.at(queue, lambda live: _by_id(live, queue, wanted))
         if deep is not None:
-            return Found(deep, searched, status, progress)
-    return Found(status=status, progress=progress, searched=searched)
+            return Found(deep, deep.id, searched, status, progress)
+    return Found(None, plain, status=status, progress=progress, searched=searched)
 
 
-async def _by_id(live: Assembly, queue: str, id: str) -> Message | None:
+async def _by_id(live: Assembly, queue: str, wanted: Names) -> Message | None:
     on = live.queues[queue]
-    found = await asked(on, lambda: on.driver.find(on.spec.name, [id]))
-    return found[0] if found else None
+    found = await asked(on, lambda: on.driver.find(on.spec.name, wanted.ids))
+    return next((message for message in found if wanted.of(message)), None)
 
 
 async def attempts(site: Site, queue: str, id: str, message: Message | None) -> tuple[list[AttemptRecord], str]:

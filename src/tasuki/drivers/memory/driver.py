@@ -31,15 +31,14 @@ from tasuki.drivers.memory import causes
 from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
-from tasuki.drivers.memory.slots import Slot, by_number
+from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.memory.transferring import find, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import answer, full, stored_in_order
-from tasuki.drivers.toolkit.transferring.shown import Shown
-from tasuki.drivers.toolkit.transferring.transfers import Found, Outcome, Transfers
+from tasuki.drivers.toolkit.transferring.transfers import Found, Outcome, Transfers, number_in
 from tasuki.errors import DriverError
 from tasuki.message import Message
 
@@ -277,8 +276,7 @@ class MemoryDriver(Driver):
         """Look through the waiting messages."""
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
-        found = [slot for slots in find(source, frozenset(ids)).values() for slot in slots]
-        return [slot.shown() for slot in sorted(found, key=by_number)]
+        return [slot.shown() for slot in find(source, frozenset(ids))]
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Look through the waiting messages."""
@@ -299,10 +297,10 @@ class MemoryDriver(Driver):
         """Remove all messages but the held ones."""
         return self._queue(queue).purge()
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Put the rest in line again, as after a change of the ordering."""
         target = self._queue(queue)
-        removed = target.remove(frozenset(ids))
+        removed = target.remove(frozenset(ids), frozenset(places))
         self._wake(target)
         return removed
 
@@ -318,15 +316,16 @@ class MemoryDriver(Driver):
         """Take out and store, without suspending in between."""
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
-        transfers: Transfers[Slot] = Transfers(self.name, queue, batch)
-        results = await transfers.run(Shown(), partial(self._find, source), partial(self._transfer, source))
+        transfers: Transfers[int] = Transfers(self.name, queue, batch)
+        results = await transfers.run(number_in, partial(self._find, source), partial(self._transfer, source))
         self._wake(source)
         return results
 
-    async def _find(self, source: MemoryQueue, wanted: Collection[str]) -> dict[str, list[Slot]]:
-        return find(source, wanted)
+    async def _find(self, source: MemoryQueue, wanted: Collection[str]) -> dict[str, list[int]]:
+        found = find(source, wanted)
+        return {id: [slot.number for slot in found if slot.id == id] for id in wanted}
 
-    async def _transfer(self, source: MemoryQueue, to: str, found: Sequence[Found[Slot]]) -> list[Outcome]:
+    async def _transfer(self, source: MemoryQueue, to: str, found: Sequence[Found[int]]) -> list[Outcome]:
         target, now = self._queue(to), self._clock.monotonic()
         return transfer(source, target, found, lambda message: self._store(target, (message,), now))
 

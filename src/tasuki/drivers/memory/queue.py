@@ -172,9 +172,9 @@ class MemoryQueue:
         self.uniques.keep_only(self.held.values())
         return removed
 
-    def remove(self, ids: frozenset[str]) -> int:
-        """Remove what has one of these ids and is not held; returns how many."""
-        found = {slot.number for slot in self.peek() if slot.id in ids}
+    def remove(self, ids: frozenset[str], places: Collection[str] = ()) -> int:
+        """Remove what has one of these ids, and is at one of the places, and is not held; returns how many."""
+        found = {slot.number for slot in self.peek() if slot.id in ids and (not places or str(slot.number) in places)}
         if found:
             self.total -= len(found)
             self.take_out(found)

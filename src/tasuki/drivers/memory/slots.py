@@ -6,8 +6,9 @@ from operator import attrgetter
 
 import msgspec
 
-from tasuki.drivers.toolkit.results import failed
-from tasuki.message import HeaderValue, Message
+from tasuki.contracts.values import Waiting
+from tasuki.drivers.toolkit.results import shown
+from tasuki.message import HeaderValue
 
 
 class Slot(msgspec.Struct, gc=False):
@@ -47,11 +48,9 @@ class Slot(msgspec.Struct, gc=False):
         self.failures = self.deaths = 0
         self.suspect, self.failure = False, None
 
-    def shown(self) -> Message:
+    def shown(self) -> Waiting:
         """The message as ``peek`` shows it."""
-        if self.failure:
-            return failed(self.id, self.body, self.headers, *self.failure)
-        return Message(self.id, self.body, self.headers.copy())
+        return shown(self.id, self.body, self.headers.copy(), str(self.number), *(self.failure or ()))
 
 
 by_number = attrgetter("number")

@@ -7,29 +7,30 @@ from collections.abc import Callable, Collection, Sequence
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot, by_number
-from tasuki.drivers.toolkit.transferring.transfers import FULL, Found, Outcome
+from tasuki.drivers.toolkit.transferring.transfers import FULL, MISSING, Found, Outcome
 
 
-def find(source: MemoryQueue, ids: Collection[str]) -> dict[str, list[Slot]]:
+def find(source: MemoryQueue, ids: Collection[str]) -> list[Slot]:
     """The waiting messages of these ids, the oldest first."""
-    found: dict[str, list[Slot]] = {}
-    for slot in sorted((slot for slot in source.peek() if slot.id in ids), key=by_number):
-        found.setdefault(slot.id, []).append(slot)
-    return found
+    return sorted((slot for slot in source.peek() if slot.id in ids), key=by_number)
 
 
 def transfer(
-    source: MemoryQueue, target: MemoryQueue, found: Sequence[Found[Slot]], store: Callable[[Outgoing], object]
+    source: MemoryQueue, target: MemoryQueue, found: Sequence[Found[int]], store: Callable[[Outgoing], object]
 ) -> list[Outcome]:
-    """Take out messages that ``find`` has found just now, and ``store`` others in ``target``, where there is room."""
+    """Take out messages by their numbers and ids, and ``store`` others in ``target``, where there is room."""
     told: list[Outcome] = []
     gone: set[int] = set()
-    for slot, _, message in found:
+    waiting = {slot.number: slot.id for slot in source.peek()}
+    for number, id, message in found:
+        if waiting.get(number) != id:
+            told.append(MISSING)
+            continue
         source.total -= 1
         if is_full := target.spec.max_length is not None and target.total >= target.spec.max_length:
             source.total += 1
         else:
-            gone.add(slot.number)
+            gone.add(number)
             store(message)
         told.append(FULL if is_full else None)
     source.take_out(gone)

@@ -9,7 +9,7 @@ import msgspec
 
 from tasuki.contracts.driver import ACTS, Ack, Merged, Nack, Outgoing, Receipt, Received, Settlement, Unique
 from tasuki.drivers.toolkit.database.rules import is_receipt, pieces
-from tasuki.drivers.toolkit.results import busy, failed
+from tasuki.drivers.toolkit.results import busy, shown
 from tasuki.drivers.toolkit.results import refusal as refused
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue, Message
@@ -132,11 +132,10 @@ def received(rows: Iterable[Any]) -> list[Received]:
 
 
 def message(row: Any) -> Message:
-    """A message out of a row of ``show_places``, behind its place."""
-    id, headers, body, error, at = row
-    if error is None:
-        return Message(id, body, _headers(headers))
-    return failed(id, body, _headers(headers), error.decode(errors="replace"), at)
+    """A message out of a row of ``show_places``."""
+    seq, id, headers, body, error, at = row
+    failure = () if error is None else (error.decode(errors="replace"), at)
+    return shown(id, body, _headers(headers), "" if seq is None else str(seq), *failure)
 
 
 def _headers(encoded: bytes | None) -> dict[str, HeaderValue]:

@@ -45,8 +45,7 @@ from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
-from tasuki.drivers.toolkit.transferring.shown import Shown
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers
+from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, number_in
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause
@@ -89,7 +88,6 @@ class PostgresDriver(WithinPostgres):
         self._commits: dict[str, str] = {}
         """What the last publish to a queue waited for: another process may have declared that."""
         self._guard: Guard[Session] = Guard(name)
-        self._shown: Shown[int] = Shown()
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
         sync_url = self._url if settings.tls is None and encryption(name, self._url, None) is None else None
@@ -263,13 +261,11 @@ class PostgresDriver(WithinPostgres):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
-        return self._shown.noted(queue, [rows.message(row[1:]) for row in found], [row[0] for row in found])
+        return [rows.message(row) for row in await self._open_session(queue).ask(queue, SHOW, queue, limit, after)]
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Search the queue's messages in one statement."""
-        pairs = await show(self._open_session(queue), queue, ids)
-        return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
+        return await show(self._open_session(queue), queue, ids)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count them in one statement."""
@@ -282,8 +278,7 @@ class PostgresDriver(WithinPostgres):
         session = self._open_session(queue)
         if not is_cause(cause):
             return []
-        seqs, messages = await causes.peek(session, queue, cause, limit, after, newest_first=newest_first)
-        return self._shown.noted(queue, messages, seqs)
+        return await causes.peek(session, queue, cause, limit, after, newest_first=newest_first)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""
@@ -291,10 +286,10 @@ class PostgresDriver(WithinPostgres):
         assert self._connectors is not None
         return await session.run(queue, purge(session, queue, self._connectors[0]))
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Remove what one statement finds, by others."""
         session = self._open_session(queue)
-        return await session.run(queue, remove(session, queue, [*ids]))
+        return await session.run(queue, remove(session, queue, [*ids], frozenset(map(number_in, places))))
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         """End the delays that one statement finds."""
@@ -305,7 +300,7 @@ class PostgresDriver(WithinPostgres):
         """Take out and store in one statement for each target, after a search for messages that were not shown."""
         session = self._open_session(queue)
         transfers: Transfers[int] = Transfers(self.name, queue, batch, partial(rows.refusal, self.name))
-        return await transfers.run(self._shown, partial(find, session, queue), partial(self._transfer, session, queue))
+        return await transfers.run(number_in, partial(find, session, queue), partial(self._transfer, session, queue))
 
     async def _transfer(self, session: Session, queue: str, to: str, found: Sequence[Found[int]]) -> list[int]:
         self._open_session(to)

@@ -6,7 +6,7 @@ A cursor shows the messages that were there when a purge began; they are removed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.session import Session
@@ -42,15 +42,17 @@ _NEXT = f"FETCH {AT_ONCE} FROM seen"
 _REMOVE = "SELECT {}.purge_these($1, $2)"
 
 
-async def remove(session: Session, queue: str, ids: Sequence[str]) -> int:
-    """Remove the messages of these ids that are not held; returns how many. Raises DriverError."""
+async def remove(session: Session, queue: str, ids: Sequence[str], only: Collection[int | None]) -> int:
+    """Remove the messages of these ids that are not held; returns how many. Raises DriverError.
+
+    ``only``: the numbers that they must have; none: any.
+    """
     await session.fetch(queue, _REMOVE, queue, [])  # raises for a queue that is not there
     (number,) = (await session.fetch(queue, _NUMBER, queue))[0]
-    found = await session.fetch(queue, _WITH_IDS, number, ids)
+    found = [seq for (seq,) in await session.fetch(queue, _WITH_IDS, number, ids) if not only or seq in only]
     removed = 0
     for start in range(0, len(found), AT_ONCE):
-        seqs = [row[0] for row in found[start : start + AT_ONCE]]
-        removed += (await session.fetch(queue, _REMOVE, queue, seqs))[0][0]
+        removed += (await session.fetch(queue, _REMOVE, queue, found[start : start + AT_ONCE]))[0][0]
     return removed
 
 

@@ -34,9 +34,9 @@ async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dic
     return found
 
 
-async def show(session: Session, queue: str, ids: Collection[str]) -> list[tuple[int, Message]]:
-    """The messages themselves, with their numbers. Raises DriverError."""
-    return [(row[0], rows.message(row[1:])) for row in await _rows(session, queue, storable(ids), _MESSAGES)]
+async def show(session: Session, queue: str, ids: Collection[str]) -> list[Message]:
+    """The messages themselves. Raises DriverError."""
+    return [rows.message(row) for row in await _rows(session, queue, storable(ids), _MESSAGES)]
 
 
 async def _rows(session: Session, queue: str, ids: Collection[str], select: str) -> list[Any]:

@@ -22,7 +22,7 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
-from tasuki.drivers.toolkit.results import failed
+from tasuki.drivers.toolkit.results import shown
 from tasuki.drivers.toolkit.transferring.transfers import Found
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import Message
@@ -273,13 +273,12 @@ def _delay(item: Nack | Release) -> bytes | int:
     return b"%d %b" % (delay, item.error.encode()) if isinstance(item, Nack) and item.error else delay
 
 
-def shown(place: bytes, content: bytes, failure: bytes | None) -> Message:
+def shown_at(place: bytes, content: bytes, failure: bytes | None) -> Message:
     """A message as ``peek`` shows it; ``failure``: microseconds and the last error."""
-    message = decoded(content, place)
-    if not failure:
-        return Message(*message)
-    time, _, error = failure.partition(b" ")
-    return failed(*message, error.decode(errors="replace"), int(time) / 1_000_000)
+    time, _, error = (failure or b"0").partition(b" ")
+    # What another program put there may be at a place that is no text.
+    name = place.decode(errors="surrogateescape")
+    return shown(*decoded(content, place), name, error.decode(errors="replace"), int(time) / 1_000_000)
 
 
 def readable(receipts: Sequence[Receipt]) -> list[bytes]:

@@ -34,7 +34,7 @@ from tasuki.drivers.redis.batches import (
     publishing,
     readable,
     settled_together,
-    shown,
+    shown_at,
 )
 from tasuki.drivers.redis.capabilities import CAPABILITIES
 from tasuki.drivers.redis.connecting.addresses import addresses
@@ -46,12 +46,11 @@ from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
-from tasuki.drivers.redis.transferring import FIRST, find, fitting, refusal, show, transfer
+from tasuki.drivers.redis.transferring import FIRST, find, fitting, place_in, refusal, show, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
 from tasuki.drivers.toolkit.results import answer, full
-from tasuki.drivers.toolkit.transferring.shown import Shown
 from tasuki.drivers.toolkit.transferring.transfers import Transfers
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
@@ -92,7 +91,6 @@ class RedisDriver(Driver):
         self._begin()
 
     def _begin(self) -> None:
-        self._shown: Shown[bytes] = Shown()
         self._session = self._new_session()
         self._receiver = self._new_receiver(self._session)
         self._queues = Queues(self._session, self._receiver.hear_no_more)
@@ -272,14 +270,12 @@ class RedisDriver(Driver):
             *found, section, skip, line = await self._session.ask(queue, scripts.PEEK, size, *on)
             on = section, skip, line
             fits = fitting(len(found[1]), sum(len(content) for content in found[1] if content is not None))
-            there = [each for each in zip(*found, strict=True) if each[1]]
-            messages += self._shown.noted(queue, [shown(*each) for each in there], [each[0] for each in there])
+            messages += [shown_at(*each) for each in zip(*found, strict=True) if each[1]]
         return messages
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Search the messages, in several scripts."""
-        pairs = await show(self._session, queue, ids)
-        return self._shown.noted(queue, [message for _, message in pairs], [place for place, _ in pairs])
+        return await show(self._session, queue, ids)
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones, in several scripts; a message published meanwhile stays."""
@@ -290,9 +286,10 @@ class RedisDriver(Driver):
             removed += more
         return removed
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Search the messages, in several scripts."""
-        wanted = [id.encode(errors="replace") for id in ids]
+        named: list[Word] = [len(places), *map(place_in, places)]
+        wanted = [*named, *(id.encode(errors="replace") for id in ids)]
         removed, on = await self._session.ask(queue, scripts.REMOVE, PURGED, "0", *wanted)
         while on != b"0":
             more, on = await self._session.ask(queue, scripts.REMOVE, PURGED, on, *wanted)
@@ -314,7 +311,7 @@ class RedisDriver(Driver):
         session.place(queue)
         refuse = partial(refusal, session, queue, self.capabilities.max_message_bytes or 0)
         transfers: Transfers[bytes] = Transfers(self.name, queue, batch, refuse)
-        return await transfers.run(self._shown, partial(find, session, queue), partial(transfer, session, queue))
+        return await transfers.run(place_in, partial(find, session, queue), partial(transfer, session, queue))
 
     def can_transfer(self, queue: str, to: str) -> bool:
         """Not where the queues are in two slots of a cluster; their names say so, also of one that is not declared."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, shown, transferring
+from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, shown_at, transferring
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.transferring.transfers import Found, storable
 from tasuki.errors import DriverError, UnsupportedError
@@ -63,18 +63,23 @@ def _number(place: bytes) -> int:
     return int(place) % _NUMBERS
 
 
-async def show(session: Session, queue: str, ids: Collection[str]) -> list[tuple[bytes, Message]]:
-    """The waiting messages of these ids, with their places, the oldest first. Raises DriverError."""
+async def show(session: Session, queue: str, ids: Collection[str]) -> list[Message]:
+    """The waiting messages of these ids, the oldest first. Raises DriverError."""
     places = [
         place for found in (await find(session, queue, dict.fromkeys(storable(ids), inf))).values() for place in found
     ]
     places.sort(key=_number)
-    found: list[tuple[bytes, Message]] = []
+    found: list[Message] = []
     for start in range(0, len(places), SHOWN):
         part = places[start : start + SHOWN]
         answers = zip(part, *await session.ask(queue, scripts.SHOW, *part), strict=True)
-        found += [(each[0], shown(*each)) for each in answers if each[1]]
+        found += [shown_at(*each) for each in answers if each[1]]
     return found
+
+
+def place_in(place: str) -> bytes:
+    """The place that a message was shown at."""
+    return place.encode(errors="surrogateescape")
 
 
 async def transfer(session: Session, queue: str, to: str, found: Sequence[Found[bytes]]) -> list[int]:

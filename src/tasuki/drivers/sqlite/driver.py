@@ -46,8 +46,7 @@ from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import answer, answered_in_order, full, stored_in_order
-from tasuki.drivers.toolkit.transferring.shown import Shown
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, storable
+from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, number_in, storable
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -80,7 +79,6 @@ class SQLiteDriver(WithinSQLite):
         self._clock = clock or SystemClock()
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._guard: Guard[Writer] = Guard(name)
-        self._shown: Shown[int] = Shown()
         self._readers: Guard[Reader] = Guard(name)
         self._opening = Opening(name, self._path, settings.synchronous, settings.busy_timeout)
 
@@ -251,7 +249,7 @@ class SQLiteDriver(WithinSQLite):
         walk = Walk(after, limit)
         while not walk.is_over:
             await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
-        return self._shown.noted(queue, walk.found, walk.seqs)
+        return walk.found
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Search the queue's messages, in several transactions."""
@@ -260,8 +258,8 @@ class SQLiteDriver(WithinSQLite):
         seqs = sorted(seq for found in places.values() for seq in found)
         if not seqs:
             return []
-        pairs = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
-        return self._shown.noted(queue, [message for _, message in pairs], [seq for seq, _ in pairs])
+        found: list[Message] = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
+        return found
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Read the index of causes, on the thread that reads: the writer goes on."""
@@ -274,8 +272,8 @@ class SQLiteDriver(WithinSQLite):
     ) -> list[Message]:
         """Walk along the index of causes, on the thread that reads."""
         peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first)
-        seqs, messages = await self._look(queue, peek)
-        return self._shown.noted(queue, messages, seqs)
+        found: list[Message] = await self._look(queue, peek)
+        return found
 
     async def _look(self, queue: str, work: Callable[[sqlite3.Connection, int], Any]) -> Any:
         """What ``work`` sees in the file, after all that was done before."""
@@ -295,10 +293,10 @@ class SQLiteDriver(WithinSQLite):
             removed += count
         return removed
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Search the queue's messages, in several transactions."""
         self._check(queue)
-        search, removed = Search(ids), 0
+        search, removed = Search(ids, frozenset(map(number_in, places))), 0
         while not search.is_over:
             removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
         return removed
@@ -313,7 +311,7 @@ class SQLiteDriver(WithinSQLite):
         """Take out and store in one transaction for each target, after a search for messages that were not shown."""
         self._check(queue)
         transfers: Transfers[int] = Transfers(self.name, queue, batch, self._refusal)
-        return await transfers.run(self._shown, partial(self._find, queue), partial(self._transfer, queue))
+        return await transfers.run(number_in, partial(self._find, queue), partial(self._transfer, queue))
 
     def _refusal(self, to: str, message: Outgoing) -> DriverError | None:
         self._check(to)

@@ -8,10 +8,11 @@ from typing import Any
 
 from tasuki.contracts.driver import Merged, Outgoing, QueueSpec
 from tasuki.contracts.results import Answers, Results, answer
+from tasuki.contracts.values import Waiting
 from tasuki.errors import DriverError, KeyBusyError, MessageTooLargeError, QueueFullError, UnsupportedError
-from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
+from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue
 
-__all__ = ["Answers", "Results", "answer", "answered_in_order", "failed", "full", "published_again", "stored_in_order"]
+__all__ = ["Answers", "Results", "answer", "answered_in_order", "full", "published_again", "shown", "stored_in_order"]
 
 
 async def published_again(
@@ -117,6 +118,10 @@ def in_force(
     )
 
 
-def failed(id: str, body: bytes, headers: dict[str, HeaderValue], error: str, at: float) -> Message:
-    """A message that ``peek`` shows, with its last error and its time (Unix seconds) among the headers (clause 38)."""
-    return Message(id, body, {**headers, LAST_ERROR: error, LAST_ERROR_TIME: at})
+def shown(
+    id: str, body: bytes, headers: dict[str, HeaderValue], place: str = "", error: str | None = None, at: float = 0.0
+) -> Waiting:
+    """A message that ``peek`` shows, with its last error and its time (Unix seconds) among the headers (38, 57)."""
+    if error:
+        headers = {**headers, LAST_ERROR: error, LAST_ERROR_TIME: at}
+    return Waiting(id, body, headers, place)

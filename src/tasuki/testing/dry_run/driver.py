@@ -100,7 +100,7 @@ class DryDriver(TwinDriver):
         await self.settle(queue, [Ack(move.receipt) for move in batch])
         return ()
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Record it; there is nothing to remove."""
         self._recorder.add("remove", queue=queue, ids=list(ids)[:100])
         return 0

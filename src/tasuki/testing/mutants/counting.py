@@ -108,36 +108,44 @@ class RemoveTakesHeld(Mutant):
         self._held.update((one.id, one.receipt) for one in taken)
         return taken
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         await self.settle(queue, [Ack(self._held[id]) for id in ids if id in self._held])
-        return await super().remove(queue, ids)
+        return await super().remove(queue, ids, places)
 
 
 class RemoveTakesOneOfAnId(Mutant):
     noticed_by = ("test_37_all_messages_of_an_id_go",)
     needs = "remove"
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
-        return min(await super().remove(queue, ids), len(ids))
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        return min(await super().remove(queue, ids, places), len(ids))
 
 
 class RemoveTakesThemAll(Mutant):
     noticed_by = ("test_37_remove_takes_what_it_names",)
     needs = "remove"
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
-        count = await super().remove(queue, ids)
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        count = await super().remove(queue, ids, places)
         await self.purge(queue)
         return count
+
+
+class RemoveIgnoresThePlaces(Mutant):
+    noticed_by = ("test_57_remove_takes_the_messages_at_the_places",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        return await super().remove(queue, ids)
 
 
 class RemoveMissesWhatIsDelayed(Mutant):
     noticed_by = ("test_37_delayed_and_urgent_messages_go_too",)
     needs = "remove"
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         depth = await self.depth(queue)
-        return 0 if depth.delayed else await super().remove(queue, ids)
+        return 0 if depth.delayed else await super().remove(queue, ids, places)
 
 
 class ExpediteLeavesTheDelay(Mutant):

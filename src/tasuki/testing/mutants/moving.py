@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -20,9 +20,12 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
     Transfer,
+    Waiting,
+    place_of,
 )
 from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError, StaleReceiptError
+from tasuki.message import Message
 from tasuki.testing.mutants.mutant import Mutant
 
 
@@ -185,6 +188,60 @@ class TransferTakesAllOfAnId(Mutant):
         results = await self.inner.transfer(queue, batch)
         await self.remove(queue, [each.id for each in batch])
         return results
+
+
+class TransferTakesAnyOfAnId(Mutant):
+    """It takes out the oldest message of the id, whichever one was read."""
+
+    noticed_by = ("test_57_a_transfer_takes_out_the_message_at_its_place",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        return await self.inner.transfer(queue, [msgspec.structs.replace(each, place="") for each in batch])
+
+
+class TransferLooksElsewhere(Mutant):
+    """It takes out another message of the id where the one that is named has gone."""
+
+    noticed_by = ("test_57_what_has_left_its_place_is_missing",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        results = await _each(self.inner, queue, batch)
+        again = [each for each, told in zip(batch, results, strict=True) if isinstance(told, MessageNotFoundError)]
+        others = iter(await _each(self.inner, queue, [msgspec.structs.replace(each, place="") for each in again]))
+        return [next(others) if isinstance(told, MessageNotFoundError) else told for told in results]
+
+
+class TransferTrustsThePlace(Mutant):
+    """It takes out whatever is at the place, whichever id is asked for."""
+
+    noticed_by = ("test_57_what_has_left_its_place_is_missing",)
+    needs = "transfer"
+
+    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
+        ids = {place_of(each): each.id for each in await self.inner.peek(queue, 100)}
+        batch = [msgspec.structs.replace(each, id=ids.get(each.place, each.id)) for each in batch]
+        return await self.inner.transfer(queue, batch)
+
+
+class APlaceEndsWithADelivery(Mutant):
+    """A message that comes back is at another place."""
+
+    noticed_by = ("test_57_a_place_is_kept_past_nacks_and_releases",)
+    needs = "transfer"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._count = 0
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        self._count += 1
+        return await super().receive(queue, limit, wait)
+
+    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
+        found = await super().find(queue, ids)
+        return [Waiting(each.id, each.body, each.headers, f"{place_of(each)}{self._count}") for each in found]
 
 
 class TransferForgetsTheDelay(Mutant):

@@ -149,8 +149,8 @@ class Mutant(Driver):
     async def purge(self, queue: str) -> int:
         return await self.inner.purge(queue)
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
-        return await self.inner.remove(queue, ids)
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        return await self.inner.remove(queue, ids, places)
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         return await self.inner.expedite(queue, ids)

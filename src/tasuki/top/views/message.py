@@ -58,15 +58,15 @@ class MessageView(View):
             if found.message is not None:
                 self._place = found.place
             letters = row.dead_letters if row.dead_letters and reading.may("peek", row.dead_letters) else ""
-            told = await reading.asked.explained(self.queue, self.id, found, letters)
+            told = await reading.asked.explained(self.queue, found.id, found, letters)
             return text_of(await self._shown(reading, row, found, told), snapshot.now)
         except (DriverError, AwayError) as error:
             return _only(problem_of(error))
 
     async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
-        running = [each for each in row.running if each.message.id == self.id]
+        running = [each for each in row.running if each.message.id == found.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
-        failed, _ = await attempts(reading.site, self.queue, self.id, found.message)
+        failed, _ = await attempts(reading.site, self.queue, found.id, found.message)
         shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
         message = found.message
         if message is None:

@@ -9,6 +9,7 @@ from tasuki.clock import Clock
 from tasuki.message import BATCH, Message, is_cause
 from tasuki.queues.dead.groups import KEYS
 from tasuki.queues.dead.letter import letter_in
+from tasuki.queues.dead.naming import Names
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.rules.batch import Batch
 
@@ -30,14 +31,16 @@ class Chooser:
         if batch.group is not None and batch.group[0] not in KEYS:  # of another version
             raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
         self._key = KEYS[batch.group[0]] if batch.group is not None else None
-        self.ids = sorted(ids)
+        self.names = Names(ids)
         """Of the letters that were chosen one by one."""
         self.begin()
 
     def begin(self) -> None:
         """Forget all that it has seen."""
-        self._choice = Choice(self._batch.where, self.ids, masks=self._batch.masks)
-        self._sought = set(self.ids)
+        self._choice = Choice(self._batch.where, self.names, masks=self._batch.masks)
+        self._sought = set(self.names)
+        self._taken: set[str] = set()
+        """Names of which a letter is one of the batch: none takes two."""
         self.passed = 0
         """Letters that were not chosen."""
 
@@ -48,18 +51,20 @@ class Chooser:
 
     @property
     def has_all(self) -> bool:
-        """Whether each letter of the chosen ids has been seen."""
-        return bool(self.ids) and not self._sought
+        """Whether each letter of the chosen ones has been seen."""
+        return bool(self.names) and not self._sought
 
     def takes(self, message: Message) -> bool:
         """Whether a letter is one of the batch: chosen, and not one that the batch has moved and that came back."""
         is_mine = message.headers.get(BATCH) == self._batch.id
-        if not is_mine:
-            self._sought.discard(message.id)
-        if not is_mine and self._holds(message):
-            return True
-        self.passed += 1
-        return False
+        name = "" if is_mine else self.names.of(message)
+        self._sought.discard(name)
+        if is_mine or name in self._taken or not self._holds(message):
+            self.passed += 1
+            return False
+        if name:
+            self._taken.add(name)
+        return True
 
     def _holds(self, message: Message) -> bool:
         if self._key is not None:

@@ -108,15 +108,15 @@ class Batches:
         batch = plan(
             Batch(
                 new_id(), act, source.id, source.spec.name, await shelf.store.time(), self._who(live),
-                where=where, group=group, ids=len(choice.ids), to=target.id if target else "", rate=rate,
+                where=where, group=group, ids=len(choice.names), to=target.id if target else "", rate=rate,
                 canary=canary, limit=limit, is_permitted=guard is None, masks=self._is_permitted,
             ),
             source, target,
         )  # fmt: skip
         check_texts(*(group or ()))
-        batch = await counted(batch, source, choice.ids, live.batching.clock)
+        batch = await counted(batch, source, choice.names, live.batching.clock)
         if ids:
-            await shelf.put_ids(batch.id, sorted(choice.ids))
+            await shelf.put_ids(batch.id, list(choice.names))
         await shelf.put(batch, 0)
         _log.info("batch %s: %s of %s begun, by %s", batch.id, act, source.id, batch.actor, extra=_facts(batch))
         await self._go(live, shelf, state, batch.id, drive=drive)

@@ -12,10 +12,11 @@ from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.transferring import after_letter
 from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError, QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.home import home_of, homeless
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.body import Shown, shown
@@ -148,7 +149,7 @@ class Editor:
         source = self._source
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            transfers = [Transfer(letter.id, target.spec.name, message) for message in messages]
+            transfers = [Transfer(letter.id, target.spec.name, message, place_of(letter)) for message in messages]
             return list(await source.driver.transfer(source.spec.name, transfers))
 
         try:
@@ -168,7 +169,7 @@ class Editor:
             target,
             1,
             clock=self._clock,
-            choice=Choice(ids=[letter.id]),
+            choice=Choice(ids=[name_of(letter)]),
             is_permitted=True,
             form=lambda received, now: made.message,
         )

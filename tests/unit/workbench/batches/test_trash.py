@@ -61,11 +61,11 @@ async def test_a_worker_that_comes_days_later_empties_it(app: App) -> None:
 async def test_a_delete_without_trash_counts_what_it_has_removed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     remove, calls = MemoryDriver.remove, []
 
-    async def late(driver: MemoryDriver, queue: str, ids: Collection[str]) -> int:
+    async def late(driver: MemoryDriver, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         calls.append(len(ids))
         if len(calls) == 2:  # another one is faster
             await remove(driver, queue, list(ids)[:7])
-        return await remove(driver, queue, ids)
+        return await remove(driver, queue, ids, places)
 
     async with app:
         await bury(app, *many(KEPT + 50))

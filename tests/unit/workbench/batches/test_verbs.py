@@ -84,7 +84,7 @@ async def test_a_move_keeps_why_they_died(app: App) -> None:
         assert after.headers == before.headers | {"x_batch": batch.id}
         await app.batches.wait((await app.batches.undo(batch.id)).id)
         [back] = await app.live_queue("dead").peek()
-        assert back == before
+        assert (back.id, back.body, back.headers) == (before.id, before.body, before.headers)
 
 
 async def test_an_undo_of_a_retry_takes_back_what_still_waits(app: App) -> None:
@@ -97,7 +97,8 @@ async def test_an_undo_of_a_retry_takes_back_what_still_waits(app: App) -> None:
         await jobs.publish({"n": 1}, id="fresh")
         undone = await app.batches.wait((await app.batches.undo(batch.id)).id)
         assert (undone.state, undone.undone, undone.started, undone.done) == ("undone", 100, 20, 120)
-        assert await app.live_queue("dead").peek(1000) == before[20:]
+        after = await app.live_queue("dead").peek(1000)
+        assert [(each.id, each.headers) for each in after] == [(each.id, each.headers) for each in before[20:]]
         assert await ids(app, "jobs") == ["fresh"]
         assert len(started) == 20
         with pytest.raises(BatchStateError, match="it is brought back, or was"):

@@ -16,5 +16,6 @@ async def bury(
 
 
 async def only(app: App, queue: str) -> Message:
+    """The one waiting message, wherever it is stored."""
     [message] = await app.live_queue(queue).peek()
-    return message
+    return Message(message.id, message.body, message.headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,7 +89,7 @@ def _show_letter(letter: dict[str, Any], *, is_chosen: bool) -> None:
     died = "" if letter["at"] is None else f", {age(time.time() - letter['at'])} ago"
     tries = "" if letter["attempts"] is None else f", after attempt {letter['attempts']}"
     tries += f", returned after retry ({letter['redriven']})" if letter["redriven"] else ""
-    print_wrapped("id", f"{letter['id']} from {letter['queue'] or UNKNOWN}{tries}{died}", indent=_INDENT)
+    print_wrapped("id", f"{letter['name']} from {letter['queue'] or UNKNOWN}{tries}{died}", indent=_INDENT)
     kind = " · ".join(f"{name} {letter[name]}" for name in ("cause", "reason", "type", "place") if letter[name])
     print_wrapped("cause", kind.removeprefix("cause "), indent=_INDENT)
     body = preview(letter["body"]) if "body" in letter else "base64:" + letter["body_base64"]
@@ -104,7 +105,7 @@ def _show_letter(letter: dict[str, Any], *, is_chosen: bool) -> None:
 @click.option("--group", "by", type=click.Choice(_BY), default="cause", show_default=True, help="What they share.")
 @click.option("--of", "key", metavar="KEY", help="Show the letters of this group, as of cause 9f3a….")
 @click.option("--where", default="", metavar="EXPR", help="Only letters that it holds for: queue == 'a:b' && age > 60.")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="Show this letter; may be repeated.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Show this letter, by id or name; may be repeated.")
 @secrets_option
 @printing(_show)
 @project_options()
@@ -178,10 +179,16 @@ def _fields(group: DeadGroup) -> dict[str, Any]:
 
 def _letters(app: App, found: DeadLetters, by: str, key: str | None, *, shows_secrets: bool) -> dict[str, Any]:
     from tasuki.queues.dead.groups import KEYS
+    from tasuki.queues.dead.naming import name_of
 
     mine = [letter for letter in found.letters if key is None or KEYS[by](letter) == key]
     mine.sort(key=lambda letter: letter.at or 0.0, reverse=True)
-    return {"count": len(mine), "letters": [_letter(app, letter, shows_secrets=shows_secrets) for letter in mine]}
+    ids = Counter(letter.id for letter in found.letters)
+    shown = []
+    for letter in mine:
+        name = name_of(letter.message) if ids[letter.id] > 1 else letter.id
+        shown.append({"name": name, **_letter(app, letter, shows_secrets=shows_secrets)})
+    return {"count": len(mine), "letters": shown}
 
 
 def _letter(app: App, letter: Letter, *, shows_secrets: bool) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--to", metavar="QUEUE", help="Send them there instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Most messages to send.")
 @click.option("--where", default="", metavar="EXPR", help="Only messages that it holds for; see tasuki dead.")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this message; may be repeated.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this message, by its id or name; may be repeated.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0),

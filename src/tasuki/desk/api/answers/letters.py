@@ -41,6 +41,7 @@ class Letter(Answer, frozen=True):
     """One dead letter."""
 
     id: str
+    name: str
     dead: str
     queue: str
     reason: str

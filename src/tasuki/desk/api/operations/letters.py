@@ -100,6 +100,7 @@ def _letter(live: Queue, item: Item) -> answers.Letter:
     letter = item.letter
     return answers.Letter(
         id=letter.id,
+        name=item.name,
         dead=letter.dead,
         queue=letter.queue,
         reason=letter.reason,

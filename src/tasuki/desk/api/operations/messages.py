@@ -92,6 +92,7 @@ async def message(call: Call) -> answers.Message:
     call.require("peek", row.id)
     id = call.names["id"]
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
+    id = found.id
     told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
     running = [each for each in running_of(row.running) if each.message.id == id]
     shown = found.message

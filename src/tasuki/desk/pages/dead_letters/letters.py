@@ -217,7 +217,7 @@ async def letters(view: View) -> Response:
         seen=seen,
         window=window,
         items=shown,
-        bodies={item.letter.id: item.body(site.live.queues[id]) for item in shown},
+        bodies=[item.body(site.live.queues[id]) for item in shown],
         count=count_of(window, asked.by, asked.group),
         start=start,
         page_size=PAGE,
@@ -242,17 +242,17 @@ def _reach(window: Window, items: Sequence[Item]) -> int:
 
 
 def _cursor(item: Item) -> str:
-    return f"{item.letter.at or 0.0!r}:{item.letter.id}"
+    return f"{item.letter.at or 0.0!r}:{item.name}"
 
 
 def _start(items: Sequence[Item], after: str) -> int:
     """Where the page after a letter begins; the letter may be gone, then after those that died later."""
-    at, _, id = after[:_LONG].partition(":")
+    at, _, name = after[:_LONG].partition(":")
     try:
         time = float(at)
     except ValueError:
         return 0
     for place, item in enumerate(items):
-        if item.letter.id == id:
+        if item.name == name:
             return place + 1
     return next((place for place, item in enumerate(items) if (item.letter.at or 0.0) < time), 0)

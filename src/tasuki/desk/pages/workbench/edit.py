@@ -13,6 +13,7 @@ from tasuki.desk.pages.workbench.edit_form import form_of, wanted_of
 from tasuki.desk.pages.workbench.found import Subject, posted, subject_of
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
+from tasuki.queues.dead.naming import name_of
 from tasuki.workbench.editing.edit import Draft
 from tasuki.workbench.editing.problems import EditError, Problem
 
@@ -79,7 +80,7 @@ def _show(
         "edit.html",
         status=status,
         form=form,
-        id=draft.letter.id,
+        id=name_of(draft.letter),  # the form is about this one alone
         dead=draft.dead,
         place=subject.place,
         queues=[id for id in view.tools.site.queues if id == form.to or view.may("edit", id)],

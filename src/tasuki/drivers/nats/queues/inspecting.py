@@ -16,7 +16,7 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.records.receivers import Receivers
 from tasuki.drivers.nats.records.side_records import LastError, hidden_among
-from tasuki.drivers.toolkit.results import failed
+from tasuki.drivers.toolkit.results import shown
 from tasuki.message import Message
 
 
@@ -142,7 +142,7 @@ class Inspector:
         head, body = unpack(stored.data, f"{self._queue.stream}-{stored.sequence}")
         if error is None:
             return Message(head.id, body, head.headers)
-        return failed(head.id, body, head.headers, error.text, error.at)
+        return shown(head.id, body, head.headers, "", error.text, error.at)
 
 
 def _beyond(without: set[int], sequence: int) -> int:

@@ -28,13 +28,13 @@ async def count(session: Session, queue: str, most: int, also: Collection[str]) 
 
 def _counted(row: Any) -> CauseCount:
     cause, number, first, last, recent, ids, headers, error, failed_at, _ = row
-    newest = rows.message((ids[0], headers, b"", error, failed_at))
+    newest = rows.message((None, ids[0], headers, b"", error, failed_at))
     return CauseCount(cause, number, first, last, tuple(recent or (0,) * RECENT_PARTS), newest, tuple(ids))
 
 
 async def peek(
     session: Session, queue: str, cause: str, limit: int, after: int, *, newest_first: bool
-) -> tuple[list[int], list[Message]]:
-    """Waiting messages of one cause, and their numbers. Raises DriverError."""
+) -> list[Message]:
+    """Waiting messages of one cause. Raises DriverError."""
     found = await session.ask(queue, _SHOW, queue, cause, limit, after, newest_first)
-    return [row[0] for row in found], [rows.message(row[1:]) for row in found]
+    return [rows.message(row) for row in found]

@@ -72,16 +72,15 @@ def count(connection: sqlite3.Connection, queue: int, most: int, also: Collectio
 
 def peek(
     connection: sqlite3.Connection, queue: int, cause: str, limit: int, after: int, *, newest_first: bool
-) -> tuple[list[int], list[Message]]:
-    """Waiting messages of one cause, and their numbers."""
+) -> list[Message]:
+    """Waiting messages of one cause."""
     if not is_cause(cause):
-        return [], []
+        return []
     with _moment(connection):
         held = [seq for seq, _ in connection.execute(_HELD, (queue,))]
         looking = _Looking(connection, queue, held)
         seqs = [seq for seq, _ in looking.places(cause, min(limit, _MOST), after, newest_first=newest_first)]
-        pairs = show(connection, seqs)
-        return [seq for seq, _ in pairs], [message for _, message in pairs]
+        return show(connection, seqs)
 
 
 class _Looking:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.toolkit.results import failed
+from tasuki.drivers.toolkit.results import shown
 from tasuki.message import HeaderValue, Message
 
 PASSED, SHOWN = 10_000, 200
@@ -49,8 +49,6 @@ class Walk:
     skip: int
     wanted: int
     found: list[Message] = field(default_factory=list)
-    seqs: list[int] = field(default_factory=list)
-    """The numbers of the found ones."""
     part: int = 0
     last: tuple[object, ...] = _PARTS[0].before
 
@@ -77,7 +75,6 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
         waiting = [row for row in rows if row[-1]]
         here = waiting[walk.skip : walk.skip + need]
         walk.found += [_message(connection, row[-2]) for row in here]
-        walk.seqs += [row[-2] for row in here]
         walk.skip = max(walk.skip - len(waiting), 0)
         need -= len(here)
         passed += len(rows)
@@ -98,10 +95,10 @@ def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[obj
     return found
 
 
-def show(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[tuple[int, Message]]:
+def show(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Message]:
     """Messages by their numbers, as far as they are there still; many of them are read in one transaction."""
-    found = ((seq, _shown(connection, seq)) for seq in seqs)
-    return [(seq, message) for seq, message in found if message is not None]
+    found = (_shown(connection, seq) for seq in seqs)
+    return [message for message in found if message is not None]
 
 
 def _message(connection: sqlite3.Connection, seq: object) -> Message:
@@ -115,8 +112,7 @@ def _shown(connection: sqlite3.Connection, seq: object) -> Message | None:
     if row is None:
         return None
     id_, body, encoded, error, at = row
-    headers = _decode_headers(encoded)
-    return failed(id_, body, headers, error, at) if error else Message(id_, body, headers)
+    return shown(id_, body, _decode_headers(encoded), str(seq), error, at)
 
 
 def shown_head(connection: sqlite3.Connection, seq: int) -> Message | None:
@@ -125,5 +121,4 @@ def shown_head(connection: sqlite3.Connection, seq: int) -> Message | None:
     if row is None:
         return None
     id_, encoded, error, at = row
-    headers = _decode_headers(encoded)
-    return failed(id_, b"", headers, error, at) if error else Message(id_, b"", headers)
+    return shown(id_, b"", _decode_headers(encoded), str(seq), error, at)

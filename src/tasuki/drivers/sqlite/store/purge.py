@@ -42,6 +42,8 @@ class Search:
     """A search by ids, and how far it is: to the messages that were there when it began."""
 
     ids: Collection[str]
+    seqs: Collection[int | None] = ()
+    """The numbers that they must have; none: any."""
     found: dict[str, list[int]] = field(default_factory=dict)
     """By id the numbers of its waiting messages, the oldest first."""
     after: int = -1
@@ -137,6 +139,8 @@ class Purge:
         last = first - 1 + SEARCHED
         wanted = (first - 1, min(last, search.newest), queue, names_text(search.ids))
         ids = dict(self._execute(statements.SEARCHED, wanted).fetchall())
+        if search.seqs:
+            ids = {seq: id for seq, id in ids.items() if seq in search.seqs}
         search.after = last
         rows = self._waiting(queue, ids)
         for row in sorted(rows):

@@ -189,12 +189,14 @@ class DatabaseDriver(Driver, Generic[L]):
             count += gone
         return count
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         """Find the messages in a transaction that locks nothing, and remove them in others."""
         session = self._session(queue)
         if not ids:
             return 0
         found, count = await session.run(queue, lambda store: store.search(queue, ids)), 0
+        if places:
+            found = [number for number in found if str(number) in places]
         for start in range(0, len(found), REMOVED):
 
             def remove(store: TableStore, start: int = start) -> Awaitable[int]:

@@ -195,8 +195,8 @@ class Threaded(Driver):
     async def purge(self, queue: str) -> int:
         return await self._guard.get(queue).call(lambda: self._inner.purge(queue), is_whole=True)
 
-    async def remove(self, queue: str, ids: Collection[str]) -> int:
-        return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids), is_whole=True)
+    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
+        return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids, places), is_whole=True)
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         return await self._guard.get(queue).call(lambda: self._inner.expedite(queue, ids))

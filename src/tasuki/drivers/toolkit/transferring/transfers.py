@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -13,7 +14,6 @@ from tasuki.contracts.results import Results, answer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.moves import MAX_BYTES
 from tasuki.drivers.toolkit.results import full
-from tasuki.drivers.toolkit.transferring.shown import Shown
 from tasuki.errors import DriverError, MessageNotFoundError
 
 MISSING, FULL = 1, 2
@@ -32,6 +32,7 @@ class Found(NamedTuple, Generic[P]):
     message: Outgoing
 
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 Find = Callable[[Mapping[str, float]], Awaitable[Mapping[str, Sequence[P]]]]
 """The places of waiting messages of these ids, the oldest first: of each at least so many, if there are."""
 Carry = Callable[[str, Sequence[Found[P]]], Awaitable[Sequence[Outcome]]]
@@ -39,7 +40,7 @@ Carry = Callable[[str, Sequence[Found[P]]], Awaitable[Sequence[Outcome]]]
 
 
 class Transfers(Generic[P]):
-    """A batch on its way. First it finds the places of its messages, then it makes the transfers of each target.
+    """A batch on its way. It finds the places that are not named, then it makes the transfers of each target.
 
     Args:
         driver: its name, for errors.
@@ -72,27 +73,32 @@ class Transfers(Generic[P]):
             else:
                 self._results[index] = refusal
 
-    async def run(self, shown: Shown[P], find: Find[P], carry: Carry[P]) -> Results:
-        """Make them; the results as ``Driver.transfer`` gives them. ``shown``: where messages may be still."""
-        ids = Counter(self._batch[index].id for index in self._messages)
-        places: dict[str, Sequence[P]] = {**shown.take(self._queue, ids)}
-        if wanted := {id: count for id, count in ids.items() if len(places.get(id, ())) < count}:
-            places |= await find(wanted)
-        left = await self._carry([*self._messages], places, carry)
-        if again := [index for index in left if self._batch[index].id not in wanted]:  # they have left their places
-            await self._carry(again, await find(Counter(self._batch[index].id for index in again)), carry)
+    async def run(self, place_in: Callable[[str], P | None], find: Find[P], carry: Carry[P]) -> Results:
+        """Make them; the results as ``Driver.transfer`` gives them.
+
+        ``place_in``: the place that a text names; None: there is no such place.
+        """
+        tried = [(index, self._batch[index]) for index in self._messages]
+        named = {each.place: place_in(each.place) for _, each in tried if each.place}
+        places = await self._places(find, {*named.values()})
+        found: dict[int, Found[P]] = {}
+        for index, each in tried:
+            place = named.pop(each.place, None) if each.place else next(places[each.id], None)
+            if place is None:  # also the second transfer that names it
+                self._tell(index, MISSING)
+            else:
+                found[index] = Found(place, each.id, self._messages[index])
+        await self._carry(found, carry)
         return answer(self._results)
 
-    async def _carry(self, indexes: Sequence[int], places: Mapping[str, Sequence[P]], carry: Carry[P]) -> list[int]:
-        """Try some of the transfers; returns which of them found nothing."""
-        unused = {id: iter(found) for id, found in places.items()}
-        found: dict[int, Found[P]] = {}
-        for index in indexes:
-            id = self._batch[index].id
-            try:
-                found[index] = Found(next(unused[id]), id, self._messages[index])
-            except (KeyError, StopIteration):
-                self._tell(index, MISSING)
+    async def _places(self, find: Find[P], named: Collection[P | None]) -> dict[str, Iterator[P]]:
+        """The places for transfers that name an id alone, without the ``named`` ones."""
+        ids = [self._batch[index].id for index in self._messages]
+        alone = {each.id for each in self._batch if not each.place}.intersection(ids)
+        found = await find(Counter(id for id in ids if id in alone)) if alone else {}
+        return {id: iter([place for place in found.get(id, ()) if place not in named]) for id in alone}
+
+    async def _carry(self, found: Mapping[int, Found[P]], carry: Carry[P]) -> None:
         for to, part in self._parts(found):
             try:
                 told = await carry(to, [found[index] for index in part])
@@ -100,7 +106,6 @@ class Transfers(Generic[P]):
                 told = [error] * len(part)
             for index, outcome in zip(part, told, strict=True):
                 self._tell(index, outcome)
-        return [index for index in indexes if isinstance(self._results[index], MessageNotFoundError)]
 
     def _tell(self, index: int, outcome: Outcome) -> None:
         transfer = self._batch[index]
@@ -126,6 +131,11 @@ class Transfers(Generic[P]):
                     part, size = [], len(self._messages[index].body)
                 part.append(index)
             yield to, part
+
+
+def number_in(place: str) -> int | None:
+    """The number that a place is at a driver that counts its messages; None: it is none."""
+    return int(place) if _NUMBER.fullmatch(place) else None
 
 
 def storable(ids: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.contracts.driver import Nack
+from tasuki.contracts.driver import Nack, place_of
 from tasuki.errors import QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 from tasuki.testing.conformance.verbs import raises, verbs
@@ -54,6 +54,21 @@ class Removing(Suite):
     async def test_37_all_messages_of_an_id_go(self, rig: Rig) -> None:
         await rig.publish(*(rig.message(id=id, deduplicate=False) for id in ("a", "b", "a", "ä")))
         assert await rig.driver.remove(rig.queue, ["a", "ä"]) == 3
+        assert await rig.drain() == ["b"]
+
+    @case("remove", "peek")
+    async def test_57_remove_takes_the_messages_at_the_places(self, rig: Rig) -> None:
+        """One of an id goes alone, and the others stay."""
+        bodies = (b"1", b"2", b"3")
+        await rig.publish(*(rig.message(body, id="a", deduplicate=False) for body in bodies), rig.message(id="b"))
+        first, second, third, other = [place_of(each) for each in await rig.driver.peek(rig.queue, 10)]
+        assert await rig.driver.remove(rig.queue, ["a"], [other, "no", ""]) == 0
+        assert await rig.driver.remove(rig.queue, ["a", "b"], [second]) == 1
+        assert await rig.driver.remove(rig.queue, ["a"], [second]) == 0
+        assert [each.body for each in await rig.driver.peek(rig.queue, 10)] == [b"1", b"3", b"body"]
+        held = await rig.one()
+        assert await rig.driver.remove(rig.queue, [held.id], [first, third]) == 1
+        await rig.ack(held)
         assert await rig.drain() == ["b"]
 
     @case("remove")

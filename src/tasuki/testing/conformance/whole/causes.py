@@ -141,7 +141,8 @@ class CausesOfDeath(Suite):
         got = await rig.one()
         [letter] = _letters(rig, _B, "b0")
         await rig.driver.move(rig.queue, [Move(got.receipt, other, (letter,))])
-        await rig.driver.transfer(rig.queue, [Transfer("a1", other, *_letters(rig, _A, "a1"))])
+        [back] = _letters(rig, _A, "a1")
+        await rig.driver.transfer(rig.queue, [Transfer("a1", other, back)])
         assert _counts(await rig.driver.causes(rig.queue, 10)) == {}
         assert _counts(await rig.driver.causes(other, 10)) == {_A: 1, _B: 1}
 

@@ -1,14 +1,18 @@
-"""Clause 50 with many messages, many callers, and connections that break."""
+"""Clause 50 with many messages, many callers, and connections that break; and 57: several messages of one id."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Nack, Outgoing, Release, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
+from tasuki.message import Message
 from tasuki.testing.conformance.driver.transferring import declare_near, to_other, transferred
 from tasuki.testing.conformance.rig import Rig, Suite, cancelled, case, each_result, turn
 
+_LATE = 300.0
+"""Seconds: later than the end of a case."""
 _CUTS = 20
 """Answers of the broker that a transfer does not need."""
 
@@ -119,6 +123,66 @@ class Transfers(Suite):
         there = await rig.drain(queue=rig.other)
         assert sorted(there + await rig.drain(expected=len(published) - len(there))) == published
 
+    @case("transfer", "peek")
+    async def test_57_a_transfer_takes_out_the_message_at_its_place(self, rig: Rig) -> None:
+        """The stored one was made from the message that was read, and that one leaves."""
+        await declare_near(rig)
+        await _publish_twins(rig, b"1", b"2", b"3")
+        first, second, third = await rig.driver.peek(rig.queue, 10)
+        assert len({place_of(first), place_of(second), place_of(third), ""}) == 4
+        assert await transferred(rig, _from(rig, third), _from(rig, second)) == [None, None]
+        assert [each.body for each in await rig.take(2, queue=rig.other)] == [b"3", b"2"]
+        assert [each.body for each in await rig.driver.peek(rig.queue, 10)] == [b"1"]
+        assert await transferred(rig, _from(rig, first)) == [None]
+        await rig.counts(0, 0, 0)
+
+    @case("transfer", "peek")
+    async def test_57_what_has_left_its_place_is_missing(self, rig: Rig) -> None:
+        """Another message of the id is not taken for it, and one that names the id alone gets one that none names."""
+        await declare_near(rig)
+        await _publish_twins(rig, b"1", b"2", b"3", b"4")
+        await rig.publish(rig.message(id="b"))
+        first, _, _, _, other = await rig.driver.peek(rig.queue, 10)
+        strange = [Transfer("a", rig.other, rig.message(), place) for place in ("no", "1e3", "-1", "9" * 40)]
+        strange.append(Transfer("a", rig.other, rig.message(), place_of(other)))
+        told = await transferred(rig, *strange)
+        assert [type(each) for each in told] == [MessageNotFoundError] * 5, told
+        told = await transferred(rig, _from(rig, first), _from(rig, first), to_other(rig, "a", body=b"any"))
+        assert [type(each) for each in told] == [type(None), MessageNotFoundError, type(None)]
+        told = await transferred(rig, _from(rig, first))
+        assert [type(each) for each in told] == [MessageNotFoundError], "the others of the id stay"
+        assert [each.body for each in await rig.take(2, queue=rig.other)] == [b"1", b"any"]
+        await rig.nothing(queue=rig.other)
+        left = [each.body for each in await rig.take(3)]
+        assert left[-1] == b"body", "and two of the others"
+        assert set(left[:2]) < {b"2", b"3", b"4"}
+
+    @case("transfer", "peek", "find")
+    async def test_57_a_place_is_kept_past_nacks_and_releases(self, rig: Rig) -> None:
+        await declare_near(rig)
+        await _publish_twins(rig, b"1", b"2")
+        before = {each.body: place_of(each) for each in await rig.driver.find(rig.queue, ["a"])}
+        assert before == {each.body: place_of(each) for each in await rig.driver.peek(rig.queue, 10)}
+        for settlement in (Nack, Release):
+            got = await rig.take(2)
+            told = await transferred(rig, *(_from(rig, each, before[each.body]) for each in got))
+            assert [type(each) for each in told] == [MessageNotFoundError] * 2, "they are held"
+            await rig.driver.settle(rig.queue, [settlement(each.receipt) for each in got])
+        found = await rig.driver.find(rig.queue, ["a"])
+        assert {each.body: place_of(each) for each in found} == before
+        assert await transferred(rig, *(_from(rig, each, before[each.body]) for each in found)) == [None, None]
+
+    @case("transfer", "native_delay", "causes")
+    async def test_57_delayed_messages_and_those_of_a_cause_have_places_too(self, rig: Rig) -> None:
+        await declare_near(rig)
+        cause = "0123456789ab"
+        await _publish_twins(rig, b"1", b"2", headers={"x_cause": cause}, delay=_LATE)
+        first, second = await rig.driver.peek_cause(rig.queue, cause, 10)
+        assert [place_of(each) for each in await rig.driver.peek(rig.queue, 10)] == [place_of(first), place_of(second)]
+        assert await transferred(rig, _from(rig, second)) == [None]
+        assert [each.body for each in await rig.take(queue=rig.other)] == [b"2"]
+        assert [each.body for each in await rig.driver.peek(rig.queue, 10)] == [b"1"]
+
 
 async def _until_back(rig: Rig) -> None:
     async with asyncio.timeout(rig.suite.patience):
@@ -128,3 +192,14 @@ async def _until_back(rig: Rig) -> None:
                 return
             except DriverError:
                 await asyncio.sleep(0.05)
+
+
+async def _publish_twins(rig: Rig, *bodies: bytes, **options: Any) -> None:
+    """Messages of one id."""
+    await rig.publish(*(rig.message(body, id="a", deduplicate=False, **options) for body in bodies))
+
+
+def _from(rig: Rig, message: Message, place: str = "") -> Transfer:
+    """A transfer of a message that was read, as it is."""
+    sent = rig.message(message.body, id=message.id)
+    return Transfer(message.id, rig.other, sent, place or place_of(message))

@@ -92,7 +92,7 @@ class LettersView(View):
         for item in of_group(window, self._by, self._key):
             letter = item.letter
             find = f"{letter.id} {letter.error} {letter.queue} {item.key} {letter.task}"
-            rows.append(Row(letter.id, _Letter(item, source, snapshot.now), find))
+            rows.append(Row(item.name, _Letter(item, source, snapshot.now), find))
         count = count_of(window, self._by, self._key)
         bound = f", the newest {window.listed:,} shown" if window.cause else f" of the newest {window.read:,}"
         note = amounts.things(count, "letter") + ("" if window.is_all else bound)
@@ -107,7 +107,7 @@ class LettersView(View):
             ("" if letter.attempts is None else f"{letter.attempts:,}", "dim"),
             (f"{shown.item.letter.redriven:,}" if shown.item.letter.redriven else "", "warn"),
             (short_id(letter.id), "dim"),
-            (line(letter.id, 80), "dim"),
+            (line(shown.item.name, 80), "dim"),
             (line(letter.queue), "dim"),
             (line(letter.error or letter.reason), "warn"),
             (shown.body, ""),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from tasuki.app.dead.transferring import after_letter
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue
@@ -17,7 +17,7 @@ from tasuki.workbench.batches.driving import Driving
 from tasuki.workbench.batches.rules import steps
 from tasuki.workbench.batches.rules.batch import KEPT
 from tasuki.workbench.batches.rules.letters import CHUNK, Note, has_room, moved_form, note_of, weight_of
-from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.places import Places, removed
 from tasuki.workbench.batches.ways.returns import Returns
 from tasuki.workbench.batches.ways.walk import Search, Walk
 
@@ -67,8 +67,8 @@ class Moving:
     def _choose_walk(self) -> Walk | Search:
         """Through what it has to look at: the letters of its ids, of its one cause, or all."""
         driver, name, batch = self._places.driver, self._places.source.spec.name, self._driving.batch
-        if self._chooser.ids:
-            return Search(driver, name, self._chooser.ids)
+        if self._chooser.names:
+            return Search(driver, name, self._chooser.names.ids)
         return Walk(driver, name, cause_of(batch) if batch.among is not None else "")
 
     def _begin_walk(self) -> None:
@@ -90,6 +90,8 @@ class Moving:
                     break  # those that it has are moved first, so that the next page begins behind them
                 if not await self._turn():
                     break
+            if any(letter.message.id == self._page[0].id for letter in chunk):
+                break  # a chunk has one note for an id
             message = self._page.pop(0)
             if self._left_to_see is not None:
                 self._left_to_see -= 1
@@ -173,9 +175,9 @@ class Moving:
         """Put each letter into its place; one answer for each."""
         batch, driver, source = self._driving.batch, self._places.driver, self._places.source
         if batch.act == "delete" and not is_kept:
-            removed = await driver.remove(source.spec.name, [letter.message.id for letter in chunk])
+            count = await removed(driver, source.spec.name, [letter.message for letter in chunk])
             gone = MessageNotFoundError("another process was faster", driver=driver.name, queue=source.spec.name)
-            return [None if number < removed else gone for number in range(len(chunk))]
+            return [None if number < count else gone for number in range(len(chunk))]
         clock = self._driving.clock  # the trash is emptied by the time of the store
         now = self._ahead + clock.monotonic() if batch.act == "delete" else clock.time()
         groups: dict[Queue | None, list[int]] = {}
@@ -208,14 +210,15 @@ class Moving:
     async def _transfer(
         self, to: str, letters: Sequence[Message], sent: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
-        batch = [Transfer(letter.id, to, message) for letter, message in zip(letters, sent, strict=True)]
+        pairs = zip(letters, sent, strict=True)
+        batch = [Transfer(letter.id, to, message, place_of(letter)) for letter, message in pairs]
         return await self._places.transfer(self._places.source.spec.name, batch)
 
     async def _carry(
         self, target: Queue, letters: Sequence[Message], answers: Sequence[DriverError | None]
     ) -> Sequence[DriverError | None]:
         """Remove what a queue of another driver has now: a kill in between leaves a letter in both."""
-        there = [letter.id for letter, answer in zip(letters, answers, strict=True) if answer is None]
+        there = [letter for letter, answer in zip(letters, answers, strict=True) if answer is None]
         if there:
-            await self._places.driver.remove(self._places.source.spec.name, there)
+            await removed(self._places.driver, self._places.source.spec.name, there)
         return answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer
+from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
 from tasuki.observe.trace import Headers
@@ -102,6 +102,13 @@ class Places:
         """The queues of these ids, as far as the project still has them."""
         known: Mapping[str, Queue] = self._host.queues
         return [known[id] for id in ids if id in known]
+
+
+async def removed(driver: Driver, name: str, letters: Sequence[Message]) -> int:
+    """Remove these letters of a queue, and no others of their ids; returns how many. Raises DriverError."""
+    return await driver.remove(
+        name, [each.id for each in letters], [place for each in letters if (place := place_of(each))]
+    )
 
 
 def trash_spec(spec: QueueSpec) -> QueueSpec:

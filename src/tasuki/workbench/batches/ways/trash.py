@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import BATCH, EXPIRES_AT, Message
-from tasuki.workbench.batches.ways.places import Places
+from tasuki.workbench.batches.ways.places import Places, removed
 from tasuki.workbench.batches.ways.walk import Walk
 
 _LOST = 7 * 86_400.0
@@ -15,20 +15,20 @@ _LOST = 7 * 86_400.0
 
 async def empty(places: Places, batch: str, now: float) -> int:
     """Remove the letters of a batch, and those that no batch takes any more; returns how many. Raises DriverError."""
-    removed = 0
+    count = 0
     with suppress(QueueNotFoundError):
         await places.declare_trash()
         walk = Walk(places.driver, places.trash)
         while page := await walk.page():
-            over: list[str] = []
+            over: list[Message] = []
             for message in page:
                 if is_over(message, batch, now):
-                    over.append(message.id)
+                    over.append(message)
                 else:
                     walk.stays(message)
             if over:
-                removed += await places.driver.remove(places.trash, over)
-    return removed
+                count += await removed(places.driver, places.trash, over)
+    return count
 
 
 def is_over(message: Message, batch: str, now: float) -> bool:

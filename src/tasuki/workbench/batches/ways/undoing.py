@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import BATCH, Message
 from tasuki.workbench.batches.driving import Driving
@@ -34,15 +34,16 @@ class Undoing:
         known: set[str] = set()
         is_short = False
         for first in range(0, driving.batch.chunks, _AT_ONCE):
-            notes: dict[str, Note] = {}
+            notes: list[dict[str, Note]] = [{}]
             for number in range(first, min(first + _AT_ONCE, driving.batch.chunks)):
                 await driving.sure()
                 found = await driving.shelf.notes(driving.batch.id, number)
                 is_short = is_short or not found
-                notes |= found
-            for name in names:
-                await self._bring_from(name, notes)
-            known.update(notes)
+                lay(notes, found)
+            for layer in notes:
+                for name in names:
+                    await self._bring_from(name, layer)
+            known.update(notes[0])
         there = await self._still_there()
         finished = steps.finished(driving.batch, await driving.now(), there)
         if is_short:
@@ -54,7 +55,8 @@ class Undoing:
     async def _bring_from(self, name: str, notes: Mapping[str, Note]) -> None:
         search = Search(self._places.driver, name, list(notes))
         while page := await search.page():
-            mine = [each for each in page if each.headers.get(BATCH) == self._driving.batch.id]
+            first = {each.id: each for each in reversed(page) if each.headers.get(BATCH) == self._driving.batch.id}
+            mine = [*reversed(first.values())]
             for start in range(0, len(mine), CHUNK):
                 await self._bring(name, mine[start : start + CHUNK], notes)
 
@@ -85,7 +87,8 @@ class Undoing:
         await driving.sure()
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            batch = [Transfer(each.id, source.spec.name, each) for each in messages]
+            pairs = zip(chunk, messages, strict=True)
+            batch = [Transfer(each.id, source.spec.name, message, place_of(each)) for each, message in pairs]
             return await self._places.transfer(name, batch)
 
         answers = await self._places.put(source, back, carry=carry)
@@ -99,3 +102,11 @@ class Undoing:
         await driving.write(replace(settled, problem=str(trouble) if trouble else settled.problem))
         if trouble is not None:
             raise trouble
+
+
+def lay(layers: list[dict[str, Note]], notes: Mapping[str, Note]) -> None:
+    """Add notes to the first layer that has none of their ids: the oldest letter of an id was moved first."""
+    for id, note in notes.items():
+        if (layer := next((each for each in layers if id not in each), None)) is None:
+            layers.append(layer := {})
+        layer[id] = note

@@ -21,7 +21,7 @@ local TIME, INSTRUCTIONS, CROWDED, own_clock, PATIENCE, thread_clock, tired = ..
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
-local clock, error, type, setmetatable, unpack, min = os.clock, error, type, setmetatable, table.unpack, math.min
+local clock, error, type, setmetatable, unpack, min, max = os.clock, error, type, setmetatable, table.unpack, math.min, math.max
 local collectgarbage = collectgarbage
 local is_utf8 = utf8.len
 
@@ -31,7 +31,7 @@ local SHORT = 0.05 -- seconds of a step for which the time of all threads counts
 local STEP, FIRST, CLOSE, FINE = 10000, 500, 200, 10 -- instructions between two reads of the clock
 local QUICK = PATIENCE or SHORT -- seconds of a step for which only the limits count
 local USUAL = 1e8 -- instructions a second
-local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
+local FILLED, LONGEST, MAX_POOL = 2048, 3e6, 64 -- KiB from which on texts may be long, and by instruction; idle coroutines
 CROWDED = CROWDED / 1024
 
 -- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
@@ -85,7 +85,10 @@ local pace = FIRST -- between two reads of the clock, from now on
 -- taken, the sooner the clock is read again.
 local function wanted_pace(now)
   local kib = collectgarbage("count")
-  return started and now - last > 0.02 and FINE or kib > CROWDED and CLOSE or kib > FILLED and FIRST or STEP
+  return started and now - last > 0.02 and FINE
+    or kib > CROWDED and CLOSE
+    or kib > FILLED and max(FIRST, LONGEST // kib)
+    or STEP
 end
 
 local function hasten(co) -- it is about to be resumed, and may have been given its pace when there was less
@@ -97,7 +100,7 @@ end
 host.hasten = hasten
 
 -- A long text brings about a collection, which ends with this object: so no long text is there without being noticed. In a
--- finalizer Lua does not say how much memory is in use (collectgarbage returns nil there): the next look asks.
+-- finalizer Lua does not say how much memory is in use (collectgarbage returns nil there): the next hook asks.
 local sentinel = {}
 function sentinel.__gc(self)
   setmetatable(self, sentinel)

@@ -78,14 +78,12 @@ class Outbound:
             LargeValueError: it has more than STEP parts.
         """
         self.since, self._left = None, _FEW
-        return self._prepare(value, depth)
+        return self._object(value, depth) if type(value) is dict else self._prepare(value, depth)
 
     def _prepare(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind in SCALARS:
             return value
-        if depth >= MAX_DEPTH:
-            raise _invalid(f"value is nested deeper than {MAX_DEPTH} levels")
         if kind is dict:
             return self._object(value, depth)
         if kind is list or kind is tuple:
@@ -98,20 +96,24 @@ class Outbound:
         if not value:
             return self._guest.new_object()
         self._left = left = self._left - len(value)
-        if left < 0:
-            self._look()
+        if left < 0 or depth >= MAX_DEPTH:
+            self._look(depth)
         changed: dict[Any, Any] | None = None
         strays = 0
         for key, item in value.items():
             if type(key) is not str:
-                if type(key) is not int and type(key) is not bytes:
+                if type(key) not in _KEYS:
                     return self._object(_with_texts(value), depth)
-                strays += type(key) is int and not 0 < key <= len(value)
-                if strays > MAX_STRAYS:
-                    raise _strays()
-            if type(item) in SCALARS:
+                strays = _counted(strays, key, len(value))
+            kind = type(item)
+            if kind in SCALARS:
                 continue
-            prepared = self._prepare(item, depth + 1)
+            if kind is dict:
+                prepared = self._object(item, depth + 1)
+            elif kind is list:
+                prepared = self._list(item, depth + 1)
+            else:
+                prepared = self._prepare(item, depth + 1)
             if prepared is not item:
                 changed = changed or dict(value)
                 changed[key] = prepared
@@ -119,20 +121,28 @@ class Outbound:
 
     def _list(self, value: Sequence[Any], depth: int) -> Any:
         self._left = left = self._left - len(value)
-        if left < 0:
-            self._look()
+        if left < 0 or depth >= MAX_DEPTH:
+            self._look(depth)
         changed: list[Any] | None = None
         for index, item in enumerate(value):
-            if type(item) in SCALARS:
+            kind = type(item)
+            if kind in SCALARS:
                 continue
-            prepared = self._prepare(item, depth + 1)
+            if kind is dict:
+                prepared = self._object(item, depth + 1)
+            elif kind is list:
+                prepared = self._list(item, depth + 1)
+            else:
+                prepared = self._prepare(item, depth + 1)
             if prepared is not item:
                 changed = changed or list(value)
                 changed[index] = prepared
         items = changed or value
         return self._guest.new_list(*map(self._whole, items)) if None in items else items
 
-    def _look(self) -> None:
+    def _look(self, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise _invalid(f"value is nested deeper than {MAX_DEPTH} levels")
         if self.since is None:
             self.since = thread_time()
             self._left += STEP - _FEW
@@ -181,8 +191,10 @@ class Conversion:
         kinds = set(map(type, value))
         if not kinds <= _KEYS:
             value = _with_texts(value)
-        elif int in kinds and sum(type(key) is int and not 0 < key <= len(value) for key in value) > MAX_STRAYS:
-            raise _strays()
+        elif int in kinds:
+            strays = 0
+            for key in value:
+                strays = _counted(strays, key, len(value))
         table, piece, done = None, {}, self.parts
         for key, item in value.items():
             self.parts += 1
@@ -225,8 +237,12 @@ def _with_texts(value: dict[Any, Any]) -> dict[str, Any]:
     return {str(key): item for key, item in value.items()}
 
 
-def _strays() -> HandlerError:
-    return _invalid(f"value has more than {MAX_STRAYS} integer keys that are not 1…n; write them as texts")
+def _counted(strays: int, key: Any, size: int) -> int:
+    if type(key) is int and not 0 < key <= size:
+        strays += 1
+        if strays > MAX_STRAYS:
+            raise _invalid(f"value has more than {MAX_STRAYS} integer keys that are not 1…n; write them as texts")
+    return strays
 
 
 def _invalid(message: str) -> HandlerError:

@@ -166,11 +166,12 @@ class Runtime:
                 return self._enter(self._run, self._converted([body]), True)
             return self.run_table(*self._box([body]))
         table = self._table(body)
-        used = 0.0 if self._outbound.since is None else self._seconds()
+        if self._outbound.since is not None:
+            return self._enter(self._run, table, False, self._seconds())
         limit = self._limit
         limit(self.limits.memory)
         try:
-            return self._run(table, False, used) if used else self._run(table)
+            return self._run(table)
         finally:
             limit(0)
 

@@ -10,7 +10,7 @@ from tests.e2e.attacks.attack import Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
 from tests.e2e.attacks.heavy import HEAVY
-from tests.e2e.attacks.judge import Run, attempts, cases, judge
+from tests.e2e.attacks.judge import Run, attempts, cases, cheapest, judge
 from tests.e2e.attacks.table import committed, missing
 
 pytestmark = pytest.mark.e2e
@@ -24,7 +24,7 @@ def run() -> Iterator[Run]:
 
 @pytest.mark.parametrize("attack", cases())
 def test_an_attack_costs_only_its_own_message(attack: Attack, run: Run) -> None:
-    judge(attack, run(attack, "shared"))
+    judge(attack, cheapest(attack, run, "shared"))
 
 
 def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:

@@ -10,7 +10,7 @@ import ctypes
 import gc
 import time
 from asyncio.events import Handle
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tasuki import App
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tests.support.hostile_bodies import ROWS, Hostile
+from tests.support.least import Least
 
 # What a body costs is measured, and not what a tracer costs.
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.no_cover]
@@ -57,9 +58,7 @@ PATHS = (
     "/messages/app:shown/{id}/test",
 )
 MOST_LATE = 0.2
-"""Seconds for which the thread of the event loop computes at a time for a body of a Python handler."""
-MOST_LATE_IN_LUA = 0.6
-"""The same of a shared Lua handler: its value of up to 250,000 parts becomes tables there, as docs/security.md says."""
+"""Seconds for which the thread of the event loop computes at a time for a body of a handler."""
 MOST_HANDLED, MOST_SHOWN = 2.5, 2.5
 """Seconds of processor time: for a body at one handler, and for all pages that show it. On a busy machine each second
 of them does half of the work."""
@@ -110,11 +109,11 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         yield app
 
 
-async def put(app: App, queue: str, row: Hostile, body: bytes, *, times: int = 1) -> None:
-    """Straight into the broker, as another program would do it; the first one has the name of its queue as its id."""
+async def put(app: App, queue: str, row: Hostile, body: bytes, *, id: str, times: int = 1) -> None:
+    """Straight into the broker, as another program would do it; the first one has this id."""
     live = app.live_queue(f"app:{queue}")
     for number in range(times):
-        message = Outgoing(f"{queue}{number or ''}", body, {"content_type": row.type, **row.headers})
+        message = Outgoing(f"{id}{number or ''}", body, {"content_type": row.type, **row.headers})
         assert not any(await live.driver.publish(live.spec.name, [message]) or ())
 
 
@@ -125,16 +124,22 @@ async def pages_of(app: App, id: str) -> list[int]:
         return [(await client.get(path.format(id=id))).status_code for path in PATHS]
 
 
-@contextmanager
-def measured(monkeypatch: pytest.MonkeyPatch, *, seconds: float, late: float) -> Iterator[None]:
-    """The block may take so many seconds of processor time, and so many at a time in the thread of the event loop."""
-    forget_peak()
-    before, began = peak(), time.process_time()
-    with turns(monkeypatch) as found:
-        yield
-    assert time.process_time() - began <= seconds
-    assert found.longest <= late
-    assert peak() - before <= MOST_MEMORY
+Work = Callable[[str], Awaitable[None]]
+"""Does something with messages whose ids begin with this text."""
+
+
+async def costs_at_most(work: Work, monkeypatch: pytest.MonkeyPatch, *, seconds: float, late: float) -> None:
+    """It may take so many seconds of processor time, and so many at a time in the thread of the event loop."""
+    least, runs = Least(seconds=seconds, late=late), 0
+    while least.is_open:
+        runs += 1
+        forget_peak()
+        before, began = peak(), time.process_time()
+        with turns(monkeypatch) as found:
+            await work(f"run{runs}-")
+        least.add(seconds=time.process_time() - began, late=found.longest)
+        assert peak() - before <= MOST_MEMORY
+    least.check()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -143,15 +148,23 @@ async def test_a_hostile_body_costs_little_and_delays_no_other_consumer(
 ) -> None:
     body = row.make()
     dead = app.live_queue("app:dead")
-    for queue, reason, late in zip(("lua", "python"), row.reasons, (MOST_LATE_IN_LUA, MOST_LATE), strict=True):
-        with measured(monkeypatch, seconds=MOST_HANDLED, late=late):
-            await put(app, queue, row, body)
+    for queue, reason in zip(("lua", "python"), row.reasons, strict=True):
+        ids: list[str] = []
+
+        async def handle(id: str, queue: str = queue, ids: list[str] = ids) -> None:
+            ids.append(f"{queue}-{id}")
+            await put(app, queue, row, body, id=ids[-1])
             await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
-        found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id == queue]
-        assert found == [reason] * bool(reason)
-    await put(app, "shown", row, body)
-    with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
+
+        await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
+        found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id in ids]
+        assert found == [reason] * len(ids) * bool(reason)
+    await put(app, "shown", row, body, id="shown")
+
+    async def show(_: str) -> None:
         assert set(await pages_of(app, "shown")) <= {200, 413, 503}
+
+    await costs_at_most(show, monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN)
 
 
 async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,14 +172,22 @@ async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: p
     (row,) = (row for row in ROWS if row.name == "16 MiB of objects in 16 KB")
     body = row.make()
     assert len(body) < 20 * 2**10
-    with measured(monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE):
-        await put(app, "lua", row, body, times=8)
-        await put(app, "python", row, body, times=8)
+    runs = []
+
+    async def handle(id: str) -> None:
+        runs.append(id)
+        await put(app, "lua", row, body, id=f"lua-{id}", times=8)
+        await put(app, "python", row, body, id=f"python-{id}", times=8)
         await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
-    assert (await app.live_queue("app:dead").depth()).ready == 16
-    await put(app, "shown", row, body, times=50)
-    with measured(monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN):
+
+    await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
+    assert (await app.live_queue("app:dead").depth()).ready == 16 * len(runs)
+    await put(app, "shown", row, body, id="shown", times=50)
+
+    async def show(_: str) -> None:
         assert set(await pages_of(app, "shown")) == {200, 413}
+
+    await costs_at_most(show, monkeypatch, seconds=MOST_SHOWN, late=MOST_SHOWN)
 
 
 def test_there_are_at_least_sixty() -> None:

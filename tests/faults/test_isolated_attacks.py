@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.attacks.attack import Attack
-from tests.e2e.attacks.judge import Run, attempts, cases, judge
+from tests.e2e.attacks.judge import Run, attempts, cases, cheapest, judge
 
 pytestmark = pytest.mark.fault
 
@@ -20,9 +20,9 @@ def run() -> Iterator[Run]:
 
 @pytest.mark.parametrize("attack", cases())
 def test_an_attack_costs_only_its_own_message_in_a_thread(attack: Attack, run: Run) -> None:
-    judge(attack, run(attack, "pool"))
+    judge(attack, cheapest(attack, run, "pool"))
 
 
 @pytest.mark.parametrize("attack", cases(are_killed=True))
 def test_an_attack_costs_only_its_own_message_in_a_process(attack: Attack, run: Run) -> None:
-    judge(attack, run(attack, "process"))
+    judge(attack, cheapest(attack, run, "process"))

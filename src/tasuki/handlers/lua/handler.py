@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import Budget
 from tasuki.handlers.lua.host.errors import describe, limited, raised, returned
+from tasuki.handlers.lua.host.outbound import LargeValueError
 from tasuki.handlers.lua.host.runtime import Runtime
 from tasuki.handlers.lua.host.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.host.values import build
@@ -24,8 +26,7 @@ class LuaHandler(Handler):
     """One script in one runtime, which all its messages share.
 
     Many messages may be under way at once, all in one event loop: a call that waits suspends only its own message.
-    A script that does not wait runs without suspending at all.
-
+    A script that does not wait runs without suspending at all, unless its body is a large one.
     """
 
     def __init__(self, script: LuaScript) -> None:
@@ -112,7 +113,10 @@ class LuaHandler(Handler):
         if context.wants_result:
             return await self.call((body,), context)
         try:
-            reply = runtime.run(body)
+            try:
+                reply = runtime.run(body)
+            except LargeValueError:
+                reply = runtime.run_table(*await _slowly(runtime.in_steps([body])))
         except runtime.lua_error as error:
             raise self._escaped(error) from None
         if type(reply) is not tuple:
@@ -140,7 +144,11 @@ class LuaHandler(Handler):
         budget = Budget.of_call(self.id, self._limits)
         with budget.calling():
             try:
-                reply = runtime.call(args, budget.used)
+                try:
+                    reply = runtime.call(args, budget.used)
+                except LargeValueError:
+                    box, _ = await budget.measured(_slowly(runtime.in_steps(list(args))))
+                    reply = runtime.call_table(box, len(args), budget.used)
             except runtime.lua_error as error:
                 raise self._escaped(error) from None
             if self.beside is None or not _is_to_move(reply):
@@ -182,7 +190,19 @@ class LuaHandler(Handler):
             runtime.drop(id)
             raise
         budget.tell(runtime, id)
-        return runtime.resume(id, value)
+        try:
+            return runtime.resume(id, value, in_steps=True)
+        except LargeValueError:
+            pass
+        try:
+            box, _ = await budget.measured(_slowly(runtime.in_steps([value])))
+        except HandlerError as error:
+            return runtime.fail(id, describe(error))
+        except BaseException:
+            runtime.drop(id)
+            raise
+        budget.tell(runtime, id)
+        return runtime.resume_table(id, box)
 
     def _failure(self, reply: Sequence[Any]) -> HandlerError:
         if reply[0] == RETURNED:
@@ -204,6 +224,16 @@ class LuaHandler(Handler):
         """Give the next message a new runtime if the script keeps most of its memory: it would fail from then on."""
         if self._runtime is not None and self._runtime.is_worn():
             self._runtime = None
+
+
+async def _slowly(steps: Generator[None, None, tuple[Any, float]]) -> tuple[Any, float]:
+    """The end of the steps, between which all others have their turn."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("tuple[Any, float]", end.value)
+        await asyncio.sleep(0)
 
 
 def _is_to_move(reply: Any) -> bool:

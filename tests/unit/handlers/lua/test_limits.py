@@ -303,7 +303,7 @@ async def test_what_escapes_from_the_host_itself_is_an_error_too(method: str, mo
         await made.start()
         runtime: Any = made._runtime
 
-        def broken(*_: object, text: str = text, runtime: Any = runtime) -> None:
+        def broken(*_: object, text: str = text, runtime: Any = runtime, **__: object) -> None:
             raise runtime.lua_error(text)
 
         monkeypatch.setattr(runtime, {"handle": "run"}.get(method, method), broken)

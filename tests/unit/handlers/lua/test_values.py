@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError, LuaLimitError
-from tasuki.handlers.lua.host.values import Outbound, build, clamp_integers, plain_decimal
-from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.host import outbound as module
+from tasuki.handlers.lua.host.outbound import Guest, LargeValueError, Outbound
+from tasuki.handlers.lua.host.values import build, clamp_integers, plain_decimal
 from tests.unit.handlers.lua.support import delivery, handler, run
 
 
@@ -24,8 +27,14 @@ class Marked:
         self.items = items
 
 
-def outbound(limits: LuaLimits = LuaLimits()) -> Outbound:  # noqa: B008 - frozen
-    return Outbound(Marked, Marked, Marked, lambda value: ("table", value), limits)
+def in_steps_of(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any value that has more than these; so small ones are converted as large ones are."""
+    monkeypatch.setattr(module, "STEP", parts)
+    monkeypatch.setattr(module, "_FEW", min(parts, module._FEW))
+
+
+def outbound() -> Outbound:
+    return Outbound(Guest(Marked, Marked, Marked, Marked, lambda value: ("table", value)))
 
 
 def test_clean_values_are_passed_as_they_are() -> None:
@@ -44,7 +53,6 @@ def test_an_empty_dict_is_marked_and_an_empty_list_is_not() -> None:
 def test_a_list_with_holes_is_made_of_its_items() -> None:
     made = outbound().prepare([1, None, {"a": 1}])
     assert made.items == (1, None, ("table", {"a": 1}))
-    assert outbound().prepare([None] * 6000) == [None] * 6000
 
 
 def test_keys_become_texts() -> None:
@@ -60,12 +68,93 @@ def test_a_table_with_many_integer_keys_that_are_no_list_is_refused() -> None:
         assert (raised.value.kind, raised.value.retryable) == ("Invalid", False)
     alike.popitem()
     assert outbound().prepare(alike) is alike
-    assert len(outbound().prepare(dict.fromkeys(range(1, 50000), 1))) == 49_999
 
 
-def test_a_value_that_cannot_fit_the_memory_of_a_script_is_not_converted() -> None:
-    with pytest.raises(LuaLimitError, match="more than its 1MiB of memory"):
-        outbound(LuaLimits(memory=2**20)).prepare([[]] * 20_000)
+@pytest.mark.anyio
+async def test_a_large_table_with_many_integer_keys_that_are_no_list_is_refused() -> None:
+    made = handler("return function(body) local n = 0 for _ in pairs(body) do n = n + 1 end return n end")
+    alike = {number * (2**17 - 1): 1 for number in range(1, 9_000)}
+    for value in (alike, [alike], {"a": [1] * 10_000, "b": alike}):
+        with pytest.raises(HandlerError, match="more than 1000 integer keys") as raised:
+            await made.call([value], delivery())
+        assert (raised.value.kind, raised.value.retryable) == ("Invalid", False)
+    assert await made.call([dict.fromkeys(range(1, 50_000), 1)], delivery()) == 49_999
+
+
+@pytest.mark.anyio
+async def test_a_value_that_cannot_fit_the_memory_of_a_script_is_not_converted() -> None:
+    made = handler("return function(body) return #body end", memory=3 * 2**20)
+    with pytest.raises(LuaLimitError, match="more than its 3MiB of memory"):
+        await made.handle([[]] * 200_000, delivery())
+    assert await made.handle([[]] * 10_000, delivery()) == 10_000
+
+
+LARGE = {
+    "list": list(range(60_000)),
+    "rows": [{"a": 1}] * 20_000,
+    "object": {str(number): 1 for number in range(30_000)},
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("way", ["handle", "call", "answer"])
+async def test_others_run_while_a_large_value_is_converted(way: str) -> None:
+    """In steps of some thousand parts: 180,000 need at least 30."""
+    made = handler("return function(body) if body == 1 then body = funcs.call('app:f') end return #body.rows end")
+    context, turns = delivery(), 0
+    context.functions["app:f"] = lambda: LARGE
+
+    async def live() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await made.start()
+    other = asyncio.create_task(live())
+    work = made.call([LARGE], context) if way == "call" else made.handle(1 if way == "answer" else LARGE, context)
+    assert await work == 20_000
+    other.cancel()
+    assert turns >= 30
+
+
+@pytest.mark.anyio
+async def test_a_message_that_is_cancelled_while_its_answer_is_converted_is_forgotten() -> None:
+    made = handler("return function(body) local got = funcs.call('app:f') return #got.rows end")
+    context = delivery()
+    context.functions["app:f"] = lambda: LARGE
+    await made.start()
+    work = asyncio.create_task(made.handle(1, context))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert await made.handle(1, context) == 20_000
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "local _, err = funcs.call('app:f') return err:message()",
+        """local ch = channel.new(1)
+        coroutine.spawn(function() local _, err = funcs.call('app:f') ch:send(err:message()) end)
+        return (ch:receive())""",
+    ],
+)
+async def test_a_large_answer_that_cannot_be_converted_is_an_error_of_its_call(code: str) -> None:
+    context = delivery()
+    context.functions["app:f"] = lambda: [*range(10_000), 2**70]
+    assert await run(code, context=context) == "a number is beyond 64 bits"
+
+
+def test_a_value_of_many_parts_is_left_to_steps() -> None:
+    large: list[Any] = [[0] * 6_000, {"a": [[1]] * 3_000}, [{}] * 6_000]
+    for value in large:
+        with pytest.raises(LargeValueError):
+            outbound().prepare(value)
+    assert outbound().prepare({"a": [1] * 4_000})
 
 
 @pytest.mark.anyio
@@ -161,6 +250,15 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
+def result_of(work: Coroutine[Any, Any, Any]) -> Any:
+    """Of one that waits for nothing, but lets others run."""
+    while True:
+        try:
+            work.send(None)
+        except StopIteration as end:
+            return end.value
+
+
 def is_marked_empty(value: Any) -> bool:
     """A dict of nulls only is no longer known to be a dict."""
     if isinstance(value, dict):
@@ -171,9 +269,10 @@ def is_marked_empty(value: Any) -> bool:
 
 
 @pytest.mark.anyio
-async def test_any_json_value_survives_the_round_trip() -> None:
-    from tests.unit.handlers.lua.support import delivery, handler
-
+@pytest.mark.parametrize("step", [module.STEP, 7, 1])
+async def test_any_json_value_survives_the_round_trip(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with small ones in steps."""
+    in_steps_of(step, monkeypatch)
     made = handler("return function(body) return body end")
     await made.start()
 
@@ -181,10 +280,7 @@ async def test_any_json_value_survives_the_round_trip() -> None:
     def check(value: Any) -> None:
         if is_marked_empty(value):
             return
-        coroutine = made.call([value], delivery())
-        with pytest.raises(StopIteration) as stopped:
-            coroutine.send(None)
-        assert stopped.value.value == without_nulls(value)
+        assert result_of(made.call([value], delivery())) == without_nulls(value)
 
     check()
 
@@ -210,7 +306,9 @@ async def test_any_json_value_survives_the_round_trip() -> None:
         ("return math.type(body.int) .. math.type(body.float)", "integerfloat"),
     ],
 )
-async def test_values_of_scripts(code: str, expected: Any) -> None:
+@pytest.mark.parametrize("step", [module.STEP, 1])
+async def test_values_of_scripts(code: str, expected: Any, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_steps_of(step, monkeypatch)
     body: dict[str, Any] = {"none": None, "list": [1, None, 3], "empty": {}, "int": 1, "float": 1.0}
     assert await run(code, body) == expected
 
@@ -223,7 +321,9 @@ async def test_what_belongs_to_a_runtime_stays_there() -> None:
 
 
 @pytest.mark.anyio
-async def test_error_objects_are_kept() -> None:
+@pytest.mark.parametrize("step", [module.STEP, 1])
+async def test_error_objects_are_kept(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_steps_of(step, monkeypatch)
     made = "errors.new({message = 'm', kind = 'Conflict', retryable = true, details = {a = {1, b = 2}}})"
     error = (await run(f"return {{e = {made}}}"))["e"]
     assert isinstance(error, HandlerError)

@@ -137,10 +137,12 @@ end
 
 local concat, insert, remove, sort, unpack = table.concat, table.insert, table.remove, table.sort, table.unpack
 
-local tointeger = math.tointeger
+local tointeger, mathtype = math.tointeger, math.type
 
 local function whole(n) -- as C reads it; runs no code of the script
-  if type(n) == "string" then
+  if mathtype(n) == "integer" then
+    return n
+  elseif type(n) == "string" then
     charge(#n // 4)
   end
   return tointeger(tonumber(n)) or 0
@@ -153,7 +155,7 @@ end
 
 function guards.concat(t, separator, i, j)
   local n = size_of(t, "concat")
-  charge(span(i or 1, j or n))
+  charge(i == nil and j == nil and n or span(i or 1, j or n))
   if separator ~= nil and type(separator) ~= "string" then
     separator = host.text(separator)
   end
@@ -228,6 +230,6 @@ function guards.unpack(t, i, j)
     n = #t
   end
   local first, last = i or 1, j or n
-  charge(span(first, last))
+  charge(i == nil and j == nil and n or span(first, last))
   return unpack(t, first, last)
 end

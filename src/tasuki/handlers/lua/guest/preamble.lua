@@ -21,7 +21,7 @@ local TIME, INSTRUCTIONS, CROWDED, own_clock, PATIENCE, thread_clock, tired = ..
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
-local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
+local clock, error, type, setmetatable, unpack, min, max = os.clock, error, type, setmetatable, table.unpack, math.min, math.max
 local collectgarbage = collectgarbage
 local is_utf8 = utf8.len
 
@@ -29,7 +29,9 @@ local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
 local SHORT = 0.05 -- seconds of a step for which the time of all threads counts as the time of this one
 local STEP, FIRST, CLOSE, FINE = 10000, 500, 200, 10 -- instructions between two reads of the clock
-local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
+local QUICK = PATIENCE or SHORT -- seconds of a step for which only the limits count
+local USUAL = 1e8 -- instructions a second
+local FILLED, LONGEST, MAX_POOL = 2048, 3e6, 64 -- KiB from which on texts may be long, and by instruction; idle coroutines
 CROWDED = CROWDED / 1024
 
 -- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
@@ -83,13 +85,10 @@ local pace = FIRST -- between two reads of the clock, from now on
 -- taken, the sooner the clock is read again.
 local function wanted_pace(now)
   local kib = collectgarbage("count")
-  return started and now - last > 0.02 and FINE or kib > CROWDED and CLOSE or kib > FILLED and FIRST or STEP
-end
-
-local function keep_pace(co)
-  if (paces[co] or FIRST) ~= pace then
-    set_pace(co, pace)
-  end
+  return started and now - last > 0.02 and FINE
+    or kib > CROWDED and CLOSE
+    or kib > FILLED and max(FIRST, LONGEST // kib)
+    or STEP
 end
 
 local function hasten(co) -- it is about to be resumed, and may have been given its pace when there was less
@@ -100,15 +99,18 @@ local function hasten(co) -- it is about to be resumed, and may have been given 
 end
 host.hasten = hasten
 
--- A long text brings about a collection, which ends with this object: so no long text is there without being noticed.
+-- A long text brings about a collection, which ends with this object: so no long text is there without being noticed. In a
+-- finalizer Lua does not say how much memory is in use (collectgarbage returns nil there): the next hook asks.
 local sentinel = {}
 function sentinel.__gc(self)
-  local co, is_main = running()
-  if not is_main then
-    pace = wanted_pace(clock())
-    hasten(co)
-  end
   setmetatable(self, sentinel)
+  local co, is_main = running()
+  local count = paces[co] or FIRST
+  if started and not is_main and count > FINE then
+    remaining = remaining - min(count, (clock() - last) * USUAL // 1) -- executed since `last`, and not counted now
+    pace = FINE
+    set_pace(co, FINE)
+  end
 end
 setmetatable({}, sentinel)
 
@@ -124,35 +126,49 @@ local function tire()
   end
 end
 
-local function look(cost)
-  recheck()
-  remaining = remaining - cost
+local function judge(now) -- a limit is spent, or the step is not quick
   if remaining < 0 then
     kill("instructions")
   end
-  local now = clock()
-  local is_first = not started
-  started = started or now
   local used = used_until(now)
   if spent + used > TIME then
     kill("time")
   elseif PATIENCE and used > PATIENCE and host.entry then
     tire()
   end
+end
+
+-- A script with much memory comes here every few hundred instructions, so that rare cases stand elsewhere.
+local function look(cost)
+  if killed then
+    recheck()
+  end
+  remaining = remaining - cost
+  local now, is_first = clock(), not started
+  started = started or now
+  local used = now - started
+  if remaining < 0 or used > QUICK or spent + used > TIME then
+    judge(now)
+  end
   pace = is_first and FIRST or wanted_pace(now)
   last = now
-  keep_pace(running())
 end
 
 function hook()
-  look(paces[running()] or FIRST)
+  local co = running()
+  local count = paces[co] or FIRST
+  look(count)
+  if pace ~= count then
+    set_pace(co, pace)
+  end
 end
 
 local function look_ahead(cost) -- a long text may be about to be made
   look(cost)
-  if pace > FIRST then
-    pace = FIRST
-    keep_pace(running())
+  pace = pace > FIRST and FIRST or pace
+  local co = running()
+  if (paces[co] or FIRST) ~= pace then
+    set_pace(co, pace)
   end
 end
 

@@ -170,17 +170,20 @@ local function refuse_object(t, fn)
 end
 
 function base.setmetatable(t, meta)
-  refuse_object(t, "'setmetatable'")
-  if frozen[t] then
+  local old = rawmeta(t)
+  if type(t) ~= "table" or objects[old] then
+    host.expect("'setmetatable'", 1, t, "table")
+  elseif frozen[t] then
     modify()
-  elseif type(meta) == "table" and (rawget(meta, "__gc") ~= nil or is_object(meta)) then
-    error("setmetatable: __gc is not available in handlers", 2)
-  elseif type(meta) ~= "table" and meta ~= nil then
-    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
-  elseif getmetatable(t) ~= nil and rawget(rawmeta(t), "__metatable") ~= nil then
-    error("cannot change a protected metatable", 2)
   end
-  if meta and rawget(meta, "__mode") ~= nil then -- as in Wippy; the time for weak keys can grow with their square
+  local is_table = type(meta) == "table"
+  if is_table and (rawget(meta, "__gc") ~= nil or objects[rawmeta(meta)]) then
+    error("setmetatable: __gc is not available in handlers", 2)
+  elseif not is_table and meta ~= nil then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  elseif old and rawget(old, "__metatable") ~= nil then
+    error("cannot change a protected metatable", 2)
+  elseif is_table and rawget(meta, "__mode") ~= nil then -- as in Wippy; the time for weak keys can grow with their square
     meta.__mode = nil
   end
   return setmetatable(t, meta)

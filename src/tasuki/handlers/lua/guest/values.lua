@@ -266,3 +266,14 @@ end
 function host.new_list(...) -- a list with holes: # counts them
   return { ... }
 end
+
+function host.extend(t, more, start, count) -- a large value comes in pieces: a list has `count` more, an object 0
+  if count == 0 then
+    for key, value in next, more do
+      t[key] = value
+    end
+  end
+  for i = 1, count do
+    t[start + i] = more[i]
+  end
+end

@@ -7,14 +7,14 @@ integers, booleans and tables that exist already, and only scalars come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from time import thread_time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from tasuki.errors import HandlerError
-from tasuki.handlers.lua.host.values import Outbound
+from tasuki.errors import HandlerError, LuaLimitError
+from tasuki.handlers.lua.host.outbound import SCALARS, Conversion, Guest, LargeValueError, Outbound
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.nil_keys import ignore_nil_keys
 from tasuki.handlers.lua.script import LuaScript
@@ -26,6 +26,8 @@ PATIENCE = 0.01
 
 _UNBOXED = frozenset({int, float, bool, type(None)})
 _TABLES = frozenset({dict, list, tuple})
+_PART = 16
+"""Bytes that a part of a value needs in Lua at least; a table needs four times as many."""
 _HOST_FILES = (
     "host_calls",
     "values",
@@ -105,7 +107,8 @@ class Runtime:
             load("host", _text(name), host, guards)
         self._load = load
         self._guards = guards
-        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table, self.limits)
+        self._guest = Guest(host["new_object"], host["new_list"], host["new_error"], host["extend"], self._to_table)
+        self._outbound = Outbound(self._guest)
         self._run, self._call, self._resume = host["run"], host["call"], host["resume"]
         self.spend: Callable[[int, float], None] = host["spend"]
         self.spent: Callable[[int], float] = host["spent"]
@@ -154,66 +157,135 @@ class Runtime:
             self._limit(0)
 
     def run(self, body: Any) -> Any:
-        """Starts the handler on one message; see preamble.lua for what comes back."""
-        if type(body) in _UNBOXED and type(body) is not int:
-            return self._enter(self._run, body)
-        if type(body) is dict:
-            table, used = self._table(body), self.outbound.seconds()
-            limit = self._limit
-            limit(self.limits.memory)
-            try:
-                return self._run(table, False, used) if used else self._run(table)
-            finally:
-                limit(0)
-        return self._enter(self._run, self._box(body), True, self.outbound.seconds())
-
-    def _table(self, value: Any) -> Any:
-        self.outbound.begin()
-        return self._convert(self.outbound.prepare(value))
-
-    def _box(self, *values: Any) -> Any:
-        self.outbound.begin()
-        return self._convert([self.outbound.prepare(value) for value in values])
-
-    def _convert(self, prepared: Any) -> Any:
+        """Start the handler on one message; see preamble.lua for what comes back. A large body: see ``run_table``."""
+        kind = type(body)
+        if kind is not dict:
+            if kind in _UNBOXED and kind is not int:
+                return self._enter(self._run, body)
+            if kind in SCALARS:
+                return self._enter(self._run, self._converted([body]), True)
+            return self.run_table(*self._box([body]))
+        table = self._table(body)
+        if self._outbound.since is not None:
+            return self._enter(self._run, table, False, self._seconds())
+        limit = self._limit
+        limit(self.limits.memory)
         try:
-            return self._table_from(prepared, recursive=True) if type(prepared) in _TABLES else prepared
-        except OverflowError:
-            raise HandlerError("a number is beyond 64 bits", kind="Invalid", retryable=False) from None
-        except UnicodeEncodeError:
-            raise HandlerError("a text is not valid Unicode", kind="Invalid", retryable=False) from None
+            return self._run(table)
+        finally:
+            limit(0)
+
+    def run_table(self, box: Any, used: float) -> Any:
+        """The same with a list of the body as a table, whose conversion has taken so many seconds."""
+        return self._enter(self._run, box, True, used)
 
     def call(self, args: Sequence[Any], used: float = 0.0) -> Any:
-        """Starts the handler with any arguments; its result is converted.
+        """Start the handler with any arguments; its result is converted. Large ones: see ``call_table``.
 
         ``used``: seconds of its time that are gone.
         """
-        box = self._box(*args)
-        return self._enter(self._call, box, len(args), used + self.outbound.seconds())
+        box, took = self._box(list(args))
+        return self.call_table(box, len(args), used + took)
 
-    def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
-        """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""
+    def call_table(self, box: Any, count: int, used: float) -> Any:
+        """The same with a list of so many arguments as a table."""
+        return self._enter(self._call, box, count, used)
+
+    def resume(self, id: int, value: Any, ticket: int | None = None, *, in_steps: bool = False) -> Any:
+        """Go on with an invocation that waits, giving it the answer of its request (with tickets: of that one).
+
+        ``in_steps``: raise LargeValueError for a large answer, so that it can be converted for ``resume_table``.
+        """
+        is_boxed = type(value) not in _TABLES
         try:
             if type(value) in _UNBOXED:
                 return self._enter(self._resume, id, True, value, False, ticket)
-            if type(value) in _TABLES:
-                return self._enter(self._resume, id, True, self._table(value), False, ticket)
-            box = self._box(value)
+            given = [value] if is_boxed else value
+            table = self._table(given) if in_steps else self._table_at_once(given)
         except OverflowError:  # raised while pushing: Lua has not been entered
             problem = {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False}
             return self.fail(id, problem, ticket)
         except HandlerError as error:
             return self.fail(id, {"message": error.message, "kind": error.kind, "retryable": False}, ticket)
-        return self._enter(self._resume, id, True, box, True, ticket)
+        return self._enter(self._resume, id, True, table, is_boxed, ticket)
+
+    def resume_table(self, id: int, box: Any) -> Any:
+        """The same with a list of the answer as a table."""
+        return self._enter(self._resume, id, True, box, True, None)
 
     def fail(self, id: int, error: Mapping[str, Any], ticket: int | None = None) -> Any:
-        """Goes on with an invocation that waits; its request failed. ``error``: message, kind, retryable, details."""
-        return self._enter(self._resume, id, False, self._table(dict(error)), False, ticket)
+        """Go on with an invocation that waits; its request failed. ``error``: message, kind, retryable, details."""
+        return self._enter(self._resume, id, False, self._table_at_once(dict(error)), False, ticket)
+
+    def _table(self, value: Any, depth: int = 0) -> Any:
+        return self._converted(self._outbound.prepare(value, depth))
+
+    def _converted(self, prepared: Any) -> Any:
+        try:
+            return self._table_from(prepared, recursive=True) if type(prepared) in _TABLES else prepared
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise _unfit(error) from None
+
+    def _box(self, values: list[Any]) -> tuple[Any, float]:
+        table = self._table(values, -1)
+        return table, 0.0 if self._outbound.since is None else self._seconds()
+
+    def _seconds(self) -> float:
+        """Processor time of the conversion until now."""
+        assert self._outbound.since is not None  # a small one takes no time
+        return self._checked(thread_time() - self._outbound.since)
+
+    def _checked(self, seconds: float, parts: int = 0) -> float:
+        """The seconds of a conversion, which counts for the limits of its script."""
+        if parts * _PART > self.limits.memory:
+            raise LuaLimitError(self.limits.describe("memory"), limit="memory")
+        if seconds > self.limits.time:
+            raise LuaLimitError(self.limits.describe("time"), limit="time")
+        return seconds
+
+    def _table_at_once(self, value: Any) -> Any:
+        try:
+            return self._table(value)
+        except LargeValueError:
+            return _end_of(self.in_steps(value, 0))[0]
+
+    def in_steps(self, value: Any, depth: int = -1) -> Generator[None, None, tuple[Any, float]]:
+        """The table of a large value, and the seconds that it took: yields wherever others may run.
+
+        Raises:
+            HandlerError: it cannot be passed to Lua.
+            LuaLimitError: it needs more memory or time than the script may use.
+        """
+        conversion, used = Conversion(self._guest), 0.0
+        steps = conversion.steps(value, depth)
+        while True:
+            since = thread_time()
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value, self._checked(used + thread_time() - since)
+            except (OverflowError, UnicodeEncodeError) as error:
+                raise _unfit(error) from None
+            used = self._checked(used + thread_time() - since, conversion.parts)
+            yield
 
     def is_worn(self) -> bool:
         """Whether the script keeps more than three quarters of its memory after a collection."""
         self._lua.gccollect()
         return bool(self._lua.get_memory_used(total=True) > self.limits.memory * 0.75)
+
+
+def _unfit(error: Exception) -> HandlerError:
+    problem = "a number is beyond 64 bits" if isinstance(error, OverflowError) else "a text is not valid Unicode"
+    return HandlerError(problem, kind="Invalid", retryable=False)
+
+
+def _end_of(steps: Generator[None, None, tuple[Any, float]]) -> tuple[Any, float]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("tuple[Any, float]", end.value)
 
 
 @cache

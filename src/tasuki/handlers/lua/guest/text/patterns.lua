@@ -9,6 +9,8 @@ local type, error, pcall, concat, select, mathtype, tonumber = type, error, pcal
 local max = math.max
 local matcher, match_at, captures = host.matcher, host.match_at, host.captures
 local MAX_STEPS, MAX_KNOWN, MAX_KNOWN_LENGTH = 2e7, 500, 100
+local FEW_STEPS, SHORT = 2000, host.SHORT -- what C does in the time of some instructions
+local charge, heed = host.charge, host.heed
 local PREFIX = 64 -- of a long plain text that is looked for: all of it is compared only where this stands
 local known, known_count = {}, 0
 
@@ -27,33 +29,33 @@ local function tries_of(pattern)
   return tries
 end
 
--- Whether one C call might take more than MAX_STEPS. `more`: steps that each match takes besides.
-local function is_slow(s, pattern, more)
+-- Whether one C call might take more than MAX_STEPS. `replacement`: the text that takes the place of each match.
+local function is_slow(s, pattern, replacement)
   if type(s) ~= "string" or type(pattern) ~= "string" then
     return false
   end
-  host.charge(#s // 64)
-  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 8 + 1) + (#s + 1.0) * (more or 0)
+  local length = #s
+  local steps = (length + 1.0) ^ (known[pattern] or tries_of(pattern)) * (#pattern // 8 + 1)
+  if replacement and (length + 1.0) * #replacement > FEW_STEPS and find(replacement, "%", 1, true) then
+    steps = steps + (length + 1.0) * #replacement -- C goes through all of it at each match, even where nothing grows
+  end
+  if length > SHORT then
+    charge(length // 64)
+  end
   if steps > MAX_STEPS then
     return true
+  elseif steps > FEW_STEPS then
+    heed(steps // 200)
   end
-  host.heed(steps // 200)
   return false
 end
 
-local function text_of(s)
-  if type(s) == "table" then
-    return host.text(s) or s
-  end
-  return s
-end
-
-local function place_of(init)
+local function fitted(s, init) -- an error object stands for its text, and a text for the number that C would read from it
   if type(init) == "string" then
     host.weigh(8, init)
-    return tonumber(init) or init
+    init = tonumber(init) or init
   end
-  return init
+  return type(s) == "table" and host.text(s) or s, init
 end
 
 local function compiled(pattern)
@@ -101,12 +103,12 @@ end
 local function plain_find(s, text, init)
   local prefix, at = sub(text, 1, PREFIX), start_of(s, init)
   while at <= #s do
-    host.heed((#s - at) // PREFIX)
+    heed((#s - at) // PREFIX)
     local start = find(s, prefix, at, true)
     if not start or start + #text - 1 > #s then
       return nil
     end
-    host.charge(#text // PREFIX)
+    charge(#text // PREFIX)
     if sub(s, start, start + #text - 1) == text then
       return start, start + #text - 1
     end
@@ -117,7 +119,9 @@ end
 
 local function short_find(s, text, init)
   local start, stop = find(s, text, init, true)
-  host.heed(max((start or #s) - start_of(s, init), 0) // PREFIX)
+  if #s > SHORT then
+    heed(max((start or #s) - start_of(s, init), 0) // PREFIX)
+  end
   if not start then
     return nil
   end
@@ -125,12 +129,14 @@ local function short_find(s, text, init)
 end
 
 function guards.find(s, pattern, init, plain)
-  s, init = text_of(s), init and place_of(init)
+  if type(s) ~= "string" or init and not mathtype(init) then
+    s, init = fitted(s, init)
+  end
   if not plain and is_slow(s, pattern) then
     return slow_find(s, pattern, init, true)
   elseif plain and type(s) == "string" and type(pattern) == "string" then
     if init ~= nil and mathtype(init) ~= "integer" then
-      host.heed(#s // PREFIX)
+      heed(#s // PREFIX)
     elseif #s > #pattern and #pattern > PREFIX then
       return plain_find(s, pattern, init)
     else
@@ -141,7 +147,9 @@ function guards.find(s, pattern, init, plain)
 end
 
 function guards.match(s, pattern, init)
-  s, init = text_of(s), init and place_of(init)
+  if type(s) ~= "string" or init and not mathtype(init) then
+    s, init = fitted(s, init)
+  end
   if is_slow(s, pattern) then
     return slow_find(s, pattern, init, false)
   end
@@ -149,7 +157,9 @@ function guards.match(s, pattern, init)
 end
 
 function guards.gmatch(s, pattern, init)
-  s, init = text_of(s), init and place_of(init)
+  if type(s) ~= "string" or init and not mathtype(init) then
+    s, init = fitted(s, init)
+  end
   if type(pattern) == "string" and sub(pattern, 1, 1) == "^" then
     pattern = "%" .. pattern -- no anchor here, in C neither
   end
@@ -230,15 +240,12 @@ local function slow_gsub(s, pattern, replacement, limit)
   return concat(parts), count
 end
 
--- C goes through all of a replacement with a % at each match, even where every capture is empty and nothing grows.
-local function steps_of(replacement)
-  return type(replacement) == "string" and find(replacement, "%", 1, true) and #replacement + 1 or 0
-end
-
 function guards.gsub(s, pattern, replacement, limit)
-  s = text_of(s)
+  if type(s) ~= "string" then
+    s = fitted(s)
+  end
   local kind = type(replacement)
-  if is_slow(s, pattern, steps_of(replacement)) and (kind == "string" or kind == "table" or kind == "function") then
+  if is_slow(s, pattern, kind == "string" and replacement) and (kind == "string" or kind == "table" or kind == "function") then
     return slow_gsub(s, pattern, replacement, limit)
   end
   return gsub(s, pattern, replacement, limit)

@@ -7,8 +7,8 @@ local host, guards = ...
 
 local type, select, tonumber = type, select, tonumber
 local format, lower, upper, find, gsub, gmatch = string.format, string.lower, string.upper, string.find, string.gsub, string.gmatch
-local char, is_utf8, floor, mathtype, unpack = utf8.char, utf8.len, math.floor, math.type, table.unpack
-local charge = host.charge
+local char, is_utf8, mathtype, unpack = utf8.char, utf8.len, math.type, table.unpack
+local charge, SHORT = host.charge, host.SHORT
 
 -- A run: its first code point, + for every one or * for every second, how many, and how far they move. UPPER lists only
 -- where the way up is not LOWER backwards.
@@ -57,7 +57,9 @@ local function mapped(ascii, make)
   local map -- made when it is needed first
   return function(s)
     if type(s) == "string" then
-      charge(#s // 64)
+      if #s > SHORT then
+        charge(#s // 64)
+      end
     elseif host.is_error(s) then
       s = host.text(s)
     end
@@ -77,18 +79,47 @@ guards.string_upper = mapped(upper, function()
   return read(read({}, LOWER, true), UPPER)
 end)
 
-local function is_integral(v)
-  return type(v) == "number" and mathtype(v) == "float" and v == floor(v) and v >= -0x1p63 and v < 0x1p63
+local LEAST, BEYOND, FEW = -0x1p63, 0x1p63, 256
+local size = 0 -- bytes of the texts among the arguments of a format; it never yields
+
+local function fitted(v) -- as it is written
+  local kind = mathtype(v)
+  if kind == "float" and v == v // 1 and v >= LEAST and v < BEYOND then
+    return v | 0
+  elseif not kind and type(v) == "string" then
+    size = size + #v
+  end
+  return v
 end
 
-function guards.format(pattern, ...)
+local function format_all(pattern, ...)
   local args, count = { ... }, select("#", ...)
   host.weigh(2, pattern, ...)
   for i = 1, count do
-    local v = args[i]
-    if is_integral(v) then
-      args[i] = floor(v)
-    end
+    args[i] = fitted(args[i])
   end
   return format(pattern, unpack(args, 1, count))
+end
+
+function guards.format(pattern, ...)
+  local a, b, c = ...
+  local count = select("#", ...)
+  size = type(pattern) == "string" and #pattern or 0
+  if count == 1 then
+    a = fitted(a)
+    if size <= FEW then
+      return format(pattern, a)
+    end
+  elseif count == 2 then
+    a, b = fitted(a), fitted(b)
+    if size <= FEW then
+      return format(pattern, a, b)
+    end
+  elseif count == 3 then
+    a, b, c = fitted(a), fitted(b), fitted(c)
+    if size <= FEW then
+      return format(pattern, a, b, c)
+    end
+  end
+  return format_all(pattern, ...)
 end

@@ -241,7 +241,7 @@ MOST: Mapping[type[Idle], float] = {
     IdleAMQP: 1.0,
     IdleSQS: 25.0,
     IdleNATS: 5.0,
-    IdleSQLite: 2000.0,
+    IdleSQLite: 1200.0,
 }
 """A second, of all workers together: what docs/performance.md promises."""
 

@@ -20,12 +20,17 @@ import pytest
 from tasuki import App
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import HEARTBEAT_FRAME
+from tasuki.drivers.nats.queues import queues
+from tasuki.drivers.nats.receiving import pull
+from tasuki.drivers.nats.records import receivers, temporary
 from tasuki.drivers.postgres.receiving.listener import BEAT
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep
+from tasuki.drivers.redis import opening
 from tasuki.drivers.sqlite.file import connections
+from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.state import attendance
-from tasuki.state.presence import Presence
+from tasuki.state.presence import QUIET, Presence
 from tests.support.brokers.everywhere import AWS
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.postgres import Postgres
@@ -38,9 +43,9 @@ from tests.support.ports import free_port
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(180)]
 
 WORKERS = 40
-PATIENCE = 120.0
-SETTLING = 2.0
-"""Seconds in which workers that began together learn of each other."""
+PATIENCE = 170.0
+REGISTERED = 450.0
+"""Seconds after which a waiting process is written again at Redis (``REFRESH`` of its scripts)."""
 
 
 class Idle(ABC):
@@ -50,6 +55,8 @@ class Idle(ABC):
     """Whether the signs of presence, of a request each, come to it."""
     rare = 0.0
     """Requests a second that all workers make less often than this test counts, and ``count`` leaves out."""
+    settling = 2.0
+    """Seconds in which workers that began together learn of each other."""
 
     def __init__(self, folder: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -86,7 +93,7 @@ class Idle(ABC):
 
 
 class IdleSQLite(Idle):
-    """Statements."""
+    """Statements, of the threads that write and of those that read."""
 
     entry = "queue.driver.sqlite", {}
 
@@ -101,6 +108,14 @@ class IdleSQLite(Idle):
             return connection, holder
 
         monkeypatch.setattr(connections, "connect", traced)
+        connected = Reader._connected
+
+        def read(reader: Reader) -> sqlite3.Connection:
+            connection = connected(reader)
+            connection.set_trace_callback(lambda _: self._statements.update("."))
+            return connection
+
+        monkeypatch.setattr(Reader, "_connected", read)
 
     def count(self) -> int:
         return self._statements.total()
@@ -137,6 +152,8 @@ class IdleRedis(Idle):
     """What comes over the connections: commands, and keep-alives of idle ones."""
 
     entry = "queue.driver.redis", {}
+    settling = 75.0  # more than a round of their turns: the first one is of fewer
+    rare = WORKERS * (1 / attendance.TIME_KEPT + 1 / (opening.BEAT * opening.SELDOM) + 1 / REGISTERED)
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         self._broker = stack.enter_context(Redis())
@@ -159,8 +176,18 @@ class IdleNATS(Idle):
     """Messages that come in."""
 
     entry = "queue.driver.nats", {}
+    settling = 12.0  # the longer a queue is quiet, the longer its requests stand
+    _inspections = 1 / (queues.INSPECTED_EVERY * queues.WHERE_TOLD)
+    rare = WORKERS * (
+        1 / pull.LONGEST
+        + 1 / receivers.IDLE
+        + _inspections
+        + temporary.ROUNDS / temporary.KEPT
+        + 1 / attendance.TIME_KEPT
+    )
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(receivers, "EVERY", 0.5)  # the first report comes before the counting
         self._broker = stack.enter_context(CountingNATS())
         self.entry = "queue.driver.nats", {"servers": self._broker.url}
 
@@ -210,11 +237,11 @@ class IdleSQS(Idle):
 
 MOST: Mapping[type[Idle], float] = {
     IdlePostgres: 5.0,
-    IdleRedis: 25.0,
+    IdleRedis: 5.0,
     IdleAMQP: 1.0,
     IdleSQS: 25.0,
-    IdleNATS: 110.0,
-    IdleSQLite: 1500.0,
+    IdleNATS: 5.0,
+    IdleSQLite: 1200.0,
 }
 """A second, of all workers together: what docs/performance.md promises."""
 
@@ -264,13 +291,13 @@ async def test_forty_idle_workers_ask_little_of_their_broker(
         idle = kind(tmp_path, stack, monkeypatch)
         async with asyncio.timeout(PATIENCE), working(idle):
             await all_have_signed(1)
-            await asyncio.sleep(SETTLING)
+            await asyncio.sleep(idle.settling)
             began, before = time.monotonic(), idle.count()
-            await all_have_signed(2)
+            await all_have_signed(2 + max(map(len, signs.values())) - 1)
             elapsed, asked = time.monotonic() - began, idle.count() - before
-    signed = [times[1] - times[0] for times in signs.values()]
+    signed = [times[-1] - times[-2] for times in signs.values()]
     in_between = sum(began < each <= began + elapsed for times in signs.values() for each in times)
     rate = (asked - in_between * idle.has_signs) / elapsed + sum(1 / each for each in signed) * idle.has_signs
     print(f"{kind.__name__}: {rate + idle.rare:.2f} a second, of these {idle.rare:.2f} by their periods")
-    assert max(Counter(map(len, signs.values()))) == 2, "a worker whose entry stays the same writes it seldom"
+    assert min(signed) >= QUIET, "a worker whose entry stays the same writes it seldom"
     assert rate + idle.rare <= MOST[kind]

@@ -82,6 +82,39 @@ async def test_a_receive_that_waits_long_is_reported_all_the_time(site: Site, mo
     assert [each.id for each in await waiting] == ["a"]
 
 
+async def test_a_process_without_messages_reports_seldom(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receivers, "EVERY", 0.02)
+    looks, report_due = asyncio.Semaphore(0), receivers.Receivers._report_due
+
+    async def counted(*arguments: Any) -> None:
+        await report_due(*arguments)
+        looks.release()
+
+    monkeypatch.setattr(receivers.Receivers, "_report_due", counted)
+
+    async def reports(looked: int) -> int:
+        for _ in range(looked):
+            async with asyncio.timeout(PATIENCE):
+                while looks.locked():
+                    await asyncio.sleep(0.01)
+            await looks.acquire()
+        return int((await site.ask("STREAM.INFO.tasuki+=book"))["state"]["last_seq"])
+
+    driver = await site.driver()
+    await declared(driver)
+    waiting = asyncio.create_task(driver.receive(QUEUE, 1, PATIENCE))
+    before = await reports(2)
+    assert await reports(20) == before
+    await driver.publish(QUEUE, messages("a"))
+    (held,) = await waiting
+    assert await reports(20) >= before + 18
+    await driver.settle(QUEUE, [Ack(held.receipt)])
+    waiting = asyncio.create_task(driver.receive(QUEUE, 1, PATIENCE))
+    before = await reports(3)
+    assert await reports(20) == before
+    waiting.cancel()
+
+
 async def test_a_purge_beside_a_receive_that_waits(site: Site) -> None:
     driver = await site.driver()
     await declared(driver)

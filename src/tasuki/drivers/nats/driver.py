@@ -108,7 +108,10 @@ class NATSDriver(Driver):
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._temporary = Temporary(self._names)
         self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
-        self._receivers = Receivers(self._names, self._leases, self._temporary, self._known, self._queues.is_used)
+        queues = self._queues
+        self._receivers = Receivers(
+            self._names, self._leases, self._temporary, self._known, queues.is_used, queues.is_held
+        )
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
         self._ways = Ways(self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability)
         self._closing: asyncio.Task[None] | None = None

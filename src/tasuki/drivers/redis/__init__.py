@@ -10,8 +10,8 @@ order per key   strict: a message waits until all earlier ones of its key are ac
 attempt         counted when handed out, by the server; a release gives the count back
 lease           by the server's clock; a close ends it at once, a dead process keeps it to its end
 delay           by the server's clock
-waking          at once, also by other processes; one process for each message; all that wait share checks, about
-                two every ``claim_interval``
+waking          at once, also by other processes; one process for each message; all that wait share checks, one
+                in 1½ ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
 limits          kept by the scripts that hand out; held messages are counted, a rate is one number a queue or lane
 lanes           an index of the ready messages by lane; a lane that must wait costs a receive nothing

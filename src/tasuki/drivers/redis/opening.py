@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
 BEAT = 5.0
-"""Seconds between two checks of the listening connections, and of the queues to keep."""
-PROBES = 3
-"""Of so many checks one asks the servers for their configuration."""
+"""Seconds between two signs of life of the queues to keep, and two questions for the servers' configuration."""
+SELDOM = 120
+"""How many times as long between two questions of a process that publishes nothing: new connections ask anyway."""
 GOODBYE = 3.0
 """Longest time that a close waits for the server."""
 
@@ -58,7 +58,8 @@ class Opening:
         with OnFailure(connections.close):
             await session.begin(nodes)
             await self._queues.restore(nodes)
-        self._receiver.listener = Listener(nodes, session.owner, session.read_timeout, self._receiver.waiters)
+        timeout, waiters = session.read_timeout, self._receiver.waiters
+        self._receiver.listener = Listener(nodes, session.owner, timeout, waiters, session.beats())
         self._failovers = FailoverWatch(session.addresses, nodes.connect_sentinel, connections.leave)
         self._beating = loop.create_task(self._beat(nodes), name=f"keep {session.name}")
         session.opened(connections)
@@ -88,12 +89,10 @@ class Opening:
         await nodes.drain()
 
     async def _beat(self, nodes: Nodes) -> None:
-        """Keep the queues that would go unused, and check the connections and the servers."""
+        """Keep the queues that would go unused, and look what the servers promise."""
         for number in count(1):
             await asyncio.sleep(BEAT)
             with suppress(DriverError):
                 await self._queues.keep(nodes, self._receiver.used)
-            self._receiver.listener.check()
-            self._failovers.check()
-            if number % PROBES == 0:
+            if self._session.has_published or number % SELDOM == 0:
                 await self._session.probe(nodes)

@@ -140,9 +140,14 @@ class Place:
         return self.keys[0]
 
 
+def tag_of(prefix: str, name: str) -> bytes:
+    """The text between the braces of a key. Braces in names are written otherwise: they would end it."""
+    return f"{prefix}:{name}".replace("%", "%25").replace("{", "%7B").replace("}", "%7D").encode()
+
+
 def place(prefix: str, spec: QueueSpec) -> Place:
-    """The place of a queue. Braces in names are written otherwise: they would end the hash tag."""
-    tag = f"{prefix}:{spec.name}".replace("%", "%25").replace("{", "%7B").replace("}", "%7D").encode()
+    """The place of a queue."""
+    tag = tag_of(prefix, spec.name)
     keys = tuple(b"{%b}:%b" % (tag, part.encode()) for part in (_STATE, *_KEYS))
     return Place(spec, keys, crc_hqx(tag, 0) % SLOTS)
 

@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import limits, microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
+from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
@@ -51,6 +52,9 @@ class Session:
         self.read_timeout = settings.read_timeout
         self._probe = Probe(name)
         self._level: Durability = "process"
+        self.has_published = False
+        """Whether something was published since the servers' configuration was read."""
+        self._beat_channel = b"{%b}:beat" % scripts.tag_of(settings.prefix, "")
         self.new_nodes: Callable[[], Nodes] = partial(
             Nodes,
             found,
@@ -100,6 +104,7 @@ class Session:
 
     async def probe(self, nodes: Nodes) -> None:
         """Ask what the servers promise."""
+        self.has_published = False
         for link in nodes.serving():
             with suppress(LinkLostError, ReplyError):
                 await self._probe.ask(link)
@@ -203,6 +208,7 @@ class Session:
 
         ``more_keys``: see ``run``.
         """
+        self.has_published = True
         where = self.place(queue)
         is_waiting = bool(keeping.demand(where.spec))
         nodes = self.nodes(queue, slow=is_waiting)
@@ -244,6 +250,11 @@ class Session:
         if self._connections is None or self.is_inherited:
             raise self._guard.refusal(queue)
         return self._connections.here(slow=slow)
+
+    def beats(self) -> Beats:
+        """For the connections of the running loop that only hear."""
+        channel = self._beat_channel
+        return Beats(channel, lambda: self.nodes("").call(0, "PUBLISH", channel, ""))
 
     @contextmanager
     def translating(self, queue: str = "") -> Iterator[None]:

@@ -65,7 +65,7 @@ class RedisSettings(Config):
     prefix: Text = "tasuki"
     """Prefix of the names of all keys; applications with different prefixes share a server."""
     claim_interval: PositiveDuration = 1.0
-    """Time between checks of a process that waits alone; several processes share two checks in this time."""
+    """Time between checks of a process that waits alone; several share a check in 1½ of this time."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting and logging in."""
     read_timeout: PositiveDuration = 10.0

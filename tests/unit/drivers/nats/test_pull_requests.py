@@ -14,6 +14,7 @@ from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.early import Early
+from tasuki.drivers.nats.receiving.pull import LONGEST, OVERDUE, SLICE
 from tasuki.drivers.nats.receiving.pull_requests import GRACE, PullRequests
 from tasuki.testing.clock import VirtualTimeLoop
 
@@ -82,17 +83,40 @@ class Rig:
                 await self.server.sent.wait()
 
 
+async def quiet(rig: Rig) -> Rig:
+    """After a while without a message."""
+    await asyncio.sleep(LONGEST)
+    return rig
+
+
 async def ended(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])
 
 
-@pytest.mark.parametrize(("queues", "seconds"), [(1, 0.5), (100, 6.0), (1_000, 60.0), (10_000, 60.0)])
-async def test_the_more_queues_wait_the_longer_stands_a_request(queues: int, seconds: float) -> None:
-    rig = Rig(queues)
+@pytest.mark.parametrize(("queues", "sign"), [(1, 0.5), (100, 6.0), (450, 27.0), (1_000, None)])
+async def test_a_quiet_queue_gets_a_long_request_and_the_server_says_that_it_stands(
+    queues: int, sign: float | None
+) -> None:
+    rig = await quiet(Rig(queues))
     task = await rig.waits()
-    assert [request["expires"] / 1e9 for request in rig.server.requests] == [seconds]
+    (request,) = rig.server.requests
+    assert request["expires"] / 1e9 == 60.0
+    assert request.get("idle_heartbeat", 0) / 1e9 == (sign or 0.0)
     await ended(task)
+
+
+async def test_a_long_request_of_which_the_server_says_nothing_is_doubtful_as_soon_as_a_short_one() -> None:
+    rig, loop = await quiet(Rig(1)), asyncio.get_running_loop()
+    task = await rig.waits()
+    for _ in range(20):
+        await asyncio.sleep(0.5)
+        rig.pulls.ended(PLAIN, "1", "100 Idle Heartbeat")
+    assert not task.done()
+    began = loop.time()
+    assert await task == []
+    assert rig.pulls.is_doubtful
+    assert loop.time() - began == pytest.approx(SLICE + OVERDUE)
 
 
 def test_however_many_queues_there_are_a_process_asks_as_often() -> None:
@@ -101,7 +125,7 @@ def test_however_many_queues_there_are_a_process_asks_as_often() -> None:
 
 
 async def test_the_next_receive_takes_a_request_over() -> None:
-    rig = Rig(1_000)
+    rig = await quiet(Rig(1_000))
     await ended(await rig.waits())
     task = rig.take(100.0)
     await asyncio.sleep(0)
@@ -111,7 +135,7 @@ async def test_the_next_receive_takes_a_request_over() -> None:
 
 
 async def test_a_long_request_that_no_receive_takes_over_is_withdrawn() -> None:
-    rig = Rig(1_000)
+    rig = await quiet(Rig(1_000))
     await ended(await rig.waits())
     await rig.seen("unsubscribe 1")
     task = rig.take(100.0)
@@ -122,15 +146,15 @@ async def test_a_long_request_that_no_receive_takes_over_is_withdrawn() -> None:
 
 
 async def test_a_queue_with_a_message_just_now_gets_a_short_request() -> None:
-    rig = Rig(1_000)
+    rig = await quiet(Rig(1_000))
     task = await rig.waits()
     rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
     await task
-    for quiet in 0.0, 3.0, 7.0:
-        await asyncio.sleep(quiet)
+    for pause in 0.0, 3.0, 7.0:
+        await asyncio.sleep(pause)
         rig.server.sent.clear()
         await ended(await rig.waits())
-        await rig.seen("unsubscribe 1") if quiet == 3.0 else rig.pulls.lost()
+        await rig.seen("unsubscribe 1") if pause == 3.0 else rig.pulls.lost()
     expires = [request["expires"] / 1e9 for request in rig.server.requests]
     assert expires == [60.0, 0.5, pytest.approx(24.0, abs=1.0), 60.0]
 
@@ -174,7 +198,7 @@ async def test_a_short_request_without_a_receive_returns_what_comes_for_it() -> 
 
 
 async def test_a_close_withdraws_a_long_request_and_returns_what_came_for_it() -> None:
-    rig = Rig(1_000)
+    rig = await quiet(Rig(1_000))
     task = await rig.waits()
 
     async def answer(*_: Any, **__: Any) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import place
@@ -17,6 +19,7 @@ class Silent:
     """The connections and the one connection of a server that does not answer."""
 
     is_lost = False
+    heard_at = inf
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -35,7 +38,7 @@ class Silent:
 
 async def test_leaving_a_queue_ends_the_wait_for_its_subscription() -> None:
     server, where = Silent(), place("p", QueueSpec("q"))
-    listener = Listener(server, "owner", 600.0, Waiters(lambda _: None, lambda _: None))  # type: ignore[arg-type]
+    listener = Listener(server, "owner", 600.0, Waiters(lambda _: None, lambda _: None), Beats())  # type: ignore[arg-type]
     waits = asyncio.create_task(listener.listen(where))
     async with asyncio.timeout(5):
         while not server.sent:

@@ -87,6 +87,24 @@ async def test_a_sleeper_hears_the_others(make: Any) -> None:
     assert not receiver._guard.get()._pacing.must_poll
 
 
+async def test_a_change_of_a_store_wakes_no_receive_of_another_process(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await make()
+    store = driver.store("state")
+    await store.open()
+    wake_ups: list[str] = []
+    monkeypatch.setattr(locks.HolderLocks, "notify", lambda _: wake_ups.append("."))
+    await store.put("presence/a", b"1", ttl=60.0)
+    await store.put("presence/a", b"2", ttl=60.0)
+    await store.take("bucket", 1, rate=1.0, burst=5)
+    assert await store.delete("presence/a")
+    assert not wake_ups
+    await asyncio.gather(store.put("b", b""), driver.publish("q", [Outgoing("m", b"", {})]))
+    assert wake_ups
+    await store.close()
+
+
 async def test_a_sleeper_hears_requests_of_its_own(make: Any) -> None:
     driver = await make()
     waiting = parked(driver)

@@ -82,6 +82,8 @@ class Connection:
         """When it was made, by the loop's clock, which all threads share."""
         self.server = ""
         """The address that it is connected to."""
+        self.hears_changes = on_change is not None and address.domain is None
+        """Whether the server reports changes of streams here, as far as is known; not from another domain."""
         self.max_payload = 0
         self._on_delivery = on_delivery or _ignored
         self._on_status = on_status or _ignored
@@ -326,6 +328,8 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         text = str(error).lower()
         if "permissions violation" in text:
+            if _CHANGED.decode().lower() in text:
+                self.hears_changes = False
             for exchange in list(self._exchanges.values()):
                 if any(subject.lower() in text for subject in exchange.subjects):
                     # What went elsewhere in the same exchange may have been taken.

@@ -169,6 +169,11 @@ class OpenQueue:
         return not self.table.living(self._clock.monotonic())
 
     @property
+    def is_held(self) -> bool:
+        """Whether a message is held, or came for a receive; safe in any thread."""
+        return self.pulls.has_messages or not self.is_idle
+
+    @property
     def is_used(self) -> bool:
         """Whether a receive is under way, or a message is held; safe in any thread."""
         return self.pulls.is_receiving or not self.is_idle

@@ -24,7 +24,9 @@ from tasuki.errors import QueueConflictError, QueueNotFoundError
 Connect = Callable[[], Awaitable[Connection]]
 
 INSPECTED_EVERY = 10.0
-"""Seconds after which a queue is inspected again, for a server that does not report changes to us."""
+"""Seconds after which a queue is inspected again where the server does not report changes to us."""
+WHERE_TOLD = 12
+"""How many times as long that is where it does."""
 _COST = 4
 """How many other requests one such check costs; with many queues it is rarer than they are."""
 
@@ -88,6 +90,11 @@ class Queues:
         found = self.found(queue)
         return found is not None and found.is_used
 
+    def is_held(self, queue: str) -> bool:
+        """Whether a message of it is here; safe in any thread."""
+        found = self.found(queue)
+        return found is not None and found.is_held
+
     def is_left(self, queue: str) -> bool:
         """Whether it is not declared any more, and something of it is held."""
         return queue in self._left
@@ -102,11 +109,7 @@ class Queues:
                 found = await self._make(spec, connection)
             else:
                 found = await self._inspect(spec, connection)
-        elif (
-            found.is_outdated
-            or found.inspected_on is not connection
-            or found.inspected_at + paced(INSPECTED_EVERY, _COST * len(self._open)) < asyncio.get_running_loop().time()
-        ):
+        elif found.is_outdated or found.inspected_on is not connection or self._is_old(found, connection):
             found = await self._inspect(spec, connection)
         if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
@@ -114,6 +117,11 @@ class Queues:
             await make_records_stream(connection, self._names, self._storage)
             found.records.is_missing = False
         return found
+
+    def _is_old(self, found: OpenQueue, connection: Connection) -> bool:
+        """Whether its stream was inspected long ago."""
+        least = INSPECTED_EVERY * (WHERE_TOLD if connection.hears_changes else 1)
+        return found.inspected_at + paced(least, _COST * len(self._open)) < asyncio.get_running_loop().time()
 
     async def declare(self, spec: QueueSpec, connection: Connection | None) -> None:
         """Make it; without a connection it is recorded only."""

@@ -5,7 +5,6 @@ A stream's configuration tells all options in force: those that the server does 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -264,14 +263,3 @@ def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str,
             f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
         )
         raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
-
-
-def pull(batch: int, *, expires: float, is_waiting: bool) -> bytes:
-    """The content of a pull request.
-
-    ``no_wait`` with ``expires`` waits for the first message, and ends with the last one that is there.
-    """
-    fields: dict[str, Any] = {"batch": batch, "no_wait": True}
-    if is_waiting:
-        fields["expires"] = int(expires * SECOND)
-    return json.dumps(fields).encode()

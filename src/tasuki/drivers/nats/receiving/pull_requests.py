@@ -4,7 +4,8 @@ A receive that was cancelled leaves its request standing: the next receive takes
 arrive return after a moment without counting as an attempt, and a request that would stand for long is withdrawn.
 
 A message that is on its way between two servers of a cluster while its request is withdrawn stays held until its lease
-ends. So a short request is left to its end, and only a queue without messages for a while gets a long one.
+ends. So a short request is left to its end, and only a queue without messages for a while gets a long one. While a long
+one stands, the server says so repeatedly: a consumer that lost its leader is silent.
 """
 
 from __future__ import annotations
@@ -12,27 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import DELAYED, PLAIN, UNIQUE, Lane
-from tasuki.drivers.nats.queues.setup import pull
 from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.early import BATCH, Early
+from tasuki.drivers.nats.receiving.pull import SLICE, Pull, longest
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
-SLICE = 0.5
-"""Seconds that one request waits at the server, at least."""
-_LONGEST = 60.0
-"""The same at most."""
-_PER_QUIET = 8
-"""How many times as long a request may wait as the queue has had no message."""
-OVERDUE = 1.0
-"""Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
 GRACE = 0.05
 """Seconds that a request, or an untaken message, is kept for the next receive."""
 
@@ -44,17 +36,6 @@ _MANY = (PLAIN, UNIQUE, DELAYED)
 """The lanes of which many messages are asked for at once."""
 _ANSWER = 0.25
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
-
-
-@dataclass(slots=True)
-class _Pull:
-    """One request at the server."""
-
-    token: str
-    wanted: int
-    ends_at: float
-    overdue_at: float
-    got: int = 0
 
 
 class PullRequests:
@@ -79,12 +60,12 @@ class PullRequests:
         self.lanes: Sequence[Lane] = ()
         self._ranks: Mapping[str, int] = {}
         self._give_back = give_back
-        self._pulls: dict[str, _Pull] = {}
+        self._pulls: dict[str, Pull] = {}
         self._subscription: tuple[Connection, int] | None = None
         self._lock = asyncio.Lock()
         self._buffer: list[Arrival] = []
         self._early = early
-        self._last_arrival_at = float("-inf")
+        self._last_arrival_at = asyncio.get_running_loop().time()  # it is not known to be quiet
         self._count = 0
         self._changed: asyncio.Future[None] | None = None
         self._is_closed = False
@@ -123,9 +104,12 @@ class PullRequests:
             self._return_soon()
 
     def ended(self, lane: str, token: str, status: str) -> None:
-        """The server ended a request."""
+        """The server ended a request, or said that it stands."""
         request = self._pulls.get(lane)
-        if request is None or request.token != token or status.startswith("100"):
+        if request is None or request.token != token:
+            return
+        if status.startswith("100"):
+            request.stands(asyncio.get_running_loop().time())
             return
         del self._pulls[lane]
         if status.startswith(("503", "409 Consumer Deleted")):
@@ -164,8 +148,8 @@ class PullRequests:
             while not self._is_over and not self._is_offered:
                 if has_asked and (remaining <= 0.0 or self._early):
                     break
-                longest = self._longest
-                await self._ask(connection, limit, min(remaining, longest), longest)
+                most = longest(asyncio.get_running_loop().time() - self._last_arrival_at)
+                await self._ask(connection, limit, min(remaining, most), most)
                 remaining, has_asked = until - asyncio.get_running_loop().time(), True
             return [] if self._is_over else self._pick(limit)
         finally:
@@ -193,7 +177,12 @@ class PullRequests:
     @property
     def is_receiving(self) -> bool:
         """Whether a receive is under way, or a request or a message waits for the next one; safe in any thread."""
-        return self._lock.locked() or bool(self._pulls) or bool(self._buffer) or bool(self._early)
+        return self._lock.locked() or bool(self._pulls) or self.has_messages
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether a message waits for the next receive; safe in any thread."""
+        return bool(self._buffer) or bool(self._early)
 
     def rest(self) -> list[Arrival]:
         """The untaken messages, which are the caller's now."""
@@ -281,20 +270,12 @@ class PullRequests:
 
     def _request(self, connection: Connection, lane: str, batch: int, expires: float) -> bytes:
         self._count += 1
-        token = f"{self._stream}.{lane}.{self._count}"
-        now = asyncio.get_running_loop().time()
-        overdue_at = now + expires + OVERDUE if expires else float("inf")
-        self._pulls[lane] = _Pull(str(self._count), batch, now + expires, overdue_at)
-        content = pull(batch, expires=expires, is_waiting=expires > 0)
+        now, sign = asyncio.get_running_loop().time(), paced(SLICE, self._queue_count())
+        request = self._pulls[lane] = Pull(str(self._count), batch, expires, sign, now)
         subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         assert self._subscription is not None
-        return frame(subject, content, connection.status_inbox(self._subscription[1], token))
-
-    @property
-    def _longest(self) -> float:
-        """Seconds that a request may wait: longer with many queues, and the longer the last message is ago."""
-        quiet = asyncio.get_running_loop().time() - self._last_arrival_at
-        return max(SLICE, min(paced(SLICE, self._queue_count()), quiet * _PER_QUIET, _LONGEST))
+        token = f"{self._stream}.{lane}.{request.token}"
+        return frame(subject, request.content, connection.status_inbox(self._subscription[1], token))
 
     def _withdraw(self) -> bool:
         """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""
@@ -310,13 +291,17 @@ class PullRequests:
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
         """Until something changes; an overdue request means that its consumer has lost its leader."""
-        overdue_at = min(request.overdue_at for request in self._pulls.values())
-        await self._sleep(min(overdue_at, until))
+        await self._sleep(min(self._overdue_at, until))
         if not connection.is_alive:
             connection.send(b"")  # raises what became of it
-        if self._pulls and asyncio.get_running_loop().time() >= overdue_at:
+        if asyncio.get_running_loop().time() >= self._overdue_at:
             self._pulls.clear()  # what still comes for them is taken all the same
             self.is_doubtful = True
+
+    @property
+    def _overdue_at(self) -> float:
+        """When the first request is overdue."""
+        return min((request.overdue_at for request in self._pulls.values()), default=float("inf"))
 
     async def _sleep(self, until: float) -> None:
         loop = asyncio.get_running_loop()

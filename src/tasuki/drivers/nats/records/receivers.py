@@ -27,9 +27,11 @@ from tasuki.errors import DriverError
 from tasuki.system import forks
 
 EVERY = 5.0
-"""Seconds between two renewals, at least."""
+"""Seconds between two renewals of a process that holds messages, at least."""
 LASTS = 17.5
 """Seconds after which a process that said nothing more is taken for dead, at least."""
+IDLE = 240.0
+"""Seconds between two renewals of a process that holds none, at least: there is nothing to count wrongly then."""
 UNUSED = 10.0
 """Seconds after which a queue that is not received from, and of which nothing is held, is reported no more."""
 _EARLIER_LASTS = 7.0
@@ -49,6 +51,7 @@ class Receivers:
         temporary: the notes of temporary queues.
         known: the queues that this process has declared.
         is_used: whether a receive of a queue waits here, or a message of it is held; asked in the lease thread.
+        is_held: whether a message of it is held; asked there too.
     """
 
     def __init__(
@@ -58,13 +61,17 @@ class Receivers:
         temporary: Temporary,
         known: KnownQueues[QueueSpec],
         is_used: Callable[[str], bool],
+        is_held: Callable[[str], bool],
     ) -> None:
         self._names = names
         self._leases = leases
         self._temporary = temporary
         self._known = known
         self._is_used = is_used
+        self._is_held = is_held
         self._used_at: dict[str, float] = {}
+        self._renew_at: dict[str, float] = {}
+        """When the report of a queue is due of which nothing is held."""
         self._name = secrets.token_hex(8)
         self._queues: set[str] = set()
         self._reported: set[str] = set()
@@ -138,6 +145,7 @@ class Receivers:
 
     async def _renew(self) -> None:
         """Go on in the lease thread, and on its next loop if it fails, until ``end``."""
+        self._renew_at = {}
         while self._is_needed:
             await asyncio.sleep(self._every)
             with suppress(DriverError):
@@ -151,12 +159,12 @@ class Receivers:
         """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
         while self._is_needed:
             with suppress(DriverError):  # until the connection is back, other processes do not count this one
-                connection = await link.get()
-                if unused := self._unused(asyncio.get_running_loop().time()):
+                connection, now = await link.get(), asyncio.get_running_loop().time()
+                if unused := self._unused(now):
                     await self._retract(connection, unused)
                 queues = list(self.queues)
                 self._reported.update(queues)
-                await self._report(connection, queues)
+                await self._report_due(connection, queues, now)
                 # Read again: a queue that was deleted meanwhile must not be kept any more.
                 await self._temporary.beat(connection, self._ours)
             await asyncio.sleep(self._every)
@@ -176,10 +184,31 @@ class Receivers:
                 unused.append(queue)
         return unused
 
-    async def _report(self, connection: Connection, queues: Collection[str], receivers: int = 1) -> None:
+    async def _report_due(self, connection: Connection, queues: Collection[str], now: float) -> None:
+        """Each time of which something is held; of the others seldom, and right after the last message."""
+        held = [queue for queue in queues if self._is_held(queue)]
+        for queue in held:
+            self._renew_at.pop(queue, None)
+        await self._report(connection, held)
+        idle, pause = (
+            [each for each in queues if each not in held and now >= self._renew_at.get(each, now)],
+            self._pause,
+        )
+        await self._report(connection, idle, more=pause)
+        self._renew_at.update(dict.fromkeys(idle, now + pause))
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two reports of a queue of which nothing is held."""
+        return max(IDLE, self._every)
+
+    async def _report(
+        self, connection: Connection, queues: Collection[str], receivers: int = 1, more: float = 0.0
+    ) -> None:
+        """Say how many receive; it counts until some renewals were missed, and so many seconds more."""
         if not queues:
             return
-        lasts = LASTS * self._every / EVERY
+        lasts = LASTS * self._every / EVERY + more
         # Versions that count consumers read the number.
         word = json.dumps({"consumers": receivers, "lasts": lasts}).encode()
         (await connection.exchange([(self._names.receiver(queue, self._who), word) for queue in queues])).check()
@@ -191,6 +220,7 @@ class Receivers:
         await ask(connection, "", [erasing(stream, self._names.receiver(queue, self._who)) for queue in queues])
         self._reported.difference_update(queues)
         for queue in queues:
+            self._renew_at.pop(queue, None)
             await self.are_elsewhere(connection, queue)
 
     async def are_elsewhere(self, connection: Connection, queue: str) -> bool:

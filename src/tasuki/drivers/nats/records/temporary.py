@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import ask, erasing, seconds_of, store
+from tasuki.drivers.nats.protocol.api import Answer, ask, erasing, seconds_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
@@ -21,7 +21,7 @@ from tasuki.errors import DriverError
 
 KEPT = 600.0
 """Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
-ROUNDS = 10
+ROUNDS = 4
 """Checks of what may be removed, in that time."""
 SIGNS = 4 * ROUNDS
 """Signs in that time."""
@@ -68,22 +68,24 @@ class Temporary:
 
         Notes lie in the order in which they were written, so none behind the first young one is old.
         """
-        stream = self._names.records_stream
-        (info,) = await ask(connection, "", [(f"STREAM.INFO.{stream}", {})])
+        if (note := await self._next(connection, 1)) is None:
+            return {}
+        (info,) = await ask(connection, "", [(f"STREAM.INFO.{self._names.records_stream}", {})])
         if "ts" not in info:
             return {}
         now = seconds_of(info["ts"])
         unused: dict[str, int] = {}
-        sequence = 1
-        while len(unused) < _MOST:
-            fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
-            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{stream}", fields)])
-            note = answer.get("message")
-            if note is None or now - seconds_of(note["time"]) <= KEPT:
-                break
-            sequence = int(note["seq"]) + 1
-            unused[note["subject"]] = int(note["seq"])
+        while note is not None and len(unused) < _MOST and now - seconds_of(note["time"]) > KEPT:
+            sequence = int(note["seq"])
+            unused[note["subject"]] = sequence
+            note = await self._next(connection, sequence + 1)
         return unused
+
+    async def _next(self, connection: Connection, sequence: int) -> Answer | None:
+        """The first note from this number on."""
+        fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
+        (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{self._names.records_stream}", fields)])
+        return answer.get("message")
 
     async def _remove(self, connection: Connection, subject: str, sequence: int) -> None:
         try:

@@ -49,7 +49,8 @@ class Link(asyncio.Protocol):
         """Bytes of the reply that is not whole yet, and of whole ones before it in the same piece."""
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_heard = True
+        self.heard_at = self._loop.time()
+        """When something came last, by the loop's clock."""
         self.deadline: asyncio.Timeout | None = None
         """While it is being connected."""
         self.reason = LinkLostError("the connection was closed")
@@ -75,14 +76,6 @@ class Link(asyncio.Protocol):
         if self._transport is not None and not self.is_lost:
             self._transport.write(_pack(words))
 
-    def check(self) -> None:
-        """Give a connection for pushes up if nothing has come since the last check, not even the answer to its PING."""
-        if not self._is_heard:
-            self.close(LinkLostError("no answer", is_timeout=True))
-        else:
-            self._is_heard = False
-            self.send("PING")
-
     def close(self, reason: LinkLostError | None = None) -> None:
         """End it at once; the waiting callers get a LinkLostError."""
         if self._transport is not None and not self.is_lost:
@@ -105,7 +98,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand out the answers."""
-        self._is_heard = True
+        self.heard_at = self._loop.time()
         self._unread += len(data)
         try:
             self._reader.feed(data)

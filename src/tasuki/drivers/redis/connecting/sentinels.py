@@ -8,6 +8,7 @@ from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.connecting.addresses import Addresses
+from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.link import Link
 from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
@@ -83,15 +84,10 @@ class FailoverWatch:
         self._master = settings.master.encode()
         self._connect = connect
         self._on_switch = on_switch
-        self._links: dict[Server, Link] = {}
+        self._beats = Beats()
         loop = asyncio.get_running_loop()
         sentinels: Sequence[Server] = settings.servers if settings.master else ()
         self._tasks = [loop.create_task(self._listen(server), name=f"listen to {server}") for server in sentinels]
-
-    def check(self) -> None:
-        """Give up connections that have been silent since the last check."""
-        for link in self._links.values():
-            link.check()
 
     def close(self) -> None:
         """Stop listening."""
@@ -102,7 +98,7 @@ class FailoverWatch:
         failures = 0
         while True:
             try:
-                link = self._links[sentinel] = await self._connect(sentinel)
+                link = await self._connect(sentinel)
             except (LinkLostError, ReplyError):
                 failures += 1
             else:
@@ -110,10 +106,10 @@ class FailoverWatch:
                 lost = asyncio.Event()
                 link.on_push, link.on_lost = self._hear, lost.set
                 link.send("SUBSCRIBE", _SWITCH)
+                self._beats.keep(link)
                 try:
                     await lost.wait()
                 finally:
-                    self._links.pop(sentinel)
                     link.close()
             await asyncio.sleep(UNTIL_BACK.delay(failures + 1))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.receiving.waiting import Waiters
@@ -37,8 +38,9 @@ class _Subscription:
 class Listener:
     """Of one driver; ``owner`` is its name at the server."""
 
-    def __init__(self, nodes: Nodes, owner: str, timeout: float, waiters: Waiters) -> None:
+    def __init__(self, nodes: Nodes, owner: str, timeout: float, waiters: Waiters, beats: Beats) -> None:
         self._nodes = nodes
+        self._beats = beats
         self._owner = owner.encode()
         self._timeout = timeout
         self._waiters = waiters
@@ -91,11 +93,6 @@ class Listener:
         found.link.send("UNSUBSCRIBE", *found.channels)
         return True
 
-    def check(self) -> None:
-        """Give up each connection that has not answered since the last check."""
-        for link in list(self._links.values()):
-            link.check()
-
     def close(self) -> None:
         """Hear nothing more."""
         self._is_closed = True
@@ -119,6 +116,7 @@ class Listener:
             raise LinkLostError("the connection was closed", is_sent=False)
         link.on_push, link.on_lost = partial(self._hear, link), partial(self._lose, server, link)
         self._links[server] = link
+        self._beats.keep(link)
         return link
 
     def _hear(self, link: Link, answer: Any) -> None:

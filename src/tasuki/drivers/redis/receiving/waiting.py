@@ -15,6 +15,8 @@ SLACK = 0.5
 
 Else a check that came before the due time would be repeated with every other one until then.
 """
+_EARLY = 0.25
+"""Of a longer pause, by which it may come early: with the next turn all come together."""
 _EXACT = 0.001
 """Seconds by which a timer may be early."""
 
@@ -141,7 +143,7 @@ class Waiters:
 
     def _plan(self, line: _Line, seconds: float) -> None:
         line.check_at = asyncio.get_running_loop().time() + seconds
-        line.slack = SLACK if seconds > SLACK else _EXACT
+        line.slack = max(SLACK, _EARLY * seconds) if seconds > SLACK else _EXACT
         self._begin_timer(line.check_at)
 
     def _begin_timer(self, ends_at: float) -> None:
@@ -165,7 +167,7 @@ class Waiters:
             else:
                 self.wake(queue)
         if quiet:
-            self._check(quiet)
+            self._check(sorted(quiet))
         self._begin_timer(min((line.check_at for line in self._lines.values()), default=inf))
 
     def _forget(self, queue: str) -> None:

@@ -29,8 +29,6 @@ from tasuki.system.on_failure import OnFailure
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link
 
-CHECK = 5.0
-"""Seconds between two checks of the connection."""
 SPREAD = 0.3
 """Seconds over which the processes that watch a key spread, after its end: the first one removes it for all."""
 EXPIRED = 200
@@ -69,6 +67,7 @@ class Feed:
         self._page = page
         self._watches: list[_Watch] = []
         self._link: Link | None = None
+        self._beats = session.beats()
         self._subscribed: dict[bytes, asyncio.Future[None]] = {}
         self._deadlines = Deadlines()
         self._unread: dict[str, int] = {}
@@ -133,23 +132,19 @@ class Feed:
             self._reset()
             self._link = link
             link.on_push, link.on_lost = self._hear, self._lost
+            self._beats.keep(link)
             await self._list_all()
         return link
 
     async def _serve(self, link: Link) -> None:
-        check_at = self._loop.time() + CHECK
         while self._watches and not link.is_lost:
             self._news.clear()
             await self._list_all()
             await self._read_all()
             await self._expire()
-            now = self._loop.time()
-            if now >= check_at:
-                link.check()
-                check_at = now + CHECK
             if not link.is_lost:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(min(check_at, self._deadlines.next)):
+                    async with asyncio.timeout_at(self._deadlines.next):
                         await self._news.wait()
 
     async def _list_all(self) -> None:
@@ -199,7 +194,7 @@ class Feed:
         kind, channel, content = answer[:3]
         if kind == b"subscribe" and (made := self._subscribed.get(channel)) is not None and not made.done():
             made.set_result(None)
-        elif kind == b"message":
+        elif kind == b"message" and channel in self._subscribed:  # else it is a beat
             news = read_news(content)
             for watch in self._watches:
                 if watch.channel == channel and news.key.startswith(watch.watcher.prefix):

@@ -206,6 +206,8 @@ class Reader:
 
     def _look(self, connection: sqlite3.Connection, watch: StoreWatch, *, is_changed: bool) -> None:
         now = self._clock.time()
+        if not is_changed and not watch.is_due(now):
+            return
         connection.execute("BEGIN")
         try:
             watch.look(connection, now, is_changed=is_changed)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from tasuki.contracts.state.store import Change, Entry, Page
+from tasuki.drivers.toolkit.state.deadlines import Deadlines
 from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
 from tasuki.drivers.toolkit.state.watching import Watcher
 
@@ -20,9 +21,13 @@ _LIST = """
     WHERE store = :store AND key >= :low AND (:high = '' OR key < :high) AND (expires IS NULL OR expires > :now)
     ORDER BY key LIMIT :limit
 """
+_ALL = """
+    SELECT key, value, version, expires FROM store_entries
+    WHERE store = :store AND key >= :low AND (:high = '' OR key < :high) AND (expires IS NULL OR expires > :now)
+"""
 # By the number of the row: the index by key would be read from one end of the prefix to the other.
 _PUT_SINCE = """
-    SELECT key, value, version, expires IS NOT NULL AND expires <= :now FROM store_entries NOT INDEXED
+    SELECT key, value, version, expires FROM store_entries NOT INDEXED
     WHERE version > :version AND store = :store AND key >= :low AND (:high = '' OR key < :high) ORDER BY version
 """
 _REMOVED_SINCE = "SELECT store, key, version FROM store_removals WHERE number > ? ORDER BY number"
@@ -68,6 +73,11 @@ class StoreWatch:
         self._removal = -1
         self._schema = -1
         self._at = 0.0
+        self._deadlines = Deadlines()
+
+    def is_due(self, now: float) -> bool:
+        """Whether there may be something to tell though the file is the same: a key expires, or all entries are due."""
+        return self._version < 0 or now < self._at or now >= self._deadlines.next
 
     def look(self, connection: sqlite3.Connection, now: float, *, is_changed: bool) -> None:
         """Tell what has changed; the caller has a transaction open, so that all is read at one moment.
@@ -83,6 +93,7 @@ class StoreWatch:
                 self._tell_all(connection, self._keys, now)
             for key, version in connection.execute(_EXPIRED_SINCE, {**self._wanted(self._keys), "now": now}):
                 self.watcher.tell(Change(key, None, version))
+            self._deadlines.due(now)
         self._at = now
 
     def has_reconnected(self) -> None:
@@ -93,7 +104,12 @@ class StoreWatch:
         """Tell all entries: at first, and where changes may have been missed."""
         self._version, self._removal = _number(connection, "store_entries"), _number(connection, "store_removals")
         self._schema = _schema(connection)
-        self.watcher.tell_all(_entries(connection, self.store, keys, -1, now))
+        self._deadlines = Deadlines()
+        entries: list[Entry] = []
+        for *entry, expires in connection.execute(_ALL, {**self._wanted(keys), "now": now}):
+            entries.append(Entry(*entry))
+            self._deadlines.set(entries[-1].key, expires)
+        self.watcher.tell_all(entries)
 
     def _tell_changes(self, connection: sqlite3.Connection, keys: KeyRange, now: float) -> bool:
         """Tell removals and puts; False: some removals are not to be found any more."""
@@ -108,8 +124,10 @@ class StoreWatch:
                 self.watcher.tell(Change(key, None, version))
         self._removal = newest
         wanted = {**self._wanted(keys), "version": self._version, "now": now}
-        for key, value, version, is_expired in connection.execute(_PUT_SINCE, wanted):
+        for key, value, version, expires in connection.execute(_PUT_SINCE, wanted):
+            is_expired = expires is not None and expires <= now
             self.watcher.tell(Change(key, None if is_expired else value, version))
+            self._deadlines.set(key, None if is_expired else expires)
         self._version = _number(connection, "store_entries")
         return True
 

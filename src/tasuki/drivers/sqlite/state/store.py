@@ -14,7 +14,7 @@ from tasuki.drivers.sqlite.state import reading
 from tasuki.drivers.sqlite.state.changing import StoreTables, VersionConflict
 from tasuki.drivers.sqlite.state.reader import FileMissingError, Read, Reader
 from tasuki.drivers.sqlite.state.reading import StoreWatch
-from tasuki.drivers.sqlite.thread.requests import Call
+from tasuki.drivers.sqlite.thread.requests import Call, StateCall
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.state.key_range import key_range
@@ -86,7 +86,7 @@ class SQLiteStore(Store):
     async def _write(self, work: Callable[[StoreTables], T], size: int = 0) -> T:
         """The committed result; ``size``: bytes that it adds to the file."""
         reader = self._open_reader()
-        call = Call("", lambda file, _: work(StoreTables(file.connection, self.name, self._clock.time())))
+        call = StateCall("", lambda file, _: work(StoreTables(file.connection, self.name, self._clock.time())))
         call.size = size
         try:
             result: T = await self._writers.get().submit(call)

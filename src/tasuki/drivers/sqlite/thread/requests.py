@@ -23,6 +23,8 @@ class Request:
     order = 2
     size = 0
     """Bytes that it adds to the file: one that adds some has to wait where the disk is full."""
+    changes = 0
+    """Rows that it changed, and that no receive of another process has to hear of."""
 
     def __init__(self, queue: str = "") -> None:
         self.queue = queue
@@ -60,6 +62,17 @@ class Call(Request):
     def run(self, store: Store) -> Any:
         """Call the work with the queue's number."""
         return self._work(store, store.queues.find(self.queue) if self.queue else 0)
+
+
+class StateCall(Call):
+    """Work on the tables of a store: it changes nothing that a receive waits for."""
+
+    def run(self, store: Store) -> Any:
+        """Do it, and count the rows that it changes."""
+        before = store.connection.total_changes
+        result = super().run(store)
+        self.changes = store.connection.total_changes - before
+        return result
 
 
 class DeliveryCall(Call):

@@ -264,6 +264,7 @@ class Writer:
             store.save()
         with self._database.failing("unknown"):
             self._database.commit()
+        changes += sum(request.changes for request in group)  # which wake no process: its reader looks by itself
         if has_changed := connection.total_changes != changes:
             self._database.folder.notify()
         # Not before the commit: an uncommitted claim must not be released.

@@ -8,13 +8,17 @@ local owner, interval = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 time = time[1] * 1000000 + time[2]
 
+-- The turn of the process in the first queue is its turn in all of them, so that it checks them together again.
+local rank
+
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits')
   local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
   if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
   end
-  local again = pause(interval, redis.call('ZCARD', WAITING), time)
+  rank = rank or redis.call('ZRANK', WAITING, owner)
+  local again = pause(interval, redis.call('ZCARD', WAITING), rank, time)
   if since > time then
     again = math.min(again, since - time)
   end

@@ -1,8 +1,13 @@
-local REFRESH = 60 * 1000000  -- microseconds after which an entry of WAITING is written again
+local REFRESH = 450 * 1000000  -- microseconds after which an entry of WAITING is written again
 local MOST = 300  -- the longest time between two checks of a process, in intervals
 
--- All that wait check at random times, about two in an interval together, so that a process that died or froze does not
--- keep a message from the others for long.
-local function pause(interval, count, time)
-  return interval * math.max(math.min(count, MOST) * (time % 1000) / 1000, 1)
+local TURN = 1.5  -- intervals
+
+-- All that wait check by turns, by their ranks from 0 on: a process that died or froze does not keep a message from the
+-- others for long. There is a turn less than processes, so that one that waits with a frozen one does not wait for it.
+local function pause(interval, count, rank, time)
+  local turn = interval * TURN
+  local cycle = math.max(turn * (math.min(count, MOST) - 1), interval)
+  local left = (rank * turn - time) % cycle
+  return left < interval / 2 and left + cycle or left
 end

@@ -115,13 +115,6 @@ def encode_texts(key: bytes, values: Sequence[str]) -> bytes:
     return b"".join((bytes((len(key),)), key, b"A", _LENGTH.pack(len(items)), items))
 
 
-def with_field(properties: bytes, field: bytes) -> bytes:
-    """Encoded properties with one more field in their table."""
-    found = decode_properties(properties)
-    found.table += field
-    return found.encode()
-
-
 def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:
     """Key, value, start and end of each field; values that no header can have (tables, arrays) come as None.
 

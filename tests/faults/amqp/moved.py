@@ -16,7 +16,9 @@ Count = fun() ->
         maps:get(Key, rabbit_global_counters:overview()),
     {os:system_time(millisecond), Expired, Moved} end,
 spawn(fun() -> register(watch, self()), (fun Watch(Found) ->
-    receive {get, To} -> To ! {found, Found} after 20 -> Watch([Count() | Found]) end end)([]) end), ok.
+    receive {get, To} -> To ! {found, Found} after 20 ->
+        {_, Expired, Moved} = Now = Count(),
+        Watch(case Found of [{_, Expired, Moved} | _] -> Found; _ -> [Now | Found] end) end end)([]) end), ok.
 """
 _READ = "watch ! {get, self()}, receive {found, Found} -> lists:reverse(Found) end."
 
@@ -33,12 +35,12 @@ class Count(NamedTuple):
 
 
 async def watch(broker: RabbitMQ) -> None:
-    """Let a process of the broker count every 20 ms."""
+    """Let a process of the broker look every 20 ms, and note each change."""
     await asyncio.to_thread(broker.control, "eval", _WATCH)
 
 
 async def watched(broker: RabbitMQ) -> Sequence[Count]:
-    """What it has counted since."""
+    """What it has noted since."""
     printed = await asyncio.to_thread(broker.control, "eval", _READ)
     found = re.findall(r"\{(\d+),\s*(\d+),\s*(\d+)\}", printed)
     return [Count(int(time) / 1000, int(expired), int(moved)) for time, expired, moved in found]

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, decode
 
+from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays.delaying import Delaying
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
+from tasuki.drivers.amqp.protocol.envelope import encode
+from tasuki.drivers.amqp.protocol.tables import priority_of
 from tests.support.narrow import instance
 
 
@@ -110,6 +113,15 @@ def test_few_messages_stay_in_one_shard_and_a_burst_spreads_over_all() -> None:
     burst = Counter(delaying.place("q", 500.0).shard for _ in range(20_000))
     assert len(burst) == delay_queues.SHARDS
     assert max(burst.values()) < 2 * min(burst.values())
+
+
+@pytest.mark.parametrize("priority", [0, 1, 4, 5, 9])
+def test_messages_of_high_priority_lie_in_queues_without_others(priority: int) -> None:
+    delaying = Delaying()
+    properties = encode(Outgoing("a", b"", {}, 30.0, priority, None))
+    shards = {delaying.place("q", 30.0, priority_of(properties)).shard for _ in range(20_000)}
+    first = delay_queues.SHARDS if priority > 4 else 0
+    assert shards == set(range(first, first + delay_queues.SHARDS))
 
 
 def test_the_memory_of_delays_is_bounded() -> None:

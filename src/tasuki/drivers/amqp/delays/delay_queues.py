@@ -39,7 +39,10 @@ from tasuki.drivers.amqp.topology.queue_arguments import DELIVERY_LIMIT, GIVEN_U
 NAME = "tasuki.delayed"
 """Exchange behind the last delay queue; it routes to the targets."""
 SHARDS = 8
-"""Queues side by side for one time."""
+"""Queues side by side for one time; as many again for messages of high priority."""
+HIGH = 5
+"""The lowest priority that RabbitMQ 4.0 to 4.2 put before others in a quorum queue: as long as the first message of
+high priority has time left, they look at no other one, so that one that is due earlier would wait for it."""
 _MARKS = 1024
 """Into how many shares the names of queues are divided; a share has one mark."""
 _MS = round(STEP * 1000)
@@ -137,9 +140,9 @@ def last_exchange() -> list[Method]:
     ]
 
 
-def entry_exchange(shard: int) -> Method:
-    """Make the exchange for publishers."""
-    return _exchange(entry(shard))
+def entry_exchange(shard: int, *, passive: bool = False) -> Method:
+    """Make the exchange for publishers, or look for it."""
+    return commands.Exchange.Declare(exchange=entry(shard), exchange_type="direct", durable=True, passive=passive)
 
 
 def delay_queue(time: int, shard: int) -> list[Method]:

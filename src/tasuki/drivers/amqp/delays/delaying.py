@@ -56,7 +56,7 @@ class Delaying:
         self._made: set[tuple[object, ...]] = set()
         self._making = asyncio.Lock()
 
-    def place(self, target: str, delay: float) -> Delayed:
+    def place(self, target: str, delay: float, priority: int = 0) -> Delayed:
         """Choose the way of one message."""
         way = delay_queues.way(delay)
         due = (int(time.monotonic() + delay), way.times[-1])
@@ -64,7 +64,8 @@ class Delaying:
         if not number and len(self._due) >= _MOST_SECONDS:
             self._forget_past()
         self._due[due] = number + 1
-        return Delayed(target, way, number // _SHARE % SHARDS)
+        first = SHARDS if priority >= delay_queues.HIGH else 0
+        return Delayed(target, way, first + number // _SHARE % SHARDS)
 
     def _forget_past(self) -> None:
         now = int(time.monotonic())
@@ -114,9 +115,9 @@ class Delaying:
         for queue in {each.target for each in messages}:
             yield ("target", queue), [delay_queues.mark(queue), delay_queues.target_binding(queue)]
         for shard, times in {(each.shard, each.way.times) for each in messages}:
-            yield ("entry", shard), [delay_queues.entry_exchange(shard)]
-            for index in times:
-                for lower in range(shard + 1):  # a sweep looks for the shards of a time from the first one up
+            for lower in range(shard - shard % SHARDS, shard + 1):  # a sweep looks for them from the first one up
+                yield ("entry", lower), [delay_queues.entry_exchange(lower)]
+                for index in times:
                     yield ("time", index, lower), delay_queues.delay_queue(index, lower)
             for hop in delay_queues.hops(times):
                 yield (shard, *hop), [delay_queues.link(hop, shard)]

@@ -91,6 +91,11 @@ def decode_properties(data: bytes) -> Properties:
     return found
 
 
+def priority_of(data: bytes) -> int:
+    """The priority of encoded properties; 0 if it is not there."""
+    return decode_properties(data).priority or 0 if int.from_bytes(data[:2], "big") & _PRIORITY else 0
+
+
 def encode_field(key: bytes, value: HeaderValue) -> bytes:
     """One field of a table; the key has at most 255 bytes."""
     name = bytes((len(key),)) + key

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,25 @@ async def taken(driver: AMQPDriver, queue: str) -> list[str]:
 def lateness(counts: Sequence[Count], due: float, number: int) -> float:
     """Seconds from a moment until so many messages were moved."""
     return next(count.time for count in counts if count.moved >= number) - due
+
+
+async def test_odd_delays_of_one_delay_queue_cost_no_round_trip_but_the_confirm(
+    broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    ask = Channel.ask
+
+    async def counted(channel: Channel, *methods: Any) -> Any:
+        asked.extend(methods)
+        return await ask(channel, *methods)
+
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("0", delay=29.05))
+        monkeypatch.setattr(Channel, "ask", counted)
+        for number in range(1, 90):
+            assert not any(await driver.publish(queue, messages(str(number), delay=29.05 + number / 100)))
+        assert asked == []
+        assert await driver.purge(queue) == 90
 
 
 async def test_a_message_of_high_priority_holds_back_no_delayed_message_that_is_due_before_it(

@@ -13,8 +13,8 @@ held            bound to the connection, which runs in a thread of its own: a ha
 place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); a returned
                 message, released or put off, is first of its priority (``<queue>.returned``)
 attempt         ours, in a header of the message, and the broker's count of returns; a release is not counted
-delay           through durable queues that all share (``tasuki.delayed.*``), with few hops; outlives a restart of
-                the broker
+delay           through durable queues that all share (``tasuki.delayed.*``), one hop up to a minute; outlives a
+                restart of the broker
 depth           ready: exact; in flight and delayed: of this process
 given up        a message that the broker itself would delete goes to ``tasuki.undeliverable``
 order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; a nacked message

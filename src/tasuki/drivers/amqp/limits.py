@@ -13,18 +13,20 @@ LARGEST_FRAME = 2**24
 SMALLEST_FRAME = 4096
 """Bytes that the protocol guarantees."""
 STEP = 0.1
-"""Seconds of the shortest delay queue; a delay is rounded up to a whole number of them."""
-_SECOND = 10
-_MINUTE, _HOUR, _DAY = 60 * _SECOND, 3600 * _SECOND, 86400 * _SECOND
+"""Seconds of the shortest delay queue; the time of each is a whole number of them."""
+SECOND = 10
+MINUTE = 60 * SECOND
+_HOUR, _DAY = 60 * MINUTE, 1440 * MINUTE
 TIMES = (
-    1, 2, 3, 5,
-    *(seconds * _SECOND for seconds in (1, 2, 4, 8, 15, 30)),
-    *(minutes * _MINUTE for minutes in (1, 2, 4, 8, 15, 30)),
+    *range(1, SECOND), *range(SECOND, 2 * SECOND, 2), *range(2 * SECOND, 5 * SECOND, 5),
+    *range(5 * SECOND, MINUTE, SECOND),
+    *(minutes * MINUTE for minutes in (1, 2, 4, 8, 15, 30)),
     *(hours * _HOUR for hours in (1, 2, 4, 8, 12)),
     *(days * _DAY for days in (1, 2, 4, 8, 15, 16, 32)),
 )  # fmt: skip
-"""Steps that a message waits in each of the delay queues. Taking the longest that fits, repeatedly, makes up every
-delay; the common ones need one or two. The broker takes a time to live of at most 2³² ms, 49 days."""
+"""Steps that a message waits at most in each of the delay queues. Up to a minute, each time is at most a second longer
+than the one before, and less where the times are short. From a minute on, taking the longest that fits, repeatedly,
+makes up every whole minute. The broker takes a time to live of at most 2³² ms, 49 days."""
 LONGEST_DELAY = 78 * 86400.0
 """Seconds: the sum of the days, so that a delay that is rounded up fits too."""
 CONSUMER_TIMEOUT = 7 * 24 * 3600.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -10,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, decode
 
+from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays.delaying import Delaying
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
+from tasuki.drivers.amqp.protocol.envelope import encode
+from tasuki.drivers.amqp.protocol.tables import priority_of
 from tests.support.narrow import instance
 
 
@@ -29,13 +33,14 @@ def link(hop: delay_queues.Hop) -> commands.Exchange.Bind | commands.Queue.Bind:
 def followed(delay: float) -> tuple[float, int]:
     """Seconds that a message waits, and its hops; it must come out at the last exchange, over one binding a hop."""
     way = delay_queues.way(delay)
-    name, keys = decode.field_table(len(way.header).to_bytes(4, "big") + way.header)[1].popitem()
+    header = delay_queues.header(way.times)
+    name, keys = decode.field_table(len(header).to_bytes(4, "big") + header)[1].popitem()
     assert name == "BCC"
-    bindings = [link(hop) for hop in way.links()]
+    bindings = [link(hop) for hop in delay_queues.hops(way.times)]
     arguments: dict[str, dict[str, Any]] = {}
     for time in way.times:
         arguments[delay_queues.queue_name(time, 0)] = arguments_of(time)
-    exchange, waited, hops = delay_queues.entry(0), 0.0, 0
+    exchange, waited, hops, own = delay_queues.entry(0), 0.0, 0, float(way.wait)
     while exchange != delay_queues.NAME:
         (binding,) = [
             found for found in bindings if _source(found) == exchange and found.routing_key in instance(keys, list)
@@ -44,7 +49,8 @@ def followed(delay: float) -> tuple[float, int]:
             exchange = binding.destination
         else:
             there = arguments[binding.queue]
-            waited, hops, exchange = waited + there["x-message-ttl"] / 1000, hops + 1, there["x-dead-letter-exchange"]
+            waited, hops = waited + min(there["x-message-ttl"], own) / 1000, hops + 1
+            exchange, own = there["x-dead-letter-exchange"], math.inf  # the broker drops a time to live with the hop
     return waited, hops
 
 
@@ -55,14 +61,44 @@ def _source(binding: commands.Exchange.Bind | commands.Queue.Bind) -> str:
 @given(st.floats(0.001, LONGEST_DELAY))
 def test_it_waits_at_least_the_delay_and_less_than_a_second_more(delay: float) -> None:
     waited, _ = followed(delay)
-    assert delay - 1e-6 <= waited < delay + (1.0 if delay >= 60 else 0.5 if delay >= 10 else STEP) + 1e-6
+    assert delay - 1e-6 <= waited < delay + (1.0 if delay >= 60 else 0.001) + 1e-6
+
+
+@given(st.floats(0.001, 60.0))
+def test_up_to_a_minute_it_makes_one_hop_and_waits_at_most_a_second_for_those_before_it(delay: float) -> None:
+    assert followed(delay)[1] == 1
+    way = delay_queues.way(delay)
+    (time,) = way.times
+    shortest = TIMES[time - 1] * STEP if time else 0.0
+    assert shortest * 1000 < way.wait <= TIMES[time] * STEP * 1000 + 1e-6
+    assert TIMES[time] * STEP - shortest <= max(min(delay / 4, 1.0), STEP) + 1e-6
 
 
 @pytest.mark.parametrize(
-    ("delay", "hops"), [(STEP, 1), (1.0, 1), (2.0, 1), (5.0, 2), (10.0, 2), (60.0, 1), (3600.0, 1), (86400.0, 1)]
+    ("delay", "hops"),
+    [
+        (STEP, 1),
+        (1.0, 1),
+        (4.9, 1),
+        (10.0, 1),
+        (37.7, 1),
+        (60.0, 1),
+        (97.7, 2),
+        (3600.0, 1),
+        (3599.98, 1),
+        (86400.0, 1),
+    ],
 )
-def test_common_delays_are_exact_and_take_few_hops(delay: float, hops: int) -> None:
-    assert followed(delay) == pytest.approx((delay, hops))
+def test_common_delays_take_few_hops(delay: float, hops: int) -> None:
+    assert followed(delay) == pytest.approx((math.ceil(delay) if delay > 60 else delay, hops))
+
+
+def test_no_binding_of_a_hop_is_one_that_an_older_version_made_elsewhere() -> None:
+    keys = [link(hop).routing_key for hop in delay_queues.hops((0, 5, len(TIMES) - 1))]
+    assert keys == [
+        "tasuki.delayed:>100ms", "tasuki.delayed:100ms>600ms", "tasuki.delayed:600ms>2764800s",
+        "tasuki.delayed:2764800s>",
+    ]  # fmt: skip
 
 
 def test_the_broker_can_carry_the_longest_time() -> None:
@@ -77,6 +113,15 @@ def test_few_messages_stay_in_one_shard_and_a_burst_spreads_over_all() -> None:
     burst = Counter(delaying.place("q", 500.0).shard for _ in range(20_000))
     assert len(burst) == delay_queues.SHARDS
     assert max(burst.values()) < 2 * min(burst.values())
+
+
+@pytest.mark.parametrize("priority", [0, 1, 4, 5, 9])
+def test_messages_of_high_priority_lie_in_queues_without_others(priority: int) -> None:
+    delaying = Delaying()
+    properties = encode(Outgoing("a", b"", {}, 30.0, priority, None))
+    shards = {delaying.place("q", 30.0, priority_of(properties)).shard for _ in range(20_000)}
+    first = delay_queues.SHARDS if priority > 4 else 0
+    assert shards == set(range(first, first + delay_queues.SHARDS))
 
 
 def test_the_memory_of_delays_is_bounded() -> None:

@@ -1,25 +1,29 @@
 """Delay queues: durable queues with a fixed time to live, through which a delayed message passes.
 
-A delay is a sum of fixed times: 5 seconds are 4 s and 1 s, an hour is one hour. Each time has a queue, and the message
-lies in the queue of each of its times, one after the other; the broker dead-letters it from one to the next, and from
-the last one to its target. No process has to run, and a restart of the broker changes nothing.
+A delay of at most a minute takes one hop: the message lies in the queue of the shortest time that is not below its
+delay, and its own time to live (the property ``expiration``) ends its wait there. The broker looks at the head of a
+queue only, so a message also waits for those before it. They came earlier and wait no longer than the queue's time, so
+it is late by at most the difference between this time and the next shorter one.
+
+A longer delay is a sum: its whole minutes are made up of fixed times, each with a queue, and the rest comes first, as
+the broker drops the message's own time to live with its first hop. The broker dead-letters it from one queue to the
+next, the shortest time first, and from the last one to its target. No process has to run, and a restart of the broker
+changes nothing.
 
 A message's routing key is its target. Its hops stand in the header BCC, which RabbitMQ takes for more routing keys and
-keeps for each dead-lettering: ``tasuki.delayed:3>7`` leads from the fourth time's queue to the eighth's. Direct
-exchanges look these keys up; a topic exchange, with a word for each time in one key, cost three times the CPU of the
-whole hop.
-
-The shortest time comes first. So messages that are due together, and were published one by one, make their many short
-hops when they were published, and only one when they are due.
+keeps for each dead-lettering: ``tasuki.delayed:15s>120s`` leads from the queue of 15 seconds to the queue of two
+minutes. Direct exchanges look these keys up; a topic exchange, with a word for each time in one key, cost three times
+the CPU of the whole hop.
 
 RabbitMQ moves the expired messages of one queue slowly (its dead-letter worker keeps 32 in flight), so each time has up
-to ``SHARDS`` queues side by side, and a burst spreads over them; see docs/adr/0014-amqp-delay-queues.md.
+to ``SHARDS`` queues side by side, and a burst spreads over them; see docs/adr/0014-amqp-delay-queues.md and
+docs/adr/0051-amqp-one-hop-below-a-minute.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -28,25 +32,28 @@ from zlib import crc32
 from pamqp import commands
 from pamqp.base import Frame as Method
 
-from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
+from tasuki.drivers.amqp.limits import LONGEST_DELAY, MINUTE, SECOND, STEP, TIMES
 from tasuki.drivers.amqp.protocol.tables import encode_texts
 from tasuki.drivers.amqp.topology.queue_arguments import DELIVERY_LIMIT, GIVEN_UP, given_up, whole_name
 
 NAME = "tasuki.delayed"
 """Exchange behind the last delay queue; it routes to the targets."""
 SHARDS = 8
-"""Queues side by side for one time."""
+"""Queues side by side for one time; as many again for messages of high priority."""
+HIGH = 5
+"""The lowest priority that RabbitMQ 4.0 to 4.2 put before others in a quorum queue: as long as the first message of
+high priority has time left, they look at no other one, so that one that is due earlier would wait for it."""
 _MARKS = 1024
 """Into how many shares the names of queues are divided; a share has one mark."""
-_SECOND = round(1 / STEP)
-_ROUNDED_UP = ((60.0, _SECOND), (10.0, _SECOND // 2), (0.0, 1))
-"""From how many seconds on a delay is rounded up to how many steps: that saves hops."""
+_MS = round(STEP * 1000)
+_FIXED = bisect_left(TIMES, MINUTE)
+"""The first of the times that make up whole minutes."""
 
 
 class Hop(NamedTuple):
-    """One hop: from a time's queue (-1: from the publisher) to the next time's queue (None: to the target)."""
+    """One hop: from a time's queue (None: from the publisher) to the next time's queue (None: to the target)."""
 
-    before: int
+    before: int | None
     after: int | None
 
 
@@ -54,38 +61,45 @@ class Way(NamedTuple):
     """The delay queues that a message passes, as indexes into ``TIMES``."""
 
     times: tuple[int, ...]
-    header: bytes
-    """The field of the header table with all its hops."""
-
-    def links(self) -> list[Hop]:
-        """All hops."""
-        return _links(self.times)
+    wait: int
+    """Milliseconds in the first of them, at most its time; in each other one its time."""
 
 
 def way(delay: float) -> Way:
-    """The way for a delay: never shorter, and less than a second longer."""
-    steps = max(math.ceil(min(delay, LONGEST_DELAY) / STEP - 1e-9), 1)
-    grain = next(grain for least, grain in _ROUNDED_UP if delay >= least)
-    return _way(-(-steps // grain) * grain)
+    """The way for a delay: never shorter; above a minute it waits for whole seconds, which saves hops."""
+    wait = max(math.ceil(min(delay, LONGEST_DELAY) * 1000 - 1e-6), 1)
+    if wait > MINUTE * _MS:
+        wait = -(-wait // 1000) * 1000
+    times: list[int] = []
+    for index in reversed(range(_FIXED, len(TIMES))):
+        if TIMES[index] * _MS <= wait:
+            times.insert(0, index)
+            wait -= TIMES[index] * _MS
+    if wait:
+        times.insert(0, bisect_left(TIMES, wait / _MS))
+    return Way(tuple(times), wait or TIMES[times[0]] * _MS)
+
+
+def hops(times: tuple[int, ...]) -> list[Hop]:
+    """All hops of the messages that pass these queues."""
+    return [Hop(before, after) for before, after in pairwise((None, *times, None))]
 
 
 @lru_cache(4096)
-def _way(steps: int) -> Way:
-    times: list[int] = []
-    for index in reversed(range(len(TIMES))):
-        if TIMES[index] <= steps:
-            times.insert(0, index)
-            steps -= TIMES[index]
-    assert not steps, "the times make up every delay"
-    return Way(tuple(times), encode_texts(b"BCC", [_key(hop) for hop in _links(times)]))
-
-
-def _links(times: Sequence[int]) -> list[Hop]:
-    return [Hop(before, after) for before, after in pairwise((-1, *times, None))]  # type: ignore[arg-type]
+def header(times: tuple[int, ...]) -> bytes:
+    """The field of the header table with these hops."""
+    return encode_texts(b"BCC", [_key(hop) for hop in hops(times)])
 
 
 def _key(hop: Hop) -> str:
-    return f"{NAME}:{hop.before}>{'' if hop.after is None else hop.after}"
+    return f"{NAME}:{_shown(hop.before)}>{_shown(hop.after)}"
+
+
+def _shown(time: int | None) -> str:
+    if time is None:
+        return ""
+    steps = TIMES[time]
+    return f"{steps // SECOND}s" if steps % SECOND == 0 else f"{steps * _MS}ms"
 
 
 def entry(shard: int) -> str:
@@ -95,9 +109,7 @@ def entry(shard: int) -> str:
 
 def queue_name(time: int, shard: int) -> str:
     """Queue of a time, and the exchange that the broker dead-letters its messages to."""
-    tenths = TIMES[time]
-    shown = f"{tenths // _SECOND}s" if tenths % _SECOND == 0 else f"{tenths * round(STEP * 1000)}ms"
-    return f"{NAME}.{shown}.{shard}"
+    return f"{NAME}.{_shown(time)}.{shard}"
 
 
 def target_binding(queue: str) -> Method:
@@ -128,9 +140,9 @@ def last_exchange() -> list[Method]:
     ]
 
 
-def entry_exchange(shard: int) -> Method:
-    """Make the exchange for publishers."""
-    return _exchange(entry(shard))
+def entry_exchange(shard: int, *, passive: bool = False) -> Method:
+    """Make the exchange for publishers, or look for it."""
+    return commands.Exchange.Declare(exchange=entry(shard), exchange_type="direct", durable=True, passive=passive)
 
 
 def delay_queue(time: int, shard: int) -> list[Method]:
@@ -138,7 +150,7 @@ def delay_queue(time: int, shard: int) -> list[Method]:
     name = queue_name(time, shard)
     arguments: dict[str, Any] = {
         "x-queue-type": "quorum",
-        "x-message-ttl": TIMES[time] * round(STEP * 1000),
+        "x-message-ttl": TIMES[time] * _MS,
         "x-dead-letter-exchange": name,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
@@ -149,7 +161,7 @@ def delay_queue(time: int, shard: int) -> list[Method]:
 
 def link(hop: Hop, shard: int) -> Method:
     """Route a message over one hop."""
-    source, key = entry(shard) if hop.before < 0 else queue_name(hop.before, shard), _key(hop)
+    source, key = entry(shard) if hop.before is None else queue_name(hop.before, shard), _key(hop)
     if hop.after is None:
         return commands.Exchange.Bind(destination=NAME, source=source, routing_key=key)
     return commands.Queue.Bind(queue=queue_name(hop.after, shard), exchange=source, routing_key=key)

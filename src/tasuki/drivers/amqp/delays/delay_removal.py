@@ -92,14 +92,19 @@ async def remove(connection: Connection, queue: str, lanes: Collection[str], tur
 
 async def _existing(connection: Connection) -> list[Place]:
     """The delay queues that exist, shortest times first; the shards of a time are made from the first one up."""
-    shards = await asyncio.gather(*(_shards(connection, time) for time in range(len(TIMES))))
-    return [(time, shard) for time, number in enumerate(shards) for shard in range(number)]
+    firsts = [0]
+    if await are_there(connection, delay_queues.entry_exchange(delay_queues.SHARDS, passive=True)):
+        firsts.append(delay_queues.SHARDS)  # some messages had a high priority
+    wanted = [(time, first) for time in range(len(TIMES)) for first in firsts]
+    found = await asyncio.gather(*(_shards(connection, *place) for place in wanted))
+    return [place for places in found for place in places]
 
 
-async def _shards(connection: Connection, time: int) -> int:
-    """How many shards a time has."""
-    names = (delay_queues.queue_name(time, shard) for shard in range(delay_queues.SHARDS))
-    return len(await up_to_missing(connection, map(passively, names)))
+async def _shards(connection: Connection, time: int, first: int) -> list[Place]:
+    """The shards of a time from the first one up."""
+    places = [(time, shard) for shard in range(first, first + delay_queues.SHARDS)]
+    there = await up_to_missing(connection, (passively(delay_queues.queue_name(*place)) for place in places))
+    return places[: len(there)]
 
 
 @asynccontextmanager

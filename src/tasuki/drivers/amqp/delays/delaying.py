@@ -14,11 +14,11 @@ from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays.delay_queues import SHARDS, Way
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.existing import are_there
-from tasuki.drivers.amqp.protocol.tables import with_field
+from tasuki.drivers.amqp.protocol.tables import decode_properties
 from tasuki.drivers.amqp.topology.queue_arguments import returned_name
 
 _SHARE = 256
-"""Messages that are due in the same second and lie in the same shard; the next ones take the next shard."""
+"""Messages of one delay queue that are due in the same second; the next ones go to its next shard."""
 _MOST_SECONDS = 10_000
 _AT_ONCE = 50
 """Queues, exchanges and bindings that are made together; each stays noted if a later one fails."""
@@ -38,7 +38,10 @@ class Delayed(NamedTuple):
 
     def mark(self, properties: bytes) -> bytes:
         """Add its way to its properties."""
-        return with_field(properties, self.way.header)
+        found = decode_properties(properties)
+        found.table += delay_queues.header(self.way.times)
+        found.texts["expiration"] = b"%d" % self.way.wait
+        return found.encode()
 
 
 class Delaying:
@@ -48,23 +51,25 @@ class Delaying:
     """
 
     def __init__(self) -> None:
-        self._due: dict[int, int] = {}
-        """How many messages this process has put off until each second."""
+        self._due: dict[tuple[int, int], int] = {}
+        """How many messages this process has put off until each second, by their last delay queue."""
         self._made: set[tuple[object, ...]] = set()
         self._making = asyncio.Lock()
 
-    def place(self, target: str, delay: float) -> Delayed:
+    def place(self, target: str, delay: float, priority: int = 0) -> Delayed:
         """Choose the way of one message."""
-        second = int(time.monotonic() + delay)
-        number = self._due.get(second, 0)
+        way = delay_queues.way(delay)
+        due = (int(time.monotonic() + delay), way.times[-1])
+        number = self._due.get(due, 0)
         if not number and len(self._due) >= _MOST_SECONDS:
             self._forget_past()
-        self._due[second] = number + 1
-        return Delayed(target, delay_queues.way(delay), number // _SHARE % SHARDS)
+        self._due[due] = number + 1
+        first = SHARDS if priority >= delay_queues.HIGH else 0
+        return Delayed(target, way, first + number // _SHARE % SHARDS)
 
     def _forget_past(self) -> None:
         now = int(time.monotonic())
-        self._due = {second: number for second, number in self._due.items() if second >= now}
+        self._due = {due: number for due, number in self._due.items() if due[0] >= now}
         if len(self._due) >= _MOST_SECONDS:
             self._due = {}  # delays over so many seconds are no burst
 
@@ -109,11 +114,11 @@ class Delaying:
         yield ("last",), delay_queues.last_exchange()
         for queue in {each.target for each in messages}:
             yield ("target", queue), [delay_queues.mark(queue), delay_queues.target_binding(queue)]
-        for shard, way in {(each.shard, each.way) for each in messages}:
-            yield ("entry", shard), [delay_queues.entry_exchange(shard)]
-            for index in way.times:
-                for lower in range(shard + 1):  # a sweep looks for the shards of a time from the first one up
+        for shard, times in {(each.shard, each.way.times) for each in messages}:
+            for lower in range(shard - shard % SHARDS, shard + 1):  # a sweep looks for them from the first one up
+                yield ("entry", lower), [delay_queues.entry_exchange(lower)]
+                for index in times:
                     yield ("time", index, lower), delay_queues.delay_queue(index, lower)
-            for hop in way.links():
+            for hop in delay_queues.hops(times):
                 yield (shard, *hop), [delay_queues.link(hop, shard)]
-            yield (shard, way.times), []
+            yield (shard, times), []

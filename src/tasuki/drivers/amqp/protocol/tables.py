@@ -91,6 +91,11 @@ def decode_properties(data: bytes) -> Properties:
     return found
 
 
+def priority_of(data: bytes) -> int:
+    """The priority of encoded properties; 0 if it is not there."""
+    return decode_properties(data).priority or 0 if int.from_bytes(data[:2], "big") & _PRIORITY else 0
+
+
 def encode_field(key: bytes, value: HeaderValue) -> bytes:
     """One field of a table; the key has at most 255 bytes."""
     name = bytes((len(key),)) + key
@@ -113,13 +118,6 @@ def encode_texts(key: bytes, values: Sequence[str]) -> bytes:
     """One field with an array of texts."""
     items = b"".join(b"S" + _LENGTH.pack(len(data)) + data for data in (value.encode() for value in values))
     return b"".join((bytes((len(key),)), key, b"A", _LENGTH.pack(len(items)), items))
-
-
-def with_field(properties: bytes, field: bytes) -> bytes:
-    """Encoded properties with one more field in their table."""
-    found = decode_properties(properties)
-    found.table += field
-    return found.encode()
 
 
 def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:

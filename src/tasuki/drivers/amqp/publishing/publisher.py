@@ -20,6 +20,7 @@ from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.confirms import Batch
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
+from tasuki.drivers.amqp.protocol.tables import priority_of
 
 _CHUNK = 256 * 1024
 
@@ -76,7 +77,7 @@ class Publisher:
             LateError, ClosedError: the messages may have been stored.
         """
         delayed = {
-            index: self._delaying.place(parcel.queue, parcel.delay)
+            index: self._delaying.place(parcel.queue, parcel.delay, priority_of(parcel.properties))
             for index, parcel in enumerate(parcels)
             if parcel.delay > 0
         }

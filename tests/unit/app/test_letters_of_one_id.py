@@ -134,6 +134,22 @@ async def test_a_batch_of_all_comes_back_as_it_was(app: App, act: Any) -> None:
 
 
 @pytest.mark.parametrize("app", ["transfer"], indirect=True)
+async def test_letters_of_two_queues_keep_their_queues_when_a_retry_is_undone(app: App) -> None:
+    app.queue("other", dead_letter="dead")
+    async with app:
+        await bury(app, b"1")
+        await bury(app, b"2", x_original_queue="app:other")
+        before = {each.body: each.headers for each in await app.live_queue("dead").peek()}
+        batch = await app.batches.begin("retry", "dead", canary=None)
+        await app.batches.wait(batch.id)
+        assert (await bodies(app, "tasks"), await bodies(app, "other")) == ([b"1"], [b"2"])
+        await app.batches.undo(batch.id)
+        ended = await app.batches.wait(batch.id)
+        assert (ended.state, ended.undone) == ("undone", 2)
+        assert {each.body: each.headers for each in await app.live_queue("dead").peek()} == before
+
+
+@pytest.mark.parametrize("app", ["transfer"], indirect=True)
 async def test_one_of_them_is_removed_by_its_name(app: App) -> None:
     async with app:
         first, second, third, _ = await bury(app, b"1", b"2", b"3", b"3")

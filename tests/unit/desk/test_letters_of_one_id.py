@@ -112,6 +112,18 @@ async def test_the_page_of_one_removes_that_one(app: App, browse: MakeBrowser, n
     assert await bodies(app, "dead") == [b'{"n":1}', b"{}"]
 
 
+async def test_the_row_of_one_among_the_messages_of_its_queue_is_about_that_one(
+    app: App, browse: MakeBrowser, names: list[str]
+) -> None:
+    browser = browse()
+    page = html.unescape((await browser.get("/queues/app:dead")).text)
+    links = re.findall(r'href="(/messages/app:dead/twin[^"]*)"', page)
+    assert [name for name in names for link in links if name in link] == names
+    asks = [ask for ask in re.findall(r'href="(/confirm\?act=redrive[^"]*)"', page) if "twin" in ask]
+    await browser.act(asks[1])
+    assert (await bodies(app, "mails"), await bodies(app, "dead")) == ([b'{"n":2}'], [b'{"n":1}', b"{}"])
+
+
 async def test_an_id_that_looks_like_a_name_is_no_other_message(app: App, browse: MakeBrowser) -> None:
     await app.publish("images", {"n": 1}, id="order")
     browser = browse()

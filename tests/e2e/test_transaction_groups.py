@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.contracts.driver import Ack
+from tasuki.contracts.driver import Ack, Outgoing
 from tasuki.errors import BrokerUnavailableError, HandlerError, PublishError, StaleReceiptError, StopTimeoutError
 from tasuki.message import Message
 from tasuki.testing import RecordingContext, TestApp
@@ -275,3 +275,91 @@ async def test_a_member_that_was_lost_commits_nothing(site: Site) -> None:
         await site.until(lambda: _is(lost))
         await site.idle()
         assert (await site.effects(), lost) == ([], [True])
+
+
+async def test_two_members_of_one_id_both_do_their_work(site: Site) -> None:
+    ended: list[Any] = []
+
+    @site.jobs.consumer
+    async def handle(body: str, context: Context) -> str:
+        async with context.transaction() as tx:
+            await site.add(tx, body)
+        return body
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append(body)
+
+    async with site.worker():
+        await site.app.group([site.jobs.message("a", id="one"), site.jobs.message("b", id="one")], then=site.after)
+        await site.until(lambda: _is(ended))
+        await site.idle()
+        assert await site.effects() == ["a", "b"]
+    assert ended == [["a", "b"]]
+
+
+async def test_a_member_that_is_stored_twice_in_one_batch_is_not_ended_before_its_work(site: Site) -> None:
+    """As after a publish whose answer was lost."""
+    ended: list[Any] = []
+    begun: list[list[str]] = []
+
+    @site.jobs.consumer(batch={"size": 2, "wait": "2s"})
+    async def handle(bodies: list[str], context: Context) -> list[str]:
+        begun.append(bodies)
+        async with context.transaction() as tx:
+            for body in bodies:
+                await site.add(tx, body)
+        return [body.upper() for body in bodies]
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append((body, await site.effects()))
+
+    async with site.app:
+        await site.prepare()
+        await site.app.group([site.jobs.message("a")], then=site.after)
+        live = site.app.live_queue("jobs")
+        (first,) = await live.driver.peek(live.spec.name, 1)
+        await live.driver.publish(live.spec.name, [Outgoing(first.id, first.body, first.headers)])
+    async with site.app.worker():
+        await site.until(lambda: _is(ended))
+        await site.idle()
+    assert begun[0] == ["a", "a"]
+    assert ended == [(["A"], ["a", "a"])]
+
+
+async def test_the_work_of_one_message_of_a_batch_is_not_done_again(site: Site) -> None:
+    ended: list[Any] = []
+    seen: list[list[str]] = []
+    committed = asyncio.Event()
+
+    @site.jobs.consumer(batch={"size": 2, "wait": "2s"}, lifecycle={"stop_timeout": "100ms"})
+    async def handle(bodies: list[str], context: Context) -> list[str]:
+        seen.append(bodies)
+        for body, each in zip(bodies, context.batch, strict=True):
+            async with each.transaction() as tx:
+                await site.add(tx, body)
+                tx.remember(body)
+            if len(seen) == 1:
+                committed.set()
+                await asyncio.Event().wait()
+        return bodies
+
+    @site.after.consumer
+    async def follow(body: Any) -> None:
+        ended.append(body)
+
+    async def first_life() -> None:
+        async with site.worker():
+            await site.app.group([site.jobs.message(body) for body in "ab"], then=site.after)
+            await committed.wait()
+
+    with pytest.raises(StopTimeoutError):
+        await first_life()
+    async with site.app.worker():
+        await site.until(lambda: _is(ended))
+        await site.idle()
+        assert await site.effects() == ["a", "b"]
+        assert (await site.dead.depth()).ready == 0
+    assert ended == [["a", "b"]]
+    assert [sorted(bodies) for bodies in seen] == [["a", "b"], ["a", "b"], ["b"]]

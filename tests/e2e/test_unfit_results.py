@@ -22,9 +22,12 @@ entries:
 """
 
 
-async def test_a_job_with_a_result_that_cannot_leave_its_process_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ack", ["", "    context.ack()\n"], ids=["acked", "acked early"])
+async def test_a_job_with_a_result_that_cannot_leave_its_process_is_done(tmp_path: Path, ack: str) -> None:
     (tmp_path / "_index.yaml").write_text(PROJECT)
-    (tmp_path / "far.py").write_text("def handle(body):\n    return object()\n")
+    (tmp_path / "far.py").write_text(
+        "from tasuki import Context\n\n\ndef handle(body, context: Context):\n" + ack + "    return object()\n"
+    )
     async with App.load(tmp_path).worker() as app:
         queue = app.queue("app:jobs")
         job = await queue.publish(1)

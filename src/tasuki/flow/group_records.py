@@ -26,6 +26,8 @@ MAX_RESULTS = 64 * 1024
 MAX_MEMBERS = 64_000
 MAX_ID = 180
 """Characters of a group's id."""
+CANCELED = {"kind": "Canceled", "message": "the message was cancelled", "retryable": False}
+"""The error of a member that was cancelled before it started."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,7 +127,7 @@ class Ended(NamedTuple):
     problem: str = ""
     """Why there is no result, although it is done."""
     is_kept: bool = False
-    """The error is recorded, so that a worker that has the message after all cannot end it as done."""
+    """The error is CANCELED and is recorded, so that a worker that has the message cannot end it as done."""
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=to_plain)

@@ -14,6 +14,7 @@ import msgspec
 from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError, StoreLimitError, TasukiError, nature_of
 from tasuki.flow.group_records import (
+    CANCELED,
     GROUP_TTL,
     SHARD,
     Ended,
@@ -135,9 +136,11 @@ class Member:
         group = decode_group(found.value)
         if self._number >= group.total:
             return True
-        shard = await self._mark(group, ended)
-        if ended.error is not None and not shard.done & 1 << self._number % SHARD:
-            await self._fail(ended.error)
+        shard, bit = await self._mark(group, ended), 1 << self._number % SHARD
+        # A cancellation that was recorded first counts; who made it may have failed to publish on_error.
+        error = CANCELED if shard.cancelled & bit else ended.error
+        if error is not None and not shard.done & bit:
+            await self._fail(error)
         elif shard.done == group.full(self._number // SHARD):
             await self._complete(group, shard)
         if not group.is_kept_until(self._now + GROUP_TTL):

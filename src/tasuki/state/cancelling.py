@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasuki.contracts.driver import Driver
+from tasuki.contracts.driver import Driver, place_of
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.message import new_id
@@ -113,8 +113,11 @@ async def _take_out(what: Cancelled, ids: Sequence[str]) -> tuple[int, dict[str,
     is_searched = able.find and not await is_held_nowhere(what)
     removed, there = 0, dict[str, bool]()
     for page in _pages(ids, _LOOKED_AT if is_searched else _BATCH):
-        found = [message.id for message in await what.driver.find(what.queue, page)] if is_searched else page
-        count = await what.driver.remove(what.queue, page)
+        found, places = page, list[str]()
+        if is_searched:  # a message that a worker puts back meanwhile stays: it has not been found
+            shown = await what.driver.find(what.queue, page)
+            found, places = [message.id for message in shown], [place_of(message) for message in shown]
+        count = await what.driver.remove(what.queue, found, places) if found else 0
         there.update(dict.fromkeys(found, count >= len(found)))
         removed += count
     return removed, there

@@ -201,15 +201,22 @@ DELIVERIES = [
     Mutant(
         "a member that was left out of its commit counts as done",
         "consumers/jobs/committed.py",
-        "            if each in left_out:\n",
+        "            if all(each in left_out for each in members):\n",
         "            if False:\n",
         ("e2e/test_transaction_groups.py::test_the_members_of_a_batch_that_are_done_are_not_done_again[sqlite]",),
     ),
     Mutant(
         "a group that is begun again is taken for the one before",
         "consumers/jobs/committed.py",
-        "{'' if membership is None else membership.token} ",
+        "{membership.token} ",
         "",
         ("e2e/test_transaction_groups.py::test_a_group_that_is_begun_again_after_its_end_does_its_work_again[sqlite]",),
+    ),
+    Mutant(
+        "a member is taken for another one of its id",
+        "consumers/jobs/committed.py",
+        "{membership.number} ",
+        "",
+        ("e2e/test_transaction_groups.py::test_two_members_of_one_id_both_do_their_work[sqlite]",),
     ),
 ]

@@ -138,4 +138,21 @@ FLOW = [
         "True",
         ("unit/app/test_groups.py::test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_or_on_error",),
     ),
+    Mutant(
+        "a message that was not found is removed",
+        "state/cancelling.py",
+        "what.driver.remove(what.queue, found, places)",
+        "what.driver.remove(what.queue, page)",
+        (
+            "unit/app/test_groups.py::"
+            "test_a_message_that_a_worker_puts_back_just_before_the_removal_of_others_gives_on_error",
+        ),
+    ),
+    Mutant(
+        "a cancellation that was recorded waits for its on_error for ever",
+        "flow/groups.py",
+        "CANCELED if shard.cancelled & bit else ended.error",
+        "ended.error",
+        ("unit/app/test_groups.py::test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the_worker",),
+    ),
 ]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context, QueueHandle, Reject
-from tasuki.contracts.driver import Received
+from tasuki.contracts.driver import Received, Release
 from tasuki.contracts.state.store import Store
 from tasuki.errors import (
     BodyTypeError,
+    BrokerUnavailableError,
     CodecError,
     PolicyDeniedError,
     PublishError,
@@ -255,6 +256,63 @@ async def test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_
         await asyncio.sleep(5)
     assert site.ended == ([("group:a", "done")] if ends_first else [])
     assert sorted(error["group"] for _, error in site.failed) == (["b", "c"] if ends_first else ["a", "b", "c"])
+
+
+async def test_a_message_that_a_worker_puts_back_just_before_the_removal_of_others_gives_on_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        for id in ("a", "b"):
+            await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
+        queue = site.app.live_queue("slow")
+        driver, name = queue.driver, queue.spec.name
+        held = await driver.receive(name, 1, 0)
+        find = driver.find
+
+        async def find_before(*arguments: Any) -> Any:
+            found = await find(*arguments)
+            while held:
+                await driver.settle(name, [Release(held.pop().receipt)])
+            return found
+
+        monkeypatch.setattr(driver, "find", find_before)
+        found = await site.app.cancel_many(["a", "b"], queue=slow)
+        assert found.waiting == 2
+        await until(lambda: len(site.failed) == 2)
+    assert sorted(error["group"] for _, error in site.failed) == ["a", "b"]
+
+
+async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the_worker(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = site.app.queue("slow")
+    async with site.app.worker():
+        for id in ("held", "a", "b"):
+            await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
+        queue, host = site.app.live_queue("slow"), site.app.live_assembly()
+        driver, name = queue.driver, queue.spec.name
+        await driver.receive(name, 1, 0)
+        find, taken = driver.find, list[Received]()
+
+        async def find_late(*arguments: Any) -> Any:
+            found = await find(*arguments)
+            taken.extend(await driver.receive(name, 1, 0))
+            return found
+
+        async def refuse(*_: Any) -> None:
+            raise BrokerUnavailableError("it is away", driver="driver")
+
+        monkeypatch.setattr(driver, "find", find_late)
+        with monkeypatch.context() as patch:
+            patch.setattr("tasuki.app.flow.members.publish_plan", refuse)
+            with pytest.raises(BrokerUnavailableError):
+                await site.app.cancel_many(["a", "b"], queue=slow)
+        await host.end_member(taken[0].headers["x_group"], Ended("done"))
+        await until(lambda: bool(site.failed))
+        await asyncio.sleep(5)
+    assert [(error["kind"], error["group"]) for _, error in site.failed] == [("Canceled", "a")]
+    assert site.ended == []
 
 
 async def test_a_chain_gives_each_result_to_the_next(site: Site) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Ack, Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.queues.dead.naming import name_of
+from tasuki.workbench.batches.ways.walk import Walk
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -127,6 +128,39 @@ async def test_a_batch_of_all_comes_back_as_it_was(app: App, act: Any) -> None:
         batch = await app.batches.begin(act, "dead", canary=None)
         ended = await app.batches.wait(batch.id)
         assert (ended.moved, await bodies(app, "dead")) == (2, [])
+        await app.batches.undo(batch.id)
+        ended = await app.batches.wait(batch.id)
+        assert (ended.state, ended.undone) == ("undone", 2)
+        assert {each.body: each.headers for each in await app.live_queue("dead").peek()} == before
+
+
+@pytest.mark.parametrize("app", ["transfer"], indirect=True)
+async def test_a_walk_passes_none_of_them_when_one_before_is_taken(app: App) -> None:
+    async with app:
+        await bury(app, *(b"%d" % number for number in range(40)))
+        live = app.live_queue("dead")
+        walk, seen = Walk(live.driver, live.spec.name), set[bytes]()
+        while page := await walk.page():
+            if not seen:
+                [oldest] = await live.driver.receive(live.spec.name, 1, 0)
+                await live.driver.settle(live.spec.name, [Ack(oldest.receipt)])
+                await bury(app, b"newer")
+            seen |= {each.body for each in page}
+            for each in page:
+                walk.stays(each)
+        assert (len(seen), walk.restarts) == (41, 1)
+
+
+@pytest.mark.parametrize("app", ["transfer"], indirect=True)
+async def test_letters_of_two_queues_keep_their_queues_when_a_retry_is_undone(app: App) -> None:
+    app.queue("other", dead_letter="dead")
+    async with app:
+        await bury(app, b"1")
+        await bury(app, b"2", x_original_queue="app:other")
+        before = {each.body: each.headers for each in await app.live_queue("dead").peek()}
+        batch = await app.batches.begin("retry", "dead", canary=None)
+        await app.batches.wait(batch.id)
+        assert (await bodies(app, "tasks"), await bodies(app, "other")) == ([b"1"], [b"2"])
         await app.batches.undo(batch.id)
         ended = await app.batches.wait(batch.id)
         assert (ended.state, ended.undone) == ("undone", 2)

@@ -97,3 +97,39 @@ async def test_each_is_put_off_with_its_own_content(app: App, browse: MakeBrowse
     program = Program(browse(actor="kana").client)
     await program.post("/messages/app:images/twin/reschedule", **{"in": "2h"})
     assert sorted(await bodies(app, "images")) == [b'{"n":1}', b'{"n":2}']
+
+
+async def test_the_page_of_one_removes_that_one(app: App, browse: MakeBrowser, names: list[str]) -> None:
+    browser = browse()
+    page = (await browser.get(f"/messages/app:dead/{names[1]}")).text
+    [form] = re.findall(r'<form method="post" class="bar-acts".*?</form>', page, re.DOTALL)
+    fields = form_of(form.replace(' class="bar-acts"', ""))[1]
+    asked = await browser.post("/dead/app:dead/confirm", {**fields, "act": "remove"})
+    action, values = form_of(asked.text)
+    await browser.post(action, values)
+    [batch] = await app.batches.list()
+    await app.batches.wait(batch.id)
+    assert await bodies(app, "dead") == [b'{"n":1}', b"{}"]
+
+
+async def test_the_row_of_one_among_the_messages_of_its_queue_is_about_that_one(
+    app: App, browse: MakeBrowser, names: list[str]
+) -> None:
+    browser = browse()
+    page = html.unescape((await browser.get("/queues/app:dead")).text)
+    links = re.findall(r'href="(/messages/app:dead/twin[^"]*)"', page)
+    assert [name for name in names for link in links if name in link] == names
+    asks = [ask for ask in re.findall(r'href="(/confirm\?act=redrive[^"]*)"', page) if "twin" in ask]
+    await browser.act(asks[1])
+    assert (await bodies(app, "mails"), await bodies(app, "dead")) == ([b'{"n":2}'], [b'{"n":1}', b"{}"])
+
+
+async def test_an_id_that_looks_like_a_name_is_no_other_message(app: App, browse: MakeBrowser) -> None:
+    await app.publish("images", {"n": 1}, id="order")
+    browser = browse()
+    page = await browser.get("/messages/app:images/order~20261201")
+    assert (page.status_code, re.findall(r"<h1><code[^>]*>(.*?)</code>", page.text)) == (404, ["order~20261201"])
+    await app.publish("images", {"n": 2}, id="order~20261201")
+    program = Program(browse(actor="kana").client)
+    shown = await program.get("/messages/app:images/order~20261201")
+    assert (shown["id"], shown["body"]["value"]) == ("order~20261201", {"n": 2})

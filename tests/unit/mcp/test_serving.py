@@ -115,6 +115,24 @@ async def test_a_redrive_is_dry_by_default_and_begins_a_batch_when_it_is_not(app
         assert "there is no batch" in await call.text("change_batch", id="nothing", verb="undo")
 
 
+async def test_a_dry_redrive_means_the_letters_that_the_batch_moves(app: App, connect: Connect) -> None:
+    await bury(app, "twin", body='{"n":1}')
+    await bury(app, "twin", body='{"n":2}', error="ValueError: x")
+    await bury(app, "alone")
+    async with connect(app, allows_acts=True) as call:
+        letters = (await call("dead_letters", queue="app:dead"))["items"]
+        names = {each["name"]["untrusted"] for each in letters if each["id"]["untrusted"] == "twin"}
+        assert len(names) == 2
+        for ids, count, missing in (
+            (["twin"], 1, []),
+            ([*names, "twin~00000000"], 2, ["twin~00000000"]),
+            (["alone", "nothing"], 1, ["nothing"]),
+        ):
+            dry = await call("redrive", queue="app:dead", ids=ids)
+            assert (dry["count"], [each["untrusted"] for each in dry["missing"]]) == (count, missing)
+            assert sum(group["count"] for group in dry["groups"]) == count
+
+
 async def test_errors_are_results_that_say_what_is_wrong(app: App, connect: Connect) -> None:
     async with connect(app, allows_acts=True) as call:
         for tool, given, told in (

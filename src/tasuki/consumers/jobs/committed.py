@@ -30,29 +30,34 @@ class Committed:
 
     def __init__(self, driver: Driver, consumer: str, deliveries: Sequence[Delivery], key: Claim | None) -> None:
         self._driver = driver
-        members = (each for each in deliveries if is_member(each.received))
-        self._claims = {each: key or Claim(consumer, _key_of(each.received), _TTL) for each in members}
-        self._overwritten: set[Delivery] = set()
+        self._claims: dict[Claim, list[Delivery]] = {}
+        for each in deliveries:
+            if is_member(each.received):  # one may be stored twice, after a publish whose answer was lost
+                claim = key or Claim(consumer, _key_of(each.received), _TTL)
+                self._claims.setdefault(claim, []).append(each)
+        self._members = {each for members in self._claims.values() for each in members}
+        self._overwritten: set[Claim] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._claims)
+        return bool(self._members)
 
     def __contains__(self, delivery: Delivery) -> bool:
-        return delivery in self._claims
+        return delivery in self._members
 
     async def begin(self, connection: Any, codec: Codec, *, is_batch: bool) -> None:
         """Claim their rows.
 
         Raises:
-            AlreadyDone: the work is done. Of a batch those messages are settled, and Snooze brings the others again.
+            AlreadyDone: the work is done. Where a handler gets batches (``is_batch``), also in a transaction of one of
+                the messages, those messages are settled, and Snooze brings the others again.
         """
         done: dict[Delivery, Any] = {}
-        for each, claim in self._claims.items():
+        for claim, members in self._claims.items():
             found = await self._driver.claim_within(connection, claim.consumer, claim.key, claim.ttl)
             if found == _LEFT_OUT:
-                self._overwritten.add(each)
+                self._overwritten.add(claim)
             elif found is not None:
-                done[each] = decoded(codec, found)
+                done |= dict.fromkeys(members, decoded(codec, found))
         if done and not is_batch:
             raise AlreadyDone(next(iter(done.values())))
         for each, result in done.items():
@@ -62,18 +67,18 @@ class Committed:
 
     async def end(self, connection: Any, left_out: Container[Delivery], result: bytes) -> None:
         """Write what the rows are to say: that the work is done, with this result if it is of one message."""
-        for each, claim in self._claims.items():
-            if each in left_out:
+        for claim, members in self._claims.items():
+            if all(each in left_out for each in members):
                 await self._driver.remember_within(connection, claim.consumer, claim.key, _LEFT_OUT)
-            elif result or each in self._overwritten:
+            elif result or claim in self._overwritten:
                 value = result if len(self._claims) == 1 else b""
                 await self._driver.remember_within(connection, claim.consumer, claim.key, value)
 
 
 def _key_of(received: Received) -> str:
-    """Of one publish of a message: a group that is begun again after its end may have the same ids."""
+    """Of one member of one publish: two members may have one id, and a group that is begun again the same ones."""
     membership = membership_of(received.headers[GROUP])
-    return f"{'' if membership is None else membership.token} {received.id}"
+    return received.id if membership is None else f"{membership.token} {membership.number} {received.id}"
 
 
 def _conclude(delivery: Delivery, result: Any) -> None:

@@ -119,7 +119,7 @@ class Results:
         if job is None or not delivery.was_acked:
             return
         await self._stop_writing(job)
-        if job.value is not None:
+        if job.value is not None or (job.problem and not self._is_batch):
             record = self._done(delivery, job)
         elif delivery.cancelled:
             record = self._record("cancelled", delivery, job)

@@ -193,7 +193,8 @@ class Transacting:
         driver = queue.driver
         with _postponed():  # also where the database undoes one of two that wait for each other
             if claim is None:
-                await opened.members.begin(opened.connection, queue.codec, is_batch=bool(delivery.batch))
+                is_batch = self._consumer.options.batch is not None
+                await opened.members.begin(opened.connection, queue.codec, is_batch=is_batch)
                 return None
             found = await driver.claim_within(opened.connection, claim.consumer, claim.key, claim.ttl)
         if found is not None:

@@ -84,7 +84,7 @@ async def failed_page(site: Site, queue: str) -> Page:
 
 async def find(site: Site, queue: str, id: str, place: int) -> Found:
     """A message by its id or its name, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
-    wanted, plain = Names([id]), id_of(id)
+    wanted, plain = Names([id]), id_of(id) if _has_letters(site, queue) else id
     status, progress = await _record(site, queue, plain)
     searched = 0
     for start in (max(place - PAGE, 0), 0):
@@ -108,6 +108,11 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
         if deep is not None:
             return Found(deep, deep.id, searched, status, progress)
     return Found(None, plain, status=status, progress=progress, searched=searched)
+
+
+def _has_letters(site: Site, queue: str) -> bool:
+    """Whether the messages of a queue have names; elsewhere an id is taken as it is, though it may look like one."""
+    return any(each.policy.dead_letter == queue for each in site.live.queues.values())
 
 
 async def _by_id(live: Assembly, queue: str, wanted: Names) -> Message | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.operations import acting, batching, letters
 from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import of_group, rows_of
 from tasuki.desk.dead.windows import Window
 from tasuki.mcp import arguments
@@ -92,9 +95,10 @@ async def _meant(source: Source, given: arguments.Redrive) -> Meant:
     group = None if given.ids else given.group
     window = await source.library.window(row.id, "" if given.ids else given.where, given.by, group)
     items = of_group(window, given.by, group)
+    found: dict[str, Item] = {}
     if given.ids:
-        chosen = set(given.ids)
-        items = [item for item in items if item.letter.id in chosen]
+        found = _named(window.items, given.ids)
+        items = [*{item.at: item for item in found.values()}.values()]
     snapshot = await call.snapshot()
     some = window if window.cause else Window(window.queue, items, len(items), len(items))
     return Meant(
@@ -103,10 +107,19 @@ async def _meant(source: Source, given: arguments.Redrive) -> Meant:
         to=given.to or "the queue where each failed",
         count=some.count,
         is_all=window.is_all or bool(window.cause),
-        missing=sorted(set(given.ids) - {item.letter.id for item in items}),
+        missing=sorted(set(given.ids) - found.keys()),
         groups=[letters.group_of(each) for each in rows_of([some], given.by, snapshot.now)[:_GROUPS]],
         next_step="nothing was changed; the same call with dry=false begins the batch",
     )
+
+
+def _named(items: Iterable[Item], names: Iterable[str]) -> dict[str, Item]:
+    """The letters that are meant by these names or ids; an id means the oldest letter that has it."""
+    meant: dict[str, Item] = {}
+    for item in sorted(items, key=lambda item: item.number):
+        meant.setdefault(item.letter.id, item)
+        meant.setdefault(item.name, item)
+    return {name: meant[name] for name in names if name in meant}
 
 
 async def run_schedule(source: Source, given: arguments.OneSchedule) -> answers.Done:

@@ -140,7 +140,7 @@ class MessagesView(View):
         state = state_of(queue, message, row.place, False, "")
         since = row.died if state == "dead" else row.published
         listed = _Listed(self.queue, state, None if since is None else max(now - since, 0.0), row)
-        return Row(message.id, listed, f"{message.id} {row.key} {row.type} {row.error} {row.body}", bool(row.error))
+        return Row(row.name, listed, f"{message.id} {row.key} {row.type} {row.error} {row.body}", bool(row.error))
 
     def mark(self, row: Row, signs: Signs) -> Cell:
         """See :class:`View`."""
@@ -152,7 +152,7 @@ class MessagesView(View):
         found = listed.row
         return [
             (_WORDS.get(listed.state, listed.state), _STYLES.get(listed.state, "")),
-            (short_id(row.key), "dim"),
+            (short_id(found.id if found else row.key), "dim"),
             (line(row.key, 80), "dim"),
             (amounts.age(listed.age), ""),
             (found.attempts if found else "", "warn"),

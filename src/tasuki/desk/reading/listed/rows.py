@@ -19,6 +19,7 @@ from tasuki.message import (
     Message,
 )
 from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 
 
@@ -27,6 +28,8 @@ class MessageRow:
     """One message of a list."""
 
     id: str
+    name: str
+    """Of a dead letter the one that means no other one of its id; else the id."""
     place: int
     published: float | None
     attempts: str
@@ -52,6 +55,7 @@ def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | N
 
     return MessageRow(
         id=message.id,
+        name=name_of(message) if DEAD_LETTER_REASON in headers else message.id,
         place=place,
         published=number(headers.get(TIMESTAMP)),
         attempts=text(ATTEMPTS) if record is None else str(record.attempt),

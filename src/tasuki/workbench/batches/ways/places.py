@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
-from tasuki.message import Message
+from tasuki.message import HeaderValue, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.dead.home import home_of
 from tasuki.queues.middleware import Carry
@@ -53,6 +53,10 @@ class Places:
         if id not in self._allowed:
             self._allowed[id] = self._guard.decide("queue.publish.queue", id).allowed
         return queue if self._allowed[id] else None
+
+    def home(self, headers: Mapping[str, HeaderValue]) -> Queue | None:
+        """The queue that a letter with these headers is from; None: the project has it no more."""
+        return home_of(Message("", b"", dict(headers)), self.source, self._host.queues)
 
     def reaches(self, queue: Queue) -> bool:
         """Whether letters get there in one step, and back."""

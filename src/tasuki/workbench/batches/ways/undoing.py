@@ -34,16 +34,18 @@ class Undoing:
         known: set[str] = set()
         is_short = False
         for first in range(0, driving.batch.chunks, _AT_ONCE):
-            notes: list[dict[str, Note]] = [{}]
+            layers: dict[str, list[dict[str, Note]]] = {name: [] for name in names}
             for number in range(first, min(first + _AT_ONCE, driving.batch.chunks)):
                 await driving.sure()
                 found = await driving.shelf.notes(driving.batch.id, number)
                 is_short = is_short or not found
-                lay(notes, found)
-            for layer in notes:
-                for name in names:
+                known.update(found)
+                for id, note in found.items():
+                    for name in self._names_for(note, names):
+                        lay(layers[name], id, note)
+            for name in names:
+                for layer in layers[name]:
                     await self._bring_from(name, layer)
-            known.update(notes[0])
         there = await self._still_there()
         finished = steps.finished(driving.batch, await driving.now(), there)
         if is_short:
@@ -55,8 +57,8 @@ class Undoing:
     async def _bring_from(self, name: str, notes: Mapping[str, Note]) -> None:
         search = Search(self._places.driver, name, list(notes))
         while page := await search.page():
-            first = {each.id: each for each in reversed(page) if each.headers.get(BATCH) == self._driving.batch.id}
-            mine = [*reversed(first.values())]
+            mine = [each for each in page if each.headers.get(BATCH) == self._driving.batch.id]
+            mine = [*reversed({each.id: each for each in reversed(mine)}.values())]
             for start in range(0, len(mine), CHUNK):
                 await self._bring(name, mine[start : start + CHUNK], notes)
 
@@ -76,6 +78,13 @@ class Undoing:
             await self._places.declare_trash()
             return [self._places.trash]
         return [queue.spec.name for queue in self._places.queues(batch.targets) if self._places.reaches(queue)]
+
+    def _names_for(self, note: Note, names: list[str]) -> list[str]:
+        """Where the letter of a note is: another one of its id may have gone to another queue."""
+        batch, places = self._driving.batch, self._places
+        if batch.act == "retry" and not batch.to and (home := places.home(note)) is not None:
+            return [name for name in names if name == home.spec.name] or names
+        return names
 
     async def _bring(self, name: str, chunk: Sequence[Message], notes: Mapping[str, Note]) -> None:
         driving, source = self._driving, self._places.source
@@ -104,9 +113,8 @@ class Undoing:
             raise trouble
 
 
-def lay(layers: list[dict[str, Note]], notes: Mapping[str, Note]) -> None:
-    """Add notes to the first layer that has none of their ids: the oldest letter of an id was moved first."""
-    for id, note in notes.items():
-        if (layer := next((each for each in layers if id not in each), None)) is None:
-            layers.append(layer := {})
-        layer[id] = note
+def lay(layers: list[dict[str, Note]], id: str, note: Note) -> None:
+    """Add a note to the first layer that has none of its id: the oldest letter of an id was moved first."""
+    if (layer := next((each for each in layers if id not in each), None)) is None:
+        layers.append(layer := {})
+    layer[id] = note

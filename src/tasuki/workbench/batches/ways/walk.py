@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasuki.contracts.driver import Driver
+from tasuki.contracts.driver import Driver, place_of
 from tasuki.message import Message
 
 FIRST, _MOST = 20, 5000
@@ -30,27 +30,30 @@ class Walk:
         self._driver, self._name, self._cause = driver, name, cause
         self._size = FIRST
         self._position = 0
-        self._last = ""
-        """The message that stays before the next page; empty: there is none."""
+        self._last = ("", "")
+        """Id and place of the message that stays before the next page; an empty id: there is none."""
         self.restarts = 0
         """How often it began again, as messages before its position have been taken by others."""
 
     def stays(self, message: Message) -> None:
         """A message of the last page stays in the queue."""
         self._position += 1
-        self._last = message.id
+        self._last = message.id, place_of(message)
 
     async def page(self) -> Sequence[Message]:
         """The next messages; none: this is the end. Raises DriverError."""
-        overlap = 1 if self._last else 0
+        overlap = 1 if self._last[0] else 0
         found = await self._peek(self._size + overlap, self._position - overlap)
-        if overlap and self.restarts < _RESTARTS and (not found or found[0].id != self._last):
+        if overlap and self.restarts < _RESTARTS and (not found or not self._is_last(found[0])):
             self.restarts += 1
-            self._position, self._last = 0, ""
+            self._position, self._last = 0, ("", "")
             return await self.page()
         found = found[overlap:]
         self._size = min(_MOST, 4 * self._size, fitting(found))
         return found
+
+    def _is_last(self, message: Message) -> bool:
+        return (message.id, place_of(message)) == self._last
 
     async def _peek(self, limit: int, after: int) -> Sequence[Message]:
         if self._cause:

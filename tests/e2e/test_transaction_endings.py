@@ -181,10 +181,10 @@ async def test_a_message_that_cannot_be_held_for_its_transaction_is_postponed(
         driver = site.app.live_queue("jobs").driver
         hold = driver.hold_within
 
-        async def hold_or_fail(connection: Any, queue: str, batch: Any) -> None:
+        async def hold_or_fail(connection: Any, queue: str, batch: Any, *, settles: bool = True) -> None:
             if errors:
                 raise errors.pop()
-            await hold(connection, queue, batch)
+            await hold(connection, queue, batch, settles=settles)
 
         monkeypatch.setattr(driver, "hold_within", hold_or_fail)
         await site.jobs.publish("a")

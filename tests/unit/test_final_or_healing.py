@@ -57,7 +57,7 @@ TESTS: dict[str, tuple[str, str, str]] = {
     ),
     "`then`": (FOLLOWS, f"{FINAL}::test_a_then_that_is_too_large_for_its_queue_is_an_error", DEFECT),
     "`on_error`": (FOLLOWS, f"{FINAL}::test_an_on_error_that_cannot_be_published_is_an_error_in_the_log", DEFECT),
-    "result or end of a message that was acked early": (
+    "result of a message that was acked early, end of a member with `auto_ack`": (
         LATE,
         f"{FINAL}::test_the_end_of_an_acked_message_that_may_not_be_written_is_an_error_in_the_log",
         DEFECT,

@@ -14,6 +14,7 @@ import pytest
 
 from tasuki import App
 from tasuki.observe.log import JsonFormatter
+from tests.support.least import Least
 from tests.unit.consumers.instructions import Count, counting
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +59,10 @@ async def cost_of(messages: int, root: Path) -> Count:
 
 
 async def test_a_failed_message_costs_no_more_than_its_budget(lines: io.StringIO, tmp_path: Path) -> None:
-    few, many = await cost_of(FEW, tmp_path), await cost_of(MANY, tmp_path)
+    least = Least(instructions=BUDGET)
+    while least.is_open:  # what runs meanwhile counts too: a health check, a sweep
+        few, many = await cost_of(FEW, tmp_path), await cost_of(MANY, tmp_path)
+        least.add(instructions=(many.instructions - few.instructions) / (MANY - FEW))
     assert lines.getvalue().count("refused after 3 tries") >= FEW + MANY
     if sys.version_info[:2] == (3, 11):  # other versions of Python compile to other instructions
-        assert (many.instructions - few.instructions) / (MANY - FEW) <= BUDGET
+        least.check()

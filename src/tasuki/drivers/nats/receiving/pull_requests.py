@@ -148,7 +148,7 @@ class PullRequests:
             while not self._is_over and not self._is_offered:
                 if has_asked and (remaining <= 0.0 or self._early):
                     break
-                most = longest(asyncio.get_running_loop().time() - self._last_arrival_at)
+                most = longest(asyncio.get_running_loop().time() - self._last_arrival_at, self._sign)
                 await self._ask(connection, limit, min(remaining, most), most)
                 remaining, has_asked = until - asyncio.get_running_loop().time(), True
             return [] if self._is_over else self._pick(limit)
@@ -270,12 +270,17 @@ class PullRequests:
 
     def _request(self, connection: Connection, lane: str, batch: int, expires: float) -> bytes:
         self._count += 1
-        now, sign = asyncio.get_running_loop().time(), paced(SLICE, self._queue_count())
-        request = self._pulls[lane] = Pull(str(self._count), batch, expires, sign, now)
+        now = asyncio.get_running_loop().time()
+        request = self._pulls[lane] = Pull(str(self._count), batch, expires, self._sign, now)
         subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         assert self._subscription is not None
         token = f"{self._stream}.{lane}.{request.token}"
         return frame(subject, request.content, connection.status_inbox(self._subscription[1], token))
+
+    @property
+    def _sign(self) -> float:
+        """Seconds between two signs that a request stands."""
+        return paced(SLICE, self._queue_count())
 
     def _withdraw(self) -> bool:
         """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""

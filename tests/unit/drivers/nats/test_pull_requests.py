@@ -222,3 +222,17 @@ async def test_a_close_withdraws_a_long_request_and_returns_what_came_for_it() -
     assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1"]
     assert await task == []
     assert [arrival.receipt for arrival in left] == ["receipt"]
+
+
+async def test_a_close_right_after_a_long_request_was_withdrawn_returns_what_came_for_it() -> None:
+    """As when a worker stops: the message was held until the end of its lease."""
+    rig = await quiet(Rig(1_000))
+    await ended(await rig.waits())
+    await rig.seen("unsubscribe 1")
+
+    async def answer(*_: Any, **__: Any) -> None:
+        rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+
+    rig.server.exchange = answer  # type: ignore[method-assign]
+    await rig.pulls.close()
+    assert [arrival.receipt for arrival in rig.pulls.rest()] == ["receipt"]

@@ -239,3 +239,18 @@ async def test_a_queue_with_many_lanes_is_declared_before_the_server_is_there(si
         assert sorted(await drained(driver)) == ["k", "m", "p"]
     finally:
         await driver.close()
+
+
+async def test_a_queue_that_another_process_made_again_is_used_with_its_new_options(site: Site) -> None:
+    """A publisher of the earlier one stored duplicates for two minutes."""
+    publisher, other = await site.driver(is_direct=True), await site.driver(is_direct=True)
+    for driver in (publisher, other):
+        await declared(driver)
+    await publisher.publish(QUEUE, messages("a"))
+    await other.delete(QUEUE)
+    await declared(other, dedup_window=600.0)
+    stored = -1
+    async with asyncio.timeout(PATIENCE):  # without news a stream is inspected each two minutes
+        while (now := (await other.depth(QUEUE)).ready) != stored:
+            stored = now
+            await publisher.publish(QUEUE, messages("b"))

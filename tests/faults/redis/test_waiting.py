@@ -338,6 +338,47 @@ async def test_idle_processes_share_few_checks(broker: Redis, monkeypatch: pytes
         assert checks[-1] - checks[0] >= (number - 4) * 1.5 - SLOW, "checks a second, of all together"
 
 
+async def test_processes_that_were_woken_do_not_all_check_at_the_same_time(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a burst each one has registered as the last: what a frozen one was woken for must not wait for a round."""
+    number, second = 40, 1_000_000
+    async with processes(broker.port, monkeypatch, 1) as (process,):
+        where = process.driver._session.place("q")
+        waiting = next(each for each in where.keys if each.endswith(b":waiting"))
+        owners = [f"p{turn}" for turn in range(number)]
+        checks: list[float] = []
+        for owner in owners + owners:
+            await process.driver._session.nodes("q").call(where.slot, "ZREM", waiting, owner)
+            again = await process.run(scripts.RECEIVE, 1, "none", 1, 1, owner, second)
+            checks.append((await process.driver.time() or 0.0) + again / second)
+        now, checks = await process.driver.time() or 0.0, sorted(checks[number:])
+        assert max(later - earlier for earlier, later in pairwise([now, *checks])) <= 6.0 + SLOW
+        assert checks[-1] - checks[0] >= 6.0
+
+
+async def test_queues_that_one_process_alone_waits_for_leave_the_turns_of_shared_ones(
+    broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many workers waits for a queue of its machine, and for the queue of all: in its own each is the first."""
+    number, second = 20, 1_000_000
+    async with processes(broker.port, monkeypatch, 1) as (process,):
+        session = process.driver._session
+        shared = session.place("q")
+        checks: list[float] = []
+        for turn in range(2 * number):
+            owner, own = f"p{turn % number}", f"m{turn % number}"
+            await process.driver.declare(QueueSpec(own))
+            for queue in ("q", own):
+                await session.ask(queue, scripts.RECEIVE, 1, "none", 1, 1, owner, second)
+            asked = [(session.place(own), ()), (shared, ())]
+            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, (owner, second), asked)
+            checks.append((await process.driver.time() or 0.0) + answers[1] / second)
+        checks = sorted(checks[number:])
+        assert max(later - earlier for earlier, later in pairwise(checks)) <= 1.5 + SLOW
+        assert checks[-1] - checks[0] >= (number - 4) * 1.5 - SLOW
+
+
 async def test_checks_of_an_idle_queue_write_nothing(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
         await register_ghost(process)

@@ -35,6 +35,8 @@ class LuaHandler(Handler):
         self._limits = script.limits
         self._runtime: Runtime | None = None
         self._operations: Mapping[str, catalogue.Operation] = {}
+        self._turn: asyncio.Lock
+        """To convert a large value: several at once would fill the memory of the runtime together."""
 
     own_clock: Callable[[], float] | None = None
     """See Runtime."""
@@ -62,6 +64,7 @@ class LuaHandler(Handler):
     def _boot(self) -> Runtime:
         script = self._script
         used = catalogue.closure(script.modules, script.imports)
+        self._turn = asyncio.Lock()
         self._operations = self.operations(used)
         runtime = Runtime(self._limits, self.own_clock, self.tired)
         context, budget = LoadingContext(self.id), Budget(self._limits.time)
@@ -116,7 +119,7 @@ class LuaHandler(Handler):
             try:
                 reply = runtime.run(body)
             except LargeValueError:
-                reply = runtime.run_table(*await _slowly(runtime.in_steps([body])))
+                reply = runtime.run_table(*await self._slowly(runtime.in_steps([body])))
         except runtime.lua_error as error:
             raise self._escaped(error) from None
         if type(reply) is not tuple:
@@ -147,7 +150,7 @@ class LuaHandler(Handler):
                 try:
                     reply = runtime.call(args, budget.used)
                 except LargeValueError:
-                    box, _ = await budget.measured(_slowly(runtime.in_steps(list(args))))
+                    box, _ = await budget.measured(self._slowly(runtime.in_steps(list(args))))
                     reply = runtime.call_table(box, len(args), budget.used)
             except runtime.lua_error as error:
                 raise self._escaped(error) from None
@@ -195,7 +198,7 @@ class LuaHandler(Handler):
         except LargeValueError:
             pass
         try:
-            box, _ = await budget.measured(_slowly(runtime.in_steps([value])))
+            box, _ = await budget.measured(self._slowly(runtime.in_steps([value])))
         except HandlerError as error:
             return runtime.fail(id, describe(error))
         except BaseException:
@@ -203,6 +206,16 @@ class LuaHandler(Handler):
             raise
         budget.tell(runtime, id)
         return runtime.resume_table(id, box)
+
+    async def _slowly(self, steps: Generator[None, None, tuple[Any, float]]) -> tuple[Any, float]:
+        """The end of the steps, between which all others run. The next value waits until the caller awaits again."""
+        async with self._turn:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return cast("tuple[Any, float]", end.value)
+                await asyncio.sleep(0)
 
     def _failure(self, reply: Sequence[Any]) -> HandlerError:
         if reply[0] == RETURNED:
@@ -224,16 +237,6 @@ class LuaHandler(Handler):
         """Give the next message a new runtime if the script keeps most of its memory: it would fail from then on."""
         if self._runtime is not None and self._runtime.is_worn():
             self._runtime = None
-
-
-async def _slowly(steps: Generator[None, None, tuple[Any, float]]) -> tuple[Any, float]:
-    """The end of the steps, between which all others have their turn."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast("tuple[Any, float]", end.value)
-        await asyncio.sleep(0)
 
 
 def _is_to_move(reply: Any) -> bool:

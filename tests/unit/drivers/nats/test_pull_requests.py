@@ -119,6 +119,18 @@ async def test_a_long_request_of_which_the_server_says_nothing_is_doubtful_as_so
     assert loop.time() - began == pytest.approx(SLICE + OVERDUE)
 
 
+@pytest.mark.parametrize("queues", [1, 20, 200, 700, 1_000])
+@pytest.mark.parametrize("pause", [0.05, 0.2, 1.0, 2.5, 5.0, 60.0])
+async def test_no_request_stands_in_silence_for_longer_than_signs_are_apart(queues: int, pause: float) -> None:
+    """With 200 queues a lost leader was noticed after 25 s: the request was too short for signs."""
+    rig = Rig(queues)
+    await asyncio.sleep(pause)
+    task = await rig.waits()
+    (request,) = rig.server.requests
+    assert request.get("idle_heartbeat", request["expires"]) / 1e9 <= paced(SLICE, queues)
+    await ended(task)
+
+
 def test_however_many_queues_there_are_a_process_asks_as_often() -> None:
     assert paced(2.0, 1) == 2.0
     assert {round(queues / paced(2.0, queues)) for queues in (100, 1_000, 10_000)} == {17}
@@ -210,3 +222,17 @@ async def test_a_close_withdraws_a_long_request_and_returns_what_came_for_it() -
     assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1"]
     assert await task == []
     assert [arrival.receipt for arrival in left] == ["receipt"]
+
+
+async def test_a_close_right_after_a_long_request_was_withdrawn_returns_what_came_for_it() -> None:
+    """As when a worker stops: the message was held until the end of its lease."""
+    rig = await quiet(Rig(1_000))
+    await ended(await rig.waits())
+    await rig.seen("unsubscribe 1")
+
+    async def answer(*_: Any, **__: Any) -> None:
+        rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+
+    rig.server.exchange = answer  # type: ignore[method-assign]
+    await rig.pulls.close()
+    assert [arrival.receipt for arrival in rig.pulls.rest()] == ["receipt"]

@@ -320,3 +320,27 @@ async def test_a_start_that_escapes_is_an_error_too(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Runtime, "boot", broken)
     with pytest.raises(LuaError, match="app:script: odd"):
         await handler("return print").start()
+
+
+MANY = 40_000
+
+
+async def test_large_bodies_that_come_together_do_not_fill_the_memory_together() -> None:
+    """Each one needs a third of it; converted side by side, all were ended for the memory of the others."""
+    made = handler("return function(m) local t = {} for i = 1, 1000 do t[i] = {m[i]} end end", memory=24 * 2**20)
+    bodies = [[{"a": number, "b": each, "c": "x"} for number in range(MANY)] for each in range(6)]
+    assert await asyncio.gather(*(made.handle(body, delivery()) for body in bodies)) == [None] * 6
+
+
+async def test_what_runs_between_the_steps_of_a_large_body_has_its_own_memory() -> None:
+    made = handler(
+        "return function(m) if type(m) == 'number' then return #string.rep('x', m) end end", memory=16 * 2**20
+    )
+    large = asyncio.create_task(made.handle([{"a": each, "b": each, "c": "x"} for each in range(MANY)], delivery()))
+    answers = []
+    while not large.done():
+        answers.append(await made.handle(5 * 2**20, delivery()))
+        await asyncio.sleep(0)
+    assert await large is None
+    assert set(answers) == {5 * 2**20}
+    assert len(answers) > MANY * 3 // 5_000

@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.driver.nats")
 
-_CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
-"""Where the server says that a stream was changed."""
-_RESTORED = b"$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE."
-"""Where the server says that a stream was made out of a backup."""
+_ADVISORY = b"$JS.EVENT.ADVISORY.STREAM."
+_CHANGED = (b"UPDATED", b"RESTORE_COMPLETE")
+"""What the server says of a stream that was changed, or made out of a backup."""
+_MAY_BE = (b"CREATED", b"LEADER_ELECTED")
+"""What it says of one that may be another one of this name. Of one that got replicas it says only the second."""
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 
 
 OnDelivery = Callable[[str, bytes], None]
 OnStatus = Callable[[str, str], None]
+OnChange = Callable[[str, bool], None]
+"""Gets a stream, and whether it was changed; else it may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Connection:
         on_delivery: OnDelivery | None = None,
         on_status: OnStatus | None = None,
         on_loss: Callable[[], None] | None = None,
-        on_change: Callable[[str], None] | None = None,
+        on_change: OnChange | None = None,
     ) -> None:
         self.address = address
         self.opened_at = inf
@@ -93,7 +96,7 @@ class Connection:
         self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
-        self._subscriptions = count(4)
+        self._subscriptions = count(2 + len(_CHANGED + _MAY_BE))
         self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), secrets.token_hex(11).encode())
         self._problem: DriverError | None = None
 
@@ -159,7 +162,8 @@ class Connection:
         client.write(b"SUB %b.*.* 1\r\n" % self._inbox)
         if self._on_change is not None:
             # A user without the right to subscribe is refused that, and no more.
-            client.write(b"SUB %b* 2\r\nSUB %b* 3\r\n" % (_CHANGED, _RESTORED))
+            for number, change in enumerate(_CHANGED + _MAY_BE, 2):
+                client.write(b"SUB %b%b.* %d\r\n" % (_ADVISORY, change, number))
         self.max_payload = client.max_payload
         self._pulse = Pulse(
             self.address.timeout,
@@ -311,9 +315,10 @@ class Connection:
             if reply.startswith(b"$JS.ACK."):
                 self._on_delivery(reply.decode(), data)
                 return
-            if subject.startswith((_CHANGED, _RESTORED)):
+            if subject.startswith(_ADVISORY):
                 if self._on_change is not None:
-                    self._on_change(subject.rpartition(b".")[2].decode())
+                    change, _, stream = subject[len(_ADVISORY) :].partition(b".")
+                    self._on_change(stream.decode(), change in _CHANGED)
                 return
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""
@@ -328,7 +333,7 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         text = str(error).lower()
         if "permissions violation" in text:
-            if _CHANGED.decode().lower() in text:
+            if _ADVISORY.decode().lower() in text:
                 self.hears_changes = False
             for exchange in list(self._exchanges.values()):
                 if any(subject.lower() in text for subject in exchange.subjects):

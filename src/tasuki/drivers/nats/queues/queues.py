@@ -255,10 +255,13 @@ class Queues:
         if (queue := self._by_stream.get(stream)) is not None:
             queue.pulls.ended(lane, number, status)
 
-    def changed(self, stream: str) -> None:
-        """The server says that a stream has other options."""
-        if (queue := self._by_stream.get(stream)) is not None:
+    def changed(self, stream: str, is_certain: bool) -> None:
+        """The server says that a stream has other options, or may have."""
+        queue = self._by_stream.get(stream)
+        if queue is not None and is_certain:
             queue.changed()
+        elif queue is not None:
+            queue.is_outdated = True
 
     def lost(self) -> None:
         """The connection is gone."""

@@ -18,9 +18,10 @@ _PER_QUIET = 8
 """How many times as long a request may wait as the queue has had no message."""
 
 
-def longest(quiet: float) -> float:
-    """Seconds that a request may wait, by those without a message."""
-    return max(SLICE, min(quiet * _PER_QUIET, LONGEST))
+def longest(quiet: float, sign: float) -> float:
+    """Seconds that a request may wait, by those without a message; one that is too short for signs waits no longer."""
+    most = max(SLICE, min(quiet * _PER_QUIET, LONGEST))
+    return most if most > 2 * sign else min(most, sign)
 
 
 class Pull:

@@ -62,6 +62,8 @@ class PullRequests:
         self._give_back = give_back
         self._pulls: dict[str, Pull] = {}
         self._subscription: tuple[Connection, int] | None = None
+        self._withdrawn_on: Connection | None = None
+        """Where requests were called back: what the server sent before it knew is on its way."""
         self._lock = asyncio.Lock()
         self._buffer: list[Arrival] = []
         self._early = early
@@ -148,7 +150,7 @@ class PullRequests:
             while not self._is_over and not self._is_offered:
                 if has_asked and (remaining <= 0.0 or self._early):
                     break
-                most = longest(asyncio.get_running_loop().time() - self._last_arrival_at)
+                most = longest(asyncio.get_running_loop().time() - self._last_arrival_at, self._sign)
                 await self._ask(connection, limit, min(remaining, most), most)
                 remaining, has_asked = until - asyncio.get_running_loop().time(), True
             return [] if self._is_over else self._pick(limit)
@@ -162,9 +164,8 @@ class PullRequests:
         """Ask no more."""
         self._is_closed = True
         self._wake()
-        subscription = self._subscription
-        if subscription is not None and self._withdraw():
-            connection, _ = subscription
+        self._withdraw()
+        if (connection := self._withdrawn_on) is not None:
             with suppress(DriverError):  # what comes for the requests comes before this answer
                 await connection.exchange([(f"{connection.address.api}.INFO", b"")], within=2 * SLICE)
         end = asyncio.get_running_loop().time() + 2 * SLICE
@@ -270,24 +271,28 @@ class PullRequests:
 
     def _request(self, connection: Connection, lane: str, batch: int, expires: float) -> bytes:
         self._count += 1
-        now, sign = asyncio.get_running_loop().time(), paced(SLICE, self._queue_count())
-        request = self._pulls[lane] = Pull(str(self._count), batch, expires, sign, now)
+        now = asyncio.get_running_loop().time()
+        request = self._pulls[lane] = Pull(str(self._count), batch, expires, self._sign, now)
         subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         assert self._subscription is not None
         token = f"{self._stream}.{lane}.{request.token}"
         return frame(subject, request.content, connection.status_inbox(self._subscription[1], token))
 
-    def _withdraw(self) -> bool:
+    @property
+    def _sign(self) -> float:
+        """Seconds between two signs that a request stands."""
+        return paced(SLICE, self._queue_count())
+
+    def _withdraw(self) -> None:
         """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""
         soon = asyncio.get_running_loop().time() + SLICE
         if self._subscription is None or all(request.ends_at <= soon for request in self._pulls.values()):
-            return False
+            return
         connection, number = self._subscription
         with suppress(DriverError):  # they went with the connection
             connection.unsubscribe(number)
-        self._subscription = None
+        self._subscription, self._withdrawn_on = None, connection
         self._pulls.clear()
-        return True
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
         """Until something changes; an overdue request means that its consumer has lost its leader."""

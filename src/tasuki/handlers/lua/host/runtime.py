@@ -87,6 +87,8 @@ class Runtime:
             attribute_filter=_refuse,
         )
         self._limit = self._lua.set_max_memory
+        self._most = limits.memory
+        """Bytes that a script may use just now: the limit, and values that are being converted for another message."""
         self._limit(0)
         self._table_from = self._lua.table_from
         self._to_table = partial(
@@ -150,7 +152,7 @@ class Runtime:
         self._lua.execute(_CLEAR)
 
     def _enter(self, function: Callable[..., Any], *args: Any) -> Any:
-        self._limit(self.limits.memory)
+        self._limit(self._most)
         try:
             return function(*args)
         finally:
@@ -169,7 +171,7 @@ class Runtime:
         if self._outbound.since is not None:
             return self._enter(self._run, table, False, self._seconds())
         limit = self._limit
-        limit(self.limits.memory)
+        limit(self._most)
         try:
             return self._run(table)
         finally:
@@ -256,23 +258,31 @@ class Runtime:
             HandlerError: it cannot be passed to Lua.
             LuaLimitError: it needs more memory or time than the script may use.
         """
-        conversion, used = Conversion(self._guest), 0.0
+        conversion, used, held = Conversion(self._guest), 0.0, 0
         steps = conversion.steps(value, depth)
-        while True:
-            since = thread_time()
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value, self._checked(used + thread_time() - since)
-            except (OverflowError, UnicodeEncodeError) as error:
-                raise _unfit(error) from None
-            used = self._checked(used + thread_time() - since, conversion.parts)
-            yield
+        try:
+            while True:
+                since, before = thread_time(), self._in_use()
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return end.value, self._checked(used + thread_time() - since)
+                except (OverflowError, UnicodeEncodeError) as error:
+                    raise _unfit(error) from None
+                used = self._checked(used + thread_time() - since, conversion.parts)
+                more = max(self._in_use() - before, 0)  # a collection of what others left makes it no smaller
+                held, self._most = held + more, self._most + more
+                yield
+        finally:
+            self._most -= held
+
+    def _in_use(self) -> int:
+        return cast("int", self._lua.get_memory_used(total=True))
 
     def is_worn(self) -> bool:
         """Whether the script keeps more than three quarters of its memory after a collection."""
         self._lua.gccollect()
-        return bool(self._lua.get_memory_used(total=True) > self.limits.memory * 0.75)
+        return self._in_use() > self.limits.memory * 0.75
 
 
 def _unfit(error: Exception) -> HandlerError:

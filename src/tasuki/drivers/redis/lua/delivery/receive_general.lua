@@ -13,7 +13,7 @@ local function await(owner, time, interval)
     due = time
   end
   local count = redis.call('ZCARD', WAITING) + (since and 0 or 1)
-  local again = pause(interval, count, since and redis.call('ZRANK', WAITING, owner) or count - 1, time)
+  local again = pause(interval, count, since and redis.call('ZRANK', WAITING, owner), time)
   local other, score = promised_by(time, due), since
   if other and other ~= owner and due < time + again and notify(other, 'are you there?') == 0 then
     redis.call('ZREM', WAITING, other)

@@ -79,13 +79,10 @@ local function each(command, key, arguments)
   end
 end
 
--- The text that refuses processes of earlier layouts, see adopt.lua. It goes with the queue, and not before it.
-local OLDER = string.sub(STATE, 1, -7)
-
 -- Call it where keys may have been made, and at each receive: from now on the keys last for the span.
 local function keep(span)
   if span and span ~= '' then
-    redis.call('PEXPIRE', OLDER, span)
+    redis.call('PEXPIRE', string.sub(KEYS[1], 1, -7), span)  -- OLDER of adopt.lua: it goes with the queue, and not before it
     for index = 1, #KEYS - TIMED do
       redis.call('PEXPIRE', KEYS[index], span)
     end

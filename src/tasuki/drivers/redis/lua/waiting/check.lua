@@ -8,8 +8,18 @@ local owner, interval = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 time = time[1] * 1000000 + time[2]
 
--- The turn of the process in the first queue is its turn in all of them, so that it checks them together again.
+-- The turn of the process in the queue for which most wait is its turn in all of them, so that it checks them together
+-- again. In a queue for which it waits alone it is always the first: many such would all have the same turn.
 local rank
+local counts, most = {}, 0
+for index = 5, #KEYS, 5 do
+  local count = redis.call('ZCARD', KEYS[index])
+  local found = count > most and redis.call('ZRANK', KEYS[index], owner)
+  if found then
+    rank, most = found, count
+  end
+  counts[KEYS[index]] = count
+end
 
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits')
@@ -17,8 +27,7 @@ local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
   end
-  rank = rank or redis.call('ZRANK', WAITING, owner)
-  local again = pause(interval, redis.call('ZCARD', WAITING), rank, time)
+  local again = pause(interval, counts[WAITING], rank, time)
   if since > time then
     again = math.min(again, since - time)
   end

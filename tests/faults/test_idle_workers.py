@@ -299,5 +299,5 @@ async def test_forty_idle_workers_ask_little_of_their_broker(
     in_between = sum(began < each <= began + elapsed for times in signs.values() for each in times)
     rate = (asked - in_between * idle.has_signs) / elapsed + sum(1 / each for each in signed) * idle.has_signs
     print(f"{kind.__name__}: {rate + idle.rare:.2f} a second, of these {idle.rare:.2f} by their periods")
-    assert min(signed) >= QUIET, "a worker whose entry stays the same writes it seldom"
+    assert min(signed) > QUIET - 0.1, "a worker whose entry stays the same writes it seldom"
     assert rate + idle.rare <= MOST[kind]

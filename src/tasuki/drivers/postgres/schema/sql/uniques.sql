@@ -70,14 +70,15 @@ begin
     on conflict (queue, id) do update set at = s.at;
 end $$;
 
--- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random.
+-- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random. Each looks for its
+-- message by itself: joined with them, a table of messages that was empty at its last ANALYZE would be read as a whole.
 create or replace function sweep_uniques(at timestamptz) returns void language plpgsql as $$
 begin
     delete from uniques where ctid = any (array(
         select u.ctid from uniques u where u.ctid = any (array(
             select s.ctid from uniques s tablesample system (
                 least(100, 2000.0 / greatest(pg_relation_size('uniques') / current_setting('block_size')::bigint, 1))) limit 500))
-        and coalesce(u.until <= at, true) and not exists (select 1 from messages m where m.seq = u.seq and m.queue = u.queue)
+        and coalesce(u.until <= at, true) and (select m.seq from messages m where m.seq = u.seq and m.queue = u.queue) is null
         for update skip locked));
 end $$;
 

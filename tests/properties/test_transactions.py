@@ -117,7 +117,7 @@ class World:
         queue = SimpleNamespace(
             id="app:jobs", driver=driver, spec=QueueSpec("jobs", lease=LEASE), codec=present(Codecs().get(JSON))
         )
-        options = SimpleNamespace(auto_ack=False, idempotency={None: rule_of("header.order", 600.0)})
+        options = SimpleNamespace(auto_ack=False, batch=None, idempotency={None: rule_of("header.order", 600.0)})
         consumer: Any = SimpleNamespace(id="app:c", queue=queue, options=options, clock=self.clock, keeper=None)
         settler = SimpleNamespace(flush=None, on_settled=None)
         pool: Any = SimpleNamespace(workers=[])

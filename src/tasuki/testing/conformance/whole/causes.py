@@ -46,6 +46,8 @@ class CausesOfDeath(Suite):
         assert newest is not None
         assert (newest.id, newest.body, newest.headers) == ("b2", b"", {"n": 1, CAUSE: _B, "é": "ü"})
         assert [each.ids for each in found.counts] == [("b2", "b1", "b0"), ("c1", "c0"), ("a0",)]
+        depth = await rig.driver.depth(rig.queue)
+        assert depth.in_flight == 0, "it takes a message, which comes again when its lease ends"
         assert len(await rig.take(7)) == 7
 
     @case("causes")

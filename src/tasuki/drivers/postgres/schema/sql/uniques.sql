@@ -70,8 +70,8 @@ begin
     on conflict (queue, id) do update set at = s.at;
 end $$;
 
--- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random. Each looks for its
--- message by itself: joined with them, a table of messages that was empty at its last ANALYZE would be read as a whole.
+-- Removes some rows that point to nothing and keep no window, in a few blocks of the table picked at random. The message of
+-- each is read by itself: joined with them, a table of messages that was empty at its last ANALYZE would be read as a whole.
 create or replace function sweep_uniques(at timestamptz) returns void language plpgsql as $$
 begin
     delete from uniques where ctid = any (array(

@@ -70,6 +70,7 @@ class Rig:
         """Wait for what goes on after a publish."""
         while self.windows._tasks:
             await asyncio.gather(*self.windows._tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # from Python 3.12 on, a gather of ended tasks gives the loop no turn
 
 
 class Hooked:

@@ -70,7 +70,7 @@ class Hearing:
 
 
 def kept(server: Server, number: int) -> list[Hearing]:
-    """So many, each of another process."""
+    """This number, each of another process."""
     links = [server.link() for _ in range(number)]
     for link in links:
         Beats(b"beats", server.publish).keep(link)  # type: ignore[arg-type]

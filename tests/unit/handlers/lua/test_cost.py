@@ -36,7 +36,7 @@ local debug, load = debug, load
 return function(f, arguments, mask, period, times)
   local call = load("local f, times = ... for _ = 1, times do f(" .. arguments .. ") end")
   local count = 0
-  call(f, 1) -- what is remembered from the first call on
+  call(f, 1) -- compiled and cached from the first call on
   debug.sethook(function() count = count + 1 end, mask, period)
   call(f, times)
   debug.sethook()

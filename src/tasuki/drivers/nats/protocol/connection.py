@@ -31,9 +31,9 @@ _log = logging.getLogger("tasuki.driver.nats")
 
 _ADVISORY = b"$JS.EVENT.ADVISORY.STREAM."
 _CHANGED = (b"UPDATED", b"RESTORE_COMPLETE")
-"""What the server says of a stream that was changed, or made out of a backup."""
+"""What the server publishes when a stream was changed, or made out of a backup."""
 _MAY_BE = (b"CREATED", b"LEADER_ELECTED")
-"""What it says of one that may be another one of this name. Of one that got replicas it says only the second."""
+"""What it publishes when a stream may be another one of this name; for one that got replicas, the second alone."""
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 

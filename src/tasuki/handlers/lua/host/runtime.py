@@ -178,7 +178,7 @@ class Runtime:
             limit(0)
 
     def run_table(self, box: Any, used: float) -> Any:
-        """The same with a list of the body as a table, whose conversion has taken so many seconds."""
+        """The same with a list of the body as a table, whose conversion has taken this number of seconds."""
         return self._enter(self._run, box, True, used)
 
     def call(self, args: Sequence[Any], used: float = 0.0) -> Any:
@@ -190,7 +190,7 @@ class Runtime:
         return self.call_table(box, len(args), used + took)
 
     def call_table(self, box: Any, count: int, used: float) -> Any:
-        """The same with a list of so many arguments as a table."""
+        """The same with a list of this number of arguments as a table."""
         return self._enter(self._call, box, count, used)
 
     def resume(self, id: int, value: Any, ticket: int | None = None, *, in_steps: bool = False) -> Any:

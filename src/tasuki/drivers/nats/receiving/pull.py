@@ -14,13 +14,13 @@ LONGEST = 60.0
 """Seconds that a request waits at most."""
 OVERDUE = 1.0
 """Seconds after its end, or its next sign, for which one is waited for; its consumer is looked for then."""
-_PER_QUIET = 8
+PER_QUIET = 8
 """How many times as long a request may wait as the queue has had no message."""
 
 
 def longest(quiet: float, sign: float) -> float:
     """Seconds that a request may wait, by those without a message; one that is too short for signs waits no longer."""
-    most = max(SLICE, min(quiet * _PER_QUIET, LONGEST))
+    most = max(SLICE, min(quiet * PER_QUIET, LONGEST))
     return most if most > 2 * sign else min(most, sign)
 
 

@@ -27,7 +27,7 @@ LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
 
 _CHECK_EVERY = 2.0
-_FIND_EVERY = 10.0
+FIND_EVERY = 10.0
 """Seconds between two checks of the queue of suspects, and between two checks for it while there is none."""
 _FULL_HANDS = 0.1
 """Seconds between two checks whether a suspect with a key has been settled."""
@@ -199,7 +199,7 @@ class Polling:
         if source.suspects_url is None:
             source.suspects_url = await self._declaring.find_suspects(source.spec, source.url)
         if source.suspects_url is None:
-            self._next_check = now + min(_FIND_EVERY, max(source.spec.lease / 3, _CHECK_EVERY))
+            self._next_check = now + min(FIND_EVERY, max(source.spec.lease / 3, _CHECK_EVERY))
             return []
         return await self.ask_suspect(seconds=0)
 

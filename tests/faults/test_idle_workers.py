@@ -30,7 +30,7 @@ from tasuki.drivers.redis import opening
 from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqs.receiving import polling
-from tasuki.state import attendance
+from tasuki.state import attendance, shared
 from tasuki.state.presence import QUIET, Presence
 from tests.support.brokers.everywhere import AWS
 from tests.support.brokers.nats import NATSBroker
@@ -141,7 +141,7 @@ class IdlePostgres(Idle):
     entry = "queue.driver.postgres", {}
     _follows = 1 / (0.875 * upkeep.FOLLOWED)  # between 0.75 and 1 of it
     _checks = 1 / PostgresSettings().poll_interval  # of all together, after a round of them
-    rare = WORKERS * (1 / BEAT + _follows + 1 / upkeep.SWEEP + 1 / attendance.TIME_KEPT) + _checks
+    rare = WORKERS * (1 / BEAT + _follows + 1 / upkeep.SWEEP + 1 / shared.TIME_KEPT) + _checks
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         self._broker = stack.enter_context(LoggingPostgres())
@@ -158,7 +158,7 @@ class IdleRedis(Idle):
 
     entry = "queue.driver.redis", {}
     settling = 75.0  # more than a round of their turns: the first one is of fewer
-    rare = WORKERS * (1 / attendance.TIME_KEPT + 1 / (opening.BEAT * opening.SELDOM) + 1 / REGISTERED)
+    rare = WORKERS * (1 / shared.TIME_KEPT + 1 / (opening.BEAT * opening.SELDOM) + 1 / REGISTERED)
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         self._broker = stack.enter_context(Redis())
@@ -183,11 +183,7 @@ class IdleNATS(Idle):
     entry = "queue.driver.nats", {}
     _inspections = 1 / (queues.INSPECTED_EVERY * queues.WHERE_TOLD)
     rare = WORKERS * (
-        1 / pull.LONGEST
-        + 1 / receivers.IDLE
-        + _inspections
-        + temporary.ROUNDS / temporary.KEPT
-        + 1 / attendance.TIME_KEPT
+        1 / pull.LONGEST + 1 / receivers.IDLE + _inspections + temporary.ROUNDS / temporary.KEPT + 1 / shared.TIME_KEPT
     )
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,8 @@ MATCHERS = re.compile(r"\b((?:tasuki|process)_[a-z_]+)\{([^}]*)\}")
 GROUPED = re.compile(r"\b(?:by|on|without|ignoring) \(([^)]*)\)")
 ALERTS = {
     "TasukiStuck", "TasukiOldMessage", "TasukiBacklogGrows", "TasukiDeadLetters", "TasukiManyDeadLetters",
-    "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLeasesLost", "TasukiScheduleLate",
-    "TasukiPausedLong", "TasukiSeriesDropped", "TasukiAttemptsUnrecorded",
+    "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLongRun", "TasukiLeasesLost",
+    "TasukiScheduleLate", "TasukiPausedLong", "TasukiSeriesDropped", "TasukiAttemptsUnrecorded",
 }  # fmt: skip
 
 Labels = dict[str, dict[str, set[str]]]

@@ -68,6 +68,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
 from tasuki.state.attendance import Attendance
+from tasuki.state.presence import WorkerHealth
 from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
@@ -90,6 +91,7 @@ class Assembly(ProjectHost):
         changes: Changes | None = None,
         observers: Sequence[Observer] = (),
         around: Around | None = None,
+        health: Callable[[], WorkerHealth | None] = lambda: None,
     ) -> None:
         self.project = project
         self._clock = clock
@@ -117,7 +119,9 @@ class Assembly(ProjectHost):
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
-        self.attendance: Attendance[Consumer] = old.attendance if old else Attendance(Describer(__version__, clock))
+        self.attendance: Attendance[Consumer] = (
+            old.attendance if old else Attendance(Describer(__version__, clock, health))
+        )
         self.batching: BatchService = old.batching if old else BatchService(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}

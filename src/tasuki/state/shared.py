@@ -25,6 +25,10 @@ SILENT = 2.0
 """Seconds after which counts are shown without what a store would add to them."""
 _PAUSE = 1.0
 """Seconds before a watch begins again that has failed, against the contract."""
+TIME_KEPT = 600.0
+"""Seconds for which this machine's clocks count a store's time on: in that time they drift by milliseconds."""
+_JUMP = 1.0
+"""Seconds by which this machine's clocks part where one was set, or the machine slept: the store is asked again."""
 
 
 class SharedState:
@@ -49,6 +53,23 @@ class SharedState:
         self._changing: asyncio.Lock | None = None
         self._following: asyncio.Task[None] | None = None
         self._is_current: asyncio.Future[None] | None = None
+        self._ahead: float | None = None
+        """Of the store's time to this process's monotonic clock."""
+        self._asked_at = self._apart = 0.0
+        """When the store was asked for it, and how far this machine's clocks were apart then."""
+
+    async def now(self) -> float:
+        """The time of the store, which is asked now and then; from any thread. Raises DriverError."""
+        here = self.clock.monotonic()
+        apart, ahead = self.clock.time() - here, self._ahead
+        if ahead is None or here - self._asked_at > TIME_KEPT or abs(apart - self._apart) > _JUMP:
+            ahead = self._ahead = await (await self.store()).time() - self.clock.monotonic()
+            self._asked_at, self._apart = here, apart
+        return self.clock.monotonic() + ahead
+
+    def forget_time(self) -> None:
+        """Ask the store for its time again: another server may answer next."""
+        self._ahead = None
 
     async def soon(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer of a store for counts that are worth showing without it.
@@ -150,6 +171,7 @@ class SharedState:
         if driver is not self.driver:
             return
         following, store, self._following, self._store = self._following, self._store, None, None
+        self._ahead = None
         self._changing = None
         if following is not None:
             following.cancel()

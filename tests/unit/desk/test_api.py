@@ -50,7 +50,11 @@ async def test_the_overview(app: App, program: Program) -> None:
 
     assert found["totals"]["dead"] == 1
     assert found["queues"] == 3
-    assert [(each["code"], each["values"]["queue"]) for each in found["notices"]] == [("dead", "app:dead")]
+    assert [(each["code"], each["values"].get("queue")) for each in found["notices"]] == [
+        ("none_alive", None),
+        ("dead", "app:dead"),
+    ]
+    assert found["notices"][0]["text"] == "No worker is alive, so nothing is handled. Start one: tasuki run"
 
 
 async def test_queues_come_in_pages(program: Program) -> None:

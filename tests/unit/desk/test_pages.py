@@ -188,7 +188,7 @@ async def test_attention_is_for_messages_without_a_worker(app: App, browse: Make
 
     text = await browse().text("/")
 
-    assert "app:mails: 1 message is ready, and no worker consumes it." in text
+    assert "app:mails: 1 message waits, and no worker consumes it." in text
 
 
 async def test_a_worker_in_memory_is_seen(app: App, browse: MakeBrowser) -> None:

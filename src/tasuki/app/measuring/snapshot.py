@@ -93,6 +93,7 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
         "handler_seconds": histogram(metrics.handler_seconds),
         "wait_seconds": histogram(metrics.wait_seconds),
         "running": consumer.running,
+        "running_long": len(consumer.long_runs()),
         "buffered": consumer.buffered,
         "concurrency": 0 if consumer.pause is not None else consumer.concurrency,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,30 +16,51 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The workers in one store at one time of it."""
+
+    now: float
+    alive: list[Presence] = field(default_factory=list)
+    killed: list[Presence] = field(default_factory=list)
+    """The ones that have not stopped in order in the last 15 minutes, and give no sign any more."""
+
+
 async def workers_of(states: Iterable[SharedState]) -> list[Presence]:
     """The workers in these states, by host and age; one that has consumers in several stores is given once for each.
 
     Raises:
         DriverError: a store cannot be read.
     """
-    found = [worker for state in states for worker in await _workers_in(state)]
+    found = [worker for state in states for worker in (await crew_of(state)).alive]
     return sorted(found, key=lambda worker: (worker.host, worker.started, worker.pid))
 
 
-async def _workers_in(state: SharedState) -> list[Presence]:
-    store, found, cursor = await state.store(), [], ""
+async def crew_of(state: SharedState) -> Crew:
+    """The workers in one state. Raises DriverError."""
+    store, found, cursor = await state.store(), list[Presence](), ""
     while True:
         page = await store.list(PRESENCE, after=cursor, limit=MAX_PAGE)
         found += [worker for entry in page.entries if (worker := decode(entry.value)) is not None]
         if not (cursor := page.cursor):
-            return found
+            break
+    now = await state.now()
+    if any(worker.is_gone(now) or worker.seen > now + _AHEAD for worker in found):  # or the store's clock was set
+        state.forget_time()
+        now = await state.now()
+    killed = [worker for worker in found if worker.is_gone(now)]
+    return Crew(now, [worker for worker in found if not worker.is_gone(now)], killed)
+
+
+_AHEAD = 1.0
+"""Seconds by which a sign may seem to come from the future."""
 
 
 class Census:
     """How many consumers queues have, in all processes. It reads each store once: make a new one for newer numbers.
 
     The consumers of this process count at once, the consumers of another one from its next sign on, which comes with
-    their start, and until its entry ends: when they stop, or 15 seconds after its last sign.
+    their start, and until they stop, or 15 seconds after its last sign.
     """
 
     def __init__(self, assembly: Assembly) -> None:
@@ -62,8 +84,8 @@ class Census:
         if state not in self._others:
             own = self._assembly.attendance.key_in(state)
             try:
-                found = await state.soon(partial(_workers_in, state))
-                self._others[state] = [worker for worker in found if worker.key != own]
+                crew = await state.soon(partial(crew_of, state))
+                self._others[state] = [worker for worker in crew.alive if worker.key != own]
             except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None
         return self._others[state]

@@ -13,6 +13,7 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
+from tasuki.desk.acts.acknowledging import acknowledge
 from tasuki.desk.acts.auditing import keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
 from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
@@ -77,6 +78,7 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "resume": ("queue", "consumer", "schedule"),
     "run": ("schedule",),
     "cancel": ("queue",),
+    "acknowledge": ("queue",),
     "reschedule": ("queue",),
     "scale": ("consumer",),
     "redrive": ("queue",),
@@ -94,7 +96,8 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``.
 
-``delete`` is about a whole queue, ``remove`` about dead letters.
+``delete`` is about a whole queue, ``remove`` about dead letters, ``acknowledge`` about a killed worker of the queue:
+its message is ``host:pid``.
 """
 OF_QUEUES = frozenset({"purge", "delete"})
 """Acts that take all messages: an order for some of them is a mistake, which must not take the rest."""
@@ -118,6 +121,7 @@ class Acts:
             "resume": self._resume,
             "run": self._run,
             "cancel": self._cancel,
+            "acknowledge": self._acknowledge,
             "reschedule": self._reschedule,
             "scale": self._scale,
             "redrive": self._redrive,
@@ -238,6 +242,10 @@ class Acts:
                                                 "missing": found.not_found + found.requested})  # fmt: skip
         key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+
+    async def _acknowledge(self, order: Order, session: Session) -> Done:
+        await acknowledge(self._site, order.message)
+        return Done("done.acknowledge", {"message": order.message})
 
     async def _reschedule(self, order: Order, session: Session) -> Done:
         text = order.options.get("in", "").strip()

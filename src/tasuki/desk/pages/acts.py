@@ -19,7 +19,7 @@ _GROWTH = 1.1
 _LONG = 512
 _MOST_CHOSEN = 50
 """Rows of a page."""
-_OF_MESSAGES = ("cancel", "reschedule", "redrive")
+_OF_MESSAGES = ("acknowledge", "cancel", "reschedule", "redrive")
 _OF_MANY = ("pause", "resume")
 """Acts on several entries at once."""
 _OF_ENTRIES = tuple(act for act in ACTS if act not in _OF_MESSAGES)
@@ -146,7 +146,7 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
         return None
     if (act in _OF_MESSAGES and bool(message) == bool(chosen)) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
         return None
-    if act == "redrive" and chosen:
+    if act in ("acknowledge", "redrive") and chosen:
         return None
     number = min(int(place), _MOST_PLACE) if place.isascii() and place.isdigit() and len(place) < 10 else 0
     options = {name: fields.get(name, "")[:_LONG] for name in ("for", "reason", "in", "concurrency")}

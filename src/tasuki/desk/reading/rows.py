@@ -26,10 +26,14 @@ class Facts:
     """Queue → its dead-letter queue."""
     declared: Mapping[str, Sequence[str]]
     """Queue → its consumers, as the project declares them."""
+    starting: Set[str]
+    """The queues of which a consumer starts with a worker."""
     present: Mapping[tuple[str, str], Sequence[tuple[Presence, PresentConsumer]]]
     """Driver and queue at the broker → who works there."""
     with_store: Set[str]
     """The queues whose workers a store tells of."""
+    hides: bool
+    """Whether a worker has consumers that it does not list."""
 
     @classmethod
     def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> Facts:
@@ -37,13 +41,19 @@ class Facts:
         queues = project.of(QueueConfig)
         dead = {id: config.dead_letter.queue for id, config in queues.items() if config.dead_letter is not None}
         declared: dict[str, list[str]] = {}
-        for id, config in project.of(ConsumerConfig).items():
+        consumers = project.of(ConsumerConfig)
+        for id, config in consumers.items():
             declared.setdefault(config.queue, []).append(id)
+        starting = {config.queue for config in consumers.values() if config.lifecycle.auto_start}
         present: dict[tuple[str, str], list[tuple[Presence, PresentConsumer]]] = {}
         for worker in workers:
             for consumer in worker.consumers:
                 present.setdefault((consumer.driver, consumer.queue), []).append((worker, consumer))
-        return cls(dead, declared, present, with_store)
+        return cls(dead, declared, starting, present, with_store, any(worker.unlisted.consumers for worker in workers))
+
+    def may_hide(self, id: str, listed: Sequence[tuple[Presence, PresentConsumer]]) -> bool:
+        """Whether a worker may have consumers of this queue that it does not list."""
+        return self.hides and not {consumer.id for _, consumer in listed}.issuperset(self.declared.get(id, ()))
 
     def with_dead(self, rows: dict[str, QueueRow]) -> dict[str, QueueRow]:
         """The rows, each with the number of messages in its dead-letter queue."""
@@ -73,7 +83,8 @@ def row_of(
     name, driver = queue.spec.name, queue.driver.name
     is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
     present = facts.present.get((driver, name), ())
-    done, failed = rates.of(driver, name) if present else (None, None)
+    may_hide = facts.may_hide(id, present)
+    done, failed = rates.of(driver, name) if present and not may_hide else (None, None)
     limit = limit_facts(queue.spec, queue.policy)
     tags = [
         *([f"limit {limit_text(limit['limit'])}"] if "limit" in limit else []),
@@ -94,7 +105,8 @@ def row_of(
         failed_rate=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
-        knows_workers=seen is not None and id in seen.asked and (is_private or has_store),
+        knows_workers=seen is not None and id in seen.asked and (is_private or has_store) and not may_hide,
+        wants_workers=id in facts.starting,
         past=past,
     )
 

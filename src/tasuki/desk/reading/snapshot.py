@@ -41,6 +41,11 @@ class RunningRow:
     seen: float = 0.0
     """Unix time of that worker's last sign."""
 
+    @property
+    def ran(self) -> float:
+        """Seconds that it had run at that sign: whether it has run since is not known."""
+        return max(self.seen - self.message.since, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
@@ -66,7 +71,9 @@ class QueueRow:
     """Messages in its dead-letter queue, of all queues that share it."""
     tags: Sequence[str] = ()
     knows_workers: bool = True
-    """Whether a store tells of its workers; without one they are unknown."""
+    """Whether its workers are known: not without a store, nor while one may hide a consumer of it."""
+    wants_workers: bool = False
+    """Whether consumers are declared that start with a worker."""
     past: QueuePast | None = None
     """Its last hour; None: nothing happened, or it is not known."""
 
@@ -143,13 +150,21 @@ class Snapshot:
     """Unix seconds by the clock of the stores, or of this machine."""
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
     workers: Sequence[Presence] = ()
+    """The living ones; of their running messages the ones that certainly run."""
     problems: Sequence[str] = ()
     """What could not be read."""
+    killed: Sequence[Presence] = ()
+    """The ones that have not stopped in order in the last 15 minutes, without signs since; as their last signs say."""
 
     @property
     def knows_workers(self) -> bool:
         """Whether the workers of any queue are known, or there are none that could be."""
         return any(row.knows_workers for row in self.queues.values()) or not self.queues
+
+    @cached_property
+    def hides(self) -> bool:
+        """Whether a worker has consumers for which its entry has no room: sums over the queues lack theirs."""
+        return any(worker.unlisted.consumers for worker in self.workers)
 
     @cached_property
     def uncounted(self) -> int:
@@ -176,13 +191,14 @@ class Snapshot:
         failures = [row.failed_rate for row in live if row.failed_rate is not None]
         return Totals(
             ready=sum(row.ready for row in live),
-            running=sum(row.busy for row in self.queues.values()),
-            places=sum(row.places for row in self.queues.values()),
+            running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
+            places=sum(row.places for row in self.queues.values())
+            + sum(each.unlisted.concurrency for each in self.workers),
             delayed=sum(row.delayed for row in live),
             dead=sum(row.ready + row.delayed for row in dead),
             workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
-            out_rate=sum(rates) if rates else None,
-            failed_rate=sum(failures) if failures else None,
+            out_rate=sum(rates) if rates and not self.hides else None,
+            failed_rate=sum(failures) if failures and not self.hides else None,
             in_rate=sum(published) if published else None,
         )
 

@@ -119,7 +119,7 @@ class MessagesView(View):
 
     def _running(self, snapshot: Snapshot) -> Any:
         def row_of(running: RunningRow) -> Row:
-            listed = _Listed(self.queue, "running", snapshot.now - running.message.since, running=running)
+            listed = _Listed(self.queue, "running", running.ran, running=running)
             return Row(running.message.id, listed, f"{running.message.id} {listed.text}")
 
         return row_of

@@ -101,6 +101,7 @@ class QueuesView(View):
         quiet = "dim" if queue.pause is not None or queue.is_dead_letters else ""
         is_estimate = queue.depth.is_estimate
         running = f"{queue.busy}/{queue.places}" if queue.consumers and queue.workers else ""
+        running = running if queue.knows_workers or not queue.consumers else signs.none
         return [
             (queue.id, quiet or ("bold" if row.is_problem else "")),
             _number(queue.ready, is_estimate=is_estimate),

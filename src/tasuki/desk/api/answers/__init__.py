@@ -106,6 +106,9 @@ from tasuki.desk.api.answers.workers import (
     Events as Events,
 )
 from tasuki.desk.api.answers.workers import (
+    Killed as Killed,
+)
+from tasuki.desk.api.answers.workers import (
     Schedule as Schedule,
 )
 from tasuki.desk.api.answers.workers import (

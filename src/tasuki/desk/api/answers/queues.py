@@ -49,14 +49,14 @@ class Overview(Answer, frozen=True):
 
 
 class Consumer(Answer, frozen=True):
-    """One consumer over all its processes."""
+    """One consumer over all its processes; null: they are not known."""
 
     id: str
-    processes: int
-    concurrency: int
-    running: int
-    done: int
-    failed: int
+    processes: int | None
+    concurrency: int | None
+    running: int | None
+    done: int | None
+    failed: int | None
     paused: Pause | None
     scale: Scale | None
 
@@ -69,7 +69,8 @@ class QueueItem(Answer, frozen=True):
     ready: int | None
     delayed: int | None
     in_flight: int | None
-    running: int
+    running: int | None
+    """Handlers that ran at the last signs of the workers; null: the workers are not known."""
     dead: int | None
     """Messages of its dead-letter queue."""
     oldest_age: float | None

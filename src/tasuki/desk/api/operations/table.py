@@ -77,6 +77,7 @@ OPERATIONS: Sequence[Operation] = (
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery, "peek"),
+    _post("/workers/{worker}/acknowledge", acting.acknowledge, "acknowledge"),
     _get("/schedules", reading.schedules, answers.Schedules, asked.PageQuery),
     _get("/audit", reading.audit, answers.Acts, asked.AuditQuery, "audit"),
     Operation("GET", ("health",), reading.health, answers.Health, reads_site=False),

@@ -36,7 +36,7 @@ class _Seen:
 
     @property
     def places(self) -> int:
-        return sum(consumer.concurrency for consumer in self.worker.consumers)
+        return self.worker.concurrency
 
 
 _SORTS: Mapping[str, Callable[[_Seen], Any]] = {
@@ -46,9 +46,25 @@ _SORTS: Mapping[str, Callable[[_Seen], Any]] = {
     "done": lambda seen: seen.worker.done,
     "failed": lambda seen: seen.worker.failed,
     "seen": lambda seen: seen.silent,
+    "health": lambda seen: seen.worker.condition(seen.now),
     "version": lambda seen: seen.worker.version,
     "consumers": lambda seen: len(seen.worker.consumers),
 }
+
+
+_HEALTH: Mapping[str, tuple[str, str]] = {
+    "ok": ("ok", "ok"),
+    "warning": ("warning", "warn"),
+    "not_ready": ("not ready", "warn"),
+    "not_live": ("not live", "bad"),
+    "silent": ("silent", "bad"),
+    "unknown": ("", "dim"),
+}
+"""Condition of a worker → its word and style."""
+
+
+def _health(worker: Presence, now: float) -> Cell:
+    return _HEALTH.get(worker.condition(now), ("", "dim"))
 
 
 class WorkersView(View):
@@ -63,6 +79,7 @@ class WorkersView(View):
         Column("done", "DONE", 8, is_right=True),
         Column("failed", "FAILED", 7, is_right=True),
         Column("seen", "SEEN", 5, is_right=True),
+        Column("health", "HEALTH", 9),
         Column("version", "VERSION", 9, at_least=100),
         Column("consumers", "CONSUMERS", at_least=70, share=2),
     )
@@ -74,7 +91,7 @@ class WorkersView(View):
                 worker.key,
                 _Seen(worker, snapshot.now),
                 f"{worker.host}:{worker.pid} {' '.join(each.id for each in worker.consumers)}",
-                worker.is_late(snapshot.now),
+                worker.condition(snapshot.now) in ("silent", "not_live"),
             )
             for worker in snapshot.workers
         ]
@@ -93,7 +110,8 @@ class WorkersView(View):
             (f"{worker.running}/{seen.places}", "" if worker.running else "dim"),
             (amounts.count(worker.done), ""),
             (amounts.count(worker.failed), "bad" if worker.failed else "dim"),
-            (amounts.age(seen.silent) if seen.silent >= 1 else "now", "bad" if row.is_problem else "dim"),
+            (amounts.age(seen.silent) if seen.silent >= 1 else "now", "bad" if worker.is_late(seen.now) else "dim"),
+            _health(worker, seen.now),
             (line(worker.version, 30), "dim"),
             (line(names), "dim"),
         ]

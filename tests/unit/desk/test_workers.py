@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.desk.reading.observed.gone import gone_of, killed_of
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
 from tests.unit.desk.browser import Browser, words
@@ -38,6 +39,21 @@ def test_who_has_gone_and_how() -> None:
 
     assert [(each.pid, each.is_stopped) for each in gone] == [(3, True), (2, False)]
     assert gone[0].last == (MINUTE - 1) * 60
+
+
+def test_a_killed_worker_is_gone_also_where_it_never_handled_a_message() -> None:
+    killed = msgspec.structs.replace(present(9), seen=NOW - 40)
+    (gone,) = gone_of([Process("host", 9, MINUTE - 5, True, False)], [], NOW, [killed])
+    assert (gone.pid, gone.last, gone.is_stopped, gone.key) == (9, NOW - 40, False, killed.key)
+
+
+def test_a_silent_entry_is_of_a_killed_worker_unless_another_store_or_its_history_knows_better() -> None:
+    silent = [msgspec.structs.replace(present(pid), seen=NOW - 100 * pid) for pid in (1, 2, 3, 4)]
+    elsewhere = msgspec.structs.replace(present(2), started=NOW - 100.4)
+    again = msgspec.structs.replace(present(4), started=NOW - 1)
+    stopped = Process("host", 3, MINUTE - 2, True, True)
+    killed = killed_of(silent, [elsewhere, again], [stopped, Process("host", 1, MINUTE - 2, True, False)])
+    assert [worker.pid for worker in killed] == [1, 4], "one that follows with its number is another worker"
 
 
 async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:

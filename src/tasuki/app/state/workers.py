@@ -79,6 +79,18 @@ class Census:
         elsewhere = None if others is None else consumers_of(others, live.spec.name, driver)
         return here + elsewhere if elsewhere is not None else here or None
 
+    async def not_live(self, queue: str) -> list[Presence]:
+        """The workers that consume from a queue and are not live, by their last signs; empty: unknown too."""
+        assembly = self._assembly
+        state, spec = assembly.state_of(queue), assembly.queues[queue].spec
+        others = None if state is None or not state.driver.capabilities.multi_process else await self._others_in(state)
+        return [
+            worker
+            for worker in others or ()
+            if worker.health is not None and worker.health.status == "not_live"
+            and any(each.queue == spec.name for each in worker.consumers)
+        ]  # fmt: skip
+
     async def _others_in(self, state: SharedState) -> list[Presence] | None:
         """The other processes; None: the store cannot be read, or does not answer within two seconds."""
         if state not in self._others:

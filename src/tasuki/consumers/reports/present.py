@@ -36,7 +36,8 @@ class Describer:
             version=self._version,
             started=now - (here - self._born),
             seen=now,
-            consumers=[_consumer(consumer, now, now - here) for consumer in consumers],
+            # By id, so that all processes leave out the same ones where an entry has no room.
+            consumers=[_consumer(each, now, now - here) for each in sorted(consumers, key=lambda each: each.id)],
             health=self._health(),
         )
 

@@ -191,7 +191,7 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
     messages, is_all = await site.at(queue, work)
     items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
     depth = await site.at(queue, partial(_depth, queue))
-    total = len(messages) if is_all else max(depth.ready + depth.delayed, len(messages) + 1)
+    total = len(messages) if is_all else max(depth.waiting, len(messages) + 1)
     read, taken = len(messages), clock.monotonic()
     return Window(queue, items, total, read, choice.unclear, choice.problem, taken, borrowed=True)
 
@@ -204,12 +204,12 @@ async def _depth(queue: str, live: Assembly) -> Depth:
 async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
     """How many letters wait, also where the driver only estimates it."""
     if not depth.is_estimate:
-        return depth.ready + depth.delayed
+        return depth.waiting
 
     async def look(most: int, start: int) -> Sequence[Message]:
         return await site.at(queue, partial(peek_page, queue, start, most))
 
-    return await end_of(look, depth.ready + depth.delayed, known)
+    return await end_of(look, depth.waiting, known)
 
 
 async def count(site: Site, queue: str) -> int:

@@ -58,5 +58,5 @@ def _of_queue(row: QueueRow, now: float) -> list[Notice]:
 
 
 def _dead(row: QueueRow) -> list[Notice]:
-    number = row.ready + row.delayed
+    number = row.waiting
     return [Notice("attention.dead", {"queue": row.id, "n": number}, ("dead", row.id))] if number else []

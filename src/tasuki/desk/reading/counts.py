@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from tasuki.app.measuring.whole import is_whole
 from tasuki.app.state.pausing import Orders, orders_of
-from tasuki.app.state.workers import workers_of
+from tasuki.app.state.workers import depth_by, told_in, workers_of
 from tasuki.contracts.driver import Depth
 from tasuki.desk.site import problem_of
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError, TasukiError
@@ -82,6 +83,8 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
         async with asyncio.timeout(_OF_STORE):
             orders = await orders_of(live, known)
             workers = await workers_of([state])
+            partial = [id for id in known if not is_whole(counts.depths[id])]
+            told = await told_in(live, state, workers) if partial else None
             now = await (await state.store()).time()
     except TimeoutError:
         counts.trouble.append(f"the store of driver {state.driver.name} has not answered for {_OF_STORE:g} s")
@@ -91,6 +94,8 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
         counts.orders.pauses.update(orders.pauses)
         counts.orders.scales.update(orders.scales)
         counts.workers += workers
+        for id in partial:
+            counts.depths[id] = depth_by(live, live.queues[id], counts.depths[id], told)
         counts.asked |= ids
         counts.now = now if counts.now is None else max(counts.now, now)
 

@@ -90,7 +90,7 @@ async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
 
 
 def _count(row: QueueRow) -> int:
-    return row.ready + row.delayed
+    return row.waiting
 
 
 def _sources(snapshot: Snapshot) -> dict[str, list[str]]:

@@ -312,8 +312,8 @@ def _unseen(facts: Facts) -> Cause:
 def _counts(facts: Facts) -> str:
     if facts.depth is None:
         return "its counts cannot be read"
-    known = {"ready": facts.depth.ready, "held": facts.depth.in_flight, "delayed": facts.depth.delayed}
-    return ", ".join(f"{'an unknown number' if count is None else count} {name}" for name, count in known.items())
+    held, delayed = ("–" if each is None else each for each in (facts.depth.in_flight, facts.depth.delayed))  # noqa: RUF001
+    return f"{facts.depth.ready} ready, {held} held, {delayed} delayed"
 
 
 def _held(facts: Facts) -> int:

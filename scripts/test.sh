@@ -17,6 +17,7 @@ pure="
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
     src/tasuki/app/dead/choice.py
+    src/tasuki/app/measuring/whole.py
     src/tasuki/app/health/report.py
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py

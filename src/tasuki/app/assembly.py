@@ -14,13 +14,14 @@ from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.order import is_same_code, services_behind, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
+from tasuki.app.measuring.delays import DelayNotes
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
-from tasuki.app.state.workers import consumers_at
+from tasuki.app.state.workers import consumers_at, depth_at
 from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -134,6 +135,7 @@ class Assembly(ProjectHost):
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
+        self.delays: DelayNotes = old.delays if old else DelayNotes(self._clock)
         self._letters = largest_letters(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
@@ -148,6 +150,7 @@ class Assembly(ProjectHost):
         """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
         self.remember_loop()
         self.batching.take_charge(self)
+        self.delays.take_charge(self)
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard, consumer.observers = self, self.rights.consumer(id), self.observers
             state = consumer.state = self.state_of(consumer.queue.id)
@@ -159,6 +162,8 @@ class Assembly(ProjectHost):
             queue.demand.level = demanded_durability(queues[queue.id], drivers[queues[queue.id].driver])
             queue.find_pause = partial(pause_of, self, queue.id)
             queue.find_consumers = partial(consumers_at, self, queue.id)
+            queue.find_depth = partial(depth_at, self, queue.id)
+            queue.on_purge = partial(self.delays.purged, self.state_of(queue.id), queue)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         trace_all(self.project, self.queues, self.consumers, __version__)
@@ -210,7 +215,7 @@ class Assembly(ProjectHost):
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = self._driver(id)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
-            own = (self.batching, self.requests, self.reply_queues, self.states)
+            own = (self.delays, self.batching, self.requests, self.reply_queues, self.states)
             self.services[id].closing = [each.close for each in own]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)

@@ -137,6 +137,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
     MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
     it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
+58. ``depth`` counts the messages that all processes hold and have delayed, or says None of a number that the broker
+    does not tell. Then ``kept`` tells what this process has of it, and only this process: the sum over all processes
+    is the number.
 """
 
 CONTRACT = 5

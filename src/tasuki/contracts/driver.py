@@ -29,6 +29,7 @@ from tasuki.contracts.values import (
     Causes,
     Depth,
     Durability,
+    Kept,
     Limit,
     Merged,
     Move,
@@ -52,8 +53,8 @@ from tasuki.message import Message
 
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Causes",
-    "Depth", "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
-    "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
+    "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec",
+    "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
 ]  # fmt: skip
 
 
@@ -242,9 +243,16 @@ class Driver(Within, ABC):
     async def depth(self, queue: str) -> Depth:
         """Count the messages.
 
-        Must: be exact if ``exact_depth``. May: estimate (``is_estimate``). Need not: know the oldest age; it is None
-        then.
+        Must: be exact if ``exact_depth``; count the messages of all processes, or say None (58). May: estimate
+        (``is_estimate``). Need not: know the oldest age; it is None then.
         """
+
+    def kept(self, queue: str) -> Kept | None:
+        """What this process holds of a queue, and has delayed; a look-up without I/O, from any thread.
+
+        Must: tell it if ``depth`` says None (58). Need not: be there where the broker counts, as here.
+        """
+        return None
 
     async def occupancy(self, queue: str) -> Occupancy:
         """Whether there are messages; called every few seconds for each consumer, more often by ``--until-empty``.
@@ -252,7 +260,7 @@ class Driver(Within, ABC):
         Must: cost the same with any number of messages (35). May: use ``depth``, as here, if that does.
         """
         depth = await self.depth(queue)
-        return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
+        return Occupancy(depth.ready > 0, depth.known > depth.ready)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.

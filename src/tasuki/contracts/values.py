@@ -261,11 +261,35 @@ class Depth:
     """How many messages a queue holds; ``oldest_age``: seconds since the oldest ready one was published, or None."""
 
     ready: int
-    in_flight: int
-    delayed: int
+    in_flight: int | None
+    """Messages that consumers of all processes hold; None: unknown."""
+    delayed: int | None
+    """Messages of all processes whose delays are not over; None: unknown."""
     oldest_age: float | None = None
     is_estimate: bool = False
-    """Whether there were too many to count, and the numbers are about right."""
+    """Whether the numbers are about right: there were too many to count, or processes told some of them."""
+
+    @property
+    def waiting(self) -> int:
+        """Ready and delayed messages; at least so many where ``delayed`` is unknown."""
+        return self.ready + (self.delayed or 0)
+
+    @property
+    def known(self) -> int:
+        """All messages; at least so many where a number is unknown."""
+        return self.waiting + (self.in_flight or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one process has of a queue whose broker does not count it."""
+
+    held: int = 0
+    """Messages that the broker has delivered to it, and that are not settled."""
+    unused: int = 0
+    """How many of them no receive has given out: the ``depth`` of this process counts them as ready."""
+    delays: Mapping[float, int] = field(default_factory=dict)
+    """When delays of its messages end, by ``time.monotonic``, and how many do then."""
 
 
 @dataclass(frozen=True, slots=True)

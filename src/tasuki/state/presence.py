@@ -47,6 +47,9 @@ class PresentConsumer(msgspec.Struct, frozen=True):
     failed: int = 0
     messages: Sequence[RunningMessage] = ()
     """The handlers that run now, the longest first."""
+    held: int = 0
+    """Messages of the queue that the process holds, where the broker does not count them; the first of its consumers of
+    the queue says it."""
 
 
 class Unlisted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -243,6 +246,17 @@ def decode(value: bytes) -> Presence | None:
         return _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def held_of(workers: Sequence[Presence], queue: str, driver: str) -> int | None:
+    """How many messages of a queue these worker processes hold; None: an entry had no room for all consumers.
+
+    ``queue``: its name at the broker; ``driver``: the id of its entry.
+    """
+    if any(worker.hidden for worker in workers):
+        return None
+    consumers = (consumer for worker in workers for consumer in worker.consumers)
+    return sum(each.held for each in consumers if each.queue == queue and each.driver == driver)
 
 
 def consumers_of(workers: Sequence[Presence], queue: str, driver: str | None = None) -> int | None:

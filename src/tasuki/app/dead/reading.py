@@ -195,7 +195,7 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
         peek: Peek = partial(_peek_cause, source, cause)
     else:
         peek = source.peek
-        total = depth.ready + depth.delayed
+        total = depth.waiting
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
     most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)

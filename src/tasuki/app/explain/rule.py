@@ -243,7 +243,7 @@ def _of_workers(facts: Facts) -> Iterator[Cause]:
 
 
 def _of_limits(facts: Facts) -> Iterator[Cause]:
-    limit, held = facts.limit, 0 if facts.depth is None else facts.depth.in_flight
+    limit, held = facts.limit, _held(facts)
     raise_it = _raise_limit(facts)
     if limit is not None:
         text = f"limit {limit_text(limit)} of queue {facts.queue} is reached"
@@ -285,7 +285,7 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
 
 def _unseen(facts: Facts) -> Cause:
     """Nothing tells of the message."""
-    held = 0 if facts.depth is None else facts.depth.in_flight
+    held = _held(facts)
     if facts.is_missing:
         return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
     if not facts.can_look:
@@ -312,4 +312,10 @@ def _unseen(facts: Facts) -> Cause:
 def _counts(facts: Facts) -> str:
     if facts.depth is None:
         return "its counts cannot be read"
-    return f"{facts.depth.ready} ready, {facts.depth.in_flight} held, {facts.depth.delayed} delayed"
+    held, delayed = ("–" if each is None else each for each in (facts.depth.in_flight, facts.depth.delayed))  # noqa: RUF001
+    return f"{facts.depth.ready} ready, {held} held, {delayed} delayed"
+
+
+def _held(facts: Facts) -> int:
+    """Messages that consumers hold, as far as that is known."""
+    return 0 if facts.depth is None else facts.depth.in_flight or 0

@@ -75,7 +75,8 @@ def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> 
         found["paused"] = int(pause_in(state.controls, "queue", queue.spec.name) is not None)
     if reading is not None:
         depth = reading.depth
-        found |= {"ready": depth.ready, "in_flight": depth.in_flight, "delayed": depth.delayed}
+        counts = {"ready": depth.ready, "in_flight": depth.in_flight, "delayed": depth.delayed}
+        found |= {name: count for name, count in counts.items() if count is not None}
         found["oldest_age"] = depth.oldest_age or 0.0
         if reading.consumers is not None:
             found["consumers"] = reading.consumers

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasuki.app.measuring.delays import notes_in
+from tasuki.app.measuring.whole import Told, is_whole, whole
+from tasuki.contracts.driver import Depth, Kept
 from tasuki.contracts.state.store import MAX_PAGE
 from tasuki.errors import DriverError
+from tasuki.queues.queue import Queue
 from tasuki.state.presence import PRESENCE, Presence, consumers_of, decode
 from tasuki.state.shared import SharedState
 
@@ -56,8 +61,25 @@ _AHEAD = 1.0
 """Seconds by which a sign may seem to come from the future."""
 
 
+async def told_in(assembly: Assembly, state: SharedState, workers: list[Presence]) -> Told:
+    """What a state tells of the other processes; ``workers``: the other ones. Raises DriverError."""
+    store = await state.store()
+    notes = await notes_in(store, assembly.delays.process)
+    return Told(workers, notes.delays, notes.purges, await store.time())
+
+
+def depth_by(assembly: Assembly, queue: Queue, depth: Depth, told: Told | None) -> Depth:
+    """What a queue's driver counts, with what processes tell where the broker does not."""
+    state = assembly.state_of(queue.id)
+    kept = queue.driver.kept(queue.spec.name) or Kept()
+    own = [] if told is None or state is None else assembly.delays.own(state, queue, told.now)
+    return whole(depth, kept, own, told, driver=queue.driver.name, queue=queue.spec.name)
+
+
 class Census:
-    """How many consumers queues have, in all processes. It reads each store once: make a new one for newer numbers.
+    """The messages and consumers of queues, over all processes.
+
+    It reads each store once: make a new one for newer numbers.
 
     The consumers of this process count at once, the consumers of another one from its next sign on, which comes with
     their start, and until they stop, or 15 seconds after its last sign.
@@ -66,6 +88,23 @@ class Census:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
         self._others: dict[SharedState, list[Presence] | None] = {}
+        self._told: dict[SharedState, Told | None] = {}
+
+    async def depth(self, queue: str) -> Depth:
+        """The number of messages in a queue by its id. Raises DriverError."""
+        live, state = self._assembly.queues[queue], self._assembly.state_of(queue)
+        depth = await live.driver.depth(live.spec.name)
+        if is_whole(depth) or state is None or not state.driver.capabilities.multi_process:
+            return depth
+        return depth_by(self._assembly, live, depth, await self._told_in(state))
+
+    async def _told_in(self, state: SharedState) -> Told | None:
+        if state not in self._told:
+            others, self._told[state] = await self._others_in(state), None
+            with suppress(DriverError, TimeoutError):
+                if others is not None:
+                    self._told[state] = await state.soon(lambda: told_in(self._assembly, state, others))
+        return self._told[state]
 
     async def count(self, queue: str) -> int | None:
         """The consumers of a queue by its id; None: unknown, as its driver has no store, or that cannot be read now."""
@@ -101,6 +140,11 @@ class Census:
             except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None
         return self._others[state]
+
+
+async def depth_at(assembly: Assembly, queue: str) -> Depth:
+    """The messages of one queue; see :class:`Census`. Raises DriverError."""
+    return await Census(assembly).depth(queue)
 
 
 async def consumers_at(assembly: Assembly, queue: str) -> int | None:

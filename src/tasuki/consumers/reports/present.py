@@ -30,6 +30,7 @@ class Describer:
     def __call__(self, consumers: Sequence[Consumer], now: float) -> Presence:
         """The entry for a store whose clock says ``now``."""
         here = self._clock.monotonic()
+        firsts = {consumer.queue: consumer for consumer in reversed(consumers)}
         return Presence(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -37,14 +38,19 @@ class Describer:
             started=now - (here - self._born),
             seen=now,
             # By id, so that all processes leave out the same ones where an entry has no room.
-            consumers=[_consumer(each, now, now - here) for each in sorted(consumers, key=lambda each: each.id)],
+            consumers=[
+                _consumer(each, now, now - here, tells_held=firsts[each.queue] is each)
+                for each in sorted(consumers, key=lambda each: each.id)
+            ],
             health=self._health(),
         )
 
 
-def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
+def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool) -> PresentConsumer:
+    queue = consumer.queue
+    kept = queue.driver.kept(queue.spec.name) if tells_held else None
     metrics, busy = consumer.metrics, [(worker.delivery, worker.started) for worker in list(consumer.workers)]
-    is_keyed, long_runs = consumer.queue.spec.ordering == "key", consumer.long_runs()
+    is_keyed, long_runs = queue.spec.ordering == "key", consumer.long_runs()
     running = [
         RunningMessage(
             one.received.id,
@@ -60,11 +66,12 @@ def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
     running.sort(key=lambda message: message.since)
     return PresentConsumer(
         id=consumer.id,
-        queue=consumer.queue.spec.name,
-        driver=consumer.queue.driver.name,
+        queue=queue.spec.name,
+        driver=queue.driver.name,
         concurrency=consumer.concurrency,
         running=len(running),
         done=metrics.acked,
         failed=metrics.failed,
+        held=0 if kept is None else kept.held,
         messages=running[:MOST_MESSAGES],
     )

@@ -308,7 +308,7 @@ class Acts:
     async def _purge(self, order: Order, session: Session) -> Done:
         async def work(live: Assembly) -> int:
             queue = live.queues[order.id]
-            return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
+            return await asked(queue, queue.purge)
 
         return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
 
@@ -322,7 +322,7 @@ class Acts:
             queue = live.queues[order.id]
             depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
             await queue.driver.delete(queue.spec.name)
-            return depth.ready + depth.in_flight + depth.delayed
+            return depth.known
 
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 

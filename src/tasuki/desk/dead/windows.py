@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
-BORROWED = 50
-"""Letters that are received from a broker that cannot peek."""
-_BORROWING = 6.0
-"""Seconds for which they are held at most: the desk waits for ten."""
+_BORROWING = 30.0
+"""Seconds that a viewer waits for borrowed letters, which are held for a third of it at most."""
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
 """Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
 _PAGE_BYTES = 16 * 1024 * 1024
@@ -172,7 +170,7 @@ async def read_cause(
 
 
 async def borrow_window(site: Site, queue: str, where: str) -> Window:
-    """The chosen ones of the first ``BORROWED`` letters of a queue whose broker cannot peek.
+    """The chosen ones of the first ``NEWEST`` letters of a queue whose broker cannot peek.
 
     They are released before this returns.
 
@@ -184,14 +182,14 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
     async def work(live: Assembly) -> tuple[Sequence[Message], bool]:
         on = live.queues[queue]
         await asked(on, lambda: on.driver.occupancy(on.spec.name))
-        found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
+        found = await borrow(live, on, NEWEST, clock=clock, guard=None)
         return found.letters, found.is_all
 
     choice = Choice(where, masks=True)
-    messages, is_all = await site.at(queue, work)
+    messages, is_all = await site.at(queue, work, patience=_BORROWING)
     items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
     depth = await site.at(queue, partial(_depth, queue))
-    total = len(messages) if is_all else max(depth.ready + depth.delayed, len(messages) + 1)
+    total = len(messages) if is_all else max(depth.waiting, len(messages) + 1)
     read, taken = len(messages), clock.monotonic()
     return Window(queue, items, total, read, choice.unclear, choice.problem, taken, borrowed=True)
 
@@ -204,12 +202,12 @@ async def _depth(queue: str, live: Assembly) -> Depth:
 async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
     """How many letters wait, also where the driver only estimates it."""
     if not depth.is_estimate:
-        return depth.ready + depth.delayed
+        return depth.waiting
 
     async def look(most: int, start: int) -> Sequence[Message]:
         return await site.at(queue, partial(peek_page, queue, start, most))
 
-    return await end_of(look, depth.ready + depth.delayed, known)
+    return await end_of(look, depth.waiting, known)
 
 
 async def count(site: Site, queue: str) -> int:

@@ -53,7 +53,7 @@ async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 
             row = (await view.tools.sampler.latest(now=True)).queues[order.id]
         except AwayError as error:
             return view.page("error.html", status=503, text=problem_of(error))
-        count = None if row.depth is None else row.ready + row.delayed
+        count = None if row.depth is None else row.waiting
         if count is None:
             return view.page("error.html", status=503, text=row.problem or view.say("queue.missing"))
     ids = order.ids or ([each.id for each in orders] if len(orders) > 1 else [])
@@ -125,7 +125,7 @@ async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: 
     row = (await view.tools.sampler.latest(now=True)).queues[order.id]
     said = form.get("count", "")
     known = int(said) if said.isascii() and said.isdigit() and len(said) < 15 else 0
-    if row.ready + row.delayed > known * _GROWTH:
+    if row.waiting > known * _GROWTH:
         return await _ask(view, [order], back, status=409, problem=view.say("confirm.grown"))
     return None
 

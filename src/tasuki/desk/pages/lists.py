@@ -25,7 +25,7 @@ SORTS: dict[str, Callable[[QueueRow], Any]] = {
     "name": lambda row: row.id,
     "ready": lambda row: row.ready,
     "running": lambda row: row.busy,
-    "delayed": lambda row: row.delayed,
+    "delayed": lambda row: row.delayed or 0,
     "dead": lambda row: row.dead or 0,
     "oldest": lambda row: row.oldest,
     "in": lambda row: row.in_rate or 0.0,

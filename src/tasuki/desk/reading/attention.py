@@ -113,5 +113,5 @@ def _of_running(row: QueueRow) -> list[Notice]:
 
 
 def _dead(row: QueueRow) -> list[Notice]:
-    number = row.ready + row.delayed
+    number = row.waiting
     return [Notice("attention.dead", {"queue": row.id, "n": number}, ("dead", row.id))] if number else []

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from tasuki.app.measuring.whole import is_whole
 from tasuki.app.state.pausing import Orders, orders_of
-from tasuki.app.state.workers import crew_of
+from tasuki.app.state.workers import crew_of, depth_by, told_in
 from tasuki.contracts.driver import Depth
 from tasuki.desk.site import problem_of
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError, TasukiError
@@ -83,6 +84,8 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
         async with asyncio.timeout(_OF_STORE):
             orders = await orders_of(live, known)
             crew = await crew_of(state)
+            partial = [id for id in known if not is_whole(counts.depths[id])]
+            told = await told_in(live, state, crew.alive) if partial else None
     except TimeoutError:
         counts.trouble.append(f"the store of driver {state.driver.name} has not answered for {_OF_STORE:g} s")
     except TasukiError as error:
@@ -92,6 +95,8 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
         counts.orders.scales.update(orders.scales)
         counts.workers += crew.alive
         counts.killed += crew.killed
+        for id in partial:
+            counts.depths[id] = depth_by(live, live.queues[id], counts.depths[id], told)
         counts.asked |= ids
         counts.now = crew.now if counts.now is None else max(counts.now, crew.now)
 

@@ -65,7 +65,7 @@ class Facts:
                 continue
             dead = rows.get(self.dead_letters.get(id, ""))
             is_known = dead is not None and dead.depth is not None
-            number = dead.ready + dead.delayed if dead is not None and is_known else None
+            number = dead.waiting if dead is not None and is_known else None
             found[id] = replace(row, dead=number, is_dead_letters=id in targets)
         return found
 

@@ -115,9 +115,19 @@ class QueueRow:
         return 0 if self.depth is None else self.depth.ready
 
     @property
-    def delayed(self) -> int:
-        """Delayed messages, 0 where they are not known."""
-        return 0 if self.depth is None else self.depth.delayed
+    def delayed(self) -> int | None:
+        """Delayed messages; None: not known."""
+        return None if self.depth is None else self.depth.delayed
+
+    @property
+    def in_flight(self) -> int | None:
+        """Messages that consumers hold; None: not known."""
+        return None if self.depth is None else self.depth.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Ready and delayed messages, as far as they are known."""
+        return 0 if self.depth is None else self.depth.waiting
 
     @property
     def oldest(self) -> float:
@@ -132,12 +142,15 @@ class Totals:
     ready: int = 0
     running: int = 0
     places: int = 0
-    delayed: int = 0
+    delayed: int | None = 0
+    """None: no queue's are known."""
     dead: int = 0
     workers: int = 0
     out_rate: float | None = None
     failed_rate: float | None = None
     in_rate: float | None = None
+    delayed_unknown: int = 0
+    """Queues whose delayed messages are unknown: the sum lacks theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +199,7 @@ class Snapshot:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]
         dead = [row for row in self.queues.values() if row.is_dead_letters]
+        delays = [row.delayed for row in live if row.delayed is not None]
         rates = [row.out_rate for row in live if row.out_rate is not None]
         published = [row.past.in_rate for row in live if row.past is not None]
         failures = [row.failed_rate for row in live if row.failed_rate is not None]
@@ -194,8 +208,9 @@ class Snapshot:
             running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
             places=sum(row.places for row in self.queues.values())
             + sum(each.unlisted.concurrency for each in self.workers),
-            delayed=sum(row.delayed for row in live),
-            dead=sum(row.ready + row.delayed for row in dead),
+            delayed=sum(delays) if delays or not live else None,
+            delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
+            dead=sum(row.waiting for row in dead),
             workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
             out_rate=sum(rates) if rates and not self.hides else None,
             failed_rate=sum(failures) if failures and not self.hides else None,

@@ -30,6 +30,22 @@ class DepthForgetsHeld(Mutant):
         return replace(await super().depth(queue), in_flight=0)
 
 
+class DepthCountsItsOwn(Mutant):
+    """As if a broker that counts no held messages had only the ones of the process that asks."""
+
+    noticed_by = (
+        "test_58_depth_counts_all_processes_or_says_none",
+        "test_58_delays_are_of_all_processes_or_kept_by_their_own",
+    )
+    needs = "multi_process"
+
+    async def depth(self, queue: str) -> Depth:
+        depth, kept = await super().depth(queue), self.kept(queue)
+        if kept is None:
+            return replace(depth, in_flight=0, delayed=0)
+        return replace(depth, in_flight=kept.held - kept.unused, delayed=sum(kept.delays.values()))
+
+
 class OccupancyForgetsHidden(Mutant):
     noticed_by = ("test_depth_is_exact",)
     needs = "exact_depth"

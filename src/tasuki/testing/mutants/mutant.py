@@ -16,6 +16,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Kept,
     Move,
     Occupancy,
     Outgoing,
@@ -125,6 +126,9 @@ class Mutant(Driver):
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         return await self.inner.extend(queue, batch, lease)
+
+    def kept(self, queue: str) -> Kept | None:
+        return self.inner.kept(queue)
 
     async def depth(self, queue: str) -> Depth:
         return await self.inner.depth(queue)

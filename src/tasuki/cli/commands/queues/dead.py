@@ -56,7 +56,7 @@ def _notes(done: dict[str, Any]) -> list[str]:
     if not done["count"]:
         return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
     where += " but the held ones" if done["held"] else ""
-    first = ", or of the borrowed ones" if done["borrowed"] else ""
+    first = "; of a borrowed queue the first ones" if done["borrowed"] else ""
     which = f"all{where}" if done["is_all"] else f"of the newest 10,000, or 256 MiB, of each queue{first}"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
     if len(done.get("letters", ())) > _MOST:

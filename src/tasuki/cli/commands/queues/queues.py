@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.commands.queues.info import shown
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_table
 from tasuki.cli.project import Target, is_shared
@@ -36,7 +37,11 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
-    return [f"~{row[name]}" if "is_estimate" in row else row[name] for name in _COUNTS[:-1]]
+    return [_count(row[name], is_estimate="is_estimate" in row) for name in _COUNTS[:-1]]
+
+
+def _count(number: int | None, *, is_estimate: bool) -> object:
+    return number if number is None or not is_estimate else f"~{number}"
 
 
 @click.command("queues")
@@ -69,7 +74,7 @@ async def _infos(
         census = Census(app.live_assembly())
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
-                infos[id] = await app.live_queue(id).info_by(partial(census.count, id))
+                infos[id] = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
                 infos[id]["not_live"] = [f"{each.name} {each.trouble}" for each in await census.not_live(id)]
         return infos, await orders_by_queue(app, project, infos)
 
@@ -86,4 +91,4 @@ def _waiting(info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:
     about = {"is_estimate": True} if info.get("is_estimate") else {}
-    return {"queue": id, "driver": driver, **{name: info.get(name) for name in _COUNTS}, **about}
+    return {"queue": id, "driver": driver, **{name: shown(info).get(name) for name in _COUNTS}, **about}

@@ -66,7 +66,8 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
     sign = "~" if row.depth.is_estimate else ""
     dead = UNKNOWN if row.dead is None else row.dead
     workers = UNKNOWN if row.workers is None or not row.consumers else row.workers
+    delayed = UNKNOWN if row.delayed is None else f"{sign}{row.delayed}"
     oldest = age(row.oldest) if row.oldest else UNKNOWN
     running = f"{row.busy}/{row.places}" if row.knows_workers else UNKNOWN
-    return (row.id, f"{sign}{row.ready}", running, f"{sign}{row.delayed}", dead, oldest, workers,
+    return (row.id, f"{sign}{row.ready}", running, delayed, dead, oldest, workers,
             row.driver)  # fmt: skip

@@ -28,13 +28,18 @@ class Groups(Answer, frozen=True):
     """Dead letters in groups, the largest first."""
 
     count: int
+    """Letters in all groups, and the ``unread`` ones if ``where`` is empty."""
     groups: list[Group]
     is_all: bool
-    """False: a queue has more letters than were counted, of which the newest 10,000 were read."""
+    """False: a queue has more letters than were counted, of which the newest 10,000 were read, or some are unread."""
     unclear: int
     """Letters that ``where`` could not be asked about."""
     unseen: dict[str, str]
     """Queues whose letters cannot be shown, and why."""
+    unread: int | None
+    """Letters in the ``unseen`` queues, which are in no group; null: unknown."""
+    borrowed: dict[str, float]
+    """Queues whose letters were borrowed, and how many seconds ago."""
 
 
 class Letter(Answer, frozen=True):

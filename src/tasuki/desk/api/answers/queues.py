@@ -26,6 +26,8 @@ class Totals(Answer, frozen=True):
     failed_rate: float | None
     uncounted: int = 0
     """Queues that could not be counted: the sums lack theirs."""
+    delayed_unknown: int = 0
+    """Queues of which the delayed messages are unknown: ``delayed`` lacks theirs."""
 
 
 class Notice(Answer, frozen=True):
@@ -68,6 +70,7 @@ class QueueItem(Answer, frozen=True):
     driver: str
     ready: int | None
     delayed: int | None
+    """Null: unknown, as with ``in_flight``."""
     in_flight: int | None
     running: int | None
     """Handlers that ran at the last signs of the workers; null: the workers are not known."""

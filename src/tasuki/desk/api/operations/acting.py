@@ -74,7 +74,7 @@ async def purge(call: Call) -> Done:
         fresh = (await call.tools.sampler.latest(now=True)).queues[row.id]
         if fresh.depth is None:
             raise ProblemError(503, fresh.problem or f"{row.id} does not exist at its broker")
-        if (count := fresh.ready + fresh.delayed) > most:
+        if (count := fresh.waiting) > most:
             raise ProblemError(409, f"{row.id} holds {count} messages, more than {most}", "more_than_asked")
     return await call.act(order)
 

@@ -118,7 +118,7 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     can_peek = view.tools.site.live.queues[bulk.queue].driver.capabilities.peek
     if not bulk.where and bulk.group is None:
         row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
-        return row.ready + row.delayed, True
+        return row.waiting, True
     window: Window | None
     if can_peek:
         window = await library.window(bulk.queue, bulk.where, bulk.by, bulk.group)

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import GroupRow, count_of, of_group
-from tasuki.desk.dead.windows import BORROWED, Window
+from tasuki.desk.dead.rows import GroupRow, count_of, of_group, total_of, unread_of
+from tasuki.desk.dead.windows import NEWEST, Window
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import problem_of
@@ -77,7 +77,7 @@ async def groups(view: View) -> Response:
         queue_count=len(queues),
         queue_start=place,
         sources=_sources(snapshot),
-        most_borrowed=BORROWED,
+        most_borrowed=NEWEST,
         batches=await _batches(view, snapshot),
     )
 
@@ -90,7 +90,7 @@ async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
 
 
 def _count(row: QueueRow) -> int:
-    return row.ready + row.delayed
+    return row.waiting
 
 
 def _sources(snapshot: Snapshot) -> dict[str, list[str]]:
@@ -111,6 +111,8 @@ class Seen:
         """Queue → why its letters are not shown."""
         self.hidden: dict[str, str] = {}
         """Queue whose broker cannot show messages → its driver; its letters can be borrowed."""
+        self.is_unsure = False
+        """Whether a queue without ready letters may have some that a process holds."""
 
     async def read_groups(self, rows: Sequence[QueueRow]) -> None:
         """Read these queues, as far as their groups need it. Raises nothing for one of them."""
@@ -139,13 +141,15 @@ class Seen:
         live, library = self._view.tools.site.live, self._view.tools.library
         wanted = []
         for row in rows:
-            if row.is_missing or (row.depth is not None and not _count(row)):
+            window = library.borrowed(row.id, self._filter.where)
+            if row.is_missing or (window is None and row.depth is not None and not _count(row)):
+                self.is_unsure = self.is_unsure or (row.depth is not None and row.in_flight is None)
                 continue
             if not self._view.may("peek", row.id):
                 self.problems[row.id] = self._view.say("queue.no_right", right="queue.admin.peek")
             elif live.queues[row.id].driver.capabilities.peek:
                 wanted.append(row.id)
-            elif (window := library.borrowed(row.id, self._filter.where)) is not None:
+            elif window is not None:
                 self.windows.append(window)
             else:
                 self.hidden[row.id] = row.driver
@@ -156,23 +160,38 @@ class Seen:
 
     @property
     def count(self) -> int:
-        """Letters that are in a group."""
-        return sum(window.count for window in self.windows)
+        """Letters that are in a group, and the unread ones, unless only some are asked for."""
+        return total_of(self.windows, self.unread, self._filter.where)
+
+    @property
+    def unread(self) -> int:
+        """Letters of queues whose brokers cannot show them, which are in no group."""
+        return unread_of(self._snapshot, self.hidden)
 
     @property
     def queues(self) -> int:
         """Queues that have such letters."""
-        return sum(bool(window.count) for window in self.windows)
+        unread = [] if self._filter.where else [unread_of(self._snapshot, [id]) for id in self.hidden]
+        return sum(map(bool, [*(window.count for window in self.windows), *unread]))
 
     @property
     def is_all(self) -> bool:
         """Whether all letters of these queues were looked at."""
-        return all(window.is_all for window in self.windows)
+        return not self.hidden and not self.problems and all(window.is_all for window in self.windows)
 
     @property
     def most(self) -> int:
-        """Where not all were looked at: how many of each queue."""
-        return max((window.read for window in self.windows if not window.is_all), default=0)
+        """Where not all were looked at: how many of each queue whose newest letters were read."""
+        return max((window.read for window in self.windows if not window.is_all and not window.borrowed), default=0)
+
+    @property
+    def borrowed(self) -> tuple[int, int, float] | None:
+        """How many letters were borrowed, of how many, and how many seconds ago at most; None: none were."""
+        windows = [window for window in self.windows if window.borrowed]
+        if not windows:
+            return None
+        age = max(self._view.tools.library.borrowed_ago(windows).values())
+        return sum(window.read for window in windows), sum(window.total for window in windows), age
 
     @property
     def age(self) -> float | None:
@@ -223,7 +242,7 @@ async def letters(view: View) -> Response:
         page_size=PAGE,
         after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
         head=head,
-        most_borrowed=BORROWED,
+        most_borrowed=NEWEST,
         age=view.tools.clock.monotonic() - window.taken,
         can=site.live.queues[id].driver.capabilities,
     )

@@ -17,6 +17,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Kept,
     Move,
     Occupancy,
     Outgoing,
@@ -159,6 +160,9 @@ class Threaded(Driver):
 
     async def depth(self, queue: str) -> Depth:
         return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
+
+    def kept(self, queue: str) -> Kept | None:
+        return self._inner.kept(queue)
 
     async def occupancy(self, queue: str) -> Occupancy:
         return await self._guard.get(queue).call(lambda: self._inner.occupancy(queue))

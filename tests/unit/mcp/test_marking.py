@@ -81,7 +81,7 @@ def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
         "Group": {"dead", "key", "queue", "reason", "type", "place", "sample"},
         "Letter": {"id", "name", "dead", "queue", "reason", "type", "place", "cause", "error", "body"},
         "Hit": {"queue"},
-        "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key"}, "Done": {"message"},
+        "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key", "words"}, "Done": {"message"},
         "Cause": {"text", "act"}, "RunningMessage": {"id", "key"},
     }  # fmt: skip
     not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun"}

@@ -34,6 +34,11 @@ def interrupt(task: asyncio.Task[Any] | None) -> bool:
     return call is not None and call.interrupt()
 
 
+def is_running(task: asyncio.Task[Any] | None) -> bool:
+    """Whether a task waits for a function in a thread."""
+    return task in _running
+
+
 def frames_of(task: asyncio.Task[Any] | None) -> list[FrameType]:
     """The frames of the function that a task waits for, in its thread, outermost first; empty if it waits for none."""
     call = _running.get(task)

@@ -301,7 +301,7 @@ async def test_the_leases_of_what_is_held_are_renewed(
 
 async def test_the_type_of_an_error_is_found_by_its_bare_name(app: App) -> None:
     async with app:
-        headers = {
+        headers: dict[str, Any] = {
             "x_original_queue": "app:tasks",
             "x_last_error": "StockError: none left",
             "content_type": "json/plain",

@@ -26,9 +26,9 @@ async def buried(app: App) -> None:
     for number, (error, ids) in enumerate(
         ((REFUSED, "abcde"), ("ValueError: no such table", "fgh"), ("KeyError: 'street'", "ij"), ("OSError: gone", "k"))
     ):
-        type = error.partition(":")[0]
-        cause = cause_of("max_attempts", type, "", error)
-        await bury(app, *ids, error=error, x_error_type=type, x_cause=cause, x_dead_letter_time=1000.0 + number)
+        kind = error.partition(":")[0]
+        cause = cause_of("max_attempts", kind, "", error)
+        await bury(app, *ids, error=error, x_error_type=kind, x_cause=cause, x_dead_letter_time=1000.0 + number)
 
 
 async def test_the_overview_shows_the_three_largest_causes(app: App, browse: MakeBrowser) -> None:

@@ -49,7 +49,8 @@ PAGES = (
 )  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {"publish": {"body": msgspec.Raw(b"1")}, "batch": {"batch": "0", "verb": "pause"}}
 OF_PROGRAMS = {"publish", "delete", "export", "borrow", "undo_edit", "batch"}
-"""Acts that these pages have no button for, and the one that looks: ``export`` is there for who may look."""
+"""Acts that these pages have no button for (``undo_edit``: only the page of an edited message has one), and
+the one that looks: ``export`` is there for who may look."""
 
 
 @asynccontextmanager

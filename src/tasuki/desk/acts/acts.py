@@ -101,9 +101,7 @@ OF_QUEUES = frozenset({"purge", "delete"})
 RIGHTS: Mapping[str, str] = {"undo_edit": "edit", "export": "peek"}
 
 
-FOR_PROGRAMS = frozenset(
-    {"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "undo_edit", "dry_run"}
-)
+FOR_PROGRAMS = frozenset({"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "dry_run"})
 """Acts for which the pages have no question, or a page of their own."""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 from tasuki.contracts.context import Around
@@ -19,6 +21,9 @@ from tasuki.system import forks
 Outcome = tuple[Any, BaseException | None]
 RunOn = Callable[[Any], Coroutine[Any, Any, Any]]
 
+_MOST_LOOKS = 5
+"""Attempts to read the frames of a thread that runs meanwhile; one that hangs is read at the first."""
+
 _running: dict[asyncio.Task[Any] | None, _Call] = {}
 """The calls under way, by the task that waits for each."""
 
@@ -27,6 +32,21 @@ def interrupt(task: asyncio.Task[Any] | None) -> bool:
     """Interrupt the function that a task waits for, from any thread; False: it waits for none."""
     call = _running.get(task)
     return call is not None and call.interrupt()
+
+
+def is_running(task: asyncio.Task[Any] | None) -> bool:
+    """Whether a task waits for a function in a thread."""
+    return task in _running
+
+
+def frames_of(task: asyncio.Task[Any] | None) -> list[FrameType]:
+    """The frames of the function that a task waits for, in its thread, outermost first; empty if it waits for none."""
+    call = _running.get(task)
+    for _ in range(_MOST_LOOKS):
+        frames = [] if call is None else call.frames()
+        if frames:
+            return frames
+    return []
 
 
 class Threads:
@@ -138,6 +158,17 @@ class _Call:
             except Interrupted:  # raised only now; what the function has returned counts
                 continue
         return outcome[0]
+
+    def frames(self) -> list[FrameType]:
+        """The frames of the function, outermost first; empty before and after it, or where it went on meanwhile."""
+        # Without the lock: a signal handler, which may have interrupted its owner, asks too.
+        thread = self._thread
+        frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented, for debuggers
+        found: list[FrameType] = []
+        while frame is not None and frame.f_code is not _call.__code__:
+            found.append(frame)
+            frame = frame.f_back
+        return found[::-1] if frame is not None and self._thread == thread else []
 
     def _end(self) -> None:
         with self._lock:

@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"publish": {"body": msgspec.Raw(b"1")}, "b
 OF_PROGRAMS = {"acknowledge", "publish", "delete", "export", "borrow", "undo_edit", "batch"}
 """Acts that these pages have no button for, and the one that looks: ``export`` is there for who may look.
 
-``acknowledge`` has one beside a killed worker.
+``acknowledge`` has one beside a killed worker, ``undo_edit`` on the page of an edited message.
 """
 
 

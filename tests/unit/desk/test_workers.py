@@ -121,6 +121,6 @@ async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path
                 text = await browser.text(f"/messages/app:mails/{job.id}")
                 assert "Next:" in text
                 # The question is still open: the page has not waited for its answer.
-                assert len(desk.tools.asked._tasks) == 1
+                assert len(desk.tools.asked._beside._tasks) == 1
         await desk.tools.asked.close()
-        assert not desk.tools.asked._tasks
+        assert not desk.tools.asked._beside._tasks

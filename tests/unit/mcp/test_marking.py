@@ -40,7 +40,7 @@ def test_an_id_and_a_queue_that_a_publisher_chose_are_wrapped() -> None:
 def test_names_and_values_of_headers_are_wrapped_together_and_secrets_masked() -> None:
     message = answers.Message(
         ID, "app:a", "waiting", "", 0, None, None, {ORDER: "x", "api_key": "hunter2", "n": "password=hunter2"}, "", "",
-        None, [], [Cause("dead", f"dead ({ORDER})", "redrive it")],
+        "", None, None, [], [Cause("dead", f"dead ({ORDER})", "redrive it")],
     )  # fmt: skip
     found = marked(message, {"app:a"})
     assert found["headers"] == {"untrusted": {ORDER: "x", "api_key": "***", "n": "password=***"}}
@@ -90,11 +90,11 @@ def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
     theirs = {
         "Acts": {"next"}, "Topology": {"next"}, "Events": {"worker"}, "Explained": {"id", "queue"},
         "MessageItem": {"id", "queue", "attempts", "priority", "key", "type", "error", "reason", "body"},
-        "Message": {"id", "queue", "error", "traceback"}, "Body": {"text"},
+        "Message": {"id", "queue", "error", "traceback", "stack"}, "Body": {"text"},
         "Group": {"dead", "key", "queue", "reason", "type", "place", "sample"},
         "Letter": {"id", "name", "dead", "queue", "reason", "type", "place", "cause", "error", "body"},
         "Hit": {"queue"},
-        "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key"}, "Done": {"message"},
+        "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key", "words"}, "Done": {"message"},
         "Cause": {"text", "act"}, "RunningMessage": {"id", "key"},
     }  # fmt: skip
     not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -104,9 +104,7 @@ OF_QUEUES = frozenset({"purge", "delete"})
 RIGHTS: Mapping[str, str] = {"undo_edit": "edit", "export": "peek"}
 
 
-FOR_PROGRAMS = frozenset(
-    {"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "undo_edit", "dry_run"}
-)
+FOR_PROGRAMS = frozenset({"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "dry_run"})
 """Acts for which the pages have no question, or a page of their own."""
 
 
@@ -172,8 +170,6 @@ class Acts:
             facts["message_id"] = order.message
         if order.ids:
             facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
-        if order.bulk is not None:
-            facts["filter"] = order.bulk.text
         self.queue_of(order)
         if order.act in OF_QUEUES and (order.bulk is not None or order.messages):
             raise ValueError(f"{order.act} is about a whole queue, not about some of its messages")
@@ -182,6 +178,9 @@ class Acts:
         except PolicyDeniedError:
             PROCESS.act(order.act, "denied")
             raise
+        order = await self._named(order, session)
+        if order.bulk is not None:
+            facts["filter"] = order.bulk.text
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
@@ -196,6 +195,14 @@ class Acts:
         result = {name: value for name, value in done.values.items() if isinstance(value, int | str)}
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
+
+    async def _named(self, order: Order, session: Session) -> Order:
+        """The order with the words of the group of letters that it is about: records are read by people."""
+        bulk = order.bulk
+        if bulk is None or bulk.ids or not self.rights().may(session.actor, "peek", order.id):
+            return order
+        words = await self._library.words_of(bulk.queue, bulk.by, bulk.group)
+        return replace(order, bulk=replace(bulk, words=words))
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)

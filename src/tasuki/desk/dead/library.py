@@ -228,6 +228,20 @@ class Library:
                 self._rows.popitem(last=False)
         return self._rows[key][1]
 
+    async def words_of(self, queue: str, by: str, group: str | None) -> str:
+        """What the letters of a group have in common, for people: a cause is its error, not its digits.
+
+        Empty: all letters are meant, or they cannot be read now.
+        """
+        if group is None or by != "cause":
+            return group or ""
+        with suppress(TasukiError):
+            borrowed = self.borrowed(queue, "")
+            window = await self.window(queue, "", by, group) if borrowed is None else borrowed
+            rows = await self.rows([window], by, self._clock.time())
+            return next((row.group.words for row in rows if row.group.key == group), "")
+        return ""
+
     def forget(self, queue: str) -> None:
         """An act has changed the queue: the next viewer gets a new window."""
         for (id, *_), shelf in self._shelves.items():

@@ -47,7 +47,7 @@ def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
         trends = {key: trend_of(found, now) for key, found in times.items()}
         groups = grouped((item.letter for item in items), by)
         if causes is not None:
-            groups = merged([*groups_of(causes, window.queue), *groups], rest_of(causes))
+            groups = merged([*groups_of(causes, window.queue, window.texts), *groups], rest_of(causes))
             for each in causes.counts:
                 known = trends.get(each.cause, _NONE)
                 trends[each.cause] = tuple(map(sum, zip(each.recent, known, strict=True)))

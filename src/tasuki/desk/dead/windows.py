@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.counting import texts_in
 from tasuki.app.dead.ending import end_of
 from tasuki.contracts.driver import Causes, Depth
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site
 from tasuki.message import Message
-from tasuki.queues.dead.groups import MOST
+from tasuki.queues.dead.groups import MOST, Texts, texts_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -54,6 +55,8 @@ class Window:
     """The letters that say their cause, counted by the driver: then the ``items`` show only some of them."""
     cause: str = ""
     """The one cause of the letters that it is about; empty: it is about all."""
+    texts: Mapping[str, Texts] = field(default_factory=dict)
+    """Of counted causes what their newest letters say."""
 
     @property
     def uncounted(self) -> Sequence[Item]:
@@ -127,7 +130,12 @@ async def count_window(site: Site, queue: str) -> Window:
     Raises: as ``read_window``.
     """
     causes = await site.at(queue, partial(count_page, queue, MOST, ()))
-    return _counted(queue, causes, site.reader.clock.monotonic())
+
+    async def peek(cause: str, most: int) -> Sequence[Message]:
+        return await site.at(queue, partial(cause_page, queue, cause, True, 0, most))
+
+    counted = _counted(queue, causes, site.reader.clock.monotonic())
+    return replace(counted, texts=await texts_in(causes, peek))
 
 
 def _counted(queue: str, causes: Causes, taken: float) -> Window:
@@ -139,7 +147,7 @@ def with_unmarked(counted: Window, seen: Window) -> Window:
     items = [item for item in seen.items if not item.is_marked]
     unmarked = 0 if counted.causes is None else counted.causes.unmarked
     read = seen.total if len(items) >= unmarked else seen.read
-    return replace(seen, items=items, read=read, causes=counted.causes)
+    return replace(seen, items=items, read=read, causes=counted.causes, texts=counted.texts)
 
 
 async def read_cause(
@@ -162,7 +170,9 @@ async def read_cause(
         page = await site.at(queue, partial(cause_page, queue, cause, True, at, min(size, most - at)))
         at += len(page)
         found |= {each.at: each for each in await asyncio.to_thread(items_of, source, page, 0, choice, 0.0)}
-        window = Window(queue, list(found.values()), total, at, taken=clock.monotonic(), causes=causes, cause=cause)
+        items = list(found.values())
+        texts = {cause: texts_of(each.letter.error for each in items)}
+        window = Window(queue, items, total, at, taken=clock.monotonic(), causes=causes, cause=cause, texts=texts)
         if not page or at >= min(total, most):
             return window
         told(window)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from heapq import nsmallest
 from typing import Any
 
 from starlette.responses import Response
 
+from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.looks.charts import chart_of
+from tasuki.desk.pages.dead_letters.letters import Filter, Seen, queues_of_letters
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.attention import in_trouble, notices_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
@@ -19,6 +22,9 @@ from tasuki.kinds.entries.schedule import ScheduleConfig
 PAGE = 50
 _MOST_NOTICES = 20
 _MOST_RUNNING = 10
+_MOST_CAUSES = 3
+_PATIENCE = 0.5
+"""Seconds that the first page waits for dead letters that are being read."""
 _MOST_PLACE = 1_000_000
 
 SORTS: dict[str, Callable[[QueueRow], Any]] = {
@@ -42,15 +48,31 @@ async def overview(view: View) -> Response:
     """The first page: whether messages move, and what needs attention."""
     snapshot = await view.tools.sampler.latest()
     notices = notices_of(snapshot)
+    causes, of_causes = await _causes(view, snapshot)
     return view.page(
         "overview.html",
         snapshot=snapshot,
         notices=notices[:_MOST_NOTICES],
         more=len(notices),
+        causes=causes,
+        more_causes=of_causes - len(causes),
+        filter=Filter("cause", "", None),
         running=_longest(snapshot),
         paused=[row for row in snapshot.queues.values() if row.pause],
         chart=chart_of(snapshot.lines),
     )
+
+
+async def _causes(view: View, snapshot: Snapshot) -> tuple[list[GroupRow], int]:
+    """The largest causes of dead letters that the viewer may see, and how many there are, as far as known by now."""
+    seen = Seen(view, snapshot, Filter("cause", "", None))
+    read = asyncio.ensure_future(seen.read_groups(queues_of_letters(snapshot)))
+    await asyncio.wait([read], timeout=_PATIENCE)
+    if not read.done():
+        read.cancel()  # the library goes on reading, and the next refresh has it
+        return [], 0
+    rows = await view.tools.library.rows(seen.windows, "cause", snapshot.now)
+    return rows[:_MOST_CAUSES], len(rows)
 
 
 def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:

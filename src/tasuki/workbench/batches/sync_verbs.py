@@ -36,11 +36,12 @@ class SyncBatches:
         canary: int | None = CANARY,
         limit: int | None = None,
         drive: bool = True,
+        words: str = "",
     ) -> Batch:
         """See :meth:`tasuki.workbench.batches.verbs.Batches.begin`."""
         begun: Batch = self._run(
             self._batches.begin(act, queue, to=to, where=where, ids=ids, group=group, rate=rate, canary=canary,
-                                limit=limit, drive=drive)
+                                limit=limit, drive=drive, words=words)
         )  # fmt: skip
         return begun
 

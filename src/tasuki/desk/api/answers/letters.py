@@ -6,7 +6,7 @@ from tasuki.desk.api.answers.common import Answer
 
 
 class Group(Answer, frozen=True):
-    """Dead letters that have something in common; the texts are from the newest one."""
+    """Dead letters that have something in common; queue, reason, type and place are of the newest one."""
 
     dead: str
     """The id of their dead-letter queue."""
@@ -21,6 +21,9 @@ class Group(Answer, frozen=True):
     type: str
     place: str
     sample: str
+    """The commonest text of their errors."""
+    other_texts: int | None
+    """How many other texts there are; null: there are some, and not all letters were asked for theirs."""
     ids: list[str]
 
 
@@ -74,6 +77,8 @@ class BatchGroup(Answer, frozen=True):
 
     by: str
     key: str
+    words: str
+    """What the letters have in common; empty: only the key is known."""
 
 
 class Batch(Answer, frozen=True):

@@ -66,6 +66,10 @@ class Message(Answer, frozen=True):
     headers: dict[str, str]
     error: str
     traceback: str
+    stack: str
+    """Of a running one: where its handler is, as its worker tells; empty: it does not."""
+    cancel_requested: float | None
+    """Of a running one: when its cancellation was ordered, Unix seconds; 0: at an unknown time; null: it was not."""
     progress: Progress | None
     running: list[Running]
     causes: list[Cause]

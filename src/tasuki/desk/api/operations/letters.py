@@ -74,6 +74,7 @@ def group_of(row: GroupRow) -> answers.Group:
         type=line(group.type),
         place=line(group.place),
         sample=line(group.sample),
+        other_texts=group.other_texts,
         ids=list(group.ids),
     )
 

@@ -15,6 +15,7 @@ from tasuki.desk.reading.bodies import Body, body_of, headers_of, lines
 from tasuki.desk.reading.causes import PATIENCE
 from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
+from tasuki.desk.reading.observed.held import cancelled
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.message import LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
@@ -94,8 +95,12 @@ async def message(call: Call) -> answers.Message:
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
     id = found.id
     told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
-    running = [each for each in running_of(row.running) if each.message.id == id]
-    shown = found.message
+    rows = [each for each in row.running if each.message.id == id]
+    running, shown, held = running_of(rows), found.message, None
+    if rows and shown is None:
+        held = await call.tools.held.look(row.id, rows[0], PATIENCE)
+    content = shown if held is None else held.message
+    cancel = await cancelled(call.site, row.id, id) if rows else None
     if not (shown or running or found.status or told.found):
         raise ProblemError(404, f"there is no message {id!r} in {row.id}: {told.causes[0].text}")
     live = call.site.live.queues[row.id]
@@ -106,10 +111,12 @@ async def message(call: Call) -> answers.Message:
         status=found.status,
         place=None if shown is None else found.place,
         item=None if shown is None else item_of_message(live, row, shown, found.place),
-        body=None if shown is None else _body(body_of(live, shown)),
-        headers={} if shown is None else dict(headers_of(shown)),
-        error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
-        traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
+        body=None if content is None else _body(body_of(live, content) if held is None else held.body_in(live)),
+        headers={} if content is None else dict(headers_of(content)),
+        error="" if content is None else lines(content.headers.get(LAST_ERROR, "")),
+        traceback="" if content is None else lines(content.headers.get(LAST_TRACEBACK, "")),
+        stack="" if held is None else lines(held.stack),
+        cancel_requested=None if cancel is None else cancel.at,
         progress=found.progress,
         running=running,
         causes=list(told.causes),

@@ -85,6 +85,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
         asks_name=_asks_name(bulk, count),
         has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.peek,
         note=_note(view, bulk, count),
+        words="" if bulk.ids else await view.tools.library.words_of(bulk.queue, bulk.by, bulk.group),
         queues=[id for id in site.queues if id != bulk.queue][:1000],
         problem=problem,
     )

@@ -20,6 +20,8 @@ from tasuki.queues.dead.groups import KEYS
 from tasuki.workbench.batches.rules.batch import Batch
 
 PAGE = 50
+GROUPS = 10
+"""Groups above the letters of a queue; further ones are on further pages."""
 _MOST_PLACE = 1_000_000
 _MOST_QUEUES = 500
 """Dead-letter queues that one page reads."""
@@ -55,11 +57,9 @@ async def groups(view: View) -> Response:
     """What messages died of: one row a group, the largest first."""
     snapshot = await view.tools.sampler.latest()
     asked = filter_of(view, view.request.query_params.multi_items())
-    queues = sorted(
-        (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-_count(row), row.id)
-    )
+    queues = queues_of_letters(snapshot)
     seen = Seen(view, snapshot, asked)
-    await seen.read_groups(queues[:_MOST_QUEUES])
+    await seen.read_groups(queues)
     rows = await view.tools.library.rows(seen.windows, asked.by, snapshot.now)
     start = view.number_of("from", _MOST_PLACE)
     place = view.number_of("queues", _MOST_PLACE)
@@ -80,6 +80,12 @@ async def groups(view: View) -> Response:
         most_borrowed=NEWEST,
         batches=await _batches(view, snapshot),
     )
+
+
+def queues_of_letters(snapshot: Snapshot) -> list[QueueRow]:
+    """The dead-letter queues, the one with most letters first."""
+    rows = (row for row in snapshot.queues.values() if row.is_dead_letters)
+    return sorted(rows, key=lambda row: (-_count(row), row.id))
 
 
 async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
@@ -115,10 +121,9 @@ class Seen:
         """Whether a queue without ready letters may have some that a process holds."""
 
     async def read_groups(self, rows: Sequence[QueueRow]) -> None:
-        """Read these queues, as far as their groups need it. Raises nothing for one of them."""
-        windows, problems = await self._view.tools.library.windows(
-            self._wanted(rows), self._filter.where, self._filter.by
-        )
+        """Read the first of these queues, as far as their groups need it. Raises nothing for one of them."""
+        wanted = self._wanted(rows[:_MOST_QUEUES])
+        windows, problems = await self._view.tools.library.windows(wanted, self._filter.where, self._filter.by)
         self._saw(windows, problems)
 
     async def read_group(self, row: QueueRow) -> None:
@@ -131,6 +136,16 @@ class Seen:
                 self._saw([Window(id)])
             except TasukiError as error:
                 self._saw([], {id: problem_of(error)})
+
+    async def groups_of(self, row: QueueRow, now: float) -> Sequence[GroupRow]:
+        """The groups of one queue that was read, the largest first. Raises nothing."""
+        asked, library = self._filter, self._view.tools.library
+        if not self.windows or asked.problem:
+            return []
+        windows = self.windows
+        if not windows[0].borrowed:  # a driver may count more letters than can be listed
+            windows, _ = await library.windows([row.id], asked.where, asked.by)
+        return await library.rows(windows, asked.by, now)
 
     def _saw(self, windows: Sequence[Window], problems: Mapping[str, str] = _NO_PROBLEMS) -> None:
         self.windows += windows
@@ -225,7 +240,10 @@ async def letters(view: View) -> Response:
     items = of_group(window, asked.by, asked.group)
     start = _start(items, view.query.get("after", ""))
     shown = items[start : start + PAGE]
+    count = count_of(window, asked.by, asked.group)
     head = await _head(view, window, asked, snapshot)
+    groups = [] if asked.group is not None else await seen.groups_of(row, snapshot.now)
+    group_start = view.number_of("groups", _MOST_PLACE)
     site = view.tools.site
     return view.page(
         "letters.html",
@@ -237,11 +255,16 @@ async def letters(view: View) -> Response:
         window=window,
         items=shown,
         bodies=[item.body(site.live.queues[id]) for item in shown],
-        count=count_of(window, asked.by, asked.group),
+        count=count,
+        total=max(count, sum(each.group.count for each in groups)),
         start=start,
         page_size=PAGE,
         after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
         head=head,
+        groups=groups[group_start : group_start + GROUPS],
+        group_count=len(groups),
+        group_start=group_start,
+        group_size=GROUPS,
         most_borrowed=NEWEST,
         age=view.tools.clock.monotonic() - window.taken,
         can=site.live.queues[id].driver.capabilities,

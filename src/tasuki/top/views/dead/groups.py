@@ -41,7 +41,7 @@ class _Group:
 
     @property
     def what(self) -> str:
-        """The first line of the newest error, or why there is none."""
+        """The commonest first line of the errors, or why there is none."""
         group = self.row.group
         return line(group.sample or group.reason or "(no error)")
 

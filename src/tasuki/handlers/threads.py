@@ -7,8 +7,9 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tasuki.contracts.context import Around
@@ -22,6 +23,8 @@ RunOn = Callable[[Any], Coroutine[Any, Any, Any]]
 
 _running: dict[asyncio.Task[Any] | None, _Call] = {}
 """The calls under way, by the task that waits for each."""
+POOL: ContextVar[Executor | None] = ContextVar("pool", default=None)
+"""Runs all plain functions of this context in place of pools of threads; None: each handler has a pool."""
 _here = threading.local()
 """``call``: the call that this thread runs."""
 
@@ -122,11 +125,9 @@ class Threads:
         self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[Outcome, asyncio.CancelledError | None]:
         """How the function ended, and the cancellation of the caller that came meanwhile."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-        call = _Call(function, args, named)
+        call, pool = _Call(function, args, named), POOL.get() or self._own()
         try:
-            job = self._pool.submit(contextvars.copy_context().run, call.run)
+            job = pool.submit(contextvars.copy_context().run, call.run)
         except RuntimeError as closed:
             if "shutdown" not in str(closed):  # no thread can be started
                 raise
@@ -150,6 +151,11 @@ class Threads:
             refused.__cause__ = error
             return (None, refused), cancelled
         return (result, error), cancelled
+
+    def _own(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        return self._pool
 
     def add(self, threads: int) -> None:
         """Let so many more functions run at a time, or fewer; those that run go on."""

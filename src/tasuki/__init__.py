@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasuki.contracts.moment import Moment
     from tasuki.contracts.observer import Observer
     from tasuki.errors import TasukiError
+    from tasuki.handlers.threads import interrupted_as
     from tasuki.message import Message
     from tasuki.queues.middleware import Publish
     from tasuki.queues.queue import Envelope
@@ -53,6 +54,7 @@ __all__ = [
     "TasukiError",
     "Unknown",
     "__version__",
+    "interrupted_as",
 ]
 
 _HOME = {
@@ -76,6 +78,7 @@ _HOME = {
     "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",
+    "interrupted_as": "tasuki.handlers.threads",
 }
 
 __version__ = "0.1.0"

@@ -95,7 +95,7 @@ class Assembly(ProjectHost):
         health: Callable[[], WorkerHealth | None] = lambda: None,
     ) -> None:
         self.project = project
-        self._clock = clock
+        self.clock = clock
         self._keeper = keeper
         self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
         self.around: Around | None = old.around if old else around
@@ -140,7 +140,7 @@ class Assembly(ProjectHost):
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self._clock)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self.clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -225,11 +225,11 @@ class Assembly(ProjectHost):
             self.handlers[id] = build_handler(
                 self.project, id, self._threads(id), self._role(id), self.providers, self.around
             )
-        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self.clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:
-        return build_driver(self.project, id, self._clock)
+        return build_driver(self.project, id, self.clock)
 
     def _queue(self, id: str, config: QueueConfig) -> Queue:
         codec, driver = self.codecs.get(config.codec), self.drivers[config.driver]
@@ -242,7 +242,7 @@ class Assembly(ProjectHost):
             codec=codec,
             codecs=self.codecs,
             policy=replace(policy, priority_advice=partial(priority_advice, id)),
-            clock=self._clock,
+            clock=self.clock,
             middleware=self._middleware(config),
             body=self.project.registry.entries[id].target,
         )
@@ -260,7 +260,7 @@ class Assembly(ProjectHost):
             handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=policy_of(config, queue, self._clock),
+            policy=policy_of(config, queue, self.clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared, is_limited=has_limit(self.project.configs[queue.id])),
@@ -270,7 +270,7 @@ class Assembly(ProjectHost):
                 idempotency=idempotency_of(config),
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
-            clock=self._clock,
+            clock=self.clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
             state=self.state_of(config.queue),

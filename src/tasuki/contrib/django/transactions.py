@@ -15,6 +15,7 @@ from tasuki.app.sync import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
+from tasuki.contrib.django.connections import is_of_test_case
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
 from tasuki.queues.queue import Envelope, Queue
@@ -142,6 +143,8 @@ class DjangoSync(SyncApp):
                 f"in {self._name!r}: put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
             )
         database = connections[self._alias]
+        if self._app.owner is not None and is_of_test_case(database):  # no transaction of the code under test
+            return "now"
         is_manual = database.connection is not None and not database.autocommit  # set_autocommit(False)
         in_transaction = bool(database.in_atomic_block or is_manual)
         joins = in_transaction and self._database is not None and self._can_join(queue)

@@ -137,6 +137,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
     MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
     it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
+60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say of each message in how many seconds it is
+    ready (``Waiting.delay``: 0 if it is), by the broker's clock, whether its publisher delayed it, a nack or a release;
+    and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).
 """
 
 CONTRACT = 5

@@ -24,6 +24,7 @@ pure="
     src/tasuki/units.py
     src/tasuki/parts.py
     src/tasuki/queues/messages/beginning.py
+    src/tasuki/queues/messages/waiting.py
     src/tasuki/observe/redact.py
     src/tasuki/observe/secrets/*
     src/tasuki/observe/trace.py

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.app.lifecycle.additions import Additions
 from tasuki.app.lifecycle.open_drivers import lifespan_of, naming_causes, open_drivers, supervisor_of
 from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
@@ -56,7 +57,8 @@ class App(Declaring):
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
     blocks = 0  # and runs that hold the app open now; the end of the last one closes it
-    _reads_only = False
+    reads_only = False
+    """Whether it is open for inspection alone."""
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class App(Declaring):
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, driver=driver, root=self.root, environ=environ)
+        self.additions = Additions(self)
+        self._source.declared.on_change = self.additions.note
         self._unused = UnusedConsumers(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
@@ -200,9 +204,9 @@ class App(Declaring):
             health=self.health_sign,
         )
         assembly.take_charge()
-        if not self._reads_only:
+        if not self.reads_only:
             self.begin_measuring(assembly)
-        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
+        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
@@ -217,12 +221,12 @@ class App(Declaring):
 
         Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
-        self._reads_only = True
+        self.reads_only = True
         try:
             async with self, naming_causes(self.supervisor):
                 yield self
         finally:
-            self._reads_only = False
+            self.reads_only = False
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.
@@ -250,6 +254,7 @@ class App(Declaring):
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
+        await self.additions.close()
         await self._unused.look_for_workers()
         await self._stop_measuring()
         try:
@@ -284,6 +289,7 @@ class App(Declaring):
         forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health, self._history)
         self.assembly = self.loop = self._meter = self._health = self._history = None
         self.keeper = Keeper(self.clock)
+        self.additions.forget()
         return forgotten
 
     async def __aenter__(self) -> App:
@@ -348,6 +354,7 @@ class App(Declaring):
         from tasuki.app.lifecycle.reload import apply_changes
 
         async with self._changing:
+            self.additions.read()
             return await apply_changes(self, self._live(), self.check())
 
     def _refuse_owned(self, verb: str) -> None:

@@ -131,7 +131,7 @@ class QueueHandle(Guessed, Generic[T]):
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await self._app.live_queue(self.id).publish_many(items, **options)
+        return await (await self._app.ready_queue(self.id)).publish_many(items, **options)
 
     async def request(
         self,
@@ -146,23 +146,23 @@ class QueueHandle(Guessed, Generic[T]):
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""
-        return await self._app.live_queue(self.id).depth()
+        return await (await self._app.ready_queue(self.id)).depth()
 
     async def info(self) -> dict[str, Any]:
         """Ids and counts; see :meth:`tasuki.queues.queue.Queue.info`."""
-        return await self._app.live_queue(self.id).info()
+        return await (await self._app.ready_queue(self.id)).info()
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show waiting messages without taking them."""
-        return await self._app.live_queue(self.id).peek(limit, after)
+        return await (await self._app.ready_queue(self.id)).peek(limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
-        return await self._app.live_queue(self.id).purge()
+        return await (await self._app.ready_queue(self.id)).purge()
 
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds; returns how many."""
-        return await self._app.live_queue(self.id).remove(ids)
+        return await (await self._app.ready_queue(self.id)).remove(ids)
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:

@@ -19,7 +19,7 @@ from tasuki.app.state.verbs import Pausable
 from tasuki.app.tasks.options import SENDING, refuse_unknown
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
-from tasuki.errors import LifecycleError, TasukiError
+from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
 from tasuki.observe.frames import for_user
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.dead.reading import DeadLetters
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.lifecycle.additions import Additions
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
     from tasuki.app.sync import SyncApp
@@ -47,6 +48,7 @@ T = TypeVar("T")
 class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
     """The half of an App that publishes, requests and calls."""
 
+    additions: Additions
     assembly: Assembly | None
     clock: Clock
     sync: SyncApp
@@ -54,7 +56,17 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
 
     def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:
         """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        return self._live().queue_of_application(self.full_id(queue))
+        live = self._live()
+        try:
+            return live.queue_of_application(self.full_id(queue))
+        except QueueNotFoundError as error:
+            raise self.additions.told(error) from None
+
+    async def ready_queue(self, queue: str | QueueHandle[Any]) -> Queue:
+        """The same, once all that was declared before is in force."""
+        if self.additions.is_pending:
+            await self.additions.applied()
+        return self.live_queue(queue)
 
     def full_id(self, queue: str | QueueHandle[Any]) -> str:
         """The id of a queue or function that is given by id, name or handle."""
@@ -75,6 +87,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.app.state.jobs import Job
 
         try:
+            if self.additions.is_pending:
+                await self.additions.applied()
             live = self.live_queue(queue)
             if (plain := unfollowed(options)) is not None:
                 done = await live.publish(body, headers, **plain)
@@ -114,7 +128,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
-        live, target = self._live(), self.live_queue(queue)
+        target, live = await self.ready_queue(queue), self._live()
         timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else live.queue_of_replies(self.full_id(reply_to))
         result: Named = await live.requests.ask(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, contains
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.batches.executor import BatchExecutor
@@ -35,8 +35,10 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.message import FAILURES
 from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
+from tasuki.queues.messages.waiting import counted
 from tasuki.queues.observing import told_of_settled
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
 
 _RECEIPT = attrgetter("receipt")
+_HEADERS = attrgetter("headers")
 
 
 class Run:
@@ -312,6 +315,8 @@ class Run:
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
+        if any(map(contains, map(_HEADERS, received), repeat(FAILURES))):  # no instruction of Python's for a message
+            received = list(map(counted, received))
         deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until), repeat(self._monotonic())))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)

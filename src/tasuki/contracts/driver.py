@@ -265,12 +265,16 @@ class Driver(Within, ABC):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.
 
-        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), and name their places (57).
+        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), name their places (57), and
+        say when they are ready and how often they have failed (60).
         """
         raise self._unsupported("peek", queue)
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Show the waiting messages of these ids by a search. Must: leave them (51), and name their places (57)."""
+        """Show the waiting messages of these ids by a search.
+
+        Must: leave them untouched (51), and show them as ``peek`` (57, 60).
+        """
         raise self._unsupported("find messages by their ids", queue)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
@@ -285,7 +289,7 @@ class Driver(Within, ABC):
     ) -> list[Message]:
         """Show ``limit`` waiting messages of a cause in the order in which they were stored, or from the newest back.
 
-        Must: leave them untouched (53). May: take longer the larger ``after`` is.
+        Must: leave them untouched (53), and show them as ``peek`` (57, 60). May: take longer the larger ``after`` is.
         """
         raise self._unsupported("show messages by their causes", queue)
 

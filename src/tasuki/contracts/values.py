@@ -193,6 +193,10 @@ class Waiting(Message, gc=False):
     place: str = ""
     """Names this one stored message among all of its queue, as long as it is there (57). Opaque: only the driver that
     gave it can read it."""
+    delay: float = 0.0
+    """Seconds until it is ready, by the broker's clock, as of the answer (60); 0: it is, or the driver does not say."""
+    failures: int = 0
+    """Its attempts so far that have failed (60); 0: none, or the driver does not say."""
 
 
 def place_of(message: Message) -> str:

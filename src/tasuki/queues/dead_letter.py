@@ -20,6 +20,7 @@ from tasuki.message import (
     EDITED_FROM,
     ERROR_TYPE,
     EXPIRES_AT,
+    FAILURES,
     GROUP,
     LAST_ERROR,
     LAST_TRACEBACK,
@@ -35,6 +36,7 @@ from tasuki.message import (
 from tasuki.queues.dead.attempts import AttemptRecord, header_of, round_of
 from tasuki.queues.dead.cause import cause_of
 from tasuki.queues.dead.origin import Origin, origin_in
+from tasuki.queues.messages.waiting import is_letter, moved
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
@@ -68,6 +70,7 @@ def dead_letter(
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
+    headers.pop(FAILURES, None)  # its attempts contain them
     headers.setdefault(CONTENT_TYPE, content_type)
     headers[ORIGINAL_QUEUE] = queue
     headers[DEAD_LETTER_REASON] = reason
@@ -95,6 +98,11 @@ def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
     kind, place = (part.encode("utf-8", "replace").decode() for part in origin)
     found = {CAUSE: cause_of(reason, kind, place, error), ERROR_TYPE: kind, PLACE: place}
     return {name: value for name, value in found.items() if value}
+
+
+def sent_back(message: Message, now: float) -> Outgoing:
+    """A message for the queue that it is sent to: a dead letter as it was first published, another one as it waits."""
+    return redriven(message, now) if is_letter(message) else moved(message)
 
 
 def redriven(message: Message, now: float | None = None) -> Outgoing:

@@ -40,6 +40,7 @@ class DeclaredTasks:
         if entry.data.keys() - {"queue", "funcs", "lifecycle"} or entry.data["lifecycle"] != lifecycle_of_code({}):
             raise entry.error("the workers of this queue have their options already", hint="give them all in one call")
         _data_of(entry).update({**fields, "lifecycle": lifecycle_of_code(fields.get("lifecycle", {}))})
+        self._declared.on_change()
         return entry.id
 
     def add(
@@ -63,6 +64,7 @@ class DeclaredTasks:
         self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]
+        self._declared.on_change()
         return name
 
     def _rules(self, id: str, rules: TaskRules) -> dict[str, Any]:

@@ -268,15 +268,15 @@ class MemoryDriver(Driver):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        source = self._queue(queue)
-        source.surface(self._clock.monotonic())
-        return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return [slot.shown(now) for slot in islice(source.peek(), after, after + limit)]
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Look through the waiting messages."""
-        source = self._queue(queue)
-        source.surface(self._clock.monotonic())
-        return [slot.shown() for slot in find(source, frozenset(ids))]
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return [slot.shown(now) for slot in find(source, frozenset(ids))]
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Look through the waiting messages."""
@@ -288,10 +288,10 @@ class MemoryDriver(Driver):
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
     ) -> list[Message]:
         """Look through the waiting messages."""
-        source = self._queue(queue)
-        source.surface(self._clock.monotonic())
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
         found = causes.of_cause(source, cause)[:: -1 if newest_first else 1]
-        return [slot.shown() for slot in found[after : after + limit]]
+        return [slot.shown(now) for slot in found[after : after + limit]]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

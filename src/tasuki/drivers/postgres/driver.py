@@ -58,7 +58,7 @@ CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, is_estimate FROM {}.count_messages($1)"
-SHOW = "SELECT seq, id, headers, body, error, failed_at FROM {}.show_places($1, $2, $3)"
+SHOW = rows.SHOWN.format("show_places($1, $2, $3)")
 
 
 class PostgresDriver(WithinPostgres):

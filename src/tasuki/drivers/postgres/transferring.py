@@ -23,7 +23,7 @@ _WHERE = (
 )
 """Four indexes show all messages but the held ones."""
 _PLACES = "SELECT seq, id "
-_MESSAGES = "SELECT seq, id, headers, body, error, extract(epoch FROM failed_at)::float8 "
+_MESSAGES = f"SELECT seq, id, headers, body, error, extract(epoch FROM failed_at)::float8, attempts, {rows.DELAY} "  # noqa: S608
 
 
 async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dict[str, list[int]]:

@@ -248,7 +248,7 @@ class SQLiteDriver(WithinSQLite):
         self._check(queue)
         walk = Walk(after, limit)
         while not walk.is_over:
-            await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
+            await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk, self._clock.time())))
         return walk.found
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
@@ -258,7 +258,10 @@ class SQLiteDriver(WithinSQLite):
         seqs = sorted(seq for found in places.values() for seq in found)
         if not seqs:
             return []
-        found: list[Message] = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
+        now = self._clock.time()
+        found: list[Message] = await self._ask(
+            Call(queue, lambda store, number: show(store.connection, number, seqs, now))
+        )
         return found
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
@@ -271,7 +274,8 @@ class SQLiteDriver(WithinSQLite):
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
     ) -> list[Message]:
         """Walk along the index of causes, on the thread that reads."""
-        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first)
+        now = self._clock.time()
+        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first, now=now)
         found: list[Message] = await self._look(queue, peek)
         return found
 

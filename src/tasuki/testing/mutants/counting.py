@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 
+import msgspec
+
 from tasuki.contracts.driver import (
     Ack,
     Depth,
@@ -17,6 +19,8 @@ from tasuki.contracts.driver import (
     Outgoing,
     Receipt,
     Received,
+    Waiting,
+    place_of,
 )
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import Message
@@ -211,3 +215,26 @@ class AgeOfTheYoungest(Mutant):
     async def depth(self, queue: str) -> Depth:
         depth = await super().depth(queue)
         return replace(depth, oldest_age=0.0 if depth.ready else None)
+
+
+class DelaysAreNotShown(Mutant):
+    noticed_by = ("test_60_each_delay_is_shown",)
+    needs = "transfer"
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        found = await self.inner.peek(queue, limit, after)
+        return [Waiting(each.id, each.body, each.headers, place_of(each)) for each in found]
+
+
+class FailuresOfTheLastDeliveryAreNotShown(Mutant):
+    """It tells how often a message had failed when it was handed out last."""
+
+    noticed_by = ("test_60_failed_attempts_are_shown",)
+    needs = "transfer"
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        found = await self.inner.peek(queue, limit, after)
+        return [
+            msgspec.structs.replace(each, failures=max(each.failures - 1, 0)) if isinstance(each, Waiting) else each
+            for each in found
+        ]

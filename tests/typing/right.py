@@ -183,7 +183,7 @@ async def send_tasks() -> None:
     assert_type(resize(_context(), "p", width=3), int)
     await ping.with_options(delay=timedelta(minutes=5), headers={"tenant": "x"}, key="k").publish("u")
     await ping.with_options(at=datetime.now(UTC) + timedelta(days=1)).publish("u")
-    await jobs.publish_many([fetch.call("u"), resize.call("p", width=1)])
+    await jobs.publish_many([fetch.message("u"), resize.message("p", width=1)])
 
 
 async def publish() -> None:

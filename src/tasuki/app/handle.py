@@ -108,7 +108,7 @@ class QueueHandle(Guessed, Generic[T]):
         return self._app.declare_workers(self.id, fields)
 
     def message(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Planned:
-        """A message for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """A message for ``app.group``, ``then``, ``on_error`` or ``publish_many``; takes no time and no connection."""
         from tasuki.app.flow.planned import planned
 
         return planned(self.id, body, headers, options)
@@ -117,7 +117,7 @@ class QueueHandle(Guessed, Generic[T]):
         """The message whose body is the result that it follows."""
         from tasuki.app.flow.planned import Planned
 
-        return Planned(self.id, Envelope(body=None), fill="")
+        return Planned(queue=self.id, body=None, fill="")
 
     async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job:
         """Publish one message; see :meth:`tasuki.App.publish`."""

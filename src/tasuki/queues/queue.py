@@ -70,7 +70,7 @@ class Queue(Inspection):
         self._reader = (codecs.get(codec.name) is codec and self._reading.get(codec.name)) or codec
         self._builder = _builder(id, body, driver=driver, codec=codec, codecs=self._reading, policy=policy, clock=clock)
         has_lanes = policy.lanes is not None and policy.lanes.reads_body
-        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
+        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes or policy.tasks)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -194,6 +194,13 @@ class Queue(Inspection):
         if self._through is None:
             self._builder.build_item(message)
 
+    def validate_filled(self, message: Envelope[Any]) -> None:
+        """As ``validate``, of a message whose body, or a part of it, comes later."""
+        if self.guard is not None:
+            self._permit(self.guard, message.headers)
+        if self._through is None:
+            self._builder.check_task(message.headers or {})
+
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         message = self._builder.build_item(envelope)
         if sending.group:
@@ -244,9 +251,10 @@ class Queue(Inspection):
     async def publish_many(
         self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
-        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
+        """Publish bodies, :class:`Envelope` objects and messages of tasks (``send.message(url)``).
 
-        ``connection``: see ``publish``; check the results before you commit.
+        Returns one result for each, in order; never raises for one. ``connection``: see ``publish``; check the results
+        before you commit.
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
@@ -273,15 +281,16 @@ class Queue(Inspection):
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = self._made_at_once
-        stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
+        encode, largest = self._builder.encode_alone, self.policy.max_message_size
+        head = {TIMESTAMP: int(self._clock.time()), **self._builder.headers_alone}
         for item in items:
             try:
                 # Most items are plain bodies: build those here, without a call for each.
                 if type(item) in plain and len(body := encode(item)) <= largest:
-                    messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
+                    messages.append(Outgoing(new_id(), body, head.copy()))
                 else:
-                    if self.guard is not None and isinstance(item, Envelope):
-                        check_reply_to(self.guard, self.id, item.headers)
+                    if isinstance(item, Envelope):
+                        self._check_item(item)
                     messages.append(self._builder.build_item(item))
                 results.append(None)
             except TasukiError as error:
@@ -296,10 +305,15 @@ class Queue(Inspection):
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
-        envelope = copy.copy(item) if isinstance(item, Envelope) else Envelope(body=item)
+        if not isinstance(item, Envelope):
+            return Envelope(body=item)
+        self._check_item(item)
+        return copy.copy(item)
+
+    def _check_item(self, item: Envelope[Any]) -> None:
+        item.check_for(self.id)
         if self.guard is not None:
-            check_reply_to(self.guard, self.id, envelope.headers)
-        return envelope
+            check_reply_to(self.guard, self.id, item.headers)
 
     async def forward(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from msgspec.structs import replace
 
 from tasuki.app.guesses import OF_TASK, Guessed
 from tasuki.app.tasks.options import SENDING, refuse_unknown
@@ -13,7 +14,6 @@ from tasuki.errors import PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
-from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ R = TypeVar("R")
 """What a call of the function returns."""
 T = TypeVar("T")
 """What its run ends with: the awaited result of an async function."""
-
-_OF_ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
 class Sender(Guessed, Generic[P, T]):
@@ -89,15 +87,11 @@ class Sender(Guessed, Generic[P, T]):
         result = await self._task.app.request(self._task.queue, body, headers, returns=self._task.returns, **options)
         return cast("T", result)
 
-    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
-        """The message of a call, for ``publish_many`` of its queue; takes no timeout and no connection."""
-        body, headers, options = self._message("call", args, kwargs)
-        if foreign := sorted(options.keys() - _OF_ENVELOPE):
-            raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
-        return Envelope(body=body, headers=headers, **options)
-
     def message(self, /, *args: P.args, **kwargs: P.kwargs) -> Planned:
-        """The message of a call, for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """The message of a call, for ``app.group``, ``then``, ``on_error`` or ``publish_many`` of its queue.
+
+        It takes neither ``publish_timeout`` nor ``connection``.
+        """
         from tasuki.app.flow.planned import planned
 
         body, headers, options = self._message("message", args, kwargs)

@@ -201,7 +201,7 @@ class Executor:
         if isinstance(error, InvalidBodyError):
             return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
-            return delivery.holder.policy.rejected("undecodable", str(error))
+            return delivery.holder.policy.rejected("undecodable", f"{error}; {self._queue.how_read(delivery.received)}")
         if is_from_outside(error):
             raise error
         # Raised by another package's codec, or by the body's own type: __post_init__, a converter, a validator.

@@ -119,8 +119,9 @@ class DjangoSync(SyncApp):
         if first is None or self._way(first.queue, None) == "now":
             return super().group(found, then=last, on_error=failed, id=id)
         for each in (*found, last, failed):
-            if each is not None and each.fill is None:
-                self._live(each.queue).validate(each.envelope)  # now, not after the commit
+            if each is not None:
+                live = self._live(each.queue)
+                (live.validate if each.fill is None else live.validate_filled)(each)  # now, not after the commit
         id = id or new_id()
         work = partial(super().group, found, then=last, on_error=failed, id=id)
         transaction.on_commit(work, using=self._alias)

@@ -71,6 +71,6 @@ def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:
         headers[EXPIRES] = float(expires)
     timing = fields.get("schedule")
     when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
-    body = task.own.call(*fields.get("args") or (), **fields.get("kwargs") or {}).body
+    body = task.own.message(*fields.get("args") or (), **fields.get("kwargs") or {}).body
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
     app.schedule(f"{slug}.schedule", shared_queue(), task=task.name, body=body, headers=headers, **when)
